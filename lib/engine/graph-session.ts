@@ -1,0 +1,235 @@
+/**
+ * The compiled kind of session: one TF_Graph, to which each step's trace is added, and one TF_Session on it.
+ * The state lives in resource variables that all steps share; a call runs on a worker thread, so the caller's event
+ * loop goes on. What a session promises stands in session.ts.
+ */
+import type * as tf from "@tensorflow/tfjs-core";
+import {
+  capi,
+  checked,
+  type DataTypeName,
+  DataTypeNumber,
+  newTensor,
+  type Output,
+  type Pointer,
+  readTensor,
+} from "./capi.js";
+import { GraphBuilder, traceInto, typeAndShape } from "./graph.js";
+import type { HostState, HostTensor, HostTensors, RunStep, Session, State, Step } from "./session.js";
+
+interface Variable {
+  readonly handle: Output;
+  readonly dtype: DataTypeName;
+  readonly shape: readonly number[];
+}
+
+/** A step's place in the graph: what to feed, what to fetch, and the operation that assigns the new state. */
+interface TracedStep {
+  readonly inputs: readonly { name: string; output: Output }[];
+  readonly outputs: readonly { name: string; output: Output }[];
+  readonly update: Pointer;
+}
+
+/** Opens a compiled session over a copy of `initial`. */
+export async function openGraphSession(initial: HostState, dtype: "float32" | "bfloat16"): Promise<Session> {
+  const builder = new GraphBuilder();
+  const variables = new Map<string, Variable>();
+  const readers = new Map<string, Output>();
+  const session = newSession(builder, sessionConfig(dtype));
+  let disposed = false;
+  let running: Promise<unknown> = Promise.resolve();
+
+  /** Runs after what was asked before: koffi's worker threads block the file system when many calls wait. */
+  function enqueue<T>(action: () => Promise<T>): Promise<T> {
+    const result = running.then(() => {
+      if (disposed) throw new Error("Cannot run a step: the session was disposed of.");
+      return action();
+    });
+    running = result.catch(() => {});
+    return result;
+  }
+
+  for (const [group, tensors] of Object.entries(initial)) {
+    for (const [name, host] of Object.entries(tensors)) {
+      const variable = addVariable(builder, host, `${group}/${name}`);
+      variables.set(`${group}/${name}`, variable);
+      const input = builder.addPlaceholder(host.dtype, host.shape);
+      const assign = addAssign(builder, variable, input, []);
+      await run(session, [{ output: input, host }], [], assign);
+    }
+  }
+
+  function define(step: Step): RunStep {
+    const traces = new Map<string, TracedStep>();
+    return (hostInputs) =>
+      enqueue(async () => {
+        const signature = Object.entries(hostInputs)
+          .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
+          .join(" ");
+        let traced = traces.get(signature);
+        if (!traced) {
+          traced = trace(builder, variables, step, hostInputs);
+          traces.set(signature, traced);
+        }
+        const feeds = traced.inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
+        const fetched = await run(
+          session,
+          feeds,
+          traced.outputs.map((o) => o.output),
+          traced.update,
+        );
+        return Object.fromEntries(traced.outputs.map(({ name }, index) => [name, fetched[index]!]));
+      });
+  }
+
+  return {
+    compiled: true,
+    define,
+    read: (group) =>
+      enqueue(async () => {
+        const host: Record<string, HostTensor> = {};
+        for (const [key, variable] of variables) {
+          if (!key.startsWith(`${group}/`)) continue;
+          const reader = readers.get(key) ?? addRead(builder, variable);
+          readers.set(key, reader);
+          host[key.slice(group.length + 1)] = (await run(session, [], [reader]))[0]!;
+        }
+        return host;
+      }),
+    dispose() {
+      if (disposed) return;
+      disposed = true;
+      // A call under way must end before its session is deleted.
+      void running.then(() => {
+        checked("Cannot close the session", (status) => capi().closeSession(session, status));
+        checked("Cannot delete the session", (status) => capi().deleteSession(session, status));
+        builder.dispose();
+      });
+    },
+  };
+}
+
+/** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
+function trace(
+  builder: GraphBuilder,
+  variables: ReadonlyMap<string, Variable>,
+  step: Step,
+  hostInputs: HostTensors,
+): TracedStep {
+  return traceInto(builder, (wrap, unwrap) => {
+    const reads = new Map([...variables].map(([key, variable]) => [key, addRead(builder, variable)]));
+    const state: Record<string, Record<string, tf.Tensor>> = {};
+    for (const [key, read] of reads) {
+      const slash = key.indexOf("/");
+      state[key.slice(0, slash)] = { ...state[key.slice(0, slash)], [key.slice(slash + 1)]: wrap(read, key) };
+    }
+    const inputs = Object.entries(hostInputs).map(([name, { dtype, shape }]) => ({
+      name,
+      output: builder.addPlaceholder(dtype, shape),
+    }));
+    const result = step(state, Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)])));
+    const assigns: Pointer[] = [];
+    for (const [key, next] of changed(state, result.state ?? {})) {
+      const variable = variables.get(key);
+      if (!variable)
+        throw new Error(`Cannot trace a step: it returns ${key}, which the session's state does not have.`);
+      checkShape(key, variable, next);
+      // The old value is read before the new one is written.
+      assigns.push(addAssign(builder, variable, unwrap(next), [reads.get(key)!.oper]));
+    }
+    const outputs = Object.entries(result.outputs).map(([name, tensor]) => ({ name, output: unwrap(tensor) }));
+    return { inputs, outputs, update: builder.add("NoOp", [], undefined, assigns) };
+  });
+}
+
+function changed(state: State, next: State): [string, tf.Tensor][] {
+  return Object.entries(next).flatMap(([group, tensors]) =>
+    Object.entries(tensors)
+      .filter(([name, tensor]) => state[group]?.[name] !== tensor)
+      .map(([name, tensor]): [string, tf.Tensor] => [`${group}/${name}`, tensor]),
+  );
+}
+
+function checkShape(key: string, variable: Variable, next: tf.Tensor): void {
+  if (next.dtype === variable.dtype && next.shape.join() === variable.shape.join()) return;
+  throw new Error(
+    `Cannot trace a step: it returns ${key} as ${next.dtype} [${next.shape}]; the state has ${variable.dtype} [${variable.shape}].`,
+  );
+}
+
+function addVariable(builder: GraphBuilder, { dtype, shape }: HostTensor, name: string): Variable {
+  const setShape = typeAndShape(dtype, shape);
+  const oper = builder.add("VarHandleOp", [], (description) => {
+    setShape(description);
+    const bytes = Buffer.from(name);
+    capi().setAttrString(description, "shared_name", bytes, bytes.length);
+  });
+  return { handle: { oper, index: 0 }, dtype, shape };
+}
+
+function addRead(builder: GraphBuilder, { handle, dtype }: Variable): Output {
+  const oper = builder.add("ReadVariableOp", [handle], (d) => capi().setAttrType(d, "dtype", DataTypeNumber[dtype]));
+  return { oper, index: 0 };
+}
+
+function addAssign(builder: GraphBuilder, { handle, dtype }: Variable, value: Output, after: Pointer[]): Pointer {
+  const setType = (description: Pointer) => capi().setAttrType(description, "dtype", DataTypeNumber[dtype]);
+  return builder.add("AssignVariableOp", [handle, value], setType, after);
+}
+
+function newSession(builder: GraphBuilder, config: Uint8Array): Pointer {
+  const c = capi();
+  const options = c.newSessionOptions();
+  try {
+    checked("Cannot configure a session", (status) => c.setConfig(options, config, config.length, status));
+    return checked("Cannot open a session", (status) => c.newSession(builder.graph, options, status));
+  } finally {
+    c.deleteSessionOptions(options);
+  }
+}
+
+/**
+ * A serialized ConfigProto. The one option set is graph_options (10) → rewrite_options (10) →
+ * auto_mixed_precision_onednn_bfloat16 (31) = ON, which turns matrix products to bfloat16.
+ */
+function sessionConfig(dtype: "float32" | "bfloat16"): Uint8Array {
+  return dtype === "float32" ? new Uint8Array() : Uint8Array.of(0x52, 0x05, 0x52, 0x03, 0xf8, 0x01, 0x01);
+}
+
+async function run(
+  session: Pointer,
+  feeds: readonly { output: Output; host: HostTensor }[],
+  fetches: readonly Output[],
+  target?: Pointer,
+): Promise<HostTensor[]> {
+  const c = capi();
+  const inputs = feeds.map(({ host }) => newTensor(host.dtype, host.shape, host.values));
+  const outputs: Pointer[] = fetches.map(() => null);
+  const targets = target ? [target] : [];
+  const status = c.newStatus();
+  try {
+    await new Promise<void>((resolve, reject) => {
+      c.sessionRun.async(
+        session,
+        null,
+        feeds.map((feed) => feed.output),
+        inputs,
+        inputs.length,
+        fetches,
+        outputs,
+        outputs.length,
+        targets,
+        targets.length,
+        null,
+        status,
+        (error: unknown) => (error ? reject(error) : resolve()),
+      );
+    });
+    if (c.code(status) !== 0) throw new Error(`Cannot run a step: ${c.message(status)}`);
+    return outputs.map(readTensor);
+  } finally {
+    c.deleteStatus(status);
+    for (const tensor of inputs) c.deleteTensor(tensor);
+    for (const tensor of outputs) if (tensor) c.deleteTensor(tensor);
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * Loads TensorFlow into this process: tfjs-node's compiled binding, which registers the "tensorflow" backend of
+ * TensorFlow.js, and the path of the shared library that it links, for the C API. It is not a backend of its own:
+ * the kernels are tfjs-node's. Notebook 00-start shows what was loaded.
+ */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import util from "node:util";
+import * as tf from "@tensorflow/tfjs-core";
+import type { NodeJSKernelBackend } from "@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js";
+
+const require = createRequire(import.meta.url);
+let loaded: { tensorflowVersion: string; libraryPath: string } | undefined;
+
+/** What `loadTensorFlow` found: TensorFlow's version and the path of its shared library. */
+export interface LoadedTensorFlow {
+  readonly tensorflowVersion: string;
+  readonly libraryPath: string;
+}
+
+/**
+ * Loads the binding once a process and makes "tensorflow" the current backend.
+ * @throws {Error} when the binding was not built or does not load; the message names the command that builds it
+ */
+export function loadTensorFlow(): LoadedTensorFlow {
+  if (loaded) return loaded;
+  // tfjs-node 4.22 calls util.isNullOrUndefined, which Node 23 removed.
+  const legacyUtil = util as unknown as Record<string, unknown>;
+  legacyUtil.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
+  process.env.TF_ENABLE_ONEDNN_OPTS ??= "1";
+  let module: { version: Record<string, string> };
+  try {
+    module = require("@tensorflow/tfjs-node-gpu");
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    throw new Error(
+      `Cannot load TensorFlow: ${reason} Run \`npm run setup\` (in another project: \`npx folio setup\`).`,
+      {
+        cause: error,
+      },
+    );
+  }
+  const backend = tensorflowBackend();
+  loaded = {
+    tensorflowVersion: backend.binding.TF_Version ?? module.version["tfjs-node"] ?? "unknown",
+    libraryPath: findSharedLibrary(),
+  };
+  return loaded;
+}
+
+/** The "tensorflow" backend of TensorFlow.js, with the binding that every kernel goes through. */
+export function tensorflowBackend(): NodeJSKernelBackend {
+  return tf.findBackend("tensorflow") as NodeJSKernelBackend;
+}
+
+/** The binding brought libtensorflow_cc into the process; where from is what the C API must open too. */
+function findSharedLibrary(): string {
+  const listed =
+    process.platform === "linux"
+      ? readFileSync("/proc/self/maps", "utf8")
+          .split("\n")
+          .map((line) => line.slice(line.indexOf("/")))
+      : (process.report.getReport() as unknown as { sharedObjects: string[] }).sharedObjects;
+  const path = listed.find((entry) => /libtensorflow_cc[.\d]*\.(so|dylib)/.test(entry));
+  if (!path) throw new Error("Cannot find libtensorflow_cc among the loaded libraries; run `npm run setup` again.");
+  return path;
+}

@@ -1,0 +1,275 @@
+/**
+ * The GPT, top to bottom: parameters, embedding, attention, MLP, block, forward, loss (Radford 2019, GPT-2).
+ * Written once in TensorFlow.js operations; session.ts runs it eagerly or compiled. It neither trains nor samples.
+ * Notebook 00-start runs one forward pass and looks inside.
+ *
+ * Axes: B batch, T positions of this call, S positions attended to (S = T without a cache), C nEmbd, H nHead,
+ * D = C / H head size, V vocabulary.
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import type { ModelSettings } from "./config.js";
+import { randomNormal } from "./engine/ops.js";
+import { crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
+import { key } from "./random.js";
+
+/** One parameter before it has values. Names and layouts are those of GPT-2's published weights. */
+export interface ParameterSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Deviation of the normal distribution that it starts from, or the constant that fills it. */
+  readonly initializer: { readonly normal: number } | { readonly constant: number };
+  /** Whether weight decay applies: to matrices and tables, not to vectors. */
+  readonly decay: boolean;
+}
+
+/** The model's parameters by name. */
+export type Parameters = Readonly<Record<string, tf.Tensor>>;
+
+/** Sees every named value of a forward pass, in order, and may return another of the same shape in its place. */
+export type Tap = (name: string, value: tf.Tensor) => tf.Tensor;
+
+/** Keys and values of earlier positions, one a layer, each [B, H, S, D]. */
+export interface Cache {
+  readonly keys: readonly tf.Tensor4D[];
+  readonly values: readonly tf.Tensor4D[];
+}
+
+/** What a forward pass may be given beside parameters, ids and settings. */
+export interface ForwardOptions {
+  /** Called as `at("h.0.attn.weights", x)` with every named value. */
+  readonly at?: Tap | undefined;
+  /** int32 [T], positions of the ids; default 0 … T − 1. */
+  readonly positions?: tf.Tensor1D | undefined;
+  /** Keys and values of the positions before these; `{ keys: [], values: [] }` starts one. */
+  readonly cache?: Cache | undefined;
+  /** int32 [2], turns dropout on: the masks follow from it. */
+  readonly dropoutKey?: tf.Tensor1D | undefined;
+  /** Compute the logits of the last position only: [B, 1, V]. */
+  readonly lastOnly?: boolean | undefined;
+}
+
+/** What a part of the model needs beside its input. */
+interface Context {
+  readonly params: Parameters;
+  readonly config: ModelSettings;
+  readonly at: Tap;
+  readonly batch: number;
+  /** [T, S], 0 where a position may look and −1e9 where it may not. */
+  readonly mask: tf.Tensor2D;
+  readonly cache: Cache | undefined;
+  readonly newCache: { keys: tf.Tensor4D[]; values: tf.Tensor4D[] };
+  readonly drop: <T extends tf.Tensor>(x: T, use: number) => T;
+}
+
+/**
+ * The parameters that settings ask for, in the order of the forward pass.
+ * Weights start from N(0, 0.02²), those that write to the residual stream from N(0, (0.02 / √(2L))²).
+ */
+export function parameterSpecs(config: ModelSettings): ParameterSpec[] {
+  const { nLayer, nEmbd: C, vocabSize: V, blockSize, bias, tieHead } = config;
+  const weight = (name: string, shape: number[], normal = 0.02): ParameterSpec => ({
+    name: `${name}.weight`,
+    shape,
+    initializer: { normal },
+    decay: true,
+  });
+  const vector = (name: string, size: number, constant: number): ParameterSpec => ({
+    name,
+    shape: [size],
+    initializer: { constant },
+    decay: false,
+  });
+  const linear = (name: string, [from, to]: [number, number], normal?: number): ParameterSpec[] => [
+    weight(name, [from, to], normal),
+    ...(bias ? [vector(`${name}.bias`, to, 0)] : []),
+  ];
+  const norm = (name: string): ParameterSpec[] => [
+    vector(`${name}.weight`, C, 1),
+    ...(bias ? [vector(`${name}.bias`, C, 0)] : []),
+  ];
+  const residual = 0.02 / Math.sqrt(2 * nLayer);
+  const blocks = Array.from({ length: nLayer }, (_, layer) => [
+    ...norm(`h.${layer}.ln_1`),
+    ...linear(`h.${layer}.attn.c_attn`, [C, 3 * C]),
+    ...linear(`h.${layer}.attn.c_proj`, [C, C], residual),
+    ...norm(`h.${layer}.ln_2`),
+    ...linear(`h.${layer}.mlp.c_fc`, [C, 4 * C]),
+    ...linear(`h.${layer}.mlp.c_proj`, [4 * C, C], residual),
+  ]);
+  const head = tieHead ? [] : [weight("lm_head", [V, C])];
+  return [weight("wte", [V, C]), weight("wpe", [blockSize, C]), ...blocks.flat(), ...norm("ln_f"), ...head];
+}
+
+/** Number of parameters; `positions: false` leaves out the position embeddings, as nanoGPT's printed sizes do. */
+export function countParameters(config: ModelSettings, { positions = true } = {}): number {
+  return parameterSpecs(config)
+    .filter(({ name }) => positions || name !== "wpe.weight")
+    .reduce((total, { shape }) => total + shape.reduce((product, axis) => product * axis, 1), 0);
+}
+
+/** First values of all parameters. The same seed gives the same values; the caller owns the tensors. */
+export function initialParameters(config: ModelSettings, seed: number): Record<string, tf.Tensor> {
+  const tensors = parameterSpecs(config).map(({ name, shape, initializer }) => {
+    const tensor = tf.tidy(() =>
+      "constant" in initializer
+        ? tf.fill([...shape], initializer.constant)
+        : tf.mul(randomNormal(shape, tf.tensor1d(key(seed, "init", name), "int32")), initializer.normal),
+    );
+    return [name, tensor] as const;
+  });
+  return Object.fromEntries(tensors);
+}
+
+/**
+ * One forward pass: `logits = head(ln_f(block_L(… block_1(wte[ids] + wpe[positions]))))`.
+ * @param ids int32 [B, T], T ≤ blockSize
+ * @returns logits [B, T, V] (the caller's), and the cache extended by these positions when one was given
+ * @throws {RangeError} when the ids are not [B, T] with T ≤ blockSize
+ */
+export function forward(
+  params: Parameters,
+  ids: tf.Tensor2D,
+  config: ModelSettings,
+  options: ForwardOptions = {},
+): { logits: tf.Tensor3D; cache: Cache | undefined } {
+  checkIds(ids, config);
+  const { nLayer, nEmbd: C, vocabSize: V } = config;
+  const { at = (_name, value) => value, cache, lastOnly = false } = options;
+  const [B, T] = ids.shape;
+  const past = cache?.keys[0]?.shape[2] ?? 0;
+  const positions = options.positions ?? tf.range(past, past + T, 1, "int32");
+  const context: Context = {
+    params,
+    config,
+    at,
+    batch: B,
+    cache,
+    mask: causalMask(T, past),
+    newCache: { keys: [], values: [] },
+    drop: (x, use) => {
+      const { dropoutKey: dropKey } = options;
+      return dropKey && config.dropout > 0 ? dropout(x, { rate: config.dropout, key: dropKey, use }) : x;
+    },
+  };
+  let x = embed(ids, positions, context); // [B·T, C]
+  for (let layer = 0; layer < nLayer; layer++) x = block(x, layer, context);
+  if (lastOnly) x = tf.reshape(tf.slice(tf.reshape(x, [B, T, C]), [0, T - 1, 0], [B, 1, C]), [B, C]);
+  x = at("ln_f", normalize(x, "ln_f", context)) as tf.Tensor2D;
+  const head = param<tf.Tensor2D>(context, config.tieHead ? "wte.weight" : "lm_head.weight"); // [V, C]
+  const logits = tf.reshape(tf.matMul(x, head, false, true), [B, lastOnly ? 1 : T, V]) as tf.Tensor3D;
+  return { logits: at("logits", logits) as tf.Tensor3D, cache: cache && context.newCache };
+}
+
+/**
+ * Mean cross-entropy in nats of the next token.
+ * @param logits [B, T, V]
+ * @param targets int32 [B, T]; −1: that position does not count
+ */
+export function loss(logits: tf.Tensor3D, targets: tf.Tensor2D): tf.Scalar {
+  return crossEntropy(tf.reshape(logits, [-1, logits.shape[2]]), tf.reshape(targets, [-1]));
+}
+
+function embed(ids: tf.Tensor2D, positions: tf.Tensor1D, context: Context): tf.Tensor2D {
+  const { at, batch: B, drop, config } = context;
+  const T = ids.shape[1];
+  const tokens = at("wte", embedding(param(context, "wte.weight"), tf.reshape(ids, [B * T]))); // [B·T, C]
+  const places = at("wpe", embedding(param(context, "wpe.weight"), positions)); // [T, C]
+  const sum = tf.add(tf.reshape(tokens, [B, T, config.nEmbd]), places);
+  return at("embed", tf.reshape(drop(sum, 0), [B * T, config.nEmbd])) as tf.Tensor2D;
+}
+
+/** `x + attention(ln_1(x))`, then `x + mlp(ln_2(x))`. [B·T, C] → [B·T, C] */
+function block(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
+  const { at } = context;
+  const name = `h.${layer}`;
+  const attended = attention(at(`${name}.ln_1`, normalize(x, `${name}.ln_1`, context)) as tf.Tensor2D, layer, context);
+  const middle = at(`${name}.resid_mid`, tf.add(x, attended)) as tf.Tensor2D;
+  const thought = mlp(at(`${name}.ln_2`, normalize(middle, `${name}.ln_2`, context)) as tf.Tensor2D, layer, context);
+  return at(`${name}.resid_out`, tf.add(middle, thought)) as tf.Tensor2D;
+}
+
+/**
+ * Causal self-attention over H heads: `softmax(q kᵀ / √D + mask) v`, heads side by side, projected. [B·T, C] → [B·T, C]
+ */
+function attention(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
+  const { at, batch: B, cache, newCache, mask, drop, config } = context;
+  const { nHead: H, nEmbd: C } = config;
+  const T = x.shape[0] / B;
+  const D = C / H;
+  const name = `h.${layer}.attn`;
+  const fused = tf.reshape(linear(x, `${name}.c_attn`, context), [B, T, 3, H, D]);
+  const split = tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4])) as tf.Tensor4D[]; // 3 × [B, H, T, D]
+  const [q, k, v] = ["q", "k", "v"].map((part, i) => at(`${name}.${part}`, split[i]!)) as tf.Tensor4D[];
+  const keys = join(cache?.keys[layer], k!); // [B, H, S, D]
+  const values = join(cache?.values[layer], v!);
+  newCache.keys.push(keys);
+  newCache.values.push(values);
+  const S = keys.shape[2];
+  const flat = (heads: tf.Tensor4D) => tf.reshape(heads, [B * H, heads.shape[2], D]) as tf.Tensor3D;
+  const products = tf.mul(tf.matMul(flat(q!), flat(keys), false, true), 1 / Math.sqrt(D)); // [B·H, T, S]
+  const scores = at(`${name}.scores`, tf.reshape(products, [B, H, T, S]));
+  const weights = at(`${name}.weights`, tf.softmax(tf.add(scores, mask))); // [B, H, T, S], rows sum to 1
+  const dropped = tf.reshape(drop(weights, 1 + 3 * layer), [B * H, T, S]);
+  const mixed = tf.reshape(tf.matMul(dropped, flat(values)), [B, H, T, D]);
+  const heads = at(`${name}.heads`, mixed) as tf.Tensor4D;
+  const joined = tf.reshape(tf.transpose(heads, [0, 2, 1, 3]), [B * T, C]) as tf.Tensor2D;
+  const projected = at(`${name}.out`, linear(joined, `${name}.c_proj`, context)) as tf.Tensor2D;
+  return dropRows(projected, 2 + 3 * layer, context);
+}
+
+/** `gelu(x W_fc) W_proj`. [B·T, C] → [B·T, 4C] → [B·T, C] */
+function mlp(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
+  const { at, config } = context;
+  const name = `h.${layer}.mlp`;
+  const before = at(`${name}.pre`, linear(x, `${name}.c_fc`, context)) as tf.Tensor2D;
+  const hidden = at(`${name}.act`, gelu(before, config.gelu)) as tf.Tensor2D;
+  const projected = at(`${name}.out`, linear(hidden, `${name}.c_proj`, context)) as tf.Tensor2D;
+  return dropRows(projected, 3 + 3 * layer, context);
+}
+
+/** `x W + b`. [N, from] → [N, to] */
+function linear(x: tf.Tensor2D, name: string, context: Context): tf.Tensor2D {
+  const y = tf.matMul(x, param<tf.Tensor2D>(context, `${name}.weight`));
+  return context.config.bias ? tf.add(y, param(context, `${name}.bias`)) : y;
+}
+
+function normalize(x: tf.Tensor2D, name: string, context: Context): tf.Tensor2D {
+  const bias = context.config.bias ? param<tf.Tensor1D>(context, `${name}.bias`) : undefined;
+  return layerNorm(x, param(context, `${name}.weight`), bias);
+}
+
+/** Dropout of [B·T, C] with a mask for each sequence of the batch. */
+function dropRows(x: tf.Tensor2D, use: number, { batch: B, drop }: Context): tf.Tensor2D {
+  const sequences = tf.reshape(x, [B, -1]);
+  const dropped = drop(sequences, use);
+  return dropped === sequences ? x : (tf.reshape(dropped, x.shape) as tf.Tensor2D);
+}
+
+function join(past: tf.Tensor4D | undefined, now: tf.Tensor4D): tf.Tensor4D {
+  return past ? tf.concat([past, now], 2) : now;
+}
+
+/** [T, past + T]: 0 at positions up to one's own, −1e9 after. */
+function causalMask(T: number, past: number): tf.Tensor2D {
+  const own = tf.expandDims(tf.range(past, past + T, 1, "int32"), 1);
+  const others = tf.expandDims(tf.range(0, past + T, 1, "int32"), 0);
+  return tf.mul(tf.cast(tf.greater(others, own), "float32"), -1e9);
+}
+
+function param<T extends tf.Tensor>({ params }: Context, name: string): T {
+  const tensor = params[name];
+  if (!tensor)
+    throw new RangeError(
+      `Cannot run the model: there is no parameter ${name}; found ${Object.keys(params).length} others.`,
+    );
+  return tensor as T;
+}
+
+function checkIds(ids: tf.Tensor2D, { blockSize }: ModelSettings): void {
+  if (ids.rank !== 2 || ids.dtype !== "int32") {
+    throw new TypeError(`Cannot run the model: ids are ${ids.dtype} [${ids.shape}]; wanted int32 [B, T].`);
+  }
+  if (ids.shape[1] > blockSize || ids.shape[1] === 0) {
+    throw new RangeError(`Cannot run the model: ids have T = ${ids.shape[1]}; wanted 1 to blockSize = ${blockSize}.`);
+  }
+}

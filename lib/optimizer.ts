@@ -1,0 +1,119 @@
+/**
+ * AdamW, clipping by the global norm, and learning-rate schedules: plain functions from state to state.
+ * Not a training loop (train.ts), and no schedule knows a tensor. Notebook 01-train plots the schedules.
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import type { Settings } from "./config.js";
+import type { ParameterSpec, Parameters } from "./model.js";
+
+/** First and second moments of the gradient, by parameter name. */
+export interface Moments {
+  readonly m: Parameters;
+  readonly v: Parameters;
+}
+
+/** What changes from step to step in an update, as tensors, so that a compiled step can be fed new values. */
+export interface AdamWInputs {
+  /** Learning rate η of this step. */
+  readonly learningRate: tf.Tensor;
+  /** 1 − β1ᵗ and 1 − β2ᵗ for the t-th update, t = 1, 2, … */
+  readonly biasCorrection1: tf.Tensor;
+  readonly biasCorrection2: tf.Tensor;
+}
+
+/** What stays the same over a run. */
+export type AdamWSettings = Pick<Settings, "beta1" | "beta2" | "weightDecay"> & { readonly epsilon?: number };
+
+/**
+ * Learning rate of step `step` = 0, 1, …: a linear warm-up `η (step + 1) / (warmupIters + 1)`, then the schedule, at
+ * `minLr` after `lrDecayIters`. With progress p from 0 to 1 between the two:
+ * cosine `minLr + (η − minLr) (1 + cos πp) / 2` (nanoGPT's), linear `η − (η − minLr) p`, constant `η`, and wsd
+ * (Hu 2024): `η` until the last `decayFraction` of lrDecayIters, then linear.
+ */
+export function learningRate(
+  step: number,
+  settings: Pick<
+    Settings,
+    "learningRate" | "minLr" | "warmupIters" | "lrDecayIters" | "decayLr" | "schedule" | "decayFraction"
+  >,
+): number {
+  const { learningRate: peak, minLr, warmupIters, lrDecayIters, decayLr, schedule, decayFraction } = settings;
+  if (!decayLr) return peak;
+  if (step < warmupIters) return (peak * (step + 1)) / (warmupIters + 1);
+  if (schedule === "constant") return peak;
+  if (step > lrDecayIters) return minLr;
+  const start = schedule === "wsd" ? Math.max(warmupIters, lrDecayIters * (1 - decayFraction)) : warmupIters;
+  const p = lrDecayIters > start ? Math.max(0, (step - start) / (lrDecayIters - start)) : 1;
+  if (schedule === "cosine") return minLr + 0.5 * (1 + Math.cos(Math.PI * p)) * (peak - minLr);
+  return peak - (peak - minLr) * p;
+}
+
+/** The two groups of parameters: those that weight decay applies to, and the others, with their sizes. */
+export function decayGroups(specs: readonly ParameterSpec[]): Record<"decayed" | "undecayed", DecayGroup> {
+  const group = (decay: boolean): DecayGroup => {
+    const members = specs.filter((spec) => spec.decay === decay);
+    const parameters = members.reduce((sum, { shape }) => sum + shape.reduce((product, axis) => product * axis, 1), 0);
+    return { tensors: members.length, parameters };
+  };
+  return { decayed: group(true), undecayed: group(false) };
+}
+
+export interface DecayGroup {
+  readonly tensors: number;
+  readonly parameters: number;
+}
+
+/** Moments of zeros; the caller owns the tensors. */
+export function initialMoments(params: Parameters): { m: Record<string, tf.Tensor>; v: Record<string, tf.Tensor> } {
+  const zeros = () => Object.fromEntries(Object.entries(params).map(([name, p]) => [name, tf.zeros(p.shape)]));
+  return { m: zeros(), v: zeros() };
+}
+
+/** `1 − βᵗ`, computed in double precision on the host, for AdamWInputs. */
+export function biasCorrections(t: number, { beta1, beta2 }: Pick<Settings, "beta1" | "beta2">): [number, number] {
+  return [1 - beta1 ** t, 1 - beta2 ** t];
+}
+
+/**
+ * Scales all gradients by `min(1, maxNorm / (‖g‖ + 1e-6))`, ‖g‖ the norm over all of them together (PyTorch's
+ * clip_grad_norm_). `maxNorm` 0 leaves them as they are.
+ */
+export function clipByGlobalNorm(gradients: Parameters, maxNorm: number): { gradients: Parameters; norm: tf.Scalar } {
+  const squares = Object.values(gradients).map((g) => tf.sum(tf.square(g)));
+  const norm = tf.sqrt(tf.addN(squares)) as tf.Scalar;
+  if (maxNorm === 0) return { gradients, norm };
+  const scale = tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6)));
+  const scaled = Object.entries(gradients).map(([name, g]) => [name, tf.mul(g, scale)] as const);
+  return { gradients: Object.fromEntries(scaled), norm };
+}
+
+/**
+ * One AdamW update (Loshchilov 2019), as PyTorch's:
+ * `m ← β1 m + (1 − β1) g`, `v ← β2 v + (1 − β2) g²`,
+ * `p ← p (1 − η λ) − η / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε)`, λ on decayed parameters only.
+ */
+export function adamW(
+  state: Moments & { readonly params: Parameters },
+  gradients: Parameters,
+  inputs: AdamWInputs,
+  settings: AdamWSettings,
+): { params: Parameters; m: Parameters; v: Parameters } {
+  const { beta1, beta2, weightDecay, epsilon = 1e-8 } = settings;
+  const stepSize = tf.div(inputs.learningRate, inputs.biasCorrection1);
+  const rootCorrection = tf.rsqrt(inputs.biasCorrection2);
+  const shrink = tf.sub(1, tf.mul(inputs.learningRate, weightDecay));
+  const params: Record<string, tf.Tensor> = {};
+  const m: Record<string, tf.Tensor> = {};
+  const v: Record<string, tf.Tensor> = {};
+  for (const [name, p] of Object.entries(state.params)) {
+    const g = gradients[name]!;
+    const first = tf.add(tf.mul(state.m[name]!, beta1), tf.mul(g, 1 - beta1));
+    const second = tf.add(tf.mul(state.v[name]!, beta2), tf.mul(tf.square(g), 1 - beta2));
+    const direction = tf.div(first, tf.add(tf.mul(tf.sqrt(second), rootCorrection), epsilon));
+    const decayed = p.rank >= 2 && weightDecay > 0 ? tf.mul(p, shrink) : p;
+    params[name] = tf.sub(decayed, tf.mul(stepSize, direction));
+    m[name] = first;
+    v[name] = second;
+  }
+  return { params, m, v };
+}
