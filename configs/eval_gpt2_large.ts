@@ -1,0 +1,13 @@
+/**
+ * nanoGPT's eval_gpt2_large: the loss of OpenAI's gpt2-large (774 M parameters) on OpenWebText, no training.
+ * nanoGPT's train / validation loss: 2.66 / 2.67. Folio does not read GPT-2's weights yet.
+ */
+import type { Settings } from "../lib/config.js";
+
+export default {
+  batchSize: 8,
+  evalIters: 500, // more batches for a better estimate
+  evalOnly: true,
+  wandbLog: false,
+  initFrom: "gpt2-large",
+} satisfies Partial<Settings>;

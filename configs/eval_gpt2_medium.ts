@@ -1,0 +1,13 @@
+/**
+ * nanoGPT's eval_gpt2_medium: the loss of OpenAI's gpt2-medium (350 M parameters) on OpenWebText, no training.
+ * nanoGPT's train / validation loss: 2.85 / 2.84. Folio does not read GPT-2's weights yet.
+ */
+import type { Settings } from "../lib/config.js";
+
+export default {
+  batchSize: 8,
+  evalIters: 500, // more batches for a better estimate
+  evalOnly: true,
+  wandbLog: false,
+  initFrom: "gpt2-medium",
+} satisfies Partial<Settings>;

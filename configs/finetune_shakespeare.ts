@@ -1,0 +1,24 @@
+/**
+ * nanoGPT's finetune_shakespeare: GPT-2 XL goes on with Shakespeare, in GPT-2's tokens.
+ * One sequence × 32 micro-batches × 1024 tokens = 32,768 tokens a step; Shakespeare has 301,966, so 20 steps are about
+ * two passes. Folio does not read GPT-2's weights yet: until then this file fails with one line that says so.
+ */
+import type { Settings } from "../lib/config.js";
+
+export default {
+  outDir: "out-shakespeare",
+  evalInterval: 5,
+  evalIters: 40,
+  wandbLog: false,
+
+  dataset: "shakespeare",
+  initFrom: "gpt2-xl", // the largest
+  alwaysSaveCheckpoint: false, // only when the validation loss is the best so far
+
+  batchSize: 1,
+  gradientAccumulationSteps: 32,
+  maxIters: 20,
+
+  learningRate: 3e-5, // constant
+  decayLr: false,
+} satisfies Partial<Settings>;

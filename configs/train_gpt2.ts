@@ -1,0 +1,24 @@
+/**
+ * nanoGPT's train_gpt2: GPT-2 124M on OpenWebText, 12 sequences × 1024 tokens × 40 micro-batches = 491,520 tokens a
+ * step, about 300 billion in all. nanoGPT reaches a validation loss of 2.85 in four days on eight A100.
+ */
+import type { Settings } from "../lib/config.js";
+
+export default {
+  wandbLog: false, // nanoGPT logs to Weights & Biases here; Folio cannot yet
+  wandbProject: "owt",
+  wandbRunName: "gpt2-124M",
+
+  batchSize: 12,
+  blockSize: 1024,
+  gradientAccumulationSteps: 5 * 8, // nanoGPT: 5 on each of eight GPUs
+
+  maxIters: 600_000, // 300 billion tokens
+  lrDecayIters: 600_000,
+
+  evalInterval: 1000,
+  evalIters: 200,
+  logInterval: 10,
+
+  weightDecay: 0.1,
+} satisfies Partial<Settings>;
