@@ -229,7 +229,7 @@ function mlp(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
 
 /** `x W + b`. [N, from] → [N, to] */
 function linear(x: tf.Tensor2D, name: string, context: Context): tf.Tensor2D {
-  const y = tf.matMul(x, param<tf.Tensor2D>(context, `${name}.weight`));
+  const y: tf.Tensor2D = tf.matMul(x, param<tf.Tensor2D>(context, `${name}.weight`));
   return context.config.bias ? tf.add(y, param(context, `${name}.bias`)) : y;
 }
 

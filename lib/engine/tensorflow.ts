@@ -28,7 +28,6 @@ export function loadTensorFlow(): LoadedTensorFlow {
   const legacyUtil = util as unknown as Record<string, unknown>;
   legacyUtil.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
-  process.env.TF_ENABLE_ONEDNN_OPTS ??= "1";
   let module: { version: Record<string, string> };
   try {
     module = require("@tensorflow/tfjs-node-gpu");

@@ -1,0 +1,215 @@
+/**
+ * Saves and opens checkpoints. `outDir/checkpoint/` holds one folder a saved step (weights and moments as safetensors,
+ * the rest as state.json) and two pointer files, `last` and `best`, each with a folder's name. A folder appears whole,
+ * by a rename after it was flushed, and a pointer changes by a rename too: a kill at any moment leaves what was good.
+ * It starts no training; train.ts says when to save. Notebook 01-train resumes from one.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { parseSettings, type Settings } from "./config.js";
+import type { HostTensors } from "./engine/session.js";
+import { parameterSpecs } from "./model.js";
+import { readSafetensors, writeSafetensors } from "./safetensors.js";
+import type { TokenizerSpec } from "./tokenizer.js";
+
+/** What state.json holds: all of a checkpoint that is not a tensor. */
+export interface CheckpointState {
+  readonly format: "folio-checkpoint";
+  readonly version: 1;
+  /** Hash of what determines the run's result. */
+  readonly runId: string;
+  /** Updates done. */
+  readonly step: number;
+  /** Whether the evaluation before the next update was done. */
+  readonly evaluated: boolean;
+  readonly bestValLoss: number | null;
+  /** Time spent in steps, over all sittings. */
+  readonly trainedMs: number;
+  readonly settings: Settings;
+  readonly tokenizer: TokenizerSpec;
+  /** Versions of folio, node and tensorflow that wrote it. */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** A checkpoint in memory. */
+export interface Checkpoint extends CheckpointState {
+  readonly path: string;
+  readonly params: HostTensors;
+  /** AdamW's moments; empty when opened with `optimizer: false`. */
+  readonly m: HostTensors;
+  readonly v: HostTensors;
+}
+
+export type CheckpointName = "last" | "best";
+
+const folderOf = (outDir: string) => path.join(outDir, "checkpoint");
+
+/** Whether `outDir` holds a checkpoint of that name. */
+export function hasCheckpoint(outDir: string, name: CheckpointName = "last"): boolean {
+  return fs.existsSync(path.join(folderOf(outDir), name));
+}
+
+/**
+ * Saves a checkpoint and points `last`, and `best` when asked, to it. What no pointer names any more is removed.
+ * @returns the checkpoint's folder
+ * @throws {Error} when the disk is full or not writable; the checkpoint before this one is then still whole
+ */
+export function saveCheckpoint(
+  outDir: string,
+  { params, m, v, ...state }: Omit<Checkpoint, "path" | "format" | "version">,
+  { best }: { best: boolean },
+): string {
+  const folder = folderOf(outDir);
+  const name = `step-${String(state.step).padStart(6, "0")}-${state.runId.slice(0, 8)}`;
+  const target = path.join(folder, name);
+  try {
+    fs.mkdirSync(folder, { recursive: true });
+    // A folder of this name is whole, and of the same run and step: the same checkpoint.
+    if (!fs.existsSync(target)) {
+      const partial = fs.mkdtempSync(path.join(folder, ".partial-"));
+      try {
+        const both = { ...prefixed("m", m), ...prefixed("v", v) };
+        writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
+        writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
+        const content: CheckpointState = { format: "folio-checkpoint", version: 1, ...state };
+        writeFlushed(path.join(partial, "state.json"), `${JSON.stringify(content, null, 2)}\n`);
+        flushFolder(partial);
+        fs.renameSync(partial, target);
+      } catch (error) {
+        fs.rmSync(partial, { recursive: true, force: true });
+        throw error;
+      }
+    }
+    flushFolder(folder);
+    for (const pointer of best ? (["best", "last"] as const) : (["last"] as const)) {
+      writeFlushed(path.join(folder, `.${pointer}.partial`), `${name}\n`);
+      fs.renameSync(path.join(folder, `.${pointer}.partial`), path.join(folder, pointer));
+    }
+    flushFolder(folder);
+    removeUnreferenced(folder);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const reason = code === "ENOSPC" ? "the disk is full; free some space" : message;
+    const kept = hasCheckpoint(outDir)
+      ? `The checkpoint before it (step ${readState(outDir, "last").step}) is whole.`
+      : "";
+    throw new Error(`Cannot save the checkpoint of step ${state.step} to ${folder}: ${reason}. ${kept}`.trim(), {
+      cause: error,
+    });
+  }
+  return target;
+}
+
+/**
+ * Opens a checkpoint and checks it: format version, and that the tensors are those that its settings ask for.
+ * @param options.optimizer read AdamW's moments too (default true); sampling does without
+ * @throws {Error} when there is none, or it is damaged or of another version
+ */
+export function openCheckpoint(
+  outDir: string,
+  name: CheckpointName = "last",
+  { optimizer = true }: { optimizer?: boolean } = {},
+): Checkpoint {
+  const state = readState(outDir, name);
+  const folder = pointedFolder(outDir, name);
+  const params = readSafetensors(path.join(folder, "model.safetensors"));
+  checkTensors(folder, params, state.settings);
+  const moments = optimizer ? readSafetensors(path.join(folder, "optimizer.safetensors")) : {};
+  const m = unprefixed("m", moments);
+  const v = unprefixed("v", moments);
+  if (optimizer) for (const group of [m, v]) checkTensors(folder, group, state.settings);
+  return { ...state, path: folder, params, m, v };
+}
+
+/** The part of a checkpoint that is quick to read: step, loss, settings. @throws as openCheckpoint */
+export function readState(outDir: string, name: CheckpointName = "last"): CheckpointState {
+  const file = path.join(pointedFolder(outDir, name), "state.json");
+  let state: CheckpointState;
+  try {
+    state = JSON.parse(fs.readFileSync(file, "utf8")) as CheckpointState;
+  } catch (error) {
+    throw new Error(`Cannot open the checkpoint in ${outDir}: ${file} is missing or damaged.`, { cause: error });
+  }
+  if (state.format !== "folio-checkpoint" || state.version !== 1) {
+    throw new Error(
+      `Cannot open the checkpoint in ${outDir}: ${file} has format ${state.format} ${state.version}; this Folio reads folio-checkpoint 1.`,
+    );
+  }
+  return { ...state, settings: parseSettings(state.settings) };
+}
+
+/** Removes the checkpoints of an earlier run in `outDir`. */
+export function removeCheckpoints(outDir: string): void {
+  fs.rmSync(folderOf(outDir), { recursive: true, force: true });
+}
+
+function pointedFolder(outDir: string, name: CheckpointName): string {
+  const folder = folderOf(outDir);
+  const pointer = path.join(folder, name);
+  if (!fs.existsSync(pointer)) {
+    throw new Error(
+      `Cannot find a checkpoint: there is no ${pointer}. Train a model into ${outDir} first, or name another --out_dir.`,
+    );
+  }
+  const target = fs.readFileSync(pointer, "utf8").trim();
+  if (!/^step-[\w-]+$/.test(target))
+    throw new Error(`Cannot open the checkpoint: ${pointer} names ${JSON.stringify(target)}, not a checkpoint.`);
+  return path.join(folder, target);
+}
+
+/** The tensors must be exactly the parameters that the settings describe. */
+function checkTensors(folder: string, tensors: HostTensors, settings: Settings): void {
+  const specs = parameterSpecs(settings);
+  for (const { name, shape } of specs) {
+    const found = tensors[name];
+    if (found?.dtype === "float32" && found.shape.join() === shape.join()) continue;
+    throw new Error(
+      `Cannot open the checkpoint ${folder}: ${name} is ${found ? `${found.dtype} [${found.shape}]` : "missing"}; its settings ask for float32 [${shape}].`,
+    );
+  }
+  const extra = Object.keys(tensors).find((name) => !specs.some((spec) => spec.name === name));
+  if (extra) throw new Error(`Cannot open the checkpoint ${folder}: its settings do not know the tensor ${extra}.`);
+}
+
+const prefixed = (prefix: string, tensors: HostTensors): HostTensors =>
+  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${prefix}/${name}`, tensor]));
+
+const unprefixed = (prefix: string, tensors: HostTensors): HostTensors =>
+  Object.fromEntries(
+    Object.entries(tensors)
+      .filter(([name]) => name.startsWith(`${prefix}/`))
+      .map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]),
+  );
+
+function removeUnreferenced(folder: string): void {
+  const kept = new Set(
+    ["last", "best"]
+      .map((name) => path.join(folder, name))
+      .filter((file) => fs.existsSync(file))
+      .map((file) => fs.readFileSync(file, "utf8").trim()),
+  );
+  for (const entry of fs.readdirSync(folder)) {
+    const stale = (entry.startsWith("step-") && !kept.has(entry)) || entry.startsWith(".partial-");
+    if (stale) fs.rmSync(path.join(folder, entry), { recursive: true, force: true });
+  }
+}
+
+function writeFlushed(file: string, content: string): void {
+  const descriptor = fs.openSync(file, "w");
+  try {
+    fs.writeFileSync(descriptor, content);
+    fs.fsyncSync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+function flushFolder(folder: string): void {
+  if (process.platform === "win32") return; // Windows does not open folders
+  const descriptor = fs.openSync(folder, "r");
+  try {
+    fs.fsyncSync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * A run's folder besides its checkpoints: `config.json` (the resolved settings), `log.jsonl` (one record a line), and
+ * the run's identity. Which records there are stands in train.ts.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import type { Settings } from "./config.js";
+import type { StepRecord } from "./train.js";
+
+// Where a run lives and how often it reports change nothing in its result.
+const WITHOUT_EFFECT = [
+  "outDir",
+  "dataDir",
+  "initFrom",
+  "overwrite",
+  "logInterval",
+  "wandbLog",
+  "wandbProject",
+  "wandbRunName",
+] as const satisfies readonly (keyof Settings)[];
+
+/**
+ * Identity of a run: SHA-256 of what determines its result, the settings without those that have no effect, the
+ * data's checksum and the versions of the code, in a canonical order.
+ */
+export function runIdentity(settings: Settings, inputs: Readonly<Record<string, string>>): string {
+  const effective = Object.entries(settings).filter(([key]) => !WITHOUT_EFFECT.includes(key as never));
+  const canonical = [...effective, ...Object.entries(inputs)].sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash("sha256").update(JSON.stringify(canonical)).digest("hex");
+}
+
+/** The log of a run, open for appending. */
+export interface RunLog {
+  append(record: StepRecord): void;
+  close(): void;
+}
+
+/**
+ * Opens a run's folder for writing: stores the settings, and cuts the log to what came before `step` (0: empties it),
+ * evaluation of that step included when it was done, so that a resumed run's log reads as if it had never stopped.
+ * @throws {Error} when the folder cannot be written
+ */
+export function openRunLog(settings: Settings, { step, evaluated }: { step: number; evaluated: boolean }): RunLog {
+  const { outDir } = settings;
+  const file = path.join(outDir, "log.jsonl");
+  try {
+    fs.mkdirSync(outDir, { recursive: true });
+    const before = (record: StepRecord) =>
+      record.step < step ||
+      (evaluated && record.step === step && (record.kind === "eval" || record.kind === "checkpoint"));
+    const kept = step === 0 ? [] : readRunLog(outDir).filter((record) => record.kind !== "end" && before(record));
+    replaceFile(file, kept.map((record) => `${JSON.stringify(record)}\n`).join(""));
+    replaceFile(path.join(outDir, "config.json"), `${JSON.stringify(settings, null, 2)}\n`);
+    const descriptor = fs.openSync(file, "a");
+    return {
+      append: (record) => fs.writeFileSync(descriptor, `${JSON.stringify(record)}\n`),
+      close: () => fs.closeSync(descriptor),
+    };
+  } catch (error) {
+    throw new Error(`Cannot write the run's folder ${outDir}: ${(error as Error).message}. Choose another --out_dir.`, {
+      cause: error,
+    });
+  }
+}
+
+/** The records of a run's log; a last line that a kill cut short is left out. Empty when there is no log. */
+export function readRunLog(outDir: string): StepRecord[] {
+  const file = path.join(outDir, "log.jsonl");
+  if (!fs.existsSync(file)) return [];
+  return fs
+    .readFileSync(file, "utf8")
+    .split("\n")
+    .flatMap((line) => {
+      try {
+        return [JSON.parse(line) as StepRecord];
+      } catch {
+        return [];
+      }
+    });
+}
+
+function replaceFile(file: string, content: string): void {
+  fs.writeFileSync(`${file}.partial`, content);
+  fs.renameSync(`${file}.partial`, file);
+}

@@ -1,0 +1,82 @@
+/**
+ * Model and optimizer joined into the steps that a session runs: `(state, inputs) → { state, outputs }`.
+ * Nothing that varies from call to call is in their closures, so that they trace. When to call which is train.ts'
+ * matter; state groups: `params`, `m`, `v` (AdamW's moments) and, with gradient accumulation, `sums` (of gradients).
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import type { Settings } from "./config.js";
+import type { State, Step } from "./engine/session.js";
+import { forward, loss, type Parameters } from "./model.js";
+import { type AdamWInputs, adamW, clipByGlobalNorm } from "./optimizer.js";
+
+/**
+ * The steps of training. Inputs of both: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; of `update` also
+ * `learningRate`, `biasCorrection1`, `biasCorrection2` (AdamWInputs). Outputs: `loss`, and of `update` `gradNorm`
+ * (before clipping).
+ */
+export interface TrainingSteps {
+  /** Adds this micro-batch's gradients, divided by gradientAccumulationSteps, to `sums`. */
+  readonly accumulate: Step;
+  /** The last micro-batch: gradients, clipping, AdamW; `sums` start again from zero. */
+  readonly update: Step;
+  /** Loss without gradients or dropout. Inputs: `x`, `y`. */
+  readonly evaluate: Step;
+}
+
+export function trainingSteps(settings: Settings): TrainingSteps {
+  const share = 1 / settings.gradientAccumulationSteps;
+  const accumulates = settings.gradientAccumulationSteps > 1;
+  return {
+    accumulate(state, inputs) {
+      const { value, gradients } = lossAndGradients(state.params!, inputs, settings);
+      return { state: { sums: addScaled(state.sums!, gradients, share) }, outputs: { loss: value } };
+    },
+    update(state, inputs) {
+      const { value, gradients } = lossAndGradients(state.params!, inputs, settings);
+      const mean = accumulates ? addScaled(state.sums!, gradients, share) : gradients;
+      const { gradients: clipped, norm } = clipByGlobalNorm(mean, settings.gradClip);
+      const { params, m, v } = state as { params: Parameters; m: Parameters; v: Parameters };
+      const next: State = { ...adamW({ params, m, v }, clipped, inputs as unknown as AdamWInputs, settings) };
+      const cleared = accumulates ? { sums: mapTensors(state.sums!, tf.zerosLike) } : {};
+      return { state: { ...next, ...cleared }, outputs: { loss: value, gradNorm: norm } };
+    },
+    evaluate: (state, inputs) => ({ outputs: { loss: evaluationLoss(state.params!, inputs, settings) } }),
+  };
+}
+
+/** Mean loss of a batch without dropout. */
+export function evaluationLoss(
+  params: Parameters,
+  inputs: Readonly<Record<string, tf.Tensor>>,
+  config: Settings,
+): tf.Scalar {
+  return loss(forward(params, inputs.x as tf.Tensor2D, config).logits, inputs.y as tf.Tensor2D);
+}
+
+/** The loss of a batch and its gradient by every parameter. The caller owns both. */
+export function lossAndGradients(
+  params: Parameters,
+  inputs: Readonly<Record<string, tf.Tensor>>,
+  config: Settings,
+): { value: tf.Scalar; gradients: Parameters } {
+  const names = Object.keys(params);
+  const run = (...tensors: tf.Tensor[]) => {
+    const named = Object.fromEntries(names.map((name, index) => [name, tensors[index]!]));
+    const dropoutKey = inputs.dropoutKey as tf.Tensor1D | undefined;
+    const { logits } = forward(named, inputs.x as tf.Tensor2D, config, { dropoutKey });
+    return loss(logits, inputs.y as tf.Tensor2D);
+  };
+  const { value, grads } = tf.valueAndGrads(run)(names.map((name) => params[name]!));
+  return {
+    value: value as tf.Scalar,
+    gradients: Object.fromEntries(names.map((name, index) => [name, grads[index]!])),
+  };
+}
+
+function addScaled(sums: Parameters, gradients: Parameters, scale: number): Parameters {
+  return mapTensors(sums, (sum, name) => tf.add(sum, tf.mul(gradients[name]!, scale)));
+}
+
+function mapTensors(tensors: Parameters, f: (tensor: tf.Tensor, name: string) => tf.Tensor): Parameters {
+  return Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, f(tensor, name)]));
+}

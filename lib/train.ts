@@ -1,0 +1,354 @@
+/**
+ * The training loop: an async generator that yields a record of each thing it does and leaves showing them to its
+ * caller. Batches, dropout and evaluations are functions of (seed, step), so a run that was stopped and resumed is the
+ * run that was not. The steps themselves stand in steps.ts. Notebook 01-train drives it.
+ */
+import {
+  type Checkpoint,
+  hasCheckpoint,
+  openCheckpoint,
+  readState,
+  removeCheckpoints,
+  saveCheckpoint,
+} from "./checkpoint.js";
+import type { Settings } from "./config.js";
+import { type Batch, type Dataset, drawBatch, openDataset } from "./data.js";
+import { resolveDevice } from "./engine/device.js";
+import {
+  float32,
+  type HostTensors,
+  int32,
+  mapRecord,
+  openSession,
+  type RunStep,
+  type Session,
+  toHost,
+} from "./engine/session.js";
+import { loadTensorFlow } from "./engine/tensorflow.js";
+import { countParameters, initialParameters, parameterSpecs } from "./model.js";
+import { biasCorrections, type DecayGroup, decayGroups, learningRate } from "./optimizer.js";
+import { key } from "./random.js";
+import { openRunLog, type RunLog, runIdentity } from "./runs.js";
+import { trainingSteps } from "./steps.js";
+import { folioVersion } from "./version.js";
+
+/** What the loop tells: every record has a kind and a step; losses are in nats a token, times in milliseconds. */
+export type StepRecord = StartRecord | EvalRecord | IterRecord | CheckpointRecord | EndRecord;
+
+export interface StartRecord {
+  readonly kind: "start";
+  readonly step: number;
+  readonly runId: string;
+  /** All of them, position embeddings included. */
+  readonly parameters: number;
+  readonly decayed: DecayGroup;
+  readonly undecayed: DecayGroup;
+  readonly tokensPerStep: number;
+  /** "cpu" or "cuda". */
+  readonly device: string;
+  readonly dtype: string;
+  readonly compiled: boolean;
+  /** The checkpoint that the run goes on from. */
+  readonly resumedFrom?: string;
+}
+
+/** An evaluation before the update of `step`. */
+export interface EvalRecord {
+  readonly kind: "eval";
+  readonly step: number;
+  readonly trainLoss: number;
+  readonly valLoss: number;
+  readonly learningRate: number;
+  /** Whether this is the lowest validation loss of the run. */
+  readonly best: boolean;
+}
+
+/** One update. */
+export interface IterRecord {
+  readonly kind: "iter";
+  readonly step: number;
+  /** Mean over the micro-batches, before the update. */
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Norm of the whole gradient before clipping. */
+  readonly gradNorm: number;
+  readonly elapsedMs: number;
+  /** Tokens trained on so far. */
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+}
+
+export interface CheckpointRecord {
+  readonly kind: "checkpoint";
+  readonly step: number;
+  readonly path: string;
+  readonly best: boolean;
+}
+
+export interface EndRecord {
+  readonly kind: "end";
+  readonly step: number;
+  readonly reason: "finished" | "aborted";
+  readonly bestValLoss: number | null;
+  /** Time spent in steps, over all sittings. */
+  readonly trainedMs: number;
+}
+
+/** What a run holds while it lasts. */
+interface Run {
+  readonly settings: Settings;
+  readonly dataset: Dataset;
+  readonly session: Session;
+  readonly accumulate: RunStep;
+  readonly update: RunStep;
+  readonly evaluate: RunStep;
+  readonly runId: string;
+  readonly resumedFrom: string | undefined;
+  /** Updates done. */
+  step: number;
+  /** Whether the evaluation before the next update was done. */
+  evaluated: boolean;
+  bestValLoss: number | null;
+  trainedMs: number;
+  savedStep: number;
+}
+
+/**
+ * Trains. Every update yields an `iter` record; every `evalInterval` updates, and at the end, an `eval` record comes
+ * first, and a `checkpoint` record when one was saved. The log in `outDir` keeps every `logInterval`-th `iter`.
+ * Aborting saves a checkpoint after the update under way and ends with reason "aborted".
+ * @throws {RangeError} for settings, data or a checkpoint that do not fit together
+ * @throws {Error} when the loss is not finite any more, or nothing can be saved
+ * @example
+ * for await (const record of train(settings)) if (record.kind === "eval") console.log(record.step, record.valLoss);
+ */
+export async function* train(
+  settings: Settings,
+  { signal }: { signal?: AbortSignal } = {},
+): AsyncGenerator<StepRecord> {
+  const dataset = openDataset(settings.dataDir, settings.dataset);
+  let run: Run | undefined;
+  let log: RunLog | undefined;
+  try {
+    run = await openRun(settings, dataset);
+    log = openRunLog(run.settings, run);
+    for await (const record of loop(run, signal)) {
+      if (record.kind !== "iter" || record.step % settings.logInterval === 0) log.append(record);
+      yield record;
+    }
+  } finally {
+    log?.close();
+    run?.session.dispose();
+    dataset.close();
+  }
+}
+
+async function* loop(run: Run, signal: AbortSignal | undefined): AsyncGenerator<StepRecord> {
+  const { settings } = run;
+  yield startRecord(run);
+  while (!signal?.aborted) {
+    const done = run.step >= settings.maxIters;
+    if (!run.evaluated && (done || run.step % settings.evalInterval === 0)) {
+      const record = await evaluation(run);
+      yield record;
+      const worthSaving = record.best || settings.alwaysSaveCheckpoint || done;
+      if (worthSaving && run.step > 0 && !settings.evalOnly) yield await checkpoint(run, record.best);
+    }
+    if (done || settings.evalOnly) break;
+    yield await update(run);
+  }
+  const aborted = run.step < settings.maxIters && !settings.evalOnly;
+  if (aborted && run.step > 0 && run.savedStep !== run.step) yield await checkpoint(run, false);
+  const { step, bestValLoss, trainedMs } = run;
+  yield { kind: "end", step, reason: aborted ? "aborted" : "finished", bestValLoss, trainedMs };
+}
+
+async function openRun(given: Settings, dataset: Dataset): Promise<Run> {
+  loadTensorFlow();
+  const settings = resolveSettings(given, dataset);
+  const resumed = settings.initFrom === "resume" ? openToResume(settings) : undefined;
+  if (!resumed) clearFolder(settings);
+  const { dtype } = resolveDevice(settings);
+  const params = resumed?.params ?? (await hostParameters(settings));
+  const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
+  const sums = settings.gradientAccumulationSteps > 1 ? { sums: zeros() } : {};
+  const state = { params, m: resumed?.m ?? zeros(), v: resumed?.v ?? zeros(), ...sums };
+  const session = await openSession(state, { compile: settings.compile, dtype });
+  const steps = trainingSteps(settings);
+  const { train: trainSplit, val } = dataset.meta.splits;
+  return {
+    settings,
+    dataset,
+    session,
+    accumulate: session.define(steps.accumulate),
+    update: session.define(steps.update),
+    evaluate: session.define(steps.evaluate),
+    runId: runIdentity(settings, { data: `${trainSplit.sha256} ${val.sha256}`, folio: folioVersion() }),
+    resumedFrom: resumed?.path,
+    step: resumed?.step ?? 0,
+    evaluated: resumed?.evaluated ?? false,
+    bestValLoss: resumed?.bestValLoss ?? null,
+    trainedMs: resumed?.trainedMs ?? 0,
+    savedStep: resumed?.step ?? -1,
+  };
+}
+
+/** Settings with the vocabulary of the dataset, checked against it. */
+function resolveSettings(settings: Settings, { meta }: Dataset): Settings {
+  const vocabSize = settings.vocabSize || meta.vocabSize;
+  if (vocabSize < meta.vocabSize) {
+    throw new RangeError(
+      `Cannot train on ${meta.dataset}: vocabSize is ${vocabSize}, and the dataset has ${meta.vocabSize} ids; use vocabSize 0 or at least ${meta.vocabSize}.`,
+    );
+  }
+  return { ...settings, vocabSize };
+}
+
+/** A run that goes on may change how it trains, not what the model is. */
+function openToResume(settings: Settings): Checkpoint {
+  const checkpoint = openCheckpoint(settings.outDir, "last");
+  const found = parameterSpecs(checkpoint.settings);
+  const wanted = parameterSpecs(settings);
+  const differing = (["nLayer", "nHead", "nEmbd", "blockSize", "vocabSize", "bias", "tieHead", "gelu"] as const).filter(
+    (name) => checkpoint.settings[name] !== settings[name],
+  );
+  if (differing.length > 0 || found.length !== wanted.length) {
+    const differences = differing.map((name) => `${name} ${checkpoint.settings[name]} there, ${settings[name]} here`);
+    throw new RangeError(
+      `Cannot resume from ${settings.outDir}: the checkpoint has another shape (${differences.join("; ")}). Use its settings, or train from scratch into another --out_dir.`,
+    );
+  }
+  return checkpoint;
+}
+
+function clearFolder(settings: Settings): void {
+  if (!hasCheckpoint(settings.outDir)) return;
+  if (!settings.overwrite) {
+    throw new Error(
+      `Cannot train into ${settings.outDir}: it holds a run already. Go on with it (--init_from=resume), choose another --out_dir, or replace it (--overwrite).`,
+    );
+  }
+  removeCheckpoints(settings.outDir);
+}
+
+async function hostParameters(settings: Settings): Promise<HostTensors> {
+  const tensors = initialParameters(settings, settings.seed);
+  const host = await Promise.all(Object.entries(tensors).map(async ([name, t]) => [name, await toHost(t)] as const));
+  for (const tensor of Object.values(tensors)) tensor.dispose();
+  return Object.fromEntries(host);
+}
+
+function startRecord({ settings, runId, step, resumedFrom, session }: Run): StartRecord {
+  return {
+    kind: "start",
+    step,
+    runId,
+    parameters: countParameters(settings),
+    ...decayGroups(parameterSpecs(settings)),
+    tokensPerStep: tokensPerStep(settings),
+    ...resolveDevice(settings),
+    compiled: session.compiled,
+    ...(resumedFrom ? { resumedFrom } : {}),
+  };
+}
+
+/** Mean loss over `evalIters` random batches of each split, the same ones whenever this step is evaluated. */
+async function evaluation(run: Run): Promise<EvalRecord> {
+  const { settings, step } = run;
+  const mean = async (use: "eval-train" | "eval-val") => {
+    let sum = 0;
+    for (let index = 0; index < settings.evalIters; index++) {
+      const tokens = use === "eval-train" ? run.dataset.train : run.dataset.val;
+      const batch = drawBatch(tokens, { ...settings, step, row: index * settings.batchSize, use });
+      sum += scalar(await run.evaluate(batchInputs(batch)), "loss");
+    }
+    return sum / settings.evalIters;
+  };
+  const trainLoss = await mean("eval-train");
+  const valLoss = await mean("eval-val");
+  const best = valLoss < (run.bestValLoss ?? Number.POSITIVE_INFINITY);
+  if (best) run.bestValLoss = valLoss;
+  run.evaluated = true;
+  return { kind: "eval", step, trainLoss, valLoss, learningRate: learningRate(step, settings), best };
+}
+
+async function update(run: Run): Promise<IterRecord> {
+  const { settings, step } = run;
+  const started = performance.now();
+  const rate = learningRate(step, settings);
+  const [correction1, correction2] = biasCorrections(step + 1, settings);
+  const rates = {
+    learningRate: float32([rate], []),
+    biasCorrection1: float32([correction1], []),
+    biasCorrection2: float32([correction2], []),
+  };
+  const micros = settings.gradientAccumulationSteps;
+  let loss = 0;
+  for (let micro = 0; micro < micros - 1; micro++) {
+    loss += scalar(await run.accumulate(microInputs(run, micro)), "loss") / micros;
+  }
+  const outputs = await run.update({ ...microInputs(run, micros - 1), ...rates });
+  loss += scalar(outputs, "loss") / micros;
+  if (!Number.isFinite(loss)) throw notFinite(run, loss);
+  const elapsedMs = performance.now() - started;
+  run.trainedMs += elapsedMs;
+  run.step += 1;
+  run.evaluated = false;
+  return {
+    kind: "iter",
+    step,
+    loss,
+    learningRate: rate,
+    gradNorm: scalar(outputs, "gradNorm"),
+    elapsedMs,
+    tokens: run.step * tokensPerStep(settings),
+    tokensPerSecond: (tokensPerStep(settings) / elapsedMs) * 1000,
+  };
+}
+
+/** Inputs of one micro-batch. Its rows follow on those of the micro-batches before it, in the data and in dropout. */
+function microInputs({ settings, step, dataset }: Run, micro: number): HostTensors {
+  const row = micro * settings.batchSize;
+  const [first, second] = key(settings.seed, "dropout", step) as unknown as [number, number];
+  const batch = drawBatch(dataset.train, { ...settings, step, row, use: "train" });
+  return { ...batchInputs(batch), dropoutKey: int32([first, (second + row) | 0], [2]) };
+}
+
+function batchInputs({ x, y, batchSize, blockSize }: Batch): HostTensors {
+  return { x: int32(x, [batchSize, blockSize]), y: int32(y, [batchSize, blockSize]) };
+}
+
+async function checkpoint(run: Run, best: boolean): Promise<CheckpointRecord> {
+  const { session, settings, runId, step, evaluated, bestValLoss, trainedMs, dataset } = run;
+  const [params, m, v] = [await session.read("params"), await session.read("m"), await session.read("v")];
+  const versions = {
+    folio: folioVersion(),
+    node: process.versions.node,
+    tensorflow: loadTensorFlow().tensorflowVersion,
+  };
+  const { tokenizer } = dataset.meta;
+  const path = saveCheckpoint(
+    settings.outDir,
+    { params, m, v, runId, step, evaluated, bestValLoss, trainedMs, settings, tokenizer, versions },
+    { best },
+  );
+  run.savedStep = step;
+  return { kind: "checkpoint", step, path, best };
+}
+
+function notFinite({ settings, step }: Run, loss: number): Error {
+  const good = hasCheckpoint(settings.outDir)
+    ? `The last good checkpoint is step ${readState(settings.outDir).step} in ${settings.outDir}.`
+    : "No checkpoint was saved yet.";
+  return new Error(
+    `Cannot go on: the loss of step ${step} is ${loss}. ${good} Likely causes: a learning rate that is too high (${learningRate(step, settings).toPrecision(3)} now; lower learningRate or raise warmupIters), no clipping (gradClip ${settings.gradClip}), or bfloat16 where float32 is needed.`,
+  );
+}
+
+function tokensPerStep({ batchSize, blockSize, gradientAccumulationSteps }: Settings): number {
+  return batchSize * blockSize * gradientAccumulationSteps;
+}
+
+function scalar(outputs: HostTensors, name: string): number {
+  return outputs[name]!.values[0]!;
+}
