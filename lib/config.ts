@@ -88,7 +88,7 @@ export interface Settings extends ModelSettings {
   decayFraction: number;
   /** Where to compute; auto: the GPU where there is one. */
   device: Device;
-  /** Number format of the matrix products; auto: the fastest that the device does well. */
+  /** Number format of the matrix products; auto: float32. */
   dtype: Dtype;
   /** Trace the step into one TensorFlow graph; false: eager, for stepping through. */
   compile: boolean;
@@ -120,7 +120,7 @@ export interface SampleSettings {
   seed: number;
   /** Where to compute; auto: the GPU where there is one. */
   device: Device;
-  /** Number format of the matrix products; auto: the fastest that the device does well. */
+  /** Number format of the matrix products; auto: float32. */
   dtype: Dtype;
   /** Trace the step into one TensorFlow graph; false: eager. */
   compile: boolean;
@@ -186,7 +186,7 @@ const wandb = row("Weights & Biases");
 const samples = row("Samples");
 
 const deviceDoc = "Where to compute; auto: the GPU where there is one.";
-const dtypeDoc = "Number format of the matrix products; auto: the fastest that the device does well.";
+const dtypeDoc = "Number format of the matrix products; auto: float32.";
 
 // biome-ignore format: a table reads best as a table
 const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonly default: Settings[K] } } = {

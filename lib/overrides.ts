@@ -3,9 +3,8 @@
  * order, flags on top. A config file is data in TypeScript, JavaScript or JSON; TypeScript and JavaScript are run, so
  * only name files that you trust. Not here: what a setting means (lib/config.ts). Also: the text of --help.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { basename, dirname, extname, join, relative, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, extname, join, relative, resolve } from "node:path";
 import { closest } from "fastest-levenshtein";
 import { createJiti } from "jiti";
 import {
@@ -20,6 +19,7 @@ import {
   type SettingsKind,
   settingRows,
 } from "./config.js";
+import { packageRoot } from "./version.js";
 
 /** What the words of a command line set. `values` are checked one by one, not yet against each other. */
 export interface Overrides {
@@ -115,12 +115,7 @@ function parseValue(row: SettingRow, written: string): unknown {
 // ---------------------------------------------------------------------------------------------------------- files
 
 const extensions = [".ts", ".mts", ".js", ".mjs", ".cjs", ".json"];
-const packageRoot = findPackageRoot(dirname(fileURLToPath(import.meta.url)));
-const presetFolder = join(packageRoot, "configs");
-
-function findPackageRoot(folder: string): string {
-  return existsSync(join(folder, "package.json")) ? folder : findPackageRoot(dirname(folder));
-}
+const presetFolder = join(packageRoot(), "configs");
 
 function isFile(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
