@@ -1,0 +1,69 @@
+/**
+ * Folio's public names, and nothing else. Importing it loads TensorFlow, so that `tf` of @tensorflow/tfjs-core runs on it.
+ */
+import { loadTensorFlow } from "./engine/tensorflow.js";
+
+loadTensorFlow();
+
+export {
+  type Figure,
+  type LineChart,
+  lineChart,
+  lossCurve,
+  type Series,
+  svgImage,
+  toHtml,
+  toSvg,
+} from "./charts.js";
+export {
+  type Checkpoint,
+  type CheckpointName,
+  type CheckpointState,
+  hasCheckpoint,
+  openCheckpoint,
+  saveCheckpoint,
+} from "./checkpoint.js";
+export {
+  defaultSampleSettings,
+  defaultSettings,
+  type ModelSettings,
+  parseSampleSettings,
+  parseSettings,
+  type SampleSettings,
+  type Settings,
+} from "./config.js";
+export { type Batch, type Dataset, drawBatch, openDataset, type TokenFile, wholeSplit, writeDataset } from "./data.js";
+export {
+  float32,
+  type HostTensor,
+  type HostTensors,
+  int32,
+  openSession,
+  type Session,
+  type State,
+  type Step,
+  toHost,
+  toTensor,
+} from "./engine/session.js";
+export { evaluateSplit, type TrainedModel } from "./evaluate.js";
+export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
+export {
+  type Cache,
+  countParameters,
+  type ForwardOptions,
+  forward,
+  initialParameters,
+  loss,
+  type ParameterSpec,
+  type Parameters,
+  parameterSpecs,
+  type Tap,
+} from "./model.js";
+export { ngramLosses } from "./ngrams.js";
+export { adamW, clipByGlobalNorm, decayGroups, initialMoments, learningRate } from "./optimizer.js";
+export { key, uniform } from "./random.js";
+export { readRunLog } from "./runs.js";
+export { drawTokens, type SampledToken, type SampleOptions, sample, sampleProbabilities } from "./sample.js";
+export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js";
+export { charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
+export { type EvalRecord, type IterRecord, type StepRecord, train } from "./train.js";
