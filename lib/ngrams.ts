@@ -19,7 +19,7 @@ interface Tree {
 }
 
 function countNgrams(ids: ArrayLike<number>, order: number, vocabSize: number): Tree {
-  // An open-addressing table from h × vocabSize + w to the node: three times as fast as a Map here.
+  // An open-addressing table from h × vocabSize + w to the node.
   let capacity = 1 << 16;
   let keys = new Float64Array(capacity).fill(-1);
   let nodes = new Int32Array(capacity);

@@ -25,7 +25,7 @@ test("charTokenizer() round-trips a megabyte quickly", () => {
   const startMs = performance.now();
   const ids = tokenizer.encode(text);
   const back = tokenizer.decode(ids);
-  expect(performance.now() - startMs).toBeLessThan(1000); // about 30 ms on an idle core
+  expect(performance.now() - startMs).toBeLessThan(1000); // about 100 ms on an idle core
   expect(ids).toHaveLength(text.length);
   expect(back === text).toBe(true);
 });

@@ -1,0 +1,23 @@
+/**
+ * Tiny Shakespeare by GPT-2's byte-pair encoding: train.bin and val.bin as nanoGPT's data/shakespeare/prepare.py writes
+ * them (301,966 and 36,059 ids). The split is by characters, before encoding. Source and licence: README.md.
+ */
+import path from "node:path";
+import { type TokenMeta, writeDataset } from "../../lib/data.js";
+import type { PrepareOptions } from "../../lib/prepare.js";
+import { gpt2Tokenizer } from "../../lib/tokenizer.js";
+import { readShakespeare } from "../shakespeare_char/prepare.js";
+
+/** Writes `<dataDir>/shakespeare`. */
+export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
+  const name = "shakespeare";
+  const directory = path.join(options.dataDir, name);
+  const { train, val, source } = await readShakespeare(options, directory);
+  const tokenizer = gpt2Tokenizer();
+  const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
+  const meta = writeDataset(directory, { name, tokenizer, ...ids, source });
+  options.log(
+    `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids of GPT-2's ${meta.vocabSize.toLocaleString("en")}`,
+  );
+  return meta;
+}

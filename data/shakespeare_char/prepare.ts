@@ -1,0 +1,63 @@
+/**
+ * Tiny Shakespeare by characters: train.bin and val.bin byte for byte as nanoGPT's data/shakespeare_char/prepare.py
+ * writes them (65 characters, 1,003,854 and 111,540 ids). Source, licence and checksums: README.md.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { type TokenMeta, type TokenSource, writeDataset } from "../../lib/data.js";
+import { fileSha256 } from "../../lib/download.js";
+import { download, type PrepareOptions, readText } from "../../lib/prepare.js";
+import { charTokenizer } from "../../lib/tokenizer.js";
+
+const sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed";
+const publicUrl = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt";
+
+/** Tiny Shakespeare, with nanoGPT's split: the first nine tenths of the characters, and the rest. */
+export interface ShakespeareText {
+  train: string;
+  val: string;
+  source: TokenSource;
+}
+
+/**
+ * The text: of `source`, else of `url`, else tinyshakespeare.txt in the folder that FOLIO_DATA_DIR names, else of an
+ * earlier download or its public URL.
+ * @throws if it cannot be had, or is not Tiny Shakespeare by its SHA-256
+ */
+export async function readShakespeare(options: PrepareOptions, directory: string): Promise<ShakespeareText> {
+  const { source, url, log } = options;
+  const offered = process.env.FOLIO_DATA_DIR && path.join(process.env.FOLIO_DATA_DIR, "tinyshakespeare.txt");
+  let filePath = source ?? (url === undefined && offered && fs.existsSync(offered) ? offered : undefined);
+  if (filePath === undefined) {
+    filePath = path.join(directory, "input.txt");
+    if (!fs.existsSync(filePath)) await download({ url: url ?? publicUrl, sha256, filePath }, options);
+  }
+  log(`reading ${filePath}`);
+  const text = readText(filePath);
+  const found = await fileSha256(filePath);
+  if (found !== sha256) {
+    throw new RangeError(
+      `Cannot prepare Tiny Shakespeare from ${filePath}: it is another text, of SHA-256 ${found}, where ${sha256} is wanted; give another source, or move that file away to have the right one downloaded.`,
+    );
+  }
+  const at = Math.floor(text.length * 0.9);
+  return {
+    train: text.slice(0, at),
+    val: text.slice(at),
+    source: { name: "Tiny Shakespeare (karpathy/char-rnn)", licence: "public domain", sha256, url: publicUrl },
+  };
+}
+
+/** Writes `<dataDir>/shakespeare_char`. */
+export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
+  const name = "shakespeare_char";
+  const directory = path.join(options.dataDir, name);
+  const { train, val, source } = await readShakespeare(options, directory);
+  const tokenizer = charTokenizer(train + val);
+  const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
+  const meta = writeDataset(directory, { name, tokenizer, ...ids, source });
+  options.log(
+    `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids, ${meta.vocabSize} characters`,
+  );
+  return meta;
+}

@@ -1,0 +1,154 @@
+/**
+ * The embedded corpus: the declarations of the browser's interfaces that the installed dependency `typescript` carries
+ * (lib/lib.dom.d.ts), by characters. Nothing is downloaded. Repeated declarations are removed, and what is declared
+ * under one name goes to one split, so that validation is not a copy of training. Source and licence: README.md.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { type TokenMeta, writeDataset } from "../../lib/data.js";
+import { type PrepareOptions, readText } from "../../lib/prepare.js";
+import { charTokenizer } from "../../lib/tokenizer.js";
+
+/** One name in ten is for validation, spread over the alphabet as the file is sorted. */
+const validationEvery = 10;
+
+const asciiOf: Record<string, string> = { "–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "⋅": "*", "²": "^2" };
+
+/** Printable ASCII and "\n" only: the rare characters (0.004 %) would be ids that are hardly ever seen. */
+function toAscii(text: string): string {
+  return text
+    .replace(/[–—−…×⋅²]/g, (character) => asciiOf[character]!)
+    .normalize("NFKD")
+    .replace(/[^\n -~]/g, "");
+}
+
+/** The declarations at the top level, each with its comment; the licence and `///` lines are left out. */
+function topLevelDeclarations(text: string): string[] {
+  const declarations: string[] = [];
+  let lines: string[] = [];
+  let inComment = false;
+  for (const line of text.replace(/^\/\*![\s\S]*?\*\//, "").split("\n")) {
+    if (line === "" || line.startsWith("///")) continue;
+    lines.push(line);
+    if (line.startsWith("/*")) inComment = true;
+    if (inComment) {
+      inComment = !line.includes("*/");
+    } else if (/^\}|^\S.*[;}]$/.test(line)) {
+      declarations.push(lines.join("\n"));
+      lines = [];
+    }
+  }
+  return declarations;
+}
+
+/** The declaration without the members (and their comments) that `seen` holds; adds the rest to it. */
+function withoutRepeatedMembers(declaration: string, seen: Set<string>): string {
+  const kept: string[] = [];
+  let comment: string[] = [];
+  for (const line of declaration.split("\n")) {
+    const content = line.trim();
+    if (/^(\/\*|\*)/.test(content)) {
+      comment.push(line);
+      continue;
+    }
+    const isMember = line.startsWith(" ") && content.endsWith(";") && !content.startsWith("}");
+    if (!isMember || !seen.has(content)) kept.push(...comment, line);
+    if (isMember) seen.add(content);
+    comment = [];
+  }
+  return kept.join("\n");
+}
+
+function nameOf(declaration: string): string {
+  return /^(?:declare )?(?:interface|var|const|function|type|namespace) (\w+)/m.exec(declaration)?.[1] ?? "";
+}
+
+/** The two splits of a declaration file. */
+export interface CorpusSplits {
+  train: string;
+  val: string;
+  /** Of the validation lines with a word in them: the share, 0 to 1, that also stand in training. */
+  sharedLines: number;
+}
+
+/**
+ * A declaration file → train and validation text.
+ * @throws {RangeError} if it holds too few declarations
+ */
+export function splitDeclarations(text: string): CorpusSplits {
+  const seen = new Set<string>();
+  const byName = new Map<string, string[]>();
+  for (const declaration of new Set(topLevelDeclarations(toAscii(text)))) {
+    const name = nameOf(declaration);
+    byName.set(name, [...(byName.get(name) ?? []), withoutRepeatedMembers(declaration, seen)]);
+  }
+  if (byName.size < validationEvery) {
+    throw new RangeError(
+      `Cannot prepare the TypeScript corpus: ${byName.size} names are declared in it; it needs ${validationEvery} or more. Give a declaration file such as TypeScript's lib/lib.dom.d.ts.`,
+    );
+  }
+  const splits = { train: [] as string[], val: [] as string[] };
+  [...byName.values()].forEach((declarations, index) => {
+    splits[(index + 1) % validationEvery === 0 ? "val" : "train"].push(...declarations);
+  });
+  const [train, val] = [splits.train, splits.val].map((declarations) => `${declarations.join("\n\n")}\n`) as [
+    string,
+    string,
+  ];
+  return { train, val, sharedLines: shareOfLines(train, val) };
+}
+
+function shareOfLines(train: string, val: string): number {
+  const inTraining = new Set(train.split("\n").map((line) => line.trim()));
+  const lines = val.split("\n").flatMap((line) => (/\w/.test(line) ? [line.trim()] : []));
+  return lines.filter((line) => inTraining.has(line)).length / lines.length;
+}
+
+/** Where the installed `typescript` keeps lib.dom.d.ts, and its version. */
+function installedDeclarations(): { filePath: string; version: string } {
+  let manifestPath: string;
+  try {
+    manifestPath = createRequire(import.meta.url).resolve("typescript/package.json");
+  } catch (error) {
+    throw new Error(
+      'Cannot prepare the TypeScript corpus: the package "typescript" is not installed; run npm install, or give a declaration file as source.',
+      { cause: error },
+    );
+  }
+  const { version } = JSON.parse(fs.readFileSync(manifestPath, "utf8")) as { version: string };
+  return { filePath: path.join(path.dirname(manifestPath), "lib", "lib.dom.d.ts"), version };
+}
+
+/** Writes `<dataDir>/typescript`. */
+export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
+  const { source, url, log } = options;
+  if (url !== undefined) {
+    throw new TypeError(
+      "Cannot prepare the TypeScript corpus from a URL: it is embedded; give a local file as source.",
+    );
+  }
+  const installed = source === undefined ? installedDeclarations() : undefined;
+  const name = "typescript";
+  const directory = path.join(options.dataDir, name);
+  const text = readText(installed?.filePath ?? source!);
+  log(installed ? `reading lib.dom.d.ts of typescript ${installed.version}` : `reading ${source}`);
+  const { train, val, sharedLines } = splitDeclarations(text);
+  const tokenizer = charTokenizer(train + val);
+  const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
+  const meta = writeDataset(directory, {
+    name,
+    tokenizer,
+    ...ids,
+    source: {
+      name: installed ? `lib.dom.d.ts of typescript ${installed.version}` : path.basename(source!),
+      licence: installed ? "Apache-2.0" : "unknown",
+      sha256: createHash("sha256").update(text).digest("hex"),
+    },
+  });
+  log(
+    `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids, ${meta.vocabSize} characters; ${(100 * sharedLines).toFixed(1)} % of validation lines also stand in training`,
+  );
+  return meta;
+}
