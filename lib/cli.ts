@@ -1,0 +1,91 @@
+/**
+ * The command line: `folio start | prepare | train | sample | runs | doctor`. This file finds the command, answers
+ * --help and --version, and turns errors into one line and an exit code; each command has a file in lib/cli/ and is
+ * loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`, which must run before a build.
+ */
+import { closest, distance } from "fastest-levenshtein";
+import { type Io, styled } from "./cli/terminal.js";
+
+/** What a command's file exports. */
+export interface Command {
+  /** The text of `folio COMMAND --help`. */
+  help(): string;
+  /** Does it. @returns the exit code */
+  run(args: readonly string[], io: Io): Promise<number>;
+}
+
+const commands: Readonly<Record<string, { summary: string; load: () => Promise<Command> }>> = {
+  start: {
+    summary: "the main job: prepare the embedded corpus, train a small GPT, sample, write a report",
+    load: () => import("./cli/start.js"),
+  },
+  prepare: { summary: "make a dataset's token files", load: () => import("./cli/prepare.js") },
+  train: { summary: "train a model, or resume", load: () => import("./cli/train.js") },
+  sample: { summary: "write text with a trained model", load: () => import("./cli/sample.js") },
+  runs: { summary: "list the runs in a folder, or compare some", load: () => import("./cli/runs.js") },
+  doctor: { summary: "say what this machine has and what is wrong", load: () => import("./cli/doctor.js") },
+};
+// Handled by bin/folio.mjs; listed so that help and the nearest name know them.
+const elsewhere: Readonly<Record<string, string>> = {
+  setup: "install and build what is missing",
+  help: "this text, or that of a command: folio help train",
+};
+
+function overview(): string {
+  const rows = [
+    ...Object.entries(commands).map(([name, { summary }]) => [name, summary]),
+    ...Object.entries(elsewhere),
+  ];
+  return `Folio, a literate GPT laboratory in TypeScript.
+
+Usage: folio COMMAND [argument …]
+
+${rows.map(([name, summary]) => `  ${name!.padEnd(9)} ${summary}`).join("\n")}
+
+\`folio COMMAND --help\` lists what a command takes; \`folio --version\` prints the version.
+For example: folio train configs/train_shakespeare_char.ts --device=cpu --n_layer=4`;
+}
+
+/**
+ * Runs one command line, without `node` and the script's name.
+ * @returns the exit code: 0 done, 1 failed, 2 no such command, 130 stopped by Ctrl-C
+ */
+export async function main(argv: readonly string[], io: Io = process): Promise<number> {
+  const [name = "help", ...args] = argv;
+  const print = (text: string) => io.stdout.write(`${text}\n`);
+  try {
+    if (name === "--version" || name === "-v") {
+      print((await import("./version.js")).folioVersion());
+      return 0;
+    }
+    if (name === "help" || name === "--help" || name === "-h") {
+      const about = args.find((arg) => !arg.startsWith("-"));
+      if (about === undefined || about === "help") print(overview());
+      else if (about === "setup") print("folio setup: installs and builds what is missing; needs no arguments.");
+      else print((await find(about)).help());
+      return 0;
+    }
+    const command = await find(name);
+    if (args.includes("--help") || args.includes("-h")) {
+      print(command.help());
+      return 0;
+    }
+    return await command.run(args, io);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    io.stderr.write(`${styled(io.stderr, "red", "folio:")} ${message}\n`);
+    // A stack helps whoever changes Folio, not whoever mistyped a flag.
+    if (process.env.FOLIO_DEBUG && error instanceof Error) io.stderr.write(`${error.stack}\n`);
+    return error instanceof UnknownCommand ? 2 : 1;
+  }
+}
+
+class UnknownCommand extends Error {}
+
+async function find(name: string): Promise<Command> {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command) return await command.load();
+  const nearest = closest(name, [...Object.keys(commands), ...Object.keys(elsewhere)]);
+  const hint = distance(name, nearest) <= 3 ? `did you mean \`folio ${nearest}\`?` : "`folio help` lists the commands.";
+  throw new UnknownCommand(`There is no command ${name}; ${hint}`);
+}

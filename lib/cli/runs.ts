@@ -1,0 +1,154 @@
+/**
+ * `folio runs`: the runs found in folders, one line each, and what differs between some. It reads config.json and
+ * log.jsonl only, so it also shows a run that is being trained.
+ */
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join, relative } from "node:path";
+import type { Settings } from "../config.js";
+import { readRunLog } from "../runs.js";
+import type { IterRecord, StepRecord } from "../train.js";
+import { grouped, type Io, millions, styled, table } from "./terminal.js";
+
+export function help(): string {
+  return `folio runs: lists the runs in folders, or compares some.
+
+Usage: folio runs [folder …] [--json]
+
+Without a folder: the current one. Runs are found two levels deep. With two runs or more, each named by its folder,
+also the settings in which they differ. --json prints everything found, for programs.
+
+A run is finished; interrupted (it stopped by a signal, or was killed); or running?, when its log grew in the last two
+minutes.
+
+  folio runs
+  folio runs out-a out-b`;
+}
+
+/** What the list shows of a run. Null where its log does not say. */
+export interface RunSummary {
+  readonly path: string;
+  readonly state: "finished" | "interrupted" | "running?";
+  readonly step: number;
+  readonly maxIters: number;
+  readonly trainLoss: number | null;
+  readonly valLoss: number | null;
+  readonly bestValLoss: number | null;
+  readonly parameters: number | null;
+  readonly tokensPerSecond: number | null;
+  /** Of the last line of its log, ISO 8601. */
+  readonly updatedAt: string;
+  readonly settings: Partial<Settings>;
+}
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const unknown = args.find((arg) => arg.startsWith("-") && arg !== "--json");
+  if (unknown)
+    throw new RangeError(`Cannot list runs: there is no flag ${unknown}; \`folio runs --help\` shows what there is.`);
+  const named = args.filter((arg) => !arg.startsWith("-"));
+  const folders = named.length > 0 ? named : ["."];
+  const missing = folders.find((folder) => !existsSync(folder));
+  if (missing) throw new Error(`Cannot list runs: there is no folder ${missing}.`);
+  const paths = [...new Set(folders.flatMap((folder) => findRuns(folder, 2)))];
+  const runs = paths.map(summarize).sort((a, b) => (a.updatedAt < b.updatedAt ? 1 : -1));
+  const compare = named.length > 1 && named.every(isRun);
+  const ordered = compare ? paths.map((path) => runs.find((run) => run.path === path)!) : runs;
+  const lines = args.includes("--json") ? [JSON.stringify(ordered, null, 2)] : describe(ordered, compare, folders, io);
+  io.stdout.write(`${lines.join("\n")}\n`);
+  return 0;
+}
+
+function describe(runs: readonly RunSummary[], compare: boolean, folders: readonly string[], io: Io): string[] {
+  if (runs.length === 0) return [`There are no runs in ${folders.join(", ")}; \`folio train\` makes one.`];
+  const [head, ...rows] = list(runs);
+  const bold = (line: string) => styled(io.stdout, "bold", line);
+  if (!compare) return [bold(head!), ...rows];
+  const [names, ...differences] = settingsTable(runs);
+  const same = "The settings are the same.";
+  return [bold(head!), ...rows, "", ...(differences.length > 0 ? [bold(names!), ...differences] : [same])];
+}
+
+function isRun(folder: string): boolean {
+  return existsSync(join(folder, "config.json")) && existsSync(join(folder, "log.jsonl"));
+}
+
+/** Folders of runs in `folder`, itself included, down to `depth` levels. */
+function findRuns(folder: string, depth: number): string[] {
+  if (isRun(folder)) return [relative(".", folder) || "."];
+  if (depth === 0 || !statSync(folder).isDirectory()) return [];
+  return readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && entry.name !== "node_modules")
+    .flatMap((entry) => findRuns(join(folder, entry.name), depth - 1));
+}
+
+function summarize(path: string): RunSummary {
+  const records = readRunLog(path);
+  const settings = readSettings(path);
+  const iters = records.filter((record) => record.kind === "iter");
+  const evaluations = records.filter((record) => record.kind === "eval");
+  const last = evaluations.at(-1);
+  const losses = evaluations.map((record) => record.valLoss).filter(Number.isFinite);
+  const start = records.findLast((record) => record.kind === "start");
+  const changedAt = statSync(join(path, "log.jsonl")).mtime;
+  return {
+    path,
+    state: stateOf(records, changedAt),
+    // An iteration's step is the number of those before it.
+    step: Math.max(0, ...records.map((record) => record.step + (record.kind === "iter" ? 1 : 0))),
+    maxIters: settings.maxIters ?? 0,
+    trainLoss: last?.trainLoss ?? null,
+    valLoss: last?.valLoss ?? null,
+    bestValLoss: losses.length > 0 ? Math.min(...losses) : null,
+    parameters: start?.parameters ?? null,
+    tokensPerSecond: medianSpeed(iters),
+    updatedAt: changedAt.toISOString(),
+    settings,
+  };
+}
+
+function stateOf(records: readonly StepRecord[], changedAt: Date): RunSummary["state"] {
+  const last = records.at(-1);
+  if (last?.kind === "end") return last.reason === "finished" ? "finished" : "interrupted";
+  return Date.now() - changedAt.getTime() < 120_000 ? "running?" : "interrupted";
+}
+
+function readSettings(path: string): Partial<Settings> {
+  try {
+    return JSON.parse(readFileSync(join(path, "config.json"), "utf8")) as Partial<Settings>;
+  } catch (error) {
+    throw new Error(`Cannot read ${join(path, "config.json")}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function medianSpeed(iters: readonly IterRecord[]): number | null {
+  const speeds = iters.map((record) => record.tokensPerSecond).sort((a, b) => a - b);
+  return speeds[Math.floor(speeds.length / 2)] ?? null;
+}
+
+function list(runs: readonly RunSummary[]): string[] {
+  const loss = (value: number | null) => value?.toFixed(4) ?? "-";
+  return table(
+    ["run", "state", "step", "train", "val", "best val", "parameters", "tokens/s", "date"],
+    runs.map((run) => [
+      run.path,
+      run.state,
+      `${run.step}/${run.maxIters}`,
+      loss(run.trainLoss),
+      loss(run.valLoss),
+      loss(run.bestValLoss),
+      run.parameters === null ? "-" : millions(run.parameters),
+      run.tokensPerSecond === null ? "-" : grouped(run.tokensPerSecond),
+      run.updatedAt.slice(0, 16).replace("T", " "),
+    ]),
+  );
+}
+
+/** The settings in which runs differ, a row each; where a run is stored is no difference. */
+function settingsTable(runs: readonly RunSummary[]): string[] {
+  const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))] as (keyof Settings)[];
+  const shown = (run: RunSummary, key: keyof Settings) => JSON.stringify(run.settings[key]) ?? "-";
+  const differing = keys.filter((key) => key !== "outDir" && new Set(runs.map((run) => shown(run, key))).size > 1);
+  return table(
+    ["setting", ...runs.map((run) => run.path)],
+    differing.map((key) => [key, ...runs.map((run) => shown(run, key))]),
+  );
+}

@@ -1,0 +1,191 @@
+/**
+ * `folio train`: shows the records of lib/train.ts as nanoGPT's log lines, with a progress line below them on a
+ * terminal, and turns the first Ctrl-C into a checkpoint and the command that resumes. It trains nothing itself.
+ */
+import { parseSettings, type Settings } from "../config.js";
+import { helpText, readOverrides } from "../overrides.js";
+import type { EndRecord, IterRecord, StartRecord, StepRecord } from "../train.js";
+import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
+
+export function help(): string {
+  return `folio train: trains a model, or goes on with one.
+
+Usage: folio train [config file …] [--setting=value …]
+
+Config files are TypeScript, JavaScript or JSON, read in order, by path or, of Folio's own, by name; TypeScript and
+JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and --nLayer=4 are the same; --eval_only means True,
+--no-compile False. The run goes to out_dir: config.json, log.jsonl, checkpoint/. Ctrl-C saves, and says how to resume;
+a second one stops at once.
+
+  folio train configs/train_shakespeare_char.ts
+  folio train cpu_demo --max_iters=500 --out_dir=out-short
+  folio train cpu_demo --out_dir=out-short --init_from=resume
+
+${helpText("train")}`;
+}
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const { files, values } = await readOverrides("train", args);
+  for (const file of files) io.stdout.write(`Overriding config with ${file}\n`);
+  const { exitCode } = await showTraining(parseSettings(values), io, resumeCommand("train", args));
+  return exitCode;
+}
+
+/** The command that goes on with the run that these arguments started. */
+export function resumeCommand(command: string, args: readonly string[]): string {
+  const kept: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    const key = arg.replace(/[-_]/g, "").toLowerCase();
+    if (/^--overwrite/.test(arg)) {
+      if (/^(true|false)$/i.test(args[i + 1] ?? "")) i++;
+    } else if (key === "initfrom") i++;
+    else if (!/^initfrom=/.test(key)) kept.push(arg);
+  }
+  // npm has another package named folio: --no-install keeps to this one.
+  return ["npx --no-install folio", command, ...kept, "--init_from=resume"].map(quoted).join(" ");
+}
+
+function quoted(word: string, index: number): string {
+  return index === 0 || /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** How a shown training ended. */
+export interface Shown {
+  /** 0 when finished, 128 + the signal's number when stopped. */
+  readonly exitCode: number;
+  readonly end: EndRecord | undefined;
+}
+
+/** Trains and shows it. The first SIGINT or SIGTERM lets the step under way finish and saves; a second one kills. */
+export async function showTraining(settings: Readonly<Settings>, io: Io, resume: string): Promise<Shown> {
+  const { train } = await import("../train.js");
+  const progress = openProgress(io.stdout);
+  const stop = stopOnSignals((signal) => {
+    const again = signal === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
+    progress.line(styled(io.stdout, "yellow", `${signal}: finishing this step, then saving${again}`));
+  });
+  const show = recordPrinter(settings, progress, io);
+  let end: EndRecord | undefined;
+  try {
+    for await (const record of train(settings, { signal: stop.signal })) {
+      show(record);
+      if (record.kind === "end") end = record;
+    }
+  } finally {
+    progress.close();
+    stop.close();
+  }
+  if (end?.reason === "aborted") {
+    const text =
+      end.step > 0
+        ? `stopped at step ${end.step} of ${settings.maxIters}, saved. Resume with:\n  ${resume}`
+        : "stopped before the first step: nothing to resume.";
+    io.stdout.write(`${styled(io.stdout, "yellow", text)}\n`);
+  }
+  return { exitCode: end?.reason === "aborted" ? (stop.exitCode() ?? 1) : 0, end };
+}
+
+function recordPrinter(settings: Settings, progress: Progress, io: Io): (record: StepRecord) => void {
+  const pace = paceMeter(settings.maxIters);
+  let started: StartRecord | undefined;
+  let trained = 0;
+  return (record) => {
+    if (record.kind === "start") started = record;
+    if (record.kind === "iter") trained++;
+    for (const line of logLines(record, settings, started)) progress.line(line);
+    if (record.kind === "iter") {
+      const { left, tokensPerSecond } = pace(record);
+      const rest = `loss ${record.loss.toFixed(4)}  ${grouped(tokensPerSecond)} tokens/s${left ? `  ${left} left` : ""}`;
+      progress.update(record.step + 1, settings.maxIters, rest);
+    }
+    if (record.kind === "end" && record.reason === "finished" && trained > 0) {
+      progress.line(styled(io.stdout, "green", summary(record, settings, started)));
+    }
+  };
+}
+
+/** nanoGPT's log lines of a record; none for an iteration between two log intervals. */
+export function logLines(record: StepRecord, settings: Settings, started?: StartRecord): string[] {
+  switch (record.kind) {
+    case "start": {
+      const { decayed, undecayed, parameters, tokensPerStep, resumedFrom } = record;
+      return [
+        `tokens per iteration will be: ${grouped(tokensPerStep)}`,
+        resumedFrom
+          ? `Resuming training from ${settings.outDir} (step ${record.step})`
+          : "Initializing a new model from scratch",
+        // As nanoGPT, without the position embeddings.
+        `number of parameters: ${millions(parameters - settings.blockSize * settings.nEmbd)}`,
+        `num decayed parameter tensors: ${decayed.tensors}, with ${grouped(decayed.parameters)} parameters`,
+        `num non-decayed parameter tensors: ${undecayed.tensors}, with ${grouped(undecayed.parameters)} parameters`,
+        `running on ${record.device}, ${record.dtype}, ${record.compiled ? "compiled" : "eager"}`,
+      ];
+    }
+    case "eval":
+      return [`step ${record.step}: train loss ${record.trainLoss.toFixed(4)}, val loss ${record.valLoss.toFixed(4)}`];
+    case "iter": {
+      if (record.step % settings.logInterval !== 0) return [];
+      // nanoGPT writes -100 % until it knows; Folio does not know a machine's peak yet.
+      return [
+        `iter ${record.step}: loss ${record.loss.toFixed(4)}, time ${record.elapsedMs.toFixed(2)}ms, mfu -100.00%`,
+      ];
+    }
+    case "checkpoint":
+      return [`saving checkpoint to ${settings.outDir}`];
+    case "end":
+      return started ? [] : [];
+  }
+}
+
+function summary(end: EndRecord, settings: Settings, started: StartRecord | undefined): string {
+  const rate = started && end.trainedMs > 0 ? (started.tokensPerStep * end.step * 1000) / end.trainedMs : 0;
+  const best = end.bestValLoss === null ? "" : `, best validation loss ${end.bestValLoss.toFixed(4)}`;
+  return `finished: ${end.step} steps in ${duration(end.trainedMs)}, ${grouped(rate)} tokens/s${best}; the run is in ${settings.outDir}`;
+}
+
+/** Tokens per second over the last steps, and the time left, evaluations included. */
+function paceMeter(maxIters: number, now = () => performance.now()) {
+  let first: { step: number; at: number } | undefined;
+  let rate = 0;
+  return ({ step, tokensPerSecond }: IterRecord): { tokensPerSecond: number; left: string } => {
+    // The first step also traces the graph: neither speed nor time left begin with it.
+    if (!first) {
+      first = { step, at: now() };
+      return { tokensPerSecond, left: "" };
+    }
+    rate = rate === 0 ? tokensPerSecond : 0.9 * rate + 0.1 * tokensPerSecond;
+    const perStep = (now() - first.at) / (step - first.step);
+    return { tokensPerSecond: rate, left: duration(perStep * (maxIters - step - 1)) };
+  };
+}
+
+interface Stop {
+  readonly signal: AbortSignal;
+  exitCode(): number | undefined;
+  close(): void;
+}
+
+function stopOnSignals(announce: (signal: "SIGINT" | "SIGTERM") => void): Stop {
+  const controller = new AbortController();
+  let exitCode: number | undefined;
+  const listener = (signal: NodeJS.Signals) => {
+    if (signal !== "SIGINT" && signal !== "SIGTERM") return;
+    if (controller.signal.aborted) {
+      // With no listener left the signal does what it does by default: it ends the process, whatever that is doing.
+      close();
+      process.kill(process.pid, signal);
+      return;
+    }
+    exitCode = signal === "SIGINT" ? 130 : 143;
+    announce(signal);
+    controller.abort();
+  };
+  const close = () => {
+    process.off("SIGINT", listener);
+    process.off("SIGTERM", listener);
+  };
+  process.on("SIGINT", listener);
+  process.on("SIGTERM", listener);
+  return { signal: controller.signal, exitCode: () => exitCode, close };
+}
