@@ -61,6 +61,7 @@ export {
 } from "./model.js";
 export { ngramLosses } from "./ngrams.js";
 export { adamW, clipByGlobalNorm, decayGroups, initialMoments, learningRate } from "./optimizer.js";
+export { loadSampleSettings, loadSettings } from "./overrides.js";
 export { key, uniform } from "./random.js";
 export { readRunLog } from "./runs.js";
 export { drawTokens, type SampledToken, type SampleOptions, sample, sampleProbabilities } from "./sample.js";

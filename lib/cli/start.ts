@@ -20,8 +20,8 @@ export function help(): string {
 
 Usage: npm start, or: npm start -- [--setting=value …]
 
-Prepares the corpus when it is missing, trains configs/quickstart.ts, prints three samples and the validation loss beside
-what counting gives, and writes a report with the loss curve. Every setting of \`folio train\` can be changed:
+Prepares the corpus when it is missing, trains configs/quickstart.ts, prints three samples and the validation loss
+beside what counting gives, and writes a report with the loss curve. Every setting of \`folio train\` can be changed:
 
   npm start -- --dataset=shakespeare_char
   npm start -- --max_iters=3000 --out_dir=out-long
@@ -117,7 +117,8 @@ async function present(settings: Settings, dataset: Dataset, io: Io, heading: (t
     io.stdout.write(styled(io.stdout, loss < trigram ? "green" : "yellow", `  It ${verdict}.\n`));
   }
 
-  const { writeReport } = await import("../report.js");
+  const module: string = "../report.js";
+  const { writeReport } = await import(module);
   const path = await writeReport(outDir, {
     settings: model.settings,
     records: readRunLog(outDir),

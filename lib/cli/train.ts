@@ -2,6 +2,7 @@
  * `folio train`: shows the records of lib/train.ts as nanoGPT's log lines, with a progress line below them on a
  * terminal, and turns the first Ctrl-C into a checkpoint and the command that resumes. It trains nothing itself.
  */
+import { setImmediate } from "node:timers/promises";
 import { parseSettings, type Settings } from "../config.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { EndRecord, IterRecord, StartRecord, StepRecord } from "../train.js";
@@ -71,6 +72,8 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
     for await (const record of train(settings, { signal: stop.signal })) {
       show(record);
       if (record.kind === "end") end = record;
+      // Eager steps never leave the microtask queue: let signals in.
+      await setImmediate();
     }
   } finally {
     progress.close();
@@ -93,7 +96,7 @@ function recordPrinter(settings: Settings, progress: Progress, io: Io): (record:
   return (record) => {
     if (record.kind === "start") started = record;
     if (record.kind === "iter") trained++;
-    for (const line of logLines(record, settings, started)) progress.line(line);
+    for (const line of logLines(record, settings)) progress.line(line);
     if (record.kind === "iter") {
       const { left, tokensPerSecond } = pace(record);
       const rest = `loss ${record.loss.toFixed(4)}  ${grouped(tokensPerSecond)} tokens/s${left ? `  ${left} left` : ""}`;
@@ -106,7 +109,7 @@ function recordPrinter(settings: Settings, progress: Progress, io: Io): (record:
 }
 
 /** nanoGPT's log lines of a record; none for an iteration between two log intervals. */
-export function logLines(record: StepRecord, settings: Settings, started?: StartRecord): string[] {
+export function logLines(record: StepRecord, settings: Settings): string[] {
   switch (record.kind) {
     case "start": {
       const { decayed, undecayed, parameters, tokensPerStep, resumedFrom } = record;
@@ -134,7 +137,7 @@ export function logLines(record: StepRecord, settings: Settings, started?: Start
     case "checkpoint":
       return [`saving checkpoint to ${settings.outDir}`];
     case "end":
-      return started ? [] : [];
+      return [];
   }
 }
 

@@ -1,0 +1,146 @@
+/** The commands on a real, tiny run: this process calls main(), and child processes are sent signals. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { main } from "../lib/cli.js";
+import { writeDataset } from "../lib/data.js";
+import { readRunLog } from "../lib/runs.js";
+import { charTokenizer } from "../lib/tokenizer.js";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "folio-cli-train-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const text = "the quick brown fox jumps over the lazy dog\n".repeat(40);
+const tokenizer = charTokenizer(text);
+const ids = tokenizer.encode(text);
+writeDataset(join(folder, "fox"), { name: "fox", tokenizer, train: ids.subarray(0, 1500), val: ids.subarray(1500) });
+
+const tiny = (outDir: string, ...more: string[]) => [
+  `--data_dir=${folder}`,
+  "--dataset=fox",
+  `--out_dir=${join(folder, outDir)}`,
+  ..."--n_layer=1 --n_head=1 --n_embd=8 --block_size=8 --batch_size=2 --gradient_accumulation_steps=1".split(" "),
+  ..."--eval_iters=1 --device=cpu --compile=False".split(" "),
+  ...more,
+];
+
+async function folio(...argv: string[]) {
+  let [out, err] = ["", ""];
+  const stdout = { write: (more: string) => (out += more) };
+  const code = await main(argv, { stdout, stderr: { write: (more: string) => (err += more) } });
+  return { code, out, err };
+}
+
+/** `folio` in a process of its own, from the sources. */
+function spawnFolio(...argv: string[]): ChildProcess & { output(): string; seen(pattern: RegExp): Promise<void> } {
+  const script = `
+    import { createJiti } from "jiti";
+    const { main } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/cli.ts");
+    process.exitCode = await main(process.argv.slice(1));`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script, "--", ...argv], { cwd: root });
+  let output = "";
+  const waiting: (() => void)[] = [];
+  const take = (chunk: Buffer) => {
+    output += chunk;
+    for (const check of waiting) check();
+  };
+  child.stdout.on("data", take);
+  child.stderr.on("data", take);
+  const seen = (pattern: RegExp) =>
+    new Promise<void>((resolve, reject) => {
+      const check = () => pattern.test(output) && resolve();
+      waiting.push(check);
+      child.on("exit", () => reject(new Error(`it ended before it wrote ${pattern}:\n${output}`)));
+      check();
+    });
+  return Object.assign(child, { output: () => output, seen });
+}
+
+const ended = (child: ChildProcess) =>
+  new Promise<{ code: number | null; signal: string | null }>((resolve) =>
+    child.on("exit", (code, signal) => resolve({ code, signal })),
+  );
+
+describe("folio train and sample", () => {
+  test("train writes nanoGPT's lines, sample its dashes, runs lists it", async () => {
+    const trained = await folio("train", ...tiny("plain", "--max_iters=4", "--eval_interval=2", "--log_interval=2"));
+    expect(trained).toMatchObject({ code: 0, err: "" });
+    const lines = trained.out.trimEnd().split("\n");
+    expect(lines[0]).toBe("tokens per iteration will be: 16");
+    const steps = lines.filter((line) => /^step \d+: train loss \d+\.\d{4}, val loss \d+\.\d{4}$/.test(line));
+    const iters = lines.filter((line) =>
+      /^iter \d+: loss \d+\.\d{4}, time \d+\.\d{2}ms, mfu -?\d+\.\d{2}%$/.test(line),
+    );
+    expect(steps.map((line) => line.split(":")[0])).toEqual(["step 0", "step 2", "step 4"]);
+    expect(iters.map((line) => line.split(":")[0])).toEqual(["iter 0", "iter 2"]);
+    expect(lines.at(-1)).toMatch(/^finished: 4 steps in 0:\d\d, [\d,]+ tokens\/s, best validation loss /);
+
+    const flags = ["--start=the ", "--num_samples=2", "--max_new_tokens=5", "--compile=False"];
+    const sampled = await folio("sample", `--out_dir=${join(folder, "plain")}`, ...flags);
+    expect(sampled.code).toBe(0);
+    const samples = sampled.out.split("\n---------------\n");
+    expect(samples.length).toBe(3);
+    expect(samples.slice(0, 2).every((text) => text.startsWith("the ") && text.length === 9)).toBe(true);
+    expect(await folio("sample", `--out_dir=${join(folder, "plain")}`, ...flags)).toEqual(sampled);
+    const unknown = await folio("sample", `--out_dir=${join(folder, "plain")}`, "--start=€", "--compile=False");
+    expect(unknown.err).toContain("€");
+
+    expect((await folio("runs", folder)).out).toMatch(/plain +finished +4\/4/);
+  });
+
+  test("a folder that holds a run is not trained into without being asked", async () => {
+    const flags = tiny("kept", "--max_iters=1");
+    expect((await folio("train", ...flags)).code).toBe(0);
+    const again = await folio("train", ...flags);
+    expect(again.code).toBe(1);
+    expect(again.err).toContain("--overwrite");
+    expect((await folio("train", ...flags, "--overwrite")).code).toBe(0);
+  });
+});
+
+describe("Ctrl-C", () => {
+  test("saves and prints the command that resumes; the resumed run ends as if it had not been stopped", async () => {
+    const flags = tiny("stopped", "--max_iters=100000", "--eval_interval=100000");
+    const child = spawnFolio("train", ...flags);
+    await child.seen(/^iter 5: /m);
+    child.kill("SIGINT");
+    expect(await ended(child)).toEqual({ code: 130, signal: null });
+    const step = Number(/stopped at step (\d+) of 100000, saved/.exec(child.output())?.[1]);
+    expect(step).toBeGreaterThan(5);
+    const command = `npx --no-install folio train ${flags.join(" ")} --init_from=resume`;
+    expect(child.output()).toContain(`Resume with:\n  ${command}\n`);
+
+    const more = step + 3;
+    const argv = [...command.split(" ").slice(4), `--max_iters=${more}`];
+    const resumed = await folio("train", ...argv);
+    expect(resumed.code).toBe(0);
+    expect(resumed.out).toContain(`Resuming training from ${join(folder, "stopped")} (step ${step})`);
+    await folio("train", ...tiny("straight", `--max_iters=${more}`, "--eval_interval=100000"));
+    const losses = (name: string) =>
+      readRunLog(join(folder, name)).flatMap((record) => (record.kind === "iter" ? [record.loss] : []));
+    expect(losses("stopped")).toEqual(losses("straight"));
+  });
+
+  test("twice stops at once, without saving", async () => {
+    // A step of a million micro-batches: nothing but the second signal ends it soon.
+    const child = spawnFolio("train", ...tiny("twice", "--gradient_accumulation_steps=1000000", "--compile=True"));
+    await child.seen(/^step 0: /m);
+    child.kill("SIGINT");
+    await child.seen(/SIGINT: finishing this step, then saving \(Ctrl-C again: stop at once, without saving\)/);
+    child.kill("SIGINT");
+    expect(await ended(child)).toEqual({ code: null, signal: "SIGINT" });
+    expect(existsSync(join(folder, "twice", "checkpoint"))).toBe(false);
+  });
+
+  test("SIGTERM, as a scheduler sends it, saves too", async () => {
+    const child = spawnFolio("train", ...tiny("terminated", "--max_iters=100000", "--eval_interval=100000"));
+    await child.seen(/^iter 2: /m);
+    child.kill("SIGTERM");
+    expect(await ended(child)).toEqual({ code: 143, signal: null });
+    expect(readFileSync(join(folder, "terminated", "checkpoint", "last"), "utf8")).toMatch(/^step-/);
+  });
+});
