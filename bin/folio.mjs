@@ -1,0 +1,33 @@
+#!/usr/bin/env node
+/**
+ * The command `folio`. It is plain JavaScript because it runs before anything is built: it says what set-up is missing,
+ * brings dist up to date in a checkout, and hands over to lib/cli.ts.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { describeMissing, missingNode } from "./prerequisites.mjs";
+import { buildIfNeeded, setup } from "./setup.mjs";
+import * as state from "./state.mjs";
+
+/** @param {string[]} argv the arguments after the command's name */
+async function folio(argv) {
+  const node = missingNode();
+  if (node) throw new Error(describeMissing([node]));
+  if (argv[0] === "setup") return setup();
+  const at = state.layout();
+  // Not the whole of set-up's questions: a command shall not wait for them. These two decide whether anything runs.
+  if (!fs.existsSync(at.venv) || !at.tfjs || !fs.existsSync(state.bindingPaths(at).file)) {
+    throw new Error(`Folio is not set up here yet: run \`${at.checkout ? "npm run setup" : "npx folio setup"}\`.`);
+  }
+  await buildIfNeeded(at);
+  const cli = await import(pathToFileURL(path.join(at.root, "dist", "lib", "cli.js")).href);
+  return /** @type {Promise<number>} */ (cli.main(argv));
+}
+
+try {
+  process.exitCode = await folio(process.argv.slice(2));
+} catch (error) {
+  console.error(error instanceof Error && process.env.FOLIO_DEBUG !== "1" ? error.message : error);
+  process.exitCode = 1;
+}

@@ -1,0 +1,345 @@
+#!/usr/bin/env node
+/**
+ * Set-up: brings a fresh clone, or a project that has Folio installed, to where everything runs. `npm start` and
+ * `npm test` call it first; alone it is `npm run setup`, and `npx folio setup` where Folio is a dependency.
+ *
+ * Each step is looked at first (state.mjs), done only if needed, and finished by a stamp that is written last. What is
+ * made is made beside and swapped in whole, so that it can be killed at any moment and called again.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  describeMissing,
+  findCompiler,
+  findPython,
+  missingDisk,
+  missingNode,
+  missingPlatform,
+  windowsHelp,
+} from "./prerequisites.mjs";
+import { endTogether, progress, runCommand, takeLock } from "./process.mjs";
+import * as state from "./state.mjs";
+
+/**
+ * @typedef {import("./state.mjs").Layout} Layout
+ * @typedef {import("./state.mjs").Step} Step
+ * @typedef {import("./prerequisites.mjs").Python} Python
+ * @typedef {{ say: (text: string) => void }} Speaker
+ * @typedef {{ at: Layout, lock: import("./process.mjs").Lock, python: Python | undefined, compiler: string[], speaker: Speaker }} Job
+ */
+
+/**
+ * Does what is to be done.
+ * @param {{ root?: string, print?: (line: string) => void }} [options]
+ * @returns {Promise<number>} the exit code
+ */
+export async function setup({ root = state.packageRoot, print = console.log } = {}) {
+  const startMs = performance.now();
+  const seconds = () => ((performance.now() - startMs) / 1000).toFixed(2);
+  if (process.platform === "win32") {
+    print(windowsHelp);
+    return 1;
+  }
+  const node = missingNode();
+  if (node) {
+    print(describeMissing([node]));
+    return 1;
+  }
+  if (state.pendingSteps(state.layout(root)).length === 0) {
+    print(`Folio is set up (looked in ${seconds()} s).`);
+    return 0;
+  }
+  const lock = await takeLock(path.join(state.layout(root).cacheDir, "setup.lock"), (pid) =>
+    print(`Another set-up is under way (process ${pid}); waiting for it.`),
+  );
+  const release = endTogether(lock);
+  try {
+    await doPending(root, lock, print);
+    print(`Folio is set up (${seconds()} s).`);
+    return 0;
+  } catch (error) {
+    print(error instanceof Error ? error.message : String(error));
+    if (process.env.FOLIO_DEBUG === "1") console.error(error);
+    return 1;
+  } finally {
+    release();
+  }
+}
+
+/**
+ * @param {string} root
+ * @param {import("./process.mjs").Lock} lock
+ * @param {(line: string) => void} print
+ */
+async function doPending(root, lock, print) {
+  const first = state.layout(root);
+  const pending = state.pendingSteps(first);
+  if (pending.length === 0) return;
+  fs.mkdirSync(first.cacheDir, { recursive: true });
+  fs.writeFileSync(first.logFile, `Folio set-up, ${new Date().toISOString()}, Node ${process.version}\n`);
+  const { python, compiler } = prerequisites(first, new Set(pending.map(({ step }) => step)));
+  print(first.checkout ? `Setting up Folio in ${root}` : `Setting up Folio; TensorFlow goes to ${first.venv}`);
+  for (const step of state.steps) {
+    // Looked at again: a step changes what the next ones find.
+    const at = state.layout(root);
+    const reason = state.pendingSteps(at).find((entry) => entry.step === step)?.reason;
+    if (!reason) continue;
+    const shown = progress().start(`${titles[step](at)} (${reason.replace(`${root}/`, "")})`);
+    try {
+      await actions[step]({ at, lock, python, compiler, speaker: shown });
+      const left = state.pendingSteps(state.layout(root)).find((entry) => entry.step === step);
+      if (left) throw new Error(`The step "${step}" ended, but ${left.reason}. The log: ${at.logFile}`);
+    } catch (error) {
+      shown.failed();
+      throw error;
+    }
+    shown.done();
+  }
+}
+
+/**
+ * Everything that is missing is told at once, before anything is installed.
+ * @param {Layout} at
+ * @param {Set<Step>} pending
+ * @returns {{ python: Python | undefined, compiler: string[] }}
+ */
+function prerequisites(at, pending) {
+  const platform = missingPlatform();
+  if (platform) throw new Error(describeMissing([platform]));
+  const python = pending.has("venv") ? findPython() : undefined;
+  const compiler = pending.has("binding") || pending.has("packages") ? findCompiler() : [];
+  const wantedBytes = state.wantedVariant() === "cuda" ? 9e9 : 2.5e9;
+  const disk = pending.has("venv") ? missingDisk(at.cacheDir, wantedBytes) : undefined;
+  const missing = [python, compiler, disk].flatMap((found) => (found && "remedy" in found ? [found] : []));
+  if (missing.length > 0) throw new Error(describeMissing(missing));
+  return { python: /** @type {Python | undefined} */ (python), compiler: /** @type {string[]} */ (compiler) };
+}
+
+/** @type {Record<Step, (at: Layout) => string>} */
+const titles = {
+  packages: () => "npm packages, as locked",
+  venv: (at) => {
+    const tensorflow = state.wantedVariant() === "cuda" ? "TensorFlow for CUDA" : "TensorFlow";
+    return at.checkout ? `${tensorflow} and Jupyter into .venv` : tensorflow;
+  },
+  binding: () => "TensorFlow's binding, compiled",
+  kernel: () => "TypeScript kernel of the notebooks",
+  build: () => "TypeScript build",
+};
+
+/** @type {Record<Step, (job: Job) => Promise<void>>} */
+const actions = { packages: installPackages, venv: makeVenv, binding: compileBinding, kernel: registerKernel, build };
+
+/** @param {Job} job */
+async function installPackages({ at, lock, speaker }) {
+  if (!at.checkout)
+    throw new Error("Folio's npm packages are not installed here: run `npm install` in your project first.");
+  const npm = process.env.npm_execpath;
+  const [command, ...first] = npm?.endsWith("npm-cli.js") ? [process.execPath, npm] : ["npm"];
+  const args = ["ci", "--ignore-scripts", "--include=dev", "--no-fund", "--no-audit", "--loglevel=http"];
+  await runCommand(command ?? "npm", [...first, ...args], {
+    cwd: at.root,
+    logFile: at.logFile,
+    lock,
+    onLine: (line) => speaker.say(line.replace(/^npm http fetch /, "")),
+  });
+}
+
+/**
+ * A new environment in a folder of its own, then one link is swapped: whoever uses the old one meanwhile is not disturbed.
+ * @param {Job} job
+ */
+async function makeVenv({ at, lock, python, speaker }) {
+  if (!python) throw new Error("No Python was looked for; run the set-up again.");
+  const variant = state.wantedVariant();
+  const prefix = at.checkout ? "venv" : path.basename(at.venv);
+  await removeVenvs(at, prefix);
+  const made = path.join(at.cacheDir, `${prefix}-${Date.now().toString(36)}-${process.pid}`);
+  const env = pythonEnvironment();
+  const options = { logFile: at.logFile, lock, env, onLine: (/** @type {string} */ line) => speaker.say(line) };
+  await runCommand(python.path, ["-m", "venv", made], options);
+  const pip = ["-m", "pip", "install", "--no-deps", "--no-compile", "--only-binary=:all:", "--progress-bar=off"];
+  const files = state.requirementFiles(at.root, at.checkout, variant).flatMap((file) => ["-r", file]);
+  await runCommand(path.join(made, "bin", "python"), [...pip, "--disable-pip-version-check", ...files], options);
+
+  const name = state.pythonName(made) ?? "python";
+  const sitePackages =
+    fs.readdirSync(path.join(made, "lib")).map((dir) => path.join("lib", dir, "site-packages"))[0] ?? "";
+  const metadata = fs
+    .readdirSync(path.join(made, sitePackages))
+    .find((entry) => /^tensorflow(_cpu)?-.*\.dist-info$/.test(entry));
+  const [, distribution = "", version = ""] = /^(\w+)-(.*)\.dist-info$/.exec(metadata ?? "") ?? [];
+  /** @type {import("./state.mjs").VenvStamp} */
+  const stamp = {
+    key: state.venvKey(at.root, at.checkout, variant),
+    variant,
+    python: name,
+    pythonVersion: python.version,
+    tensorflow: { package: distribution, version, dir: path.join(at.venv, sitePackages, "tensorflow") },
+  };
+  state.writeWhole(path.join(made, "folio.json"), JSON.stringify(stamp, null, 2));
+  swapLink(at.venv, made);
+  await removeVenvs(at, prefix);
+}
+
+/**
+ * Points the link at a new folder; a real folder in the link's place is moved into the cache to be removed.
+ * @param {string} link
+ * @param {string} target
+ */
+export function swapLink(link, target) {
+  const beside = `${link}.${process.pid}.tmp`;
+  fs.symlinkSync(path.relative(path.dirname(link), target), beside);
+  const old = fs.lstatSync(link, { throwIfNoEntry: false });
+  if (old && !old.isSymbolicLink()) fs.renameSync(link, `${target}-replaced`);
+  fs.renameSync(beside, link);
+}
+
+/**
+ * Removes the environments that nothing points at: half-made and replaced ones.
+ * @param {Layout} at
+ * @param {string} prefix
+ */
+async function removeVenvs(at, prefix) {
+  const current = fs.existsSync(at.venv) ? fs.realpathSync(at.venv) : undefined;
+  const stillLinked = (/** @type {string} */ dir) => current !== undefined && fs.realpathSync(dir) === current;
+  for (const name of fs.readdirSync(at.cacheDir)) {
+    const dir = path.join(at.cacheDir, name);
+    if (name.startsWith(`${prefix}-`) && !fs.lstatSync(dir).isSymbolicLink() && !stillLinked(dir)) {
+      await fs.promises.rm(dir, { recursive: true, force: true });
+    }
+  }
+}
+
+/** Settings of the user's own Python work that would send packages elsewhere. */
+function pythonEnvironment() {
+  /** @type {NodeJS.ProcessEnv} */
+  const env = { ...process.env, PYTHONNOUSERSITE: "1" };
+  for (const name of ["PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PYTHONHOME", "PYTHONPATH"]) {
+    delete env[name];
+  }
+  return env;
+}
+
+/**
+ * tfjs-node's C++ files against the TensorFlow of the environment. It is loaded by a process of its own before it
+ * takes its place.
+ * @param {Job} job
+ */
+async function compileBinding({ at, lock, compiler, speaker }) {
+  const venv = state.venvStamp(at);
+  const { tfjs, nodeApiHeaders } = at;
+  if (!venv || !tfjs || !nodeApiHeaders)
+    throw new Error("Cannot compile the binding: TensorFlow or tfjs-node is absent.");
+  const [command = "c++", ...commandArgs] = compiler;
+  const { dir, file, stamp } = state.bindingPaths(at);
+  const work = path.join(dir, `.work-${process.pid}`);
+  fs.mkdirSync(work, { recursive: true });
+  for (const name of fs.readdirSync(dir)) {
+    if (name.startsWith(".work-") && path.join(dir, name) !== work)
+      fs.rmSync(path.join(dir, name), { recursive: true });
+  }
+  const options = { cwd: tfjs, logFile: at.logFile, lock };
+  const include = [path.join(nodeApiHeaders, "include"), "..", ".", path.join(venv.tensorflow.dir, "include")];
+  const flags = ["-std=c++17", "-O2", "-fPIC", "-DNAPI_VERSION=8", ...include.map((each) => `-I${each}`)];
+  const sources = fs.readdirSync(path.join(tfjs, "binding")).filter((name) => name.endsWith(".cc"));
+  speaker.say(sources.join(", "));
+  const objects = await Promise.all(
+    sources.map(async (name) => {
+      const object = path.join(work, `${name}.o`);
+      await runCommand(command, [...commandArgs, ...flags, "-c", path.join("binding", name), "-o", object], options);
+      return object;
+    }),
+  );
+  const made = path.join(work, "tfjs_binding.node");
+  await runCommand(
+    command,
+    [...commandArgs, "-shared", ...objects, "-o", made, ...linkFlags(venv.tensorflow.dir)],
+    options,
+  );
+  speaker.say("loading it");
+  await runCommand(process.execPath, ["-e", "require(process.argv[1])", made], options);
+  fs.renameSync(made, file);
+  const bytes = fs.statSync(file).size;
+  const content = { key: state.bindingKey(at, venv), bytes, tensorflowDir: venv.tensorflow.dir };
+  state.writeWhole(stamp, JSON.stringify(content, null, 2));
+  fs.rmSync(work, { recursive: true });
+}
+
+/**
+ * macOS has no `-l:name`, and leaves Node's own symbols to be found when the binding is loaded.
+ * @param {string} dir the folder of TensorFlow's libraries
+ */
+export function linkFlags(dir, platform = process.platform) {
+  const names = ["tensorflow_cc", "tensorflow_framework"];
+  const runPath = ["-Xlinker", "-rpath", "-Xlinker", dir];
+  if (platform === "darwin") {
+    return ["-undefined", "dynamic_lookup", ...names.map((name) => path.join(dir, `lib${name}.2.dylib`)), ...runPath];
+  }
+  return [`-L${dir}`, ...names.map((name) => `-l:lib${name}.so.2`), ...runPath];
+}
+
+/** @param {Job} job */
+async function registerKernel({ at }) {
+  const text = state.kernelText(at);
+  if (!text) throw new Error("Cannot register the kernel: tslab is not installed.");
+  state.writeWhole(state.kernelFile(at), text);
+}
+
+/** @param {Job} job */
+async function build({ at, lock, speaker }) {
+  if (!at.checkout)
+    throw new Error("This package was packed without its build: run `npm run build` before `npm pack`.");
+  const startedAt = new Date();
+  const sources = state.sourceFiles(at.root);
+  const dist = path.join(at.root, "dist");
+  removeGhosts(dist, new Set(sources));
+  const absent = sources.some((file) => !fs.existsSync(path.join(dist, file.replace(/\.ts$/, ".js"))));
+  // Without it the incremental build believes that the files are there.
+  if (absent) fs.rmSync(path.join(dist, ".tsbuildinfo"), { force: true });
+  const typescript = state.findPackage(at.root, "typescript");
+  if (!typescript) throw new Error("Cannot build: typescript is not installed.");
+  const tsc = path.join(typescript, "bin", "tsc");
+  await runCommand(process.execPath, [tsc, "-p", path.join(at.root, "tsconfig.build.json")], {
+    cwd: at.root,
+    logFile: at.logFile,
+    lock,
+    onLine: speaker.say,
+  });
+  // As old as the start: a file that was saved meanwhile counts as newer.
+  state.writeWhole(state.buildStampFile(at), JSON.stringify({ key: state.hash(sources) }));
+  fs.utimesSync(state.buildStampFile(at), startedAt, startedAt);
+}
+
+/**
+ * Removes from dist what sources made that are no longer there.
+ * @param {string} dist
+ * @param {Set<string>} sources
+ */
+function removeGhosts(dist, sources) {
+  if (!fs.existsSync(dist)) return;
+  for (const name of fs.readdirSync(dist, { recursive: true, encoding: "utf8" })) {
+    const [, base] = /^(.*?)\.(js|js\.map|d\.ts)$/.exec(name) ?? [];
+    if (base && !sources.has(`${base}.ts`)) fs.rmSync(path.join(dist, name), { force: true });
+  }
+}
+
+/**
+ * Builds dist if sources are newer, taking the lock; for the command line in a checkout.
+ * @param {Layout} at
+ */
+export async function buildIfNeeded(at) {
+  if (!at.checkout || !state.buildReason(at)) return;
+  const lock = await takeLock(path.join(at.cacheDir, "setup.lock"));
+  const release = endTogether(lock);
+  try {
+    if (state.buildReason(at)) await build({ at, lock, python: undefined, compiler: [], speaker: { say: () => {} } });
+  } finally {
+    release();
+  }
+}
+
+if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  process.exitCode = await setup();
+}

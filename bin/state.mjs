@@ -1,0 +1,327 @@
+/**
+ * What set-up looks at: where its parts are, and which of its steps are still to be done, told from stamps and time
+ * stamps alone. It starts no process and changes nothing, so that a set-up with nothing to do takes milliseconds.
+ *
+ * A stamp is written last, so a step that was killed has none. It holds a hash of what the step was made from.
+ */
+import crypto from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { kernelSpec } from "./kernel.mjs";
+
+/**
+ * @typedef {"packages" | "venv" | "binding" | "kernel" | "build"} Step
+ * @typedef {{ step: Step, reason: string }} Pending
+ * @typedef {"cpu" | "cuda"} Variant
+ * @typedef {{
+ *   root: string, checkout: boolean, cacheDir: string, venv: string, logFile: string,
+ *   tfjs: string | undefined, nodeApiHeaders: string | undefined, tslab: string | undefined
+ * }} Layout
+ * @typedef {{
+ *   key: string, variant: Variant, python: string, pythonVersion: string,
+ *   tensorflow: { package: string, version: string, dir: string }
+ * }} VenvStamp
+ * @typedef {{ key: string, bytes: number, tensorflowDir: string }} BindingStamp
+ */
+
+export const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+/** The steps in the order in which they are done. */
+export const steps = /** @type {const} */ (["packages", "venv", "binding", "kernel", "build"]);
+
+/**
+ * Where everything is. In a checkout the Python environment is `.venv`; where Folio is installed as a package it is
+ * in the user's cache, because npm wipes node_modules and the project's own `.venv` is not ours.
+ * @param {string} [root]
+ * @returns {Layout}
+ */
+export function layout(root = packageRoot) {
+  const checkout = fs.existsSync(path.join(root, "package-lock.json"));
+  const cacheDir = checkout ? path.join(root, ".cache") : path.join(userCacheDir(), "folio");
+  return {
+    root,
+    checkout,
+    cacheDir,
+    venv: checkout ? path.join(root, ".venv") : path.join(cacheDir, `venv-${venvKey(root, false, "cpu").slice(0, 8)}`),
+    logFile: path.join(cacheDir, "setup.log"),
+    tfjs: findPackage(root, "@tensorflow/tfjs-node-gpu"),
+    nodeApiHeaders: findPackage(root, "node-api-headers"),
+    tslab: checkout ? findPackage(root, "tslab") : undefined,
+  };
+}
+
+function userCacheDir() {
+  if (process.env.XDG_CACHE_HOME) return process.env.XDG_CACHE_HOME;
+  return path.join(os.homedir(), process.platform === "darwin" ? "Library/Caches" : ".cache");
+}
+
+/**
+ * The folder of a package, by Node's rule (every `node_modules` from `root` upwards). Node's own resolution remembers
+ * what it did not find, which would hide the packages that set-up has just installed.
+ * @param {string} root
+ * @param {string} name
+ */
+export function findPackage(root, name) {
+  for (let dir = root; ; dir = path.dirname(dir)) {
+    const candidate = path.join(dir, "node_modules", name);
+    if (fs.existsSync(path.join(candidate, "package.json"))) return candidate;
+    if (dir === path.dirname(dir)) return undefined;
+  }
+}
+
+/**
+ * The steps that are still to be done, each with the reason.
+ * @param {Layout} [at]
+ * @returns {Pending[]}
+ */
+export function pendingSteps(at = layout()) {
+  const reasons = {
+    packages: packagesReason(at),
+    venv: venvReason(at),
+    binding: bindingReason(at),
+    kernel: kernelReason(at),
+    build: buildReason(at),
+  };
+  return steps.flatMap((step) => (reasons[step] ? [{ step, reason: reasons[step] }] : []));
+}
+
+// ---- packages
+
+/**
+ * npm writes `node_modules/.package-lock.json` at the very end of an installation: what it lists is there.
+ * Packages that another platform needs may be absent, packages beyond the lock may be present.
+ * @param {Layout} at
+ */
+export function packagesReason(at) {
+  if (!at.checkout) {
+    if (at.tfjs && at.nodeApiHeaders) return undefined;
+    return "@tensorflow/tfjs-node-gpu or node-api-headers is not installed";
+  }
+  const wanted = lockedPackages(path.join(at.root, "package-lock.json"));
+  const found = lockedPackages(path.join(at.root, "node_modules", ".package-lock.json"));
+  if (!wanted) return "package-lock.json cannot be read";
+  if (!found) return "node_modules is absent or half-made";
+  for (const [name, entry] of Object.entries(wanted)) {
+    if (name === "") continue;
+    const installed = found[name];
+    if (!installed) {
+      if (entry.optional || entry.devOptional || entry.peer) continue;
+      return `${name} is absent`;
+    }
+    if (installed.version !== entry.version || installed.integrity !== entry.integrity) {
+      return `${name} is ${installed.version ?? "a link"}, not ${entry.version ?? "a link"}`;
+    }
+    if (!fs.existsSync(path.join(at.root, name))) return `${name} is absent`;
+  }
+  return undefined;
+}
+
+/**
+ * @param {string} file
+ * @returns {Record<string, { version?: string, integrity?: string, optional?: boolean, devOptional?: boolean, peer?: boolean }> | undefined}
+ */
+function lockedPackages(file) {
+  return readJson(file)?.packages;
+}
+
+// ---- venv
+
+/** The CUDA wheel where an NVIDIA GPU is (Linux x86-64, WSL2 included); `FOLIO_TENSORFLOW=cpu|cuda` decides otherwise. */
+/** @returns {Variant} */
+export function wantedVariant() {
+  const asked = process.env.FOLIO_TENSORFLOW;
+  if (asked === "cpu" || asked === "cuda") return asked;
+  if (process.platform !== "linux" || process.arch !== "x64") return "cpu";
+  const wsl = fs.existsSync("/dev/dxg") && fs.existsSync("/usr/lib/wsl/lib/libcuda.so.1");
+  return wsl || fs.readdirSync("/dev").some((name) => /^nvidia\d+$/.test(name)) ? "cuda" : "cpu";
+}
+
+/**
+ * The requirement files of a variant. Jupyter is for the notebooks of a checkout.
+ * @param {string} root
+ * @param {boolean} checkout
+ * @param {Variant} variant
+ */
+export function requirementFiles(root, checkout, variant) {
+  const tensorflow = variant === "cuda" ? "requirements-cuda.txt" : "requirements-tensorflow.txt";
+  return [...(checkout ? ["requirements.txt"] : []), tensorflow].map((name) => path.join(root, name));
+}
+
+/**
+ * @param {string} root
+ * @param {boolean} checkout
+ * @param {Variant} variant
+ */
+export function venvKey(root, checkout, variant) {
+  return hash([process.platform, process.arch, ...requirementFiles(root, checkout, variant).map(readText)]);
+}
+
+/**
+ * @param {Layout} at
+ * @returns {VenvStamp | undefined}
+ */
+export function venvStamp(at) {
+  return readJson(path.join(at.venv, "folio.json"));
+}
+
+/** @param {Layout} at */
+export function venvReason(at) {
+  const stamp = venvStamp(at);
+  if (!stamp) return `${at.venv} is absent or half-made`;
+  if (stamp.key !== venvKey(at.root, at.checkout, stamp.variant)) return "its requirements changed";
+  // Never back to the CPU wheel: a login node without a GPU may share the folder with nodes that have one.
+  if (wantedVariant() === "cuda" && stamp.variant === "cpu") return "an NVIDIA GPU was found, TensorFlow is the CPU's";
+  if (pythonName(at.venv) !== stamp.python) return "its Python is gone or changed";
+  const dir = path.join(at.venv, "lib", stamp.python, "site-packages", "tensorflow");
+  if (stamp.tensorflow.dir !== dir) return "the folder was moved";
+  const metadata = `${stamp.tensorflow.package}-${stamp.tensorflow.version}.dist-info`;
+  if (!fs.existsSync(path.join(dir, "..", metadata))) return "TensorFlow was replaced";
+  return undefined;
+}
+
+/**
+ * The base name of the interpreter behind a venv, `python3.12`; undefined when the link leads nowhere.
+ * @param {string} venv
+ */
+export function pythonName(venv) {
+  try {
+    return path.basename(fs.realpathSync(path.join(venv, "bin", "python")));
+  } catch {
+    return undefined;
+  }
+}
+
+// ---- binding
+
+/** @param {Layout} at */
+export function bindingPaths(at) {
+  const dir = path.join(at.tfjs ?? "", "lib", "napi-v8");
+  return { dir, file: path.join(dir, "tfjs_binding.node"), stamp: path.join(dir, "folio.json") };
+}
+
+/**
+ * @param {Layout} at
+ * @param {VenvStamp} venv
+ */
+export function bindingKey(at, venv) {
+  const versions = [at.tfjs, at.nodeApiHeaders].map((dir) => readJson(path.join(dir ?? "", "package.json"))?.version);
+  return hash([...versions, JSON.stringify(venv.tensorflow), process.platform, process.arch]);
+}
+
+/** @param {Layout} at */
+export function bindingReason(at) {
+  if (!at.tfjs) return "@tensorflow/tfjs-node-gpu is not installed";
+  const venv = venvStamp(at);
+  if (!venv) return "there is no TensorFlow to link with";
+  const paths = bindingPaths(at);
+  const stamp = /** @type {BindingStamp | undefined} */ (readJson(paths.stamp));
+  if (!stamp) return "it is absent or half-made";
+  if (stamp.key !== bindingKey(at, venv)) return "it was compiled for another TensorFlow or tfjs";
+  if (fs.statSync(paths.file, { throwIfNoEntry: false })?.size !== stamp.bytes) return "its file is absent or changed";
+  return undefined;
+}
+
+// ---- kernel
+
+/** @param {Layout} at */
+export function kernelFile(at) {
+  return path.join(at.venv, "share", "jupyter", "kernels", "tslab", "kernel.json");
+}
+
+/** @param {Layout} at */
+export function kernelText(at) {
+  return at.tslab ? `${JSON.stringify(kernelSpec(at.root, at.tslab), null, 2)}\n` : undefined;
+}
+
+/** @param {Layout} at */
+export function kernelReason(at) {
+  if (!at.checkout) return undefined;
+  const text = kernelText(at);
+  if (!text) return "tslab is not installed";
+  return readText(kernelFile(at)) === text ? undefined : "it is not registered, or differs";
+}
+
+// ---- build
+
+/**
+ * The TypeScript sources that `dist` is made from, relative to the root.
+ * @param {string} root
+ */
+export function sourceFiles(root) {
+  /** @type {string[]} */
+  const found = [];
+  for (const top of ["lib", "configs", "scaling"]) {
+    if (!fs.existsSync(path.join(root, top))) continue;
+    for (const file of fs.readdirSync(path.join(root, top), { recursive: true, encoding: "utf8" })) {
+      found.push(path.join(top, file));
+    }
+  }
+  for (const set of fs.existsSync(path.join(root, "data")) ? fs.readdirSync(path.join(root, "data")) : []) {
+    const dir = path.join("data", set);
+    if (!fs.statSync(path.join(root, dir)).isDirectory()) continue;
+    for (const file of fs.readdirSync(path.join(root, dir))) found.push(path.join(dir, file));
+  }
+  return found.filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts")).sort();
+}
+
+/** @param {Layout} at */
+export function buildStampFile(at) {
+  return path.join(at.cacheDir, "build.json");
+}
+
+/** @param {Layout} at */
+export function buildReason(at) {
+  const entry = path.join(at.root, "dist", "lib", "index.js");
+  if (!at.checkout) return fs.existsSync(entry) ? undefined : "dist is absent from the package";
+  const stamp = fs.statSync(buildStampFile(at), { throwIfNoEntry: false });
+  if (!stamp) return "it is absent or half-made";
+  const sources = sourceFiles(at.root);
+  if (readJson(buildStampFile(at))?.key !== hash(sources)) return "source files were added or removed";
+  for (const file of [...sources, "tsconfig.json", "tsconfig.build.json"]) {
+    if (fs.statSync(path.join(at.root, file)).mtimeMs > stamp.mtimeMs) return `${file} is newer`;
+  }
+  const absent = sources.find((file) => !fs.existsSync(path.join(at.root, "dist", file.replace(/\.ts$/, ".js"))));
+  return absent ? `dist lacks ${absent}` : undefined;
+}
+
+// ---- small things
+
+/** @param {(string | undefined)[]} parts */
+export function hash(parts) {
+  return crypto.createHash("sha256").update(JSON.stringify(parts)).digest("hex");
+}
+
+/** @param {string} file */
+export function readText(file) {
+  try {
+    return fs.readFileSync(file, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The parsed file; undefined when it is absent or not JSON, as a file is that a kill cut short.
+ * @param {string} file
+ */
+export function readJson(file) {
+  try {
+    return JSON.parse(fs.readFileSync(file, "utf8"));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Writes beside and renames: the file is there whole or not at all.
+ * @param {string} file
+ * @param {string} text
+ */
+export function writeWhole(file, text) {
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  const beside = `${file}.${process.pid}.tmp`;
+  fs.writeFileSync(beside, text);
+  fs.renameSync(beside, file);
+}

@@ -1,0 +1,152 @@
+#!/usr/bin/env node
+/**
+ * `npm test`: set-up, then every check there is, each timed. A check that fails does not keep the next ones from
+ * running. The last line is the count: of checks, of vitest's tests and of notebooks.
+ */
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { setup } from "./setup.mjs";
+import { findPackage, packageRoot, readJson } from "./state.mjs";
+
+/**
+ * @typedef {{ passed: number, failed: number, skipped: number }} Count
+ * @typedef {{ exitCode: number, output: string }} Outcome
+ * @typedef {{ name: string, command: string[], quiet: boolean, count: (outcome: Outcome) => Count }} Stage
+ */
+
+const vitestReport = path.join(packageRoot, ".cache", "vitest.json");
+
+/**
+ * One for the check itself.
+ * @param {{ exitCode: number }} outcome
+ * @returns {Count}
+ */
+export function countCheck({ exitCode }) {
+  return { passed: exitCode === 0 ? 1 : 0, failed: exitCode === 0 ? 0 : 1, skipped: 0 };
+}
+
+/**
+ * Vitest's own numbers. No test at all, a test file that does not load and an error outside of any test are failures.
+ * @param {{ exitCode: number }} outcome
+ * @param {any} report what vitest's JSON reporter wrote
+ * @returns {Count}
+ */
+export function countVitest({ exitCode }, report) {
+  const passed = report?.numPassedTests ?? 0;
+  const files = /** @type {{ status: string, assertionResults: { status: string }[] }[]} */ (report?.testResults ?? []);
+  const broken = files.filter(
+    (file) => file.status === "failed" && !file.assertionResults.some(({ status }) => status === "failed"),
+  ).length;
+  const failed = (report?.numFailedTests ?? 0) + broken;
+  const skipped = (report?.numPendingTests ?? 0) + (report?.numTodoTests ?? 0);
+  const silent = failed === 0 && (exitCode !== 0 || passed === 0) ? 1 : 0;
+  return { passed, failed: failed + silent, skipped };
+}
+
+/**
+ * The notebook runner's last line, `N passed, N failed`; without one, it counts as one check.
+ * @param {Outcome} outcome
+ * @returns {Count}
+ */
+export function countNotebooks(outcome) {
+  const lines = [...outcome.output.matchAll(/^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/gm)];
+  const [, passed, failed, skipped] = lines.at(-1) ?? [];
+  if (passed === undefined) return countCheck(outcome);
+  const count = { passed: Number(passed), failed: Number(failed), skipped: Number(skipped ?? 0) };
+  if (count.failed === 0 && (outcome.exitCode !== 0 || count.passed === 0)) count.failed = 1;
+  return count;
+}
+
+/** @param {Count} count */
+export function countLine({ passed, failed, skipped }) {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
+
+/**
+ * @param {string} name a package with a program
+ * @param {string} file the program, in the package
+ * @param {string[]} args
+ */
+function program(name, file, ...args) {
+  return [process.execPath, path.join(findPackage(packageRoot, name) ?? name, file), ...args];
+}
+
+/** @returns {Stage[]} */
+function stages() {
+  const npm = process.env.npm_execpath?.endsWith(".js") ? [process.execPath, process.env.npm_execpath] : ["npm"];
+  const vitestArgs = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${vitestReport}`];
+  return [
+    { name: "types", command: program("typescript", "bin/tsc", "-p", "tsconfig.json"), quiet: true, count: countCheck },
+    { name: "lint", command: program("@biomejs/biome", "bin/biome", "check"), quiet: true, count: countCheck },
+    { name: "unused exports", command: program("knip", "bin/knip.js"), quiet: true, count: countCheck },
+    {
+      name: "tests",
+      command: program("vitest", "vitest.mjs", ...vitestArgs),
+      quiet: false,
+      count: (outcome) => countVitest(outcome, readJson(vitestReport)),
+    },
+    { name: "notebooks", command: [...npm, "run", "--silent", "notebooks"], quiet: false, count: countNotebooks },
+  ];
+}
+
+/**
+ * Runs a program; its output goes to the screen at once, or, when quiet, only if it fails.
+ * @param {string[]} command
+ * @param {boolean} quiet
+ * @returns {Promise<Outcome>}
+ */
+function run([command = "", ...args], quiet) {
+  return new Promise((resolve) => {
+    const child = spawn(command, args, { cwd: packageRoot, stdio: ["ignore", "pipe", "pipe"] });
+    let output = "";
+    const take = (/** @type {Buffer} */ chunk) => {
+      output += chunk;
+      if (!quiet) process.stdout.write(chunk);
+    };
+    child.stdout.on("data", take);
+    child.stderr.on("data", take);
+    child.on("error", (error) => resolve({ exitCode: 1, output: `${output}${error.message}\n` }));
+    child.on("close", (code) => {
+      if (quiet && code !== 0) process.stdout.write(output);
+      resolve({ exitCode: code ?? 1, output });
+    });
+  });
+}
+
+async function main() {
+  /** @type {{ name: string, seconds: number, count: Count }[]} */
+  const done = [];
+  /** @param {string} name @param {() => Promise<Count>} work */
+  const timed = async (name, work) => {
+    console.log(`\n== ${name}`);
+    const startMs = performance.now();
+    const count = await work();
+    const seconds = (performance.now() - startMs) / 1000;
+    done.push({ name, seconds, count });
+    console.log(`== ${name}: ${count.failed === 0 ? "passed" : "FAILED"} in ${seconds.toFixed(1)} s`);
+  };
+
+  await timed("set-up", async () => countCheck({ exitCode: await setup() }));
+  fs.rmSync(vitestReport, { force: true });
+  for (const stage of stages()) await timed(stage.name, async () => stage.count(await run(stage.command, stage.quiet)));
+
+  console.log("\n== all");
+  for (const { name, seconds, count } of done) {
+    console.log(`${name.padEnd(16)} ${seconds.toFixed(1).padStart(7)} s   ${countLine(count)}`);
+  }
+  const sum = (/** @type {keyof Count} */ key) => done.reduce((total, { count }) => total + count[key], 0);
+  const total = { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") };
+  console.log(
+    `${"all".padEnd(16)} ${done
+      .reduce((total, { seconds }) => total + seconds, 0)
+      .toFixed(1)
+      .padStart(7)} s`,
+  );
+  console.log(countLine(total));
+  return total.failed === 0 && total.passed > 0 ? 0 : 1;
+}
+
+if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url))
+  process.exitCode = await main();
