@@ -138,7 +138,7 @@ async function stopOrphan({ pid, command }) {
  * @param {string[]} args
  * @param {RunOptions} options
  * @returns {Promise<void>}
- * @throws {Error} when it fails, with the tail of its output
+ * @throws {Error} when it fails, with its first errors and the end of its output
  */
 export function runCommand(command, args, { cwd, env, logFile, lock, onLine }) {
   fs.mkdirSync(path.dirname(logFile), { recursive: true });
@@ -152,6 +152,8 @@ export function runCommand(command, args, { cwd, env, logFile, lock, onLine }) {
     }
     /** @type {string[]} */
     let tail = [];
+    /** @type {string[]} */
+    const errors = [];
     /** @param {Buffer} chunk */
     const take = (chunk) => {
       fs.appendFileSync(logFile, chunk);
@@ -159,7 +161,8 @@ export function runCommand(command, args, { cwd, env, logFile, lock, onLine }) {
         .toString()
         .split(/[\r\n]+/)
         .filter((line) => line.trim());
-      tail = [...tail, ...lines].slice(-20);
+      tail = [...tail, ...lines].slice(-12);
+      errors.push(...lines.filter((line) => /\berror\b/i.test(line)).slice(0, 8 - errors.length));
       if (lines.length > 0) onLine?.(lines.at(-1) ?? "");
     };
     child.stdout.on("data", take);
@@ -183,7 +186,11 @@ export function runCommand(command, args, { cwd, env, logFile, lock, onLine }) {
         .slice(0, 100);
       reject(
         new Error(
-          [`${shown} ${how}:`, ...tail.map((line) => `  | ${line}`), `The whole output: ${logFile}`].join("\n"),
+          [
+            `${shown} ${how}:`,
+            ...new Set([...errors, ...tail].map((line) => `  | ${line}`)),
+            `The whole output: ${logFile}`,
+          ].join("\n"),
         ),
       );
     });
