@@ -53,6 +53,9 @@ For example: folio train configs/train_shakespeare_char.ts --device=cpu --n_laye
 export async function main(argv: readonly string[], io: Io = process): Promise<number> {
   const [name = "help", ...args] = argv;
   const print = (text: string) => io.stdout.write(`${text}\n`);
+  // A reader that has seen enough (`folio train | head`) ends the command without a stack trace.
+  if (io === process)
+    process.stdout.once("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   try {
     if (name === "--version" || name === "-v") {
       print((await import("./version.js")).folioVersion());

@@ -92,6 +92,16 @@ describe("folio train and sample", () => {
     expect((await folio("runs", folder)).out).toMatch(/plain +finished +4\/4/);
   });
 
+  test("a run that goes on keeps its settings where none are given", async () => {
+    await folio("train", ...tiny("longer", "--max_iters=2", "--warmup_iters=1"));
+    const resumed = await folio("train", `--out_dir=${join(folder, "longer")}`, "--init_from=resume", "--max_iters=3");
+    expect(resumed).toMatchObject({ code: 0, err: "" });
+    expect(resumed.out).toContain("tokens per iteration will be: 16");
+    expect((await folio("runs", join(folder, "longer"))).out).toMatch(/longer +finished +3\/3/);
+    const none = await folio("train", `--out_dir=${join(folder, "nothing")}`, "--init_from=resume");
+    expect([none.code, none.err]).toEqual([1, expect.stringContaining("Cannot find a checkpoint")]);
+  });
+
   test("a folder that holds a run is not trained into without being asked", async () => {
     const flags = tiny("kept", "--max_iters=1");
     expect((await folio("train", ...flags)).code).toBe(0);

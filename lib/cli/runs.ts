@@ -3,7 +3,7 @@
  * log.jsonl only, so it also shows a run that is being trained.
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join, relative } from "node:path";
+import { join, normalize } from "node:path";
 import type { Settings } from "../config.js";
 import { readRunLog } from "../runs.js";
 import type { IterRecord, StepRecord } from "../train.js";
@@ -73,7 +73,7 @@ function isRun(folder: string): boolean {
 
 /** Folders of runs in `folder`, itself included, down to `depth` levels. */
 function findRuns(folder: string, depth: number): string[] {
-  if (isRun(folder)) return [relative(".", folder) || "."];
+  if (isRun(folder)) return [normalize(folder)];
   if (depth === 0 || !statSync(folder).isDirectory()) return [];
   return readdirSync(folder, { withFileTypes: true })
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && entry.name !== "node_modules")

@@ -3,7 +3,7 @@
  * terminal, and turns the first Ctrl-C into a checkpoint and the command that resumes. It trains nothing itself.
  */
 import { setImmediate } from "node:timers/promises";
-import { parseSettings, type Settings } from "../config.js";
+import { defaultSettings, parseSettings, type Settings } from "../config.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { EndRecord, IterRecord, StartRecord, StepRecord } from "../train.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
@@ -20,7 +20,9 @@ a second one stops at once.
 
   folio train configs/train_shakespeare_char.ts
   folio train cpu_demo --max_iters=500 --out_dir=out-short
-  folio train cpu_demo --out_dir=out-short --init_from=resume
+  folio train --out_dir=out-short --init_from=resume --max_iters=1000
+
+A run that goes on (--init_from=resume) keeps its own settings where none are given.
 
 ${helpText("train")}`;
 }
@@ -28,8 +30,19 @@ ${helpText("train")}`;
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const { files, values } = await readOverrides("train", args);
   for (const file of files) io.stdout.write(`Overriding config with ${file}\n`);
-  const { exitCode } = await showTraining(parseSettings(values), io, resumeCommand("train", args));
+  const settings = parseSettings(values, await baseSettings(values));
+  const { exitCode } = await showTraining(settings, io, resumeCommand("train", args));
   return exitCode;
+}
+
+/** What the given settings stand on: those of the run that is to go on, or the defaults. */
+async function baseSettings({
+  initFrom,
+  outDir = defaultSettings.outDir,
+}: Partial<Settings>): Promise<Readonly<Settings>> {
+  if (initFrom !== "resume") return defaultSettings;
+  const { readState } = await import("../checkpoint.js");
+  return readState(outDir).settings;
 }
 
 /** The command that goes on with the run that these arguments started. */
