@@ -1,35 +1,23 @@
 /**
- * The Jupyter kernel spec that set-up registers in the `.venv`: how Jupyter starts tslab, and with which environment.
+ * The Jupyter kernel spec that set-up registers in the `.venv`: how Jupyter starts tslab (notebook-kernel.mjs).
  * It is plain data; set-up writes it again whenever it differs from what is registered.
  */
-import fs from "node:fs";
 import path from "node:path";
 
-/**
- * Environment variables of every notebook kernel.
- * @param {string} _root the folder of Folio
- * @returns {Record<string, string>}
- */
-export function kernelEnvironment(_root) {
-  return {};
-}
-
-/**
- * @param {string} root the folder of Folio
- * @param {string} tslab the folder of the tslab package
- */
-export function kernelSpec(root, tslab) {
+/** @param {string} root the folder of Folio */
+export function kernelSpec(root) {
   return {
     // Node by its absolute path: a Jupyter started from a menu has another PATH than the shell.
+    // The library is an ECMAScript module, which cells require: Node 20 calls that experimental in each kernel.
     argv: [
       process.execPath,
-      path.join(fs.realpathSync(tslab), "bin", "tslab"),
+      "--disable-warning=ExperimentalWarning",
+      path.join(root, "bin", "notebook-kernel.mjs"),
       "kernel",
       "--config-path",
       "{connection_file}",
     ],
     display_name: "TypeScript",
     language: "typescript",
-    env: kernelEnvironment(root),
   };
 }

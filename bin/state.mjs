@@ -232,7 +232,7 @@ export function kernelFile(at) {
 
 /** @param {Layout} at */
 export function kernelText(at) {
-  return at.tslab ? `${JSON.stringify(kernelSpec(at.root, at.tslab), null, 2)}\n` : undefined;
+  return at.tslab ? `${JSON.stringify(kernelSpec(at.root), null, 2)}\n` : undefined;
 }
 
 /** @param {Layout} at */

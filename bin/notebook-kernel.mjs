@@ -1,0 +1,65 @@
+#!/usr/bin/env node
+/**
+ * What Jupyter starts for a TypeScript notebook: tslab, with four things that it lacks. Errors name the cell that they
+ * come from; a cell is told when the library it uses is older than its build or its sources; the kernel ends with the
+ * program that started it; and, for the notebook runner, un-awaited rejections and the kernel's end are written to the
+ * file that FOLIO_KERNEL_EVENTS names. FOLIO_INSPECT=PORT lets a debugger attach (on this machine only).
+ */
+import fs from "node:fs";
+import inspector from "node:inspector";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import vm from "node:vm";
+import { loadedFrom, staleness } from "./stale.mjs";
+
+/** @typedef {{ execCount: number, handleExecuteImpl(request: { code: string }, ...rest: unknown[]): Promise<unknown> }} Handler */
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const require = createRequire(import.meta.url);
+/** What Jupyter shows as In [n]; 0 before the first cell. */
+let cell = 0;
+
+watchCells();
+recordEvents();
+endWithParent();
+if (process.env.FOLIO_INSPECT) inspector.open(Number(process.env.FOLIO_INSPECT), "127.0.0.1");
+require("tslab/dist/main.js").main();
+
+/** Before each cell: note its number, and warn if the library is stale. Around it: its code runs under that name. */
+function watchCells() {
+  const { JupyterHandlerImpl } = require("tslab/dist/jupyter.js");
+  /** @type {Handler} */
+  const handler = JupyterHandlerImpl.prototype;
+  const execute = handler.handleExecuteImpl;
+  const library = loadedFrom(root);
+  handler.handleExecuteImpl = function (request, ...rest) {
+    cell = this.execCount + 1;
+    const result = execute.call(this, request, ...rest); // from here on standard error belongs to this cell
+    const warning = staleness(library);
+    if (warning) process.stderr.write(`${warning}\n`);
+    return result;
+  };
+  const run = vm.runInThisContext;
+  vm.runInThisContext = (code, options) =>
+    /^\((async )?function\(exports, require\) \{ /.test(code)
+      ? run(code, { .../** @type {object} */ (options), filename: `cell ${cell}` })
+      : run(code, options);
+}
+
+function recordEvents() {
+  const file = process.env.FOLIO_KERNEL_EVENTS;
+  if (!file) return;
+  const record = (/** @type {object} */ event) => fs.appendFileSync(file, `${JSON.stringify(event)}\n`);
+  process.on("unhandledRejection", (reason) => {
+    const error = reason instanceof Error ? (reason.stack ?? String(reason)) : `${reason} (not an Error)`;
+    record({ kind: "rejection", cell, error });
+  });
+  process.on("exit", (code) => record({ kind: "exit", cell, code }));
+}
+
+/** A kernel without its Jupyter would go on for ever. */
+function endWithParent() {
+  const parent = process.ppid;
+  setInterval(() => process.ppid === parent || process.exit(1), 1000).unref();
+}

@@ -1,0 +1,92 @@
+/**
+ * Whether the library that a long-lived process has loaded is still the one on the disk. A notebook's kernel keeps the
+ * build that it loaded first; this tells when there is a newer one, or when the sources have changed since the last.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import Module from "node:module";
+import path from "node:path";
+
+/** @typedef {{ root: string, loadedMs: number | undefined, warned: string | undefined }} Library */
+
+const restart = "Restart the kernel to use it (in JupyterLab: press 0 twice).";
+
+/**
+ * Notes when `folio` is first required by this process.
+ * @param {string} root the folder of Folio
+ * @returns {Library}
+ */
+export function loadedFrom(root) {
+  /** @type {Library} */
+  const library = { root, loadedMs: undefined, warned: undefined };
+  const loader = /** @type {{ _load: (id: string, ...rest: unknown[]) => unknown }} */ (
+    /** @type {unknown} */ (Module)
+  );
+  const load = loader._load;
+  loader._load = function (id, ...rest) {
+    if (library.loadedMs === undefined && /^folio(\/|$)/.test(id)) library.loadedMs = Date.now();
+    return load.call(this, id, ...rest);
+  };
+  return library;
+}
+
+/**
+ * A warning, once for each change; nothing while the library is not loaded, or is up to date.
+ * @param {Library} library
+ * @returns {string | undefined}
+ */
+export function staleness(library) {
+  if (library.loadedMs === undefined) return undefined;
+  const built = newest(path.join(library.root, "dist"), ".js");
+  const changed = changedSources(library.root);
+  const warning =
+    built.mtimeMs > library.loadedMs
+      ? `Warning: this kernel uses an older build of folio; there is a newer one (${built.name}). ${restart}`
+      : changed.length > 0
+        ? `Warning: ${changed.join(", ")} changed after folio was built; this kernel uses the older build. Build (npm run build; npm run lab does it by itself) and restart the kernel.`
+        : undefined;
+  const state = warning && `${warning} ${built.mtimeMs}`;
+  if (state === library.warned) return undefined;
+  library.warned = state;
+  return warning;
+}
+
+/** @param {string} folder @param {string} ending */
+function newest(folder, ending) {
+  let found = { name: "", mtimeMs: 0 };
+  for (const file of files(folder, ending)) {
+    const { mtimeMs } = fs.statSync(file, { throwIfNoEntry: false }) ?? { mtimeMs: 0 };
+    if (mtimeMs > found.mtimeMs) found = { name: path.relative(folder, file), mtimeMs };
+  }
+  return found;
+}
+
+/**
+ * Sources whose text is not what the compiler last read, by the hashes that it keeps; a new date alone is no change.
+ * @param {string} root
+ */
+function changedSources(root) {
+  const info = path.join(root, "dist", ".tsbuildinfo");
+  const { mtimeMs: builtMs } = fs.statSync(info, { throwIfNoEntry: false }) ?? { mtimeMs: Number.POSITIVE_INFINITY };
+  const younger = [...files(path.join(root, "lib"), ".ts"), ...files(path.join(root, "scaling"), ".ts")].filter(
+    (file) => (fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) > builtMs,
+  );
+  if (younger.length === 0) return [];
+  const { fileNames, fileInfos } = JSON.parse(fs.readFileSync(info, "utf8"));
+  return younger
+    .filter((file) => {
+      const known = fileInfos[fileNames.indexOf(path.relative(path.dirname(info), file).split(path.sep).join("/"))];
+      const hash = createHash("sha256").update(fs.readFileSync(file, "utf8")).digest("hex");
+      return (known?.version ?? known) !== hash;
+    })
+    .map((file) => path.relative(root, file));
+}
+
+/** @param {string} folder @param {string} ending @returns {string[]} */
+function files(folder, ending) {
+  if (!fs.existsSync(folder)) return [];
+  return fs
+    .readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(ending))
+    .map((name) => path.join(folder, name));
+}
