@@ -1,0 +1,85 @@
+/**
+ * Self-contained HTML pages: text, static pictures and interactive figures (charts.ts) in one file that needs no network, follows
+ * the reader's colour scheme, fits a phone and prints. It is not a template language: callers bring the body as HTML.
+ * Shown in notebooks/01-train.
+ */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+/** A page around `body`, which is HTML; the interactiveFigure()s of charts.ts in it come alive. */
+export function htmlPage({
+  title,
+  body,
+  css = "",
+}: {
+  readonly title: string;
+  readonly body: string;
+  readonly css?: string;
+}): string {
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+<title>${escapeHtml(title)}</title>
+<style>${pageCss}${css}</style>
+</head>
+<body>
+${body}
+<script>${escapeScript(readFileSync(plotlyPath(), "utf8"))}</script>
+<script>${figureScript}</script>
+</body>
+</html>
+`;
+}
+
+/** Text for an element or a quoted attribute. */
+export function escapeHtml(text: string): string {
+  const names: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+  return text.replace(/[&<>"']/g, (character) => names[character]!);
+}
+
+// In JavaScript, `<\/script` and `<\!--` mean the same and do not end or hide the element that they stand in.
+const escapeScript = (code: string) => code.replace(/<(\/script|!--)/gi, "<\\$1");
+const plotlyPath = () => createRequire(import.meta.url).resolve("plotly.js-cartesian-dist-min/plotly-cartesian.min.js");
+
+const pageCss = `
+:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --rule: #d1d9e0; --card: #f6f8fa; --paper: #fff; --accent: #2b7bba; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --soft: #9198a1; --rule: #3d444d; --card: #161b22; --paper: #0d1117; --accent: #58a6e0; }
+}
+body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1.25rem 3rem; color: var(--ink); background: var(--paper);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+.figure { height: 26rem; margin: 0 -.5rem; }
+noscript img { max-width: 100%; height: auto; }
+`;
+
+// Runs in the reader's browser: draws each figure, again when the colour scheme or the paper changes.
+const figureScript = `
+const dark = matchMedia("(prefers-color-scheme: dark)");
+function draw(light) {
+  const ink = light ? "#1f2328" : "#e6edf3", rule = light ? "#e3e7eb" : "#2b323b";
+  for (const element of document.querySelectorAll(".figure")) {
+    element.figure ??= JSON.parse(element.querySelector("script").textContent);
+    const { data, layout } = element.figure;
+    const narrow = element.clientWidth < 560;
+    const axis = (a) => ({ ...a, gridcolor: rule, linecolor: rule, automargin: true, title: { ...a.title, standoff: 12 } });
+    Plotly.react(element, data, {
+      ...layout,
+      title: { ...layout.title, x: 0.01, xanchor: "left", font: { size: 16, weight: 600 } },
+      xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis),
+      shapes: layout.shapes.map((s) => ({ ...s, label: { ...s.label, font: { color: light ? "#59636e" : "#9198a1", size: 12 } } })),
+      font: { family: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", size: 13, color: ink },
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      margin: { t: 48, r: 16, b: 48, l: 56 }, hovermode: "x unified",
+      hoverlabel: { bgcolor: light ? "#ffffff" : "#161b22", font: { color: ink } },
+      legend: narrow ? { orientation: "h", y: -0.25 } : { x: 1, xanchor: "right", y: 1 },
+    }, { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover" });
+  }
+}
+draw(!dark.matches);
+dark.addEventListener("change", () => draw(!dark.matches));
+addEventListener("beforeprint", () => draw(true));
+addEventListener("afterprint", () => draw(!dark.matches));
+`;
