@@ -4,6 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Settings } from "./config.js";
+import { adamUpdate } from "./engine/ops.js";
 import type { ParameterSpec, Parameters } from "./model.js";
 
 /** First and second moments of the gradient, by parameter name. */
@@ -87,11 +88,7 @@ export function clipByGlobalNorm(gradients: Parameters, maxNorm: number): { grad
   return { gradients: Object.fromEntries(scaled), norm };
 }
 
-/**
- * One AdamW update (Loshchilov 2019), as PyTorch's:
- * `m ← β1 m + (1 − β1) g`, `v ← β2 v + (1 − β2) g²`,
- * `p ← p (1 − η λ) − η / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε)`, λ on decayed parameters only.
- */
+/** One AdamW update of all parameters; `adamUpdate` in engine/ops.ts has the formula. Matrices and tables decay. */
 export function adamW(
   state: Moments & { readonly params: Parameters },
   gradients: Parameters,
@@ -99,21 +96,27 @@ export function adamW(
   settings: AdamWSettings,
 ): { params: Parameters; m: Parameters; v: Parameters } {
   const { beta1, beta2, weightDecay, epsilon = 1e-8 } = settings;
-  const stepSize = tf.div(inputs.learningRate, inputs.biasCorrection1);
-  const rootCorrection = tf.rsqrt(inputs.biasCorrection2);
-  const shrink = tf.sub(1, tf.mul(inputs.learningRate, weightDecay));
+  const { learningRate, biasCorrection1, biasCorrection2 } = inputs;
   const params: Record<string, tf.Tensor> = {};
   const m: Record<string, tf.Tensor> = {};
   const v: Record<string, tf.Tensor> = {};
-  for (const [name, p] of Object.entries(state.params)) {
-    const g = gradients[name]!;
-    const first = tf.add(tf.mul(state.m[name]!, beta1), tf.mul(g, 1 - beta1));
-    const second = tf.add(tf.mul(state.v[name]!, beta2), tf.mul(tf.square(g), 1 - beta2));
-    const direction = tf.div(first, tf.add(tf.mul(tf.sqrt(second), rootCorrection), epsilon));
-    const decayed = p.rank >= 2 && weightDecay > 0 ? tf.mul(p, shrink) : p;
-    params[name] = tf.sub(decayed, tf.mul(stepSize, direction));
-    m[name] = first;
-    v[name] = second;
+  for (const [name, param] of Object.entries(state.params)) {
+    const updated = adamUpdate({
+      param,
+      m: state.m[name]!,
+      v: state.v[name]!,
+      gradient: gradients[name]!,
+      learningRate,
+      biasCorrection1,
+      biasCorrection2,
+      beta1,
+      beta2,
+      epsilon,
+      weightDecay: param.rank >= 2 ? weightDecay : 0,
+    });
+    params[name] = updated.param;
+    m[name] = updated.m;
+    v[name] = updated.v;
   }
   return { params, m, v };
 }

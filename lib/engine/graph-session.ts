@@ -15,9 +15,12 @@ import {
   readTensor,
 } from "./capi.js";
 import { GraphBuilder, traceInto, typeAndShape } from "./graph.js";
+import { GraphUpdater } from "./graph-updater.js";
+import { withUpdater } from "./inplace.js";
 import type { HostState, HostTensor, HostTensors, RunStep, Session, State, Step } from "./session.js";
 
-interface Variable {
+/** A resource variable in the graph. */
+export interface Variable {
   readonly handle: Output;
   readonly dtype: DataTypeName;
   readonly shape: readonly number[];
@@ -127,18 +130,21 @@ function trace(
       name,
       output: builder.addPlaceholder(dtype, shape),
     }));
-    const result = step(state, Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)])));
-    const assigns: Pointer[] = [];
+    const updater = new GraphUpdater({ builder, variables, state, reads, wrap, unwrap });
+    const tensors = Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)]));
+    const result = withUpdater(updater, () => step(state, tensors));
+    const updates: Pointer[] = [];
     for (const [key, next] of changed(state, result.state ?? {})) {
       const variable = variables.get(key);
       if (!variable)
         throw new Error(`Cannot trace a step: it returns ${key}, which the session's state does not have.`);
       checkShape(key, variable, next);
       // The old value is read before the new one is written.
-      assigns.push(addAssign(builder, variable, unwrap(next), [reads.get(key)!.oper]));
+      const inPlace = updater.operationBehind(key, next);
+      updates.push(inPlace ?? addAssign(builder, variable, unwrap(next), [reads.get(key)!.oper]));
     }
     const outputs = Object.entries(result.outputs).map(([name, tensor]) => ({ name, output: unwrap(tensor) }));
-    return { inputs, outputs, update: builder.add("NoOp", [], undefined, assigns) };
+    return { inputs, outputs, update: builder.add("NoOp", [], undefined, updates) };
   });
 }
 

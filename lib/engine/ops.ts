@@ -4,6 +4,7 @@
  * WebGPU) the plain one does, so that a model written with these runs there too. It imports nothing of Node.
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { type AdamUpdate, currentUpdater, type Updated } from "./inplace.js";
 
 /** The part of tfjs-node's backend that runs a TensorFlow operation by its name, eagerly or while tracing. */
 interface RawBackend {
@@ -92,6 +93,25 @@ export function randomNormal(shape: readonly number[], key: tf.Tensor1D): tf.Ten
       return tf.mul(radius, tf.cos(angle));
     },
   );
+}
+
+/**
+ * One AdamW update of one tensor (Loshchilov 2019, as PyTorch's):
+ * `m ← β1 m + (1 − β1) g`, `v ← β2 v + (1 − β2) g²`,
+ * `p ← p (1 − η λ) − η / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε)`. In a compiled session TensorFlow's fused operation
+ * updates the variables where they stand.
+ */
+export function adamUpdate(update: AdamUpdate): Updated {
+  return currentUpdater()?.adam(update) ?? plainAdam(update);
+}
+
+function plainAdam(update: AdamUpdate): Updated {
+  const { gradient, learningRate, biasCorrection1, biasCorrection2, beta1, beta2, epsilon, weightDecay } = update;
+  const m = tf.add(tf.mul(update.m, beta1), tf.mul(gradient, 1 - beta1));
+  const v = tf.add(tf.mul(update.v, beta2), tf.mul(tf.square(gradient), 1 - beta2));
+  const direction = tf.div(m, tf.add(tf.mul(tf.sqrt(v), tf.rsqrt(biasCorrection2)), epsilon));
+  const shrunk = weightDecay > 0 ? tf.mul(update.param, tf.sub(1, tf.mul(learningRate, weightDecay))) : update.param;
+  return { param: tf.sub(shrunk, tf.mul(tf.div(learningRate, biasCorrection1), direction)), m, v };
 }
 
 function choose<T>(raw: (backend: RawBackend) => T, plain: () => T): T {

@@ -1,0 +1,51 @@
+/**
+ * The door through which an operation may update a session's variables where they stand, in place of returning new
+ * values: while a step is traced, the session sets an updater, and ops.ts asks it. It imports nothing of Node; without
+ * an updater (eagerly, in a browser) the plain operations run.
+ */
+import type * as tf from "@tensorflow/tfjs-core";
+
+/** One tensor's AdamW update; see `adamUpdate` in ops.ts for the formula. */
+export interface AdamUpdate {
+  readonly param: tf.Tensor;
+  readonly m: tf.Tensor;
+  readonly v: tf.Tensor;
+  readonly gradient: tf.Tensor;
+  /** Scalars that vary from step to step. */
+  readonly learningRate: tf.Tensor;
+  readonly biasCorrection1: tf.Tensor;
+  readonly biasCorrection2: tf.Tensor;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  /** λ; 0: no decay. */
+  readonly weightDecay: number;
+}
+
+export interface Updated {
+  readonly param: tf.Tensor;
+  readonly m: tf.Tensor;
+  readonly v: tf.Tensor;
+}
+
+export interface InPlaceUpdater {
+  /** Updates in place and returns stand-ins for the new values, or nothing when the tensors are not variables. */
+  adam(update: AdamUpdate): Updated | undefined;
+}
+
+let current: InPlaceUpdater | undefined;
+
+/** Runs `body` with `updater` to be asked. */
+export function withUpdater<T>(updater: InPlaceUpdater, body: () => T): T {
+  const before = current;
+  current = updater;
+  try {
+    return body();
+  } finally {
+    current = before;
+  }
+}
+
+export function currentUpdater(): InPlaceUpdater | undefined {
+  return current;
+}
