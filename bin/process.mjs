@@ -231,18 +231,21 @@ export function endTogether(lock) {
  */
 export function progress(out = process.stdout) {
   return {
-    /** @param {string} title */
-    start(title) {
+    /**
+     * @param {string} title
+     * @param {string} reason
+     */
+    start(title, reason) {
       const startMs = performance.now();
       const seconds = () => ((performance.now() - startMs) / 1000).toFixed(1);
-      let line = "";
+      let line = reason;
       const draw = () => {
         const text = `  … ${title}, ${seconds()} s  ${line}`;
         out.write(`\r\x1b[K${text.slice(0, (out.columns ?? 80) - 1)}`);
       };
       const timer = out.isTTY ? setInterval(draw, 200) : undefined;
       timer?.unref();
-      if (!out.isTTY) out.write(`  … ${title}\n`);
+      if (!out.isTTY) out.write(`  … ${title} (${reason})\n`);
       const end = (/** @type {string} */ mark) => {
         if (timer) clearInterval(timer);
         out.write(`${out.isTTY ? "\r\x1b[K" : ""}  ${mark} ${title}, ${seconds()} s\n`);

@@ -85,7 +85,7 @@ async function doPending(root, lock, print) {
     const at = state.layout(root);
     const reason = state.pendingSteps(at).find((entry) => entry.step === step)?.reason;
     if (!reason) continue;
-    const shown = progress().start(`${titles[step](at)} (${reason.replace(`${root}/`, "")})`);
+    const shown = progress().start(titles[step](at), reason.replace(`${root}/`, ""));
     try {
       await actions[step]({ at, lock, python, compiler, speaker: shown });
       const left = state.pendingSteps(state.layout(root)).find((entry) => entry.step === step);

@@ -1,4 +1,5 @@
 /** `folio doctor`: prints what lib/engine/doctor.ts finds on this machine, and fails when something is wrong. */
+import { formatReport, inspectMachine } from "../engine/doctor.js";
 import type { Io } from "./terminal.js";
 
 export function help(): string {
@@ -9,6 +10,8 @@ Usage: folio doctor
 Prints versions, backend, cores, GPU, instruction sets and free memory. The exit code is 1 when something is wrong.`;
 }
 
-export async function run(_args: readonly string[], _io: Io): Promise<number> {
-  throw new Error("Cannot run the doctor: it is not built yet.");
+export async function run(_args: readonly string[], io: Io): Promise<number> {
+  const report = await inspectMachine();
+  io.stdout.write(`${formatReport(report)}\n`);
+  return report.problems.length === 0 ? 0 : 1;
 }
