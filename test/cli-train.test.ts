@@ -112,6 +112,47 @@ describe("folio train and sample", () => {
   });
 });
 
+describe("folio start", () => {
+  const flags = tiny("started", "--max_iters=6", "--eval_interval=3");
+  const report = join(folder, "started", "report.html");
+
+  test("trains, samples, sets the loss beside counting, writes the report and prints its path last", async () => {
+    const { code, out, err } = await folio("start", ...flags);
+    expect([code, err]).toEqual([0, ""]);
+    expect(out).toMatch(/^Training on fox: 6 steps$/m);
+    expect(out.split("\n---------------\n").length).toBe(4);
+    const losses =
+      /single tokens +(\d\.\d{4})\n +counting pairs +(\d\.\d{4})\n +counting triples +(\d\.\d{4})\n +this GPT, step 6 +(\d\.\d{4})\n/;
+    const [unigram, bigram, trigram, gpt] = losses.exec(out)!.slice(1).map(Number) as [number, number, number, number];
+    expect(unigram > bigram && bigram > trigram && gpt > 1).toBe(true);
+    expect(out).toContain("It does not beat the triples yet");
+    expect(out.trimEnd().split("\n").at(-1)).toBe(report);
+    expect(readFileSync(report, "utf8")).toContain("fox");
+  });
+
+  test("called again, it samples and reports without training; --overwrite trains anew", async () => {
+    rmSync(report);
+    const again = await folio("start", ...flags);
+    expect(again).toMatchObject({ code: 0, err: "" });
+    expect(again.out).toContain("is finished");
+    expect(again.out).not.toContain("iter 0:");
+    expect(existsSync(report)).toBe(true);
+    const other = await folio("start", ...flags, "--seed=2");
+    expect([other.code, other.err]).toEqual([1, expect.stringContaining("it holds a run already")]);
+    expect((await folio("start", ...flags, "--overwrite")).out).toContain("iter 0:");
+  });
+
+  test("prepares a corpus that is missing, and says what there is when it does not know it", async () => {
+    const dataDir = join(folder, "empty");
+    const named = await folio("start", ...tiny("x", `--data_dir=${dataDir}`, "--dataset=nothing_like_it"));
+    expect([named.code, named.err]).toEqual([1, expect.stringContaining("There are shakespeare, ")]);
+    const prepared = await folio("start", ...tiny("x", `--data_dir=${dataDir}`, "--dataset=typescript", "--eval_only"));
+    expect(prepared).toMatchObject({ code: 0, err: "" });
+    expect(prepared.out).toMatch(/^Preparing typescript\nreading lib\.dom\.d\.ts/m);
+    expect(prepared.out).toContain("step 0: train loss");
+  });
+});
+
 describe("Ctrl-C", () => {
   test("saves and prints the command that resumes; the resumed run ends as if it had not been stopped", async () => {
     const flags = tiny("stopped", "--max_iters=100000", "--eval_interval=100000");

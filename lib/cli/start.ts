@@ -117,8 +117,7 @@ async function present(settings: Settings, dataset: Dataset, io: Io, heading: (t
     io.stdout.write(styled(io.stdout, loss < trigram ? "green" : "yellow", `  It ${verdict}.\n`));
   }
 
-  const module: string = "../report.js";
-  const { writeReport } = await import(module);
+  const { writeReport } = await import("../report.js");
   const path = await writeReport(outDir, {
     settings: model.settings,
     records: readRunLog(outDir),
