@@ -47,6 +47,7 @@ export {
 } from "./engine/session.js";
 export { evaluateSplit, type TrainedModel } from "./evaluate.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
+export { type Heatmap, heatmapSvg } from "./heatmap.js";
 export {
   type Cache,
   countParameters,
