@@ -7,7 +7,7 @@ import { closest, distance } from "fastest-levenshtein";
 import { type Io, styled } from "./cli/terminal.js";
 
 /** What a command's file exports. */
-export interface Command {
+interface Command {
   /** The text of `folio COMMAND --help`. */
   help(): string;
   /** Does it. @returns the exit code */

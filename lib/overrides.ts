@@ -197,6 +197,6 @@ export function helpText(kind: SettingsKind): string {
 }
 
 /** nanoGPT's spelling of a key: `n_layer`. */
-export function snakeCase(key: string): string {
+function snakeCase(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
