@@ -70,7 +70,7 @@ export interface Shape {
   y0: number;
   y1: number;
   line: { color: string; width: number; dash: "dot" };
-  label: { text: string; textposition: "start"; yanchor: "bottom" };
+  label: { text: string; textposition: "middle"; yanchor: "bottom" };
 }
 
 /** A Plotly figure: `Plotly.newPlot(element, figure.data, figure.layout)` draws it. */
@@ -141,7 +141,7 @@ function referenceShape({ y, label }: ReferenceLine): Shape {
     y0: y,
     y1: y,
     line: { color: grey, width: 1.5, dash: "dot" },
-    label: { text: label, textposition: "start", yanchor: "bottom" },
+    label: { text: label, textposition: "middle", yanchor: "bottom" },
   };
 }
 
@@ -165,7 +165,7 @@ export function lossCurve(
   }
   const [trainColor, valColor] = palette;
   const series = [
-    line("training, each step", thin(iters), { color: trainColor, opacity: 0.3, width: 1 }),
+    line("training, each step", thin(iters), { color: trainColor, opacity: 0.45, width: 1 }),
     line("training, smoothed", thin(smooth(iters)), { color: trainColor }),
     line("training, evaluated", thin(train), { color: trainColor, dash: "dot", markers: true }),
     line("validation", thin(val), { color: valColor, markers: true }),
@@ -216,60 +216,69 @@ export interface SvgSize {
 }
 
 /** The figure as a static SVG document on white, each line labelled at its end. Needs no browser. Default 720 × 400. */
-export function toSvg({ data, layout }: Figure, { width = 720, height = 400 }: SvgSize = {}): string {
-  const { document } = parseHTML("<html><body></body></html>");
+export function toSvg(figure: Figure, { width = 720, height = 400 }: SvgSize = {}): string {
+  const { data, layout } = figure;
   const names = [...data.map(({ name }) => name), ...layout.shapes.map(({ label }) => label.text)];
-  const margin = 24 + 6.6 * Math.max(0, ...names.map((name) => name.length)); // 6.6 px: a wide letter at 12 px
-  const points = (t: Trace) => t.x.map((x, i) => ({ x, y: t.y[i] ?? Number.NaN }));
-  const bounds = layout.shapes.map(({ y0 }) => y0);
-  const scale = ({ title, type }: Axis) =>
-    ({ label: title.text, type, labelArrow: "none", labelAnchor: "center" }) as const;
-  const plot = Plot.plot({
+  const longest = Math.max(0, ...names.map((name) => name.length));
+  const marginRight = Math.min(24 + 6.6 * longest, width / 2); // 6.6 px: a wide letter at 12 px
+  const plot = drawPlot(figure, { width, height, marginRight, marginBottom });
+  const toPixel = (y: number) => plot.scale("y")!.apply(y) as number;
+  const ends = labels(endsOf(data, layout.shapes, toPixel), width - marginRight, height - marginBottom);
+  const title = escapeHtml(layout.title.text);
+  const heading = `<text x="16" y="24" text-anchor="start" font-size="15" font-weight="600">${title}</text>`;
+  // As text, for linkedom's setters escape and close elements as HTML, which is not always XML.
+  return (plot as unknown as { outerHTML: string }).outerHTML
+    .replace(/^<svg /, () => `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${title}" `)
+    .replace(/<\/svg>$/, () => `${heading}${ends}</svg>`);
+}
+
+const marginBottom = 46;
+
+function drawPlot(
+  { data, layout }: Figure,
+  size: { width: number; height: number; marginRight: number; marginBottom: number },
+) {
+  const { document } = parseHTML("<html><body></body></html>");
+  const axis = ({ title, type }: Axis) => ({
+    label: title.text,
+    type,
+    labelArrow: "none" as const,
+    labelAnchor: "center" as const,
+    ...(type === "log" && { tickFormat: logTick }),
+  });
+  const nice = layout.yaxis.type === "linear";
+  return Plot.plot({
     document,
-    width,
-    height,
+    ...size,
     marginTop: 44,
-    marginBottom: 46,
     marginLeft: 62,
-    marginRight: Math.min(margin, width / 2),
     style: { fontSize: "12px", background: "white", color: "#24292f" },
-    x: { ...scale(layout.xaxis), ticks: Math.max(3, width / 110), tickSize: 4 },
-    y: {
-      ...scale(layout.yaxis),
-      ticks: Math.max(3, height / 55),
-      tickSize: 0,
-      grid: true,
-      nice: layout.yaxis.type === "linear",
-    },
+    x: { ...axis(layout.xaxis), ticks: Math.max(3, size.width / 110), tickSize: 4 },
+    y: { ...axis(layout.yaxis), ticks: Math.max(3, size.height / 55), tickSize: 0, grid: true, nice },
     marks: [
       Plot.frame({ anchor: "bottom", stroke: "#b8bec5" }),
-      Plot.ruleY(bounds, { stroke: grey, strokeWidth: 1.5, strokeDasharray: "2 4" }),
-      ...data.flatMap((t) => [
-        Plot.line(points(t), {
-          x: "x",
-          y: "y",
-          stroke: t.line.color,
-          strokeWidth: t.line.width,
-          strokeOpacity: t.opacity,
-          ...dashes[t.line.dash],
-        }),
-        ...(t.mode === "lines" ? [] : [Plot.dot(points(t), { x: "x", y: "y", r: 2.5, fill: t.line.color })]),
-      ]),
+      Plot.ruleY(
+        layout.shapes.map(({ y0 }) => y0),
+        { stroke: grey, strokeWidth: 1.5, strokeDasharray: "2 4" },
+      ),
+      ...data.flatMap(marks),
     ],
   });
-  const svg = plot as unknown as {
-    outerHTML: string;
-    setAttribute(name: string, value: string): void;
-    innerHTML: string;
-  };
-  const toPixel = (y: number) => plot.scale("y")!.apply(y) as number;
-  const right = width - Math.min(margin, width / 2);
-  svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", layout.title.text);
-  svg.setAttribute("fill", "#24292f");
-  svg.innerHTML += heading(layout.title.text) + labels(endsOf(data, layout.shapes, toPixel), right, height - 46);
-  return svg.outerHTML;
+}
+
+/** Powers of ten as such, nothing between them, once numbers are too long for a tick. */
+function logTick(value: number): string {
+  if (value < 1e5 && value > 1e-4) return String(Number(value.toPrecision(3)));
+  const power = Math.round(Math.log10(value));
+  if (Math.abs(value / 10 ** power - 1) > 1e-6) return "";
+  return `10${String(power).replace(/./g, (digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]!))}`;
+}
+
+function marks({ x, y, mode, line, opacity }: Trace) {
+  const points = x.map((value, i) => ({ x: value, y: y[i] ?? Number.NaN }));
+  const style = { stroke: line.color, strokeWidth: line.width, strokeOpacity: opacity, ...dashes[line.dash] };
+  const dots = { x: "x", y: "y", r: 2.5, fill: line.color };
+  return [Plot.line(points, { x: "x", y: "y", ...style }), ...(mode === "lines" ? [] : [Plot.dot(points, dots)])];
 }
 
 const dashes = {
@@ -277,8 +286,6 @@ const dashes = {
   dot: { strokeDasharray: "1 4", strokeLinecap: "round" },
   dash: { strokeDasharray: "6 4" },
 } as const;
-const heading = (text: string) =>
-  `<text x="16" y="24" text-anchor="start" font-size="15" font-weight="600">${escapeHtml(text)}</text>`;
 
 interface Label {
   text: string;

@@ -253,7 +253,7 @@ header .soft { margin: .25rem 0 1.25rem; }
 .cards div { padding: .75rem 1rem; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; }
 .cards dt { font-size: .85rem; font-weight: 600; }
 .cards dd { margin: 0; font-size: 1.6rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.cards dd.soft { font-size: .8rem; line-height: 1.35; }
+.cards dd.soft { font-size: .8rem; font-weight: 400; line-height: 1.35; }
 pre { padding: .9rem 1rem; background: var(--card); border: 1px solid var(--rule); border-radius: 8px;
   font: .82rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
