@@ -1,7 +1,7 @@
 /**
- * Self-contained HTML pages: text, static pictures and interactive figures (charts.ts) in one file that needs no network, follows
- * the reader's colour scheme, fits a phone and prints. It is not a template language: callers bring the body as HTML.
- * Shown in notebooks/01-train.
+ * Self-contained HTML pages: text, static pictures and interactive figures (charts.ts) in one file that needs no
+ * network, follows the reader's colour scheme, fits a phone and prints. It is not a template language: callers bring
+ * the body as HTML. Shown in notebooks/01-train.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
