@@ -10,14 +10,19 @@ import { describeMissing, missingNode } from "./prerequisites.mjs";
 import { buildIfNeeded, setup } from "./setup.mjs";
 import * as state from "./state.mjs";
 
+const needless = new Set(["doctor", "help", "--help", "-h", "--version"]);
+
 /** @param {string[]} argv the arguments after the command's name */
 async function folio(argv) {
   const node = missingNode();
   if (node) throw new Error(describeMissing([node]));
   if (argv[0] === "setup") return setup();
   const at = state.layout();
-  // Not the whole of set-up's questions: a command shall not wait for them. These two decide whether anything runs.
-  if (!fs.existsSync(at.venv) || !at.tfjs || !fs.existsSync(state.bindingPaths(at).file)) {
+  // Not the whole of set-up's questions: a command shall not wait for them. These decide whether anything runs.
+  const needsTensorFlow = argv[0] !== undefined && !argv.some((arg) => needless.has(arg));
+  const isThere =
+    at.tfjs && (!needsTensorFlow || (fs.existsSync(at.venv) && fs.existsSync(state.bindingPaths(at).file)));
+  if (!isThere) {
     throw new Error(`Folio is not set up here yet: run \`${at.checkout ? "npm run setup" : "npx folio setup"}\`.`);
   }
   await buildIfNeeded(at);
