@@ -53,6 +53,7 @@ body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1.25rem 3rem; color: va
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 .figure { height: 26rem; margin: 0 -.5rem; }
 noscript img { max-width: 100%; height: auto; }
+@media print { .modebar { display: none; } }
 `;
 
 // Runs in the reader's browser: draws each figure, again when the colour scheme or the paper changes.
