@@ -87,7 +87,7 @@ function stages() {
       quiet: false,
       count: (outcome) => countVitest(outcome, readJson(vitestReport)),
     },
-    { name: "notebooks", command: [...npm, "run", "--silent", "notebooks"], quiet: false, count: countNotebooks },
+    { name: "notebooks", command: [...npm, "run", "notebooks"], quiet: false, count: countNotebooks },
   ];
 }
 
