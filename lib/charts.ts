@@ -196,9 +196,9 @@ function thin(points: readonly Point[], most = 2000): readonly Point[] {
   return k <= 1 ? points : points.filter((_, i) => i % k === 0 || i === points.length - 1);
 }
 
-/** Exponential average over about a fiftieth of the log, without the bias towards zero at its start (Kingma 2015). */
+/** Exponential average over about a 25th of the log, without the bias towards zero at its start (Kingma 2015). */
 function smooth(points: readonly Point[]): Point[] {
-  const keep = 1 - 1 / Math.max(1, points.length / 50);
+  const keep = 1 - 1 / Math.max(1, points.length / 25);
   let sum = 0;
   let weight = 0;
   return points.flatMap(([x, y]) => {

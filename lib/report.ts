@@ -118,7 +118,7 @@ function headlines({ records, validation, start, speed }: Summary): string {
       const gap = validation.loss - trigram;
       cards.push([
         `${gap < 0 ? "−" : "+"}${Math.abs(gap).toFixed(3)}`,
-        "against the trigram",
+        "against trigram",
         gap < 0 ? "nats: better than counting" : "nats: counting is better still",
       ]);
     }
@@ -252,8 +252,8 @@ header .soft { margin: .25rem 0 1.25rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .75rem; margin: 0 0 1rem; }
 .cards div { padding: .75rem 1rem; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; }
 .cards dt { font-size: .85rem; font-weight: 600; }
-.cards dd { margin: 0; font-size: 1.6rem; font-weight: 600; font-variant-numeric: tabular-nums; }
-.cards dd.soft { font-size: .8rem; font-weight: 400; line-height: 1.35; }
+.cards dd { margin: 0; font-size: 1.4rem; white-space: nowrap; font-weight: 600; font-variant-numeric: tabular-nums; }
+.cards dd.soft { font-size: .8rem; white-space: normal; font-weight: 400; line-height: 1.35; }
 pre { padding: .9rem 1rem; background: var(--card); border: 1px solid var(--rule); border-radius: 8px;
   font: .82rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }

@@ -69,7 +69,7 @@ describe("trainingReport()", () => {
   test("opens with the numbers that count", () => {
     expect(read).toContain("typescript GPT: 4 layers, 4 heads, 128 wide, context 64, 0.81 M parameters");
     expect(read).toContain("validation loss 1.500 nats a token, whole split of 54,321");
-    expect(read).toContain("against the trigram −0.300 nats: better than counting");
+    expect(read).toContain("against trigram −0.300 nats: better than counting");
     expect(read).toContain("training time 1 min 1 s 4 steps, finished");
   });
 
