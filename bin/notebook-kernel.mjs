@@ -29,8 +29,7 @@ require("tslab/dist/main.js").main();
 /** Before each cell: note its number, and warn if the library is stale. Around it: its code runs under that name. */
 function watchCells() {
   const { JupyterHandlerImpl } = require("tslab/dist/jupyter.js");
-  /** @type {Handler} */
-  const handler = JupyterHandlerImpl.prototype;
+  const handler = /** @type {Handler} */ (/** @type {unknown} */ (JupyterHandlerImpl.prototype));
   const execute = handler.handleExecuteImpl;
   const library = loadedFrom(root);
   handler.handleExecuteImpl = function (request, ...rest) {

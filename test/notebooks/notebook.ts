@@ -1,0 +1,192 @@
+/**
+ * A notebook as a file: reading it, what must be true of the one that is committed, and the form in which outputs are
+ * committed (nothing in it that differs from machine to machine or from day to day). It executes nothing.
+ */
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+
+/** Outputs as JSON, in bytes; a notebook beyond it is no page that someone reads. */
+export const maxOutputBytes = 200_000;
+
+export interface Output {
+  output_type: string;
+  name?: string;
+  text?: string | string[];
+  data?: Record<string, unknown>;
+  [key: string]: unknown;
+}
+
+export interface Cell {
+  cell_type: "code" | "markdown" | "raw";
+  id?: string;
+  metadata: Record<string, unknown>;
+  source: string | string[];
+  execution_count?: number | null;
+  outputs?: Output[];
+}
+
+export interface Notebook {
+  cells: Cell[];
+  metadata: { folio?: { budgetSeconds?: unknown }; [key: string]: unknown };
+  nbformat: number;
+  nbformat_minor: number;
+}
+
+/** @throws {TypeError} when the file is no notebook */
+export function readNotebook(file: string): Notebook {
+  let notebook: Notebook;
+  try {
+    notebook = JSON.parse(fs.readFileSync(file, "utf8")) as Notebook;
+  } catch (error) {
+    throw new TypeError(`Cannot read the notebook ${file}: ${error instanceof Error ? error.message : error}`);
+  }
+  if (!Array.isArray(notebook.cells)) throw new TypeError(`Cannot read the notebook ${file}: it has no "cells".`);
+  return notebook;
+}
+
+/** Text that a notebook stores as one string or as an array of lines. */
+export function textOf(text: string | string[] | undefined): string {
+  return Array.isArray(text) ? text.join("") : (text ?? "");
+}
+
+/** Code cells that have code, in order: the cell that Jupyter shows as `In [n]` is the n-th, from 1. */
+export function codeCells(notebook: Notebook): Cell[] {
+  return notebook.cells.filter((cell) => cell.cell_type === "code" && textOf(cell.source).trim() !== "");
+}
+
+/** The notebook's own limit, `metadata.folio.budgetSeconds`; undefined when it has none. */
+export function budgetOf(notebook: Notebook): number | undefined {
+  const seconds = notebook.metadata.folio?.budgetSeconds;
+  return typeof seconds === "number" && seconds > 0 && seconds <= 600 ? seconds : undefined;
+}
+
+/** What is wrong with the outputs as they are in the file. Empty: nothing. */
+export function committedFaults(notebook: Notebook): string[] {
+  const cells = codeCells(notebook);
+  const bad = cells.findIndex((cell, index) => cell.execution_count !== index + 1);
+  const never = cells.every((cell) => cell.execution_count === null || cell.execution_count === undefined);
+  const faults = cells.flatMap((cell, index) => outputFaults(cell.outputs ?? [], index + 1));
+  if (never) faults.unshift("the committed notebook has no outputs");
+  else if (bad >= 0) faults.unshift(`the committed outputs were not made in order, from cell ${bad + 1} on`);
+  return [...faults, ...sizeFaults(cells.map((cell) => cell.outputs ?? []))];
+}
+
+export function sizeFaults(outputs: readonly Output[][]): string[] {
+  const sizes = outputs.map((list) => Buffer.byteLength(JSON.stringify(list)));
+  const total = sizes.reduce((sum, size) => sum + size, 0);
+  if (total <= maxOutputBytes) return [];
+  const largest = sizes.indexOf(Math.max(...sizes)) + 1;
+  return [
+    `the outputs are ${Math.round(total / 1000)} kB, at most ${maxOutputBytes / 1000} are wanted; most in cell ${largest}`,
+  ];
+}
+
+/** Time stamps, machine paths, Plotly's bundle and errors in outputs that are to be committed. */
+export function outputFaults(outputs: readonly Output[], cell: number): string[] {
+  const text = JSON.stringify(outputs);
+  const places: [RegExp, string][] = [
+    [/\d{4}-\d\d-\d\d[T ]\d\d:\d\d/, "a time stamp"],
+    [
+      /(?<![\w.~/])\/(home|Users|root|tmp|private|var\/folders|work|mnt|workspaces?)\/[\w.-]+/,
+      "a path of this machine",
+    ],
+    [new RegExp(`${literally(os.homedir())}/[\\w.-]+`), "a path of this machine"],
+    [/[A-Z]:\\\\Users/, "a path of this machine"],
+    [/plotly\.js v\d/, "Plotly's bundle"],
+  ];
+  const found = places.flatMap(([pattern, what]) => {
+    const match = pattern.exec(text);
+    return match ? [`the output of cell ${cell} has ${what}: ${match[0]}`] : [];
+  });
+  if (outputs.some(({ output_type }) => output_type === "error")) found.push(`the output of cell ${cell} is an error`);
+  return [...new Set(found)];
+}
+
+/**
+ * Outputs in the form in which they are committed: pieces of one stream joined, HTML that carries Plotly's bundle left
+ * out (the static picture beside it stays), paths in the repository made relative, no ids, keys in order.
+ */
+export function normalizeOutputs(outputs: readonly Output[], options: { root: string }): Output[] {
+  const result: Output[] = [];
+  for (const output of outputs) {
+    if (output.output_type === "stream") {
+      const before = result.at(-1);
+      const text = relative(textOf(output.text), options.root);
+      if (before?.output_type === "stream" && before.name === output.name) before.text = textOf(before.text) + text;
+      else result.push({ output_type: "stream", name: output.name ?? "stdout", text });
+      continue;
+    }
+    const entries = Object.entries(output.data ?? {}).map(([mime, value]) => [
+      mime,
+      typeof value === "string" || Array.isArray(value) ? relative(textOf(value as string[]), options.root) : value,
+    ]);
+    const data: Record<string, unknown> = Object.fromEntries(entries);
+    if (typeof data["text/html"] === "string" && /plotly\.js v\d/.test(data["text/html"])) delete data["text/html"];
+    if (Object.keys(data).length > 0) result.push({ output_type: "display_data", data, metadata: {} });
+  }
+  return result;
+}
+
+/** The notebook as it is to be committed, with the outputs of each of its cells (empty for those without code). */
+export function withOutputs(notebook: Notebook, outputs: readonly Output[][], options: { root: string }): Notebook {
+  const numbers = new Map(codeCells(notebook).map((cell, index) => [cell, index + 1]));
+  const cells = notebook.cells.map((cell, index): Cell => {
+    const common = {
+      id: cell.id ?? `cell-${String(index).padStart(2, "0")}`,
+      metadata: Array.isArray(cell.metadata.tags) ? { tags: cell.metadata.tags } : {},
+      source: lines(textOf(cell.source).trimEnd()),
+    };
+    if (cell.cell_type !== "code") return { ...common, cell_type: cell.cell_type };
+    const list = normalizeOutputs(outputs[index] ?? [], options).map((output) =>
+      output.output_type === "stream"
+        ? { ...output, text: lines(textOf(output.text)) }
+        : {
+            ...output,
+            data: Object.fromEntries(
+              Object.entries(output.data ?? {}).map(([mime, value]) => [mime, asStored(mime, value)]),
+            ),
+          },
+    );
+    return { ...common, cell_type: "code", execution_count: numbers.get(cell) ?? null, outputs: list };
+  });
+  return {
+    cells,
+    metadata: {
+      folio: { budgetSeconds: budgetOf(notebook) },
+      kernelspec: { display_name: "TypeScript", language: "typescript", name: "tslab" },
+      language_info: { file_extension: ".ts", mimetype: "text/typescript", name: "typescript" },
+    },
+    nbformat: 4,
+    nbformat_minor: 5,
+  };
+}
+
+/** As Jupyter writes it: keys sorted, one space of indentation. Nothing changes when nothing changed. */
+export function notebookText(notebook: Notebook): string {
+  return `${JSON.stringify(sorted(notebook), null, 1)}\n`;
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, member]) => [key, sorted(member)]));
+}
+
+function lines(text: string): string[] {
+  return text === "" ? [] : (text.match(/[^\n]*\n|[^\n]+$/g) ?? []);
+}
+
+function asStored(mime: string, value: unknown): unknown {
+  const isText = typeof value === "string" && (mime.startsWith("text/") || mime === "image/svg+xml");
+  return isText ? lines(value) : value;
+}
+
+function relative(text: string, root: string): string {
+  return text.replaceAll(`file://${root}/`, "").replaceAll(`${root}/`, "").replaceAll(root, path.basename(root));
+}
+
+function literally(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
+}

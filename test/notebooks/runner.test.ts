@@ -1,0 +1,135 @@
+/** The runner turns red for each kind of bad notebook, and says where and why. */
+import fs from "node:fs";
+import path from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { createChecker } from "./check.js";
+import {
+  committedFaults,
+  type Notebook,
+  normalizeOutputs,
+  notebookText,
+  outputFaults,
+  readNotebook,
+  withOutputs,
+} from "./notebook.js";
+import { root, runNotebook, type Verdict } from "./runner.js";
+
+const folder = path.join(import.meta.dirname, "bad");
+const setUp = fs.existsSync(path.join(root, ".venv", "share", "jupyter", "kernels", "tslab", "kernel.json"));
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return !/\) Z /.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8")); // dead and not yet collected
+  } catch {
+    return false;
+  }
+}
+
+describe.skipIf(!setUp)("the notebook runner", () => {
+  const check = createChecker();
+  const run = (name: string): Promise<Verdict> =>
+    runNotebook(path.join(folder, `${name}.ipynb`), { committed: false, check });
+
+  test("passes a good notebook, and has its outputs", async () => {
+    const { faults, warnings, outputs, cells, elapsedMs, budgetSeconds } = await run("good");
+    expect([faults, warnings]).toEqual([[], []]);
+    expect(cells).toBe(3);
+    expect(elapsedMs).toBeLessThan(budgetSeconds! * 1000);
+    expect(JSON.stringify(outputs)).toContain("answer 42");
+  });
+
+  test("fails a notebook that throws, naming the cell and the error", async () => {
+    expect((await run("thrown")).faults).toEqual(["cell 2 threw: RangeError: the list is empty"]);
+  });
+
+  test("fails a notebook with a type error before it runs, naming cell and line", async () => {
+    const { faults, elapsedMs } = await run("type-error");
+    expect(faults).toEqual(["type error in cell 2, line 2: TS18048: 'found' is possibly 'undefined'."]);
+    expect(elapsedMs).toBe(0);
+  });
+
+  test("fails a notebook with an un-awaited rejection, naming the cell that the promise is from", async () => {
+    const { faults } = await run("rejection");
+    expect(faults).toHaveLength(1);
+    expect(faults[0]).toMatch(
+      /^un-awaited rejection: a promise of cell 1 failed while cell 3 .*: Error: the disk is full$/,
+    );
+  });
+
+  test("fails a notebook whose kernel dies, naming the cell and the exit code", async () => {
+    const { faults } = await run("dead-kernel");
+    expect(faults).toEqual(["the kernel died in cell 2: the process exited with code 3 (process.exit?)"]);
+  });
+
+  test("fails a notebook that stops early, naming the cell after which nothing ran", async () => {
+    const { faults } = await run("stops-early");
+    expect(faults).toHaveLength(1);
+    expect(faults[0]).toMatch(/^it stops early: cell 2 ended with status "error", 2 of 3 cells did not run/);
+  });
+
+  test("kills a notebook that exceeds its budget, and its kernel", async () => {
+    const { faults, elapsedMs } = await run("over-budget");
+    expect(faults).toEqual(["over its budget of 2 s in cell 2; the kernel was killed"]);
+    expect(elapsedMs).toBeLessThan(40_000);
+  });
+
+  test("leaves no kernel behind when it is stopped", async () => {
+    const controller = new AbortController();
+    let kernel = 0;
+    const onKernel = (pid: number) => {
+      kernel = pid;
+      setTimeout(() => controller.abort(new Error("stopped")), 300);
+    };
+    const file = path.join(folder, "over-budget.ipynb");
+    await expect(runNotebook(file, { check, signal: controller.signal, onKernel })).rejects.toThrow("stopped");
+    expect(kernel).toBeGreaterThan(0);
+    await expect.poll(() => isAlive(kernel), { timeout: 5000 }).toBe(false);
+  });
+});
+
+describe("a committed notebook", () => {
+  let good: Notebook;
+  beforeAll(() => {
+    good = readNotebook(path.join(folder, "good.ipynb"));
+  });
+
+  test("must have outputs, made in order", () => {
+    expect(committedFaults(good)).toEqual(["the committed notebook has no outputs"]);
+    const executed = withOutputs(good, [], { root });
+    expect(committedFaults(executed)).toEqual([]);
+    const swapped = { ...executed, cells: [...executed.cells].reverse() };
+    expect(committedFaults(swapped)[0]).toMatch(/not made in order, from cell 1 on/);
+  });
+
+  test("has no time stamp, no machine path, no Plotly bundle and no error in its outputs", () => {
+    const stream = (text: string) => outputFaults([{ output_type: "stream", name: "stdout", text }], 4);
+    expect(stream("saved at 2026-01-02T03:04:05")[0]).toMatch(/cell 4 has a time stamp/);
+    expect(stream("saved in /tmp/folio-train-x1/run")[0]).toMatch(/cell 4 has a path of this machine/);
+    expect(stream("saved in /home/ada/folio")[0]).toMatch(/cell 4 has a path of this machine/);
+    expect(stream("/* plotly.js v4.1.1 */")[0]).toMatch(/Plotly/);
+    expect(stream("ids / tokens 3/4, ../runs/tmp/x, https://example.org/tmp/x")).toEqual([]);
+    expect(outputFaults([{ output_type: "error", ename: "Error" }], 1)).toEqual(["the output of cell 1 is an error"]);
+  });
+
+  test("keeps the static picture beside a Plotly figure, joined streams and relative paths", () => {
+    const outputs = normalizeOutputs(
+      [
+        { output_type: "stream", name: "stdout", text: "a\n" },
+        { output_type: "stream", name: "stdout", text: `${root}/out\n` },
+        { output_type: "display_data", data: { "text/html": "<script>/* plotly.js v4.1.1 */</script>" }, metadata: {} },
+        { output_type: "display_data", data: { "image/png": "iVBO" }, metadata: {}, transient: { display_id: "x" } },
+      ],
+      { root },
+    );
+    expect(outputs).toEqual([
+      { output_type: "stream", name: "stdout", text: "a\nout\n" },
+      { output_type: "display_data", data: { "image/png": "iVBO" }, metadata: {} },
+    ]);
+  });
+
+  test("is written the same when nothing changed", () => {
+    const once = notebookText(withOutputs(good, [], { root }));
+    expect(notebookText(withOutputs(JSON.parse(once) as Notebook, [], { root }))).toBe(once);
+  });
+});

@@ -1,0 +1,270 @@
+/**
+ * Runs one notebook as a reader would, from top to bottom in a fresh kernel, and judges it: type-checked before, within
+ * its own budget, every cell to the end, no promise left to fail on its own. It prints nothing; run.ts shows the table.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import readline from "node:readline";
+import { fileURLToPath } from "node:url";
+import { createChecker } from "./check.js";
+import {
+  budgetOf,
+  codeCells,
+  committedFaults,
+  type Notebook,
+  normalizeOutputs,
+  type Output,
+  outputFaults,
+  readNotebook,
+  sizeFaults,
+  textOf,
+} from "./notebook.js";
+
+export interface Verdict {
+  readonly name: string;
+  readonly cells: number;
+  readonly elapsedMs: number;
+  readonly budgetSeconds: number | undefined;
+  /** Why it fails, the cause first; empty: it passes. */
+  readonly faults: readonly string[];
+  /** What a reader should not see, but fails nothing: text on standard error. */
+  readonly warnings: readonly string[];
+  /** Outputs of each cell of the file, as executed; empty when it was not. */
+  readonly outputs: readonly Output[][];
+}
+
+export interface RunOptions {
+  /** Judge the outputs in the file too; false while they are being made. Default true. */
+  readonly committed?: boolean;
+  readonly signal?: AbortSignal;
+  /** Told the kernel's process id. */
+  readonly onKernel?: (pid: number) => void;
+  /** From createChecker; one for several notebooks is quicker. */
+  readonly check?: ReturnType<typeof createChecker>;
+}
+
+interface KernelEvent {
+  readonly kind: "rejection" | "exit";
+  readonly cell: number;
+  readonly error?: string;
+  readonly code?: number;
+}
+
+/** What execute.py tells. */
+interface Execution {
+  kind: "end" | "thrown" | "budget" | "dead" | "unstarted" | "none";
+  cell: number;
+  sentinel: boolean;
+  error: string;
+  outputs: Output[][];
+  statuses: Map<number, string>;
+  events: KernelEvent[];
+  elapsedMs: number;
+}
+
+/** The folder of Folio. */
+export const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
+const python = path.join(root, ".venv", "bin", "python");
+/** Longest start of a kernel (not in the budget), and then what execute.py may take to end by itself before it is killed. */
+const graceMs = 60_000 + 10_000;
+
+/** @throws {Error} when set-up has not made the Python side */
+export async function runNotebook(file: string, options: RunOptions = {}): Promise<Verdict> {
+  const name = path.basename(file, ".ipynb");
+  const notebook = readNotebook(file);
+  const cells = codeCells(notebook).length;
+  const budgetSeconds = budgetOf(notebook);
+  const verdict = { name, cells, budgetSeconds, elapsedMs: 0, warnings: [], outputs: [] };
+  const before = [...staticFaults(notebook), ...typeFaults(file, notebook, options.check ?? createChecker())];
+  if (budgetSeconds === undefined || before.length > 0) return { ...verdict, faults: before };
+  if (!fs.existsSync(python)) throw new Error(`Cannot run notebooks: ${python} is missing. Run npm run setup.`);
+  const execution = await execute(file, budgetSeconds, options);
+  const { elapsedMs, outputs } = execution;
+  const faults = executionFaults(notebook, execution, budgetSeconds);
+  if (faults.length === 0) {
+    const normal = outputs.map((list) => normalizeOutputs(list, { root }));
+    faults.push(
+      ...inCells(notebook, normal).flatMap((list, index) => outputFaults(list, index + 1)),
+      ...sizeFaults(normal),
+    );
+    if (options.committed !== false)
+      faults.push(...committedFaults(notebook).map((fault) => `${fault} (npm run notebooks:refresh)`));
+  }
+  return {
+    ...verdict,
+    elapsedMs,
+    faults,
+    outputs,
+    warnings: faults.length > 0 ? [] : standardErrors(notebook, outputs),
+  };
+}
+
+function staticFaults(notebook: Notebook): string[] {
+  if (budgetOf(notebook) === undefined) {
+    return ['its metadata has no budget: "folio": { "budgetSeconds": 60 }, more than 0 and at most 600'];
+  }
+  return codeCells(notebook).length === 0 ? ["it has no code cell"] : [];
+}
+
+function typeFaults(file: string, notebook: Notebook, check: ReturnType<typeof createChecker>): string[] {
+  return check(file, notebook).map(({ cell, line, message }) => `type error in cell ${cell}, line ${line}: ${message}`);
+}
+
+function executionFaults(notebook: Notebook, execution: Execution, budgetSeconds: number): string[] {
+  const { kind, cell, events, statuses } = execution;
+  const cells = codeCells(notebook).length;
+  const rejections = events.filter((event) => event.kind === "rejection").map((event) => rejectionFault(event, cells));
+  const skipped = Array.from({ length: cells }, (_, index) => index + 1).filter(
+    (number) => statuses.get(number) !== "ok",
+  );
+  switch (kind) {
+    case "thrown":
+      return [`cell ${cell} threw: ${thrownText(notebook, execution)}`, ...rejections];
+    case "budget":
+      return [`over its budget of ${budgetSeconds} s in cell ${cell || cells}; the kernel was killed`, ...rejections];
+    case "dead":
+      return [`the kernel died in cell ${cell || cells}: ${deathText(events)}`, ...rejections];
+    case "end": {
+      const [first] = skipped;
+      const early = `it stops early: cell ${first} ended with status "${first && statuses.get(first)}", ${skipped.length} of ${cells} cells did not run to their end`;
+      const silent = "it stops early: the kernel did not answer after the last cell";
+      return [...(first ? [early] : execution.sentinel ? [] : [silent]), ...rejections];
+    }
+    default:
+      return [`the kernel did not run: ${execution.error || "its driver ended without a word"}`, ...rejections];
+  }
+}
+
+function rejectionFault({ cell, error = "" }: KernelEvent, cells: number): string {
+  const origin = /\bcell (\d+):\d+/.exec(error)?.[1];
+  const where = origin ? `a promise of cell ${origin}` : "a promise";
+  return `un-awaited rejection: ${where} failed while cell ${Math.min(cell, cells)} was the last to run: ${error.split("\n")[0]}`;
+}
+
+/** The error without the stack, or what tslab's own type check said. */
+function thrownText(notebook: Notebook, { cell, outputs }: Execution): string {
+  const list = inCells(notebook, outputs)[cell - 1] ?? [];
+  const text = list.flatMap((output) => (output.name === "stderr" ? [textOf(output.text)] : [])).join("");
+  const said = text
+    .split(/\n {4}at /)[0]!
+    .trim()
+    .split("\n");
+  const error = said.findLast((line) => /^(Uncaught )?\w*(Error|Exception)\b/.test(line));
+  return (error ?? said.slice(-5).join(" ")) || "an unknown error (nothing on standard error)";
+}
+
+function deathText(events: readonly KernelEvent[]): string {
+  const exit = events.findLast((event) => event.kind === "exit");
+  if (!exit) return "killed from outside, out of memory, or crashed in native code";
+  return `the process exited with code ${exit.code} (process.exit?)`;
+}
+
+function standardErrors(notebook: Notebook, outputs: readonly Output[][]): string[] {
+  return inCells(notebook, outputs).flatMap((list, index) =>
+    list.flatMap((output) =>
+      output.name === "stderr"
+        ? [`cell ${index + 1} wrote to standard error: ${textOf(output.text).trim().split("\n")[0]}`]
+        : [],
+    ),
+  );
+}
+
+/** Outputs by the number of the code cell, from those by position in the file. */
+function inCells(notebook: Notebook, outputs: readonly Output[][]): Output[][] {
+  return codeCells(notebook).map((cell) => outputs[notebook.cells.indexOf(cell)] ?? []);
+}
+
+async function execute(file: string, budgetSeconds: number, { signal, onKernel }: RunOptions): Promise<Execution> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-notebook-"));
+  const eventsFile = path.join(folder, "events.jsonl");
+  const startMs = performance.now();
+  const execution: Execution = {
+    kind: "none",
+    cell: 0,
+    sentinel: false,
+    error: "",
+    outputs: [],
+    statuses: new Map(),
+    events: [],
+    elapsedMs: 0,
+  };
+  const child = spawn(python, [path.join(root, "test", "notebooks", "execute.py"), file, String(budgetSeconds)], {
+    // Its standard input stays open as long as this process lives; execute.py kills the kernel when it closes.
+    stdio: ["pipe", "pipe", "pipe"],
+    detached: true, // a group of its own, so that Ctrl-C reaches it through this process
+    env: {
+      ...process.env,
+      FOLIO_KERNEL_EVENTS: eventsFile,
+      FOLIO_INSPECT: "",
+      JUPYTER_PREFER_ENV_PATH: "1",
+      PYDEVD_DISABLE_FILE_VALIDATION: "1",
+    },
+  });
+  let kernel: number | undefined;
+  const killAll = () => {
+    killGroup(kernel);
+    killGroup(child.pid);
+  };
+  const timer = setTimeout(
+    () => {
+      Object.assign(execution, { kind: "budget" });
+      killAll();
+    },
+    budgetSeconds * 1000 + graceMs,
+  );
+  signal?.addEventListener("abort", killAll, { once: true });
+  try {
+    const ended = exitOf(child);
+    const errors = collect(child);
+    for await (const line of readline.createInterface({ input: child.stdout! })) {
+      const event = JSON.parse(line) as { kind: string; pid: number; cell: number; status: string };
+      if (event.kind === "kernel") {
+        kernel = event.pid;
+        onKernel?.(kernel);
+      } else if (event.kind === "cell") execution.statuses.set(event.cell, event.status);
+      else Object.assign(execution, event);
+    }
+    await ended;
+    if (execution.kind === "none") execution.error = errors().trim().split("\n").at(-1) ?? "";
+    const events = fs.existsSync(eventsFile) ? fs.readFileSync(eventsFile, "utf8") : "";
+    execution.events = events
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as KernelEvent);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", killAll);
+    killAll();
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+  signal?.throwIfAborted();
+  execution.elapsedMs = performance.now() - startMs;
+  return execution;
+}
+
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+function exitOf(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", () => resolve());
+  });
+}
+
+/** Standard error of the driver, and of TensorFlow in the kernel: wanted only when nothing else tells what happened. */
+function collect(child: ChildProcess): () => string {
+  let text = "";
+  child.stderr?.on("data", (chunk: Buffer) => {
+    text = (text + chunk).slice(-4000);
+  });
+  return () => text;
+}
