@@ -8,6 +8,7 @@ import type { HostTensor, HostTensors } from "./engine/session.js";
 
 const typeNames = { float32: "F32", int32: "I32", bool: "BOOL" } as const;
 const bytesPerValue = { float32: 4, int32: 4, bool: 1 } as const;
+const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
 const MAX_HEADER_BYTES = 100_000_000; // the bound of the reference implementation
 
 interface HeaderEntry {
@@ -21,14 +22,17 @@ interface HeaderEntry {
  * @throws {Error} the file system's, for example when the disk is full; the file is then incomplete
  */
 export function writeSafetensors(path: string, tensors: HostTensors, metadata: Record<string, string> = {}): void {
-  const header: Record<string, HeaderEntry | Record<string, string>> = { __metadata__: metadata };
   let offset = 0;
-  for (const [name, { dtype, shape, values }] of Object.entries(tensors)) {
-    header[name] = { dtype: typeNames[dtype], shape: [...shape], data_offsets: [offset, offset + values.byteLength] };
+  const entries = Object.entries(tensors).map(([name, { dtype, shape, values }]): [string, HeaderEntry] => {
+    if (name === "__metadata__") throw new RangeError(`Cannot write ${path}: no tensor may be called ${name}.`);
+    const from = offset;
     offset += values.byteLength;
-  }
-  const json = JSON.stringify(header);
-  const text = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8)); // values start at a multiple of 8
+    return [name, { dtype: typeNames[dtype], shape: [...shape], data_offsets: [from, offset] }];
+  });
+  // fromEntries makes a property of any name, "__proto__" too; an assignment would not.
+  const json = JSON.stringify(Object.fromEntries<unknown>([["__metadata__", metadata], ...entries]));
+  const padding = " ".repeat(-Buffer.byteLength(json) & 7); // values start at a multiple of 8
+  const text = Buffer.from(json + padding);
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(text.length));
   const file = fs.openSync(path, "wx");
@@ -49,38 +53,44 @@ export function writeSafetensors(path: string, tensors: HostTensors, metadata: R
  * @throws {Error} when the file is not a whole safetensors file of types that Folio has; the message says what is wrong
  */
 export function readSafetensors(path: string): Record<string, HostTensor> {
-  const file = fs.openSync(path, "r");
+  const fail = (found: string): never => {
+    throw new Error(`Cannot read ${path}: ${found}; wanted a whole safetensors file. Copy or download it again.`);
+  };
+  const file = open(path, fail);
   try {
-    const size = fs.fstatSync(file).size;
-    const fail = (found: string): never => {
-      throw new Error(`Cannot read ${path}: ${found}; wanted a whole safetensors file. Copy or download it again.`);
-    };
+    const status = fs.fstatSync(file);
+    const size = status.size;
+    if (!status.isFile()) fail("it is not a file");
     if (size < 8) fail(`it has ${size} bytes`);
     const headerBytes = Number(readAt(file, 0, 8).readBigUInt64LE());
     if (headerBytes > MAX_HEADER_BYTES || 8 + headerBytes > size) fail(`its header claims ${headerBytes} bytes`);
     const header = parseHeader(readAt(file, 8, headerBytes).toString("utf8"), fail);
     const dataStart = 8 + headerBytes;
-    const tensors: Record<string, HostTensor> = {};
-    for (const [name, entry] of Object.entries(header)) {
-      const dtype = checkEntry(name, entry, size - dataStart, fail);
-      const [from, to] = entry.data_offsets;
-      const { buffer, byteOffset } = readAt(file, dataStart + from, to - from);
-      const bytes = buffer.slice(byteOffset, byteOffset + to - from) as ArrayBuffer;
-      const values =
-        dtype === "float32"
-          ? new Float32Array(bytes)
-          : dtype === "int32"
-            ? new Int32Array(bytes)
-            : new Uint8Array(bytes);
-      tensors[name] = { dtype, shape: entry.shape, values };
-    }
-    return tensors;
+    const checked = Object.entries(header).map(([name, entry]) => {
+      return { name, entry, dtype: checkEntry(name, entry, size - dataStart, fail) };
+    });
+    checkCoverage(header, size - dataStart, fail);
+    return Object.fromEntries(
+      checked.map(({ name, entry: { shape, data_offsets: offsets }, dtype }) => {
+        const bytes = readAt(file, dataStart + offsets[0], offsets[1] - offsets[0]).buffer;
+        return [name, { dtype, shape, values: new arrays[dtype](bytes) }];
+      }),
+    );
   } finally {
     fs.closeSync(file);
   }
 }
 
 type Fail = (found: string) => never;
+
+function open(path: string, fail: Fail): number {
+  try {
+    return fs.openSync(path, "r");
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    return fail(code === "ENOENT" ? "it is missing" : message);
+  }
+}
 
 function parseHeader(text: string, fail: Fail): Record<string, HeaderEntry> {
   let header: unknown;
@@ -120,6 +130,20 @@ function checkEntry(
   return own;
 }
 
+/** As in the reference implementation, tensors lie end to end: no byte is read twice, and none is hidden. */
+function checkCoverage(header: Record<string, HeaderEntry>, dataBytes: number, fail: Fail): void {
+  const entries = Object.entries(header).sort(([, { data_offsets: a }], [, { data_offsets: b }]) => {
+    return a[0] - b[0] || a[1] - b[1];
+  });
+  let end = 0;
+  for (const [name, { data_offsets: offsets }] of entries) {
+    const [from, to] = offsets;
+    if (from !== end) fail(`tensor ${name} begins at byte ${from}, where the one before it ends at ${end}`);
+    end = to;
+  }
+  if (end !== dataBytes) fail(`its tensors end at byte ${end} of ${dataBytes}`);
+}
+
 // One write or read of the file system may move fewer bytes than asked, and never more than 2 GiB.
 const CHUNK_BYTES = 2 ** 28;
 
@@ -129,8 +153,8 @@ function writeAll(file: number, bytes: Uint8Array): void {
   }
 }
 
-function readAt(file: number, position: number, count: number): Buffer {
-  const bytes = Buffer.alloc(count);
+function readAt(file: number, position: number, count: number): Buffer<ArrayBuffer> {
+  const bytes = Buffer.from(new ArrayBuffer(count)); // a buffer of its own: tensors are views of it
   for (let done = 0; done < count; ) {
     const read = fs.readSync(file, bytes, done, Math.min(CHUNK_BYTES, count - done), position + done);
     if (read === 0) throw new Error(`The file ended ${count - done} bytes early.`);
