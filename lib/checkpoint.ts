@@ -64,40 +64,46 @@ export function saveCheckpoint(
   const target = path.join(folder, name);
   try {
     fs.mkdirSync(folder, { recursive: true });
-    // A folder of this name is whole, and of the same run and step: the same checkpoint.
-    if (!fs.existsSync(target)) {
+    const content: CheckpointState = { format: "folio-checkpoint", version: 1, ...state };
+    const text = `${JSON.stringify(content, null, 2)}\n`;
+    if (fs.existsSync(target)) {
+      // A folder of this name is whole, and its tensors are those of the same step of the same run. What was known of
+      // that step may have grown: it was stopped before its evaluation, and has been evaluated now.
+      replaceFlushed(path.join(target, "state.json"), text);
+    } else {
       const partial = fs.mkdtempSync(path.join(folder, ".partial-"));
-      try {
-        const both = { ...prefixed("m", m), ...prefixed("v", v) };
-        writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
-        writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
-        const content: CheckpointState = { format: "folio-checkpoint", version: 1, ...state };
-        writeFlushed(path.join(partial, "state.json"), `${JSON.stringify(content, null, 2)}\n`);
-        flushFolder(partial);
-        fs.renameSync(partial, target);
-      } catch (error) {
-        fs.rmSync(partial, { recursive: true, force: true });
-        throw error;
-      }
+      const both = { ...prefixed("m", m), ...prefixed("v", v) };
+      writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
+      writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
+      writeFlushed(path.join(partial, "state.json"), text);
+      flushFolder(partial);
+      fs.renameSync(partial, target);
     }
     flushFolder(folder);
     for (const pointer of best ? (["best", "last"] as const) : (["last"] as const)) {
-      writeFlushed(path.join(folder, `.${pointer}.partial`), `${name}\n`);
-      fs.renameSync(path.join(folder, `.${pointer}.partial`), path.join(folder, pointer));
+      replaceFlushed(path.join(folder, pointer), `${name}\n`);
     }
     flushFolder(folder);
-    removeUnreferenced(folder);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const reason = code === "ENOSPC" ? "the disk is full; free some space" : message;
-    const kept = hasCheckpoint(outDir)
-      ? `The checkpoint before it (step ${readState(outDir, "last").step}) is whole.`
-      : "";
-    throw new Error(`Cannot save the checkpoint of step ${state.step} to ${folder}: ${reason}. ${kept}`.trim(), {
+    removeUnreferenced(folder);
+    throw new Error(`Cannot save the checkpoint of step ${state.step} to ${folder}: ${reasonOf(error, outDir)}`, {
       cause: error,
     });
   }
+  removeUnreferenced(folder);
   return target;
+}
+
+/** Why a checkpoint was not saved, and what there still is. */
+function reasonOf(error: unknown, outDir: string): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const full = code === "ENOSPC" || code === "EDQUOT";
+  const reason = full ? "the disk is full; free some space, or choose another --out_dir" : message;
+  try {
+    return `${reason}. The checkpoint before it (step ${readState(outDir).step}) is whole.`;
+  } catch {
+    return `${reason}. There is no checkpoint before it.`;
+  }
 }
 
 /**
@@ -115,6 +121,8 @@ export function openCheckpoint(
   const params = readSafetensors(path.join(folder, "model.safetensors"));
   checkTensors(folder, params, state.settings);
   const moments = optimizer ? readSafetensors(path.join(folder, "optimizer.safetensors")) : {};
+  const stray = Object.keys(moments).find((name) => !/^[mv]\//.test(name));
+  if (stray) throw new Error(`Cannot open the checkpoint ${folder}: its optimizer has the unknown tensor ${stray}.`);
   const m = unprefixed("m", moments);
   const v = unprefixed("v", moments);
   if (optimizer) for (const group of [m, v]) checkTensors(folder, group, state.settings);
@@ -130,16 +138,39 @@ export function readState(outDir: string, name: CheckpointName = "last"): Checkp
   } catch (error) {
     throw new Error(`Cannot open the checkpoint in ${outDir}: ${file} is missing or damaged.`, { cause: error });
   }
-  if (state.format !== "folio-checkpoint" || state.version !== 1) {
+  if (state?.format !== "folio-checkpoint" || state.version !== 1) {
     throw new Error(
-      `Cannot open the checkpoint in ${outDir}: ${file} has format ${state.format} ${state.version}; this Folio reads folio-checkpoint 1.`,
+      `Cannot open the checkpoint in ${outDir}: ${file} has format ${state?.format} ${state?.version}; this Folio reads folio-checkpoint 1.`,
     );
   }
-  return { ...state, settings: parseSettings(state.settings) };
+  const fault = Object.entries(stateChecks).find(([key, valid]) => !valid(state[key as keyof CheckpointState]));
+  if (fault) {
+    const found = JSON.stringify(state[fault[0] as keyof CheckpointState])?.slice(0, 60);
+    throw new Error(`Cannot open the checkpoint in ${outDir}: ${file} is damaged: ${fault[0]} is ${found}.`);
+  }
+  try {
+    return { ...state, settings: parseSettings(state.settings) };
+  } catch (error) {
+    throw new Error(`Cannot open the checkpoint in ${outDir}: ${file}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
-/** Removes the checkpoints of an earlier run in `outDir`. */
+const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
+const stateChecks: { readonly [K in keyof CheckpointState]?: (value: unknown) => boolean } = {
+  runId: (value) => typeof value === "string" && /^[\da-f]{8,}$/.test(value),
+  step: isCount,
+  evaluated: (value) => typeof value === "boolean",
+  bestValLoss: (value) => value === null || typeof value === "number",
+  trainedMs: (value) => typeof value === "number",
+  settings: isObject,
+  tokenizer: isObject,
+  versions: isObject,
+};
+
+/** Removes the checkpoints of an earlier run in `outDir`, pointers first: a kill leaves none that names half a folder. */
 export function removeCheckpoints(outDir: string): void {
+  for (const pointer of ["last", "best"]) fs.rmSync(path.join(folderOf(outDir), pointer), { force: true });
   fs.rmSync(folderOf(outDir), { recursive: true, force: true });
 }
 
@@ -181,16 +212,38 @@ const unprefixed = (prefix: string, tensors: HostTensors): HostTensors =>
       .map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]),
   );
 
+/** Removes what no pointer names. What cannot be removed stays: it is no reason to fail, and the next save tries again. */
 function removeUnreferenced(folder: string): void {
-  const kept = new Set(
-    ["last", "best"]
-      .map((name) => path.join(folder, name))
-      .filter((file) => fs.existsSync(file))
-      .map((file) => fs.readFileSync(file, "utf8").trim()),
-  );
-  for (const entry of fs.readdirSync(folder)) {
-    const stale = (entry.startsWith("step-") && !kept.has(entry)) || entry.startsWith(".partial-");
-    if (stale) fs.rmSync(path.join(folder, entry), { recursive: true, force: true });
+  try {
+    const kept = new Set(
+      ["last", "best"]
+        .map((name) => path.join(folder, name))
+        .filter((file) => fs.existsSync(file))
+        .map((file) => fs.readFileSync(file, "utf8").trim()),
+    );
+    for (const entry of fs.readdirSync(folder)) {
+      const at = path.join(folder, entry);
+      if (entry.startsWith("step-") && !kept.has(entry)) {
+        // Renamed first: were it killed half-way, half a folder would bear the name of a whole one.
+        const leaving = path.join(folder, `.partial-${entry}`);
+        fs.renameSync(at, leaving);
+        fs.rmSync(leaving, { recursive: true, force: true });
+      } else if (entry.startsWith(".partial-")) fs.rmSync(at, { recursive: true, force: true });
+    }
+  } catch {
+    // see above
+  }
+}
+
+/** Replaces a file whole or not at all. */
+function replaceFlushed(file: string, content: string): void {
+  const partial = path.join(path.dirname(file), `.partial-${path.basename(file)}`);
+  try {
+    writeFlushed(partial, content);
+    fs.renameSync(partial, file);
+  } catch (error) {
+    fs.rmSync(partial, { force: true });
+    throw error;
   }
 }
 
