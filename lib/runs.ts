@@ -54,14 +54,25 @@ export function openRunLog(settings: Settings, { step, evaluated }: { step: numb
     replaceFile(path.join(outDir, "config.json"), `${JSON.stringify(settings, null, 2)}\n`);
     const descriptor = fs.openSync(file, "a");
     return {
-      append: (record) => fs.writeFileSync(descriptor, `${JSON.stringify(record)}\n`),
+      append(record) {
+        try {
+          fs.writeFileSync(descriptor, `${JSON.stringify(record)}\n`);
+        } catch (error) {
+          throw cannotWrite(outDir, error);
+        }
+      },
       close: () => fs.closeSync(descriptor),
     };
   } catch (error) {
-    throw new Error(`Cannot write the run's folder ${outDir}: ${(error as Error).message}. Choose another --out_dir.`, {
-      cause: error,
-    });
+    throw cannotWrite(outDir, error);
   }
+}
+
+function cannotWrite(outDir: string, error: unknown): Error {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const full = code === "ENOSPC" || code === "EDQUOT";
+  const reason = full ? "the disk is full. Free some space, or choose" : `${message}. Choose`;
+  return new Error(`Cannot write the run's folder ${outDir}: ${reason} another --out_dir.`, { cause: error });
 }
 
 /** The records of a run's log; a last line that a kill cut short is left out. Empty when there is no log. */
@@ -73,7 +84,8 @@ export function readRunLog(outDir: string): StepRecord[] {
     .split("\n")
     .flatMap((line) => {
       try {
-        return [JSON.parse(line) as StepRecord];
+        const record: unknown = JSON.parse(line);
+        return typeof record === "object" && record !== null ? [record as StepRecord] : [];
       } catch {
         return [];
       }
@@ -81,6 +93,12 @@ export function readRunLog(outDir: string): StepRecord[] {
 }
 
 function replaceFile(file: string, content: string): void {
-  fs.writeFileSync(`${file}.partial`, content);
-  fs.renameSync(`${file}.partial`, file);
+  const partial = `${file}.partial`;
+  try {
+    fs.writeFileSync(partial, content, { flush: true });
+    fs.renameSync(partial, file);
+  } catch (error) {
+    fs.rmSync(partial, { force: true });
+    throw error;
+  }
 }
