@@ -18,10 +18,15 @@ export function resolveDevice({
   dtype,
   compile,
 }: Pick<Settings, "device" | "dtype" | "compile">): ResolvedDevice {
-  // TensorFlow counts GPUs once, when it is loaded.
-  if (device === "cpu") process.env.CUDA_VISIBLE_DEVICES ??= "-1";
+  // TensorFlow counts GPUs once, when it is loaded: too late here when something else has loaded it.
+  if (device === "cpu") process.env.CUDA_VISIBLE_DEVICES = "-1";
   loadTensorFlow();
   const hasGpu = tensorflowBackend().isUsingGpuDevice;
+  if (device === "cpu" && hasGpu) {
+    throw new RangeError(
+      "Cannot use device cpu: TensorFlow was loaded with the GPU in this process; start a new one with CUDA_VISIBLE_DEVICES=-1 set.",
+    );
+  }
   if (device === "cuda" && !hasGpu) {
     throw new RangeError(
       "Cannot use device cuda: TensorFlow sees no NVIDIA GPU here. `folio doctor` says what it found; use --device=cpu, or run `npm run setup` again after installing the driver.",
@@ -35,5 +40,5 @@ export function resolveDevice({
       "Cannot use dtype bfloat16 eagerly: it is a conversion of the compiled graph; use --compile=True or dtype float32.",
     );
   }
-  return { device: hasGpu && device !== "cpu" ? "cuda" : "cpu", dtype: dtype === "bfloat16" ? "bfloat16" : "float32" };
+  return { device: hasGpu ? "cuda" : "cpu", dtype: dtype === "bfloat16" ? "bfloat16" : "float32" };
 }
