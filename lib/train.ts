@@ -131,9 +131,10 @@ export async function* train(
   let log: RunLog | undefined;
   try {
     run = await openRun(settings, dataset);
-    log = openRunLog(run.settings, run);
+    // An evaluation alone leaves the folder as it is.
+    if (!settings.evalOnly) log = openRunLog(run.settings, run);
     for await (const record of loop(run, signal)) {
-      if (record.kind !== "iter" || record.step % settings.logInterval === 0) log.append(record);
+      if (record.kind !== "iter" || record.step % settings.logInterval === 0) log?.append(record);
       yield record;
     }
   } finally {
@@ -146,34 +147,38 @@ export async function* train(
 async function* loop(run: Run, signal: AbortSignal | undefined): AsyncGenerator<StepRecord> {
   const { settings } = run;
   yield startRecord(run);
-  while (!signal?.aborted) {
+  let finished = false;
+  while (!finished && !signal?.aborted) {
     const done = run.step >= settings.maxIters;
-    if (!run.evaluated && (done || run.step % settings.evalInterval === 0)) {
-      const record = await evaluation(run);
+    const due = !run.evaluated && (done || run.step % settings.evalInterval === 0);
+    if (due || settings.evalOnly) {
+      const record = await evaluation(run, signal);
+      if (!record) break;
       yield record;
       const worthSaving = record.best || settings.alwaysSaveCheckpoint || done;
       if (worthSaving && run.step > 0 && !settings.evalOnly) yield await checkpoint(run, record.best);
     }
-    if (done || settings.evalOnly) break;
-    yield await update(run);
+    finished = done || settings.evalOnly;
+    if (!finished) yield await update(run);
   }
-  const aborted = run.step < settings.maxIters && !settings.evalOnly;
-  if (aborted && run.step > 0 && run.savedStep !== run.step) yield await checkpoint(run, false);
+  const unsaved = run.savedStep !== run.step && run.step > 0;
+  if (!finished && unsaved && !settings.evalOnly) yield await checkpoint(run, false);
   const { step, bestValLoss, trainedMs } = run;
-  yield { kind: "end", step, reason: aborted ? "aborted" : "finished", bestValLoss, trainedMs };
+  yield { kind: "end", step, reason: finished ? "finished" : "aborted", bestValLoss, trainedMs };
 }
 
 async function openRun(given: Settings, dataset: Dataset): Promise<Run> {
-  loadTensorFlow();
+  const { dtype } = resolveDevice(given); // first: it decides which devices TensorFlow loads
   const settings = resolveSettings(given, dataset);
-  const resumed = settings.initFrom === "resume" ? openToResume(settings) : undefined;
-  if (!resumed) clearFolder(settings);
-  const { dtype } = resolveDevice(settings);
+  const resumed = settings.initFrom === "resume" ? openToResume(settings, dataset) : undefined;
+  if (!resumed) checkFolder(settings);
   const params = resumed?.params ?? (await hostParameters(settings));
   const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
   const sums = settings.gradientAccumulationSteps > 1 ? { sums: zeros() } : {};
   const state = { params, m: resumed?.m ?? zeros(), v: resumed?.v ?? zeros(), ...sums };
   const session = await openSession(state, { compile: settings.compile, dtype });
+  // Last: whatever else is wrong with the settings was found before this.
+  if (!resumed && settings.overwrite && !settings.evalOnly) removeCheckpoints(settings.outDir);
   const steps = trainingSteps(settings);
   const { train: trainSplit, val } = dataset.meta.splits;
   return {
@@ -194,18 +199,21 @@ async function openRun(given: Settings, dataset: Dataset): Promise<Run> {
 }
 
 /** Settings with the vocabulary of the dataset, checked against it. */
-function resolveSettings(settings: Settings, { meta }: Dataset): Settings {
+function resolveSettings(settings: Settings, { meta, train, val }: Dataset): Settings {
   const vocabSize = settings.vocabSize || meta.vocabSize;
   if (vocabSize < meta.vocabSize) {
     throw new RangeError(
       `Cannot train on ${meta.dataset}: vocabSize is ${vocabSize}, and the dataset has ${meta.vocabSize} ids; use vocabSize 0 or at least ${meta.vocabSize}.`,
     );
   }
+  // A split that is too short for a block shows in its first row.
+  drawBatch(train, { ...settings, vocabSize, batchSize: 1, step: 0, row: 0, use: "eval-train" });
+  drawBatch(val, { ...settings, vocabSize, batchSize: 1, step: 0, row: 0, use: "eval-val" });
   return { ...settings, vocabSize };
 }
 
 /** A run that goes on may change how it trains, not what the model is. */
-function openToResume(settings: Settings): Checkpoint {
+function openToResume(settings: Settings, { meta }: Dataset): Checkpoint {
   const checkpoint = openCheckpoint(settings.outDir, "last");
   const found = parameterSpecs(checkpoint.settings);
   const wanted = parameterSpecs(settings);
@@ -218,17 +226,19 @@ function openToResume(settings: Settings): Checkpoint {
       `Cannot resume from ${settings.outDir}: the checkpoint has another shape (${differences.join("; ")}). Use its settings, or train from scratch into another --out_dir.`,
     );
   }
+  if (JSON.stringify(checkpoint.tokenizer) !== JSON.stringify(meta.tokenizer)) {
+    throw new RangeError(
+      `Cannot resume from ${settings.outDir}: it was trained with another tokenizer than that of ${meta.dataset}, so the ids would mean something else. Use its dataset (${checkpoint.settings.dataset}), or train from scratch into another --out_dir.`,
+    );
+  }
   return checkpoint;
 }
 
-function clearFolder(settings: Settings): void {
-  if (!hasCheckpoint(settings.outDir)) return;
-  if (!settings.overwrite) {
-    throw new Error(
-      `Cannot train into ${settings.outDir}: it holds a run already. Go on with it (--init_from=resume), choose another --out_dir, or replace it (--overwrite).`,
-    );
-  }
-  removeCheckpoints(settings.outDir);
+function checkFolder({ outDir, overwrite, evalOnly }: Settings): void {
+  if (overwrite || evalOnly || !hasCheckpoint(outDir)) return;
+  throw new Error(
+    `Cannot train into ${outDir}: it holds a run already. Go on with it (--init_from=resume), choose another --out_dir, or replace it (--overwrite).`,
+  );
 }
 
 async function hostParameters(settings: Settings): Promise<HostTensors> {
@@ -252,12 +262,16 @@ function startRecord({ settings, runId, step, resumedFrom, session }: Run): Star
   };
 }
 
-/** Mean loss over `evalIters` random batches of each split, the same ones whenever this step is evaluated. */
-async function evaluation(run: Run): Promise<EvalRecord> {
+/**
+ * Mean loss over `evalIters` random batches of each split, the same ones whenever this step is evaluated.
+ * Undefined when it was aborted.
+ */
+async function evaluation(run: Run, signal: AbortSignal | undefined): Promise<EvalRecord | undefined> {
   const { settings, step } = run;
   const mean = async (use: "eval-train" | "eval-val") => {
     let sum = 0;
     for (let index = 0; index < settings.evalIters; index++) {
+      if (signal?.aborted) return Number.NaN;
       const tokens = use === "eval-train" ? run.dataset.train : run.dataset.val;
       const batch = drawBatch(tokens, { ...settings, step, row: index * settings.batchSize, use });
       sum += scalar(await run.evaluate(batchInputs(batch)), "loss");
@@ -266,6 +280,9 @@ async function evaluation(run: Run): Promise<EvalRecord> {
   };
   const trainLoss = await mean("eval-train");
   const valLoss = await mean("eval-val");
+  if (signal?.aborted) return undefined;
+  // Before a checkpoint of broken weights takes the place of a good one.
+  if (!Number.isFinite(trainLoss + valLoss)) throw notFinite(run, `the evaluated loss is ${trainLoss + valLoss}`);
   const best = valLoss < (run.bestValLoss ?? Number.POSITIVE_INFINITY);
   if (best) run.bestValLoss = valLoss;
   run.evaluated = true;
@@ -289,7 +306,9 @@ async function update(run: Run): Promise<IterRecord> {
   }
   const outputs = await run.update({ ...microInputs(run, micros - 1), ...rates });
   loss += scalar(outputs, "loss") / micros;
-  if (!Number.isFinite(loss)) throw notFinite(run, loss);
+  const gradNorm = scalar(outputs, "gradNorm");
+  if (!Number.isFinite(loss)) throw notFinite(run, `the loss is ${loss}`);
+  if (!Number.isFinite(gradNorm)) throw notFinite(run, `the gradient's norm is ${gradNorm}`);
   const elapsedMs = performance.now() - started;
   run.trainedMs += elapsedMs;
   run.step += 1;
@@ -299,7 +318,7 @@ async function update(run: Run): Promise<IterRecord> {
     step,
     loss,
     learningRate: rate,
-    gradNorm: scalar(outputs, "gradNorm"),
+    gradNorm,
     elapsedMs,
     tokens: run.step * tokensPerStep(settings),
     tokensPerSecond: (tokensPerStep(settings) / elapsedMs) * 1000,
@@ -336,12 +355,15 @@ async function checkpoint(run: Run, best: boolean): Promise<CheckpointRecord> {
   return { kind: "checkpoint", step, path, best };
 }
 
-function notFinite({ settings, step }: Run, loss: number): Error {
-  const good = hasCheckpoint(settings.outDir)
-    ? `The last good checkpoint is step ${readState(settings.outDir).step} in ${settings.outDir}.`
+function notFinite({ settings, step }: Run, found: string): Error {
+  const { outDir, gradClip } = settings;
+  const good = hasCheckpoint(outDir)
+    ? `The last good checkpoint is step ${readState(outDir).step} in ${outDir}.`
     : "No checkpoint was saved yet.";
+  const rate = learningRate(step, settings).toPrecision(3);
+  const clipping = gradClip === 0 ? "no clipping (gradClip 0)" : `too little clipping (gradClip ${gradClip})`;
   return new Error(
-    `Cannot go on: the loss of step ${step} is ${loss}. ${good} Likely causes: a learning rate that is too high (${learningRate(step, settings).toPrecision(3)} now; lower learningRate or raise warmupIters), no clipping (gradClip ${settings.gradClip}), or bfloat16 where float32 is needed.`,
+    `Cannot go on: ${found} at step ${step}. ${good} Likely causes: a learning rate that is too high (${rate} now; lower learningRate or raise warmupIters), ${clipping}, or bfloat16 where float32 is needed.`,
   );
 }
 
