@@ -20,8 +20,9 @@ const require = createRequire(import.meta.url);
 /** What Jupyter shows as In [n]; 0 before the first cell. */
 let cell = 0;
 
+const record = recorder(process.env.FOLIO_KERNEL_EVENTS);
 watchCells();
-recordEvents();
+if (record) recordEvents(record);
 endWithParent();
 if (process.env.FOLIO_INSPECT) inspector.open(Number(process.env.FOLIO_INSPECT), "127.0.0.1");
 require("tslab/dist/main.js").main();
@@ -36,7 +37,8 @@ function watchCells() {
     cell = this.execCount + 1;
     const result = execute.call(this, request, ...rest); // from here on standard error belongs to this cell
     const warning = staleness(library);
-    if (warning) process.stderr.write(`${warning}\n`);
+    if (warning && record) record({ kind: "stale", cell, error: warning });
+    else if (warning) process.stderr.write(`${warning}\n`);
     return result;
   };
   const run = vm.runInThisContext;
@@ -46,10 +48,15 @@ function watchCells() {
       : run(code, options);
 }
 
-function recordEvents() {
-  const file = process.env.FOLIO_KERNEL_EVENTS;
-  if (!file) return;
-  const record = (/** @type {object} */ event) => fs.appendFileSync(file, `${JSON.stringify(event)}\n`);
+/** @typedef {(event: object) => void} Record */
+
+/** @param {string | undefined} file @returns {Record | undefined} */
+function recorder(file) {
+  return file ? (event) => fs.appendFileSync(file, `${JSON.stringify(event)}\n`) : undefined;
+}
+
+/** @param {Record} record */
+function recordEvents(record) {
   process.on("unhandledRejection", (reason) => {
     const error = reason instanceof Error ? (reason.stack ?? String(reason)) : `${reason} (not an Error)`;
     record({ kind: "rejection", cell, error });

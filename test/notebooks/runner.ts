@@ -46,7 +46,7 @@ export interface RunOptions {
 }
 
 interface KernelEvent {
-  readonly kind: "rejection" | "exit";
+  readonly kind: "rejection" | "exit" | "stale";
   readonly cell: number;
   readonly error?: string;
   readonly code?: number;
@@ -97,7 +97,7 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
     elapsedMs,
     faults,
     outputs,
-    warnings: faults.length > 0 ? [] : standardErrors(notebook, outputs),
+    warnings: [...staleWarnings(execution.events), ...(faults.length > 0 ? [] : standardErrors(notebook, outputs))],
   };
 }
 
@@ -159,6 +159,10 @@ function deathText(events: readonly KernelEvent[]): string {
   const exit = events.findLast((event) => event.kind === "exit");
   if (!exit) return "killed from outside, out of memory, or crashed in native code";
   return `the process exited with code ${exit.code} (process.exit?)`;
+}
+
+function staleWarnings(events: readonly KernelEvent[]): string[] {
+  return events.flatMap(({ kind, error = "" }) => (kind === "stale" ? [error.replace(/^Warning: /, "")] : []));
 }
 
 function standardErrors(notebook: Notebook, outputs: readonly Output[][]): string[] {
