@@ -1,0 +1,119 @@
+/** What tests of runs share: a folder that goes away, a tiny dataset and model, child processes, a small disk. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import fs from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll } from "vitest";
+import { defaultSettings, type Settings } from "../lib/config.js";
+import { writeDataset } from "../lib/data.js";
+import { readRunLog } from "../lib/runs.js";
+import { charTokenizer } from "../lib/tokenizer.js";
+import type { StepRecord } from "../lib/train.js";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+/** A folder of this test file's own, removed after its tests. */
+export function temporaryFolder(): string {
+  const folder = fs.mkdtempSync(path.join(tmpdir(), "folio-test-"));
+  afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** The dataset "fox" in `dataDir`: 1,500 and 260 ids of 28 characters. */
+export function writeFox(dataDir: string, name = "fox", more = ""): void {
+  const text = `the quick brown fox jumps over the lazy dog${more}\n`.repeat(40);
+  const tokenizer = charTokenizer(text);
+  const ids = tokenizer.encode(text);
+  writeDataset(path.join(dataDir, name), { name, tokenizer, train: ids.subarray(0, 1500), val: ids.subarray(1500) });
+}
+
+/** A model of 1,232 parameters on "fox", eager, 6 steps, evaluated every 2. */
+export function tinySettings(dataDir: string, outDir: string, overrides: Partial<Settings> = {}): Settings {
+  return {
+    ...defaultSettings,
+    dataDir,
+    dataset: "fox",
+    outDir: path.join(dataDir, outDir),
+    nLayer: 1,
+    nHead: 2,
+    nEmbd: 8,
+    blockSize: 8,
+    batchSize: 2,
+    gradientAccumulationSteps: 1,
+    evalIters: 2,
+    evalInterval: 2,
+    maxIters: 6,
+    warmupIters: 2,
+    lrDecayIters: 6,
+    learningRate: 1e-2,
+    minLr: 1e-3,
+    compile: false,
+    ...overrides,
+  };
+}
+
+export async function collect(records: AsyncIterable<StepRecord>): Promise<StepRecord[]> {
+  const all: StepRecord[] = [];
+  for await (const record of records) all.push(record);
+  return all;
+}
+
+/** A record without what differs between two runs of the same settings: times and paths. */
+export function timeless(record: StepRecord): Partial<StepRecord> {
+  const varying = ["elapsedMs", "tokensPerSecond", "trainedMs", "path", "resumedFrom"];
+  return Object.fromEntries(Object.entries(record).filter(([key]) => !varying.includes(key)));
+}
+
+/** The log's evaluations, iterations and end, without times: what a stopped and resumed run shares with another. */
+export function results(outDir: string): Partial<StepRecord>[] {
+  return readRunLog(outDir)
+    .filter(({ kind }) => kind === "eval" || kind === "iter" || kind === "end")
+    .map(timeless);
+}
+
+/** The file of a checkpoint's folder, as bytes. */
+export function checkpointFile(outDir: string, file: string, pointer = "last"): Buffer {
+  const folder = path.join(outDir, "checkpoint");
+  return fs.readFileSync(path.join(folder, fs.readFileSync(path.join(folder, pointer), "utf8").trim(), file));
+}
+
+/**
+ * A Node process that runs `code` (a module's body, with `load("lib/x.ts")` to import a source file and `argument`,
+ * any JSON value).
+ */
+export function startChild(code: string, argument: unknown): ChildProcess & { output(): string } {
+  const script = `
+    import { createJiti } from "jiti";
+    const jiti = createJiti(process.cwd() + "/test/");
+    const load = (file) => jiti.import(process.cwd() + "/" + file);
+    const argument = JSON.parse(process.argv[1]);
+    ${code}`;
+  const args = ["--input-type=module", "-e", script, "--", JSON.stringify(argument)];
+  const child = spawn(process.execPath, args, { cwd: root });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on("data", (chunk: Buffer) => {
+      output += chunk;
+    });
+  }
+  return Object.assign(child, { output: () => output });
+}
+
+export const ended = (child: ChildProcess): Promise<{ code: number | null; signal: string | null }> =>
+  new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      resolve({ code: child.exitCode, signal: child.signalCode });
+    } else child.on("close", (code, signal) => resolve({ code, signal }));
+  });
+
+/** Mounts a disk of its own in `folder`. @returns how to unmount it, or why it cannot be mounted */
+export function mountDisk(folder: string, options: string): { unmount(): void } | { reason: string } {
+  if (process.platform !== "linux" || process.getuid?.() !== 0) {
+    return { reason: "only root on Linux can mount a disk for this" };
+  }
+  fs.mkdirSync(folder, { recursive: true });
+  const { status, stderr } = spawnSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", folder], { encoding: "utf8" });
+  if (status !== 0) return { reason: `no disk can be mounted here: ${stderr?.trim()}` };
+  return { unmount: () => spawnSync("umount", [folder]) };
+}
