@@ -107,13 +107,21 @@ export const ended = (child: ChildProcess): Promise<{ code: number | null; signa
     } else child.on("close", (code, signal) => resolve({ code, signal }));
   });
 
-/** Mounts a disk of its own in `folder`. @returns how to unmount it, or why it cannot be mounted */
-export function mountDisk(folder: string, options: string): { unmount(): void } | { reason: string } {
+interface Disk {
+  unmount(): void;
+  makeReadOnly(): void;
+}
+
+/** Mounts a disk of its own in `folder`. @returns the disk, or why it cannot be mounted */
+export function mountDisk(folder: string, options: string): Disk | { reason: string } {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     return { reason: "only root on Linux can mount a disk for this" };
   }
   fs.mkdirSync(folder, { recursive: true });
   const { status, stderr } = spawnSync("mount", ["-t", "tmpfs", "-o", options, "tmpfs", folder], { encoding: "utf8" });
   if (status !== 0) return { reason: `no disk can be mounted here: ${stderr?.trim()}` };
-  return { unmount: () => spawnSync("umount", [folder]) };
+  return {
+    unmount: () => spawnSync("umount", [folder]),
+    makeReadOnly: () => spawnSync("mount", ["-o", "remount,ro", folder]),
+  };
 }
