@@ -4,6 +4,7 @@
  * them. Notebook 00-start calls the model that stands on them.
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { type Differentiable, fusedAttention, fusedEnabled, fusedGelu, fusedLayerNorm } from "./engine/fused.js";
 import { gatherRows, randomUniform, sparseCrossEntropy } from "./engine/ops.js";
 
 /**
@@ -29,6 +30,8 @@ export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
  */
 export function layerNorm(x: tf.Tensor2D, weight: tf.Tensor1D, bias?: tf.Tensor1D): tf.Tensor2D {
   const y = withGradient<tf.Tensor2D>([x, weight], () => {
+    const fused = fusedLayerNorm(x, weight);
+    if (fused) return fused;
     const centered = tf.sub(x, tf.mean(x, -1, true));
     const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(centered), -1, true), 1e-5));
     const normal = tf.mul(centered, inverse);
@@ -56,6 +59,8 @@ export function gelu<T extends tf.Tensor>(x: T, kind: "erf" | "tanh"): T {
 
 function geluErf<T extends tf.Tensor>(x: T): T {
   return withGradient([x], () => {
+    const fused = fusedGelu(x, "erf");
+    if (fused) return fused;
     const phi = tf.mul(0.5, tf.add(1, tf.erf(tf.mul(x, Math.SQRT1_2))));
     return {
       value: tf.mul(x, phi),
@@ -70,6 +75,8 @@ function geluErf<T extends tf.Tensor>(x: T): T {
 
 function geluTanh<T extends tf.Tensor>(x: T): T {
   return withGradient([x], () => {
+    const fused = fusedGelu(x, "tanh");
+    if (fused) return fused;
     const k = Math.sqrt(2 / Math.PI);
     const tanh = tf.tanh(tf.mul(k, tf.add(x, tf.mul(0.044715, tf.mul(x, tf.square(x))))));
     return {
@@ -82,6 +89,16 @@ function geluTanh<T extends tf.Tensor>(x: T): T {
       },
     };
   });
+}
+
+/**
+ * Causal self-attention of all heads in one operation, `softmax(q kᵀ / √D + mask) v`, when there is one here.
+ * @param qkv [B·T, 3C], queries, keys and values side by side
+ * @returns [B·T, C], heads side by side; or nothing, and model.ts spells it out
+ */
+export function causalAttention(qkv: tf.Tensor2D, shape: { batch: number; heads: number }): tf.Tensor2D | undefined {
+  if (!fusedEnabled()) return undefined;
+  return withGradient([qkv], () => fusedAttention(qkv, shape)!);
 }
 
 /**
@@ -123,13 +140,6 @@ export function dropout<T extends tf.Tensor>(
     return tf.cast(tf.greaterEqual(uniform, rate), "float32");
   });
   return tf.mul(x, tf.mul(tf.stack(masks), 1 / (1 - rate))) as T;
-}
-
-/** A function's value, what its gradient needs of it, and the gradient by each input. */
-interface Differentiable {
-  value: tf.Tensor;
-  saved?: tf.Tensor[];
-  gradient: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[];
 }
 
 /** Gives `forward` the gradient that it states; what the gradient uses must be in `saved`, for the rest is freed. */

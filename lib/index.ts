@@ -61,7 +61,7 @@ export {
   type Tap,
 } from "./model.js";
 export { ngramLosses } from "./ngrams.js";
-export { adamW, clipByGlobalNorm, decayGroups, initialMoments, learningRate } from "./optimizer.js";
+export { adamW, clipScale, decayGroups, globalNorm, initialMoments, learningRate } from "./optimizer.js";
 export { loadSampleSettings, loadSettings } from "./overrides.js";
 export { key, uniform } from "./random.js";
 export { readRunLog } from "./runs.js";

@@ -9,7 +9,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { ModelSettings } from "./config.js";
 import { randomNormal } from "./engine/ops.js";
-import { crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
+import { causalAttention, crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
 import { key } from "./random.js";
 
 /** One parameter before it has values. Names and layouts are those of GPT-2's published weights. */
@@ -53,6 +53,9 @@ interface Context {
   readonly params: Parameters;
   readonly config: ModelSettings;
   readonly at: Tap;
+  /** Whether somebody gave a tap, and whether dropout is on. */
+  readonly observed: boolean;
+  readonly dropping: boolean;
   readonly batch: number;
   /** [T, S], 0 where a position may look and −1e9 where it may not. */
   readonly mask: tf.Tensor2D;
@@ -138,18 +141,19 @@ export function forward(
   const [B, T] = ids.shape;
   const past = cache?.keys[0]?.shape[2] ?? 0;
   const positions = options.positions ?? tf.range(past, past + T, 1, "int32");
+  const dropKey = options.dropoutKey;
+  const dropping = dropKey !== undefined && config.dropout > 0;
   const context: Context = {
     params,
     config,
     at,
+    observed: options.at !== undefined,
+    dropping,
     batch: B,
     cache,
     mask: causalMask(T, past),
     newCache: { keys: [], values: [] },
-    drop: (x, use) => {
-      const { dropoutKey: dropKey } = options;
-      return dropKey && config.dropout > 0 ? dropout(x, { rate: config.dropout, key: dropKey, use }) : x;
-    },
+    drop: (x, use) => (dropKey && dropping ? dropout(x, { rate: config.dropout, key: dropKey, use }) : x),
   };
   let x = embed(ids, positions, context); // [B·T, C]
   for (let layer = 0; layer < nLayer; layer++) x = block(x, layer, context);
@@ -192,29 +196,42 @@ function block(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
  * Causal self-attention over H heads: `softmax(q kᵀ / √D + mask) v`, heads side by side, projected. [B·T, C] → [B·T, C]
  */
 function attention(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
+  const { at, batch, config, observed, cache, dropping } = context;
+  const name = `h.${layer}.attn`;
+  const qkv = linear(x, `${name}.c_attn`, context); // [B·T, 3C]
+  // Nobody looks inside: one operation does it all. It keeps no weights, so they can be neither seen nor dropped.
+  const closed = observed || cache || dropping ? undefined : causalAttention(qkv, { batch, heads: config.nHead });
+  const joined = closed ?? openAttention(qkv, layer, context); // [B·T, C]
+  const projected = at(`${name}.out`, linear(joined, `${name}.c_proj`, context)) as tf.Tensor2D;
+  return dropRows(projected, 2 + 3 * layer, context);
+}
+
+/** Attention step by step. [B·T, 3C] → [B·T, C] */
+function openAttention(qkv: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
   const { at, batch: B, cache, newCache, mask, drop, config } = context;
   const { nHead: H, nEmbd: C } = config;
-  const T = x.shape[0] / B;
+  const T = qkv.shape[0] / B;
   const D = C / H;
   const name = `h.${layer}.attn`;
-  const fused = tf.reshape(linear(x, `${name}.c_attn`, context), [B, T, 3, H, D]);
-  const split = tf.unstack(tf.transpose(fused, [2, 0, 3, 1, 4])) as tf.Tensor4D[]; // 3 × [B, H, T, D]
-  const [q, k, v] = ["q", "k", "v"].map((part, i) => at(`${name}.${part}`, split[i]!)) as tf.Tensor4D[];
-  const keys = join(cache?.keys[layer], k!); // [B, H, S, D]
-  const values = join(cache?.values[layer], v!);
+  const parts = tf.unstack(tf.transpose(tf.reshape(qkv, [B, T, 3, H, D]), [2, 0, 3, 1, 4])) as tf.Tensor4D[]; // 3 × [B, H, T, D]
+  const [q, k, v] = ["q", "k", "v"].map((part, i) => at(`${name}.${part}`, parts[i]!)) as [
+    tf.Tensor4D,
+    tf.Tensor4D,
+    tf.Tensor4D,
+  ];
+  const keys = join(cache?.keys[layer], k); // [B, H, S, D]
+  const values = join(cache?.values[layer], v);
   newCache.keys.push(keys);
   newCache.values.push(values);
   const S = keys.shape[2];
   const flat = (heads: tf.Tensor4D) => tf.reshape(heads, [B * H, heads.shape[2], D]) as tf.Tensor3D;
-  const products = tf.mul(tf.matMul(flat(q!), flat(keys), false, true), 1 / Math.sqrt(D)); // [B·H, T, S]
+  const products = tf.mul(tf.matMul(flat(q), flat(keys), false, true), 1 / Math.sqrt(D)); // [B·H, T, S]
   const scores = at(`${name}.scores`, tf.reshape(products, [B, H, T, S]));
   const weights = at(`${name}.weights`, tf.softmax(tf.add(scores, mask))); // [B, H, T, S], rows sum to 1
   const dropped = tf.reshape(drop(weights, 1 + 3 * layer), [B * H, T, S]);
   const mixed = tf.reshape(tf.matMul(dropped, flat(values)), [B, H, T, D]);
   const heads = at(`${name}.heads`, mixed) as tf.Tensor4D;
-  const joined = tf.reshape(tf.transpose(heads, [0, 2, 1, 3]), [B * T, C]) as tf.Tensor2D;
-  const projected = at(`${name}.out`, linear(joined, `${name}.c_proj`, context)) as tf.Tensor2D;
-  return dropRows(projected, 2 + 3 * layer, context);
+  return tf.reshape(tf.transpose(heads, [0, 2, 1, 3]), [B * T, C]);
 }
 
 /** `gelu(x W_fc) W_proj`. [B·T, C] → [B·T, 4C] → [B·T, C] */

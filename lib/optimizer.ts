@@ -20,6 +20,8 @@ export interface AdamWInputs {
   /** 1 − β1ᵗ and 1 − β2ᵗ for the t-th update, t = 1, 2, … */
   readonly biasCorrection1: tf.Tensor;
   readonly biasCorrection2: tf.Tensor;
+  /** What the gradients are multiplied by; default 1. */
+  readonly gradientScale?: tf.Tensor;
 }
 
 /** What stays the same over a run. */
@@ -75,17 +77,14 @@ export function biasCorrections(t: number, { beta1, beta2 }: Pick<Settings, "bet
   return [1 - beta1 ** t, 1 - beta2 ** t];
 }
 
-/**
- * Scales all gradients by `min(1, maxNorm / (‖g‖ + 1e-6))`, ‖g‖ the norm over all of them together (PyTorch's
- * clip_grad_norm_). `maxNorm` 0 leaves them as they are.
- */
-export function clipByGlobalNorm(gradients: Parameters, maxNorm: number): { gradients: Parameters; norm: tf.Scalar } {
-  const squares = Object.values(gradients).map((g) => tf.sum(tf.square(g)));
-  const norm = tf.sqrt(tf.addN(squares)) as tf.Scalar;
-  if (maxNorm === 0) return { gradients, norm };
-  const scale = tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6)));
-  const scaled = Object.entries(gradients).map(([name, g]) => [name, tf.mul(g, scale)] as const);
-  return { gradients: Object.fromEntries(scaled), norm };
+/** ‖g‖, the norm over all gradients together. */
+export function globalNorm(gradients: Parameters): tf.Scalar {
+  return tf.sqrt(tf.addN(Object.values(gradients).map((g) => tf.sum(tf.square(g))))) as tf.Scalar;
+}
+
+/** What PyTorch's clip_grad_norm_ multiplies all gradients by: `min(1, maxNorm / (‖g‖ + 1e-6))`; 1 for `maxNorm` 0. */
+export function clipScale(norm: tf.Scalar, maxNorm: number): tf.Scalar {
+  return maxNorm === 0 ? tf.scalar(1) : tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6)));
 }
 
 /** One AdamW update of all parameters; `adamUpdate` in engine/ops.ts has the formula. Matrices and tables decay. */
@@ -96,7 +95,7 @@ export function adamW(
   settings: AdamWSettings,
 ): { params: Parameters; m: Parameters; v: Parameters } {
   const { beta1, beta2, weightDecay, epsilon = 1e-8 } = settings;
-  const { learningRate, biasCorrection1, biasCorrection2 } = inputs;
+  const { learningRate, biasCorrection1, biasCorrection2, gradientScale = tf.scalar(1) } = inputs;
   const params: Record<string, tf.Tensor> = {};
   const m: Record<string, tf.Tensor> = {};
   const v: Record<string, tf.Tensor> = {};
@@ -106,6 +105,7 @@ export function adamW(
       m: state.m[name]!,
       v: state.v[name]!,
       gradient: gradients[name]!,
+      gradientScale,
       learningRate,
       biasCorrection1,
       biasCorrection2,

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { Settings } from "./config.js";
 import type { State, Step } from "./engine/session.js";
 import { forward, loss, type Parameters } from "./model.js";
-import { type AdamWInputs, adamW, clipByGlobalNorm } from "./optimizer.js";
+import { type AdamWInputs, adamW, clipScale, globalNorm } from "./optimizer.js";
 
 /**
  * The steps of training. Inputs of both: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; of `update` also
@@ -34,9 +34,10 @@ export function trainingSteps(settings: Settings): TrainingSteps {
     update(state, inputs) {
       const { value, gradients } = lossAndGradients(state.params!, inputs, settings);
       const mean = accumulates ? addScaled(state.sums!, gradients, share) : gradients;
-      const { gradients: clipped, norm } = clipByGlobalNorm(mean, settings.gradClip);
+      const norm = globalNorm(mean);
+      const rates = { ...(inputs as unknown as AdamWInputs), gradientScale: clipScale(norm, settings.gradClip) };
       const { params, m, v } = state as { params: Parameters; m: Parameters; v: Parameters };
-      const next: State = { ...adamW({ params, m, v }, clipped, inputs as unknown as AdamWInputs, settings) };
+      const next: State = { ...adamW({ params, m, v }, mean, rates, settings) };
       const cleared = accumulates ? { sums: mapTensors(state.sums!, tf.zerosLike) } : {};
       return { state: { ...next, ...cleared }, outputs: { loss: value, gradNorm: norm } };
     },

@@ -1,9 +1,10 @@
 /**
- * In-place updates of a compiled session's variables by TensorFlow's fused operations: AdamW as ResourceApplyAdam, a
- * pass over memory where the plain formula takes a dozen. graph-session.ts sets it while it traces a step.
+ * In-place updates of a compiled session's variables by TensorFlow's fused operations: AdamW in a pass over
+ * memory where the plain formula takes a dozen. graph-session.ts sets it while it traces a step.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { capi, DataTypeNumber, type Output, type Pointer } from "./capi.js";
+import { fusedEnabled } from "./fused.js";
 import type { GraphBuilder } from "./graph.js";
 import type { Variable } from "./graph-session.js";
 import type { AdamUpdate, InPlaceUpdater, Updated } from "./inplace.js";
@@ -38,25 +39,38 @@ export class GraphUpdater implements InPlaceUpdater {
     return standIn?.key === key ? standIn.operation : undefined;
   }
 
-  /**
-   * ResourceApplyAdam computes `p −= η √(1 − β2ᵗ) / (1 − β1ᵗ) · m / (√v + ε')`, which is AdamW's for
-   * `ε' = ε √(1 − β2ᵗ)`; the decay is taken off before it.
-   */
   adam(update: AdamUpdate): Updated | undefined {
     const keys = [update.param, update.m, update.v].map((tensor) => this.keyOf.get(tensor));
     if (keys.some((key) => key === undefined)) return undefined;
-    const { builder, unwrap } = this.context;
     const handles = keys.map((key) => this.context.variables.get(key!)!.handle);
     const after = keys.map((key) => this.context.reads.get(key!)!.oper);
-    if (update.weightDecay > 0) after.push(this.decay(update, handles[0]!));
-    const operation = builder.add(
-      "ResourceApplyAdam",
-      [...handles, ...this.scalars(update), unwrap(update.gradient)],
-      undefined,
-      after,
-    );
+    const operation = fusedEnabled() ? this.fused(update, handles, after) : this.tensorflow(update, handles, after);
     const [param, m, v] = keys.map((key) => this.standIn(key!, operation)) as [tf.Tensor, tf.Tensor, tf.Tensor];
     return { param, m, v };
+  }
+
+  /** Folio's own operation: scale, moments, decay and step in one pass. */
+  private fused(update: AdamUpdate, handles: Output[], after: Pointer[]): Pointer {
+    const { gradient, gradientScale, learningRate, biasCorrection1, biasCorrection2 } = update;
+    const tensors = [gradient, gradientScale, learningRate, biasCorrection1, biasCorrection2].map(this.context.unwrap);
+    const setAttributes = (description: Pointer) => {
+      capi().setAttrFloat(description, "beta1", update.beta1);
+      capi().setAttrFloat(description, "beta2", update.beta2);
+      capi().setAttrFloat(description, "epsilon", update.epsilon);
+      capi().setAttrFloat(description, "weight_decay", update.weightDecay);
+    };
+    return this.context.builder.add("FolioAdamW", [...handles, ...tensors], setAttributes, after);
+  }
+
+  /**
+   * TensorFlow's ResourceApplyAdam computes `p −= η √(1 − β2ᵗ) / (1 − β1ᵗ) · m / (√v + ε')`, which is AdamW's for
+   * `ε' = ε √(1 − β2ᵗ)`; the decay is taken off before it.
+   */
+  private tensorflow(update: AdamUpdate, handles: Output[], after: Pointer[]): Pointer {
+    const { builder, unwrap } = this.context;
+    const gradient = unwrap(tf.mul(update.gradient, update.gradientScale));
+    const before = update.weightDecay > 0 ? [...after, this.decay(update, gradient, handles[0]!)] : after;
+    return builder.add("ResourceApplyAdam", [...handles, ...this.scalars(update), gradient], undefined, before);
   }
 
   /** β1ᵗ, β2ᵗ, η, β1, β2, ε', the same nodes for all parameters of a step. */
@@ -76,10 +90,10 @@ export class GraphUpdater implements InPlaceUpdater {
   }
 
   /** `p −= η λ p`, once the gradient is there, when nothing of the step reads p any more. */
-  private decay({ param, learningRate, weightDecay, gradient }: AdamUpdate, handle: Output): Pointer {
+  private decay({ param, learningRate, weightDecay }: AdamUpdate, gradient: Output, handle: Output): Pointer {
     const { builder, unwrap } = this.context;
     const amount = unwrap(tf.mul(param, tf.mul(learningRate, weightDecay)));
-    return builder.add("AssignSubVariableOp", [handle, amount], setFloat, [unwrap(gradient).oper]);
+    return builder.add("AssignSubVariableOp", [handle, amount], setFloat, [gradient.oper]);
   }
 
   private standIn(key: string, operation: Pointer): tf.Tensor {

@@ -11,6 +11,8 @@ export interface AdamUpdate {
   readonly m: tf.Tensor;
   readonly v: tf.Tensor;
   readonly gradient: tf.Tensor;
+  /** Scalar that the gradient is multiplied by first, as clipping does. */
+  readonly gradientScale: tf.Tensor;
   /** Scalars that vary from step to step. */
   readonly learningRate: tf.Tensor;
   readonly biasCorrection1: tf.Tensor;

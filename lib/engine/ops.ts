@@ -7,12 +7,12 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type AdamUpdate, currentUpdater, type Updated } from "./inplace.js";
 
 /** The part of tfjs-node's backend that runs a TensorFlow operation by its name, eagerly or while tracing. */
-interface RawBackend {
+export interface RawBackend {
   readonly binding: Readonly<Record<string, number>>;
   executeSingleOutput(type: string, attributes: RawAttribute[], inputs: tf.Tensor[]): tf.Tensor;
   executeMultipleOutputs(type: string, attributes: RawAttribute[], inputs: tf.Tensor[], count: number): tf.Tensor[];
 }
-interface RawAttribute {
+export interface RawAttribute {
   name: string;
   type: number | undefined;
   value: unknown;
@@ -97,7 +97,7 @@ export function randomNormal(shape: readonly number[], key: tf.Tensor1D): tf.Ten
 
 /**
  * One AdamW update of one tensor (Loshchilov 2019, as PyTorch's):
- * `m ← β1 m + (1 − β1) g`, `v ← β2 v + (1 − β2) g²`,
+ * `g ← s g` (s the scale that clipping gives), `m ← β1 m + (1 − β1) g`, `v ← β2 v + (1 − β2) g²`,
  * `p ← p (1 − η λ) − η / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε)`. In a compiled session TensorFlow's fused operation
  * updates the variables where they stand.
  */
@@ -106,7 +106,8 @@ export function adamUpdate(update: AdamUpdate): Updated {
 }
 
 function plainAdam(update: AdamUpdate): Updated {
-  const { gradient, learningRate, biasCorrection1, biasCorrection2, beta1, beta2, epsilon, weightDecay } = update;
+  const { learningRate, biasCorrection1, biasCorrection2, beta1, beta2, epsilon, weightDecay } = update;
+  const gradient = tf.mul(update.gradient, update.gradientScale);
   const m = tf.add(tf.mul(update.m, beta1), tf.mul(gradient, 1 - beta1));
   const v = tf.add(tf.mul(update.v, beta2), tf.mul(tf.square(gradient), 1 - beta2));
   const direction = tf.div(m, tf.add(tf.mul(tf.sqrt(v), tf.rsqrt(biasCorrection2)), epsilon));
@@ -114,8 +115,14 @@ function plainAdam(update: AdamUpdate): Updated {
   return { param: tf.sub(shrunk, tf.mul(tf.div(learningRate, biasCorrection1), direction)), m, v };
 }
 
+/** The backend that runs TensorFlow's own operations, where it is the current one. */
+export function rawBackend(): RawBackend | undefined {
+  return tf.getBackend() === "tensorflow" ? (tf.backend() as unknown as RawBackend) : undefined;
+}
+
 function choose<T>(raw: (backend: RawBackend) => T, plain: () => T): T {
-  return tf.getBackend() === "tensorflow" ? raw(tf.backend() as unknown as RawBackend) : plain();
+  const backend = rawBackend();
+  return backend ? raw(backend) : plain();
 }
 
 function typeAttribute(raw: RawBackend, name: string, dtype: string): RawAttribute {

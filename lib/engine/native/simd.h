@@ -1,0 +1,115 @@
+// Eight floats at a time, by the compiler's vector extensions: AVX2 on x86-64, two NEON registers on arm64. Elementary
+// functions to about two units in the last place, and the small matrix product that attention is made of.
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+namespace folio {
+
+typedef float Vec __attribute__((vector_size(32)));
+typedef int32_t VecI __attribute__((vector_size(32)));
+typedef float Unaligned __attribute__((vector_size(32), aligned(4), may_alias));
+constexpr int kLanes = 8;
+
+inline Vec Load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
+inline void Store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
+inline Vec All(float x) { return Vec{x, x, x, x, x, x, x, x}; }
+inline Vec Select(VecI mask, Vec yes, Vec no) {
+  return reinterpret_cast<Vec>((reinterpret_cast<VecI>(yes) & mask) | (reinterpret_cast<VecI>(no) & ~mask));
+}
+inline Vec Max(Vec a, Vec b) { return Select(a > b, a, b); }
+inline Vec Min(Vec a, Vec b) { return Select(a < b, a, b); }
+inline float Sum(Vec v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
+
+// A tail of n < 8 elements, zeros behind it.
+inline Vec LoadTail(const float* p, int64_t n) {
+  Vec v = All(0);
+  for (int64_t i = 0; i < n; i++) v[i] = p[i];
+  return v;
+}
+inline void StoreTail(float* p, Vec v, int64_t n) {
+  for (int64_t i = 0; i < n; i++) p[i] = v[i];
+}
+
+// y[i] = f(x[i]) for i in [from, to).
+template <typename F>
+inline void Map(const float* x, float* y, int64_t from, int64_t to, F f) {
+  int64_t i = from;
+  for (; i + kLanes <= to; i += kLanes) Store(y + i, f(Load(x + i)));
+  if (i < to) StoreTail(y + i, f(LoadTail(x + i, to - i)), to - i);
+}
+
+// exp(x): x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial for exp(r) (Cephes, Moshier 1984), times 2^n.
+inline Vec Exp(Vec x) {
+  x = Min(Max(x, All(-87.3f)), All(88.3f));
+  const Vec scaled = x * 1.44269504f;
+  const VecI n = __builtin_convertvector(scaled + Select(scaled < 0.0f, All(-0.5f), All(0.5f)), VecI);
+  const Vec whole = __builtin_convertvector(n, Vec);
+  const Vec r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+  Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  return p * reinterpret_cast<Vec>((n + 127) << 23);
+}
+
+// erf(x) by the rational function that Eigen and XLA use, odd in x, on [-4, 4].
+inline Vec Erf(Vec x) {
+  x = Min(Max(x, All(-4.0f)), All(4.0f));
+  const Vec s = x * x;
+  Vec p = s * -2.72614225801306e-10f + 2.77068142495902e-08f;
+  p = p * s - 2.10102402082508e-06f;
+  p = p * s - 5.69250639462346e-05f;
+  p = p * s - 7.34990630326855e-04f;
+  p = p * s - 2.95459980854025e-03f;
+  p = p * s - 1.60960333262415e-02f;
+  Vec q = s * -1.45660718464996e-05f - 2.13374055278905e-04f;
+  q = q * s - 1.68282697438203e-03f;
+  q = q * s - 7.37332916720468e-03f;
+  q = q * s - 1.42647390514189e-02f;
+  return x * p / q;
+}
+
+inline Vec Tanh(Vec x) { return 1.0f - 2.0f / (Exp(x * 2.0f) + 1.0f); }
+
+// A matrix by its first element and the distances between rows and between columns, so that a transpose is a view.
+struct View {
+  const float* data;
+  int64_t row, column;
+  float at(int64_t i, int64_t k) const { return data[i * row + k * column]; }
+};
+
+// Rows x 16 of C = A B or C += A B; B has contiguous rows.
+template <int Rows>
+inline void Tile(View a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t K, bool add) {
+  Vec acc[Rows][2];
+  for (int r = 0; r < Rows; r++) acc[r][0] = acc[r][1] = All(0);
+  for (int64_t k = 0; k < K; k++) {
+    const Vec b0 = Load(b + k * ldb), b1 = Load(b + k * ldb + kLanes);
+    for (int r = 0; r < Rows; r++) {
+      const float x = a.at(r, k);
+      acc[r][0] += x * b0;
+      acc[r][1] += x * b1;
+    }
+  }
+  for (int r = 0; r < Rows; r++) {
+    float* out = c + r * ldc;
+    Store(out, add ? Load(out) + acc[r][0] : acc[r][0]);
+    Store(out + kLanes, add ? Load(out + kLanes) + acc[r][1] : acc[r][1]);
+  }
+}
+
+// C [M, N] = A [M, K] B [K, N], or C += A B. N is padded to a multiple of 16 by the caller.
+inline void MatMul(View a, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K, bool add) {
+  for (int64_t j = 0; j < N; j += 2 * kLanes) {
+    int64_t i = 0;
+    for (; i + 6 <= M; i += 6) {
+      Tile<6>({a.data + i * a.row, a.row, a.column}, b + j, ldb, c + i * ldc + j, ldc, K, add);
+    }
+    for (; i < M; i++) Tile<1>({a.data + i * a.row, a.row, a.column}, b + j, ldb, c + i * ldc + j, ldc, K, add);
+  }
+}
+
+}  // namespace folio
