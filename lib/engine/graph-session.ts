@@ -14,10 +14,11 @@ import {
   type Pointer,
   readTensor,
 } from "./capi.js";
-import { GraphBuilder, traceInto, typeAndShape } from "./graph.js";
+import { GraphBuilder, typeAndShape } from "./graph.js";
 import { GraphUpdater } from "./graph-updater.js";
 import { withUpdater } from "./inplace.js";
 import type { HostState, HostTensor, HostTensors, RunStep, Session, State, Step } from "./session.js";
+import { traceInto } from "./trace.js";
 
 /** A resource variable in the graph. */
 export interface Variable {
