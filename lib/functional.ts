@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { type Differentiable, fusedAttention, fusedEnabled, fusedGelu, fusedLayerNorm } from "./engine/fused.js";
+import { currentUpdater } from "./engine/inplace.js";
 import { gatherRows, randomUniform, sparseCrossEntropy } from "./engine/ops.js";
 
 /**
@@ -92,12 +93,13 @@ function geluTanh<T extends tf.Tensor>(x: T): T {
 }
 
 /**
- * Causal self-attention of all heads in one operation, `softmax(q kᵀ / √D + mask) v`, when there is one here.
+ * Causal self-attention of all heads in one operation, `softmax(q kᵀ / √D + mask) v`, in a compiled step on a CPU.
  * @param qkv [B·T, 3C], queries, keys and values side by side
  * @returns [B·T, C], heads side by side; or nothing, and model.ts spells it out
  */
 export function causalAttention(qkv: tf.Tensor2D, shape: { batch: number; heads: number }): tf.Tensor2D | undefined {
-  if (!fusedEnabled()) return undefined;
+  // Eagerly, model.ts spells it out: whoever runs line by line wants to see the lines.
+  if (!fusedEnabled() || !currentUpdater()) return undefined;
   return withGradient([qkv], () => fusedAttention(qkv, shape)!);
 }
 

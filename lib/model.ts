@@ -199,7 +199,7 @@ function attention(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D
   const { at, batch, config, observed, cache, dropping } = context;
   const name = `h.${layer}.attn`;
   const qkv = linear(x, `${name}.c_attn`, context); // [B·T, 3C]
-  // Nobody looks inside: one operation does it all. It keeps no weights, so they can be neither seen nor dropped.
+  // Compiled, and nobody looks inside: one operation does it all. It keeps no weights, to be seen or to be dropped.
   const closed = observed || cache || dropping ? undefined : causalAttention(qkv, { batch, heads: config.nHead });
   const joined = closed ?? openAttention(qkv, layer, context); // [B·T, C]
   const projected = at(`${name}.out`, linear(joined, `${name}.c_proj`, context)) as tf.Tensor2D;
