@@ -8,14 +8,11 @@ import type { TokenFile } from "./tokens.js";
 
 export {
   type Dataset,
-  type DatasetContents,
   openDataset,
   openTokenFile,
-  type TokenDtype,
   type TokenFile,
   type TokenMeta,
   type TokenSource,
-  type TokenSplit,
   writeDataset,
 } from "./tokens.js";
 
