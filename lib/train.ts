@@ -3,6 +3,7 @@
  * caller. Batches, dropout and evaluations are functions of (seed, step), so a run that was stopped and resumed is the
  * run that was not. The steps themselves stand in steps.ts. Notebook 01-train drives it.
  */
+import { setImmediate } from "node:timers/promises";
 import {
   type Checkpoint,
   hasCheckpoint,
@@ -271,6 +272,7 @@ async function evaluation(run: Run, signal: AbortSignal | undefined): Promise<Ev
   const mean = async (use: "eval-train" | "eval-val") => {
     let sum = 0;
     for (let index = 0; index < settings.evalIters; index++) {
+      await setImmediate(); // eager steps never leave the microtask queue: let timers and signals in
       if (signal?.aborted) return Number.NaN;
       const tokens = use === "eval-train" ? run.dataset.train : run.dataset.val;
       const batch = drawBatch(tokens, { ...settings, step, row: index * settings.batchSize, use });
@@ -282,7 +284,7 @@ async function evaluation(run: Run, signal: AbortSignal | undefined): Promise<Ev
   const valLoss = await mean("eval-val");
   if (signal?.aborted) return undefined;
   // Before a checkpoint of broken weights takes the place of a good one.
-  if (!Number.isFinite(trainLoss + valLoss)) throw notFinite(run, `the evaluated loss is ${trainLoss + valLoss}`);
+  for (const loss of [trainLoss, valLoss]) if (!isSane(loss)) throw exploded(run, `the evaluated loss is ${loss}`);
   const best = valLoss < (run.bestValLoss ?? Number.POSITIVE_INFINITY);
   if (best) run.bestValLoss = valLoss;
   run.evaluated = true;
@@ -300,15 +302,17 @@ async function update(run: Run): Promise<IterRecord> {
     biasCorrection2: float32([correction2], []),
   };
   const micros = settings.gradientAccumulationSteps;
+  await setImmediate();
   let loss = 0;
   for (let micro = 0; micro < micros - 1; micro++) {
+    await setImmediate();
     loss += scalar(await run.accumulate(microInputs(run, micro)), "loss") / micros;
   }
   const outputs = await run.update({ ...microInputs(run, micros - 1), ...rates });
   loss += scalar(outputs, "loss") / micros;
   const gradNorm = scalar(outputs, "gradNorm");
-  if (!Number.isFinite(loss)) throw notFinite(run, `the loss is ${loss}`);
-  if (!Number.isFinite(gradNorm)) throw notFinite(run, `the gradient's norm is ${gradNorm}`);
+  if (!isSane(loss)) throw exploded(run, `the loss is ${loss}`);
+  if (!Number.isFinite(gradNorm)) throw exploded(run, `the gradient's norm is ${gradNorm}`);
   const elapsedMs = performance.now() - started;
   run.trainedMs += elapsedMs;
   run.step += 1;
@@ -340,6 +344,10 @@ function batchInputs({ x, y, batchSize, blockSize }: Batch): HostTensors {
 async function checkpoint(run: Run, best: boolean): Promise<CheckpointRecord> {
   const { session, settings, runId, step, evaluated, bestValLoss, trainedMs, dataset } = run;
   const [params, m, v] = [await session.read("params"), await session.read("m"), await session.read("v")];
+  for (const [name, { values }] of Object.entries(params)) {
+    const largest = (values as Float32Array).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    if (!(largest < LARGEST_WEIGHT)) throw exploded(run, `${name} has values as large as ${largest.toPrecision(3)}`);
+  }
   const versions = {
     folio: folioVersion(),
     node: process.versions.node,
@@ -355,7 +363,12 @@ async function checkpoint(run: Run, best: boolean): Promise<CheckpointRecord> {
   return { kind: "checkpoint", step, path, best };
 }
 
-function notFinite({ settings, step }: Run, found: string): Error {
+// A model that knows nothing has ln(vocabSize) nats, 12 at most. 1,000 are no spike that training gets over.
+const isSane = (loss: number): boolean => Math.abs(loss) < 1000;
+// Larger ones have squares that are no 32-bit floats: layer norms then give 0, and the loss looks sane.
+const LARGEST_WEIGHT = 1e18;
+
+function exploded({ settings, step }: Run, found: string): Error {
   const { outDir, gradClip } = settings;
   const good = hasCheckpoint(outDir)
     ? `The last good checkpoint is step ${readState(outDir).step} in ${outDir}.`
