@@ -46,7 +46,11 @@ function checkpointOf(step: number, more: object = {}): Omit<Checkpoint, "path" 
   };
 }
 
-function save(outDir: string, step: number, { best = false, ...more }: { best?: boolean } & object = {}): string {
+function save(
+  outDir: string,
+  step: number,
+  { best = false, ...more }: { best?: boolean } & Partial<Checkpoint> = {},
+): string {
   return saveCheckpoint(outDir, checkpointOf(step, more), { best });
 }
 
