@@ -160,7 +160,7 @@ async function* loop(run: Run, signal: AbortSignal | undefined): AsyncGenerator<
       if (worthSaving && run.step > 0 && !settings.evalOnly) yield await checkpoint(run, record.best);
     }
     finished = done || settings.evalOnly;
-    if (!finished) yield await update(run);
+    if (!finished && !signal?.aborted) yield await update(run);
   }
   const unsaved = run.savedStep !== run.step && run.step > 0;
   if (!finished && unsaved && !settings.evalOnly) yield await checkpoint(run, false);
