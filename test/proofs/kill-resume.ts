@@ -1,0 +1,71 @@
+import fs from "node:fs";
+import path from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { hasCheckpoint, openCheckpoint, readState } from "../../lib/checkpoint.js";
+import { readRunLog } from "../../lib/runs.js";
+import { folio, folioCommand, type Proof, start } from "./proof.js";
+
+const kills = 10;
+const maxIters = 1000;
+
+/** nanoGPT's CPU demo's shape with dropout and accumulation, compiled, on the embedded corpus. */
+export const killResume: Proof = {
+  name: "kill-resume",
+  claim: `a run killed with -9 at ${kills} random moments and resumed each time ends with the weights, bit for bit, of one that was not`,
+  inputs: ["lib", "bin", "data", "configs"],
+  async run({ folder, say }) {
+    await folio("prepare", "typescript", `--data_dir=${folder}`);
+    const flags = (outDir: string) => [
+      ...["train", "cpu_demo", `--data_dir=${folder}`, "--dataset=typescript", `--out_dir=${outDir}`],
+      ...["--compile=True", "--dropout=0.1", "--batch_size=4", "--gradient_accumulation_steps=2"],
+      ...[`--max_iters=${maxIters}`, "--eval_interval=20", "--eval_iters=1", "--always_save_checkpoint=True"],
+    ];
+    const [reference, killed] = [path.join(folder, "reference"), path.join(folder, "killed")];
+    const { minutes } = await folio(...flags(reference));
+    say(`the run that is not killed took ${minutes} minutes`);
+
+    const steps: number[] = [];
+    const resume = () => (hasCheckpoint(killed) ? ["--init_from=resume"] : []);
+    while (steps.length < kills) {
+      const child = start(process.execPath, [folioCommand, ...flags(killed), ...resume()]);
+      let output = "";
+      for (const stream of [child.stdout!, child.stderr!]) {
+        stream.on("data", (chunk: Buffer) => {
+          output += chunk;
+        });
+      }
+      const ended = new Promise<NodeJS.Signals | null>((done) => child.on("close", (_, signal) => done(signal)));
+      // From loading TensorFlow to some saves later.
+      await setTimeout(500 + Math.random() * 5000);
+      child.kill("SIGKILL");
+      if ((await ended) !== "SIGKILL") throw new Error(`the run ended before it was killed:\n${output.slice(-500)}`);
+      steps.push(hasCheckpoint(killed) ? readState(killed).step : 0);
+      say(`killed, ${steps.length} of ${kills}: the last checkpoint is step ${steps.at(-1)}`);
+    }
+    await folio(...flags(killed), ...resume());
+
+    const [a, b] = [openCheckpoint(reference), openCheckpoint(killed)];
+    const files = ["model.safetensors", "optimizer.safetensors"];
+    const bitEqual = files.every((file) =>
+      fs.readFileSync(path.join(a.path, file)).equals(fs.readFileSync(path.join(b.path, file))),
+    );
+    const [logA, logB] = [losses(reference), losses(killed)];
+    const sameLog = JSON.stringify(logA) === JSON.stringify(logB);
+    const figures = {
+      kills: steps.length,
+      stepsOfTheCheckpointsAfterEachKill: steps.join(" "),
+      stepsInAll: b.step,
+      lossesCompared: logB.length,
+      weightsAndMomentsBitEqual: bitEqual,
+      lossesEqual: sameLog,
+    };
+    return { holds: bitEqual && sameLog && a.step === maxIters && b.step === maxIters, figures };
+  },
+};
+
+function losses(outDir: string): string[] {
+  return readRunLog(outDir).flatMap((record) => {
+    if (record.kind === "iter") return [`iter ${record.step} ${record.loss} ${record.gradNorm}`];
+    return record.kind === "eval" ? [`eval ${record.step} ${record.trainLoss} ${record.valLoss}`] : [];
+  });
+}

@@ -1,0 +1,118 @@
+/** What a proof is, and what proofs share: a folder to work in, the real command, the machine they ran on. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { folioVersion, packageRoot } from "../../lib/version.js";
+
+export const root = packageRoot();
+
+/** Numbers and words by name; they go into results.json. */
+export interface Figures {
+  readonly [name: string]: number | string | boolean | Figures;
+}
+
+export interface Proof {
+  readonly name: string;
+  /** What holds, in a sentence. */
+  readonly claim: string;
+  /** Files and folders that decide it: a result is kept as long as they stay the same. */
+  readonly inputs: readonly string[];
+  /** Too long to run unless named. */
+  readonly byNameOnly?: boolean;
+  /** Measures. `folder` is empty and the proof's own; what is said is shown, not kept. */
+  run(tools: { folder: string; say: (line: string) => void }): Promise<{ holds: boolean; figures: Figures }>;
+}
+
+export interface Finished {
+  readonly code: number | null;
+  readonly output: string;
+  readonly minutes: number;
+}
+
+const started = { ...process.env };
+
+/** Starts a program in an environment without what this process has set since it began. */
+export function start(command: string, args: readonly string[], cwd = root): ChildProcess {
+  return spawn(command, args, { cwd, env: started, stdio: ["ignore", "pipe", "pipe"] });
+}
+
+/** Runs a program to its end. */
+export async function finish(command: string, args: readonly string[], cwd = root): Promise<Finished> {
+  const begun = performance.now();
+  const child = start(command, args, cwd);
+  let output = "";
+  for (const stream of [child.stdout!, child.stderr!]) {
+    stream.on("data", (chunk: Buffer) => {
+      output += chunk;
+    });
+  }
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", resolve);
+  });
+  return { code, output, minutes: rounded((performance.now() - begun) / 60_000, 2) };
+}
+
+export const folioCommand = path.join("bin", "folio.mjs");
+
+/** The real command. @throws {Error} with its output when it fails */
+export async function folio(...args: string[]): Promise<Finished> {
+  const finished = await finish(process.execPath, [folioCommand, ...args]);
+  if (finished.code !== 0) throw new Error(`folio ${args.join(" ")} ended with ${finished.code}:\n${finished.output}`);
+  return finished;
+}
+
+export function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}
+
+/** SHA-256 over the names and contents of the inputs, in order of their names. */
+export function fingerprint(inputs: readonly string[]): string {
+  const files = inputs.flatMap((input) => {
+    const at = path.join(root, input);
+    if (!fs.statSync(at).isDirectory()) return [input];
+    return fs
+      .readdirSync(at, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile() && /\.(ts|mjs|json|safetensors|txt)$/.test(entry.name))
+      .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)))
+      .filter((file) => !/(^|\/)(node_modules|results\.json|\.)/.test(file));
+  });
+  const hash = createHash("sha256");
+  for (const file of [...new Set(files)].sort()) {
+    hash.update(
+      `${file}\0${createHash("sha256")
+        .update(fs.readFileSync(path.join(root, file)))
+        .digest("hex")}\n`,
+    );
+  }
+  return hash.digest("hex");
+}
+
+export function versions(): Figures {
+  const installed = (name: string) =>
+    (JSON.parse(fs.readFileSync(path.join(root, "node_modules", name, "package.json"), "utf8")) as { version: string })
+      .version;
+  const pinned = /^tensorflow\S*==(\S+)/m.exec(
+    fs.readFileSync(path.join(root, "requirements-tensorflow.txt"), "utf8"),
+  )?.[1];
+  return {
+    folio: folioVersion(),
+    node: process.versions.node,
+    tensorflow: pinned ?? "unknown",
+    typescript: installed("typescript"),
+  };
+}
+
+export function machine(): Figures {
+  const [cpu] = os.cpus();
+  return {
+    cpu: cpu?.model.trim() || "unknown",
+    cores: os.availableParallelism(),
+    memoryGiB: rounded(os.totalmem() / 2 ** 30, 1),
+    system: `${os.type()} ${os.arch()}`,
+    // Others at work on the machine slow what is timed.
+    loadBefore: rounded(os.loadavg()[0]!, 1),
+  };
+}
