@@ -95,6 +95,9 @@ async function doPending(root, lock, print) {
       throw error;
     }
     shown.done();
+    const failed = step === "operations" && state.readJson(state.operationsPaths(state.layout(root)).stamp)?.failed;
+    if (failed)
+      print(`    They did not compile (${failed}), so TensorFlow's own are used: slower, otherwise the same.`);
   }
 }
 
@@ -108,7 +111,8 @@ function prerequisites(at, pending) {
   const platform = missingPlatform();
   if (platform) throw new Error(describeMissing([platform]));
   const python = pending.has("venv") ? findPython() : undefined;
-  const compiler = pending.has("binding") || pending.has("packages") ? findCompiler() : [];
+  const compiles = pending.has("binding") || pending.has("operations") || pending.has("packages");
+  const compiler = compiles ? findCompiler() : [];
   const wantedBytes = state.wantedVariant() === "cuda" ? 9e9 : 2.5e9;
   const disk = pending.has("venv") ? missingDisk(at.cacheDir, wantedBytes) : undefined;
   const missing = [python, compiler, disk].flatMap((found) => (found && "remedy" in found ? [found] : []));
@@ -124,12 +128,20 @@ const titles = {
     return at.checkout ? `${tensorflow} and Jupyter into .venv` : tensorflow;
   },
   binding: () => "TensorFlow's binding, compiled",
+  operations: () => "Folio's own operations, compiled for this processor",
   kernel: () => "TypeScript kernel of the notebooks",
   build: () => "TypeScript build",
 };
 
 /** @type {Record<Step, (job: Job) => Promise<void>>} */
-const actions = { packages: installPackages, venv: makeVenv, binding: compileBinding, kernel: registerKernel, build };
+const actions = {
+  packages: installPackages,
+  venv: makeVenv,
+  binding: compileBinding,
+  operations: compileOperations,
+  kernel: registerKernel,
+  build,
+};
 
 /** @param {Job} job */
 async function installPackages({ at, lock, speaker }) {
@@ -265,6 +277,61 @@ async function compileBinding({ at, lock, compiler, speaker }) {
   const content = { key: state.bindingKey(at, venv), bytes, tensorflowDir: venv.tensorflow.dir };
   state.writeWhole(stamp, JSON.stringify(content, null, 2));
   fs.rmSync(work, { recursive: true });
+}
+
+// The binding goes first: with it TensorFlow stays in the process, and whole, to the end.
+const loadOperations = `
+  const [binding, koffi, tensorflow, operations] = process.argv.slice(1);
+  require(binding);
+  const library = require(koffi).load(tensorflow);
+  const status = library.func("void* TF_NewStatus()")();
+  library.func("void* TF_LoadLibrary(const char*, void*)")(operations, status);
+  if (library.func("int TF_GetCode(void*)")(status) !== 0) {
+    console.error(library.func("const char* TF_Message(void*)")(status));
+    process.exitCode = 1;
+  }`;
+
+/**
+ * Folio's own operations for the CPU. They are optional: where they do not compile or load, that is noted and the same
+ * is computed by TensorFlow's operations. A process of its own loads them before they take their place.
+ * @param {Job} job
+ */
+async function compileOperations({ at, lock, compiler, speaker }) {
+  const venv = state.venvStamp(at);
+  if (!venv || !at.tfjs) throw new Error("Cannot compile the operations: TensorFlow or tfjs-node is absent.");
+  const { sources, file, stamp } = state.operationsPaths(at);
+  const key = state.operationsKey(at, venv);
+  const made = `${file}.${process.pid}.tmp`;
+  const [command = "c++", ...commandArgs] = compiler;
+  const native = process.arch === "x64" ? "-march=native" : "-mcpu=native";
+  const flags = ["-std=c++17", "-O3", native, "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared"];
+  const include = `-I${path.join(venv.tensorflow.dir, "include")}`;
+  const source = sources[0] ?? "";
+  try {
+    speaker.say(path.basename(source));
+    await runCommand(
+      command,
+      [...commandArgs, ...flags, include, source, "-o", made, ...linkFlags(venv.tensorflow.dir)],
+      { logFile: at.logFile, lock },
+    );
+    speaker.say("loading them");
+    const tensorflow = path.join(
+      venv.tensorflow.dir,
+      `libtensorflow_cc${process.platform === "darwin" ? ".2.dylib" : ".so.2"}`,
+    );
+    const koffi = state.findPackage(at.root, "koffi") ?? "koffi";
+    const { file: binding } = state.bindingPaths(at);
+    const options = { logFile: at.logFile, lock };
+    await runCommand(process.execPath, ["-e", loadOperations, binding, koffi, tensorflow, made], options);
+    fs.renameSync(made, file);
+    state.writeWhole(stamp, JSON.stringify({ key, bytes: fs.statSync(file).size }, null, 2));
+  } catch (error) {
+    fs.rmSync(made, { force: true });
+    fs.rmSync(file, { force: true });
+    if (/SIG(INT|TERM|KILL)/.test(String(error))) throw error;
+    const failed = (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
+    state.writeWhole(stamp, JSON.stringify({ key, bytes: 0, failed }, null, 2));
+  }
 }
 
 /**

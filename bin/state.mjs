@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { kernelSpec } from "./kernel.mjs";
 
 /**
- * @typedef {"packages" | "venv" | "binding" | "kernel" | "build"} Step
+ * @typedef {"packages" | "venv" | "binding" | "operations" | "kernel" | "build"} Step
  * @typedef {{ step: Step, reason: string }} Pending
  * @typedef {"cpu" | "cuda"} Variant
  * @typedef {{
@@ -24,12 +24,13 @@ import { kernelSpec } from "./kernel.mjs";
  *   tensorflow: { package: string, version: string, dir: string }
  * }} VenvStamp
  * @typedef {{ key: string, bytes: number, tensorflowDir: string }} BindingStamp
+ * @typedef {{ key: string, bytes: number, failed?: string }} OperationsStamp
  */
 
 export const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 /** The steps in the order in which they are done. */
-export const steps = /** @type {const} */ (["packages", "venv", "binding", "kernel", "build"]);
+export const steps = /** @type {const} */ (["packages", "venv", "binding", "operations", "kernel", "build"]);
 
 /**
  * Where everything is. In a checkout the Python environment is `.venv`; where Folio is installed as a package it is
@@ -81,6 +82,7 @@ export function pendingSteps(at = layout()) {
     packages: packagesReason(at),
     venv: venvReason(at),
     binding: bindingReason(at),
+    operations: operationsReason(at),
     kernel: kernelReason(at),
     build: buildReason(at),
   };
@@ -221,6 +223,50 @@ export function bindingReason(at) {
   if (stamp.key !== bindingKey(at, venv)) return "it was compiled for another TensorFlow or tfjs";
   if (fs.statSync(paths.file, { throwIfNoEntry: false })?.size !== stamp.bytes) return "its file is absent or changed";
   return undefined;
+}
+
+// ---- operations
+
+/**
+ * Folio's own TensorFlow operations: sources in the package, the library beside the binding.
+ * @param {Layout} at
+ */
+export function operationsPaths(at) {
+  const { dir } = bindingPaths(at);
+  return {
+    sources: ["ops.cc", "simd.h"].map((name) => path.join(at.root, "lib", "engine", "native", name)),
+    file: path.join(dir, "folio_ops.so"),
+    stamp: path.join(dir, "folio_ops.json"),
+  };
+}
+
+/**
+ * They are compiled for this very processor, so its instruction sets count: a folder that machines share is compiled
+ * anew where they differ.
+ * @param {Layout} at
+ * @param {VenvStamp} venv
+ */
+export function operationsKey(at, venv) {
+  const cpu = /^(?:flags|Features)\s*:.*$/m.exec(readText("/proc/cpuinfo") ?? "")?.[0] ?? os.cpus()[0]?.model;
+  return hash([...operationsPaths(at).sources.map(readText), JSON.stringify(venv.tensorflow), process.arch, cpu]);
+}
+
+/**
+ * A failure is remembered too: Folio runs without them, and the same attempt would fail again.
+ * @param {Layout} at
+ */
+export function operationsReason(at) {
+  const venv = venvStamp(at);
+  if (!at.tfjs || !venv) return "there is no TensorFlow to link with";
+  if (venv.variant === "cuda") return undefined;
+  const { file, stamp: stampFile } = operationsPaths(at);
+  const stamp = /** @type {OperationsStamp | undefined} */ (readJson(stampFile));
+  if (!stamp) return "they are absent or half-made";
+  if (stamp.key !== operationsKey(at, venv)) return "their sources, TensorFlow or the processor changed";
+  if (stamp.failed) return undefined;
+  return fs.statSync(file, { throwIfNoEntry: false })?.size === stamp.bytes
+    ? undefined
+    : "their file is absent or changed";
 }
 
 // ---- kernel

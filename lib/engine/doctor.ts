@@ -29,6 +29,8 @@ export interface GpuReport {
 export interface TensorFlowReport {
   readonly version: string | undefined;
   readonly backend: string | undefined;
+  /** Which operations run besides TensorFlow's, or why none do. */
+  readonly operations: string;
   readonly usesGpu: boolean;
   readonly error: string | undefined;
 }
@@ -155,6 +157,7 @@ export function formatReport(report: MachineReport): string {
   const rows: [string, string][] = [
     ...Object.entries(report.versions).map(([name, version]): [string, string] => [name, version ?? "not found"]),
     ["TensorFlow", tensorflow.version ? `${tensorflow.version} (${report.wheel ?? "unknown"} wheel)` : "not loaded"],
+    ["Operations", tensorflow.operations],
     ["Backend", tensorflow.backend ? `${tensorflow.backend}, ${on}` : "none"],
     ["System", report.system],
     ["Processor", `${report.processor}, ${report.usableProcessors} of ${report.processors} logical processors usable`],
@@ -189,9 +192,23 @@ async function loadInChild(): Promise<TensorFlowReport> {
     const module = require.resolve("@tensorflow/tfjs-node-gpu");
     const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: process.env.TF_CPP_MIN_LOG_LEVEL ?? "2" };
     const { stdout } = await run(process.execPath, ["-e", program, module], { env, timeout: 120_000 });
-    return { error: undefined, ...JSON.parse(stdout.trim().split("\n").at(-1) ?? "") };
+    const operations = describeOperations(path.join(path.dirname(module), "..", "lib", "napi-v8", "folio_ops.json"));
+    return { error: undefined, operations, ...JSON.parse(stdout.trim().split("\n").at(-1) ?? "") };
   } catch (error) {
-    return { version: undefined, backend: undefined, usesGpu: false, error: childError(error) };
+    return { version: undefined, backend: undefined, operations: "none", usesGpu: false, error: childError(error) };
+  }
+}
+
+/** What set-up noted when it compiled Folio's own operations. */
+function describeOperations(stampFile: string): string {
+  if (process.env.FOLIO_FUSED === "0") return "TensorFlow's alone (FOLIO_FUSED=0)";
+  try {
+    const { failed } = JSON.parse(fs.readFileSync(stampFile, "utf8")) as { failed?: string };
+    return failed
+      ? `TensorFlow's alone (Folio's did not compile: ${failed})`
+      : "TensorFlow's and Folio's (layer norm, GELU, attention, AdamW)";
+  } catch {
+    return "TensorFlow's alone";
   }
 }
 

@@ -10,7 +10,13 @@ import {
 
 const healthy: MachineReport = {
   versions: { Folio: "0.1.0", Node: "20.19.0", Python: undefined },
-  tensorflow: { version: "2.21.0", backend: "tensorflow", usesGpu: false, error: undefined },
+  tensorflow: {
+    version: "2.21.0",
+    backend: "tensorflow",
+    operations: "TensorFlow's alone",
+    usesGpu: false,
+    error: undefined,
+  },
   wheel: "cpu",
   system: "Linux",
   processor: "A processor",
@@ -35,7 +41,13 @@ describe("findProblems()", () => {
   });
 
   test("names a binding that does not load, and the command that makes it", () => {
-    const tensorflow = { version: undefined, backend: undefined, usesGpu: false, error: "no such file" };
+    const tensorflow = {
+      version: undefined,
+      backend: undefined,
+      operations: "none",
+      usesGpu: false,
+      error: "no such file",
+    };
     expect(problems({ tensorflow })).toEqual(["TensorFlow does not load: no such file Run `npm run setup`."]);
   });
 
