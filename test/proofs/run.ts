@@ -1,6 +1,6 @@
 /**
  * `npm run proofs [-- NAME… --again]`: measures what the README and the issues claim, and writes it with date, versions
- * and machine to results.json. A proof that holds is not run again while its inputs stay the same, so a campaign that was
+ * and machine to results.json, and from that the README's table. A proof that holds is not run again while its inputs stay the same, so a campaign that was
  * stopped goes on; --again measures anyway. Those marked "by name" run only when they are named.
  */
 import fs from "node:fs";
@@ -12,6 +12,7 @@ import { killResume } from "./kill-resume.js";
 import { nodeVersions } from "./node-versions.js";
 import { prepareShakespeare } from "./prepare-shakespeare.js";
 import { type Figures, fingerprint, machine, type Proof, root, rounded, versions } from "./proof.js";
+import { updateReadme } from "./readme.js";
 
 const proofs: readonly Proof[] = [golden, prepareShakespeare, killResume, cpuDemo, nodeVersions, cleanClone];
 
@@ -93,6 +94,7 @@ async function main(args: readonly string[]): Promise<number> {
       count.failed++;
     }
   }
+  updateReadme(readResults());
   console.log(`${count.held} held, ${count.kept} kept, ${count.failed} failed`);
   return count.failed > 0 ? 1 : 0;
 }
