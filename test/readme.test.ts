@@ -1,0 +1,31 @@
+import fs from "node:fs";
+import { describe, expect, test } from "vitest";
+import { settingRows } from "../lib/config.js";
+import { withMeasured } from "./proofs/readme.js";
+
+const readme = fs.readFileSync("README.md", "utf8");
+
+describe("README.md", () => {
+  test("says what the proofs measured, and nothing else", () => {
+    const results = JSON.parse(fs.readFileSync("test/proofs/results.json", "utf8"));
+    expect(withMeasured(readme, results)).toBe(readme);
+  });
+
+  test("lists every notebook, and no other", () => {
+    const listed = [...readme.matchAll(/\(notebooks\/([\w-]+)\.ipynb\)/g)].map(([, name]) => name);
+    const there = fs.readdirSync("notebooks").filter((name) => name.endsWith(".ipynb"));
+    expect(listed.sort()).toEqual(there.map((name) => name.replace(".ipynb", "")).sort());
+  });
+
+  test("links to files that exist", () => {
+    const links = [...readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, target]) => target!);
+    expect(links.filter((target) => !fs.existsSync(target))).toEqual([]);
+  });
+
+  test("uses flags that exist", () => {
+    const flags = [...readme.matchAll(/--([a-z]+(?:_[a-z]+)+)=/g)].map(([, name]) => name!);
+    const known = new Set(Object.keys({ ...settingRows("train"), ...settingRows("sample") }));
+    const camel = (name: string) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
+    expect(flags.filter((name) => !known.has(camel(name)))).toEqual([]);
+  });
+});
