@@ -30,7 +30,8 @@ const rows: Record<string, (figures: Figures) => [what: string, measured: string
   },
   golden: (figures) => {
     const [eager, compiled] = [group(figures, "eager"), group(figures, "compiled")];
-    const pair = (name: string) => `${eager[name]} eager, ${compiled[name]} compiled`;
+    const short = (value: Figures[string] | undefined) => Number(value).toExponential(1);
+    const pair = (name: string) => `${short(eager[name])} eager, ${short(compiled[name])} compiled`;
     return [
       ["Largest difference from PyTorch: logits", pair("largestDifferenceOfLogits")],
       ["… any gradient, relative to its largest value", pair("largestRelativeDifferenceOfGradients")],
