@@ -64,6 +64,7 @@ export { ngramLosses } from "./ngrams.js";
 export { adamW, clipScale, decayGroups, globalNorm, initialMoments, learningRate } from "./optimizer.js";
 export { loadSampleSettings, loadSettings } from "./overrides.js";
 export { key, uniform } from "./random.js";
+export { trainingReport, writeReport } from "./report.js";
 export { readRunLog } from "./runs.js";
 export { drawTokens, type SampledToken, type SampleOptions, sample, sampleProbabilities } from "./sample.js";
 export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js";

@@ -54,6 +54,9 @@ export interface SessionOptions {
 export async function openSession(state: HostState, options: SessionOptions = {}): Promise<Session> {
   loadTensorFlow();
   const { compile = true, dtype = "float32" } = options;
+  if (dtype !== "float32" && dtype !== "bfloat16") {
+    throw new RangeError(`Cannot open a session in ${dtype}; wanted float32 or bfloat16.`);
+  }
   if (!compile && dtype !== "float32") {
     throw new RangeError(`Cannot run eagerly in ${dtype}; use compile: true, or dtype float32.`);
   }

@@ -10,11 +10,12 @@ import { cpuDemo } from "./cpu-demo.js";
 import { golden } from "./golden.js";
 import { killResume } from "./kill-resume.js";
 import { nodeVersions } from "./node-versions.js";
+import { packaged } from "./package.js";
 import { prepareShakespeare } from "./prepare-shakespeare.js";
 import { type Figures, fingerprint, machine, type Proof, root, rounded, versions } from "./proof.js";
 import { updateReadme } from "./readme.js";
 
-const proofs: readonly Proof[] = [golden, prepareShakespeare, killResume, cpuDemo, nodeVersions, cleanClone];
+const proofs: readonly Proof[] = [golden, prepareShakespeare, killResume, cpuDemo, packaged, nodeVersions, cleanClone];
 
 interface Result {
   readonly claim: string;
