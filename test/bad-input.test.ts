@@ -271,4 +271,13 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     expect([code, err]).toEqual([0, ""]);
     expect(out).toContain(`(step ${step})`);
   });
+
+  test("a run's folder that was moved: the run goes on where it is now", async () => {
+    fs.cpSync(trained, path.join(folder, "out"), { recursive: true });
+    const before = contents(trained);
+    const { code, err } = await folio("train", "--init_from=resume", "--max_iters=5");
+    expect([code, err]).toEqual([0, ""]);
+    expect(openCheckpoint(path.join(folder, "out")).step).toBe(5);
+    expect(contents(trained)).toEqual(before);
+  });
 });

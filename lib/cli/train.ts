@@ -42,7 +42,7 @@ async function baseSettings({
 }: Partial<Settings>): Promise<Readonly<Settings>> {
   if (initFrom !== "resume") return defaultSettings;
   const { readState } = await import("../checkpoint.js");
-  return readState(outDir).settings;
+  return { ...readState(outDir).settings, outDir }; // it may have been moved since
 }
 
 /** The command that goes on with the run that these arguments started. */
