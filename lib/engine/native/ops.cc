@@ -175,10 +175,10 @@ class GeluGradOp : public OpKernel {
     if (!dx) return;
     const bool tanh = tanh_;
     Parallel(context, context->input(1).NumElements(), 6, [=](int64_t from, int64_t to) {
-      folio::Map(x, dx, from, to, [=](Vec v) { return tanh ? TanhSlope(v) : ErfSlope(v); });
+      auto slope = [=](Vec v) { return tanh ? TanhSlope(v) : ErfSlope(v); };
       int64_t i = from;
-      for (; i + kLanes <= to; i += kLanes) Store(dx + i, Load(dx + i) * Load(dy + i));
-      for (; i < to; i++) dx[i] *= dy[i];
+      for (; i + kLanes <= to; i += kLanes) Store(dx + i, slope(Load(x + i)) * Load(dy + i));
+      if (i < to) StoreTail(dx + i, slope(LoadTail(x + i, to - i)) * LoadTail(dy + i, to - i), to - i);
     });
   }
 
