@@ -17,7 +17,16 @@ import {
 import { GraphBuilder, typeAndShape } from "./graph.js";
 import { GraphUpdater } from "./graph-updater.js";
 import { withUpdater } from "./inplace.js";
-import type { HostState, HostTensor, HostTensors, RunStep, Session, State, Step } from "./session.js";
+import {
+  checkState,
+  type HostState,
+  type HostTensor,
+  type HostTensors,
+  type RunStep,
+  type Session,
+  type State,
+  type Step,
+} from "./session.js";
 import { traceInto } from "./trace.js";
 
 /** A resource variable in the graph. */
@@ -134,17 +143,21 @@ function trace(
     const updater = new GraphUpdater({ builder, variables, state, reads, wrap, unwrap });
     const tensors = Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)]));
     const result = withUpdater(updater, () => step(state, tensors));
+    checkState(state, result.state ?? {});
     const updates: Pointer[] = [];
     for (const [key, next] of changed(state, result.state ?? {})) {
-      const variable = variables.get(key);
-      if (!variable)
-        throw new Error(`Cannot trace a step: it returns ${key}, which the session's state does not have.`);
-      checkShape(key, variable, next);
+      const variable = variables.get(key)!;
       // The old value is read before the new one is written.
       const inPlace = updater.operationBehind(key, next);
       updates.push(inPlace ?? addAssign(builder, variable, unwrap(next), [reads.get(key)!.oper]));
     }
-    const outputs = Object.entries(result.outputs).map(([name, tensor]) => ({ name, output: unwrap(tensor) }));
+    // TensorFlow does not fetch what it is fed, hence the copy.
+    const fetchable = (output: Output) =>
+      inputs.some((input) => input.output === output) ? { oper: builder.add("Identity", [output]), index: 0 } : output;
+    const outputs = Object.entries(result.outputs).map(([name, tensor]) => ({
+      name,
+      output: fetchable(unwrap(tensor)),
+    }));
     return { inputs, outputs, update: builder.add("NoOp", [], undefined, updates) };
   });
 }
@@ -154,13 +167,6 @@ function changed(state: State, next: State): [string, tf.Tensor][] {
     Object.entries(tensors)
       .filter(([name, tensor]) => state[group]?.[name] !== tensor)
       .map(([name, tensor]): [string, tf.Tensor] => [`${group}/${name}`, tensor]),
-  );
-}
-
-function checkShape(key: string, variable: Variable, next: tf.Tensor): void {
-  if (next.dtype === variable.dtype && next.shape.join() === variable.shape.join()) return;
-  throw new Error(
-    `Cannot trace a step: it returns ${key} as ${next.dtype} [${next.shape}]; the state has ${variable.dtype} [${variable.shape}].`,
   );
 }
 

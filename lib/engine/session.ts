@@ -91,52 +91,72 @@ export function mapRecord<A, B>(
   return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, f(value, key)]));
 }
 
+/**
+ * Refuses what a step returns as state where the session has no such entry, or has it with another shape or type.
+ * @throws {Error} that names the entry
+ */
+export function checkState(state: State, next: State): void {
+  for (const [group, tensors] of Object.entries(next)) {
+    for (const [name, { dtype, shape }] of Object.entries(tensors)) {
+      const key = `${group}/${name}`;
+      const held = state[group]?.[name];
+      if (!held) throw new Error(`Cannot run a step: it returns ${key}, which the session's state does not have.`);
+      if (held.dtype === dtype && held.shape.join() === shape.join()) continue;
+      throw new Error(
+        `Cannot run a step: it returns ${key} as ${dtype} [${shape}]; the state has ${held.dtype} [${held.shape}].`,
+      );
+    }
+  }
+}
+
+/** Reads are asked for at once, so that no tensor can be disposed of between two of them. */
+async function toHosts(tensors: Readonly<Record<string, tf.Tensor>>): Promise<HostTensors> {
+  const entries = Object.entries(tensors).map(async ([name, tensor]) => [name, await toHost(tensor)] as const);
+  return Object.fromEntries(await Promise.all(entries));
+}
+
 function openEagerSession(initial: HostState): Session {
   let state: State = mapRecord(initial, (group) => mapRecord(group, (host) => tf.keep(toTensor(host))));
   let disposed = false;
   let running: Promise<unknown> = Promise.resolve();
 
+  /** Runs after what was asked before, as in a compiled session. */
+  function enqueue<T>(action: () => Promise<T>): Promise<T> {
+    const result = running.then(() => {
+      if (disposed) throw new Error("Cannot run a step: the session was disposed of.");
+      return action();
+    });
+    running = result.catch(() => {});
+    return result;
+  }
+
   async function run(step: Step, hostInputs: HostTensors): Promise<HostTensors> {
-    if (disposed) throw new Error("Cannot run a step: the session was disposed of.");
+    const old = state;
     const result = tf.tidy(() => {
-      const inputs = mapRecord(hostInputs, toTensor);
-      const { state: next = {}, outputs } = step(state, inputs);
-      // A tensor that is returned as it came in must survive the tidy of its former owner.
-      return {
-        next: mapRecord(next, (group) => ({ ...group })),
-        outputs: { ...outputs },
-      } as unknown as tf.TensorContainer;
+      const { state: returned = {}, outputs } = step(old, mapRecord(hostInputs, toTensor));
+      checkState(old, returned);
+      // A step may return its own state, an input, one tensor twice or one from outside: what is held are clones.
+      const next = mapRecord(old, (group, groupName) =>
+        mapRecord(group, (before, name) => {
+          const after = returned[groupName]?.[name] ?? before;
+          return after === before ? before : tf.clone(after);
+        }),
+      );
+      return { next, outputs: mapRecord(outputs, (tensor) => tf.clone(tensor)) } as unknown as tf.TensorContainer;
     }) as unknown as { next: State; outputs: Record<string, tf.Tensor> };
-    const outputs: Record<string, HostTensor> = {};
-    for (const [name, tensor] of Object.entries(result.outputs)) outputs[name] = await toHost(tensor);
-    const held = new Set(Object.values(state).flatMap((group) => Object.values(group)));
-    const made = [
-      ...Object.values(result.next).flatMap((group) => Object.values(group)),
-      ...Object.values(result.outputs),
-    ];
-    state = mapRecord(state, (group, groupName) =>
-      mapRecord(group, (old, name) => {
-        const next = result.next[groupName]?.[name];
-        return next && next !== old ? tf.keep(tf.clone(next)) : old;
-      }),
-    );
-    const kept = new Set(Object.values(state).flatMap((group) => Object.values(group)));
-    for (const tensor of new Set([...held, ...made])) if (!kept.has(tensor)) tensor.dispose();
+    state = mapRecord(result.next, (group) => mapRecord(group, (tensor) => tf.keep(tensor)));
+    for (const [groupName, group] of Object.entries(old)) {
+      for (const [name, tensor] of Object.entries(group)) if (state[groupName]![name] !== tensor) tensor.dispose();
+    }
+    const outputs = await toHosts(result.outputs);
+    tf.dispose(result.outputs);
     return outputs;
   }
 
   return {
     compiled: false,
-    define: (step) => (inputs) => {
-      const result = running.then(() => run(step, inputs));
-      running = result.catch(() => {});
-      return result;
-    },
-    async read(group) {
-      const host: Record<string, HostTensor> = {};
-      for (const [name, tensor] of Object.entries(state[group] ?? {})) host[name] = await toHost(tensor);
-      return host;
-    },
+    define: (step) => (inputs) => enqueue(() => run(step, inputs)),
+    read: (group) => enqueue(() => toHosts(state[group] ?? {})),
     dispose() {
       if (disposed) return;
       disposed = true;
