@@ -147,9 +147,16 @@ export function checked<T>(action: string, body: (status: Pointer) => T): T {
   }
 }
 
-/** A TF_Tensor with a copy of `values`. The caller deletes it. */
+/**
+ * A TF_Tensor with a copy of `values`. The caller deletes it.
+ * @throws {RangeError} when the values do not fill the shape
+ */
 export function newTensor(dtype: DataTypeName, shape: readonly number[], values: TypedArray): Pointer {
   const c = capi();
+  const size = shape.reduce((product, axis) => product * axis, 1);
+  if (values.length !== size) {
+    throw new RangeError(`Cannot make a tensor of shape [${shape}], ${size} values, of ${values.length}.`);
+  }
   const tensor = c.allocateTensor(
     DataTypeNumber[dtype],
     BigInt64Array.from(shape, BigInt),

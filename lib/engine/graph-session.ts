@@ -62,14 +62,25 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
     return result;
   }
 
-  for (const [group, tensors] of Object.entries(initial)) {
-    for (const [name, host] of Object.entries(tensors)) {
-      const variable = addVariable(builder, host, `${group}/${name}`);
-      variables.set(`${group}/${name}`, variable);
-      const input = builder.addPlaceholder(host.dtype, host.shape);
-      const assign = addAssign(builder, variable, input, []);
-      await run(session, [{ output: input, host }], [], assign);
+  function close(): void {
+    checked("Cannot close the session", (status) => capi().closeSession(session, status));
+    checked("Cannot delete the session", (status) => capi().deleteSession(session, status));
+    builder.dispose();
+  }
+
+  try {
+    for (const [group, tensors] of Object.entries(initial)) {
+      for (const [name, host] of Object.entries(tensors)) {
+        const variable = addVariable(builder, host, `${group}/${name}`);
+        variables.set(`${group}/${name}`, variable);
+        const input = builder.addPlaceholder(host.dtype, host.shape);
+        const assign = addAssign(builder, variable, input, []);
+        await run(session, [{ output: input, host }], [], assign);
+      }
     }
+  } catch (error) {
+    close();
+    throw error;
   }
 
   function define(step: Step): RunStep {
@@ -113,11 +124,7 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
       if (disposed) return;
       disposed = true;
       // A call under way must end before its session is deleted.
-      void running.then(() => {
-        checked("Cannot close the session", (status) => capi().closeSession(session, status));
-        checked("Cannot delete the session", (status) => capi().deleteSession(session, status));
-        builder.dispose();
-      });
+      void running.then(close);
     },
   };
 }
@@ -216,11 +223,12 @@ async function run(
   target?: Pointer,
 ): Promise<HostTensor[]> {
   const c = capi();
-  const inputs = feeds.map(({ host }) => newTensor(host.dtype, host.shape, host.values));
+  const inputs: Pointer[] = [];
   const outputs: Pointer[] = fetches.map(() => null);
   const targets = target ? [target] : [];
   const status = c.newStatus();
   try {
+    for (const { host } of feeds) inputs.push(newTensor(host.dtype, host.shape, host.values));
     await new Promise<void>((resolve, reject) => {
       c.sessionRun.async(
         session,

@@ -128,3 +128,161 @@ for (const { compile, name } of kinds) {
     });
   });
 }
+
+const slow: Step = ({ s }, { x }) => {
+  let product = x!;
+  for (let i = 0; i < 12; i++) product = tf.mul(tf.matMul(product, x!), 1e-3);
+  return { state: { s: { a: tf.add(s!.a!, 1) } }, outputs: { norm: tf.sum(product) } };
+};
+const large: HostTensors = { x: float32(new Float32Array(1024 * 1024).fill(0.5), [1024, 1024]) };
+
+for (const { compile, name } of kinds) {
+  describe(`a session, ${name}`, () => {
+    test("refuses state that it does not have or that has another shape or type", async () => {
+      await withSession(compile, ab(), async (session) => {
+        const returning = (group: string, entry: string, value: () => tf.Tensor) =>
+          session.define(() => ({ state: { [group]: { [entry]: value() } }, outputs: {} }))(none);
+        await expect(returning("s", "c", () => tf.zeros([2]))).rejects.toThrow(/s\/c, which the session's state does/);
+        await expect(returning("t", "a", () => tf.zeros([2]))).rejects.toThrow(/t\/a, which the session's state does/);
+        await expect(returning("s", "a", () => tf.zeros([3]))).rejects.toThrow(/s\/a as float32 \[3\]; the state has/);
+        await expect(returning("s", "a", () => tf.zeros([2], "int32"))).rejects.toThrow(
+          /as int32 \[2\]; the state has/,
+        );
+        expect(values(await session.read("s"))).toEqual({ a: [1, 2], b: [30, 40] });
+        expect(await session.read("nothing")).toEqual({});
+      });
+    });
+
+    test("refuses values that do not fill their shape, and goes on", async () => {
+      await withSession(compile, ab(), async (session) => {
+        const run = session.define((_, { x }) => ({ outputs: { x: tf.neg(x!) } }));
+        for (const x of [int32([1, 2, 3], [2, 2]), int32([1, 2, 3, 4, 5], [2, 2])]) {
+          await expect(run({ x })).rejects.toThrow(Error);
+        }
+        expect(values(await run({ x: int32([1, 2, 3, 4], [2, 2]) }))).toEqual({ x: [-1, -2, -3, -4] });
+      });
+      await expect(openSession({ s: { a: float32([1], [2]) } }, { compile })).rejects.toThrow(Error);
+    });
+
+    test("hands on TensorFlow's error as one Error, leaves the state alone and goes on", async () => {
+      await withSession(compile, ab(), async (session) => {
+        const divide = session.define(({ s }, { by }) => ({
+          state: { s: { a: tf.add(s!.a!, 1) } },
+          outputs: { x: tf.floorDiv(tf.tensor1d([6], "int32"), by!) },
+        }));
+        await expect(divide({ by: int32([0], [1]) })).rejects.toThrow(/division by zero/i);
+        expect(values(await divide({ by: int32([2], [1]) }))).toEqual({ x: [3] });
+        const mismatched = session.define((_, { x }) => ({
+          outputs: { y: tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D) },
+        }));
+        await expect(mismatched({ x: float32([1, 2], [1, 2]) })).rejects.toThrow(/size-incompatible|\[1,2\]/);
+        const thrown = session.define(() => {
+          throw new RangeError("mine");
+        });
+        await expect(thrown(none)).rejects.toThrow(new RangeError("mine"));
+      });
+    });
+
+    test("runs calls and reads in the order in which they were asked for", async () => {
+      await withSession(compile, { s: { a: float32([0], [1]) } }, async (session) => {
+        const run = session.define(({ s }) => ({ state: { s: { a: tf.add(s!.a!, 1) } }, outputs: { a: s!.a! } }));
+        const order: number[] = [];
+        const calls = [0, 1, 2, 3].map((i) =>
+          run(none).then(({ a }) => {
+            order.push(i);
+            return a!.values[0];
+          }),
+        );
+        const read = session.read("s");
+        expect(await Promise.all(calls)).toEqual([0, 1, 2, 3]);
+        expect(order).toEqual([0, 1, 2, 3]);
+        expect(values(await read)).toEqual({ a: [4] });
+      });
+    });
+
+    test("is disposed of once, lets the step under way end, and refuses what comes after", async () => {
+      const session = await openSession({ s: { a: float32([0], [1]) } }, { compile });
+      const run = session.define(slow);
+      const [, underWay] = [await run(large), run(large)];
+      await new Promise((resolve) => setImmediate(resolve));
+      const waiting = run(large).catch((error: Error) => error.message);
+      session.dispose();
+      session.dispose();
+      expect((await underWay).norm!.values[0]).toBeGreaterThan(0);
+      expect(await waiting).toMatch(/the session was disposed of/);
+      await expect(run(large)).rejects.toThrow(/the session was disposed of/);
+      await expect(session.read("s")).rejects.toThrow(/the session was disposed of/);
+    });
+
+    test("shares no state with another", async () => {
+      const [one, two] = [await openSession(ab(), { compile }), await openSession(ab(), { compile })];
+      const add: Step = ({ s }) => ({ state: { s: { a: tf.add(s!.a!, 1) } }, outputs: {} });
+      await Promise.all([one.define(add)(none), two.define(add)(none), one.define(add)(none)]);
+      one.dispose();
+      expect(values(await two.read("s"))).toEqual({ a: [2, 3], b: [30, 40] });
+      two.dispose();
+    });
+
+    test("leaves no tensors behind, after errors neither", async () => {
+      const once = () =>
+        withSession(compile, ab(), async (session) => {
+          const swap = session.define(({ s }, { x }) => ({
+            state: { s: { a: s!.b!, b: s!.a! } },
+            outputs: { x: x!, old: s!.a!, y: tf.square(x!) },
+          }));
+          const fails = session.define(({ s }) => ({ state: { s: { a: s!.b!, c: tf.neg(s!.a!) } }, outputs: {} }));
+          await swap({ x: float32([2], [1]) });
+          await fails(none).catch(() => {});
+          const { numTensors } = tf.memory();
+          await swap({ x: float32([2], [1]) });
+          await fails(none).catch(() => {});
+          await session.read("s");
+          expect(tf.memory().numTensors).toBe(numTensors);
+        });
+      await once();
+      const { numTensors } = tf.memory();
+      await once();
+      expect(tf.memory().numTensors).toBe(numTensors);
+    });
+  });
+}
+
+describe("a compiled session", () => {
+  test("lets the event loop go on during a step", async () => {
+    await withSession(true, { s: { a: float32([0], [1]) } }, async (session) => {
+      const run = session.define(slow);
+      await run(large);
+      let ticks = 0;
+      const timer = setInterval(() => ticks++, 2);
+      const start = performance.now();
+      await run(large);
+      const elapsedMs = performance.now() - start;
+      clearInterval(timer);
+      expect(elapsedMs).toBeGreaterThan(20);
+      expect(ticks).toBeGreaterThan(3);
+    });
+  });
+
+  test("gives its memory back: a hundred of 4 MB in turn stay within 100 MB", async () => {
+    const cycle = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        await withSession(true, { s: { a: float32(new Float32Array(2 ** 20), [2 ** 20]) } }, async (session) => {
+          await session.define(({ s }) => ({ state: { s: { a: tf.add(s!.a!, 1) } }, outputs: {} }))(none);
+        });
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return process.memoryUsage().rss / 2 ** 20;
+    };
+    const before = await cycle(10);
+    expect((await cycle(100)) - before).toBeLessThan(100);
+  });
+
+  test("alone takes bfloat16", async () => {
+    await expect(openSession(ab(), { compile: false, dtype: "bfloat16" })).rejects.toThrow(/eagerly in bfloat16/);
+    const session = await openSession(ab(), { dtype: "bfloat16" });
+    const x = float32([1, 2, 3, 4], [2, 2]);
+    const run = session.define((_, { x }) => ({ outputs: { y: tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D) } }));
+    expect(values(await run({ x })).y).toEqual([7, 10, 15, 22]); // small integers are exact
+    session.dispose();
+  });
+});
