@@ -30,8 +30,8 @@ export function loadTensorFlow(): LoadedTensorFlow {
   // tfjs-node 4.22 calls util.isNullOrUndefined, which Node 23 removed.
   const legacyUtil = util as unknown as Record<string, unknown>;
   legacyUtil.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
-  const quiet = process.env.TF_CPP_MIN_LOG_LEVEL === undefined;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
+  const quiet = Number(process.env.TF_CPP_MIN_LOG_LEVEL) >= 2;
   // TensorFlow's own matrix products are compiled without AVX2; oneDNN's are not, and it is off by default on CPUs
   // without AVX-512. On: a step of the CPU demo takes about a fifth less time (2 cores with AVX2).
   process.env.TF_ENABLE_ONEDNN_OPTS ??= "1";
