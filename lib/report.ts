@@ -10,7 +10,7 @@ import { interactiveFigure, lossCurve } from "./charts.js";
 import { defaultSettings, type Settings, settingRows } from "./config.js";
 import { loadTensorFlow } from "./engine/tensorflow.js";
 import { escapeHtml, htmlPage } from "./page.js";
-import type { EvalRecord, IterRecord, StartRecord, StepRecord } from "./train.js";
+import type { EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 import { folioVersion } from "./version.js";
 
 /** What a report tells of. */

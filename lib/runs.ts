@@ -1,12 +1,12 @@
 /**
  * A run's folder besides its checkpoints: `config.json` (the resolved settings), `log.jsonl` (one record a line), and
- * the run's identity. Which records there are stands in train.ts.
+ * the run's identity. Which records there are stands in records.ts.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import type { Settings } from "./config.js";
-import type { StepRecord } from "./train.js";
+import type { StepRecord } from "./records.js";
 
 // Where a run lives and how often it reports change nothing in its result.
 const WITHOUT_EFFECT = [

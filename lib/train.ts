@@ -27,73 +27,12 @@ import {
 } from "./engine/session.js";
 import { loadTensorFlow } from "./engine/tensorflow.js";
 import { countParameters, initialParameters, parameterSpecs } from "./model.js";
-import { biasCorrections, type DecayGroup, decayGroups, learningRate } from "./optimizer.js";
+import { biasCorrections, decayGroups, learningRate } from "./optimizer.js";
 import { key } from "./random.js";
+import type { CheckpointRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 import { openRunLog, type RunLog, runIdentity } from "./runs.js";
 import { trainingSteps } from "./steps.js";
 import { folioVersion } from "./version.js";
-
-/** What the loop tells: every record has a kind and a step; losses are in nats a token, times in milliseconds. */
-export type StepRecord = StartRecord | EvalRecord | IterRecord | CheckpointRecord | EndRecord;
-
-export interface StartRecord {
-  readonly kind: "start";
-  readonly step: number;
-  readonly runId: string;
-  /** All of them, position embeddings included. */
-  readonly parameters: number;
-  readonly decayed: DecayGroup;
-  readonly undecayed: DecayGroup;
-  readonly tokensPerStep: number;
-  /** "cpu" or "cuda". */
-  readonly device: string;
-  readonly dtype: string;
-  readonly compiled: boolean;
-  /** The checkpoint that the run goes on from. */
-  readonly resumedFrom?: string;
-}
-
-/** An evaluation before the update of `step`. */
-export interface EvalRecord {
-  readonly kind: "eval";
-  readonly step: number;
-  readonly trainLoss: number;
-  readonly valLoss: number;
-  readonly learningRate: number;
-  /** Whether this is the lowest validation loss of the run. */
-  readonly best: boolean;
-}
-
-/** One update. */
-export interface IterRecord {
-  readonly kind: "iter";
-  readonly step: number;
-  /** Mean over the micro-batches, before the update. */
-  readonly loss: number;
-  readonly learningRate: number;
-  /** Norm of the whole gradient before clipping. */
-  readonly gradNorm: number;
-  readonly elapsedMs: number;
-  /** Tokens trained on so far. */
-  readonly tokens: number;
-  readonly tokensPerSecond: number;
-}
-
-export interface CheckpointRecord {
-  readonly kind: "checkpoint";
-  readonly step: number;
-  readonly path: string;
-  readonly best: boolean;
-}
-
-export interface EndRecord {
-  readonly kind: "end";
-  readonly step: number;
-  readonly reason: "finished" | "aborted";
-  readonly bestValLoss: number | null;
-  /** Time spent in steps, over all sittings. */
-  readonly trainedMs: number;
-}
 
 /** What a run holds while it lasts. */
 interface Run {

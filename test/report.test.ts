@@ -4,8 +4,8 @@ import path from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import quickstart from "../configs/quickstart.js";
 import { parseSettings } from "../lib/config.js";
+import type { StepRecord } from "../lib/records.js";
 import { describeEnvironment, trainingReport, writeReport } from "../lib/report.js";
-import type { StepRecord } from "../lib/train.js";
 
 const settings = parseSettings(quickstart);
 const evaluation = (step: number, valLoss: number): StepRecord => ({

@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
+import type { StepRecord } from "../lib/records.js";
 import { openRunLog, readRunLog, runIdentity } from "../lib/runs.js";
-import type { StepRecord } from "../lib/train.js";
 import { mountDisk, temporaryFolder, tinySettings } from "./tiny-run.js";
 
 const folder = temporaryFolder();

@@ -7,9 +7,9 @@ import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
 import { defaultSettings, type Settings } from "../lib/config.js";
 import { writeDataset } from "../lib/data.js";
+import type { StepRecord } from "../lib/records.js";
 import { readRunLog } from "../lib/runs.js";
 import { charTokenizer } from "../lib/tokenizer.js";
-import type { StepRecord } from "../lib/train.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 

@@ -7,8 +7,9 @@ import type { Settings } from "../lib/config.js";
 import { loadTensorFlow } from "../lib/engine/tensorflow.js";
 import { countParameters } from "../lib/model.js";
 import { learningRate } from "../lib/optimizer.js";
+import type { EvalRecord, IterRecord, StepRecord } from "../lib/records.js";
 import { readRunLog } from "../lib/runs.js";
-import { type EvalRecord, type IterRecord, type StepRecord, train } from "../lib/train.js";
+import { train } from "../lib/train.js";
 import { checkpointFile, collect, mountDisk, results, temporaryFolder, tinySettings, writeFox } from "./tiny-run.js";
 
 const folder = temporaryFolder();

@@ -5,8 +5,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, normalize } from "node:path";
 import type { Settings } from "../config.js";
+import type { IterRecord, StepRecord } from "../records.js";
 import { readRunLog } from "../runs.js";
-import type { IterRecord, StepRecord } from "../train.js";
 import { grouped, type Io, millions, styled, table } from "./terminal.js";
 
 export function help(): string {

@@ -5,7 +5,7 @@
 import { setImmediate } from "node:timers/promises";
 import { defaultSettings, parseSettings, type Settings } from "../config.js";
 import { helpText, readOverrides } from "../overrides.js";
-import type { EndRecord, IterRecord, StartRecord, StepRecord } from "../train.js";
+import type { EndRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
 
 export function help(): string {

@@ -3,6 +3,7 @@
  * that has the methods of its compiled binding but adds a node to the graph for every operation. Nothing is executed
  * and no tensor of the model's size is allocated. What becomes of the graph is graph-session.ts' matter.
  */
+import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import type { TFEOpAttr, TFJSBinding } from "@tensorflow/tfjs-node-gpu/dist/tfjs_binding.js";
 import { capi, dataTypeName, type Output, type Pointer } from "./capi.js";
@@ -210,10 +211,15 @@ function setAttributes(
   }
 }
 
-/** " at file:line", the innermost place outside packages and engine/, for messages about the user's own code. */
+const ownFolder = fileURLToPath(new URL(".", import.meta.url));
+
+/** " at file:line", the innermost place outside packages and this folder, for messages about the user's own code. */
 function callSite(): string {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 100; // TensorFlow.js alone nests deeper than the usual 10
   const lines = new Error().stack?.split("\n").slice(1) ?? [];
-  const own = lines.find((line) => !/node_modules|node:|[\\/]engine[\\/]/.test(line));
+  Error.stackTraceLimit = limit;
+  const own = lines.find((line) => !/node_modules|node:/.test(line) && !line.includes(ownFolder));
   const place = own?.match(/\(?((?:file:)?[^()\s]+:\d+:\d+)\)?$/)?.[1];
   return place ? ` at ${place.replace(/^file:\/\//, "")}` : "";
 }
