@@ -18,7 +18,7 @@ import { GraphBuilder, typeAndShape } from "./graph.js";
 import { GraphUpdater } from "./graph-updater.js";
 import { withUpdater } from "./inplace.js";
 import {
-  checkState,
+  checkedResult,
   type HostState,
   type HostTensor,
   type HostTensors,
@@ -149,8 +149,10 @@ function trace(
     }));
     const updater = new GraphUpdater({ builder, variables, state, reads, wrap, unwrap });
     const tensors = Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)]));
-    const result = withUpdater(updater, () => step(state, tensors));
-    checkState(state, result.state ?? {});
+    const result = checkedResult(
+      state,
+      withUpdater(updater, () => step(state, tensors)),
+    );
     const updates: Pointer[] = [];
     for (const [key, next] of changed(state, result.state ?? {})) {
       const variable = variables.get(key)!;

@@ -92,11 +92,15 @@ export function mapRecord<A, B>(
 }
 
 /**
- * Refuses what a step returns as state where the session has no such entry, or has it with another shape or type.
+ * Gives a step's result back unless it is a promise, or holds an entry that the session's state does not have, or has
+ * with another shape or type.
  * @throws {Error} that names the entry
  */
-export function checkState(state: State, next: State): void {
-  for (const [group, tensors] of Object.entries(next)) {
+export function checkedResult(state: State, result: ReturnType<Step>): ReturnType<Step> {
+  if (result instanceof Promise) {
+    throw new TypeError("Cannot run a step: it returned a promise; a step may not be async, nor wait for values.");
+  }
+  for (const [group, tensors] of Object.entries(result.state ?? {})) {
     for (const [name, { dtype, shape }] of Object.entries(tensors)) {
       const key = `${group}/${name}`;
       const held = state[group]?.[name];
@@ -107,6 +111,7 @@ export function checkState(state: State, next: State): void {
       );
     }
   }
+  return result;
 }
 
 /** Reads are asked for at once, so that no tensor can be disposed of between two of them. */
@@ -133,8 +138,7 @@ function openEagerSession(initial: HostState): Session {
   async function run(step: Step, hostInputs: HostTensors): Promise<HostTensors> {
     const old = state;
     const result = tf.tidy(() => {
-      const { state: returned = {}, outputs } = step(old, mapRecord(hostInputs, toTensor));
-      checkState(old, returned);
+      const { state: returned = {}, outputs } = checkedResult(old, step(old, mapRecord(hostInputs, toTensor)));
       // A step may return its own state, an input, one tensor twice or one from outside: what is held are clones.
       const next = mapRecord(old, (group, groupName) =>
         mapRecord(group, (before, name) => {

@@ -84,6 +84,9 @@ class TracedStorage implements TensorStorage {
   get(dataId: object): StoredTensor {
     let stored = this.traced.get(dataId);
     if (!stored) {
+      if (!this.outside.has(dataId)) {
+        throw new Error("Cannot use a tensor of another trace; return it from the traced function instead.");
+      }
       stored = this.capture(this.outside.get(dataId));
       this.traced.set(dataId, stored);
     }
