@@ -120,9 +120,9 @@ export function rawBackend(): RawBackend | undefined {
   return tf.getBackend() === "tensorflow" ? (tf.backend() as unknown as RawBackend) : undefined;
 }
 
-function choose<T>(raw: (backend: RawBackend) => T, plain: () => T): T {
+function choose<T extends tf.TensorContainer>(raw: (backend: RawBackend) => T, plain: () => T): T {
   const backend = rawBackend();
-  return backend ? raw(backend) : plain();
+  return tf.tidy(() => (backend ? raw(backend) : plain()));
 }
 
 function typeAttribute(raw: RawBackend, name: string, dtype: string): RawAttribute {
@@ -143,22 +143,25 @@ function statelessRandom(raw: RawBackend, type: string, shape: readonly number[]
 }
 
 // Eight rounds of a Feistel network on two halves of 16 bits; products stay below 2^31, so that every backend's
-// int32 holds them. The multipliers are odd 15-bit constants without further meaning.
-const ROUND_MULTIPLIERS = [26125, 17389, 30011, 12289, 22699, 28657, 19211, 31337];
+// int32 holds them. A round multiplies a half by itself plus a constant (odd, 15 bits, without further meaning): times
+// the constant alone, it is all but linear, and neighbouring keys correlate.
+const ROUND_CONSTANTS = [26125, 17389, 30011, 12289, 22699, 28657, 19211, 31337];
 
 function feistelUniform(shape: readonly number[], key: tf.Tensor1D): tf.Tensor {
   return tf.tidy(() => {
     const size = shape.reduce((product, axis) => product * axis, 1);
     const half = tf.scalar(65536, "int32");
+    const two15 = tf.scalar(32768, "int32");
     const positive = (x: tf.Tensor) => tf.mod(tf.add(tf.mod(x, half), half), half);
     const number = tf.range(0, size, 1, "int32");
     const [first, second] = tf.split(key, 2) as [tf.Tensor, tf.Tensor];
     const keys = [first, tf.floorDiv(first, half), second, tf.floorDiv(second, half)].map(positive);
     let left: tf.Tensor = tf.floorDiv(number, half);
     let right: tf.Tensor = tf.mod(number, half);
-    for (const [round, multiplier] of ROUND_MULTIPLIERS.entries()) {
-      const mixed = tf.mod(tf.add(right, keys[round % 4]!), tf.scalar(32768, "int32"));
-      const product = tf.add(tf.mul(mixed, tf.scalar(multiplier, "int32")), keys[(round + 1) % 4]!);
+    for (const [round, constant] of ROUND_CONSTANTS.entries()) {
+      const mixed = tf.mod(tf.add(right, keys[round % 4]!), two15);
+      const other = tf.mod(tf.add(mixed, tf.scalar(constant, "int32")), two15);
+      const product = tf.add(tf.mul(mixed, other), keys[(round + 1) % 4]!);
       const scrambled = tf.add(tf.floorDiv(product, tf.scalar(256, "int32")), right);
       [left, right] = [right, positive(tf.add(left, scrambled))];
     }
