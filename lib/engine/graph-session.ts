@@ -17,6 +17,7 @@ import {
 import { GraphBuilder, typeAndShape } from "./graph.js";
 import { GraphUpdater } from "./graph-updater.js";
 import { withUpdater } from "./inplace.js";
+import { newQueue } from "./queue.js";
 import {
   checkedResult,
   type HostState,
@@ -49,18 +50,8 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
   const variables = new Map<string, Variable>();
   const readers = new Map<string, Output>();
   const session = newSession(builder, sessionConfig(dtype));
-  let disposed = false;
-  let running: Promise<unknown> = Promise.resolve();
-
-  /** Runs after what was asked before: koffi's worker threads block the file system when many calls wait. */
-  function enqueue<T>(action: () => Promise<T>): Promise<T> {
-    const result = running.then(() => {
-      if (disposed) throw new Error("Cannot run a step: the session was disposed of.");
-      return action();
-    });
-    running = result.catch(() => {});
-    return result;
-  }
+  // koffi's worker threads block the file system when many calls wait: one at a time.
+  const queue = newQueue();
 
   function close(): void {
     checked("Cannot close the session", (status) => capi().closeSession(session, status));
@@ -86,7 +77,7 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
   function define(step: Step): RunStep {
     const traces = new Map<string, TracedStep>();
     return (hostInputs) =>
-      enqueue(async () => {
+      queue.add(async () => {
         const signature = Object.entries(hostInputs)
           .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
           .join(" ");
@@ -110,7 +101,7 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
     compiled: true,
     define,
     read: (group) =>
-      enqueue(async () => {
+      queue.add(async () => {
         const host: Record<string, HostTensor> = {};
         for (const [key, variable] of variables) {
           if (!key.startsWith(`${group}/`)) continue;
@@ -121,10 +112,8 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
         return host;
       }),
     dispose() {
-      if (disposed) return;
-      disposed = true;
       // A call under way must end before its session is deleted.
-      void running.then(close);
+      void queue.close()?.then(close);
     },
   };
 }

@@ -6,6 +6,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { DataTypeName, TypedArray } from "./capi.js";
 import { openGraphSession } from "./graph-session.js";
+import { newQueue } from "./queue.js";
 import { loadTensorFlow } from "./tensorflow.js";
 
 /** A tensor's values on the host. */
@@ -122,18 +123,7 @@ async function toHosts(tensors: Readonly<Record<string, tf.Tensor>>): Promise<Ho
 
 function openEagerSession(initial: HostState): Session {
   let state: State = mapRecord(initial, (group) => mapRecord(group, (host) => tf.keep(toTensor(host))));
-  let disposed = false;
-  let running: Promise<unknown> = Promise.resolve();
-
-  /** Runs after what was asked before, as in a compiled session. */
-  function enqueue<T>(action: () => Promise<T>): Promise<T> {
-    const result = running.then(() => {
-      if (disposed) throw new Error("Cannot run a step: the session was disposed of.");
-      return action();
-    });
-    running = result.catch(() => {});
-    return result;
-  }
+  const queue = newQueue();
 
   async function run(step: Step, hostInputs: HostTensors): Promise<HostTensors> {
     const old = state;
@@ -159,11 +149,10 @@ function openEagerSession(initial: HostState): Session {
 
   return {
     compiled: false,
-    define: (step) => (inputs) => enqueue(() => run(step, inputs)),
-    read: (group) => enqueue(() => toHosts(state[group] ?? {})),
+    define: (step) => (inputs) => queue.add(() => run(step, inputs)),
+    read: (group) => queue.add(() => toHosts(state[group] ?? {})),
     dispose() {
-      if (disposed) return;
-      disposed = true;
+      if (!queue.close()) return;
       for (const group of Object.values(state)) for (const tensor of Object.values(group)) tensor.dispose();
       state = {};
     },
