@@ -113,9 +113,10 @@ describe("crossEntropy()", () => {
   });
 
   test("is 0, with a gradient of 0 and no NaN, when no row counts", () => {
-    tf.tidy(() =>
-      expect(of(random([2, 3], 1) as tf.Tensor2D, [-1, -1])).toEqual({ value: 0, gradient: [0, 0, 0, 0, 0, 0] }),
-    );
+    tf.tidy(() => {
+      const { value, gradient } = of(random([2, 3], 1) as tf.Tensor2D, [-1, -1]);
+      expect([value, ...gradient]).toEqual([0, 0, 0, 0, 0, 0, 0]);
+    });
   });
 });
 
