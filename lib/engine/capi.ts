@@ -140,11 +140,29 @@ export function checked<T>(action: string, body: (status: Pointer) => T): T {
   const status = c.newStatus();
   try {
     const result = body(status);
-    if (c.code(status) !== 0) throw new Error(`${action}: ${c.message(status)}`);
+    if (c.code(status) !== 0) throw new Error(`${action}: ${oneLine(c.message(status))}`);
     return result;
   } finally {
     c.deleteStatus(status);
   }
+}
+
+/**
+ * TensorFlow's message as one sentence in one line: without the names of nodes (the operation's is kept), the labels
+ * of a whole batch, and what tfjs-node puts before it.
+ */
+export function oneLine(message: string): string {
+  const text = message
+    .replace(/^Invalid TF_Status: \d+\nMessage: /, "")
+    .replace(/^\d+ root error\(s\) found\.\s+\(0\) (?:[A-Z_]+: )?/, "");
+  const operation = text.match(/\{\{node (?:\S*\/)?(\w+?)(?:_\d+)?\}\}/)?.[1];
+  const sentence = text
+    .split("\n")[0]!
+    .replace(/ for '\{\{node .*?' with input shapes: (.*?)(?: and with .*)?$/, ", for input shapes $1")
+    .replace(/ for '\{\{node .*/, "")
+    .replace(/\s+Label values: .*/, "")
+    .replace(/[\s.]+$/, "");
+  return `${sentence}${operation ? ` (in ${operation})` : ""}.`;
 }
 
 /**

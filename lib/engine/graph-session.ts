@@ -11,6 +11,7 @@ import {
   DataTypeNumber,
   newTensor,
   type Output,
+  oneLine,
   type Pointer,
   readTensor,
 } from "./capi.js";
@@ -237,7 +238,7 @@ async function run(
         (error: unknown) => (error ? reject(error) : resolve()),
       );
     });
-    if (c.code(status) !== 0) throw new Error(`Cannot run a step: ${c.message(status)}`);
+    if (c.code(status) !== 0) throw new Error(`Cannot run a step: ${oneLine(c.message(status))}`);
     return outputs.map(readTensor);
   } finally {
     c.deleteStatus(status);

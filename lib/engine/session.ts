@@ -4,7 +4,7 @@
  * It knows nothing of models; train.ts, sample.ts and the notebooks hand it functions. Notebook 01-train shows both.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { DataTypeName, TypedArray } from "./capi.js";
+import { type DataTypeName, oneLine, type TypedArray } from "./capi.js";
 import { openGraphSession } from "./graph-session.js";
 import { newQueue } from "./queue.js";
 import { loadTensorFlow } from "./tensorflow.js";
@@ -121,6 +121,12 @@ async function toHosts(tensors: Readonly<Record<string, tf.Tensor>>): Promise<Ho
   return Object.fromEntries(await Promise.all(entries));
 }
 
+/** Throws what tfjs-node says of TensorFlow's refusal as a compiled session would; any other error as it is. */
+function rethrow(error: unknown): never {
+  if (!(error instanceof Error) || !error.message.startsWith("Invalid TF_Status")) throw error;
+  throw new Error(`Cannot run a step: ${oneLine(error.message)}`, { cause: error });
+}
+
 function openEagerSession(initial: HostState): Session {
   let state: State = mapRecord(initial, (group) => mapRecord(group, (host) => tf.keep(toTensor(host))));
   const queue = newQueue();
@@ -149,7 +155,7 @@ function openEagerSession(initial: HostState): Session {
 
   return {
     compiled: false,
-    define: (step) => (inputs) => queue.add(() => run(step, inputs)),
+    define: (step) => (inputs) => queue.add(() => run(step, inputs).catch(rethrow)),
     read: (group) => queue.add(() => toHosts(state[group] ?? {})),
     dispose() {
       if (!queue.close()) return;

@@ -8,9 +8,11 @@ import {
   type HostTensors,
   int32,
   openSession,
+  type RunStep,
   type Session,
   type Step,
 } from "../../lib/engine/session.js";
+import { crossEntropy, embedding } from "../../lib/functional.js";
 
 const kinds = [false, true].map((compile) => ({ compile, name: compile ? "compiled" : "eager" }));
 const ab = (): HostState => ({ s: { a: float32([1, 2], [2]), b: float32([30, 40], [2]) } });
@@ -180,6 +182,29 @@ for (const { compile, name } of kinds) {
           throw new RangeError("mine");
         });
         await expect(thrown(none)).rejects.toThrow(new RangeError("mine"));
+      });
+    });
+
+    test("says in one line what TensorFlow refuses, and in which operation", async () => {
+      await withSession(compile, ab(), async (session) => {
+        const label = session.define((_, { y }) => ({
+          outputs: { loss: crossEntropy(tf.zeros([3, 5]), y as tf.Tensor1D) },
+        }));
+        const row = session.define((_, { y }) => ({
+          outputs: { rows: embedding(tf.zeros([5, 2]), y as tf.Tensor1D) },
+        }));
+        const reshape = session.define((_, { y }) => ({ outputs: { y: tf.reshape(y!, [2, 7]) } }));
+        const y = int32([1, 50, 2], [3]);
+        const failure = (run: RunStep) =>
+          run({ y }).then(
+            () => "",
+            (error: Error) => error.message,
+          );
+        expect(await failure(label)).toMatch(
+          /^Cannot run a step: Received a label value of 50 which is outside the valid range of \[0, 5\)[^:\n]*\.$/,
+        );
+        expect(await failure(row)).toMatch(/^Cannot run a step: indices\[1\] = 50 is not in \[0, 5\)[^\n[{]*\.$/);
+        expect(await failure(reshape)).toMatch(/^Cannot [^\n{]*reshape [^\n{]*\b3 [^\n{]*14[^\n{]*$/);
       });
     });
 
