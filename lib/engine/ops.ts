@@ -87,10 +87,10 @@ export function randomNormal(shape: readonly number[], key: tf.Tensor1D): tf.Ten
   return choose(
     (raw) => statelessRandom(raw, "StatelessRandomNormal", shape, key),
     () => {
-      // Box and Muller 1958: two uniform values make a normal one.
-      const radius = tf.sqrt(tf.mul(-2, tf.log(tf.sub(1, feistelUniform(shape, key)))));
-      const angle = tf.mul(2 * Math.PI, feistelUniform(shape, tf.add(key, tf.tensor1d([0, 1], "int32"))));
-      return tf.mul(radius, tf.cos(angle));
+      // Box and Muller 1958: two uniform values make a normal one. Both come from this key: the next key is its own.
+      const [first, second] = tf.unstack(feistelUniform([2, ...shape], key)) as [tf.Tensor, tf.Tensor];
+      const radius = tf.sqrt(tf.mul(-2, tf.log(tf.sub(1, first))));
+      return tf.mul(radius, tf.cos(tf.mul(2 * Math.PI, second)));
     },
   );
 }
