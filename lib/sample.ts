@@ -79,7 +79,8 @@ export async function* sample(
  * @param topK 0: all of V. Logits equal to the k-th stay too, as in nanoGPT.
  */
 export function sampleProbabilities(logits: tf.Tensor2D, temperature: tf.Tensor, topK: number): tf.Tensor2D {
-  const scaled = tf.div(logits, temperature) as tf.Tensor2D;
+  // The largest becomes 0, so that the quotient by a small temperature cannot overflow.
+  const scaled = tf.div(tf.sub(logits, tf.max(logits, 1, true)), temperature) as tf.Tensor2D;
   if (topK === 0 || topK >= logits.shape[1]) return tf.softmax(scaled);
   const { values } = tf.topk(scaled, topK);
   const least = tf.slice(values, [0, topK - 1], [-1, 1]); // [B, 1]
@@ -135,7 +136,8 @@ async function nextTokens(
   const inputs: HostTensors = {
     ids: int32(ids, [contexts.length, T]),
     last: int32([length - 1], []),
-    temperature: float32([temperature], []),
+    // Far below what tells two logits apart, and still a number in 32 bits.
+    temperature: float32([Math.max(temperature, 1e-30)], []),
     u: float32(values, [contexts.length, 1]),
   };
   return (await draw(inputs)).tokens!.values;

@@ -2,9 +2,11 @@ import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, test } from "vitest";
 import { defaultSettings } from "../lib/config.js";
-import { mapRecord, toHost } from "../lib/engine/session.js";
+import { float32, type HostTensor, mapRecord, toHost } from "../lib/engine/session.js";
 import { loadTensorFlow } from "../lib/engine/tensorflow.js";
+import type { TrainedModel } from "../lib/evaluate.js";
 import { initialParameters } from "../lib/model.js";
+import { uniform } from "../lib/random.js";
 import { drawTokens, type SampleOptions, sample, sampleProbabilities } from "../lib/sample.js";
 import { charTokenizer } from "../lib/tokenizer.js";
 import { expectNoLeak } from "./leaks.js";
@@ -25,6 +27,21 @@ describe("sampleProbabilities()", () => {
       });
     });
   }
+
+  const probabilities = (logits: number[], temperature: number, topK: number) =>
+    tf.tidy(() => [...sampleProbabilities(tf.tensor2d([logits]), tf.scalar(temperature), topK).dataSync()]);
+
+  test("keeps what is as likely as the k-th", () => {
+    expect(probabilities([3, 1, 3, 3, 0], 1, 2).map((p) => p > 0)).toEqual([true, false, true, true, false]);
+    expect(probabilities([3, 1, 3, 3, 0], 1, 1)[0]).toBeCloseTo(1 / 3, 6);
+  });
+
+  test("is all the likeliest token's when the temperature is next to nothing, and even when it is infinite", () => {
+    for (const temperature of [1e-3, 1e-8, 1e-30, 1e-37]) {
+      for (const topK of [0, 2]) expect(probabilities([90, -40, 100, 0], temperature, topK)).toEqual([0, 0, 1, 0]);
+    }
+    expect(probabilities([9, -40, 10, 0], Number.POSITIVE_INFINITY, 0)).toEqual([0.25, 0.25, 0.25, 0.25]);
+  });
 
   test("does not leak in a tidy", () => {
     const logits = tf.tensor2d([[1, 2, 3]]);
@@ -48,13 +65,25 @@ describe("drawTokens()", () => {
 
   test("draws each token as often as its probability says", () => {
     const probabilities = [0.1, 0.2, 0.3, 0.4];
-    const n = 2000; // evenly spaced u: exact up to rounding at the borders
-    const counts = [0, 0, 0, 0];
-    tf.tidy(() => {
-      const u = tf.tensor2d(Array.from({ length: n }, (_, i) => [(i + 0.5) / n]));
-      for (const token of drawTokens(tf.tile(tf.tensor2d([probabilities]), [n, 1]), u).dataSync()) counts[token]!++;
-    });
-    for (const [i, count] of counts.entries()) expect(Math.abs(count / n - probabilities[i]!)).toBeLessThan(0.002);
+    const n = 2000;
+    const count = (u: (i: number) => number) =>
+      tf.tidy(() => {
+        const table = tf.tile(tf.tensor2d([probabilities]), [n, 1]) as tf.Tensor2D;
+        const tokens = drawTokens(table, tf.tensor2d(Array.from({ length: n }, (_, i) => [u(i)]))).dataSync();
+        return probabilities.map((_, token) => tokens.filter((drawn) => drawn === token).length);
+      });
+    const error = (found: number[]) => found.map((times, i) => Math.abs(times / n - probabilities[i]!));
+    // Evenly spaced u: exact up to rounding at the borders.
+    for (const off of error(count((i) => (i + 0.5) / n))) expect(off).toBeLessThan(0.002);
+    // The sampler's own u, of ten seeds: 3 degrees of freedom pass 21 once in 10,000.
+    for (let seed = 0; seed < 10; seed++) {
+      const counts = count((i) => uniform(seed, "sample", i % 10, Math.floor(i / 10)));
+      const chi2 = counts.reduce(
+        (sum, times, i) => sum + (times - n * probabilities[i]!) ** 2 / (n * probabilities[i]!),
+        0,
+      );
+      expect(chi2, `seed ${seed}`).toBeLessThan(21);
+    }
   });
 });
 
@@ -62,13 +91,24 @@ describe("sample()", () => {
   const tokenizer = charTokenizer("abcdefg");
   const settings = { ...defaultSettings, nLayer: 1, nHead: 2, nEmbd: 8, blockSize: 4, vocabSize: 7, compile: false };
 
-  async function texts(options: Partial<SampleOptions>): Promise<string[]> {
-    const tensors = initialParameters(settings, 5);
-    const hosts = await Promise.all(Object.entries(tensors).map(async ([name, t]) => [name, await toHost(t)] as const));
+  /** An untrained model, whose logits differ more than they would: `scale` times. */
+  async function modelOf(more: Partial<typeof settings> = {}, scale = 1): Promise<TrainedModel> {
+    const own = { ...settings, ...more };
+    const tensors = initialParameters(own, 5);
+    const hosts = Object.entries(tensors).map(async ([name, tensor]) => [name, await toHost(tensor)] as const);
+    const params = Object.fromEntries(await Promise.all(hosts));
     tf.dispose(tensors);
-    const model = { params: mapRecord(Object.fromEntries(hosts), (host) => host), settings };
+    const larger = (host: HostTensor) =>
+      float32(
+        Float32Array.from(host.values, (w) => w * scale),
+        host.shape,
+      );
+    return { params: mapRecord(params, larger), settings: own };
+  }
+
+  async function texts(options: Partial<SampleOptions>, model?: TrainedModel): Promise<string[]> {
     const written: string[] = [];
-    for await (const { sample: number, text } of sample(model, tokenizer, {
+    for await (const { sample: number, text } of sample(model ?? (await modelOf()), tokenizer, {
       prompt: "ab",
       maxNewTokens: 12, // longer than blockSize: the context slides
       numSamples: 2,
@@ -97,12 +137,63 @@ describe("sample()", () => {
     );
   });
 
+  test("goes on from the last blockSize tokens of a longer prompt", async () => {
+    const model = await modelOf({}, 20);
+    const writtenAfter = (prompt: string) => texts({ prompt, compile: false, maxNewTokens: 20 }, model);
+    expect(await writtenAfter("gfedcbagfedcbaabcd")).toEqual(await writtenAfter("abcd"));
+    expect(await writtenAfter("gfedcbagfedcbaabcd")).not.toEqual(await writtenAfter("dcba"));
+  });
+
+  test("does not depend on where its contexts were rounded up to: a long block and a short one agree", async () => {
+    // Contexts of up to 20 tokens are computed as 16, then 32 (or 20 where the block ends).
+    const of = async (blockSize: number) => {
+      const model = await modelOf({ blockSize: 32 }, 20);
+      const wpe = model.params["wpe.weight"]!;
+      const rows = float32(wpe.values.slice(0, blockSize * settings.nEmbd) as Float32Array, [
+        blockSize,
+        settings.nEmbd,
+      ]);
+      const cut = { params: { ...model.params, "wpe.weight": rows }, settings: { ...model.settings, blockSize } };
+      return texts({ compile: false, maxNewTokens: 18 }, cut);
+    };
+    expect(await of(32)).toEqual(await of(20));
+  });
+
+  test("never draws an id that the tokenizer does not have, and refuses a tokenizer of more ids", async () => {
+    const wide = await modelOf({ vocabSize: 64 });
+    for (const topK of [0, 3, 200]) {
+      for (const text of await texts({ topK, temperature: 100, maxNewTokens: 30, compile: false }, wide)) {
+        expect(text).toMatch(/^[a-g]{30}$/);
+      }
+    }
+    await expect(texts({}, await modelOf({ vocabSize: 5 }))).rejects.toThrow(/tokenizer has 7 ids and the model 5/);
+  });
+
+  for (const compile of [false, true]) {
+    test(`takes the likeliest token at a temperature next to nothing, whatever the seed, ${compile ? "compiled" : "eagerly"}`, async () => {
+      const model = await modelOf({}, 20);
+      const greedy = await texts({ topK: 1, compile, seed: 1 }, model);
+      for (const temperature of [1e-6, 1e-30, 1e-60]) {
+        expect(await texts({ topK: 0, temperature, compile, seed: 2 }, model)).toEqual(greedy);
+      }
+    });
+
+    test(`stops when its signal is raised between two tokens, ${compile ? "compiled" : "eagerly"}`, async () => {
+      const controller = new AbortController();
+      let tokens = 0;
+      const options = { prompt: "a", maxNewTokens: 100, compile, signal: controller.signal };
+      for await (const _ of sample(await modelOf(), tokenizer, options)) if (++tokens === 3) controller.abort();
+      expect(tokens).toBe(3);
+    });
+  }
+
   test("leaves no tensor, nor when its reader stops early", async () => {
     await texts({ compile: false });
     const { numTensors } = tf.memory();
     await texts({ compile: false });
     const signal = AbortSignal.abort();
     expect(await texts({ compile: false, signal })).toEqual([]);
+    for await (const _ of sample(await modelOf(), tokenizer, { prompt: "a", compile: false })) break;
     expect(tf.memory().numTensors).toBe(numTensors);
   });
 
@@ -110,6 +201,9 @@ describe("sample()", () => {
     await expect(texts({ prompt: "" })).rejects.toThrow(RangeError);
     await expect(texts({ prompt: "xyz" })).rejects.toThrow(/"x"/);
     await expect(texts({ temperature: 0 })).rejects.toThrow(/temperature/);
+    await expect(texts({ temperature: Number.NaN })).rejects.toThrow(/temperature is NaN/);
     await expect(texts({ topK: -1 })).rejects.toThrow(/topK/);
+    await expect(texts({ numSamples: 0 })).rejects.toThrow(/numSamples is 0/);
+    await expect(texts({ maxNewTokens: 1.5 })).rejects.toThrow(/maxNewTokens is 1.5/);
   });
 });
