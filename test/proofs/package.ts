@@ -1,4 +1,5 @@
 import fs from "node:fs";
+import os from "node:os";
 import path from "node:path";
 import { finish, type Proof, root } from "./proof.js";
 
@@ -25,8 +26,8 @@ export const packaged: Proof = {
   inputs: ["lib", "bin", "configs", "data", "package.json", "requirements-tensorflow.txt"],
   byNameOnly: true,
   async run({ folder, say }) {
-    const project = path.join(folder, "project");
-    fs.mkdirSync(project);
+    // Outside the checkout, whose packages and settings Node and TypeScript would find on their way up.
+    const project = fs.mkdtempSync(path.join(os.tmpdir(), "folio-package-"));
     fs.writeFileSync(path.join(project, "package.json"), JSON.stringify({ type: "module", private: true }));
     fs.writeFileSync(path.join(project, "main.ts"), script);
     const minutes: Record<string, number> = {};
@@ -55,6 +56,7 @@ export const packaged: Proof = {
     await run("compile", process.execPath, "node_modules/typescript/bin/tsc", ...strict, "main.ts");
     const output = await run("train", process.execPath, "main.js");
     const { loss, sampled } = JSON.parse(output.trim().split("\n").at(-1)!) as { loss: number; sampled: number };
+    fs.rmSync(project, { recursive: true });
     const holds = Number.isFinite(loss) && loss < 4.5 && sampled === 10;
     return { holds, figures: { archiveBytes, minutes, loss, sampledCharacters: sampled } };
   },
