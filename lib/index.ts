@@ -61,7 +61,16 @@ export {
   type Tap,
 } from "./model.js";
 export { ngramLosses } from "./ngrams.js";
-export { adamW, clipScale, decayGroups, globalNorm, initialMoments, learningRate } from "./optimizer.js";
+export {
+  type AdamWInputs,
+  adamW,
+  biasCorrections,
+  clipScale,
+  decayGroups,
+  globalNorm,
+  initialMoments,
+  learningRate,
+} from "./optimizer.js";
 export { loadSampleSettings, loadSettings } from "./overrides.js";
 export { key, uniform } from "./random.js";
 export type { CheckpointRecord, EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";

@@ -70,6 +70,7 @@ interface Context {
  */
 export function parameterSpecs(config: ModelSettings): ParameterSpec[] {
   const { nLayer, nEmbd: C, vocabSize: V, blockSize, bias, tieHead } = config;
+  if (V < 1) throw new RangeError("Cannot build the model: vocabSize is 0; set it to the tokenizer's vocabSize.");
   const weight = (name: string, shape: number[], normal = 0.02): ParameterSpec => ({
     name: `${name}.weight`,
     shape,
@@ -135,7 +136,7 @@ export function forward(
   config: ModelSettings,
   options: ForwardOptions = {},
 ): { logits: tf.Tensor3D; cache: Cache | undefined } {
-  checkIds(ids, config);
+  checkIds(ids, config, options.cache);
   const { nLayer, nEmbd: C, vocabSize: V } = config;
   const { at = (_name, value) => value, cache, lastOnly = false } = options;
   const [B, T] = ids.shape;
@@ -282,11 +283,17 @@ function param<T extends tf.Tensor>({ params }: Context, name: string): T {
   return tensor as T;
 }
 
-function checkIds(ids: tf.Tensor2D, { blockSize }: ModelSettings): void {
+function checkIds(ids: tf.Tensor2D, { blockSize }: ModelSettings, cache: Cache | undefined): void {
   if (ids.rank !== 2 || ids.dtype !== "int32") {
     throw new TypeError(`Cannot run the model: ids are ${ids.dtype} [${ids.shape}]; wanted int32 [B, T].`);
   }
   if (ids.shape[1] > blockSize || ids.shape[1] === 0) {
     throw new RangeError(`Cannot run the model: ids have T = ${ids.shape[1]}; wanted 1 to blockSize = ${blockSize}.`);
+  }
+  const past = cache?.keys[0]?.shape[2] ?? 0;
+  if (past + ids.shape[1] > blockSize) {
+    throw new RangeError(
+      `Cannot run the model: ${past} cached and ${ids.shape[1]} new positions are more than blockSize = ${blockSize}; start a new cache.`,
+    );
   }
 }

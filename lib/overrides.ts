@@ -182,14 +182,15 @@ async function evaluate(file: string, action: string): Promise<unknown> {
 // ----------------------------------------------------------------------------------------------------------- help
 
 /** Every setting of a command: flag, type, default, unit, doc, in groups, from the one table in lib/config.ts. */
-export function helpText(kind: SettingsKind): string {
+export function helpText(kind: SettingsKind, preset: Readonly<Partial<Settings>> = {}): string {
   const rows = Object.entries(settingRows(kind));
   const lines: string[] = [];
   let group = "";
   for (const [key, row] of rows) {
     if (row.group !== group) lines.push("", `${row.group}:`);
     group = row.group;
-    const value = typeof row.default === "string" ? JSON.stringify(row.default) : String(row.default);
+    const standard = preset[key as keyof Settings] ?? row.default;
+    const value = typeof standard === "string" ? JSON.stringify(standard) : String(standard);
     const values = row.type === "choice" ? row.wanted.replaceAll(", ", "|") : row.unit || row.type;
     lines.push(`  ${`--${snakeCase(key)}=${value}`.padEnd(36)}  ${values}`, `      ${row.doc}`);
   }

@@ -59,7 +59,8 @@ export async function* sample(
     const texts = Array.from({ length: numSamples }, () => ({ ids: [...prompt], shown: tokenizer.decode(prompt) }));
     for (let place = 0; place < maxNewTokens && !signal?.aborted; place++) {
       const contexts = texts.map(({ ids }) => ids.slice(-blockSize));
-      const values = texts.map((_, number) => uniform(seed, "sample", number, place));
+      // Below 1 also after rounding to float32.
+      const values = texts.map((_, number) => Math.min(uniform(seed, "sample", number, place), 1 - 2 ** -24));
       const tokens = await nextTokens(draw, { contexts, values, temperature, blockSize });
       for (const [number, text] of texts.entries()) {
         const token = tokens[number]!;

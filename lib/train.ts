@@ -132,7 +132,8 @@ async function openRun(given: Settings, dataset: Dataset): Promise<Run> {
     resumedFrom: resumed?.path,
     step: resumed?.step ?? 0,
     evaluated: resumed?.evaluated ?? false,
-    bestValLoss: resumed?.bestValLoss ?? null,
+    // A loss on other text is no measure for this one.
+    bestValLoss: resumed?.settings.dataset === settings.dataset ? resumed.bestValLoss : null,
     trainedMs: resumed?.trainedMs ?? 0,
     savedStep: resumed?.step ?? -1,
   };
@@ -155,12 +156,10 @@ function resolveSettings(settings: Settings, { meta, train, val }: Dataset): Set
 /** A run that goes on may change how it trains, not what the model is. */
 function openToResume(settings: Settings, { meta }: Dataset): Checkpoint {
   const checkpoint = openCheckpoint(settings.outDir, "last");
-  const found = parameterSpecs(checkpoint.settings);
-  const wanted = parameterSpecs(settings);
   const differing = (["nLayer", "nHead", "nEmbd", "blockSize", "vocabSize", "bias", "tieHead", "gelu"] as const).filter(
     (name) => checkpoint.settings[name] !== settings[name],
   );
-  if (differing.length > 0 || found.length !== wanted.length) {
+  if (differing.length > 0) {
     const differences = differing.map((name) => `${name} ${checkpoint.settings[name]} there, ${settings[name]} here`);
     throw new RangeError(
       `Cannot resume from ${settings.outDir}: the checkpoint has another shape (${differences.join("; ")}). Use its settings, or train from scratch into another --out_dir.`,

@@ -93,7 +93,7 @@ function summarize(path: string): RunSummary {
     path,
     state: stateOf(records, changedAt),
     // An iteration's step is the number of those before it.
-    step: Math.max(0, ...records.map((record) => record.step + (record.kind === "iter" ? 1 : 0))),
+    step: records.reduce((most, { kind, step }) => Math.max(most, step + (kind === "iter" ? 1 : 0)), 0),
     maxIters: settings.maxIters ?? 0,
     trainLoss: last?.trainLoss ?? null,
     valLoss: last?.valLoss ?? null,

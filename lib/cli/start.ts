@@ -2,8 +2,10 @@
  * `folio start`, what `npm start` does: prepares the corpus when it is missing, trains configs/quickstart.ts, prints three
  * samples, sets the loss beside what counting reaches, and writes a report. Called again it goes on where it was stopped.
  */
+
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
+import quickstart from "../../configs/quickstart.js";
 import { hasCheckpoint, openCheckpoint, readState } from "../checkpoint.js";
 import { parseSettings, type Settings } from "../config.js";
 import { type Dataset, openDataset } from "../data.js";
@@ -28,7 +30,7 @@ beside what counting gives, and writes a report with the loss curve. Every setti
 
 Called again after Ctrl-C, it goes on; after the end, it samples and reports again. --overwrite trains anew.
 
-${helpText("train")}`;
+${helpText("train", quickstart)}`;
 }
 
 const numSamples = 3;
@@ -61,7 +63,6 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 /** quickstart's settings with the flags on top; another dataset trains into a folder of its own. */
 async function startSettings(args: readonly string[]): Promise<Readonly<Settings>> {
   const { values } = await readOverrides("train", ["quickstart", ...args]);
-  const quickstart = (await readOverrides("train", ["quickstart"])).values;
   const moved = values.dataset !== quickstart.dataset && values.outDir === quickstart.outDir;
   return parseSettings(moved ? { ...values, outDir: `${values.outDir}-${values.dataset}` } : values);
 }

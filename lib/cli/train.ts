@@ -115,8 +115,12 @@ function recordPrinter(settings: Settings, progress: Progress, io: Io): (record:
       const rest = `loss ${record.loss.toFixed(4)}  ${grouped(tokensPerSecond)} tokens/s${left ? `  ${left} left` : ""}`;
       progress.update(record.step + 1, settings.maxIters, rest);
     }
-    if (record.kind === "end" && record.reason === "finished" && trained > 0) {
-      progress.line(styled(io.stdout, "green", summary(record, settings, started)));
+    if (record.kind !== "end" || record.reason !== "finished") return;
+    if (trained > 0) progress.line(styled(io.stdout, "green", summary(record, settings, started)));
+    else if (!settings.evalOnly) {
+      progress.line(
+        `nothing to do: it is at step ${record.step} of ${settings.maxIters}; a larger --max_iters goes on`,
+      );
     }
   };
 }
@@ -156,7 +160,10 @@ export function logLines(record: StepRecord, settings: Settings): string[] {
 
 function summary(end: EndRecord, settings: Settings, started: StartRecord | undefined): string {
   const rate = started && end.trainedMs > 0 ? (started.tokensPerStep * end.step * 1000) / end.trainedMs : 0;
-  const best = end.bestValLoss === null ? "" : `, best validation loss ${end.bestValLoss.toFixed(4)}`;
+  const best =
+    end.bestValLoss === null
+      ? ""
+      : `, best validation loss ${end.bestValLoss.toFixed(4)} on ${settings.evalIters} random batches`;
   return `finished: ${end.step} steps in ${duration(end.trainedMs)}, ${grouped(rate)} tokens/s${best}; the run is in ${settings.outDir}`;
 }
 

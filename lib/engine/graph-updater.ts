@@ -25,7 +25,7 @@ export class GraphUpdater implements InPlaceUpdater {
   private readonly keyOf = new Map<tf.Tensor, string>();
   private readonly standIns = new Map<tf.Tensor, { key: string; operation: Pointer }>();
 
-  private shared: { correction: tf.Tensor; outputs: Output[] } | undefined;
+  private shared: { of: readonly (tf.Tensor | number)[]; outputs: Output[] } | undefined;
 
   constructor(private readonly context: UpdaterContext) {
     for (const [group, tensors] of Object.entries(context.state)) {
@@ -75,7 +75,9 @@ export class GraphUpdater implements InPlaceUpdater {
 
   /** β1ᵗ, β2ᵗ, η, β1, β2, ε', the same nodes for all parameters of a step. */
   private scalars(update: AdamUpdate): Output[] {
-    if (this.shared?.correction !== update.biasCorrection1) {
+    const { biasCorrection1, biasCorrection2, learningRate, beta1, beta2, epsilon } = update;
+    const of = [biasCorrection1, biasCorrection2, learningRate, beta1, beta2, epsilon];
+    if (!this.shared || this.shared.of.some((value, index) => value !== of[index])) {
       const tensors = [
         tf.sub(1, update.biasCorrection1),
         tf.sub(1, update.biasCorrection2),
@@ -84,7 +86,7 @@ export class GraphUpdater implements InPlaceUpdater {
         tf.scalar(update.beta2),
         tf.mul(tf.sqrt(update.biasCorrection2), update.epsilon),
       ];
-      this.shared = { correction: update.biasCorrection1, outputs: tensors.map(this.context.unwrap) };
+      this.shared = { of, outputs: tensors.map(this.context.unwrap) };
     }
     return this.shared.outputs;
   }
