@@ -276,3 +276,19 @@ describe("loss()", () => {
     });
   });
 });
+
+describe("what does not fit", () => {
+  test("a vocabulary of 0 is refused, saying where to take it from", () => {
+    expect(() => parameterSpecs({ ...defaultSettings, vocabSize: 0 })).toThrow(/set it to the tokenizer's vocabSize/);
+  });
+
+  test("a cache that would grow past blockSize is refused", () => {
+    const config = { ...defaultSettings, nLayer: 1, nHead: 1, nEmbd: 4, blockSize: 4, vocabSize: 3 };
+    tf.tidy(() => {
+      const params = initialParameters(config, 1);
+      const ids = tf.tensor2d([[1, 2, 0]], undefined, "int32");
+      const { cache } = forward(params, ids, config, { cache: { keys: [], values: [] } });
+      expect(() => forward(params, ids, config, { cache: cache! })).toThrow(/3 cached and 3 new positions/);
+    });
+  });
+});
