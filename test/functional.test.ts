@@ -41,6 +41,12 @@ function expectGradients(f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: tf.Te
   });
 }
 
+function expectClose(found: tf.Tensor, wanted: number[]): void {
+  const values = found.dataSync();
+  expect(values.length).toBe(wanted.length);
+  for (const [i, value] of wanted.entries()) expect(values[i]).toBeCloseTo(value, 5);
+}
+
 for (const fused of available ? [true, false] : [false]) {
   describe(`gradients by finite differences, ${fused ? "Folio's own operations" : "composed"}`, () => {
     const differentiates = (name: string, f: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: () => tf.Tensor[]) =>
@@ -48,6 +54,29 @@ for (const fused of available ? [true, false] : [false]) {
         enableFused(fused);
         tf.tidy(() => expectGradients(f, inputs()));
       });
+
+    test("layerNorm(), gelu() and crossEntropy() are their formulas, computed in double precision", () => {
+      enableFused(fused);
+      tf.tidy(() => {
+        const [x, weight, bias] = [tf.add(tf.mul(random([3, 7], 1), 4), 2), random([7], 2), random([7], 3)];
+        const rows = x.arraySync() as number[][];
+        const [w, b] = [[...weight.dataSync()], [...bias.dataSync()]];
+        const mean = (values: number[]) => values.reduce((total, value) => total + value, 0) / values.length;
+        const normal = rows.flatMap((row) => {
+          const variance = mean(row.map((value) => (value - mean(row)) ** 2));
+          return row.map((value, i) => ((value - mean(row)) / Math.sqrt(variance + 1e-5)) * w[i]! + b[i]!);
+        });
+        expectClose(layerNorm(x as tf.Tensor2D, weight as tf.Tensor1D, bias as tf.Tensor1D), normal);
+        const tanh = (u: number) => 0.5 * u * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (u + 0.044715 * u ** 3)));
+        expectClose(gelu(x, "tanh"), rows.flat().map(tanh));
+        const targets = [6, -1, 0];
+        const losses = rows.flatMap((row, n) => {
+          const total = row.reduce((sum, logit) => sum + Math.exp(logit), 0);
+          return targets[n]! < 0 ? [] : [Math.log(total) - row[targets[n]!]!];
+        });
+        expectClose(crossEntropy(x as tf.Tensor2D, ids(targets)), [mean(losses)]);
+      });
+    });
 
     differentiates(
       "layerNorm() by input, weight and bias",

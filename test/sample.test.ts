@@ -61,6 +61,19 @@ describe("drawTokens()", () => {
   test("never takes a token of probability 0, at either end", () => {
     expect(draw([0, 0, 1, 0], 0)).toBe(2);
     expect(draw([0, 0, 1, 0], 1 - 2 ** -24)).toBe(2);
+    // Whatever rounding makes of the total, the largest u ends at the last token that has a share.
+    for (let trial = 0; trial < 200; trial++) {
+      const shares = Array.from({ length: 50 }, (_, i) => (i < 40 ? uniform(trial, "share", i) : 0));
+      const total = shares.reduce((sum, share) => sum + share, 0) * (1 + (trial - 100) * 1e-7);
+      expect(
+        shares[
+          draw(
+            shares.map((share) => share / total),
+            1 - 2 ** -24,
+          )!
+        ],
+      ).toBeGreaterThan(0);
+    }
   });
 
   test("draws each token as often as its probability says", () => {
