@@ -241,7 +241,7 @@ export function progress(out = process.stdout) {
       let line = reason;
       const draw = () => {
         const text = `  … ${title}, ${seconds()} s  ${line}`;
-        out.write(`\r\x1b[K${text.slice(0, (out.columns ?? 80) - 1)}`);
+        out.write(`\r\x1b[K${text.slice(0, (out.columns || 80) - 1)}`);
       };
       const timer = out.isTTY ? setInterval(draw, 200) : undefined;
       timer?.unref();

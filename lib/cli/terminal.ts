@@ -89,7 +89,7 @@ export function openProgress(output: Output, now: () => number = () => performan
       if (!output.isTTY || now() - drawnAt < 100) return;
       drawnAt = now();
       // Asked for anew each time: a window can change its width.
-      shown = progressText(done, total, rest, output.columns ?? 80);
+      shown = progressText(done, total, rest, output.columns || 80);
       output.write(erase + shown);
     },
     close() {
