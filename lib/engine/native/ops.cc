@@ -10,6 +10,7 @@
 #include "tensorflow/core/framework/resource_mgr.h"
 #include "tensorflow/core/framework/resource_var.h"
 #include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/platform/denormal.h"
 #include "tensorflow/core/util/work_sharder.h"
 
 using namespace tensorflow;
@@ -24,11 +25,30 @@ using shape_inference::InferenceContext;
 
 namespace {
 
-// Splits [0, count) over TensorFlow's threads; cost in cycles an item.
+// Splits [0, count) over TensorFlow's threads; cost in cycles an item. The calling thread takes a part, and flushes
+// denormals like the others, so that it does not matter which thread computes what.
 template <typename F>
 void Parallel(OpKernelContext* context, int64_t count, int64_t cost, F f) {
   auto workers = context->device()->tensorflow_cpu_worker_threads();
-  Shard(workers->num_threads, workers->workers, count, cost, f);
+  Shard(workers->num_threads, workers->workers, count, cost, [&f](int64_t from, int64_t to) {
+    port::ScopedFlushDenormal flush;
+    f(from, to);
+  });
+}
+
+// The same in blocks of a fixed size: where a vector ends does not depend on the number of threads either.
+template <typename F>
+void ParallelElements(OpKernelContext* context, int64_t count, int64_t cost, F f) {
+  constexpr int64_t kBlock = 1024;
+  Parallel(context, (count + kBlock - 1) / kBlock, kBlock * cost, [&f, count](int64_t from, int64_t to) {
+    for (int64_t block = from; block < to; block++) f(block * kBlock, std::min(count, (block + 1) * kBlock));
+  });
+}
+
+// The error of an operation whose inputs do not fit: it ends the step, where a read beyond them would end the process.
+bool Fits(OpKernelContext* context, bool condition, const char* expected) {
+  if (!condition) context->CtxFailure(absl::InvalidArgumentError(expected));
+  return condition;
 }
 
 const float* In(OpKernelContext* context, int index) { return context->input(index).flat<float>().data(); }
@@ -50,7 +70,9 @@ class LayerNormOp : public OpKernel {
   using OpKernel::OpKernel;
   void Compute(OpKernelContext* context) override {
     const Tensor& input = context->input(0);
+    if (!Fits(context, input.dims() == 2, "layer norm: x must be [N, C]")) return;
     const int64_t N = input.dim_size(0), C = input.dim_size(1);
+    if (!Fits(context, context->input(1).shape() == TensorShape({C}), "layer norm: weight must be [C] of x [N, C]")) return;
     const float *x = In(context, 0), *weight = In(context, 1);
     float* y = Out(context, 0, input.shape());
     float* mean = Out(context, 1, TensorShape({N}));
@@ -87,7 +109,12 @@ class LayerNormGradOp : public OpKernel {
   using OpKernel::OpKernel;
   void Compute(OpKernelContext* context) override {
     const Tensor& input = context->input(1);
+    if (!Fits(context, input.dims() == 2, "layer norm's gradient: x must be [N, C]")) return;
     const int64_t N = input.dim_size(0), C = input.dim_size(1);
+    const TensorShape rows({N}), columns({C});
+    const bool fits = context->input(0).shape() == input.shape() && context->input(2).shape() == columns &&
+                      context->input(3).shape() == rows && context->input(4).shape() == rows;
+    if (!Fits(context, fits, "layer norm's gradient: dy must be [N, C], weight [C], mean and inverse [N] of x [N, C]")) return;
     const float *dy = In(context, 0), *x = In(context, 1), *weight = In(context, 2);
     const float *mean = In(context, 3), *inverse = In(context, 4);
     float* dx = Out(context, 0, input.shape());
@@ -137,7 +164,8 @@ class LayerNormGradOp : public OpKernel {
   }
 };
 
-// ---- GELU: erf x Phi(x); tanh 0.5 x (1 + tanh(k (x + 0.044715 x^3))), k = sqrt(2 / pi)
+// ---- GELU: erf x Phi(x); tanh 0.5 x (1 + tanh(k (x + 0.044715 x^3))), k = sqrt(2 / pi), with
+// 0.5 (1 + tanh(z)) = sigmoid(2 z), which keeps its digits where tanh(z) is near -1
 
 constexpr float kRootHalf = 0.70710678f, kDensity = 0.39894228f, kTanh = 0.79788456f, kCubic = 0.044715f;
 
@@ -151,9 +179,9 @@ class GeluOp : public OpKernel {
     float* y = Out(context, 0, context->input(0).shape());
     if (!y) return;
     const bool tanh = tanh_;
-    Parallel(context, context->input(0).NumElements(), 3, [=](int64_t from, int64_t to) {
+    ParallelElements(context, context->input(0).NumElements(), 3, [=](int64_t from, int64_t to) {
       if (tanh) {
-        folio::Map(x, y, from, to, [](Vec v) { return 0.5f * v * (1.0f + folio::Tanh(kTanh * (v + kCubic * v * v * v))); });
+        folio::Map(x, y, from, to, [](Vec v) { return v * folio::Sigmoid(2.0f * kTanh * (v + kCubic * v * v * v)); });
       } else {
         folio::Map(x, y, from, to, [](Vec v) { return 0.5f * v * (1.0f + folio::Erf(v * kRootHalf)); });
       }
@@ -170,11 +198,12 @@ class GeluGradOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("tanh", &tanh_));
   }
   void Compute(OpKernelContext* context) override {
+    if (!Fits(context, context->input(0).shape() == context->input(1).shape(), "GELU's gradient: dy must be as x")) return;
     const float *dy = In(context, 0), *x = In(context, 1);
     float* dx = Out(context, 0, context->input(1).shape());
     if (!dx) return;
     const bool tanh = tanh_;
-    Parallel(context, context->input(1).NumElements(), 6, [=](int64_t from, int64_t to) {
+    ParallelElements(context, context->input(1).NumElements(), 6, [=](int64_t from, int64_t to) {
       auto slope = [=](Vec v) { return tanh ? TanhSlope(v) : ErfSlope(v); };
       int64_t i = from;
       for (; i + kLanes <= to; i += kLanes) Store(dx + i, slope(Load(x + i)) * Load(dy + i));
@@ -187,8 +216,8 @@ class GeluGradOp : public OpKernel {
     return 0.5f * (1.0f + folio::Erf(v * kRootHalf)) + v * kDensity * folio::Exp(v * v * -0.5f);
   }
   static Vec TanhSlope(Vec v) {
-    const Vec t = folio::Tanh(kTanh * (v + kCubic * v * v * v));
-    return 0.5f * (1.0f + t) + 0.5f * v * (1.0f - t * t) * kTanh * (1.0f + 3.0f * kCubic * v * v);
+    const Vec s = folio::Sigmoid(2.0f * kTanh * (v + kCubic * v * v * v));
+    return s + v * (s * (1.0f - s)) * (2.0f * kTanh * (1.0f + 3.0f * kCubic * v * v));
   }
   bool tanh_;
 };
@@ -203,7 +232,8 @@ struct AttentionShape {
 constexpr int64_t kQueries = 48;  // queries of one block: a multiple of the tile's 6 rows
 inline int64_t Padded(int64_t n) { return (n + 15) / 16 * 16; }
 
-// Memory of one thread for one head.
+// Memory of one thread for one head. Matrix products go by 16 columns: what they read as B and write as C has rows of
+// S or DP floats, multiples of 16, and what lies behind T or D in them is zero from the start and stays zero.
 struct Scratch {
   int64_t S, DP;
   std::vector<float> keysT, valuesT, values, keys, p, dp, dk, dv, tmp;
@@ -235,10 +265,10 @@ void Probabilities(const AttentionShape& a, const float* q, int64_t first, int64
     float* row = s.p.data() + r * s.S;
     const int64_t seen = first + r + 1;
     if (!given) {
-      Vec highest = All(-3e38f);
+      Vec highest = All(-HUGE_VALF);
       int64_t j = 0;
       for (; j + kLanes <= seen; j += kLanes) highest = folio::Max(highest, Load(row + j));
-      float top = -3e38f;
+      float top = -HUGE_VALF;
       for (int l = 0; l < kLanes; l++) top = std::max(top, highest[l]);
       for (; j < seen; j++) top = std::max(top, row[j]);
       top *= a.scale;
@@ -256,11 +286,10 @@ void Probabilities(const AttentionShape& a, const float* q, int64_t first, int64
 }
 
 bool ReadShape(OpKernelContext* context, const Tensor& qkv, int64_t batch, int64_t heads, AttentionShape* a) {
+  if (!Fits(context, qkv.dims() == 2, "attention: qkv must be [B T, 3 C]")) return false;
   const int64_t rows = qkv.dim_size(0), C = qkv.dim_size(1) / 3;
-  if (batch <= 0 || heads <= 0 || rows % batch != 0 || C % heads != 0) {
-    context->CtxFailure(absl::InvalidArgumentError("rows must be a multiple of batch, and columns / 3 of heads"));
-    return false;
-  }
+  const bool fits = batch > 0 && heads > 0 && C > 0 && qkv.dim_size(1) == 3 * C && rows % batch == 0 && C % heads == 0;
+  if (!Fits(context, fits, "attention: rows must be a multiple of batch, and columns of 3 heads")) return false;
   *a = {batch, heads, rows / batch, C, C / heads, 1.0f / std::sqrt(static_cast<float>(C / heads))};
   return true;
 }
@@ -313,6 +342,9 @@ class AttentionGradOp : public OpKernel {
     const Tensor& input = context->input(1);
     AttentionShape a;
     if (!ReadShape(context, input, batch_, heads_, &a)) return;
+    const TensorShape rows({a.batch * a.T, a.C}), sums({a.batch * a.heads, a.T});
+    const bool fits = context->input(0).shape() == rows && context->input(2).shape() == rows && context->input(3).shape() == sums;
+    if (!Fits(context, fits, "attention's gradient: dout and out must be [B T, C], lse [B heads, T]")) return;
     const float *dout = In(context, 0), *qkv = In(context, 1), *out = In(context, 2), *lse = In(context, 3);
     float* dqkv = Out(context, 0, input.shape());
     if (!dqkv) return;
@@ -378,25 +410,29 @@ class AdamWOp : public OpKernel {
     for (int i = 0; i < 3; i++) OP_REQUIRES_OK(context, LookupResource(context, HandleFromInput(context, i), &vars[i]));
     const Tensor& gradient = context->input(3);
     const int64_t count = gradient.NumElements();
-    float* data[3];
+    for (int i = 4; i < 8; i++) {
+      if (!Fits(context, context->input(i).NumElements() == 1, "AdamW: clip, rate and corrections must be scalars")) return;
+    }
+    Tensor held[3];  // whatever others do with the variables meanwhile, this memory stays
     for (int i = 0; i < 3; i++) {
       mutex_lock lock(*vars[i]->mu());
       Tensor* tensor = vars[i]->tensor();
-      OP_REQUIRES(context, tensor->NumElements() == count, absl::InvalidArgumentError("AdamW: sizes differ"));
+      const bool fits = tensor->dtype() == DT_FLOAT && tensor->shape() == gradient.shape();
+      if (!Fits(context, fits, "AdamW: parameter, moments and gradient must have one shape")) return;
       if (!tensor->RefCountIsOne()) {  // somebody still reads it
         Tensor copy;
         OP_REQUIRES_OK(context, context->allocate_temp(DT_FLOAT, tensor->shape(), &copy));
         std::copy_n(tensor->flat<float>().data(), count, copy.flat<float>().data());
         *tensor = copy;
       }
-      data[i] = tensor->flat<float>().data();
+      held[i] = *tensor;
     }
     const float clip = *In(context, 4), rate = *In(context, 5), c1 = *In(context, 6), c2 = *In(context, 7);
-    const float *g = gradient.flat<float>().data();
-    float *p = data[0], *m = data[1], *v = data[2];
+    const float* g = gradient.flat<float>().data();
+    float *p = held[0].flat<float>().data(), *m = held[1].flat<float>().data(), *v = held[2].flat<float>().data();
     const float b1 = beta1_, b2 = beta2_, eps = epsilon_, keep = 1.0f - rate * decay_, step = rate / c1;
     const float root = 1.0f / std::sqrt(c2);
-    Parallel(context, count, 4, [=](int64_t from, int64_t to) {
+    ParallelElements(context, count, 4, [=](int64_t from, int64_t to) {
       for (int64_t i = from; i < to; i++) {
         const float x = g[i] * clip;
         const float first = b1 * m[i] + (1.0f - b1) * x;
@@ -422,6 +458,8 @@ absl::Status SameAs(InferenceContext* c, int output, int input) {
 REGISTER_OP("FolioLayerNorm").Input("x: float").Input("weight: float")
     .Output("y: float").Output("mean: float").Output("inverse: float")
     .SetShapeFn([](InferenceContext* c) {
+      shape_inference::ShapeHandle matrix;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &matrix));
       c->set_output(1, c->Vector(c->Dim(c->input(0), 0)));
       c->set_output(2, c->Vector(c->Dim(c->input(0), 0)));
       return SameAs(c, 0, 0);
@@ -436,6 +474,8 @@ REGISTER_OP("FolioGeluGrad").Attr("tanh: bool").Input("dy: float").Input("x: flo
 REGISTER_OP("FolioAttention").Attr("batch: int").Attr("heads: int").Input("qkv: float").Output("out: float").Output("lse: float")
     .SetShapeFn([](InferenceContext* c) {
       int64_t batch, heads;
+      shape_inference::ShapeHandle matrix;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &matrix));
       TF_RETURN_IF_ERROR(c->GetAttr("batch", &batch));
       TF_RETURN_IF_ERROR(c->GetAttr("heads", &heads));
       shape_inference::DimensionHandle columns, T;

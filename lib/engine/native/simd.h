@@ -17,8 +17,9 @@ inline Vec All(float x) { return Vec{x, x, x, x, x, x, x, x}; }
 inline Vec Select(VecI mask, Vec yes, Vec no) {
   return reinterpret_cast<Vec>((reinterpret_cast<VecI>(yes) & mask) | (reinterpret_cast<VecI>(no) & ~mask));
 }
-inline Vec Max(Vec a, Vec b) { return Select(a > b, a, b); }
-inline Vec Min(Vec a, Vec b) { return Select(a < b, a, b); }
+// A NaN in the first operand stays, so that a training run that has gone wrong shows it.
+inline Vec Max(Vec a, Vec b) { return Select(b > a, b, a); }
+inline Vec Min(Vec a, Vec b) { return Select(b < a, b, a); }
 inline float Sum(Vec v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 
 // A tail of n < 8 elements, zeros behind it.
@@ -55,7 +56,7 @@ inline Vec Exp(Vec x) {
   return p * reinterpret_cast<Vec>((n + 127) << 23);
 }
 
-// erf(x) by the rational function that Eigen and XLA use, odd in x, on [-4, 4].
+// erf(x) by the rational function that Eigen and XLA use, odd in x, on [-4, 4]; its ends round to -1 and 1.
 inline Vec Erf(Vec x) {
   x = Min(Max(x, All(-4.0f)), All(4.0f));
   const Vec s = x * x;
@@ -69,10 +70,10 @@ inline Vec Erf(Vec x) {
   q = q * s - 1.68282697438203e-03f;
   q = q * s - 7.37332916720468e-03f;
   q = q * s - 1.42647390514189e-02f;
-  return x * p / q;
+  return Min(Max(x * p / q, All(-1.0f)), All(1.0f));
 }
 
-inline Vec Tanh(Vec x) { return 1.0f - 2.0f / (Exp(x * 2.0f) + 1.0f); }
+inline Vec Sigmoid(Vec x) { return 1.0f / (1.0f + Exp(-x)); }
 
 // A matrix by its first element and the distances between rows and between columns, so that a transpose is a view.
 struct View {
