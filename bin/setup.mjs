@@ -26,7 +26,7 @@ import * as state from "./state.mjs";
  * @typedef {import("./state.mjs").Step} Step
  * @typedef {import("./prerequisites.mjs").Python} Python
  * @typedef {{ say: (text: string) => void }} Speaker
- * @typedef {{ at: Layout, lock: import("./process.mjs").Lock, python: Python | undefined, compiler: string[], speaker: Speaker }} Job
+ * @typedef {{ at: Layout, lock: import("./process.mjs").Lock, python: Python | undefined, compiler: string[], speaker: Speaker, operations?: Promise<void> | undefined }} Job
  */
 
 /**
@@ -80,6 +80,8 @@ async function doPending(root, lock, print) {
   fs.writeFileSync(first.logFile, `Folio set-up, ${new Date().toISOString()}, Node ${process.version}\n`);
   const { python, compiler } = prerequisites(first, new Set(pending.map(({ step }) => step)));
   print(first.checkout ? `Setting up Folio in ${root}` : `Setting up Folio; TensorFlow goes to ${first.venv}`);
+  /** @type {Promise<void> | undefined} */
+  let operations;
   for (const step of state.steps) {
     // Looked at again: a step changes what the next ones find.
     const at = state.layout(root);
@@ -87,17 +89,25 @@ async function doPending(root, lock, print) {
     if (!reason) continue;
     const shown = progress().start(titles[step](at), reason.replace(`${root}/`, ""));
     try {
-      await actions[step]({ at, lock, python, compiler, speaker: shown });
+      if (step === "binding" && state.operationsReason(at)) {
+        // Two compilations of ten seconds, side by side; whether this one fails is its own step's matter.
+        operations = compileOperationsBeside({ at, lock, compiler });
+        operations.catch(() => {});
+      }
+      await actions[step]({ at, lock, python, compiler, speaker: shown, operations });
       const left = state.pendingSteps(state.layout(root)).find((entry) => entry.step === step);
       if (left) throw new Error(`The step "${step}" ended, but ${left.reason}. The log: ${at.logFile}`);
     } catch (error) {
       shown.failed();
+      await operations?.catch(() => {});
       throw error;
     }
-    shown.done();
-    const failed = step === "operations" && state.readJson(state.operationsPaths(state.layout(root)).stamp)?.failed;
-    if (failed)
-      print(`    They did not compile (${failed}), so TensorFlow's own are used: slower, otherwise the same.`);
+    const failed = step === "operations" && state.readJson(state.operationsPaths(at).stamp)?.failed;
+    if (!failed) shown.done();
+    else {
+      shown.failed();
+      print(`    TensorFlow's own are used instead: slower, otherwise the same. ${failed} The log: ${at.logFile}`);
+    }
   }
 }
 
@@ -279,59 +289,54 @@ async function compileBinding({ at, lock, compiler, speaker }) {
   fs.rmSync(work, { recursive: true });
 }
 
-// The binding goes first: with it TensorFlow stays in the process, and whole, to the end.
-const loadOperations = `
-  const [binding, koffi, tensorflow, operations] = process.argv.slice(1);
-  require(binding);
-  const library = require(koffi).load(tensorflow);
-  const status = library.func("void* TF_NewStatus()")();
-  library.func("void* TF_LoadLibrary(const char*, void*)")(operations, status);
-  if (library.func("int TF_GetCode(void*)")(status) !== 0) {
-    console.error(library.func("const char* TF_Message(void*)")(status));
-    process.exitCode = 1;
-  }`;
-
 /**
- * Folio's own operations for the CPU. They are optional: where they do not compile or load, that is noted and the same
- * is computed by TensorFlow's operations. A process of its own loads them before they take their place.
+ * Folio's own operations for the CPU. They are optional: where they do not compile or do not work, that is noted and the
+ * same is computed by TensorFlow's operations. A process of its own runs each before they take their place.
  * @param {Job} job
  */
-async function compileOperations({ at, lock, compiler, speaker }) {
+async function compileOperations(job) {
+  const { at, lock, speaker } = job;
   const venv = state.venvStamp(at);
-  if (!venv || !at.tfjs) throw new Error("Cannot compile the operations: TensorFlow or tfjs-node is absent.");
+  if (!venv) throw new Error("Cannot compile the operations: TensorFlow is absent.");
   const { sources, file, stamp } = state.operationsPaths(at);
-  const key = state.operationsKey(at, venv);
-  const made = `${file}.${process.pid}.tmp`;
-  const [command = "c++", ...commandArgs] = compiler;
-  const native = process.arch === "x64" ? "-march=native" : "-mcpu=native";
-  const flags = ["-std=c++17", "-O3", native, "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared"];
-  const include = `-I${path.join(venv.tensorflow.dir, "include")}`;
-  const source = sources[0] ?? "";
+  const made = operationsBeside(at);
+  const noted = { key: state.operationsKey(at, venv), sources: state.hash(sources.map(state.readText)) };
   try {
-    speaker.say(path.basename(source));
-    await runCommand(
-      command,
-      [...commandArgs, ...flags, include, source, "-o", made, ...linkFlags(venv.tensorflow.dir)],
-      { logFile: at.logFile, lock },
-    );
-    speaker.say("loading them");
-    const tensorflow = path.join(
-      venv.tensorflow.dir,
-      `libtensorflow_cc${process.platform === "darwin" ? ".2.dylib" : ".so.2"}`,
-    );
-    const koffi = state.findPackage(at.root, "koffi") ?? "koffi";
-    const { file: binding } = state.bindingPaths(at);
-    const options = { logFile: at.logFile, lock };
-    await runCommand(process.execPath, ["-e", loadOperations, binding, koffi, tensorflow, made], options);
+    speaker.say("ops.cc");
+    await (job.operations ?? compileOperationsBeside(job));
+    speaker.say("trying them");
+    const args = [path.join(state.packageRoot, "bin", "operations.mjs"), at.root, made];
+    await runCommand(process.execPath, args, { logFile: at.logFile, lock });
+    const bytes = fs.statSync(made).size;
     fs.renameSync(made, file);
-    state.writeWhole(stamp, JSON.stringify({ key, bytes: fs.statSync(file).size }, null, 2));
+    state.writeWhole(stamp, JSON.stringify({ ...noted, bytes }, null, 2));
   } catch (error) {
     fs.rmSync(made, { force: true });
     fs.rmSync(file, { force: true });
-    if (/SIG(INT|TERM|KILL)/.test(String(error))) throw error;
-    const failed = (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
-    state.writeWhole(stamp, JSON.stringify({ key, bytes: 0, failed }, null, 2));
+    const [how = "", why] = (error instanceof Error ? error.message : String(error)).split("\n");
+    const failed = `${how}${why?.replace(/^ *\| */, " ") ?? ""}`;
+    state.writeWhole(stamp, JSON.stringify({ ...noted, bytes: 0, failed }, null, 2));
   }
+}
+
+/** @param {Layout} at */
+function operationsBeside(at) {
+  return `${state.operationsPaths(at).file}.${process.pid}.tmp`;
+}
+
+/** @param {Pick<Job, "at" | "lock" | "compiler">} job */
+async function compileOperationsBeside({ at, lock, compiler }) {
+  const tensorflow = state.venvStamp(at)?.tensorflow.dir ?? "";
+  const { sources, file } = state.operationsPaths(at);
+  const dir = path.dirname(file);
+  fs.mkdirSync(dir, { recursive: true });
+  for (const name of fs.readdirSync(dir)) {
+    if (name.startsWith(`${path.basename(file)}.`)) fs.rmSync(path.join(dir, name)); // of a set-up that was killed
+  }
+  const [command = "c++", ...commandArgs] = compiler;
+  const flags = [...state.operationsFlags(), `-I${path.join(tensorflow, "include")}`];
+  const args = [...commandArgs, ...flags, sources[0] ?? "", "-o", operationsBeside(at), ...linkFlags(tensorflow)];
+  await runCommand(command, args, { logFile: at.logFile, lock });
 }
 
 /**

@@ -24,7 +24,7 @@ import { kernelSpec } from "./kernel.mjs";
  *   tensorflow: { package: string, version: string, dir: string }
  * }} VenvStamp
  * @typedef {{ key: string, bytes: number, tensorflowDir: string }} BindingStamp
- * @typedef {{ key: string, bytes: number, failed?: string }} OperationsStamp
+ * @typedef {{ key: string, sources: string, bytes: number, failed?: string }} OperationsStamp
  */
 
 export const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -233,22 +233,55 @@ export function bindingReason(at) {
  */
 export function operationsPaths(at) {
   const { dir } = bindingPaths(at);
+  const name = `folio_ops-${hash([processor()]).slice(0, 8)}`;
   return {
-    sources: ["ops.cc", "simd.h"].map((name) => path.join(at.root, "lib", "engine", "native", name)),
-    file: path.join(dir, "folio_ops.so"),
-    stamp: path.join(dir, "folio_ops.json"),
+    sources: ["ops.cc", "simd.h"].map((file) => path.join(at.root, "lib", "engine", "native", file)),
+    file: path.join(dir, `${name}.so`),
+    stamp: path.join(dir, `${name}.json`),
   };
 }
 
 /**
- * They are compiled for this very processor, so its instruction sets count: a folder that machines share is compiled
- * anew where they differ.
+ * The instruction sets of the processor, in the words of the system. The operations are compiled for just these, and
+ * their file is named after them: machines that share a folder have a library each, and none loads another's, whose
+ * instructions it may not know. lib/engine/operations.ts asks the same.
+ */
+export function processor() {
+  return /^(?:flags|Features)\s*:.*$/m.exec(readStart("/proc/cpuinfo"))?.[0] ?? os.cpus()[0]?.model ?? process.arch;
+}
+
+/**
+ * The first 16 kB: of /proc/cpuinfo the first processors, where all of them take long on a large machine.
+ * @param {string} file
+ */
+function readStart(file) {
+  try {
+    const descriptor = fs.openSync(file, "r");
+    const buffer = Buffer.alloc(16_384);
+    // The kernel gives such a file in pieces.
+    let end = 0;
+    for (let count = -1; count !== 0 && end < buffer.length; end += count)
+      count = fs.readSync(descriptor, buffer, end, buffer.length - end, null);
+    fs.closeSync(descriptor);
+    return buffer.toString("utf8", 0, end);
+  } catch {
+    return "";
+  }
+}
+
+/** How the operations are compiled. -O3 alone keeps NaN and the order of sums, which are as the source has them. */
+export function operationsFlags() {
+  const native = process.arch === "x64" ? "-march=native" : "-mcpu=native";
+  return ["-std=c++17", "-O3", native, "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared"];
+}
+
+/**
  * @param {Layout} at
  * @param {VenvStamp} venv
  */
 export function operationsKey(at, venv) {
-  const cpu = /^(?:flags|Features)\s*:.*$/m.exec(readText("/proc/cpuinfo") ?? "")?.[0] ?? os.cpus()[0]?.model;
-  return hash([...operationsPaths(at).sources.map(readText), JSON.stringify(venv.tensorflow), process.arch, cpu]);
+  const sources = operationsPaths(at).sources.map(readText);
+  return hash([...sources, ...operationsFlags(), JSON.stringify(venv.tensorflow), processor()]);
 }
 
 /**
@@ -261,8 +294,8 @@ export function operationsReason(at) {
   if (venv.variant === "cuda") return undefined;
   const { file, stamp: stampFile } = operationsPaths(at);
   const stamp = /** @type {OperationsStamp | undefined} */ (readJson(stampFile));
-  if (!stamp) return "they are absent or half-made";
-  if (stamp.key !== operationsKey(at, venv)) return "their sources, TensorFlow or the processor changed";
+  if (!stamp) return "they are absent or half-made, or another processor's";
+  if (stamp.key !== operationsKey(at, venv)) return "their sources or TensorFlow changed";
   if (stamp.failed) return undefined;
   return fs.statSync(file, { throwIfNoEntry: false })?.size === stamp.bytes
     ? undefined

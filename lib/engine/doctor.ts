@@ -55,11 +55,12 @@ export interface MachineReport {
 
 /** bin/state.mjs, as much as is used here: it is plain JavaScript, because set-up runs before anything is built. */
 interface SetupState {
-  layout(): { checkout: boolean; venv: string };
+  layout(): { root: string; checkout: boolean; venv: string };
   pendingSteps(at: unknown): { step: string; reason: string }[];
   venvStamp(at: unknown): { variant: "cpu" | "cuda"; pythonVersion: string } | undefined;
   kernelFile(at: unknown): string;
   wantedVariant(): "cpu" | "cuda";
+  operationsPaths(at: unknown): { file: string; stamp: string };
 }
 
 const run = promisify(execFile);
@@ -72,7 +73,7 @@ export async function inspectMachine(): Promise<MachineReport> {
   const stamp = state.venvStamp(at);
   const kernelFile = state.kernelFile(at);
   const [tensorflow, gpus, python, cpuFlags] = await Promise.all([
-    loadInChild(),
+    loadInChild(state, at),
     findGpus(),
     pythonVersion(at.venv),
     instructionFlags(),
@@ -182,7 +183,7 @@ function gigabytes(bytes: number): string {
 }
 
 /** The last line of output is the answer: TensorFlow itself may write before it. */
-async function loadInChild(): Promise<TensorFlowReport> {
+async function loadInChild(state: SetupState, at: ReturnType<SetupState["layout"]>): Promise<TensorFlowReport> {
   const program = `
     require("node:util").isNullOrUndefined ??= (value) => value == null;
     const tf = require(process.argv[1]);
@@ -192,23 +193,30 @@ async function loadInChild(): Promise<TensorFlowReport> {
     const module = require.resolve("@tensorflow/tfjs-node-gpu");
     const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: process.env.TF_CPP_MIN_LOG_LEVEL ?? "2" };
     const { stdout } = await run(process.execPath, ["-e", program, module], { env, timeout: 120_000 });
-    const operations = describeOperations(path.join(path.dirname(module), "..", "lib", "napi-v8", "folio_ops.json"));
-    return { error: undefined, operations, ...JSON.parse(stdout.trim().split("\n").at(-1) ?? "") };
+    const found = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
+    const missing = found.usesGpu
+      ? "Folio's are for the CPU"
+      : await missingOperations(at.root, state.operationsPaths(at));
+    const operations = missing
+      ? `TensorFlow's alone, because ${missing}`
+      : "Folio's own (layer norm, GELU, attention, AdamW) and TensorFlow's";
+    return { error: undefined, operations, ...found };
   } catch (error) {
     return { version: undefined, backend: undefined, operations: "none", usesGpu: false, error: childError(error) };
   }
 }
 
-/** What set-up noted when it compiled Folio's own operations. */
-function describeOperations(stampFile: string): string {
-  if (process.env.FOLIO_FUSED === "0") return "TensorFlow's alone (FOLIO_FUSED=0)";
+/** Why Folio's own operations are not used: by what set-up noted, and by a trial in a process of its own. */
+async function missingOperations(root: string, { file, stamp }: { file: string; stamp: string }) {
+  if (process.env.FOLIO_FUSED === "0") return "FOLIO_FUSED=0 asks for it";
+  if (!fs.existsSync(stamp)) return "set-up has not compiled Folio's for this processor";
   try {
-    const { failed } = JSON.parse(fs.readFileSync(stampFile, "utf8")) as { failed?: string };
-    return failed
-      ? `TensorFlow's alone (Folio's did not compile: ${failed})`
-      : "TensorFlow's and Folio's (layer norm, GELU, attention, AdamW)";
-  } catch {
-    return "TensorFlow's alone";
+    const { failed } = JSON.parse(fs.readFileSync(stamp, "utf8")) as { failed?: string };
+    if (failed) return `Folio's did not compile: ${failed}`;
+    await run(process.execPath, [path.join(root, "bin", "operations.mjs"), root, file], { timeout: 60_000 });
+    return undefined;
+  } catch (error) {
+    return `Folio's do not work: ${childError(error)}`;
   }
 }
 

@@ -5,12 +5,12 @@
  */
 import fs from "node:fs";
 import { createRequire } from "node:module";
-import path from "node:path";
 import util from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
 import type { NodeJSKernelBackend } from "@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js";
 import koffi from "koffi";
 import { enableFused } from "./fused.js";
+import { loadOperations } from "./operations.js";
 
 const require = createRequire(import.meta.url);
 let loaded: { tensorflowVersion: string; libraryPath: string } | undefined;
@@ -49,28 +49,13 @@ export function loadTensorFlow(): LoadedTensorFlow {
     );
   }
   const backend = tensorflowBackend();
-  enableFused(!backend.isUsingGpuDevice && loadOperations());
+  const libraryPath = findSharedLibrary();
+  enableFused(!backend.isUsingGpuDevice && loadOperations(libraryPath));
   loaded = {
     tensorflowVersion: backend.binding.TF_Version ?? module.version["tfjs-node"] ?? "unknown",
-    libraryPath: findSharedLibrary(),
+    libraryPath,
   };
   return loaded;
-}
-
-/** Loads Folio's own operations, which set-up compiled beside the binding, unless FOLIO_FUSED=0 asks for none. */
-function loadOperations(): boolean {
-  const file = path.join(
-    path.dirname(require.resolve("@tensorflow/tfjs-node-gpu/package.json")),
-    "lib/napi-v8/folio_ops.so",
-  );
-  if (process.env.FOLIO_FUSED === "0" || !fs.existsSync(file)) return false;
-  const library = koffi.load(findSharedLibrary());
-  const status = library.func("void* TF_NewStatus()")();
-  const loadLibrary = library.func("void* TF_LoadLibrary(const char*, void*)");
-  loadLibrary(file, status);
-  const ok = library.func("int TF_GetCode(void*)")(status) === 0;
-  library.func("void TF_DeleteStatus(void*)")(status);
-  return ok;
 }
 
 /** TensorFlow announces oneDNN on stderr while the library loads, before any setting could stop it. */

@@ -13,7 +13,7 @@ const healthy: MachineReport = {
   tensorflow: {
     version: "2.21.0",
     backend: "tensorflow",
-    operations: "TensorFlow's alone",
+    operations: "TensorFlow's alone, because of a test",
     usesGpu: false,
     error: undefined,
   },

@@ -1,0 +1,91 @@
+#!/usr/bin/env node
+/**
+ * Tries Folio's own operations: `node bin/operations.mjs ROOT LIBRARY` loads them into TensorFlow and runs each once, on
+ * numbers whose result is known. A program of its own, so that a library that crashes takes only this process along:
+ * set-up asks it before the library takes its place, `folio doctor` whether it works.
+ */
+import { createRequire } from "node:module";
+import path from "node:path";
+import util from "node:util";
+import { findPackage } from "./state.mjs";
+
+/**
+ * @param {string} root
+ * @param {string} file the library of operations
+ */
+function tryOperations(root, file) {
+  const require = createRequire(path.join(root, "package.json"));
+  // As in lib/engine/tensorflow.ts: Node 23 removed what tfjs-node 4.22 calls.
+  /** @type {any} */ (util).isNullOrUndefined ??= (/** @type {unknown} */ value) => value == null;
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
+  const tf = require(findPackage(root, "@tensorflow/tfjs-node-gpu") ?? "@tensorflow/tfjs-node-gpu");
+  load(require(findPackage(root, "koffi") ?? "koffi"), file);
+
+  const backend = tf.backend();
+  const { binding } = backend;
+  /** @type {(name: string, type: string, value: unknown) => object} */
+  const attribute = (name, type, value) => ({ name, type: binding[`TF_ATTR_${type}`], value });
+  /** @type {(type: string, attributes: object[], inputs: object[], outputs: number) => any[]} */
+  const run = (type, attributes, inputs, outputs) => backend.executeMultipleOutputs(type, attributes, inputs, outputs);
+  /** @type {(what: string, tensor: any, wanted: readonly number[]) => void} */
+  const check = (what, tensor, wanted) => {
+    const found = Array.from(/** @type {Float32Array} */ (tensor.dataSync()));
+    const differs = (/** @type {number} */ x, /** @type {number} */ i) => !(Math.abs(x - (wanted[i] ?? 0)) < 1e-4);
+    if (found.length !== wanted.length || found.some(differs)) throw new Error(`${what} gives ${found}, not ${wanted}`);
+  };
+
+  const x = tf.tensor2d([[1, 3]]);
+  const weight = tf.tensor1d([1, 2]);
+  const [y, mean, inverse] = run("FolioLayerNorm", [], [x, weight], 3);
+  check("FolioLayerNorm", y, [-1, 2]);
+  check("FolioLayerNormGrad", run("FolioLayerNormGrad", [], [y, x, weight, mean, inverse], 2)[1], [1, 2]);
+  for (const [tanh, value, slope] of /** @type {const} */ ([
+    [false, 0.841345, 1.083316],
+    [true, 0.841192, 1.082964],
+  ])) {
+    const kind = [attribute("tanh", "BOOL", tanh)];
+    check("FolioGelu", run("FolioGelu", kind, [tf.scalar(1)], 1)[0], [value]);
+    check("FolioGeluGrad", run("FolioGeluGrad", kind, [tf.scalar(1), tf.scalar(1)], 1)[0], [slope]);
+  }
+  const heads = [attribute("batch", "INT", 1), attribute("heads", "INT", 1)];
+  const qkv = tf.tensor2d([0, 0, 1, 0, 0, 3], [2, 3]);
+  const [out, sums] = run("FolioAttention", heads, [qkv], 2);
+  check("FolioAttention", out, [1, 2]);
+  const dqkv = run("FolioAttentionGrad", heads, [tf.ones([2, 1]), qkv, out, sums], 1)[0];
+  check("FolioAttentionGrad", dqkv, [0, 0, 1.5, 0, 0, 0.5]);
+
+  const float = attribute("dtype", "TYPE", binding.TF_FLOAT);
+  const variables = [1, 0, 0].map((value, i) => {
+    const names = [attribute("shared_name", "STRING", `folio${i}`), attribute("container", "STRING", "")];
+    const [handle] = run("VarHandleOp", [float, attribute("shape", "SHAPE", []), ...names], [], 1);
+    run("AssignVariableOp", [float], [handle, tf.scalar(value)], 0);
+    return handle;
+  });
+  const settings = Object.entries({ beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 });
+  const attributes = settings.map(([name, value]) => attribute(name, "FLOAT", value));
+  const numbers = [1, 1, 0.1, 0.1, 0.05].map((value) => tf.scalar(value)); // gradient, clip, rate, corrections
+  run("FolioAdamW", attributes, [...variables, ...numbers], 0);
+  check("FolioAdamW", run("ReadVariableOp", [float], [variables[0]], 1)[0], [0.89]);
+}
+
+/**
+ * @param {typeof import("koffi")} koffi
+ * @param {string} file
+ */
+function load(koffi, file) {
+  const { sharedObjects } = /** @type {{ sharedObjects: string[] }} */ (process.report.getReport());
+  const tensorflow = sharedObjects.find((each) => /libtensorflow_cc[.\d]*\.(so|dylib)/.test(each));
+  const library = koffi.load(tensorflow ?? null);
+  const status = library.func("void* TF_NewStatus()")();
+  library.func("void* TF_LoadLibrary(const char*, void*)")(file, status);
+  if (library.func("int TF_GetCode(void*)")(status) === 0) return;
+  throw new Error(String(library.func("const char* TF_Message(void*)")(status)));
+}
+
+try {
+  const [root = "", file = ""] = process.argv.slice(2);
+  tryOperations(root, file);
+} catch (error) {
+  console.error(`Error: ${error instanceof Error ? error.message.split("\n")[0] : error}`);
+  process.exitCode = 1;
+}
