@@ -1,12 +1,18 @@
 import { defineConfig } from "vitest/config";
 
+const plain = "test/{model,optimizer,steps,tiny,train}.test.ts";
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
     // The native addon and process.env (read by C's getenv) need processes of their own, one a core.
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    projects: [
+      { extends: true, test: { name: "folio", include: ["test/**/*.test.ts"] } },
+      // Once more without Folio's own operations: what runs where they do not compile, and on a GPU.
+      { extends: true, test: { name: "plain", include: [plain], env: { FOLIO_FUSED: "0" } } },
+    ],
   },
 });
