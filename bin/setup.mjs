@@ -106,7 +106,7 @@ async function doPending(root, lock, print) {
     if (!failed) shown.done();
     else {
       shown.failed();
-      print(`    TensorFlow's own are used instead: slower, otherwise the same. ${failed} The log: ${at.logFile}`);
+      print(`    TensorFlow's own are used instead: slower, otherwise the same. ${failed} (the log: ${at.logFile})`);
     }
   }
 }
@@ -313,8 +313,9 @@ async function compileOperations(job) {
   } catch (error) {
     fs.rmSync(made, { force: true });
     fs.rmSync(file, { force: true });
-    const [how = "", why] = (error instanceof Error ? error.message : String(error)).split("\n");
-    const failed = `${how}${why?.replace(/^ *\| */, " ") ?? ""}`;
+    const [how = "", next = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+    // The program's own first error says more than its command.
+    const failed = /^ *\| (.*)/.exec(next)?.[1] ?? how;
     state.writeWhole(stamp, JSON.stringify({ ...noted, bytes: 0, failed }, null, 2));
   }
 }

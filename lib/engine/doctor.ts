@@ -212,7 +212,7 @@ async function missingOperations(root: string, { file, stamp }: { file: string; 
   if (!fs.existsSync(stamp)) return "set-up has not compiled Folio's for this processor";
   try {
     const { failed } = JSON.parse(fs.readFileSync(stamp, "utf8")) as { failed?: string };
-    if (failed) return `Folio's did not compile: ${failed}`;
+    if (failed) return `Folio's could not be made: ${failed}`;
     await run(process.execPath, [path.join(root, "bin", "operations.mjs"), root, file], { timeout: 60_000 });
     return undefined;
   } catch (error) {
