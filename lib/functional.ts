@@ -4,7 +4,7 @@
  * them. Notebook 00-start calls the model that stands on them.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { type Differentiable, fusedAttention, fusedEnabled, fusedGelu, fusedLayerNorm } from "./engine/fused.js";
+import { type Differentiable, fusedAttention, fusedEnabled, fusedGelu, fusedLayerNorm, fusedLinear } from "./engine/fused.js";
 import { currentUpdater } from "./engine/inplace.js";
 import { gatherRows, randomUniform, sparseCrossEntropy } from "./engine/ops.js";
 
@@ -20,6 +20,27 @@ export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
     saved: [ids],
     gradient: (dy, [rows]) => [tf.unsortedSegmentSum(dy, rows as tf.Tensor1D, table.shape[0])],
   }));
+}
+
+/**
+ * Matrix product with a weight: `linear(x, W) = x W`, or `x Wᵀ` when the weight stands transposed, as the head's does.
+ * @param x [M, K]
+ * @param weight [K, N], transposed [N, K]
+ * @returns [M, N]
+ */
+export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, { transposed = false } = {}): tf.Tensor2D {
+  return withGradient([x, weight], () => {
+    const fused = fusedLinear(x, weight, transposed);
+    if (fused) return fused;
+    return {
+      value: tf.matMul(x, weight, false, transposed),
+      saved: [x, weight],
+      gradient: (dy, [input, w]) => [
+        tf.matMul(dy, w!, false, !transposed),
+        transposed ? tf.matMul(dy, input!, true) : tf.matMul(input!, dy, true),
+      ],
+    };
+  });
 }
 
 /**

@@ -9,7 +9,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { ModelSettings } from "./config.js";
 import { randomNormal } from "./engine/ops.js";
-import { causalAttention, crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
+import { causalAttention, crossEntropy, dropout, embedding, gelu, layerNorm, linear } from "./functional.js";
 import { key } from "./random.js";
 
 /** One parameter before it has values. Names and layouts are those of GPT-2's published weights. */
@@ -161,7 +161,7 @@ export function forward(
   if (lastOnly) x = tf.reshape(tf.slice(tf.reshape(x, [B, T, C]), [0, T - 1, 0], [B, 1, C]), [B, C]);
   x = at("ln_f", normalize(x, "ln_f", context)) as tf.Tensor2D;
   const head = param<tf.Tensor2D>(context, config.tieHead ? "wte.weight" : "lm_head.weight"); // [V, C]
-  const logits = tf.reshape(tf.matMul(x, head, false, true), [B, lastOnly ? 1 : T, V]) as tf.Tensor3D;
+  const logits = tf.reshape(linear(x, head, { transposed: true }), [B, lastOnly ? 1 : T, V]) as tf.Tensor3D;
   return { logits: at("logits", logits) as tf.Tensor3D, cache: cache && context.newCache };
 }
 
@@ -199,11 +199,11 @@ function block(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
 function attention(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
   const { at, batch, config, observed, cache, dropping } = context;
   const name = `h.${layer}.attn`;
-  const qkv = linear(x, `${name}.c_attn`, context); // [B·T, 3C]
+  const qkv = affine(x, `${name}.c_attn`, context); // [B·T, 3C]
   // Compiled, and nobody looks inside: one operation does it all. It keeps no weights, to be seen or to be dropped.
   const closed = observed || cache || dropping ? undefined : causalAttention(qkv, { batch, heads: config.nHead });
   const joined = closed ?? openAttention(qkv, layer, context); // [B·T, C]
-  const projected = at(`${name}.out`, linear(joined, `${name}.c_proj`, context)) as tf.Tensor2D;
+  const projected = at(`${name}.out`, affine(joined, `${name}.c_proj`, context)) as tf.Tensor2D;
   return dropRows(projected, 2 + 3 * layer, context);
 }
 
@@ -239,15 +239,15 @@ function openAttention(qkv: tf.Tensor2D, layer: number, context: Context): tf.Te
 function mlp(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
   const { at, config } = context;
   const name = `h.${layer}.mlp`;
-  const before = at(`${name}.pre`, linear(x, `${name}.c_fc`, context)) as tf.Tensor2D;
+  const before = at(`${name}.pre`, affine(x, `${name}.c_fc`, context)) as tf.Tensor2D;
   const hidden = at(`${name}.act`, gelu(before, config.gelu)) as tf.Tensor2D;
-  const projected = at(`${name}.out`, linear(hidden, `${name}.c_proj`, context)) as tf.Tensor2D;
+  const projected = at(`${name}.out`, affine(hidden, `${name}.c_proj`, context)) as tf.Tensor2D;
   return dropRows(projected, 3 + 3 * layer, context);
 }
 
 /** `x W + b`. [N, from] → [N, to] */
-function linear(x: tf.Tensor2D, name: string, context: Context): tf.Tensor2D {
-  const y: tf.Tensor2D = tf.matMul(x, param<tf.Tensor2D>(context, `${name}.weight`));
+function affine(x: tf.Tensor2D, name: string, context: Context): tf.Tensor2D {
+  const y = linear(x, param(context, `${name}.weight`));
   return context.config.bias ? tf.add(y, param(context, `${name}.bias`)) : y;
 }
 

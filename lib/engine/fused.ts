@@ -24,6 +24,17 @@ export interface Differentiable {
   gradient: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[];
 }
 
+/** x [M, K], w [K, N] or, transposed, [N, K] → [M, N] */
+export function fusedLinear(x: tf.Tensor2D, w: tf.Tensor2D, transposed: boolean): Differentiable | undefined {
+  if (!fusedEnabled() || process.env.NOLIN) return undefined;
+  const sides = [attribute("transpose_a", "BOOL", false), attribute("transpose_b", "BOOL", transposed), alone()];
+  return {
+    value: run("FolioMatMul", sides, [x, w], 1)[0]!,
+    saved: [x, w],
+    gradient: (dy, saved) => run("FolioLinearGrad", [attribute("transposed", "BOOL", transposed)], [dy, ...saved], 2),
+  };
+}
+
 /** x [N, C], weight [C] → [N, C] */
 export function fusedLayerNorm(x: tf.Tensor2D, weight: tf.Tensor1D): Differentiable | undefined {
   if (!fusedEnabled()) return undefined;
@@ -31,19 +42,21 @@ export function fusedLayerNorm(x: tf.Tensor2D, weight: tf.Tensor1D): Differentia
   return {
     value: y,
     saved: [x, weight, mean, inverse],
-    gradient: (dy, saved) => run("FolioLayerNormGrad", [], [dy, ...saved], 2),
+    gradient: (dy, saved) => run("FolioLayerNormGrad", [alone()], [dy, ...saved], 2),
   };
 }
 
 /** Of any shape. */
 export function fusedGelu(x: tf.Tensor, kind: "erf" | "tanh"): Differentiable | undefined {
   if (!fusedEnabled()) return undefined;
-  const attributes = [attribute("tanh", "BOOL", kind === "tanh")];
-  return {
-    value: run("FolioGelu", attributes, [x], 1)[0]!,
-    saved: [x],
-    gradient: (dy, saved) => run("FolioGeluGrad", attributes, [dy, ...saved], 1),
-  };
+  const [value, slope] = run("FolioGelu", [attribute("tanh", "BOOL", kind === "tanh")], [x], 2) as [tf.Tensor, tf.Tensor];
+  return { value, saved: [slope], gradient: (dy, saved) => run("FolioTimes", [], [dy, ...saved], 1) };
+}
+
+/** The sum of all squares of all tensors: a scalar. */
+export function fusedSquares(tensors: tf.Tensor[]): tf.Scalar | undefined {
+  if (!fusedEnabled()) return undefined;
+  return run("FolioSquares", [attribute("N", "INT", tensors.length)], tensors, 1)[0] as tf.Scalar;
 }
 
 /**
@@ -63,6 +76,9 @@ export function fusedAttention(
     gradient: (dy, saved) => run("FolioAttentionGrad", attributes, [dy, ...saved], 1),
   };
 }
+
+/** Nothing is added to the result: engine/rewrites.ts sees to that while it traces. */
+const alone = () => attribute("added", "INT", 0);
 
 function attribute(name: string, type: "BOOL" | "INT", value: unknown): RawAttribute {
   return { name, type: raw().binding[`TF_ATTR_${type}`], value };

@@ -22,6 +22,27 @@ inline Vec Max(Vec a, Vec b) { return Select(b > a, b, a); }
 inline Vec Min(Vec a, Vec b) { return Select(b < a, b, a); }
 inline float Sum(Vec v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 
+// out(i, j) = from(j, i) of 8 x 8.
+inline void Transpose8(const float* from, int64_t stride, float* out, int64_t out_stride) {
+  typedef int32_t I __attribute__((vector_size(32)));
+  Vec r[8], s[8];
+  for (int i = 0; i < 8; i++) r[i] = Load(from + i * stride);
+  for (int i = 0; i < 8; i += 2) {
+    s[i] = __builtin_shuffle(r[i], r[i + 1], I{0, 8, 2, 10, 4, 12, 6, 14});
+    s[i + 1] = __builtin_shuffle(r[i], r[i + 1], I{1, 9, 3, 11, 5, 13, 7, 15});
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = 0; j < 2; j++) {
+      r[i + j] = __builtin_shuffle(s[i + j], s[i + j + 2], I{0, 1, 8, 9, 4, 5, 12, 13});
+      r[i + j + 2] = __builtin_shuffle(s[i + j], s[i + j + 2], I{2, 3, 10, 11, 6, 7, 14, 15});
+    }
+  }
+  for (int i = 0; i < 4; i++) {
+    Store(out + i * out_stride, __builtin_shuffle(r[i], r[i + 4], I{0, 1, 2, 3, 8, 9, 10, 11}));
+    Store(out + (i + 4) * out_stride, __builtin_shuffle(r[i], r[i + 4], I{4, 5, 6, 7, 12, 13, 14, 15}));
+  }
+}
+
 // A tail of n < 8 elements, zeros behind it.
 inline Vec LoadTail(const float* p, int64_t n) {
   Vec v = All(0);

@@ -1,0 +1,75 @@
+// GELU: erf x Phi(x); tanh 0.5 x (1 + tanh(k (x + 0.044715 x^3))), k = sqrt(2 / pi), with
+// 0.5 (1 + tanh(z)) = sigmoid(2 z), which keeps its digits where tanh(z) is near -1
+#pragma once
+#include "kernel.h"
+
+namespace {
+
+constexpr float kRootHalf = 0.70710678f, kDensity = 0.39894228f, kTanh = 0.79788456f, kCubic = 0.044715f;
+
+// y = gelu(x) and its slope, which has most of its cost in common with the value.
+class GeluOp : public OpKernel {
+ public:
+  explicit GeluOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("tanh", &tanh_));
+  }
+  void Compute(OpKernelContext* context) override {
+    const float* x = In(context, 0);
+    float *y = Out(context, 0, context->input(0).shape()), *slope = Out(context, 1, context->input(0).shape());
+    if (!y || !slope) return;
+    const bool tanh = tanh_;
+    ParallelElements(context, context->input(0).NumElements(), 6, [=](int64_t from, int64_t to) {
+      int64_t i = from;
+      for (; i + kLanes <= to; i += kLanes) {
+        const auto [value, d] = tanh ? Tanh(Load(x + i)) : Erf(Load(x + i));
+        Store(y + i, value);
+        Store(slope + i, d);
+      }
+      if (i == to) return;
+      const auto [value, d] = tanh ? Tanh(LoadTail(x + i, to - i)) : Erf(LoadTail(x + i, to - i));
+      StoreTail(y + i, value, to - i);
+      StoreTail(slope + i, d, to - i);
+    });
+  }
+
+ private:
+  struct Both {
+    Vec value, slope;
+  };
+  static Both Erf(Vec v) {
+    const Vec phi = 0.5f + 0.5f * folio::Erf(v * kRootHalf);
+    return {v * phi, phi + v * kDensity * folio::Exp(v * v * -0.5f)};
+  }
+  static Both Tanh(Vec v) {
+    const Vec s = folio::Sigmoid(2.0f * kTanh * (v + kCubic * v * v * v));
+    return {v * s, s + v * (s * (1.0f - s)) * (2.0f * kTanh * (1.0f + 3.0f * kCubic * v * v))};
+  }
+  bool tanh_;
+};
+
+// a b, element by element: TensorFlow's own would wake other threads than the team's.
+class TimesOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    if (!Fits(context, context->input(0).shape() == context->input(1).shape(), "product of elements: shapes must be equal")) return;
+    const float *a = In(context, 0), *b = In(context, 1);
+    float* c = Out(context, 0, context->input(0).shape());
+    if (!c) return;
+    ParallelElements(context, context->input(0).NumElements(), 1, [=](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; i++) c[i] = a[i] * b[i];
+    });
+  }
+};
+
+}  // namespace
+
+REGISTER_OP("FolioGelu").Attr("tanh: bool").Input("x: float").Output("y: float").Output("slope: float")
+    .SetShapeFn([](InferenceContext* c) {
+      c->set_output(1, c->input(0));
+      return SameAs(c, 0, 0);
+    });
+REGISTER_OP("FolioTimes").Input("a: float").Input("b: float").Output("c: float")
+    .SetShapeFn([](InferenceContext* c) { return SameAs(c, 0, 0); });
+REGISTER_KERNEL_BUILDER(Name("FolioGelu").Device(DEVICE_CPU), GeluOp);
+REGISTER_KERNEL_BUILDER(Name("FolioTimes").Device(DEVICE_CPU), TimesOp);

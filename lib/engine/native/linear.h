@@ -1,0 +1,110 @@
+// Matrix products of rank 2, and both gradients of a linear layer in one operation, so that its threads divide the work of
+// the two among them.
+#pragma once
+#include "kernel.h"
+#include "product.h"
+
+namespace {
+
+using folio::DividedProduct;
+using folio::View;
+
+// Runs the pieces of products; a thread that comes late finds the others done. Small ones are not worth the other threads.
+void RunProducts(OpKernelContext* context, const std::vector<DividedProduct>& products) {
+  int64_t pieces = 0;
+  double multiplications = 0;
+  for (const DividedProduct& product : products) {
+    pieces += product.Pieces();
+    multiplications += static_cast<double>(product.M) * product.N * product.K;
+  }
+  auto run = [&products](int64_t piece) {
+    for (const DividedProduct& product : products) {
+      if (piece < product.Pieces()) return product.Run(piece);
+      piece -= product.Pieces();
+    }
+  };
+  Take(context, pieces, multiplications / 32, run);
+}
+
+// c = op(a) op(b), or op(a) op(b) + plus
+class MatMulOp : public OpKernel {
+ public:
+  explicit MatMulOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("transpose_a", &transpose_a_));
+    OP_REQUIRES_OK(context, context->GetAttr("transpose_b", &transpose_b_));
+  }
+  void Compute(OpKernelContext* context) override {
+    const Tensor &left = context->input(0), &right = context->input(1);
+    if (!Fits(context, left.dims() == 2 && right.dims() == 2, "product: both sides must be matrices")) return;
+    const int64_t M = left.dim_size(transpose_a_ ? 1 : 0), K = left.dim_size(transpose_a_ ? 0 : 1);
+    const int64_t N = right.dim_size(transpose_b_ ? 0 : 1);
+    if (!Fits(context, right.dim_size(transpose_b_ ? 1 : 0) == K, "product: columns of a must be rows of b")) return;
+    const TensorShape shape({M, N});
+    const float* plus;
+    if (!Plus(context, 2, shape, &plus)) return;
+    float* c = plus ? OutOver(context, 0, 2, shape) : Out(context, 0, shape);
+    if (!c) return;
+    if (K == 0) return plus ? void(std::copy_n(plus, M * N, c)) : std::fill(c, c + M * N, 0.0f);
+    const View a = transpose_a_ ? View{In(context, 0), 1, M} : View{In(context, 0), K, 1};
+    const View b = transpose_b_ ? View{In(context, 1), 1, K} : View{In(context, 1), N, 1};
+    RunProducts(context, {DividedProduct(a, b, c, M, N, K, Threads(context), plus)});
+  }
+
+ private:
+  bool transpose_a_, transpose_b_;
+};
+
+// Of y = x w (w [K, N], or [N, K] when it is transposed): dx = dy w^T and dw = x^T dy.
+class LinearGradOp : public OpKernel {
+ public:
+  explicit LinearGradOp(OpKernelConstruction* context) : OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("transposed", &transposed_));
+  }
+  void Compute(OpKernelContext* context) override {
+    const Tensor &output = context->input(0), &input = context->input(1), &weight = context->input(2);
+    const bool matrices = output.dims() == 2 && input.dims() == 2 && weight.dims() == 2;
+    if (!Fits(context, matrices, "linear layer's gradient: dy, x and w must be matrices")) return;
+    const int64_t M = input.dim_size(0), K = input.dim_size(1), N = output.dim_size(1);
+    const bool fits = output.dim_size(0) == M && weight.dim_size(transposed_ ? 1 : 0) == K && weight.dim_size(transposed_ ? 0 : 1) == N;
+    if (!Fits(context, fits, "linear layer's gradient: dy must be [M, N], x [M, K], w [K, N]")) return;
+    const float *dy = In(context, 0), *x = In(context, 1), *w = In(context, 2);
+    float *dx = Out(context, 0, input.shape()), *dw = Out(context, 1, weight.shape());
+    if (!dx || !dw) return;
+    if (M == 0) return std::fill(dw, dw + K * N, 0.0f);
+    const int64_t threads = Threads(context);
+    const View w_transposed = transposed_ ? View{w, K, 1} : View{w, 1, N};  // [N, K]
+    const View x_transposed{x, 1, K}, dy_transposed{dy, 1, N};
+    RunProducts(context, {
+        transposed_ ? DividedProduct(dy_transposed, {x, K, 1}, dw, N, K, M, threads)
+                    : DividedProduct(x_transposed, {dy, N, 1}, dw, K, N, M, threads),
+        DividedProduct({dy, N, 1}, w_transposed, dx, M, K, N, threads),
+    });
+  }
+
+ private:
+  bool transposed_;
+};
+
+}  // namespace
+
+REGISTER_OP("FolioMatMul").Attr("transpose_a: bool").Attr("transpose_b: bool").Input("a: float").Input("b: float")
+    .Attr("added: int >= 0").Input("plus: added * float").Output("c: float")
+    .SetShapeFn([](InferenceContext* c) {
+      bool a, b;
+      shape_inference::ShapeHandle left, right;
+      TF_RETURN_IF_ERROR(c->GetAttr("transpose_a", &a));
+      TF_RETURN_IF_ERROR(c->GetAttr("transpose_b", &b));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &left));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &right));
+      c->set_output(0, c->Matrix(c->Dim(left, a ? 1 : 0), c->Dim(right, b ? 0 : 1)));
+      return absl::OkStatus();
+    });
+REGISTER_OP("FolioLinearGrad").Attr("transposed: bool").Input("dy: float").Input("x: float").Input("w: float")
+    .Output("dx: float").Output("dw: float")
+    .SetShapeFn([](InferenceContext* c) {
+      c->set_output(0, c->input(1));
+      return SameAs(c, 1, 2);
+    });
+
+REGISTER_KERNEL_BUILDER(Name("FolioMatMul").Device(DEVICE_CPU), MatMulOp);
+REGISTER_KERNEL_BUILDER(Name("FolioLinearGrad").Device(DEVICE_CPU), LinearGradOp);
