@@ -10,6 +10,7 @@ import { createJiti } from "jiti";
 import {
   camelCase,
   checkValue,
+  otherOwner,
   parseSampleSettings,
   parseSettings,
   resolveKey,
@@ -155,12 +156,10 @@ async function readConfig(kind: SettingsKind, file: string): Promise<Record<stri
     const wanted = file.endsWith(".json") ? "one object" : "an object as its default export";
     throw new TypeError(`${action}: wanted ${wanted}, as { nLayer: 4, dropout: 0.2 }.`);
   }
-  const other = settingRows(kind === "train" ? "sample" : "train");
   const values: Record<string, unknown> = {};
   for (const [written, value] of Object.entries(content)) {
-    // One file may serve training and sampling: the other's settings are known, and left to it.
-    const camel = camelCase(written);
-    if (value === undefined || (Object.hasOwn(other, camel) && !Object.hasOwn(settingRows(kind), camel))) continue;
+    // One file may serve several commands: the others' settings are known, and left to them.
+    if (value === undefined || otherOwner(kind, camelCase(written))) continue;
     const key = resolveKey(kind, written, action);
     values[key] = checkValue(kind, key, value, action);
   }

@@ -76,8 +76,8 @@ describe("the tables", () => {
   });
 
   test("each key's doc line in the interface is the one in the table, so that editors and --help agree", () => {
-    const source = readFileSync(new URL("../lib/config.ts", import.meta.url), "utf8");
-    const documented = (name: string) => {
+    const documented = (file: string, name: string) => {
+      const source = readFileSync(new URL(`../lib/settings/${file}.ts`, import.meta.url), "utf8");
       const body = new RegExp(`interface ${name}\\b[^{]*{(.*?)\\n}`, "s").exec(source)![1]!;
       return Object.fromEntries(
         [...body.matchAll(/\/\*\* (.*) \*\/\n\s+(\w+):/g)].map((match) => [match[2], match[1]]),
@@ -85,8 +85,8 @@ describe("the tables", () => {
     };
     const docs = (kind: SettingsKind) =>
       Object.fromEntries(Object.entries(settingRows(kind)).map(([key, row]) => [key, row.doc]));
-    expect({ ...documented("ModelSettings"), ...documented("Settings") }).toEqual(docs("train"));
-    expect(documented("SampleSettings")).toEqual(docs("sample"));
+    expect({ ...documented("train", "ModelSettings"), ...documented("train", "Settings") }).toEqual(docs("train"));
+    expect(documented("sample", "SampleSettings")).toEqual(docs("sample"));
   });
 
   test("each default passes its own check, and every row says what is wanted", () => {

@@ -1,0 +1,18 @@
+/** What several tables have in common: what a run starts from, and where and how it computes. */
+import { choice, integer, row } from "./rows.js";
+
+/** What a run may start from. Weights of GPT-2 are named here, as nanoGPT names them, but not read yet. */
+export type InitFrom = "scratch" | "resume" | "gpt2" | "gpt2-medium" | "gpt2-large" | "gpt2-xl";
+export type Device = "auto" | "cpu" | "cuda";
+export type Dtype = "auto" | "float32" | "bfloat16" | "float16";
+
+export const initFrom = choice("scratch", "resume", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl");
+export const device = choice("auto", "cpu", "cuda");
+export const dtype = choice("auto", "float32", "bfloat16", "float16");
+export const seed = integer(0, 0xffff_ffff);
+
+/** Rows of the group that every command has. */
+export const machine = row("Machine");
+export const run = row("Run");
+export const deviceDoc = "Where to compute; auto: the GPU where there is one.";
+export const dtypeDoc = "Number format of the matrix products; auto: float32.";
