@@ -58,6 +58,9 @@ export function resolveKey(kind: SettingsKind, key: string, action = "Cannot rea
   if (other) {
     throw new RangeError(`${action}: ${key} is a setting of \`folio ${other}\`, not of \`folio ${kind}\`.`);
   }
+  if (camel === "backend") {
+    throw new RangeError(`${action}: there is no setting ${key}, which in nanoGPT joins several GPUs; leave it out.`);
+  }
   const nearest = closest(camel.toLowerCase(), Object.keys(rows).map(lower));
   const known = Object.keys(rows).find((candidate) => lower(candidate) === nearest) ?? nearest;
   const near = distance(camel.toLowerCase(), nearest) <= Math.max(2, known.length / 2);
@@ -78,8 +81,16 @@ export function checkValue(kind: SettingsKind, key: string, value: unknown, acti
   const rightType = typeof value === typeof row.default;
   const found = rightType ? quote(value) : `${quote(value)}, ${article(value)}`;
   const wanted = row.type === "choice" ? `one of ${row.wanted}` : row.wanted;
-  const message = `${action}: ${key} is ${found}; wanted ${wanted}${row.unit && ` (${row.unit})`}.`;
+  const message = `${action}: ${key} is ${found}; wanted ${wanted}${row.unit && ` (${row.unit})`}.${deviceAdvice(key, value)}`;
   throw rightType ? new RangeError(message) : new TypeError(message);
+}
+
+/** What to write in place of PyTorch's name of a device. */
+function deviceAdvice(key: string, value: unknown): string {
+  if (key !== "device" || typeof value !== "string") return "";
+  const index = /^cuda:(\d+)$/.exec(value)?.[1];
+  if (index) return ` One GPU of several is chosen outside: CUDA_VISIBLE_DEVICES=${index}, and device cuda.`;
+  return value === "mps" ? " TensorFlow does not reach Apple's GPU; use cpu." : "";
 }
 
 function quote(value: unknown): string {
@@ -116,13 +127,7 @@ function complete<T>(kind: SettingsKind, overrides: unknown, base: Readonly<T>):
 export function parseSettings(overrides: unknown = {}, base: Readonly<Settings> = defaultSettings): Readonly<Settings> {
   const settings = complete<Settings>("train", overrides, base);
   checkModelSettings(settings);
-  checkStart(settings.initFrom, "train");
   checkSchedule(settings);
-  if (settings.wandbLog) {
-    throw new RangeError(
-      "Cannot log to Weights & Biases: wandbLog is true, but Folio does not have it yet; leave wandbLog false (log.jsonl in outDir has every number).",
-    );
-  }
   return settings;
 }
 
@@ -132,7 +137,7 @@ export function parseSampleSettings(
   base: Readonly<SampleSettings> = defaultSampleSettings,
 ): Readonly<SampleSettings> {
   const settings = complete<SampleSettings>("sample", overrides, base);
-  checkStart(settings.initFrom, "sample");
+  checkStart(settings.initFrom);
   return settings;
 }
 
@@ -141,22 +146,22 @@ export function checkModelSettings({ nHead, nEmbd }: Pick<ModelSettings, "nHead"
   if (nEmbd % nHead === 0) return;
   const below = Math.floor(nEmbd / nHead) * nHead;
   const widths = [below, below + nHead].filter((width) => width > 0).join(" or ");
-  const divisors = Array.from({ length: nEmbd }, (_, i) => i + 1).filter((heads) => nEmbd % heads === 0);
-  const near = [divisors.findLast((heads) => heads < nHead), divisors.find((heads) => heads > nHead)];
-  const heads = near.filter((heads) => heads !== undefined).join(" or ");
+  let [fewer, more] = [Math.min(nHead, nEmbd), nHead + 1];
+  while (nEmbd % fewer !== 0) fewer--;
+  while (more < nEmbd && nEmbd % more !== 0) more++;
+  const heads = [fewer, more].filter((heads) => heads <= nEmbd).join(" or ");
   throw new RangeError(
     `Cannot build the model: nEmbd ${nEmbd} is not divisible by nHead ${nHead}; use nEmbd ${widths}, or nHead ${heads}.`,
   );
 }
 
-function checkStart(initFrom: InitFrom, kind: SettingsKind): void {
-  const wanted = kind === "train" ? "scratch or resume" : "resume";
+function checkStart(initFrom: InitFrom): void {
   if (initFrom.startsWith("gpt2")) {
     throw new RangeError(
-      `Cannot start from ${initFrom}: Folio does not read GPT-2's weights yet; set initFrom to ${wanted}.`,
+      `Cannot start from ${initFrom}: Folio does not sample from GPT-2 yet; set initFrom to resume.`,
     );
   }
-  if (kind === "sample" && initFrom === "scratch") {
+  if (initFrom === "scratch") {
     throw new RangeError("Cannot sample: initFrom is scratch, a model that has learnt nothing; set it to resume.");
   }
 }

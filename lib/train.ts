@@ -110,6 +110,9 @@ async function* loop(run: Run, signal: AbortSignal | undefined): AsyncGenerator<
 async function openRun(given: Settings, dataset: Dataset): Promise<Run> {
   const { dtype } = resolveDevice(given); // first: it decides which devices TensorFlow loads
   const settings = resolveSettings(given, dataset);
+  if (settings.initFrom !== "scratch" && settings.initFrom !== "resume") {
+    throw new RangeError(`Cannot start from ${settings.initFrom}: Folio does not read these weights yet; use scratch.`);
+  }
   const resumed = settings.initFrom === "resume" ? openToResume(settings, dataset) : undefined;
   if (!resumed) checkFolder(settings);
   const params = resumed?.params ?? (await hostParameters(settings));

@@ -163,25 +163,34 @@ describe("parseSettings()", () => {
       { seed: 2 ** 32 },
       "RangeError: Cannot read the settings: seed is 4294967296; wanted a whole number from 0 to 4294967295.",
     ],
-    [{ device: "mps" }, 'RangeError: Cannot read the settings: device is "mps"; wanted one of auto, cpu, cuda.'],
+    [
+      { device: "mps" },
+      `RangeError: Cannot read the settings: device is "mps"; wanted one of auto, cpu, cuda. TensorFlow does not reach Apple's GPU; use cpu.`,
+    ],
+    [
+      { device: "cuda:1" },
+      "wanted one of auto, cpu, cuda. One GPU of several is chosen outside: CUDA_VISIBLE_DEVICES=1",
+    ],
+    [{ backend: "nccl" }, "there is no setting backend, which in nanoGPT joins several GPUs; leave it out."],
     [{ dtype: 16 }, "TypeError: Cannot read the settings: dtype is 16, a number; wanted one of auto, float32"],
     [
       { dataset: "../secret" },
       'RangeError: Cannot read the settings: dataset is "../secret"; wanted a name of letters',
     ],
     [{ outDir: " " }, 'RangeError: Cannot read the settings: outDir is " "; wanted the path of a folder.'],
-    [{ wandbLog: true }, "RangeError: Cannot log to Weights & Biases"],
     [
-      { initFrom: "gpt2-xl" },
-      "RangeError: Cannot start from gpt2-xl: Folio does not read GPT-2's weights yet; set initFrom to scratch or resume.",
+      { initFrom: " " },
+      'RangeError: Cannot read the settings: initFrom is " "; wanted scratch, resume, gpt2, gpt2-med',
     ],
-    [
-      { initFrom: "gpt3" },
-      'RangeError: Cannot read the settings: initFrom is "gpt3"; wanted one of scratch, resume, gpt2',
-    ],
+    [{ saveInterval: -1 }, "RangeError: Cannot read the settings: saveInterval is -1; wanted a whole number of at le"],
     [
       { nEmbd: 130, nHead: 4 },
       "RangeError: Cannot build the model: nEmbd 130 is not divisible by nHead 4; use nEmbd 128 or 132, or nHead 2 or 5.",
+    ],
+    // At once, however many widths there are.
+    [
+      { nEmbd: 1_000_000_007, nHead: 4 },
+      "nEmbd 1000000007 is not divisible by nHead 4; use nEmbd 1000000004 or 1000000008",
     ],
     [
       { nEmbd: 4, nHead: 8 },
@@ -321,8 +330,6 @@ describe("loadSettings()", () => {
     ],
     [["/nowhere/train_gpt2.ts"], /there is no such file/],
     [["package.json"], /^RangeError: Cannot read package\.json: there is no setting name/],
-    [["eval_gpt2_medium"], /^RangeError: Cannot start from gpt2-medium: Folio does not read GPT-2's weights yet/],
-    [["finetune_shakespeare"], /^RangeError: Cannot start from gpt2-xl/],
     [["LICENSE.md"], /there is no such file/],
     [["lib"], /there is no such file/],
   ])("fails on %j with one line", async (args, message) => {

@@ -34,6 +34,8 @@ export const share = kind("number", z.number().positive().max(1), "a number abov
 export const flag = kind("boolean", z.boolean(), "true or false");
 export const text = kind("text", z.string(), "text");
 export const folder = kind("text", z.string().trim().min(1), "the path of a folder");
+/** Names or a path: whoever opens it checks it. */
+export const source = (wanted: string): Kind => kind("text", z.string().trim().min(1), wanted);
 export const name = kind("text", z.string().regex(/^(?!\.)[\w.-]+$/), "a name of letters, digits, _, - and .");
 export const choice = (...choices: string[]): Kind => kind("choice", z.enum(choices), choices.join(", "));
 

@@ -29,6 +29,7 @@ import {
   text,
 } from "./rows.js";
 
+export type BatchSampling = "uniform" | "epochs";
 export type Schedule = "cosine" | "linear" | "constant" | "wsd";
 
 /** What determines the shape of the model and its forward pass. */
@@ -61,7 +62,7 @@ export interface Settings extends ModelSettings {
   dataDir: string;
   /** Name of the dataset, a folder in dataDir. */
   dataset: string;
-  /** Start from new weights (scratch) or go on from the last checkpoint in outDir (resume). */
+  /** New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt. */
   initFrom: InitFrom;
   /** Replace the run that outDir holds; false: fail rather than lose it. */
   overwrite: boolean;
@@ -77,6 +78,16 @@ export interface Settings extends ModelSettings {
   evalOnly: boolean;
   /** Save at each evaluation, not only when the validation loss is the best so far. */
   alwaysSaveCheckpoint: boolean;
+  /** Distance between two checkpoints that are kept by their step; 0: none. */
+  saveInterval: number;
+  /** How many of those are kept, the newest; 0: all. */
+  keepCheckpoints: number;
+  /** Log how far each step moves each kind of parameter, ‖Δp‖ / ‖p‖. */
+  logUpdates: boolean;
+  /** Write TensorBoard's event files into outDir/tensorboard. */
+  tensorboard: boolean;
+  /** Rows of a batch: at uniform offsets, as nanoGPT, or in epochs, each token once, rows within a document. */
+  batchSampling: BatchSampling;
   /** Micro-batches whose gradients are averaged into one step. */
   gradientAccumulationSteps: number;
   /** Sequences in a micro-batch. */
@@ -107,11 +118,15 @@ export interface Settings extends ModelSettings {
   decayFraction: number;
   /** Where to compute; auto: the GPU where there is one. */
   device: Device;
-  /** Number format of the matrix products; auto: float32. */
+  /** Number format of the matrix products; auto: bfloat16 where the hardware has it, else float32. */
   dtype: Dtype;
   /** Trace the step into one TensorFlow graph; false: eager, for stepping through. */
   compile: boolean;
-  /** Log to Weights & Biases (accepted as nanoGPT's name, not available yet). */
+  /** Let TensorFlow join operations into clusters that XLA compiles; compiled steps only. */
+  xla: boolean;
+  /** Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32. */
+  tf32: boolean;
+  /** Log to Weights & Biases, through the package @wandb/sdk where it is installed. */
   wandbLog: boolean;
   /** Project at Weights & Biases. */
   wandbProject: string;
@@ -131,7 +146,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   outDir: run(folder, "out", "", "Folder of the run: settings, log, checkpoints."),
   dataDir: run(folder, "data", "", "Folder of the prepared datasets."),
   dataset: run(name, "openwebtext", "", "Name of the dataset, a folder in dataDir."),
-  initFrom: run(initFrom, "scratch" as InitFrom, "", "Start from new weights (scratch) or go on from the last checkpoint in outDir (resume)."),
+  initFrom: run(initFrom, "scratch" as InitFrom, "", "New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt."),
   overwrite: run(flag, false, "", "Replace the run that outDir holds; false: fail rather than lose it."),
   seed: run(seed, 1337, "", "Seed of weights, batches, dropout and evaluation."),
 
@@ -150,7 +165,12 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   evalIters: evaluation(integer(1), 200, "batches", "Batches that estimate a split's loss."),
   evalOnly: evaluation(flag, false, "", "Evaluate once, then stop."),
   alwaysSaveCheckpoint: evaluation(flag, true, "", "Save at each evaluation, not only when the validation loss is the best so far."),
+  saveInterval: evaluation(integer(0), 0, "steps", "Distance between two checkpoints that are kept by their step; 0: none."),
+  keepCheckpoints: evaluation(integer(0), 3, "checkpoints", "How many of those are kept, the newest; 0: all."),
+  logUpdates: evaluation(flag, false, "", "Log how far each step moves each kind of parameter, ‖Δp‖ / ‖p‖."),
+  tensorboard: evaluation(flag, true, "", "Write TensorBoard's event files into outDir/tensorboard."),
 
+  batchSampling: batch(choice("uniform", "epochs"), "uniform" as BatchSampling, "", "Rows of a batch: at uniform offsets, as nanoGPT, or in epochs, each token once, rows within a document."),
   gradientAccumulationSteps: batch(integer(1), 40, "micro-batches", "Micro-batches whose gradients are averaged into one step."),
   batchSize: batch(integer(1), 12, "sequences", "Sequences in a micro-batch."),
 
@@ -171,8 +191,10 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   device: machine(device, "auto" as Device, "", deviceDoc),
   dtype: machine(dtype, "auto" as Dtype, "", dtypeDoc),
   compile: machine(flag, true, "", "Trace the step into one TensorFlow graph; false: eager, for stepping through."),
+  xla: machine(flag, false, "", "Let TensorFlow join operations into clusters that XLA compiles; compiled steps only."),
+  tf32: machine(flag, true, "", "Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32."),
 
-  wandbLog: wandb(flag, false, "", "Log to Weights & Biases (accepted as nanoGPT's name, not available yet)."),
+  wandbLog: wandb(flag, false, "", "Log to Weights & Biases, through the package @wandb/sdk where it is installed."),
   wandbProject: wandb(text, "owt", "", "Project at Weights & Biases."),
   wandbRunName: wandb(text, "gpt2", "", "Name of the run at Weights & Biases."),
 };
