@@ -13,6 +13,7 @@ import {
   type Output,
   oneLine,
   type Pointer,
+  readBuffer,
   readTensor,
 } from "./capi.js";
 import { GraphBuilder, typeAndShape } from "./graph.js";
@@ -77,7 +78,7 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
 
   function define(step: Step): RunStep {
     const traces = new Map<string, TracedStep>();
-    return (hostInputs) =>
+    return (hostInputs, profile) =>
       queue.add(async () => {
         const signature = Object.entries(hostInputs)
           .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
@@ -93,6 +94,7 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
           feeds,
           traced.outputs.map((o) => o.output),
           traced.update,
+          profile,
         );
         return Object.fromEntries(traced.outputs.map(({ name }, index) => [name, fetched[index]!]));
       });
@@ -213,18 +215,22 @@ async function run(
   feeds: readonly { output: Output; host: HostTensor }[],
   fetches: readonly Output[],
   target?: Pointer,
+  profile?: (metadata: Uint8Array) => void,
 ): Promise<HostTensor[]> {
   const c = capi();
   const inputs: Pointer[] = [];
   const outputs: Pointer[] = fetches.map(() => null);
   const targets = target ? [target] : [];
   const status = c.newStatus();
+  // A serialized RunOptions: trace_level (1) = FULL_TRACE (3).
+  const options = profile ? c.newBufferFromString(Uint8Array.of(0x08, 0x03), 2) : null;
+  const metadata = profile ? c.newBuffer() : null;
   try {
     for (const { host } of feeds) inputs.push(newTensor(host.dtype, host.shape, host.values));
     await new Promise<void>((resolve, reject) => {
       c.sessionRun.async(
         session,
-        null,
+        options,
         feeds.map((feed) => feed.output),
         inputs,
         inputs.length,
@@ -233,14 +239,17 @@ async function run(
         outputs.length,
         targets,
         targets.length,
-        null,
+        metadata,
         status,
         (error: unknown) => (error ? reject(error) : resolve()),
       );
     });
     if (c.code(status) !== 0) throw new Error(`Cannot run a step: ${oneLine(c.message(status))}`);
+    profile?.(readBuffer(metadata));
     return outputs.map(readTensor);
   } finally {
+    if (options) c.deleteBuffer(options);
+    if (metadata) c.deleteBuffer(metadata);
     c.deleteStatus(status);
     for (const tensor of inputs) c.deleteTensor(tensor);
     for (const tensor of outputs) if (tensor) c.deleteTensor(tensor);

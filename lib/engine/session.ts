@@ -30,8 +30,11 @@ export type Step = (
   inputs: Readonly<Record<string, tf.Tensor>>,
 ) => { state?: State; outputs: Readonly<Record<string, tf.Tensor>> };
 
-/** A defined step: one call is one step; calls of one session run one after another. */
-export type RunStep = (inputs: HostTensors) => Promise<HostTensors>;
+/**
+ * A defined step: one call is one step; calls of one session run one after another. Compiled, `profile` is given
+ * TensorFlow's RunMetadata of this call (profile.ts reads it); tracing slows the call.
+ */
+export type RunStep = (inputs: HostTensors, profile?: (metadata: Uint8Array) => void) => Promise<HostTensors>;
 
 /** Holds a state and runs steps over it. Dispose of it to give the memory back. */
 export interface Session {
