@@ -34,7 +34,7 @@ export interface SampleSettings {
   seed: number;
   /** Where to compute; auto: the GPU where there is one. */
   device: Device;
-  /** Number format of the matrix products; auto: float32. */
+  /** Number format of the matrix products; auto: bfloat16 where the hardware has it, else float32. */
   dtype: Dtype;
   /** Trace the step into one TensorFlow graph; false: eager. */
   compile: boolean;
