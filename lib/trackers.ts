@@ -2,9 +2,11 @@
  * Where a run's numbers go besides its log: TensorBoard's files, Weights & Biases, or what a program hands to train().
  * A tracker takes the records that log.jsonl keeps; it decides nothing.
  */
+import fs from "node:fs";
 import path from "node:path";
 import type { Settings } from "./config.js";
 import type { StepRecord } from "./records.js";
+import { cannotWrite } from "./runs.js";
 import { openEventFile } from "./tensorboard.js";
 
 /** Takes a run's records as they come. */
@@ -44,18 +46,34 @@ export function scalars(record: StepRecord): Record<string, number> {
   };
 }
 
-/** TensorBoard's files, in `outDir/tensorboard`. */
+/** TensorBoard's files, in `outDir/tensorboard`. @throws {Error} when they cannot be written */
 export const openTensorBoard: OpenTracker = ({ settings, step, kept }) => {
-  const folder = path.join(settings.outDir, "tensorboard");
-  const file = openEventFile(folder, step > 0 ? { resumedAt: step } : {});
+  const { outDir } = settings;
+  const attempt = <T>(action: () => T): T => {
+    try {
+      return action();
+    } catch (error) {
+      throw cannotWrite(outDir, error);
+    }
+  };
+  const file = attempt(() => openEventFile(path.join(outDir, "tensorboard"), step > 0 ? { resumedAt: step } : {}));
   const append = (record: StepRecord) => {
     const values = scalars(record);
-    if (Object.keys(values).length > 0) file.append(record.step, values);
+    if (Object.keys(values).length > 0) attempt(() => file.append(record.step, values));
   };
   // The evaluation before the first step is among what TensorBoard drops.
   for (const record of kept) if (record.step >= step) append(record);
   return { append, close: file.close };
 };
+
+/** Removes the event files of the run that `outDir` held before. */
+export function removeEventFiles(outDir: string): void {
+  const folder = path.join(outDir, "tensorboard");
+  if (!fs.existsSync(folder)) return;
+  for (const file of fs.readdirSync(folder)) {
+    if (file.startsWith("events.out.tfevents.")) fs.rmSync(path.join(folder, file));
+  }
+}
 
 /** What is used of the package @wandb/sdk. */
 export interface Wandb {

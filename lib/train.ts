@@ -14,6 +14,7 @@ import { type FolderLock, lockFolder } from "./engine/lock.js";
 import { float32, type HostTensors, mapRecord, openSession, type RunStep, type Session } from "./engine/session.js";
 import { loadTensorFlow } from "./engine/tensorflow.js";
 import { brokenWeights, checkMemory, explained, exploded, isSaneLoss } from "./failures.js";
+import { initialLossScale, LEAST_SCALE } from "./loss-scale.js";
 import { countParameters, parameterSpecs } from "./model.js";
 import { biasCorrections, decayGroups, learningRate } from "./optimizer.js";
 import type { CheckpointRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
@@ -21,7 +22,15 @@ import { cannotWrite, identityOf, openRunLog, type RunOrigin } from "./runs.js";
 import { tokensPerStep } from "./sizing.js";
 import { checkFolder, openToResume, startWeights } from "./sources.js";
 import { trainingSteps } from "./steps.js";
-import { loadWandb, type OpenTracker, openTensorBoard, type Tracker, type Wandb, wandbTracker } from "./trackers.js";
+import {
+  loadWandb,
+  type OpenTracker,
+  openTensorBoard,
+  removeEventFiles,
+  type Tracker,
+  type Wandb,
+  wandbTracker,
+} from "./trackers.js";
 import { folioVersion } from "./version.js";
 
 /** Where a step or an evaluation stands that takes many session calls. */
@@ -111,6 +120,7 @@ async function openTrackers(run: Run, wandb: Wandb | undefined, open: Tracker[])
   const { settings, runId, step } = run;
   const log = openRunLog(settings, run);
   open.push(log);
+  if (step === 0) removeEventFiles(settings.outDir);
   const openers = [
     ...(settings.tensorboard ? [openTensorBoard] : []),
     ...(wandb ? [wandbTracker(wandb)] : []),
@@ -168,7 +178,7 @@ async function openRun(
     ? { settings: wanted, params: resumed.params, weights: undefined }
     : await startWeights(wanted, dataset);
   const state = { params, ...optimizerState(settings, params, resumed) };
-  const session = await openSession(state, { compile: settings.compile, dtype });
+  const session = await openSession(state, { compile: settings.compile, dtype, xla: settings.xla });
   // Last: whatever else is wrong with the settings was found before this.
   if (!resumed && settings.overwrite && !settings.evalOnly) removeCheckpoints(settings.outDir);
   const sofar = progressOf(resumed);
@@ -193,12 +203,13 @@ async function openRun(
   return run;
 }
 
-/** Moments, and sums of micro-batches; an evaluation alone needs none. */
+/** Moments, sums of micro-batches, in float16 the loss scaler; an evaluation alone needs none. */
 function optimizerState(settings: Settings, params: HostTensors, resumed: Checkpoint | undefined) {
   if (settings.evalOnly) return {};
   const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
   const sums = settings.gradientAccumulationSteps > 1 ? { sums: zeros() } : {};
-  return { m: resumed?.m ?? zeros(), v: resumed?.v ?? zeros(), ...sums };
+  const scaler = isScaled(settings) ? { scaler: resumed?.scaler ?? initialLossScale(resumed?.step ?? 0) } : {};
+  return { m: resumed?.m ?? zeros(), v: resumed?.v ?? zeros(), ...sums, ...scaler };
 }
 
 /** How far a checkpoint had come; of none, nowhere. */
@@ -250,7 +261,7 @@ function resolveSettings(settings: Settings, { meta, train, val }: Dataset): Set
 }
 
 function startRecord({ settings, runId, step, resumedFrom, session }: Run): StartRecord {
-  const { device, dtype } = resolveDevice(settings);
+  const { device, dtype, dtypeReason } = resolveDevice(settings);
   return {
     kind: "start",
     step,
@@ -260,6 +271,7 @@ function startRecord({ settings, runId, step, resumedFrom, session }: Run): Star
     tokensPerStep: tokensPerStep(settings),
     device,
     dtype,
+    dtypeReason,
     compiled: session.compiled,
     ...(resumedFrom ? { resumedFrom } : settings.initFrom === "scratch" ? {} : { initFrom: settings.initFrom }),
   };
@@ -308,9 +320,11 @@ async function update(run: Run): Promise<IterRecord | undefined> {
   };
   const outputs = await microBatches(run, rates);
   if (!outputs) return undefined;
-  const { loss, gradNorm } = outputs;
-  if (!isSaneLoss(loss)) throw exploded(run, `the loss is ${loss}`);
-  if (!Number.isFinite(gradNorm)) throw exploded(run, `the gradient's norm is ${gradNorm}`);
+  const { loss, gradNorm, lossScale } = outputs;
+  const skipped = lossScale !== undefined && !Number.isFinite(gradNorm);
+  if (skipped && lossScale < LEAST_SCALE) throw exploded(run, "the gradient overflows however small the loss's scale");
+  if (!skipped && !isSaneLoss(loss)) throw exploded(run, `the loss is ${loss}`);
+  if (!skipped && !Number.isFinite(gradNorm)) throw exploded(run, `the gradient's norm is ${gradNorm}`);
   const elapsedMs = performance.now() - started;
   const tokens = tokensPerStep(settings);
   run.trainedMs += elapsedMs;
@@ -324,6 +338,8 @@ async function update(run: Run): Promise<IterRecord | undefined> {
     loss,
     learningRate: learningRate(step, settings),
     gradNorm,
+    ...(lossScale === undefined ? {} : { lossScale }),
+    ...(skipped ? { skipped } : {}),
     ...(observed ? { updateRatios: mapRecord(await run.updateRatios(rates), ({ values }) => values[0]!) } : {}),
     elapsedMs,
     tokens: run.tokens,
@@ -331,8 +347,15 @@ async function update(run: Run): Promise<IterRecord | undefined> {
   };
 }
 
+/** What an update gives, the loss over all micro-batches. */
+interface UpdateOutputs {
+  readonly loss: number;
+  readonly gradNorm: number;
+  readonly lossScale?: number;
+}
+
 /** Runs a step's micro-batches, the last with the update; draws each while the one before runs. */
-async function microBatches(run: Run, rates: HostTensors): Promise<{ loss: number; gradNorm: number } | undefined> {
+async function microBatches(run: Run, rates: HostTensors): Promise<UpdateOutputs | undefined> {
   const { settings, step, feed } = run;
   const { signal, onProgress } = run.options;
   const micros = settings.gradientAccumulationSteps;
@@ -349,7 +372,10 @@ async function microBatches(run: Run, rates: HostTensors): Promise<{ loss: numbe
     else if (step + 1 < settings.maxIters) feed.prepare(step + 1, 0);
     const outputs = await running;
     loss += scalar(outputs, "loss") / micros;
-    if (last) return { loss, gradNorm: scalar(outputs, "gradNorm") };
+    if (last) {
+      const lossScale = outputs.lossScale && { lossScale: scalar(outputs, "lossScale") };
+      return { loss, gradNorm: scalar(outputs, "gradNorm"), ...lossScale };
+    }
     onProgress?.({ step, doing: "step", done: micro + 1, total: micros });
   }
 }
@@ -360,6 +386,7 @@ async function checkpoint(
 ): Promise<CheckpointRecord> {
   const { session, settings, runId, origin, step, tokens, evaluated, bestValLoss, trainedMs, dataset } = run;
   const [params, m, v] = [await session.read("params"), await session.read("m"), await session.read("v")];
+  const scaler = isScaled(settings) ? { scaler: await session.read("scaler") } : {};
   const broken = brokenWeights(params);
   if (broken) throw exploded(run, broken);
   const versions = {
@@ -370,12 +397,30 @@ async function checkpoint(
   const { tokenizer } = dataset.meta;
   const path = saveCheckpoint(
     settings.outDir,
-    { params, m, v, runId, origin, step, tokens, evaluated, bestValLoss, trainedMs, settings, tokenizer, versions },
+    {
+      params,
+      m,
+      v,
+      ...scaler,
+      runId,
+      origin,
+      step,
+      tokens,
+      evaluated,
+      bestValLoss,
+      trainedMs,
+      settings,
+      tokenizer,
+      versions,
+    },
     { best, ...(numbered ? { keep: settings.keepCheckpoints } : {}) },
   );
   run.savedStep = step;
   return { kind: "checkpoint", step, path, best };
 }
+
+/** Only float16 that is asked for: `auto` never chooses it. */
+const isScaled = ({ dtype }: Settings): boolean => dtype === "float16";
 
 function scalar(outputs: HostTensors, name: string): number {
   return outputs[name]!.values[0]!;
