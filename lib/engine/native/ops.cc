@@ -455,6 +455,8 @@ absl::Status SameAs(InferenceContext* c, int output, int input) {
 
 }  // namespace
 
+#include "decode.h"
+
 REGISTER_OP("FolioLayerNorm").Input("x: float").Input("weight: float")
     .Output("y: float").Output("mean: float").Output("inverse: float")
     .SetShapeFn([](InferenceContext* c) {
