@@ -267,6 +267,8 @@ describe("loadSettings()", () => {
     [["--min_lr=.00001"], { minLr: 1e-5 }],
     [["--max_iters=2e3"], { maxIters: 2000 }],
     [["--dataset='tiny'"], { dataset: "tiny" }],
+    [["--device=cuda:0"], { device: "cuda" }],
+    [["--backend", "nccl", "--n_layer=2"], { nLayer: 2 }],
     [["--dataset=True"], { dataset: "True" }],
     [["--wandb_run_name", "a b"], { wandbRunName: "a b" }],
     [["--nLayer=1", "--n_layer=3"], { nLayer: 3 }],
@@ -294,6 +296,18 @@ describe("loadSettings()", () => {
     expect((await readOverrides("train", [ts.slice(0, -3)])).files).toEqual([ts]);
   });
 
+  test("reads nanoGPT's own config files, and says when Folio's of that name is read instead", async () => {
+    const own = file("train_shakespeare_char.py", "# mine\nn_layer = 2 * 2\ndropout = 0.0\nbackend = 'gloo'");
+    const { files, values, notes } = await readOverrides("train", [own, "--n_head=2"]);
+    expect({ files, values }).toEqual({ files: [own], values: { nLayer: 4, dropout: 0, nHead: 2 } });
+    expect(notes).toEqual([expect.stringMatching(/^backend is nanoGPT's and has no effect/)]);
+    const mapped = await readOverrides("train", ["config/train_gpt2.py", "--backend=nccl", "--backend", "gloo"]);
+    expect(mapped.notes[0]).toMatch(/^backend is/);
+    expect(mapped.notes[1]).toBe("config/train_gpt2.py is no file here: Folio's own configs/train_gpt2.ts is read");
+    expect(mapped.notes).toHaveLength(2);
+    expect((await readOverrides("train", ["train_gpt2"])).notes).toEqual([]);
+  });
+
   test("reads a file again after it was edited", async () => {
     const path = file("edited.ts", "export default { nLayer: 1 };");
     expect((await loadSettings([path])).nLayer).toBe(1);
@@ -319,6 +333,7 @@ describe("loadSettings()", () => {
     [["--compile=1"], /^TypeError: Cannot read --compile: compile is 1, a number; wanted true or false\.$/],
     [["--no-device"], /^RangeError: Cannot read --no-device: there is no setting no-device; did you mean device\?$/],
     [["-n_layer=4"], /^TypeError: Cannot read -n_layer=4: flags begin with two dashes/],
+    [["--device=cuda:1"], /^RangeError: Cannot read --device: device is "cuda:1"; .* CUDA_VISIBLE_DEVICES=1, /],
     [["--topK=4"], /topK is a setting of `folio sample`/],
     [
       ["train_shakespear_char"],
@@ -356,13 +371,13 @@ describe("loadSettings()", () => {
     ["type.ts", "export default { nLayer: '4' }", /^TypeError: Cannot read .*type\.ts: nLayer is "4", text; wanted/],
     [
       "mine.py",
-      "n_layer = 4",
-      /^TypeError: Cannot read .*mine\.py: config files are TypeScript, JavaScript or JSON, not Python; write/,
+      "n_layer = four()",
+      /^Error: Cannot read .*mine\.py: line 1 is "n_layer = four\(\)"; Python is read as data/,
     ],
     [
-      "train_gpt2.py",
-      "n_layer = 4",
-      /^TypeError: Cannot read .*train_gpt2\.py: .* configs\/train_gpt2\.ts holds the same settings\.$/,
+      "typo.py",
+      "n_layr = 4",
+      /^RangeError: Cannot read .*typo\.py: there is no setting n_layr; did you mean nLayer\?$/,
     ],
     ["notes.txt", "n_layer = 4", /^TypeError: Cannot read .*notes\.txt: a config file ends in \.ts/],
   ])("fails on %s with one line that names the file", async (name, content, message) => {
