@@ -76,6 +76,7 @@ const lower = (word: string): string => word.toLowerCase();
  */
 export function checkValue(kind: SettingsKind, key: string, value: unknown, action = "Cannot read the settings") {
   if (key === "topK" && value === null) return 0;
+  if (key === "device" && value === "cuda:0") return "cuda";
   const row = settingRows(kind)[key]!;
   if (row.accepts(value)) return value as SettingRow["default"];
   const rightType = typeof value === typeof row.default;
