@@ -54,13 +54,41 @@ function tryOperations(root, file) {
   const dqkv = run("FolioAttentionGrad", heads, [tf.ones([2, 1]), qkv, out, sums], 1)[0];
   check("FolioAttentionGrad", dqkv, [0, 0, 1.5, 0, 0, 0.5]);
 
+  const rows = tf.tensor2d([[1, 2]]);
+  // 1, −2 and 3, 0.5 as bfloat16, the first of a pair in the lower half
+  const pairs = tf.tensor2d([[0xc0003f80 | 0], [0x3f004040]], [2, 1], "int32");
+  check("FolioWiden", run("FolioWiden", [], [pairs], 1)[0], [1, -2, 3, 0.5]);
+  for (const [weight, type] of /** @type {const} */ ([
+    [tf.tensor2d([1, -2, 3, 0.5], [2, 2]), binding.TF_FLOAT],
+    [pairs, binding.TF_INT32],
+  ])) {
+    for (const [transposed, wanted] of /** @type {[boolean, number[]][]} */ ([
+      [false, [17, 19]],
+      [true, [7, 24]],
+    ])) {
+      const how = [attribute("transposed", "BOOL", transposed), attribute("T", "TYPE", type)];
+      check("FolioFewRows", run("FolioFewRows", how, [rows, weight, tf.tensor1d([10, 20])], 1)[0], wanted);
+    }
+  }
+
   const float = attribute("dtype", "TYPE", binding.TF_FLOAT);
-  const variables = [1, 0, 0].map((value, i) => {
-    const names = [attribute("shared_name", "STRING", `folio${i}`), attribute("container", "STRING", "")];
-    const [handle] = run("VarHandleOp", [float, attribute("shape", "SHAPE", []), ...names], [], 1);
-    run("AssignVariableOp", [float], [handle, tf.scalar(value)], 0);
+  /** @type {(name: string, value: any) => any} */
+  const variable = (name, value) => {
+    const names = [attribute("shared_name", "STRING", name), attribute("container", "STRING", "")];
+    const [handle] = run("VarHandleOp", [float, attribute("shape", "SHAPE", value.shape), ...names], [], 1);
+    run("AssignVariableOp", [float], [handle, value], 0);
     return handle;
-  });
+  };
+  const caches = ["keys", "values"].map((name) => variable(name, tf.zeros([1, 1, 3, 1])));
+  for (const [position, row, wanted] of /** @type {const} */ ([
+    [0, [1, 0, 4], 4],
+    [1, [2, Math.log(3) / 2, 8], 7],
+  ])) {
+    const inputs = [...caches, tf.tensor2d([row]), tf.scalar(position, "int32")];
+    check("FolioCacheAttention", run("FolioCacheAttention", [], inputs, 1)[0], [wanted]);
+  }
+
+  const variables = [1, 0, 0].map((value, i) => variable(`folio${i}`, tf.scalar(value)));
   const settings = Object.entries({ beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 });
   const attributes = settings.map(([name, value]) => attribute(name, "FLOAT", value));
   const numbers = [1, 1, 0.1, 0.1, 0.05].map((value) => tf.scalar(value)); // gradient, clip, rate, corrections

@@ -328,7 +328,7 @@ function operationsBeside(at) {
 /** @param {Pick<Job, "at" | "lock" | "compiler">} job */
 async function compileOperationsBeside({ at, lock, compiler }) {
   const tensorflow = state.venvStamp(at)?.tensorflow.dir ?? "";
-  const { sources, file } = state.operationsPaths(at);
+  const { main, file } = state.operationsPaths(at);
   const dir = path.dirname(file);
   fs.mkdirSync(dir, { recursive: true });
   for (const name of fs.readdirSync(dir)) {
@@ -336,7 +336,7 @@ async function compileOperationsBeside({ at, lock, compiler }) {
   }
   const [command = "c++", ...commandArgs] = compiler;
   const flags = [...state.operationsFlags(), `-I${path.join(tensorflow, "include")}`];
-  const args = [...commandArgs, ...flags, sources[0] ?? "", "-o", operationsBeside(at), ...linkFlags(tensorflow)];
+  const args = [...commandArgs, ...flags, main, "-o", operationsBeside(at), ...linkFlags(tensorflow)];
   await runCommand(command, args, { logFile: at.logFile, lock });
 }
 

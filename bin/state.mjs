@@ -234,8 +234,11 @@ export function bindingReason(at) {
 export function operationsPaths(at) {
   const { dir } = bindingPaths(at);
   const name = `folio_ops-${hash([processor()]).slice(0, 8)}`;
+  const native = path.join(at.root, "lib", "engine", "native");
   return {
-    sources: ["ops.cc", "simd.h"].map((file) => path.join(at.root, "lib", "engine", "native", file)),
+    // ops.cc includes the others; lib/engine/operations.ts reads the same folder.
+    main: path.join(native, "ops.cc"),
+    sources: (fs.existsSync(native) ? fs.readdirSync(native).sort() : []).map((file) => path.join(native, file)),
     file: path.join(dir, `${name}.so`),
     stamp: path.join(dir, `${name}.json`),
   };

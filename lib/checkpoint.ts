@@ -1,7 +1,8 @@
 /**
  * Saves and opens checkpoints. `outDir/checkpoint/` holds one folder a saved step (weights and moments as safetensors,
- * the rest as state.json) and two pointer files, `last` and `best`, each with a folder's name. A folder appears whole,
- * by a rename after it was flushed, and a pointer changes by a rename too: a kill at any moment leaves what was good.
+ * the rest as state.json), two pointer files, `last` and `best`, each with a folder's name, and `numbered`, a list of
+ * those kept by their step. A folder appears whole, by a rename after it was flushed, and a pointer changes by a rename
+ * too: a kill at any moment leaves what was good.
  * It starts no training; train.ts says when to save. Notebook 01-train resumes from one.
  */
 import fs from "node:fs";
@@ -9,6 +10,7 @@ import path from "node:path";
 import { parseSettings, type Settings } from "./config.js";
 import type { HostTensors } from "./engine/session.js";
 import { parameterSpecs } from "./model.js";
+import type { RunOrigin } from "./runs.js";
 import { readSafetensors, writeSafetensors } from "./safetensors.js";
 import type { TokenizerSpec } from "./tokenizer.js";
 
@@ -18,6 +20,8 @@ export interface CheckpointState {
   readonly version: 1;
   /** Hash of what determines the run's result. */
   readonly runId: string;
+  /** What the run came from, besides its settings and data: other weights, or a run whose settings were changed. */
+  readonly origin?: RunOrigin;
   /** Updates done. */
   readonly step: number;
   /** Whether the evaluation before the next update was done. */
@@ -25,6 +29,8 @@ export interface CheckpointState {
   readonly bestValLoss: number | null;
   /** Time spent in steps, over all sittings. */
   readonly trainedMs: number;
+  /** Tokens trained on. Those of a step change with batchSize, so they do not follow from the step. */
+  readonly tokens?: number;
   readonly settings: Settings;
   readonly tokenizer: TokenizerSpec;
   /** Versions of folio, node and tensorflow that wrote it. */
@@ -40,49 +46,56 @@ export interface Checkpoint extends CheckpointState {
   readonly v: HostTensors;
 }
 
-export type CheckpointName = "last" | "best";
+/** A number: the one that was kept of that step. */
+export type CheckpointName = "last" | "best" | number;
+
+/** What a checkpoint is besides the last one. */
+export interface SaveOptions {
+  best: boolean;
+  /** Keep it by its step: how many of those are kept, the newest; 0: all. */
+  keep?: number;
+}
 
 const folderOf = (outDir: string) => path.join(outDir, "checkpoint");
 
 /** Whether `outDir` holds a checkpoint of that name. */
 export function hasCheckpoint(outDir: string, name: CheckpointName = "last"): boolean {
+  if (typeof name === "number") return numberedCheckpoints(outDir).includes(name);
   return fs.existsSync(path.join(folderOf(outDir), name));
 }
 
+/** The steps of the checkpoints that were kept by their step, oldest first. */
+export function numberedCheckpoints(outDir: string): number[] {
+  return readNumbered(folderOf(outDir)).map(stepOf);
+}
+
 /**
- * Saves a checkpoint and points `last`, and `best` when asked, to it. What no pointer names any more is removed.
+ * Saves a checkpoint and points `last`, and `best` when asked, to it. What nothing names any more is removed.
  * @returns the checkpoint's folder
  * @throws {Error} when the disk is full or not writable; the checkpoint before this one is then still whole
  */
 export function saveCheckpoint(
   outDir: string,
   { params, m, v, ...state }: Omit<Checkpoint, "path" | "format" | "version">,
-  { best }: { best: boolean },
+  { best, keep }: SaveOptions,
 ): string {
   const folder = folderOf(outDir);
-  const name = `step-${String(state.step).padStart(6, "0")}-${state.runId.slice(0, 8)}`;
-  const target = path.join(folder, name);
+  let target: string;
   try {
     fs.mkdirSync(folder, { recursive: true });
+    const name = freeName(folder, `step-${String(state.step).padStart(6, "0")}-${state.runId.slice(0, 8)}`);
+    target = path.join(folder, name);
     const content: CheckpointState = { format: "folio-checkpoint", version: 1, ...state };
-    const text = `${JSON.stringify(content, null, 2)}\n`;
-    if (fs.existsSync(target)) {
-      // A folder of this name is whole, and its tensors are those of the same step of the same run. What was known of
-      // that step may have grown: it was stopped before its evaluation, and has been evaluated now.
-      replaceFlushed(path.join(target, "state.json"), text);
-    } else {
-      const partial = fs.mkdtempSync(path.join(folder, ".partial-"));
-      const both = { ...prefixed("m", m), ...prefixed("v", v) };
-      writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
-      writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
-      writeFlushed(path.join(partial, "state.json"), text);
-      flushFolder(partial);
-      fs.renameSync(partial, target);
-    }
+    const partial = fs.mkdtempSync(path.join(folder, ".partial-"));
+    const both = { ...prefixed("m", m), ...prefixed("v", v) };
+    writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
+    writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
+    writeFlushed(path.join(partial, "state.json"), `${JSON.stringify(content, null, 2)}\n`);
+    flushFolder(partial);
+    fs.renameSync(partial, target);
     flushFolder(folder);
-    for (const pointer of best ? (["best", "last"] as const) : (["last"] as const)) {
-      replaceFlushed(path.join(folder, pointer), `${name}\n`);
-    }
+    if (keep !== undefined) writeNumbered(folder, name, keep);
+    for (const pointer of best ? ["best", "last"] : ["last"]) replaceFlushed(path.join(folder, pointer), `${name}\n`);
     flushFolder(folder);
   } catch (error) {
     removeUnreferenced(folder);
@@ -94,11 +107,35 @@ export function saveCheckpoint(
   return target;
 }
 
+/** A step is saved again when it is evaluated after it was stopped, and by callers with weights of their own. */
+function freeName(folder: string, name: string): string {
+  for (let copy = 2, free = name; ; copy++) {
+    if (!fs.existsSync(path.join(folder, free))) return free;
+    free = `${name}-${copy}`;
+  }
+}
+
+const stepOf = (name: string): number => Number(/^step-(\d+)/.exec(name)?.[1]);
+
+/** Names of the folders that are kept by their step, oldest first. */
+function readNumbered(folder: string): string[] {
+  const file = path.join(folder, "numbered");
+  if (!fs.existsSync(file)) return [];
+  const names = fs.readFileSync(file, "utf8").split("\n");
+  return names.filter((name) => /^step-\d+-[\w-]+$/.test(name));
+}
+
+function writeNumbered(folder: string, name: string, keep: number): void {
+  const all = [...readNumbered(folder).filter((other) => stepOf(other) !== stepOf(name)), name];
+  const kept = all.sort((a, b) => stepOf(a) - stepOf(b)).slice(keep === 0 ? 0 : -keep);
+  replaceFlushed(path.join(folder, "numbered"), `${kept.join("\n")}\n`);
+}
+
 /** Why a checkpoint was not saved, and what there still is. */
 function reasonOf(error: unknown, outDir: string): string {
   const { code, message } = error as NodeJS.ErrnoException;
   const full = code === "ENOSPC" || code === "EDQUOT";
-  const reason = full ? "the disk is full; free some space, or choose another --out_dir" : message;
+  const reason = full ? "the disk is full; free some space, or choose another outDir" : message;
   try {
     return `${reason}. The checkpoint before it (step ${readState(outDir).step}) is whole.`;
   } catch {
@@ -163,23 +200,36 @@ const stateChecks: { readonly [K in keyof CheckpointState]?: (value: unknown) =>
   evaluated: (value) => typeof value === "boolean",
   bestValLoss: (value) => value === null || typeof value === "number",
   trainedMs: (value) => typeof value === "number",
+  tokens: (value) => value === undefined || isCount(value),
+  origin: (value) => value === undefined || isObject(value),
   settings: isObject,
   tokenizer: isObject,
   versions: isObject,
 };
 
+const POINTERS = ["last", "best", "numbered"] as const;
+
 /** Removes the checkpoints of an earlier run in `outDir`, pointers first: a kill leaves none that names half a folder. */
 export function removeCheckpoints(outDir: string): void {
-  for (const pointer of ["last", "best"]) fs.rmSync(path.join(folderOf(outDir), pointer), { force: true });
+  for (const pointer of POINTERS) fs.rmSync(path.join(folderOf(outDir), pointer), { force: true });
   fs.rmSync(folderOf(outDir), { recursive: true, force: true });
 }
 
 function pointedFolder(outDir: string, name: CheckpointName): string {
   const folder = folderOf(outDir);
+  if (typeof name === "number") {
+    const numbered = readNumbered(folder).find((numbered) => stepOf(numbered) === name);
+    if (numbered) return path.join(folder, numbered);
+    const steps = numberedCheckpoints(outDir).join(", ");
+    const found = steps ? `there are ${steps}` : "none was kept by its step";
+    throw new Error(
+      `Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; saveInterval keeps them, "last" and "best" are others.`,
+    );
+  }
   const pointer = path.join(folder, name);
   if (!fs.existsSync(pointer)) {
     throw new Error(
-      `Cannot find a checkpoint: there is no ${pointer}. Train a model into ${outDir} first, or name another --out_dir.`,
+      `Cannot find a checkpoint: there is no ${pointer}. Train a model into ${outDir} first, or name another outDir.`,
     );
   }
   const target = fs.readFileSync(pointer, "utf8").trim();
@@ -216,10 +266,9 @@ const unprefixed = (prefix: string, tensors: HostTensors): HostTensors =>
 function removeUnreferenced(folder: string): void {
   try {
     const kept = new Set(
-      ["last", "best"]
-        .map((name) => path.join(folder, name))
+      POINTERS.map((name) => path.join(folder, name))
         .filter((file) => fs.existsSync(file))
-        .map((file) => fs.readFileSync(file, "utf8").trim()),
+        .flatMap((file) => fs.readFileSync(file, "utf8").trim().split("\n")),
     );
     for (const entry of fs.readdirSync(folder)) {
       const at = path.join(folder, entry);

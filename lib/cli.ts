@@ -4,7 +4,7 @@
  * loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`, which must run before a build.
  */
 import { closest, distance } from "fastest-levenshtein";
-import { type Io, styled } from "./cli/terminal.js";
+import { type Io, styled, withFlags } from "./cli/terminal.js";
 
 /** What a command's file exports. */
 interface Command {
@@ -75,7 +75,7 @@ export async function main(argv: readonly string[], io: Io = process): Promise<n
     }
     return await command.run(args, io);
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = await withFlags(error instanceof Error ? error.message : String(error));
     io.stderr.write(`${styled(io.stderr, "red", "folio:")} ${message}\n`);
     // A stack helps whoever changes Folio, not whoever mistyped a flag.
     if (process.env.FOLIO_DEBUG && error instanceof Error) io.stderr.write(`${error.stack}\n`);

@@ -3,6 +3,7 @@
  * split run draws the same rows. What this file is not: it makes no tensors and trains nothing; the files themselves
  * are tokens.ts's. Notebook 01-train shows it.
  */
+import type { EpochRows } from "./epochs.js";
 import { uniform } from "./random.js";
 import type { TokenFile } from "./tokens.js";
 
@@ -90,6 +91,25 @@ export function drawBatch(tokens: TokenFile, options: DrawOptions): Batch {
   for (let index = 0; index < batchSize; index++) {
     const start = Math.floor(uniform(seed, use, step, row + index) * (tokens.length - blockSize));
     fillRow(batch, index, tokens.read(start, blockSize + 1), { tokens, start, vocabSize });
+  }
+  return batch;
+}
+
+/**
+ * Rows `row` … `row + batchSize − 1` of the run, each a part of one document; past its end x is 0 and y is −1.
+ * @param options.row counted over all steps and epochs
+ * @throws {RangeError} if an id is not below vocabSize
+ */
+export function epochBatch(
+  tokens: TokenFile,
+  rows: EpochRows,
+  { batchSize, blockSize, row, vocabSize }: Pick<DrawOptions, "batchSize" | "blockSize" | "row" | "vocabSize">,
+): Batch {
+  const batch = emptyBatch(batchSize, blockSize);
+  batch.y.fill(-1);
+  for (let index = 0; index < batchSize; index++) {
+    const { start, targets } = rows.place(row + index);
+    fillRow(batch, index, tokens.read(start, targets + 1), { tokens, start, vocabSize });
   }
   return batch;
 }

@@ -26,7 +26,7 @@ export async function evaluateSplit(
   tokens: TokenFile,
 ): Promise<{ loss: number; targets: number }> {
   const { dtype } = resolveDevice(settings);
-  const session = await openSession({ params }, { compile: settings.compile, dtype });
+  const session = await openSession({ params }, { compile: settings.compile, dtype, xla: settings.xla });
   try {
     const run = session.define((state, inputs) => ({
       outputs: { loss: evaluationLoss(state.params!, inputs, settings) },

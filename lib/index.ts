@@ -1,9 +1,10 @@
 /**
- * Folio's public names, and nothing else. Importing it loads TensorFlow, so that `tf` of @tensorflow/tfjs-core runs on it.
+ * Folio's public names, and nothing else. Importing it makes TensorFlow the backend that `tf` of @tensorflow/tfjs-core
+ * loads when it makes its first tensor; a run that comes first decides by its settings which device that has.
  */
-import { loadTensorFlow } from "./engine/tensorflow.js";
+import { offerTensorFlow } from "./engine/tensorflow.js";
 
-loadTensorFlow();
+offerTensorFlow();
 
 export {
   type Figure,
@@ -35,13 +36,20 @@ export {
 export { type Batch, type Dataset, drawBatch, openDataset, type TokenFile, wholeSplit, writeDataset } from "./data.js";
 export {
   float32,
+  type HostState,
   type HostTensor,
   type HostTensors,
   int32,
   openSession,
+  type RunStep,
   type Session,
+  type SessionOptions,
   type State,
+  type StateSpecs,
   type Step,
+  type TensorSpec,
+  type TensorSpecs,
+  type TraceReport,
   toHost,
   toTensor,
 } from "./engine/session.js";

@@ -3,11 +3,12 @@
  * Written once in TensorFlow.js operations; session.ts runs it eagerly or compiled. It neither trains nor samples.
  * Notebook 00-start runs one forward pass and looks inside.
  *
- * Axes: B batch, T positions of this call, S positions attended to (S = T without a cache), C nEmbd, H nHead,
+ * Axes: B batch, T positions of this call, S positions attended to (S = T without a cache, blockSize with one), C nEmbd, H nHead,
  * D = C / H head size, V vocabulary.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { ModelSettings } from "./config.js";
+import { attendCache, project, rowsOf, writeAt } from "./engine/decode.js";
 import { randomNormal } from "./engine/ops.js";
 import { causalAttention, crossEntropy, dropout, embedding, gelu, layerNorm, linear } from "./functional.js";
 import { key } from "./random.js";
@@ -28,10 +29,15 @@ export type Parameters = Readonly<Record<string, tf.Tensor>>;
 /** Sees every named value of a forward pass, in order, and may return another of the same shape in its place. */
 export type Tap = (name: string, value: tf.Tensor) => tf.Tensor;
 
-/** Keys and values of earlier positions, one a layer, each [B, H, S, D]. */
+/**
+ * Keys and values of all positions, one a layer, each [B, H, S, D] with S = blockSize: what was computed for earlier
+ * positions and need not be again. Of a compiled session's state, it is written where it stands.
+ */
 export interface Cache {
   readonly keys: readonly tf.Tensor4D[];
   readonly values: readonly tf.Tensor4D[];
+  /** int32 scalar: how many positions are there already. Absent: none, and the ids may be one sequence for all B. */
+  readonly position?: tf.Tensor | undefined;
 }
 
 /** What a forward pass may be given beside parameters, ids and settings. */
@@ -40,12 +46,12 @@ export interface ForwardOptions {
   readonly at?: Tap | undefined;
   /** int32 [T], positions of the ids; default 0 … T − 1. */
   readonly positions?: tf.Tensor1D | undefined;
-  /** Keys and values of the positions before these; `{ keys: [], values: [] }` starts one. */
+  /** Keys and values of the positions before these; `emptyCache()` (cache.ts) starts one. No gradient passes through it. */
   readonly cache?: Cache | undefined;
   /** int32 [2], turns dropout on: the masks follow from it. */
   readonly dropoutKey?: tf.Tensor1D | undefined;
-  /** Compute the logits of the last position only: [B, 1, V]. */
-  readonly lastOnly?: boolean | undefined;
+  /** Compute the logits of one position only, [B, 1, V]: the last, or that of the number given (int32 scalar). */
+  readonly lastOnly?: boolean | tf.Tensor | undefined;
 }
 
 /** What a part of the model needs beside its input. */
@@ -137,11 +143,11 @@ export function forward(
   options: ForwardOptions = {},
 ): { logits: tf.Tensor3D; cache: Cache | undefined } {
   checkIds(ids, config, options.cache);
-  const { nLayer, nEmbd: C, vocabSize: V } = config;
+  const { nLayer, vocabSize: V } = config;
   const { at = (_name, value) => value, cache, lastOnly = false } = options;
   const [B, T] = ids.shape;
-  const past = cache?.keys[0]?.shape[2] ?? 0;
-  const positions = options.positions ?? tf.range(past, past + T, 1, "int32");
+  const own = tf.range(0, T, 1, "int32");
+  const positions = options.positions ?? (cache?.position ? (tf.add(own, cache.position) as tf.Tensor1D) : own);
   const dropKey = options.dropoutKey;
   const dropping = dropKey !== undefined && config.dropout > 0;
   const context: Context = {
@@ -152,17 +158,20 @@ export function forward(
     dropping,
     batch: B,
     cache,
-    mask: causalMask(T, past),
+    mask: cache?.position ? causalMask(tf.add(own, cache.position), config.blockSize) : causalMask(own, T),
     newCache: { keys: [], values: [] },
     drop: (x, use) => (dropKey && dropping ? dropout(x, { rate: config.dropout, key: dropKey, use }) : x),
   };
   let x = embed(ids, positions, context); // [B·T, C]
   for (let layer = 0; layer < nLayer; layer++) x = block(x, layer, context);
-  if (lastOnly) x = tf.reshape(tf.slice(tf.reshape(x, [B, T, C]), [0, T - 1, 0], [B, 1, C]), [B, C]);
+  if (lastOnly && T > 1) x = rowsAt(x, lastOnly === true ? tf.scalar(T - 1, "int32") : lastOnly, B);
   x = at("ln_f", normalize(x, "ln_f", context)) as tf.Tensor2D;
   const head = param<tf.Tensor2D>(context, config.tieHead ? "wte.weight" : "lm_head.weight"); // [V, C]
-  const logits = tf.reshape(linear(x, head, { transposed: true }), [B, lastOnly ? 1 : T, V]) as tf.Tensor3D;
-  return { logits: at("logits", logits) as tf.Tensor3D, cache: cache && context.newCache };
+  const products = cache ? project(x, head, { transposed: true }) : linear(x, head, { transposed: true });
+  const logits = tf.reshape(products, [B, lastOnly ? 1 : T, V]) as tf.Tensor3D;
+  const read = tf.scalar(T, "int32");
+  const position = cache?.position ? tf.add(cache.position, read) : read;
+  return { logits: at("logits", logits) as tf.Tensor3D, cache: cache && { ...context.newCache, position } };
 }
 
 /**
@@ -177,7 +186,8 @@ export function loss(logits: tf.Tensor3D, targets: tf.Tensor2D): tf.Scalar {
 function embed(ids: tf.Tensor2D, positions: tf.Tensor1D, context: Context): tf.Tensor2D {
   const { at, batch: B, drop, config } = context;
   const T = ids.shape[1];
-  const tokens = at("wte", embedding(param(context, "wte.weight"), tf.reshape(ids, [B * T]))); // [B·T, C]
+  const rows = context.cache ? rowsOf : embedding;
+  const tokens = at("wte", rows(param(context, "wte.weight"), tf.reshape(ids, [B * T]))); // [B·T, C]
   const places = at("wpe", embedding(param(context, "wpe.weight"), positions)); // [T, C]
   const sum = tf.add(tf.reshape(tokens, [B, T, config.nEmbd]), places);
   return at("embed", tf.reshape(drop(sum, 0), [B * T, config.nEmbd])) as tf.Tensor2D;
@@ -201,7 +211,13 @@ function attention(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D
   const name = `h.${layer}.attn`;
   const qkv = affine(x, `${name}.c_attn`, context); // [B·T, 3C]
   // Compiled, and nobody looks inside: one operation does it all. It keeps no weights, to be seen or to be dropped.
-  const closed = observed || cache || dropping ? undefined : causalAttention(qkv, { batch, heads: config.nHead });
+  const closed =
+    observed || dropping
+      ? undefined
+      : cache?.position
+        ? cachedAttention(qkv, layer, context)
+        : causalAttention(qkv, { batch, heads: config.nHead });
+  if (closed && cache && !cache.position) remember(splitHeads(qkv, context).slice(1), layer, context);
   const joined = closed ?? openAttention(qkv, layer, context); // [B·T, C]
   const projected = at(`${name}.out`, affine(joined, `${name}.c_proj`, context)) as tf.Tensor2D;
   return dropRows(projected, 2 + 3 * layer, context);
@@ -209,21 +225,19 @@ function attention(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D
 
 /** Attention step by step. [B·T, 3C] → [B·T, C] */
 function openAttention(qkv: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
-  const { at, batch: B, cache, newCache, mask, drop, config } = context;
+  const { at, batch: B, cache, mask, drop, config } = context;
   const { nHead: H, nEmbd: C } = config;
   const T = qkv.shape[0] / B;
   const D = C / H;
   const name = `h.${layer}.attn`;
-  const parts = tf.unstack(tf.transpose(tf.reshape(qkv, [B, T, 3, H, D]), [2, 0, 3, 1, 4])) as tf.Tensor4D[]; // 3 × [B, H, T, D]
+  const parts = splitHeads(qkv, context);
   const [q, k, v] = ["q", "k", "v"].map((part, i) => at(`${name}.${part}`, parts[i]!)) as [
     tf.Tensor4D,
     tf.Tensor4D,
     tf.Tensor4D,
   ];
-  const keys = join(cache?.keys[layer], k); // [B, H, S, D]
-  const values = join(cache?.values[layer], v);
-  newCache.keys.push(keys);
-  newCache.values.push(values);
+  const all = cache ? remember([k, v], layer, context) : undefined;
+  const [keys, values] = (cache?.position && all) || [k, v]; // [B, H, S, D]
   const S = keys.shape[2];
   const flat = (heads: tf.Tensor4D) => tf.reshape(heads, [B * H, heads.shape[2], D]) as tf.Tensor3D;
   const products = tf.mul(tf.matMul(flat(q), flat(keys), false, true), 1 / Math.sqrt(D)); // [B·H, T, S]
@@ -233,6 +247,31 @@ function openAttention(qkv: tf.Tensor2D, layer: number, context: Context): tf.Te
   const mixed = tf.reshape(tf.matMul(dropped, flat(values)), [B, H, T, D]);
   const heads = at(`${name}.heads`, mixed) as tf.Tensor4D;
   return tf.reshape(tf.transpose(heads, [0, 2, 1, 3]), [B * T, C]);
+}
+
+/** Queries, keys and values of all heads: [B·T, 3C] → 3 × [B, H, T, D] */
+function splitHeads(qkv: tf.Tensor2D, { batch: B, config: { nHead: H, nEmbd: C } }: Context): tf.Tensor4D[] {
+  const split = tf.reshape(qkv, [B, qkv.shape[0] / B, 3, H, C / H]);
+  return tf.unstack(tf.transpose(split, [2, 0, 3, 1, 4])) as tf.Tensor4D[];
+}
+
+/** Writes keys and values [B, H, T, D] into the layer's cache. @returns the whole of it, [B, H, S, D] each */
+function remember([k, v]: tf.Tensor4D[], layer: number, { cache, newCache }: Context): [tf.Tensor4D, tf.Tensor4D] {
+  const position = cache!.position ?? tf.scalar(0, "int32");
+  const [keys, values] = [writeAt(cache!.keys[layer]!, k!, position), writeAt(cache!.values[layer]!, v!, position)];
+  newCache.keys.push(keys);
+  newCache.values.push(values);
+  return [keys, values];
+}
+
+/** Attention over the cache in one operation. [B·T, 3C] → [B·T, C], or nothing: see `openAttention`. */
+function cachedAttention(qkv: tf.Tensor2D, layer: number, { cache, newCache }: Context): tf.Tensor2D | undefined {
+  const { keys, values, position } = cache!;
+  const attended = attendCache({ keys: keys[layer]!, values: values[layer]!, qkv, position: position! });
+  if (!attended) return undefined;
+  newCache.keys.push(attended.keys);
+  newCache.values.push(attended.values);
+  return attended.out;
 }
 
 /** `gelu(x W_fc) W_proj`. [B·T, C] → [B·T, 4C] → [B·T, C] */
@@ -247,7 +286,11 @@ function mlp(x: tf.Tensor2D, layer: number, context: Context): tf.Tensor2D {
 
 /** `x W + b`. [N, from] → [N, to] */
 function affine(x: tf.Tensor2D, name: string, context: Context): tf.Tensor2D {
-  const y = linear(x, param(context, `${name}.weight`));
+  const weight = param<tf.Tensor2D>(context, `${name}.weight`);
+  if (context.cache) {
+    return project(x, weight, { bias: context.config.bias ? param(context, `${name}.bias`) : undefined });
+  }
+  const y = linear(x, weight);
   return context.config.bias ? tf.add(y, param(context, `${name}.bias`)) : y;
 }
 
@@ -263,14 +306,16 @@ function dropRows(x: tf.Tensor2D, use: number, { batch: B, drop }: Context): tf.
   return dropped === sequences ? x : (tf.reshape(dropped, x.shape) as tf.Tensor2D);
 }
 
-function join(past: tf.Tensor4D | undefined, now: tf.Tensor4D): tf.Tensor4D {
-  return past ? tf.concat([past, now], 2) : now;
+/** The row of one position of each sequence: [B·T, C] → [B, C] */
+function rowsAt(x: tf.Tensor2D, position: tf.Tensor, B: number): tf.Tensor2D {
+  const T = x.shape[0] / B;
+  return rowsOf(x, tf.add(tf.range(0, B * T, T, "int32"), position) as tf.Tensor1D);
 }
 
-/** [T, past + T]: 0 at positions up to one's own, −1e9 after. */
-function causalMask(T: number, past: number): tf.Tensor2D {
-  const own = tf.expandDims(tf.range(past, past + T, 1, "int32"), 1);
-  const others = tf.expandDims(tf.range(0, past + T, 1, "int32"), 0);
+/** [T, S]: 0 at positions up to one's own, −1e9 after. */
+function causalMask(positions: tf.Tensor, S: number): tf.Tensor2D {
+  const own = tf.expandDims(positions, 1);
+  const others = tf.expandDims(tf.range(0, S, 1, "int32"), 0);
   return tf.mul(tf.cast(tf.greater(others, own), "float32"), -1e9);
 }
 
@@ -290,10 +335,10 @@ function checkIds(ids: tf.Tensor2D, { blockSize }: ModelSettings, cache: Cache |
   if (ids.shape[1] > blockSize || ids.shape[1] === 0) {
     throw new RangeError(`Cannot run the model: ids have T = ${ids.shape[1]}; wanted 1 to blockSize = ${blockSize}.`);
   }
-  const past = cache?.keys[0]?.shape[2] ?? 0;
-  if (past + ids.shape[1] > blockSize) {
+  const [keys] = cache?.keys ?? [];
+  if (cache && (keys?.shape[2] !== blockSize || (cache.position && keys.shape[0] !== ids.shape[0]))) {
     throw new RangeError(
-      `Cannot run the model: ${past} cached and ${ids.shape[1]} new positions are more than blockSize = ${blockSize}; start a new cache.`,
+      `Cannot run the model: the cache has keys of ${keys ? `[${keys.shape}]` : "no layer"}; wanted those of blockSize = ${blockSize} for ${ids.shape[0]} sequences, as emptyCache() makes them.`,
     );
   }
 }

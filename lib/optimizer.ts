@@ -87,6 +87,24 @@ export function clipScale(norm: tf.Scalar, maxNorm: number): tf.Scalar {
   return maxNorm === 0 ? tf.scalar(1) : tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6)));
 }
 
+/** By how much the update that led to `state` moved each parameter, from the moments that it left behind. */
+export function adamWChange(
+  { params, m, v }: Moments & { readonly params: Parameters },
+  { learningRate, biasCorrection1, biasCorrection2 }: AdamWInputs,
+  { weightDecay, epsilon = 1e-8 }: AdamWSettings,
+): Parameters {
+  const change = ([name, param]: [string, tf.Tensor]) => {
+    const scaled = tf.mul(tf.sqrt(v[name]!), tf.rsqrt(biasCorrection2));
+    const direction = tf.div(m[name]!, tf.add(scaled, epsilon));
+    const gradientPart = tf.mul(tf.div(learningRate, biasCorrection1), direction);
+    // after = before · (1 − ηλ) − gradientPart
+    const decay = tf.mul(learningRate, param.rank >= 2 ? weightDecay : 0);
+    const before = tf.div(tf.add(param, gradientPart), tf.sub(1, decay));
+    return [name, tf.neg(tf.add(gradientPart, tf.mul(before, decay)))] as const;
+  };
+  return Object.fromEntries(Object.entries(params).map(change));
+}
+
 /** One AdamW update of all parameters; `adamUpdate` in engine/ops.ts has the formula. Matrices and tables decay. */
 export function adamW(
   state: Moments & { readonly params: Parameters },

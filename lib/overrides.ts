@@ -1,7 +1,7 @@
 /**
  * Config files and flags → overrides of the settings, as nanoGPT's configurator reads them: any number of files in
- * order, flags on top. A config file is data in TypeScript, JavaScript or JSON; TypeScript and JavaScript are run, so
- * only name files that you trust. Not here: what a setting means (lib/config.ts). Also: the text of --help.
+ * order, flags on top. A config file is data in TypeScript, JavaScript or JSON, or nanoGPT's in Python; TypeScript and
+ * JavaScript are run, so only name files that you trust. Not here: what a setting means (lib/config.ts). Also: the text of --help.
  */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, extname, join, relative, resolve } from "node:path";
@@ -10,6 +10,7 @@ import { createJiti } from "jiti";
 import {
   camelCase,
   checkValue,
+  otherOwner,
   parseSampleSettings,
   parseSettings,
   resolveKey,
@@ -19,6 +20,7 @@ import {
   type SettingsKind,
   settingRows,
 } from "./config.js";
+import { parsePythonConfig } from "./python-config.js";
 import { packageRoot } from "./version.js";
 
 /** What the words of a command line set. `values` are checked one by one, not yet against each other. */
@@ -26,6 +28,8 @@ export interface Overrides {
   /** The config files read, in order, as paths. */
   readonly files: readonly string[];
   readonly values: Readonly<Record<string, unknown>>;
+  /** What was read otherwise than written, a line each: nanoGPT's names that mean Folio's. */
+  readonly notes: readonly string[];
 }
 
 type Value = SettingRow["default"];
@@ -47,18 +51,34 @@ export async function loadSampleSettings(args: readonly string[]): Promise<Reado
 
 /** Config files and flags, read and checked one value at a time. */
 export async function readOverrides(kind: SettingsKind, args: readonly string[]): Promise<Overrides> {
-  const { words, flags } = readFlags(kind, args);
+  const { words, flags, notes } = readFlags(kind, args);
   const files = words.map(findConfig);
   const values: Record<string, unknown> = {};
-  for (const file of files) Object.assign(values, await readConfig(kind, file));
-  return { files, values: { ...values, ...flags } };
+  for (const [index, file] of files.entries()) {
+    const word = words[index]!;
+    if (word.endsWith(".py") && file !== word) notes.push(`${word} is no file here: Folio's own ${file} is read`);
+    Object.assign(values, await readConfig(kind, file, notes));
+  }
+  return { files, values: { ...values, ...flags }, notes: [...new Set(notes)] };
 }
+
+// nanoGPT's settings that have nothing to decide here.
+const withoutEffect: Readonly<Record<string, string>> = {
+  backend: "backend is nanoGPT's and has no effect: Folio reduces gradients in TensorFlow's graph",
+};
 
 // ---------------------------------------------------------------------------------------------------------- flags
 
-function readFlags(kind: SettingsKind, args: readonly string[]): { words: string[]; flags: Record<string, Value> } {
+interface Flags {
+  readonly words: string[];
+  readonly flags: Record<string, Value>;
+  readonly notes: string[];
+}
+
+function readFlags(kind: SettingsKind, args: readonly string[]): Flags {
   const words: string[] = [];
   const flags: Record<string, Value> = {};
+  const notes: string[] = [];
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
     if (!arg.startsWith("--") || arg === "--") {
@@ -70,6 +90,12 @@ function readFlags(kind: SettingsKind, args: readonly string[]): { words: string
     const negated = equals < 0 ? negatedKey(kind, written) : undefined;
     if (negated) {
       flags[negated] = false;
+      continue;
+    }
+    const ignored = withoutEffect[camelCase(written.slice(2))];
+    if (ignored) {
+      notes.push(ignored);
+      if (equals < 0) i++;
       continue;
     }
     const key = resolveKey(kind, written.slice(2), `Cannot read ${written}`);
@@ -85,7 +111,7 @@ function readFlags(kind: SettingsKind, args: readonly string[]): { words: string
     }
     flags[key] = checkValue(kind, key, parseValue(row, value!), `Cannot read ${written}`);
   }
-  return { words, flags };
+  return { words, flags, notes };
 }
 
 /** `--no-compile` → "compile". */
@@ -114,7 +140,7 @@ function parseValue(row: SettingRow, written: string): unknown {
 
 // ---------------------------------------------------------------------------------------------------------- files
 
-const extensions = [".ts", ".mts", ".js", ".mjs", ".cjs", ".json"];
+const extensions = [".ts", ".mts", ".js", ".mjs", ".cjs", ".json", ".py"];
 const presetFolder = join(packageRoot(), "configs");
 
 function isFile(path: string): boolean {
@@ -132,10 +158,6 @@ function findConfig(word: string): string {
   const name = basename(word, extname(word));
   const preset = presetNames().find((preset) => preset === name);
   const presetPath = preset && relative(process.cwd(), join(presetFolder, `${preset}.ts`));
-  if (extname(word) === ".py" && isFile(word)) {
-    const advice = presetPath ? `${presetPath} holds the same settings` : "write its values as `export default { … }`";
-    throw new TypeError(`Cannot read ${word}: config files are TypeScript, JavaScript or JSON, not Python; ${advice}.`);
-  }
   const file = [word, ...extensions.map((extension) => word + extension)].find(isFile);
   if (file && !extensions.includes(extname(file))) {
     throw new TypeError(`Cannot read ${word}: a config file ends in ${extensions.join(", ")}.`);
@@ -148,19 +170,19 @@ function findConfig(word: string): string {
   throw new Error(`Cannot read the config file ${word}: there is no such file; ${known}`);
 }
 
-async function readConfig(kind: SettingsKind, file: string): Promise<Record<string, unknown>> {
+async function readConfig(kind: SettingsKind, file: string, notes: string[]): Promise<Record<string, unknown>> {
   const action = `Cannot read ${file}`;
   const content = await evaluate(file, action);
   if (typeof content !== "object" || content === null || Array.isArray(content)) {
     const wanted = file.endsWith(".json") ? "one object" : "an object as its default export";
     throw new TypeError(`${action}: wanted ${wanted}, as { nLayer: 4, dropout: 0.2 }.`);
   }
-  const other = settingRows(kind === "train" ? "sample" : "train");
   const values: Record<string, unknown> = {};
   for (const [written, value] of Object.entries(content)) {
-    // One file may serve training and sampling: the other's settings are known, and left to it.
-    const camel = camelCase(written);
-    if (value === undefined || (Object.hasOwn(other, camel) && !Object.hasOwn(settingRows(kind), camel))) continue;
+    // One file may serve several commands: the others' settings are known, and left to them.
+    const ignored = withoutEffect[camelCase(written)];
+    if (ignored) notes.push(ignored);
+    if (ignored || value === undefined || otherOwner(kind, camelCase(written))) continue;
     const key = resolveKey(kind, written, action);
     values[key] = checkValue(kind, key, value, action);
   }
@@ -169,6 +191,7 @@ async function readConfig(kind: SettingsKind, file: string): Promise<Record<stri
 
 async function evaluate(file: string, action: string): Promise<unknown> {
   try {
+    if (file.endsWith(".py")) return parsePythonConfig(readFileSync(file, "utf8"));
     if (file.endsWith(".json")) return JSON.parse(readFileSync(file, "utf8").replace(/^\uFEFF/, ""));
     // Neither cache: a notebook may edit a file and load it again, and no folder is written to.
     const jiti = createJiti(import.meta.url, { fsCache: false, moduleCache: false, interopDefault: false });

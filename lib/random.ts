@@ -126,6 +126,37 @@ export function uniform(seed: number, ...path: PathPart[]): number {
 }
 
 /**
+ * Where a random permutation of 0 … count − 1 takes `index`. The permutation depends on the seed and the path only and
+ * takes no memory: a Feistel network over the next power of four, walked until it lands below count (Black and Rogaway
+ * 2002, "Ciphers with arbitrary finite domains"), with Philox as its round function.
+ * @throws {RangeError} if index is not in [0, count), or count is beyond 2^53
+ * @example
+ * [0, 1, 2, 3].map((index) => permuted(index, 4, 1337, "epoch", 0)); // each of 0 … 3 once
+ */
+export function permuted(index: number, count: number, seed: number, ...path: PathPart[]): number {
+  if (!Number.isSafeInteger(count) || !Number.isInteger(index) || index < 0 || index >= count) {
+    throw new RangeError(`Cannot permute: index is ${index}; it must be an integer from 0 to ${count - 1}.`);
+  }
+  const half = Math.max(1, Math.ceil(Math.log2(count) / 2));
+  const [mask, width] = [2 ** half - 1, 2 ** half];
+  const [key0, key1] = key(seed, ...path) as unknown as [number, number];
+  let walked = index;
+  do {
+    let left = Math.floor(walked / width);
+    let right = walked % width;
+    for (let round = 0; round < 6; round++) {
+      scratch[0] = right;
+      scratch[1] = round;
+      scratch[2] = scratch[3] = 0;
+      permute(scratch, key0, key1);
+      [left, right] = [right, left ^ (scratch[0]! & mask)];
+    }
+    walked = left * width + right;
+  } while (walked >= count);
+  return walked;
+}
+
+/**
  * A 64-bit key, as the two int32 that TensorFlow's stateless random operations take, that depends on the seed and the
  * path only. Its bits are independent of those of `uniform` for the same path.
  * @returns [2]

@@ -22,6 +22,8 @@ export interface StartRecord {
   readonly compiled: boolean;
   /** The checkpoint that the run goes on from. */
   readonly resumedFrom?: string;
+  /** Whose weights it begins with, where they are not new: setting initFrom. */
+  readonly initFrom?: string;
 }
 
 /** An evaluation before the update of `step`. */
@@ -44,6 +46,8 @@ export interface IterRecord {
   readonly learningRate: number;
   /** Norm of the whole gradient before clipping. */
   readonly gradNorm: number;
+  /** ‖Δp‖ / ‖p‖ of this update by kind of parameter; with setting logUpdates, where the step is logged. */
+  readonly updateRatios?: Readonly<Record<string, number>>;
   readonly elapsedMs: number;
   /** Tokens trained on so far. */
   readonly tokens: number;

@@ -1,38 +1,78 @@
 /**
  * A run's folder besides its checkpoints: `config.json` (the resolved settings), `log.jsonl` (one record a line), and
- * the run's identity. Which records there are stands in records.ts.
+ * the run's identity. Which records there are stands in records.ts, where else they go in trackers.ts.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import type { Settings } from "./config.js";
 import type { StepRecord } from "./records.js";
+import type { TokenMeta } from "./tokens.js";
+import type { Tracker } from "./trackers.js";
+import { folioVersion } from "./version.js";
 
-// Where a run lives and how often it reports change nothing in its result.
+// Where a run lives, what it keeps and how often it reports change nothing in its result.
 const WITHOUT_EFFECT = [
   "outDir",
   "dataDir",
   "initFrom",
   "overwrite",
   "logInterval",
+  "logUpdates",
+  "saveInterval",
+  "keepCheckpoints",
+  "tensorboard",
   "wandbLog",
   "wandbProject",
   "wandbRunName",
 ] as const satisfies readonly (keyof Settings)[];
 
+/** What a run came from besides its settings and data. */
+export interface RunOrigin {
+  /** SHA-256 of the weights that it began with, where they were not new. */
+  readonly weights?: string;
+  /** The run whose settings or data were changed, and the step at which they were. */
+  readonly runId?: string;
+  readonly step?: number;
+}
+
 /**
  * Identity of a run: SHA-256 of what determines its result, the settings without those that have no effect, the
  * data's checksum and the versions of the code, in a canonical order.
  */
-export function runIdentity(settings: Settings, inputs: Readonly<Record<string, string>>): string {
+export function runIdentity(settings: Settings, inputs: Readonly<Record<string, string | number>>): string {
   const effective = Object.entries(settings).filter(([key]) => !WITHOUT_EFFECT.includes(key as never));
   const canonical = [...effective, ...Object.entries(inputs)].sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash("sha256").update(JSON.stringify(canonical)).digest("hex");
 }
 
+/** runIdentity() of these settings on this dataset in this version of Folio. */
+export function identityOf(
+  settings: Settings,
+  { vocabSize, splits }: Pick<TokenMeta, "vocabSize" | "splits">,
+  { weights, runId, step }: RunOrigin = {},
+): string {
+  const inputs = {
+    data: [splits.train, splits.val].map(({ sha256, tokens }) => sha256 || `${tokens} tokens`).join(" "),
+    folio: folioVersion(),
+    ...(weights && { weights }),
+    ...(runId && { changed: `${runId} ${step}` }),
+  };
+  return runIdentity({ ...settings, vocabSize: settings.vocabSize || vocabSize }, inputs);
+}
+
+/** In which settings two runs differ, without those that have no effect: `maxIters 2000 there, 3000 here`. */
+export function differingSettings(there: Settings, here: Settings): string[] {
+  const keys = (Object.keys(here) as (keyof Settings)[]).filter((key) => !WITHOUT_EFFECT.includes(key as never));
+  return keys
+    .filter((key) => there[key] !== here[key] && !(key === "vocabSize" && here[key] === 0))
+    .map((key) => `${key} ${there[key]} there, ${here[key]} here`);
+}
+
 /** The log of a run, open for appending. */
-export interface RunLog {
-  append(record: StepRecord): void;
+export interface RunLog extends Tracker {
+  /** What the log has of before. */
+  readonly kept: readonly StepRecord[];
   close(): void;
 }
 
@@ -54,6 +94,7 @@ export function openRunLog(settings: Settings, { step, evaluated }: { step: numb
     replaceFile(path.join(outDir, "config.json"), `${JSON.stringify(settings, null, 2)}\n`);
     const descriptor = fs.openSync(file, "a");
     return {
+      kept,
       append(record) {
         try {
           fs.writeFileSync(descriptor, `${JSON.stringify(record)}\n`);
@@ -68,11 +109,12 @@ export function openRunLog(settings: Settings, { step, evaluated }: { step: numb
   }
 }
 
-function cannotWrite(outDir: string, error: unknown): Error {
+/** The error of a run's folder that cannot be written, from the file system's. */
+export function cannotWrite(outDir: string, error: unknown): Error {
   const { code, message } = error as NodeJS.ErrnoException;
   const full = code === "ENOSPC" || code === "EDQUOT";
   const reason = full ? "the disk is full. Free some space, or choose" : `${message}. Choose`;
-  return new Error(`Cannot write the run's folder ${outDir}: ${reason} another --out_dir.`, { cause: error });
+  return new Error(`Cannot write the run's folder ${outDir}: ${reason} another outDir.`, { cause: error });
 }
 
 /** The records of a run's log; a last line that a kill cut short is left out. Empty when there is no log. */

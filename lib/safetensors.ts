@@ -4,10 +4,11 @@
  * Which tensors a checkpoint consists of is checkpoint.ts' matter.
  */
 import fs from "node:fs";
-import type { HostTensor, HostTensors } from "./engine/session.js";
+import { float32, type HostTensor, type HostTensors } from "./engine/session.js";
+import { fromHalf, type HalfFormat, toHalf } from "./half.js";
 
-const typeNames = { float32: "F32", int32: "I32", bool: "BOOL" } as const;
-const bytesPerValue = { float32: 4, int32: 4, bool: 1 } as const;
+const typeNames = { float32: "F32", int32: "I32", bool: "BOOL", float16: "F16", bfloat16: "BF16" } as const;
+const bytesPerValue = { float32: 4, int32: 4, bool: 1, float16: 2, bfloat16: 2 } as const;
 const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
 const MAX_HEADER_BYTES = 100_000_000; // the bound of the reference implementation
 
@@ -17,17 +18,27 @@ interface HeaderEntry {
   data_offsets: [number, number];
 }
 
+/** How floats stand in a file: as they are in memory, or rounded to 16 bits. */
+export type FloatFormat = "float32" | HalfFormat;
+
 /**
  * Writes the tensors to a new file and flushes it to the disk.
+ * @param options.floats float32 unless given
  * @throws {Error} the file system's, for example when the disk is full; the file is then incomplete
  */
-export function writeSafetensors(path: string, tensors: HostTensors, metadata: Record<string, string> = {}): void {
+export function writeSafetensors(
+  path: string,
+  tensors: HostTensors,
+  metadata: Record<string, string> = {},
+  { floats = "float32" }: { floats?: FloatFormat } = {},
+): void {
   let offset = 0;
   const entries = Object.entries(tensors).map(([name, { dtype, shape, values }]): [string, HeaderEntry] => {
     if (name === "__metadata__") throw new RangeError(`Cannot write ${path}: no tensor may be called ${name}.`);
     const from = offset;
-    offset += values.byteLength;
-    return [name, { dtype: typeNames[dtype], shape: [...shape], data_offsets: [from, offset] }];
+    const stored = dtype === "float32" ? floats : dtype;
+    offset += values.length * bytesPerValue[stored];
+    return [name, { dtype: typeNames[stored], shape: [...shape], data_offsets: [from, offset] }];
   });
   // fromEntries makes a property of any name, "__proto__" too; an assignment would not.
   const json = JSON.stringify(Object.fromEntries<unknown>([["__metadata__", metadata], ...entries]));
@@ -40,7 +51,8 @@ export function writeSafetensors(path: string, tensors: HostTensors, metadata: R
     writeAll(file, length);
     writeAll(file, text);
     for (const { values } of Object.values(tensors)) {
-      writeAll(file, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+      const stored = values instanceof Float32Array && floats !== "float32" ? toHalf(floats, values) : values;
+      writeAll(file, new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
     }
     fs.fsyncSync(file);
   } finally {
@@ -49,10 +61,15 @@ export function writeSafetensors(path: string, tensors: HostTensors, metadata: R
 }
 
 /**
- * Reads all tensors of a file.
+ * Reads a file's tensors, one after another from their places: memory takes what the tensors take. 16-bit floats become
+ * float32.
+ * @param options.only which tensors, by name; all unless given. The others may be of any type.
  * @throws {Error} when the file is not a whole safetensors file of types that Folio has; the message says what is wrong
  */
-export function readSafetensors(path: string): Record<string, HostTensor> {
+export function readSafetensors(
+  path: string,
+  { only = () => true }: { only?: (name: string) => boolean } = {},
+): Record<string, HostTensor> {
   const fail = (found: string): never => {
     throw new Error(`Cannot read ${path}: ${found}; wanted a whole safetensors file. Copy or download it again.`);
   };
@@ -66,13 +83,17 @@ export function readSafetensors(path: string): Record<string, HostTensor> {
     if (headerBytes > MAX_HEADER_BYTES || 8 + headerBytes > size) fail(`its header claims ${headerBytes} bytes`);
     const header = parseHeader(readAt(file, 8, headerBytes).toString("utf8"), fail);
     const dataStart = 8 + headerBytes;
-    const checked = Object.entries(header).map(([name, entry]) => {
+    const wanted = Object.entries(header).filter(([name]) => only(name));
+    const checked = wanted.map(([name, entry]) => {
       return { name, entry, dtype: checkEntry(name, entry, size - dataStart, fail) };
     });
     checkCoverage(header, size - dataStart, fail);
     return Object.fromEntries(
       checked.map(({ name, entry: { shape, data_offsets: offsets }, dtype }) => {
         const bytes = readAt(file, dataStart + offsets[0], offsets[1] - offsets[0]).buffer;
+        if (dtype === "float16" || dtype === "bfloat16") {
+          return [name, float32(fromHalf(dtype, new Uint16Array(bytes)), shape)];
+        }
         return [name, { dtype, shape, values: new arrays[dtype](bytes) }];
       }),
     );
@@ -123,7 +144,8 @@ function checkEntry(
   fail: Fail,
 ) {
   const own = (Object.keys(typeNames) as (keyof typeof typeNames)[]).find((key) => typeNames[key] === dtype);
-  if (!own) return fail(`tensor ${name} has type ${dtype}, which Folio does not read yet (it reads F32, I32, BOOL)`);
+  if (!own)
+    return fail(`tensor ${name} has type ${dtype}, which Folio does not read yet (it reads F32, F16, BF16, I32, BOOL)`);
   const bytes = shape.reduce((product, axis) => product * axis, bytesPerValue[own]);
   if (from > to || to > dataBytes) fail(`tensor ${name} ends at byte ${to} of ${dataBytes}: the file is cut short`);
   if (bytes !== to - from) fail(`tensor ${name} of shape [${shape}] has ${to - from} bytes instead of ${bytes}`);

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { Settings } from "./config.js";
 import type { State, Step } from "./engine/session.js";
 import { forward, loss, type Parameters } from "./model.js";
-import { type AdamWInputs, adamW, clipScale, globalNorm } from "./optimizer.js";
+import { type AdamWInputs, adamW, adamWChange, clipScale, globalNorm } from "./optimizer.js";
 
 /**
  * The steps of training. Inputs of both: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; of `update` also
@@ -21,6 +21,11 @@ export interface TrainingSteps {
   readonly update: Step;
   /** Loss without gradients or dropout. Inputs: `x`, `y`. */
   readonly evaluate: Step;
+  /**
+   * ‖Δp‖ / ‖p‖ of the last update, an output a kind of parameter (`embedding`, `attention`, `mlp`, `norm`, `head`).
+   * Inputs: AdamWInputs of that update. It follows from the moments, so the weights before are not kept.
+   */
+  readonly updateRatios: Step;
 }
 
 export function trainingSteps(settings: Settings): TrainingSteps {
@@ -42,7 +47,24 @@ export function trainingSteps(settings: Settings): TrainingSteps {
       return { state: { ...next, ...cleared }, outputs: { loss: value, gradNorm: norm } };
     },
     evaluate: (state, inputs) => ({ outputs: { loss: evaluationLoss(state.params!, inputs, settings) } }),
+    updateRatios(state, inputs) {
+      const moved = state as { params: Parameters; m: Parameters; v: Parameters };
+      const changes = adamWChange(moved, inputs as unknown as AdamWInputs, settings);
+      const kinds = [...new Set(Object.keys(changes).map(kindOf))].sort();
+      const norm = (tensors: Parameters, kind: string) =>
+        globalNorm(Object.fromEntries(Object.entries(tensors).filter(([name]) => kindOf(name) === kind)));
+      const ratio = (kind: string) => tf.div(norm(changes, kind), norm(moved.params, kind));
+      return { outputs: Object.fromEntries(kinds.map((kind) => [kind, ratio(kind)])) };
+    },
   };
+}
+
+/** What a parameter is part of. */
+function kindOf(name: string): string {
+  if (/\.attn\./.test(name)) return "attention";
+  if (/\.mlp\./.test(name)) return "mlp";
+  if (/(^|\.)ln_/.test(name)) return "norm";
+  return name.startsWith("lm_head") ? "head" : "embedding";
 }
 
 /** Mean loss of a batch without dropout. */

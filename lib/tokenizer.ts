@@ -1,20 +1,35 @@
 /**
  * Text ↔ ids. A tokenizer is a plain record of functions, and its specification (`toJSON()`) is all that a token file
- * or a checkpoint needs to build it again. Here are nanoGPT's two: one id a character, and GPT-2's byte-pair encoding.
- * What this file is not: it reads no files and makes no batches (see data.ts). Notebook 01-train shows it.
+ * or a checkpoint needs to build it again. Here are one id a character, GPT-2's byte-pair encoding, and byte pairs that
+ * were learned from a text. What this file is not: it reads no files (prepare.ts does) and merges no pairs (bpe.ts does).
+ * Notebook 02-data shows it.
  */
-import { Tiktoken } from "js-tiktoken/lite";
 import gpt2Ranks from "js-tiktoken/ranks/gpt2";
+import {
+  type ByteEncoder,
+  type BytePairs,
+  byteEncoder,
+  bytePairsOfMerges,
+  bytePairsOfRanks,
+  decodeBytes,
+} from "./bpe.js";
 
-/** What builds a tokenizer again: plain JSON. */
-export type TokenizerSpec = { kind: "char"; characters: string } | { kind: "gpt2" };
+/** What builds a tokenizer again: plain JSON. `merges` are ids in pairs, between spaces: "116 104 256 101". */
+export type TokenizerSpec = { kind: "char"; characters: string } | { kind: "gpt2" } | { kind: "bpe"; merges: string };
 
 /** Text ↔ ids in [0, vocabSize). */
 export interface Tokenizer {
   readonly kind: "char" | "gpt2" | "bpe";
   readonly vocabSize: number;
+  /** The id that ends a document, which no text encodes to; by characters there is none. */
+  readonly endOfText?: number;
   /** @throws {RangeError} if the text holds a character that the vocabulary lacks, naming it and where it stands */
   encode(text: string): Uint32Array;
+  /**
+   * The same of a text as UTF-8 bytes, for bulk work.
+   * @param bytes well-formed (`isUtf8` of node:buffer)
+   */
+  encodeBytes(bytes: Uint8Array): Uint16Array | Uint32Array;
   /** @throws {RangeError} if an id is not an integer in [0, vocabSize) */
   decode(ids: ArrayLike<number>): string;
   toJSON(): TokenizerSpec;
@@ -66,7 +81,7 @@ export function charTokenizer(text: string): Tokenizer {
   return fromCodePoints(Int32Array.from(seen).sort());
 }
 
-/** Sorted, distinct code points → tokenizer. */
+/** Distinct code points, by id → tokenizer. */
 function fromCodePoints(codePoints: Int32Array): Tokenizer {
   const broken = codePoints.find(isSurrogate);
   if (broken !== undefined) {
@@ -75,7 +90,7 @@ function fromCodePoints(codePoints: Int32Array): Tokenizer {
     );
   }
   const vocabSize = codePoints.length;
-  const idOf = new Int32Array(codePoints[vocabSize - 1]! + 1).fill(-1);
+  const idOf = new Int32Array(codePoints.reduce((largest, codePoint) => Math.max(largest, codePoint)) + 1).fill(-1);
   for (let id = 0; id < vocabSize; id++) idOf[codePoints[id]!] = id;
   const characters = Array.from(codePoints, (codePoint) => String.fromCodePoint(codePoint));
 
@@ -99,6 +114,9 @@ function fromCodePoints(codePoints: Int32Array): Tokenizer {
       }
       return count === ids.length ? ids : ids.slice(0, count);
     },
+    encodeBytes(bytes) {
+      return this.encode(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes));
+    },
     decode(ids) {
       // Joined in pieces: one string of millions of single-character joins is slow to read afterwards.
       const pieces: string[] = [];
@@ -118,30 +136,48 @@ function fromCodePoints(codePoints: Int32Array): Tokenizer {
   };
 }
 
-let gpt2Encoder: Tiktoken | undefined; // its tables take 0.1 s to build: once, when first used
+let gpt2Pairs: BytePairs | undefined; // the tables take 0.2 s to build: once, when first used
 
 /**
- * GPT-2's byte-pair encoding (Radford 2019), 50,257 ids, by js-tiktoken. `encode` is tiktoken's `encode_ordinary`: the
- * text `<|endoftext|>` is text, not the special id 50256. Ids that end within a UTF-8 sequence decode to U+FFFD.
+ * GPT-2's byte-pair encoding (Radford 2019), 50,257 ids: tiktoken's `encode_ordinary`, for which the text `<|endoftext|>`
+ * is text, not the id 50256. Ids that end within a UTF-8 sequence decode to U+FFFD, and so does half a surrogate pair.
  * @example
  * gpt2Tokenizer().encode("hello world"); // Uint32Array [31373, 995]
  */
 export function gpt2Tokenizer(): Tokenizer {
-  const vocabSize = 50_257;
-  gpt2Encoder ??= new Tiktoken(gpt2Ranks);
-  const encoder = gpt2Encoder;
+  gpt2Pairs ??= bytePairsOfRanks(gpt2Ranks);
+  return bytePairTokenizer(gpt2Pairs, { kind: "gpt2" });
+}
+
+/**
+ * A byte-pair encoding of one's own: the ids are the 256 bytes, the merges in their order, and the end of a text.
+ * @param merges left and right ids one after another, as `trainBytePairs` returns them
+ * @throws {RangeError} if they are no merges: see `bytePairsOfMerges`
+ * @example
+ * bpeTokenizer([108, 111]).encode("low"); // Uint32Array [256, 119]: "lo" is one id
+ */
+export function bpeTokenizer(merges: ArrayLike<number>): Tokenizer {
+  return bytePairTokenizer(bytePairsOfMerges(merges), { kind: "bpe", merges: Array.from(merges).join(" ") });
+}
+
+function bytePairTokenizer(pairs: BytePairs, spec: TokenizerSpec & { kind: "gpt2" | "bpe" }): Tokenizer {
+  const { vocabSize } = pairs;
+  let encoder: ByteEncoder | undefined; // a few megabytes: a tokenizer that only decodes needs none
+  const encodeBytes = (bytes: Uint8Array): Uint16Array => {
+    encoder ??= byteEncoder(pairs);
+    return encoder(bytes);
+  };
   return {
-    kind: "gpt2",
+    kind: spec.kind,
     vocabSize,
-    encode: (text) => Uint32Array.from(encoder.encode(text, [], [])),
+    endOfText: vocabSize - 1,
+    encode: (text) => Uint32Array.from(encodeBytes(new TextEncoder().encode(text))),
+    encodeBytes,
     decode(ids) {
-      const list = Array.from(ids);
-      list.forEach((id, index) => {
-        checkId(id, index, vocabSize);
-      });
-      return encoder.decode(list);
+      for (let index = 0; index < ids.length; index++) checkId(ids[index], index, vocabSize);
+      return new TextDecoder("utf-8", { ignoreBOM: true }).decode(decodeBytes(pairs, ids));
     },
-    toJSON: () => ({ kind: "gpt2" }),
+    toJSON: () => spec,
   };
 }
 
@@ -149,16 +185,20 @@ export function gpt2Tokenizer(): Tokenizer {
  * The tokenizer of a specification, as stored in a dataset's meta.json or a checkpoint. The input is data from a file:
  * it is checked.
  * @throws {TypeError} if `spec` is not a specification
- * @throws {RangeError} if its characters are empty, repeated or not sorted
+ * @throws {RangeError} if its characters are empty or repeated, or its merges are none
  * @example
  * tokenizerFromSpec({ kind: "char", characters: "ehlo" }).decode([1, 0, 2, 2, 3]); // "hello"
  */
 export function tokenizerFromSpec(spec: unknown): Tokenizer {
-  const { kind, characters } = (typeof spec === "object" && spec !== null ? spec : {}) as Record<string, unknown>;
+  const { kind, characters, merges } = (typeof spec === "object" && spec !== null ? spec : {}) as Record<
+    string,
+    unknown
+  >;
   if (kind === "gpt2") return gpt2Tokenizer();
+  if (kind === "bpe") return bpeTokenizer(mergesOf(merges));
   if (kind !== "char") {
     throw new TypeError(
-      `Cannot build a tokenizer: its kind is ${JSON.stringify(kind)}; this version knows "char" and "gpt2".`,
+      `Cannot build a tokenizer: its kind is ${JSON.stringify(kind)}; this version knows "char", "gpt2" and "bpe".`,
     );
   }
   if (typeof characters !== "string") {
@@ -166,16 +206,41 @@ export function tokenizerFromSpec(spec: unknown): Tokenizer {
       `Cannot build a character tokenizer: "characters" is ${characters === null ? "null" : typeof characters}; it must be a string that holds each character once.`,
     );
   }
-  const codePoints = Int32Array.from(characters, (character) => character.codePointAt(0)!);
-  if (codePoints.length === 0) {
+  if (characters === "") {
     throw new RangeError('Cannot build a character tokenizer: "characters" is empty; the vocabulary needs one.');
   }
-  for (let id = 1; id < codePoints.length; id++) {
-    if (codePoints[id]! <= codePoints[id - 1]!) {
+  return characterTokenizer(Array.from(characters));
+}
+
+/**
+ * A character tokenizer whose ids are the characters' places in a list: sorted ones, or as nanoGPT's meta.pkl has them.
+ * @throws {RangeError} if one is repeated, or is not one character
+ */
+export function characterTokenizer(characters: readonly string[]): Tokenizer {
+  const seen = new Set<string>();
+  for (const character of characters) {
+    const codePoint = character.codePointAt(0);
+    if (codePoint === undefined || String.fromCodePoint(codePoint) !== character) {
       throw new RangeError(
-        `Cannot build a character tokenizer: ${describeCharacter(codePoints[id]!)} is repeated or out of order; "characters" holds each one once, sorted by code point.`,
+        `Cannot build a character tokenizer: ${JSON.stringify(character)} is not one character; each id stands for one.`,
       );
     }
+    if (seen.has(character)) {
+      throw new RangeError(
+        `Cannot build a character tokenizer: ${describeCharacter(codePoint)} is repeated; "characters" holds each one once.`,
+      );
+    }
+    seen.add(character);
   }
-  return fromCodePoints(codePoints);
+  return fromCodePoints(Int32Array.from(characters, (character) => character.codePointAt(0)!));
+}
+
+function mergesOf(merges: unknown): number[] {
+  // 65,279 merges of two numbers of up to five digits: what a file may make us read is bounded.
+  if (typeof merges !== "string" || merges.length > 800_000 || !/^(\d+( \d+)*)?$/.test(merges)) {
+    throw new TypeError(
+      'Cannot build a byte-pair tokenizer: "merges" is not a string of ids between single spaces; prepare the dataset again.',
+    );
+  }
+  return merges === "" ? [] : merges.split(" ").map(Number);
 }

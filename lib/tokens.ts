@@ -244,7 +244,7 @@ export interface DatasetContents {
 }
 
 /**
- * Writes train.bin, val.bin and meta.json into `directory`, which is made if need be. The new files are complete and
+ * Writes train.bin, val.bin and meta.json into `<dataDir>/<name>`, where `openDataset` finds them. The new files are complete and
  * synced under temporary names before the old ones go; meta.json goes first and comes last, so a kill at any moment
  * leaves the old dataset, the new one or one that `openDataset` refuses, never a mixture. A process that has the old
  * files open keeps reading them.
@@ -253,10 +253,11 @@ export interface DatasetContents {
  * @example
  * const tokenizer = charTokenizer(text);
  * const ids = tokenizer.encode(text);
- * writeDataset("data/mine", { name: "mine", tokenizer, train: ids.subarray(0, 900), val: ids.subarray(900) });
+ * writeDataset("data", { name: "mine", tokenizer, train: ids.subarray(0, 900), val: ids.subarray(900) });
  */
-export function writeDataset(directory: string, contents: DatasetContents): TokenMeta {
+export function writeDataset(dataDir: string, contents: DatasetContents): TokenMeta {
   const { name, tokenizer, train, val, source } = contents;
+  const directory = datasetDirectory(dataDir, name);
   const { vocabSize } = tokenizer;
   const dtype: TokenDtype = vocabSize > 65_536 ? "uint32" : "uint16";
   for (const [split, ids] of [["train", train] as const, ["val", val] as const]) {

@@ -1,38 +1,55 @@
 /**
  * The training loop: an async generator that yields a record of each thing it does and leaves showing them to its
  * caller. Batches, dropout and evaluations are functions of (seed, step), so a run that was stopped and resumed is the
- * run that was not. The steps themselves stand in steps.ts. Notebook 01-train drives it.
+ * run that was not. The steps themselves stand in steps.ts, what a run starts from in sources.ts. Notebook 01-train
+ * drives it.
  */
 import { setImmediate } from "node:timers/promises";
-import {
-  type Checkpoint,
-  hasCheckpoint,
-  openCheckpoint,
-  readState,
-  removeCheckpoints,
-  saveCheckpoint,
-} from "./checkpoint.js";
+import { type BatchFeed, batchFeed, batchInputs } from "./batches.js";
+import { type Checkpoint, hasCheckpoint, removeCheckpoints, saveCheckpoint } from "./checkpoint.js";
 import type { Settings } from "./config.js";
-import { type Batch, type Dataset, drawBatch, openDataset } from "./data.js";
+import { type Dataset, drawBatch, openDataset } from "./data.js";
 import { resolveDevice } from "./engine/device.js";
-import {
-  float32,
-  type HostTensors,
-  int32,
-  mapRecord,
-  openSession,
-  type RunStep,
-  type Session,
-  toHost,
-} from "./engine/session.js";
+import { type FolderLock, lockFolder } from "./engine/lock.js";
+import { float32, type HostTensors, mapRecord, openSession, type RunStep, type Session } from "./engine/session.js";
 import { loadTensorFlow } from "./engine/tensorflow.js";
-import { countParameters, initialParameters, parameterSpecs } from "./model.js";
+import { brokenWeights, checkMemory, explained, exploded, isSaneLoss } from "./failures.js";
+import { initialLossScale, LEAST_SCALE } from "./loss-scale.js";
+import { countParameters, parameterSpecs } from "./model.js";
 import { biasCorrections, decayGroups, learningRate } from "./optimizer.js";
-import { key } from "./random.js";
 import type { CheckpointRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
-import { openRunLog, type RunLog, runIdentity } from "./runs.js";
+import { cannotWrite, identityOf, openRunLog, type RunOrigin } from "./runs.js";
+import { tokensPerStep } from "./sizing.js";
+import { checkFolder, openToResume, startWeights } from "./sources.js";
 import { trainingSteps } from "./steps.js";
+import {
+  loadWandb,
+  type OpenTracker,
+  openTensorBoard,
+  removeEventFiles,
+  type Tracker,
+  type Wandb,
+  wandbTracker,
+} from "./trackers.js";
 import { folioVersion } from "./version.js";
+
+/** Where a step or an evaluation stands that takes many session calls. */
+export interface Progress {
+  readonly step: number;
+  readonly doing: "evaluation" | "step";
+  /** Batches, or micro-batches. */
+  readonly done: number;
+  readonly total: number;
+}
+
+export interface TrainOptions {
+  /** Aborting lets the batch under way finish, saves the last whole step and ends with reason "aborted". */
+  readonly signal?: AbortSignal;
+  /** Called after each batch of an evaluation and each micro-batch of a step. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Where the records that log.jsonl keeps go besides. */
+  readonly trackers?: readonly OpenTracker[];
+}
 
 /** What a run holds while it lasts. */
 interface Run {
@@ -42,10 +59,16 @@ interface Run {
   readonly accumulate: RunStep;
   readonly update: RunStep;
   readonly evaluate: RunStep;
+  readonly updateRatios: RunStep;
+  readonly feed: BatchFeed;
   readonly runId: string;
+  readonly origin: RunOrigin;
   readonly resumedFrom: string | undefined;
+  readonly options: TrainOptions;
   /** Updates done. */
   step: number;
+  /** Tokens trained on. */
+  tokens: number;
   /** Whether the evaluation before the next update was done. */
   evaluated: boolean;
   bestValLoss: number | null;
@@ -53,90 +76,174 @@ interface Run {
   savedStep: number;
 }
 
+/** What must be given back, whatever happens. */
+interface Held {
+  lock?: FolderLock;
+  run?: Run;
+  readonly trackers: Tracker[];
+}
+
 /**
  * Trains. Every update yields an `iter` record; every `evalInterval` updates, and at the end, an `eval` record comes
  * first, and a `checkpoint` record when one was saved. The log in `outDir` keeps every `logInterval`-th `iter`.
- * Aborting saves a checkpoint after the update under way and ends with reason "aborted".
- * @throws {RangeError} for settings, data or a checkpoint that do not fit together
- * @throws {Error} when the loss is not finite any more, or nothing can be saved
+ * @throws {RangeError} for settings, data, weights or a checkpoint that do not fit together
+ * @throws {Error} when the loss is not finite any more, memory runs out, nothing can be saved, or another process trains
+ * into the same folder
  * @example
  * for await (const record of train(settings)) if (record.kind === "eval") console.log(record.step, record.valLoss);
  */
-export async function* train(
-  settings: Settings,
-  { signal }: { signal?: AbortSignal } = {},
-): AsyncGenerator<StepRecord> {
+export async function* train(settings: Settings, options: TrainOptions = {}): AsyncGenerator<StepRecord> {
+  const wandb = settings.wandbLog && !settings.evalOnly ? await loadWandb() : undefined;
   const dataset = openDataset(settings.dataDir, settings.dataset);
-  let run: Run | undefined;
-  let log: RunLog | undefined;
+  const held: Held = { trackers: [] };
   try {
-    run = await openRun(settings, dataset);
+    const run = await openRun(settings, dataset, { options, held });
     // An evaluation alone leaves the folder as it is.
-    if (!settings.evalOnly) log = openRunLog(run.settings, run);
-    for await (const record of loop(run, signal)) {
-      if (record.kind !== "iter" || record.step % settings.logInterval === 0) log?.append(record);
+    if (!settings.evalOnly) await openTrackers(run, wandb, held.trackers);
+    for await (const record of loop(run)) {
+      if (record.kind !== "iter" || record.step % settings.logInterval === 0) {
+        for (const tracker of held.trackers) tracker.append(record);
+      }
       yield record;
     }
+  } catch (error) {
+    throw explained(error, settings);
   } finally {
-    log?.close();
-    run?.session.dispose();
+    for (const tracker of held.trackers) await tracker.close();
+    held.run?.session.dispose();
     dataset.close();
+    held.lock?.release();
   }
 }
 
-async function* loop(run: Run, signal: AbortSignal | undefined): AsyncGenerator<StepRecord> {
+async function openTrackers(run: Run, wandb: Wandb | undefined, open: Tracker[]): Promise<void> {
+  const { settings, runId, step } = run;
+  const log = openRunLog(settings, run);
+  open.push(log);
+  if (step === 0) removeEventFiles(settings.outDir);
+  const openers = [
+    ...(settings.tensorboard ? [openTensorBoard] : []),
+    ...(wandb ? [wandbTracker(wandb)] : []),
+    ...(run.options.trackers ?? []),
+  ];
+  for (const opener of openers) open.push(await opener({ settings, runId, step, kept: log.kept }));
+}
+
+async function* loop(run: Run): AsyncGenerator<StepRecord> {
   const { settings } = run;
+  const { signal } = run.options;
   yield startRecord(run);
   let finished = false;
   while (!finished && !signal?.aborted) {
     const done = run.step >= settings.maxIters;
     const due = !run.evaluated && (done || run.step % settings.evalInterval === 0);
+    let [save, best] = [false, false];
     if (due || settings.evalOnly) {
-      const record = await evaluation(run, signal);
+      const record = await evaluation(run);
       if (!record) break;
       yield record;
-      const worthSaving = record.best || settings.alwaysSaveCheckpoint || done;
-      if (worthSaving && run.step > 0 && !settings.evalOnly) yield await checkpoint(run, record.best);
+      best = record.best;
+      save = best || settings.alwaysSaveCheckpoint || done;
     }
+    const numbered = isNumbered(run);
+    if ((save || numbered) && run.step > 0 && !settings.evalOnly) yield await checkpoint(run, { best, numbered });
     finished = done || settings.evalOnly;
-    if (!finished && !signal?.aborted) yield await update(run);
+    if (finished || signal?.aborted) continue;
+    const record = await update(run);
+    if (record) yield record;
   }
   const unsaved = run.savedStep !== run.step && run.step > 0;
-  if (!finished && unsaved && !settings.evalOnly) yield await checkpoint(run, false);
+  if (!finished && unsaved && !settings.evalOnly) yield await checkpoint(run, { best: false, numbered: false });
   const { step, bestValLoss, trainedMs } = run;
   yield { kind: "end", step, reason: finished ? "finished" : "aborted", bestValLoss, trainedMs };
 }
 
-async function openRun(given: Settings, dataset: Dataset): Promise<Run> {
-  const { dtype } = resolveDevice(given); // first: it decides which devices TensorFlow loads
-  const settings = resolveSettings(given, dataset);
-  const resumed = settings.initFrom === "resume" ? openToResume(settings, dataset) : undefined;
-  if (!resumed) checkFolder(settings);
-  const params = resumed?.params ?? (await hostParameters(settings));
-  const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
-  const sums = settings.gradientAccumulationSteps > 1 ? { sums: zeros() } : {};
-  const state = { params, m: resumed?.m ?? zeros(), v: resumed?.v ?? zeros(), ...sums };
-  const session = await openSession(state, { compile: settings.compile, dtype });
+/** Whether a checkpoint of this step is to be kept, and none is yet. */
+function isNumbered({ settings: { saveInterval, outDir }, step }: Run): boolean {
+  return saveInterval > 0 && step > 0 && step % saveInterval === 0 && !hasCheckpoint(outDir, step);
+}
+
+async function openRun(
+  given: Settings,
+  dataset: Dataset,
+  { options, held }: { options: TrainOptions; held: Held },
+): Promise<Run> {
+  const { device, dtype } = resolveDevice(given); // first: it decides which devices TensorFlow loads
+  const wanted = resolveSettings(given, dataset);
+  if (!wanted.evalOnly) held.lock = lock(wanted.outDir);
+  const resumed = wanted.initFrom === "resume" ? openToResume(wanted, dataset) : undefined;
+  if (!resumed) checkFolder(wanted);
+  if (device === "cpu") checkMemory(wanted);
+  const { settings, params, weights } = resumed
+    ? { settings: wanted, params: resumed.params, weights: undefined }
+    : await startWeights(wanted, dataset);
+  const state = { params, ...optimizerState(settings, params, resumed) };
+  const session = await openSession(state, { compile: settings.compile, dtype, xla: settings.xla });
   // Last: whatever else is wrong with the settings was found before this.
   if (!resumed && settings.overwrite && !settings.evalOnly) removeCheckpoints(settings.outDir);
+  const sofar = progressOf(resumed);
   const steps = trainingSteps(settings);
-  const { train: trainSplit, val } = dataset.meta.splits;
-  return {
+  const run: Run = {
     settings,
     dataset,
     session,
     accumulate: session.define(steps.accumulate),
     update: session.define(steps.update),
     evaluate: session.define(steps.evaluate),
-    runId: runIdentity(settings, { data: `${trainSplit.sha256} ${val.sha256}`, folio: folioVersion() }),
+    updateRatios: session.define(steps.updateRatios),
+    feed: batchFeed(settings, dataset, sofar),
+    ...identity(settings, dataset, { resumed, weights }),
     resumedFrom: resumed?.path,
-    step: resumed?.step ?? 0,
-    evaluated: resumed?.evaluated ?? false,
+    options,
+    ...sofar,
     // A loss on other text is no measure for this one.
     bestValLoss: resumed?.settings.dataset === settings.dataset ? resumed.bestValLoss : null,
-    trainedMs: resumed?.trainedMs ?? 0,
-    savedStep: resumed?.step ?? -1,
   };
+  held.run = run;
+  return run;
+}
+
+/** Moments, sums of micro-batches, in float16 the loss scaler; an evaluation alone needs none. */
+function optimizerState(settings: Settings, params: HostTensors, resumed: Checkpoint | undefined) {
+  if (settings.evalOnly) return {};
+  const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
+  const sums = settings.gradientAccumulationSteps > 1 ? { sums: zeros() } : {};
+  const scaler = isScaled(settings) ? { scaler: resumed?.scaler ?? initialLossScale(resumed?.step ?? 0) } : {};
+  return { m: resumed?.m ?? zeros(), v: resumed?.v ?? zeros(), ...sums, ...scaler };
+}
+
+/** How far a checkpoint had come; of none, nowhere. */
+function progressOf(resumed: Checkpoint | undefined) {
+  const { step = 0, evaluated = false, trainedMs = 0 } = resumed ?? {};
+  const tokens = resumed ? (resumed.tokens ?? step * tokensPerStep(resumed.settings)) : 0;
+  return { step, tokens, evaluated, trainedMs, savedStep: resumed ? step : -1 };
+}
+
+/** A run that goes on as it was keeps its identity; with other settings or data it is another from here on. */
+function identity(
+  settings: Settings,
+  { meta }: Dataset,
+  { resumed, weights }: { resumed: Checkpoint | undefined; weights: string | undefined },
+): { runId: string; origin: RunOrigin } {
+  const same: RunOrigin = resumed?.origin ?? (weights ? { weights } : {});
+  const runId = identityOf(settings, meta, same);
+  if (!resumed || runId === resumed.runId) return { runId, origin: same };
+  const changed: RunOrigin = { runId: resumed.runId, step: resumed.step };
+  return { runId: identityOf(settings, meta, changed), origin: changed };
+}
+
+/** @throws {Error} when another training holds the folder, or it cannot be written */
+function lock(outDir: string): FolderLock {
+  let taken: ReturnType<typeof lockFolder>;
+  try {
+    taken = lockFolder(outDir);
+  } catch (error) {
+    throw cannotWrite(outDir, error);
+  }
+  if ("release" in taken) return taken;
+  throw new Error(
+    `Cannot train into ${outDir}: another training is under way there (${taken.holder}); choose another outDir, or stop that one.`,
+  );
 }
 
 /** Settings with the vocabulary of the dataset, checked against it. */
@@ -153,41 +260,8 @@ function resolveSettings(settings: Settings, { meta, train, val }: Dataset): Set
   return { ...settings, vocabSize };
 }
 
-/** A run that goes on may change how it trains, not what the model is. */
-function openToResume(settings: Settings, { meta }: Dataset): Checkpoint {
-  const checkpoint = openCheckpoint(settings.outDir, "last");
-  const differing = (["nLayer", "nHead", "nEmbd", "blockSize", "vocabSize", "bias", "tieHead", "gelu"] as const).filter(
-    (name) => checkpoint.settings[name] !== settings[name],
-  );
-  if (differing.length > 0) {
-    const differences = differing.map((name) => `${name} ${checkpoint.settings[name]} there, ${settings[name]} here`);
-    throw new RangeError(
-      `Cannot resume from ${settings.outDir}: the checkpoint has another shape (${differences.join("; ")}). Use its settings, or train from scratch into another --out_dir.`,
-    );
-  }
-  if (JSON.stringify(checkpoint.tokenizer) !== JSON.stringify(meta.tokenizer)) {
-    throw new RangeError(
-      `Cannot resume from ${settings.outDir}: it was trained with another tokenizer than that of ${meta.dataset}, so the ids would mean something else. Use its dataset (${checkpoint.settings.dataset}), or train from scratch into another --out_dir.`,
-    );
-  }
-  return checkpoint;
-}
-
-function checkFolder({ outDir, overwrite, evalOnly }: Settings): void {
-  if (overwrite || evalOnly || !hasCheckpoint(outDir)) return;
-  throw new Error(
-    `Cannot train into ${outDir}: it holds a run already. Go on with it (--init_from=resume), choose another --out_dir, or replace it (--overwrite).`,
-  );
-}
-
-async function hostParameters(settings: Settings): Promise<HostTensors> {
-  const tensors = initialParameters(settings, settings.seed);
-  const host = await Promise.all(Object.entries(tensors).map(async ([name, t]) => [name, await toHost(t)] as const));
-  for (const tensor of Object.values(tensors)) tensor.dispose();
-  return Object.fromEntries(host);
-}
-
 function startRecord({ settings, runId, step, resumedFrom, session }: Run): StartRecord {
+  const { device, dtype, dtypeReason } = resolveDevice(settings);
   return {
     kind: "start",
     step,
@@ -195,9 +269,11 @@ function startRecord({ settings, runId, step, resumedFrom, session }: Run): Star
     parameters: countParameters(settings),
     ...decayGroups(parameterSpecs(settings)),
     tokensPerStep: tokensPerStep(settings),
-    ...resolveDevice(settings),
+    device,
+    dtype,
+    dtypeReason,
     compiled: session.compiled,
-    ...(resumedFrom ? { resumedFrom } : {}),
+    ...(resumedFrom ? { resumedFrom } : settings.initFrom === "scratch" ? {} : { initFrom: settings.initFrom }),
   };
 }
 
@@ -205,8 +281,10 @@ function startRecord({ settings, runId, step, resumedFrom, session }: Run): Star
  * Mean loss over `evalIters` random batches of each split, the same ones whenever this step is evaluated.
  * Undefined when it was aborted.
  */
-async function evaluation(run: Run, signal: AbortSignal | undefined): Promise<EvalRecord | undefined> {
+async function evaluation(run: Run): Promise<EvalRecord | undefined> {
   const { settings, step } = run;
+  const { signal, onProgress } = run.options;
+  let done = 0;
   const mean = async (use: "eval-train" | "eval-val") => {
     let sum = 0;
     for (let index = 0; index < settings.evalIters; index++) {
@@ -215,6 +293,7 @@ async function evaluation(run: Run, signal: AbortSignal | undefined): Promise<Ev
       const tokens = use === "eval-train" ? run.dataset.train : run.dataset.val;
       const batch = drawBatch(tokens, { ...settings, step, row: index * settings.batchSize, use });
       sum += scalar(await run.evaluate(batchInputs(batch)), "loss");
+      onProgress?.({ step, doing: "evaluation", done: ++done, total: 2 * settings.evalIters });
     }
     return sum / settings.evalIters;
   };
@@ -222,70 +301,94 @@ async function evaluation(run: Run, signal: AbortSignal | undefined): Promise<Ev
   const valLoss = await mean("eval-val");
   if (signal?.aborted) return undefined;
   // Before a checkpoint of broken weights takes the place of a good one.
-  for (const loss of [trainLoss, valLoss]) if (!isSane(loss)) throw exploded(run, `the evaluated loss is ${loss}`);
+  for (const loss of [trainLoss, valLoss]) if (!isSaneLoss(loss)) throw exploded(run, `the evaluated loss is ${loss}`);
   const best = valLoss < (run.bestValLoss ?? Number.POSITIVE_INFINITY);
   if (best) run.bestValLoss = valLoss;
   run.evaluated = true;
   return { kind: "eval", step, trainLoss, valLoss, learningRate: learningRate(step, settings), best };
 }
 
-async function update(run: Run): Promise<IterRecord> {
+/** One update: micro-batches, then AdamW. Undefined when it was aborted between two micro-batches. */
+async function update(run: Run): Promise<IterRecord | undefined> {
   const { settings, step } = run;
   const started = performance.now();
-  const rate = learningRate(step, settings);
   const [correction1, correction2] = biasCorrections(step + 1, settings);
   const rates = {
-    learningRate: float32([rate], []),
+    learningRate: float32([learningRate(step, settings)], []),
     biasCorrection1: float32([correction1], []),
     biasCorrection2: float32([correction2], []),
   };
-  const micros = settings.gradientAccumulationSteps;
-  await setImmediate();
-  let loss = 0;
-  for (let micro = 0; micro < micros - 1; micro++) {
-    await setImmediate();
-    loss += scalar(await run.accumulate(microInputs(run, micro)), "loss") / micros;
-  }
-  const outputs = await run.update({ ...microInputs(run, micros - 1), ...rates });
-  loss += scalar(outputs, "loss") / micros;
-  const gradNorm = scalar(outputs, "gradNorm");
-  if (!isSane(loss)) throw exploded(run, `the loss is ${loss}`);
-  if (!Number.isFinite(gradNorm)) throw exploded(run, `the gradient's norm is ${gradNorm}`);
+  const outputs = await microBatches(run, rates);
+  if (!outputs) return undefined;
+  const { loss, gradNorm, lossScale } = outputs;
+  const skipped = lossScale !== undefined && !Number.isFinite(gradNorm);
+  if (skipped && lossScale < LEAST_SCALE) throw exploded(run, "the gradient overflows however small the loss's scale");
+  if (!skipped && !isSaneLoss(loss)) throw exploded(run, `the loss is ${loss}`);
+  if (!skipped && !Number.isFinite(gradNorm)) throw exploded(run, `the gradient's norm is ${gradNorm}`);
   const elapsedMs = performance.now() - started;
+  const tokens = tokensPerStep(settings);
   run.trainedMs += elapsedMs;
   run.step += 1;
+  run.tokens += tokens;
   run.evaluated = false;
+  const observed = settings.logUpdates && step % settings.logInterval === 0;
   return {
     kind: "iter",
     step,
     loss,
-    learningRate: rate,
+    learningRate: learningRate(step, settings),
     gradNorm,
+    ...(lossScale === undefined ? {} : { lossScale }),
+    ...(skipped ? { skipped } : {}),
+    ...(observed ? { updateRatios: mapRecord(await run.updateRatios(rates), ({ values }) => values[0]!) } : {}),
     elapsedMs,
-    tokens: run.step * tokensPerStep(settings),
-    tokensPerSecond: (tokensPerStep(settings) / elapsedMs) * 1000,
+    tokens: run.tokens,
+    tokensPerSecond: (tokens / elapsedMs) * 1000,
   };
 }
 
-/** Inputs of one micro-batch. Its rows follow on those of the micro-batches before it, in the data and in dropout. */
-function microInputs({ settings, step, dataset }: Run, micro: number): HostTensors {
-  const row = micro * settings.batchSize;
-  const [first, second] = key(settings.seed, "dropout", step) as unknown as [number, number];
-  const batch = drawBatch(dataset.train, { ...settings, step, row, use: "train" });
-  return { ...batchInputs(batch), dropoutKey: int32([first, (second + row) | 0], [2]) };
+/** What an update gives, the loss over all micro-batches. */
+interface UpdateOutputs {
+  readonly loss: number;
+  readonly gradNorm: number;
+  readonly lossScale?: number;
 }
 
-function batchInputs({ x, y, batchSize, blockSize }: Batch): HostTensors {
-  return { x: int32(x, [batchSize, blockSize]), y: int32(y, [batchSize, blockSize]) };
-}
-
-async function checkpoint(run: Run, best: boolean): Promise<CheckpointRecord> {
-  const { session, settings, runId, step, evaluated, bestValLoss, trainedMs, dataset } = run;
-  const [params, m, v] = [await session.read("params"), await session.read("m"), await session.read("v")];
-  for (const [name, { values }] of Object.entries(params)) {
-    const largest = (values as Float32Array).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    if (!(largest < LARGEST_WEIGHT)) throw exploded(run, `${name} has values as large as ${largest.toPrecision(3)}`);
+/** Runs a step's micro-batches, the last with the update; draws each while the one before runs. */
+async function microBatches(run: Run, rates: HostTensors): Promise<UpdateOutputs | undefined> {
+  const { settings, step, feed } = run;
+  const { signal, onProgress } = run.options;
+  const micros = settings.gradientAccumulationSteps;
+  let loss = 0;
+  for (let micro = 0; ; micro++) {
+    await setImmediate(); // let timers and signals in
+    if (micro > 0 && signal?.aborted) return undefined;
+    const last = micro === micros - 1;
+    const inputs = feed.take(step, micro);
+    const running = last ? run.update({ ...inputs, ...rates }) : run.accumulate(inputs);
+    running.catch(() => {}); // it is awaited below, after what may take longer than its failure
+    await setImmediate(); // it has begun
+    if (!last) feed.prepare(step, micro + 1);
+    else if (step + 1 < settings.maxIters) feed.prepare(step + 1, 0);
+    const outputs = await running;
+    loss += scalar(outputs, "loss") / micros;
+    if (last) {
+      const lossScale = outputs.lossScale && { lossScale: scalar(outputs, "lossScale") };
+      return { loss, gradNorm: scalar(outputs, "gradNorm"), ...lossScale };
+    }
+    onProgress?.({ step, doing: "step", done: micro + 1, total: micros });
   }
+}
+
+async function checkpoint(
+  run: Run,
+  { best, numbered }: { best: boolean; numbered: boolean },
+): Promise<CheckpointRecord> {
+  const { session, settings, runId, origin, step, tokens, evaluated, bestValLoss, trainedMs, dataset } = run;
+  const [params, m, v] = [await session.read("params"), await session.read("m"), await session.read("v")];
+  const scaler = isScaled(settings) ? { scaler: await session.read("scaler") } : {};
+  const broken = brokenWeights(params);
+  if (broken) throw exploded(run, broken);
   const versions = {
     folio: folioVersion(),
     node: process.versions.node,
@@ -294,33 +397,30 @@ async function checkpoint(run: Run, best: boolean): Promise<CheckpointRecord> {
   const { tokenizer } = dataset.meta;
   const path = saveCheckpoint(
     settings.outDir,
-    { params, m, v, runId, step, evaluated, bestValLoss, trainedMs, settings, tokenizer, versions },
-    { best },
+    {
+      params,
+      m,
+      v,
+      ...scaler,
+      runId,
+      origin,
+      step,
+      tokens,
+      evaluated,
+      bestValLoss,
+      trainedMs,
+      settings,
+      tokenizer,
+      versions,
+    },
+    { best, ...(numbered ? { keep: settings.keepCheckpoints } : {}) },
   );
   run.savedStep = step;
   return { kind: "checkpoint", step, path, best };
 }
 
-// A model that knows nothing has ln(vocabSize) nats, 12 at most. 1,000 are no spike that training gets over.
-const isSane = (loss: number): boolean => Math.abs(loss) < 1000;
-// Larger ones have squares that are no 32-bit floats: layer norms then give 0, and the loss looks sane.
-const LARGEST_WEIGHT = 1e18;
-
-function exploded({ settings, step }: Run, found: string): Error {
-  const { outDir, gradClip } = settings;
-  const good = hasCheckpoint(outDir)
-    ? `The last good checkpoint is step ${readState(outDir).step} in ${outDir}.`
-    : "No checkpoint was saved yet.";
-  const rate = learningRate(step, settings).toPrecision(3);
-  const clipping = gradClip === 0 ? "no clipping (gradClip 0)" : `too little clipping (gradClip ${gradClip})`;
-  return new Error(
-    `Cannot go on: ${found} at step ${step}. ${good} Likely causes: a learning rate that is too high (${rate} now; lower learningRate or raise warmupIters), ${clipping}, or bfloat16 where float32 is needed.`,
-  );
-}
-
-function tokensPerStep({ batchSize, blockSize, gradientAccumulationSteps }: Settings): number {
-  return batchSize * blockSize * gradientAccumulationSteps;
-}
+/** Only float16 that is asked for: `auto` never chooses it. */
+const isScaled = ({ dtype }: Settings): boolean => dtype === "float16";
 
 function scalar(outputs: HostTensors, name: string): number {
   return outputs[name]!.values[0]!;

@@ -101,7 +101,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "heads that do not divide the width": {
       argv: () => tiny("new", "--n_embd=130", "--n_head=4"),
-      message: /nEmbd 130 is not divisible by nHead 4; use nEmbd 128 or 132, or nHead 2 or 5\./,
+      message: /--n_embd 130 is not divisible by --n_head 4; use --n_embd 128 or 132, or --n_head 2 or 5\./,
     },
     "a config file that is not there": {
       argv: () => ["train", "configs/none.ts"],
@@ -154,7 +154,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "a corpus shorter than a block": {
       argv: () => tiny("new", "--block_size=300"),
-      message: /val\.bin: it holds 260 ids, and a block of 300 and its targets need 301; lower blockSize/,
+      message: /val\.bin: it holds 260 ids, and a block of 300 and its targets need 301; lower --block_size/,
     },
     "ids beyond the vocabulary": {
       argv: () =>
@@ -166,7 +166,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "a vocabulary smaller than the dataset's": {
       argv: () => tiny("new", "--vocab_size=20"),
-      message: /vocabSize is 20, and the dataset has 28 ids; use vocabSize 0 or at least 28\./,
+      message: /--vocab_size is 20, and the dataset has 28 ids; use --vocab_size 0 or at least 28\./,
     },
     "an empty corpus": {
       argv: () => {
@@ -190,7 +190,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "a checkpoint of another shape": {
       argv: () => tiny(trained, "--init_from=resume", "--n_embd=16", "--max_iters=9"),
-      message: /Cannot resume from .*: the checkpoint has another shape \(nEmbd 8 there, 16 here\)/,
+      message: /Cannot resume from .*: the checkpoint has another shape \(--n_embd 8 there, 16 here\)/,
     },
     "a checkpoint cut short": {
       argv: () => {

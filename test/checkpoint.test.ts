@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import {
   type Checkpoint,
   hasCheckpoint,
+  numberedCheckpoints,
   openCheckpoint,
   readState,
   removeCheckpoints,
@@ -111,7 +112,46 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
       expect(readState(outDir, pointer)).toMatchObject({ evaluated: true, bestValLoss: 2.5 });
       expectWhole(outDir, pointer, 5);
     }
-    expect(entries(outDir)).toEqual(["best", "last", "step-000005-01234567"]);
+    expect(entries(outDir)).toEqual(["best", "last", "step-000005-01234567-2"]);
+  });
+
+  test("other weights for the same step of the same run are saved, not taken for those that are there", () => {
+    const outDir = newRun();
+    save(outDir, 5, { best: true });
+    const { params, ...rest } = checkpointOf(5);
+    const other = Object.fromEntries(
+      Object.entries(params).map(([name, t]) => [name, { ...t, values: (t.values as Float32Array).map(() => 9) }]),
+    );
+    saveCheckpoint(outDir, { ...rest, params: other }, { best: false });
+    expect(openCheckpoint(outDir).params["wte.weight"]!.values[0]).toBe(9);
+    expectWhole(outDir, "best", 5);
+    expect(entries(outDir)).toEqual(["best", "last", "step-000005-01234567", "step-000005-01234567-2"]);
+  });
+
+  test("those that are asked for are kept by their step, the newest of them, beside last and best", () => {
+    const outDir = newRun();
+    const keep = (step: number, best = false) => saveCheckpoint(outDir, checkpointOf(step), { best, keep: 2 });
+    keep(1, true);
+    save(outDir, 2);
+    for (const step of [3, 4, 5]) keep(step);
+    save(outDir, 6);
+    expect(numberedCheckpoints(outDir)).toEqual([4, 5]);
+    expect(entries(outDir)).toEqual([
+      "best",
+      "last",
+      "numbered",
+      ...[1, 4, 5, 6].map((step) => `step-00000${step}-01234567`),
+    ]);
+    expect(openCheckpoint(outDir, 4)).toMatchObject({ step: 4 });
+    expect([3, 4].map((step) => hasCheckpoint(outDir, step))).toEqual([false, true]);
+    expect(() => openCheckpoint(outDir, 3)).toThrow(
+      /^Cannot find the checkpoint of step 3 in .*: there are 4, 5; saveInterval keeps them, "last" and "best" are others\.$/,
+    );
+    expect(() => openCheckpoint(newRun(), 3)).toThrow("none was kept by its step");
+    saveCheckpoint(outDir, checkpointOf(7), { best: false, keep: 0 });
+    expect(numberedCheckpoints(outDir)).toEqual([4, 5, 7]);
+    removeCheckpoints(outDir);
+    expect(numberedCheckpoints(outDir)).toEqual([]);
   });
 
   test("removeCheckpoints() leaves none, and nothing else changes", () => {
@@ -256,7 +296,7 @@ describe("a save that fails", () => {
       const before = entries(outDir);
       const filler = path.join(outDir, "filler");
       const message =
-        /^Cannot save the checkpoint of step 2 to .*: the disk is full; free some space, or choose another --out_dir\. The checkpoint before it \(step 1\) is whole\.$/;
+        /^Cannot save the checkpoint of step 2 to .*: the disk is full; free some space, or choose another outDir\. The checkpoint before it \(step 1\) is whole\.$/;
       const page = 4096;
       let failures = 0;
       // A page more is free each time, so that every file's turn comes, until the checkpoint fits.

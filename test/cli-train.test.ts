@@ -17,7 +17,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const text = "the quick brown fox jumps over the lazy dog\n".repeat(40);
 const tokenizer = charTokenizer(text);
 const ids = tokenizer.encode(text);
-writeDataset(join(folder, "fox"), { name: "fox", tokenizer, train: ids.subarray(0, 1500), val: ids.subarray(1500) });
+writeDataset(folder, { name: "fox", tokenizer, train: ids.subarray(0, 1500), val: ids.subarray(1500) });
 
 const tiny = (outDir: string, ...more: string[]) => [
   `--data_dir=${folder}`,

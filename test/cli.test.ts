@@ -70,7 +70,10 @@ describe("main()", () => {
 
   test.each<[string[], string]>([
     [["train", "--n_layr=4"], "folio: Cannot read --n_layr: there is no setting n_layr; did you mean nLayer?\n"],
-    [["train", "--n_embd=130", "--n_head=4"], "folio: Cannot build the model: nEmbd 130 is not divisible by nHead 4;"],
+    [
+      ["train", "--n_embd=130", "--n_head=4"],
+      "folio: Cannot build the model: --n_embd 130 is not divisible by --n_head 4;",
+    ],
     [["train", "nowhere.ts"], "folio: Cannot read the config file nowhere.ts: there is no such file"],
     [["train", `--data_dir=${folder}`, "--dataset=none"], 'folio: Cannot open the dataset "none"'],
     [["start", "--n_layr=4"], "did you mean nLayer?"],

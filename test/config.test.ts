@@ -76,8 +76,8 @@ describe("the tables", () => {
   });
 
   test("each key's doc line in the interface is the one in the table, so that editors and --help agree", () => {
-    const source = readFileSync(new URL("../lib/config.ts", import.meta.url), "utf8");
-    const documented = (name: string) => {
+    const documented = (file: string, name: string) => {
+      const source = readFileSync(new URL(`../lib/settings/${file}.ts`, import.meta.url), "utf8");
       const body = new RegExp(`interface ${name}\\b[^{]*{(.*?)\\n}`, "s").exec(source)![1]!;
       return Object.fromEntries(
         [...body.matchAll(/\/\*\* (.*) \*\/\n\s+(\w+):/g)].map((match) => [match[2], match[1]]),
@@ -85,8 +85,8 @@ describe("the tables", () => {
     };
     const docs = (kind: SettingsKind) =>
       Object.fromEntries(Object.entries(settingRows(kind)).map(([key, row]) => [key, row.doc]));
-    expect({ ...documented("ModelSettings"), ...documented("Settings") }).toEqual(docs("train"));
-    expect(documented("SampleSettings")).toEqual(docs("sample"));
+    expect({ ...documented("train", "ModelSettings"), ...documented("train", "Settings") }).toEqual(docs("train"));
+    expect(documented("sample", "SampleSettings")).toEqual(docs("sample"));
   });
 
   test("each default passes its own check, and every row says what is wanted", () => {
@@ -163,25 +163,34 @@ describe("parseSettings()", () => {
       { seed: 2 ** 32 },
       "RangeError: Cannot read the settings: seed is 4294967296; wanted a whole number from 0 to 4294967295.",
     ],
-    [{ device: "mps" }, 'RangeError: Cannot read the settings: device is "mps"; wanted one of auto, cpu, cuda.'],
+    [
+      { device: "mps" },
+      `RangeError: Cannot read the settings: device is "mps"; wanted one of auto, cpu, cuda. TensorFlow does not reach Apple's GPU; use cpu.`,
+    ],
+    [
+      { device: "cuda:1" },
+      "wanted one of auto, cpu, cuda. One GPU of several is chosen outside: CUDA_VISIBLE_DEVICES=1",
+    ],
+    [{ backend: "nccl" }, "there is no setting backend, which in nanoGPT joins several GPUs; leave it out."],
     [{ dtype: 16 }, "TypeError: Cannot read the settings: dtype is 16, a number; wanted one of auto, float32"],
     [
       { dataset: "../secret" },
       'RangeError: Cannot read the settings: dataset is "../secret"; wanted a name of letters',
     ],
     [{ outDir: " " }, 'RangeError: Cannot read the settings: outDir is " "; wanted the path of a folder.'],
-    [{ wandbLog: true }, "RangeError: Cannot log to Weights & Biases"],
     [
-      { initFrom: "gpt2-xl" },
-      "RangeError: Cannot start from gpt2-xl: Folio does not read GPT-2's weights yet; set initFrom to scratch or resume.",
+      { initFrom: " " },
+      'RangeError: Cannot read the settings: initFrom is " "; wanted scratch, resume, gpt2, gpt2-med',
     ],
-    [
-      { initFrom: "gpt3" },
-      'RangeError: Cannot read the settings: initFrom is "gpt3"; wanted one of scratch, resume, gpt2',
-    ],
+    [{ saveInterval: -1 }, "RangeError: Cannot read the settings: saveInterval is -1; wanted a whole number of at le"],
     [
       { nEmbd: 130, nHead: 4 },
       "RangeError: Cannot build the model: nEmbd 130 is not divisible by nHead 4; use nEmbd 128 or 132, or nHead 2 or 5.",
+    ],
+    // At once, however many widths there are.
+    [
+      { nEmbd: 1_000_000_007, nHead: 4 },
+      "nEmbd 1000000007 is not divisible by nHead 4; use nEmbd 1000000004 or 1000000008",
     ],
     [
       { nEmbd: 4, nHead: 8 },
@@ -258,6 +267,8 @@ describe("loadSettings()", () => {
     [["--min_lr=.00001"], { minLr: 1e-5 }],
     [["--max_iters=2e3"], { maxIters: 2000 }],
     [["--dataset='tiny'"], { dataset: "tiny" }],
+    [["--device=cuda:0"], { device: "cuda" }],
+    [["--backend", "nccl", "--n_layer=2"], { nLayer: 2 }],
     [["--dataset=True"], { dataset: "True" }],
     [["--wandb_run_name", "a b"], { wandbRunName: "a b" }],
     [["--nLayer=1", "--n_layer=3"], { nLayer: 3 }],
@@ -285,6 +296,18 @@ describe("loadSettings()", () => {
     expect((await readOverrides("train", [ts.slice(0, -3)])).files).toEqual([ts]);
   });
 
+  test("reads nanoGPT's own config files, and says when Folio's of that name is read instead", async () => {
+    const own = file("train_shakespeare_char.py", "# mine\nn_layer = 2 * 2\ndropout = 0.0\nbackend = 'gloo'");
+    const { files, values, notes } = await readOverrides("train", [own, "--n_head=2"]);
+    expect({ files, values }).toEqual({ files: [own], values: { nLayer: 4, dropout: 0, nHead: 2 } });
+    expect(notes).toEqual([expect.stringMatching(/^backend is nanoGPT's and has no effect/)]);
+    const mapped = await readOverrides("train", ["config/train_gpt2.py", "--backend=nccl", "--backend", "gloo"]);
+    expect(mapped.notes[0]).toMatch(/^backend is/);
+    expect(mapped.notes[1]).toBe("config/train_gpt2.py is no file here: Folio's own configs/train_gpt2.ts is read");
+    expect(mapped.notes).toHaveLength(2);
+    expect((await readOverrides("train", ["train_gpt2"])).notes).toEqual([]);
+  });
+
   test("reads a file again after it was edited", async () => {
     const path = file("edited.ts", "export default { nLayer: 1 };");
     expect((await loadSettings([path])).nLayer).toBe(1);
@@ -310,6 +333,7 @@ describe("loadSettings()", () => {
     [["--compile=1"], /^TypeError: Cannot read --compile: compile is 1, a number; wanted true or false\.$/],
     [["--no-device"], /^RangeError: Cannot read --no-device: there is no setting no-device; did you mean device\?$/],
     [["-n_layer=4"], /^TypeError: Cannot read -n_layer=4: flags begin with two dashes/],
+    [["--device=cuda:1"], /^RangeError: Cannot read --device: device is "cuda:1"; .* CUDA_VISIBLE_DEVICES=1, /],
     [["--topK=4"], /topK is a setting of `folio sample`/],
     [
       ["train_shakespear_char"],
@@ -321,8 +345,6 @@ describe("loadSettings()", () => {
     ],
     [["/nowhere/train_gpt2.ts"], /there is no such file/],
     [["package.json"], /^RangeError: Cannot read package\.json: there is no setting name/],
-    [["eval_gpt2_medium"], /^RangeError: Cannot start from gpt2-medium: Folio does not read GPT-2's weights yet/],
-    [["finetune_shakespeare"], /^RangeError: Cannot start from gpt2-xl/],
     [["LICENSE.md"], /there is no such file/],
     [["lib"], /there is no such file/],
   ])("fails on %j with one line", async (args, message) => {
@@ -349,13 +371,13 @@ describe("loadSettings()", () => {
     ["type.ts", "export default { nLayer: '4' }", /^TypeError: Cannot read .*type\.ts: nLayer is "4", text; wanted/],
     [
       "mine.py",
-      "n_layer = 4",
-      /^TypeError: Cannot read .*mine\.py: config files are TypeScript, JavaScript or JSON, not Python; write/,
+      "n_layer = four()",
+      /^Error: Cannot read .*mine\.py: line 1 is "n_layer = four\(\)"; Python is read as data/,
     ],
     [
-      "train_gpt2.py",
-      "n_layer = 4",
-      /^TypeError: Cannot read .*train_gpt2\.py: .* configs\/train_gpt2\.ts holds the same settings\.$/,
+      "typo.py",
+      "n_layr = 4",
+      /^RangeError: Cannot read .*typo\.py: there is no setting n_layr; did you mean nLayer\?$/,
     ],
     ["notes.txt", "n_layer = 4", /^TypeError: Cannot read .*notes\.txt: a config file ends in \.ts/],
   ])("fails on %s with one line that names the file", async (name, content, message) => {

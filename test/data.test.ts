@@ -40,8 +40,7 @@ function alphabet(length: number): Uint32Array {
 const letters = charTokenizer("abcdefghijklmnopqrstuvwxyz");
 
 function writeLetters(length = 1000, valLength = 100): TokenMeta {
-  const directory = path.join(dataDir, "letters");
-  return writeDataset(directory, {
+  return writeDataset(dataDir, {
     name: "letters",
     tokenizer: letters,
     train: alphabet(length),
@@ -81,21 +80,21 @@ test("writeDataset() writes little-endian uint16 files and a meta.json that open
 test("writeDataset() turns to uint32 past 65,536 ids, and read() gives them back", () => {
   const wide: Tokenizer = { ...letters, vocabSize: 100_000 };
   const train = Uint32Array.of(0, 65_535, 65_536, 99_999);
-  const meta = writeDataset(path.join(dataDir, "wide"), { name: "wide", tokenizer: wide, train, val: train });
+  const meta = writeDataset(dataDir, { name: "wide", tokenizer: wide, train, val: train });
   expect(meta.dtype).toBe("uint32");
   const dataset = keep(openDataset(dataDir, "wide"));
   expect([...dataset.train.read(1, 3)]).toEqual([65_535, 65_536, 99_999]);
   const narrow: Tokenizer = { ...letters, vocabSize: 65_536 };
   const ids = [65_535];
   expect(
-    writeDataset(path.join(dataDir, "wide"), { name: "wide", tokenizer: narrow, train: ids, val: ids }).dtype,
+    writeDataset(dataDir, { name: "wide", tokenizer: narrow, train: ids, val: ids }).dtype,
   ).toBe("uint16");
 });
 
 test("writeDataset() stores GPT-2's tokenizer by name", () => {
   const tokenizer = gpt2Tokenizer();
   const ids = tokenizer.encode("hello world");
-  writeDataset(path.join(dataDir, "bpe"), { name: "bpe", tokenizer, train: ids, val: ids });
+  writeDataset(dataDir, { name: "bpe", tokenizer, train: ids, val: ids });
   const dataset = keep(openDataset(dataDir, "bpe"));
   expect(dataset.meta.tokenizer).toEqual({ kind: "gpt2" });
   expect(dataset.tokenizer.decode(dataset.val.read(0, 2))).toBe("hello world");
@@ -106,7 +105,7 @@ test("writeDataset() leaves the old dataset whole when the new one is refused", 
   const directory = path.join(dataDir, "letters");
   const before = readdirSync(directory).map((file) => sha256(path.join(directory, file)));
   const write = (train: ArrayLike<number>, val: ArrayLike<number>) =>
-    writeDataset(directory, { name: "letters", tokenizer: letters, train, val });
+    writeDataset(dataDir, { name: "letters", tokenizer: letters, train, val });
   expect(() => write([], [1])).toThrow(/the split "train" is empty/);
   expect(() => write([1], [])).toThrow(/the split "val" is empty/);
   expect(() => write([1], [3, 26])).toThrow(/split "val" of "letters": id 26 at position 1 is not below .* size 26/);
@@ -183,7 +182,7 @@ test("writeDataset() removes what a killed preparation left an hour ago, and not
 test("an open dataset keeps its files while they are prepared again", () => {
   writeLetters();
   const dataset = openLetters();
-  writeDataset(path.join(dataDir, "letters"), { name: "letters", tokenizer: letters, train: [9, 9], val: [9, 9] });
+  writeDataset(dataDir, { name: "letters", tokenizer: letters, train: [9, 9], val: [9, 9] });
   expect([...dataset.train.read(0, 3)]).toEqual([0, 1, 2]);
 });
 
@@ -285,7 +284,7 @@ test("drawBatch() is a function of seed, use, step and row of the global batch",
 
 test("drawBatch() reaches the first and the last offset, and no other", () => {
   const ids = Uint32Array.from({ length: 12 }, (_, index) => index);
-  writeDataset(path.join(dataDir, "letters"), { name: "letters", tokenizer: letters, train: ids, val: ids });
+  writeDataset(dataDir, { name: "letters", tokenizer: letters, train: ids, val: ids });
   const { train } = openLetters();
   const starts = new Set<number>();
   for (let step = 0; step < 100; step++) {

@@ -1,10 +1,19 @@
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, test } from "vitest";
+import { emptyCache } from "../lib/cache.js";
 import { defaultSettings, type ModelSettings, type Settings } from "../lib/config.js";
 import { type HostTensor, type HostTensors, int32, openSession, toTensor } from "../lib/engine/session.js";
 import { loadTensorFlow } from "../lib/engine/tensorflow.js";
-import { countParameters, forward, initialParameters, loss, type Parameters, parameterSpecs } from "../lib/model.js";
+import {
+  type Cache,
+  countParameters,
+  forward,
+  initialParameters,
+  loss,
+  type Parameters,
+  parameterSpecs,
+} from "../lib/model.js";
 import { readSafetensors } from "../lib/safetensors.js";
 import { lossAndGradients } from "../lib/steps.js";
 import { expectNoLeak } from "./leaks.js";
@@ -172,13 +181,39 @@ describe("forward()", () => {
       tf.tidy(() => {
         const ids = [1, 5, 2, 6];
         const whole = forward(params, row(...ids), settings).logits.dataSync();
-        let cache: ReturnType<typeof forward>["cache"] = { keys: [], values: [] };
+        let cache: Cache | undefined = emptyCache(settings, 1);
         const single = ids.flatMap((id) => {
           const step = forward(params, row(id), settings, { cache });
           cache = step.cache;
           return [...step.logits.dataSync()];
         });
         expect(difference(single, whole)).toBeLessThan(1e-5);
+      }),
+    );
+  });
+
+  test("reads one sequence into a cache of several, and goes on from a part of it", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const { cache } = forward(params, row(1, 5, 2, 0), settings, { cache: emptyCache(settings, 2) });
+        // The fourth id only filled the row up: its place is written over.
+        const position = tf.scalar(3, "int32");
+        const ids = tf.tensor2d([[6], [4]], undefined, "int32");
+        const { logits } = forward(params, ids, settings, { cache: { ...cache!, position } });
+        const [six, four] = [6, 4].map((id) => forward(params, row(1, 5, 2, id), settings, { lastOnly: true }).logits);
+        expect(difference(logits.dataSync(), tf.concat([six!, four!]).dataSync())).toBeLessThan(1e-5);
+      }),
+    );
+  });
+
+  test("lastOnly gives the logits of the position that it names", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const ids = tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3], "int32");
+        const whole = forward(params, ids, settings).logits;
+        const second = forward(params, ids, settings, { lastOnly: tf.scalar(1, "int32") }).logits;
+        expect(second.shape).toEqual([2, 1, 7]);
+        expect(difference(second.dataSync(), tf.slice(whole, [0, 1, 0], [2, 1, 7]).dataSync())).toBeLessThan(1e-6);
       }),
     );
   });
@@ -282,13 +317,20 @@ describe("what does not fit", () => {
     expect(() => parameterSpecs({ ...defaultSettings, vocabSize: 0 })).toThrow(/set it to the tokenizer's vocabSize/);
   });
 
-  test("a cache that would grow past blockSize is refused", () => {
+  test("a cache of another model or batch is refused, and positions past blockSize are", () => {
     const config = { ...defaultSettings, nLayer: 1, nHead: 1, nEmbd: 4, blockSize: 4, vocabSize: 3 };
     tf.tidy(() => {
       const params = initialParameters(config, 1);
       const ids = tf.tensor2d([[1, 2, 0]], undefined, "int32");
-      const { cache } = forward(params, ids, config, { cache: { keys: [], values: [] } });
-      expect(() => forward(params, ids, config, { cache: cache! })).toThrow(/3 cached and 3 new positions/);
+      const { cache } = forward(params, ids, config, { cache: emptyCache(config, 1) });
+      expect(() => forward(params, ids, config, { cache: cache! })).toThrow(/not in \[0, 4\)/);
+      const other = emptyCache({ ...config, blockSize: 8 }, 1);
+      expect(() => forward(params, ids, config, { cache: other })).toThrow(
+        /keys of \[1,1,8,4\]; wanted .* blockSize = 4/,
+      );
+      const two = tf.concat([ids, ids]);
+      expect(() => forward(params, two as tf.Tensor2D, config, { cache: cache! })).toThrow(/for 2 sequences/);
+      expect(() => forward(params, ids, config, { cache: { keys: [], values: [] } })).toThrow(/no layer/);
     });
   });
 });

@@ -1,5 +1,5 @@
-import { expect, test } from "vitest";
-import { key, philox4x32, uniform } from "../lib/random.js";
+import { describe, expect, test } from "vitest";
+import { key, permuted, philox4x32, uniform } from "../lib/random.js";
 
 function hex(words: Uint32Array): string {
   return Array.from(words, (word) => word.toString(16).padStart(8, "0")).join(" ");
@@ -87,4 +87,39 @@ test("uniform() and key() refuse what is not an integer", () => {
   expect(() => uniform(0.5)).toThrow(/the seed is 0.5; it must be an integer/);
   expect(() => uniform(1, "train", Number.NaN)).toThrow(/part 1 of the path is NaN/);
   expect(() => key(2 ** 53)).toThrow(RangeError);
+});
+
+describe("permuted()", () => {
+  test("takes each of 0 … count − 1 to another, each once, by seed and path", () => {
+    for (const count of [1, 2, 3, 4, 5, 16, 17, 100, 1000]) {
+      const order = (epoch: number) =>
+        Array.from({ length: count }, (_, i) => permuted(i, count, 1337, "epoch", epoch));
+      expect([...order(0)].sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i));
+      expect(order(0)).toEqual(order(0));
+      if (count > 5) expect(order(0)).not.toEqual(order(1));
+    }
+  });
+
+  test("spreads evenly: each place of 5 gets each number about as often, and neighbours come apart", () => {
+    const counts = new Int32Array(25);
+    const epochs = 20_000;
+    for (let epoch = 0; epoch < epochs; epoch++)
+      for (let i = 0; i < 5; i++) counts[5 * i + permuted(i, 5, 7, epoch)]!++;
+    // Standard deviation of a count: √(20,000 · 0.2 · 0.8) = 57.
+    for (const count of counts) expect(Math.abs(count - epochs / 5)).toBeLessThan(5 * 57);
+  });
+
+  test("reaches beyond 2^32, and refuses what is no index", () => {
+    const count = 2 ** 45 + 1;
+    expect(new Set([0, 1, 2, count - 1].map((i) => permuted(i, count, 1))).size).toBe(4);
+    expect(Math.max(...[0, 1, 2, count - 1].map((i) => permuted(i, count, 1)))).toBeLessThan(count);
+    for (const [index, size] of [
+      [5, 5],
+      [-1, 5],
+      [0.5, 5],
+      [0, 2 ** 54],
+    ]) {
+      expect(() => permuted(index!, size!, 1)).toThrow(/^Cannot permute: index is /);
+    }
+  });
 });

@@ -96,7 +96,7 @@ describe("openRunLog() and readRunLog()", () => {
     fs.writeFileSync(path.join(folder, "file"), "");
     const run = { ...settings, outDir: path.join(folder, "file", "run") };
     expect(() => openRunLog(run, { step: 0, evaluated: false })).toThrow(
-      /^Cannot write the run's folder .*file.run: ENOTDIR.*\. Choose another --out_dir\.$/,
+      /^Cannot write the run's folder .*file.run: ENOTDIR.*\. Choose another outDir\.$/,
     );
   });
 

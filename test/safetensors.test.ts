@@ -79,6 +79,24 @@ describe("writeSafetensors() and readSafetensors()", () => {
     expect(() => writeSafetensors(file, {})).toThrow("EEXIST");
   });
 
+  test("16-bit floats become float32; float32 is written as 16 bits when asked, integers as they are", () => {
+    for (const [floats, third, bytes] of [
+      ["float16", 0.333251953125, 2] as const,
+      ["bfloat16", 0.333984375, 2] as const,
+    ]) {
+      const file = newFile();
+      writeSafetensors(file, { a: float32([1.5, -2, 1 / 3], [3]), b: int32([7], [1]) }, {}, { floats });
+      expect(readSafetensors(file)).toEqual({ a: float32([1.5, -2, third], [3]), b: int32([7], [1]) });
+      expect(fs.readFileSync(file).toString("latin1")).toContain(`"data_offsets":[0,${3 * bytes}]`);
+    }
+  });
+
+  test("only the tensors that are wanted are read; the others may have any type", () => {
+    const file = write({ mask: entry(0, 4, { dtype: "U8", shape: [4] }), a: entry(4, 8), b: entry(8, 12) }, 12);
+    expect(Object.keys(readSafetensors(file, { only: (name) => name === "a" }))).toEqual(["a"]);
+    expect(() => readSafetensors(file)).toThrow("tensor mask has type U8");
+  });
+
   test("tensors in another order than their bytes are read", () => {
     const file = write({ b: entry(4, 8), a: entry(0, 4), empty: entry(4, 4) }, 8);
     expect(Object.keys(readSafetensors(file))).toEqual(["b", "a", "empty"]);

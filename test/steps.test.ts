@@ -1,10 +1,11 @@
 /** The steps of training: accumulated, eager, compiled and cached, they compute one and the same thing. */
 import type * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, test } from "vitest";
+import { cacheGroup, cacheOf, cacheState } from "../lib/cache.js";
 import { parseSettings, type Settings } from "../lib/config.js";
 import { float32, type HostTensors, int32, mapRecord, openSession, toHost } from "../lib/engine/session.js";
 import { loadTensorFlow } from "../lib/engine/tensorflow.js";
-import { type Cache, forward, initialParameters, type Parameters } from "../lib/model.js";
+import { forward, initialParameters } from "../lib/model.js";
 import { biasCorrections } from "../lib/optimizer.js";
 import { key } from "../lib/random.js";
 import { trainingSteps } from "../lib/steps.js";
@@ -139,37 +140,30 @@ describe("trainingSteps()", () => {
 for (const compile of [false, true]) {
   test(`forward() token by token, with keys and values kept, is forward() at once: ${compile ? "compiled" : "eager"}`, async () => {
     const settings = settingsOf();
-    const session = await openSession({ params: await parametersOf(settings) }, { compile });
+    const session = await openSession(
+      { params: await parametersOf(settings), cache: cacheState(settings, 3) },
+      { compile },
+    );
     const { x } = rows(0, 0, 3) as { x: { values: Int32Array } & HostTensors[string] };
     const { logits } = await session.define(({ params }, { x }) => ({
       outputs: { logits: forward(params!, x as tf.Tensor2D, settings).logits },
     }))({ x });
-    const step = session.define(({ params }, { id, ...past }) => ({ outputs: cached(params!, id!, past, settings) }));
-    let past: HostTensors = {};
+    const step = session.define(({ params, cache }, { id, position }) => {
+      const after = forward(params!, id as tf.Tensor2D, settings, { cache: cacheOf(cache!, position) });
+      return { state: { cache: cacheGroup(after.cache!) }, outputs: { logits: after.logits } };
+    });
     for (let t = 0; t < T; t++) {
       const id = int32(
         [0, 1, 2].map((row) => x.values[row * T + t]!),
         [3, 1],
       );
-      const { logits: last, ...next } = await step({ id, ...past });
-      past = next;
+      const { logits: last } = await step({ id, position: int32([t], []) });
       const wanted = [0, 1, 2].flatMap((row) => {
         const start = (row * T + t) * shape.vocabSize;
         return [...logits!.values.slice(start, start + shape.vocabSize)];
       });
       expect(relative(last!.values, wanted, 1), `position ${t}`).toBeLessThan(1e-5);
     }
-    expect(past["keys.1"]!.shape).toEqual([3, 2, T, 8]);
     session.dispose();
   });
-}
-
-/** One position's logits, and the cache as named outputs, `keys.0`, `values.0` …, that the next call takes. */
-function cached(params: Parameters, id: tf.Tensor, past: Parameters, settings: Settings): Record<string, tf.Tensor> {
-  const of = (kind: string) =>
-    Array.from({ length: settings.nLayer }, (_, layer) => past[`${kind}.${layer}`]).filter((t) => t !== undefined);
-  const before = { keys: of("keys"), values: of("values") } as unknown as Cache;
-  const { logits, cache } = forward(params, id as tf.Tensor2D, settings, { cache: before });
-  const named = (kind: "keys" | "values") => cache![kind].map((tensor, layer) => [`${kind}.${layer}`, tensor] as const);
-  return { logits, ...Object.fromEntries([...named("keys"), ...named("values")]) };
 }

@@ -25,7 +25,7 @@ export function writeFox(dataDir: string, name = "fox", more = ""): void {
   const text = `the quick brown fox jumps over the lazy dog${more}\n`.repeat(40);
   const tokenizer = charTokenizer(text);
   const ids = tokenizer.encode(text);
-  writeDataset(path.join(dataDir, name), { name, tokenizer, train: ids.subarray(0, 1500), val: ids.subarray(1500) });
+  writeDataset(dataDir, { name, tokenizer, train: ids.subarray(0, 1500), val: ids.subarray(1500) });
 }
 
 /** A model of 1,232 parameters on "fox", eager, 6 steps, evaluated every 2. */

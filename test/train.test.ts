@@ -281,7 +281,7 @@ describe("a folder that holds a run", () => {
     await collect(train(settings));
     const before = [checkpointFile(settings.outDir, "model.safetensors"), readRunLog(settings.outDir)];
     await expect(collect(train({ ...settings, seed: 5 }))).rejects.toThrow(
-      /^Cannot train into .*: it holds a run already\. Go on with it \(--init_from=resume\), choose another --out_dir, or replace it \(--overwrite\)\.$/,
+      /^Cannot train into .*: it holds a run already, at step 2, with other settings \(seed 1337 there, 5 here\)\. Go on with it \(initFrom: "resume"\), choose another outDir, or replace it \(overwrite: true\)\.$/,
     );
     for (const wrong of [{ blockSize: 4000 }, { vocabSize: 5 }, { dtype: "float16" as const }]) {
       await expect(collect(train({ ...settings, overwrite: true, ...wrong }))).rejects.toThrow(/^Cannot /);
@@ -299,7 +299,7 @@ describe("a folder that holds a run", () => {
     await collect(train(settings));
     const resume = (more: Partial<Settings>) => collect(train({ ...settings, initFrom: "resume", ...more }));
     await expect(resume({ nLayer: 2, nEmbd: 16, gelu: "tanh" })).rejects.toThrow(
-      /^Cannot resume from .*: the checkpoint has another shape \(nLayer 1 there, 2 here; nEmbd 8 there, 16 here; gelu erf there, tanh here\)\. Use its settings, or train from scratch into another --out_dir\.$/,
+      /^Cannot resume from .*: the checkpoint has another shape \(nLayer 1 there, 2 here; nEmbd 8 there, 16 here; gelu erf there, tanh here\)\. Use its settings, or train from scratch into another outDir\.$/,
     );
     await expect(resume({ nHead: 4 })).rejects.toThrow("nHead 2 there, 4 here");
     await expect(resume({ vocabSize: 64 })).rejects.toThrow("vocabSize 28 there, 64 here");

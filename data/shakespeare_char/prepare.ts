@@ -55,7 +55,7 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const { train, val, source } = await readShakespeare(options, directory);
   const tokenizer = charTokenizer(train + val);
   const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
-  const meta = writeDataset(directory, { name, tokenizer, ...ids, source });
+  const meta = writeDataset(options.dataDir, { name, tokenizer, ...ids, source });
   options.log(
     `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids, ${meta.vocabSize} characters`,
   );

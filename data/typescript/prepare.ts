@@ -137,7 +137,7 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const { train, val, sharedLines } = splitDeclarations(text);
   const tokenizer = charTokenizer(train + val);
   const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
-  const meta = writeDataset(directory, {
+  const meta = writeDataset(options.dataDir, {
     name,
     tokenizer,
     ...ids,

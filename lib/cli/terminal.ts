@@ -98,3 +98,27 @@ export function openProgress(output: Output, now: () => number = () => performan
     },
   };
 }
+
+/**
+ * A message of the library, which names settings as programs do (`outDir`, `initFrom: "resume"`), with the flags that the
+ * command line has for them (`--out_dir`, `--init_from=resume`). What a file says stays as the file says it.
+ */
+export async function withFlags(message: string): Promise<string> {
+  if (/^Cannot (read|open) /.test(message)) return message;
+  const { settingRows } = await import("../config.js");
+  const keys = (["train", "sample"] as const).flatMap((kind) => Object.keys(settingRows(kind)));
+  const flag = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
+  // Parts of paths, and words of the language, are no settings.
+  const alone = (names: readonly string[]) => `(?<![\\w/.\\\\"'=-])(${names.join("|")})`;
+  const value = /: (?:"([^"]*)"|(true|false)\b|(-?\d[\d.e+-]*\d|\d))/.source;
+  const capitalized = (word: string) => word[0]!.toUpperCase() + word.slice(1);
+  return message
+    .replace(
+      new RegExp(alone(keys) + value, "g"),
+      (_, key: string, text?: string, truth?: string, number?: string) =>
+        `${flag(key)}=${truth ? capitalized(truth) : (number ?? (/^[\w@%+:,./-]+$/.test(text!) ? text : `'${text}'`))}`,
+    )
+    .replace(new RegExp(`${alone(keys.filter((key) => /[A-Z]/.test(key)))}(?![\\w/=:-])`, "g"), (_, key: string) =>
+      flag(key),
+    );
+}

@@ -63,6 +63,7 @@ function declare(): Calls {
     outputType: f("int TF_OperationOutputType(TF_Output)"),
     opDef: f("void TF_GraphGetOpDef(void*, const char*, void*, void*)"),
     newBuffer: f("void* TF_NewBuffer()"),
+    newBufferFromString: f("void* TF_NewBufferFromString(const void*, size_t)"),
     deleteBuffer: f("void TF_DeleteBuffer(void*)"),
     newSessionOptions: f("void* TF_NewSessionOptions()"),
     deleteSessionOptions: f("void TF_DeleteSessionOptions(void*)"),
@@ -109,6 +110,7 @@ type CallName =
   | "outputType"
   | "opDef"
   | "newBuffer"
+  | "newBufferFromString"
   | "deleteBuffer"
   | "newSessionOptions"
   | "deleteSessionOptions"

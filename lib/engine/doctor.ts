@@ -11,6 +11,7 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { folioVersion, packageRoot } from "../version.js";
+import { autoDtype, computeCapability, type DtypeChoice, instructionFlags } from "./dtype.js";
 
 /** Something wrong, and what to do about it. */
 export interface Problem {
@@ -46,6 +47,8 @@ export interface MachineReport {
   readonly usableProcessors: number;
   /** Of those that matter to TensorFlow's speed, the ones that the processor has. */
   readonly instructionSets: readonly string[];
+  /** What a compiled run gets that leaves the number format to Folio. */
+  readonly autoDtype: DtypeChoice;
   readonly gpus: readonly GpuReport[];
   readonly memory: { readonly totalBytes: number; readonly freeBytes: number };
   readonly disk: { readonly path: string; readonly freeBytes: number };
@@ -72,12 +75,8 @@ export async function inspectMachine(): Promise<MachineReport> {
   const at = state.layout();
   const stamp = state.venvStamp(at);
   const kernelFile = state.kernelFile(at);
-  const [tensorflow, gpus, python, cpuFlags] = await Promise.all([
-    loadInChild(state, at),
-    findGpus(),
-    pythonVersion(at.venv),
-    instructionFlags(),
-  ]);
+  const [tensorflow, gpus, python] = await Promise.all([loadInChild(state, at), findGpus(), pythonVersion(at.venv)]);
+  const cpuFlags = instructionFlags();
   const facts = {
     versions: {
       Folio: folioVersion(),
@@ -93,6 +92,9 @@ export async function inspectMachine(): Promise<MachineReport> {
     processors: os.cpus().length,
     usableProcessors: Math.min(os.availableParallelism(), processorQuota() ?? Number.POSITIVE_INFINITY),
     instructionSets: importantInstructionSets(cpuFlags),
+    autoDtype: tensorflow.usesGpu
+      ? autoDtype({ device: "cuda", flags: [], computeCapability: computeCapability(), compile: true })
+      : autoDtype({ device: "cpu", flags: cpuFlags, compile: true }),
     gpus,
     memory: memory(),
     disk: { path: process.cwd(), freeBytes: freeDiskBytes(process.cwd()) },
@@ -164,6 +166,7 @@ export function formatReport(report: MachineReport): string {
     ["Processor", `${report.processor}, ${report.usableProcessors} of ${report.processors} logical processors usable`],
     ["Instructions", report.instructionSets.join(", ") || "none of avx2, avx512f, avx512_bf16, amx_bf16, bf16"],
     ...(report.gpus.length > 0 ? report.gpus : [undefined]).map((gpu): [string, string] => ["GPU", describeGpu(gpu)]),
+    ["dtype auto", `${report.autoDtype.dtype}: ${report.autoDtype.reason}`],
     ["Memory", `${gigabytes(memory.freeBytes)} free of ${gigabytes(memory.totalBytes)}`],
     ["Disk", `${gigabytes(disk.freeBytes)} free at ${disk.path}`],
     ["Kernel", report.kernel ?? "not registered"],
@@ -256,20 +259,6 @@ async function pythonVersion(venv: string): Promise<string | undefined> {
     return stdout.trim().replace(/^Python /, "");
   } catch {
     return undefined;
-  }
-}
-
-/** The processor's flags, as Linux names them; macOS's are mapped to those. */
-async function instructionFlags(): Promise<string[]> {
-  if (process.platform === "linux") {
-    const text = fs.readFileSync("/proc/cpuinfo", "utf8");
-    return (/^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1] ?? "").trim().split(/\s+/);
-  }
-  try {
-    const { stdout } = await run("sysctl", ["-n", "hw.optional.arm.FEAT_BF16"]);
-    return stdout.trim() === "1" ? ["asimd", "bf16"] : ["asimd"];
-  } catch {
-    return [];
   }
 }
 

@@ -13,22 +13,28 @@ import {
   type Output,
   oneLine,
   type Pointer,
+  readBuffer,
   readTensor,
 } from "./capi.js";
+import { ProductCasts } from "./casts.js";
 import { GraphBuilder, typeAndShape } from "./graph.js";
 import { GraphUpdater } from "./graph-updater.js";
 import { withUpdater } from "./inplace.js";
 import { newQueue } from "./queue.js";
 import {
+  checkedGroup,
   checkedResult,
-  type HostState,
+  checkedTensor,
   type HostTensor,
-  type HostTensors,
-  type RunStep,
   type Session,
   type State,
+  type StateSpecs,
   type Step,
+  type TensorSpec,
+  type TensorSpecs,
 } from "./session.js";
+import { type GraphOptions, sessionConfig } from "./session-config.js";
+import { tensorflowBackend } from "./tensorflow.js";
 import { traceInto } from "./trace.js";
 
 /** A resource variable in the graph. */
@@ -45,12 +51,26 @@ interface TracedStep {
   readonly update: Pointer;
 }
 
+interface TraceContext {
+  readonly builder: GraphBuilder;
+  readonly variables: ReadonlyMap<string, Variable>;
+  /** Whether matrix products are cast to bfloat16 while tracing. */
+  readonly shortProducts: boolean;
+}
+
 /** Opens a compiled session over a copy of `initial`. */
-export async function openGraphSession(initial: HostState, dtype: "float32" | "bfloat16"): Promise<Session> {
+export async function openGraphSession(
+  initial: StateSpecs,
+  { dtype, xla }: Omit<GraphOptions, "device">,
+): Promise<Session> {
   const builder = new GraphBuilder();
   const variables = new Map<string, Variable>();
   const readers = new Map<string, Output>();
-  const session = newSession(builder, sessionConfig(dtype));
+  const writers = new Map<string, { input: Output; assign: Pointer }>();
+  const traces = new Map<Step, Map<string, TracedStep>>();
+  const device = tensorflowBackend().isUsingGpuDevice ? "cuda" : "cpu";
+  const session = newSession(builder, sessionConfig({ dtype, xla, device }));
+  const shortProducts = dtype === "bfloat16" && device === "cuda";
   // koffi's worker threads block the file system when many calls wait: one at a time.
   const queue = newQueue();
 
@@ -60,14 +80,22 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
     builder.dispose();
   }
 
+  async function write(key: string, host: HostTensor): Promise<void> {
+    const variable = variables.get(key)!;
+    let writer = writers.get(key);
+    if (!writer) {
+      const input = builder.addPlaceholder(host.dtype, host.shape);
+      writer = { input, assign: addAssign(builder, variable, input, []) };
+      writers.set(key, writer);
+    }
+    await run(session, [{ output: writer.input, host }], [], writer.assign);
+  }
+
   try {
     for (const [group, tensors] of Object.entries(initial)) {
-      for (const [name, host] of Object.entries(tensors)) {
-        const variable = addVariable(builder, host, `${group}/${name}`);
-        variables.set(`${group}/${name}`, variable);
-        const input = builder.addPlaceholder(host.dtype, host.shape);
-        const assign = addAssign(builder, variable, input, []);
-        await run(session, [{ output: input, host }], [], assign);
+      for (const [name, spec] of Object.entries(tensors)) {
+        variables.set(`${group}/${name}`, addVariable(builder, spec, `${group}/${name}`));
+        if ("values" in spec) await write(`${group}/${name}`, spec as HostTensor);
       }
     }
   } catch (error) {
@@ -75,42 +103,51 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
     throw error;
   }
 
-  function define(step: Step): RunStep {
-    const traces = new Map<string, TracedStep>();
-    return (hostInputs) =>
-      queue.add(async () => {
-        const signature = Object.entries(hostInputs)
-          .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
-          .join(" ");
-        let traced = traces.get(signature);
-        if (!traced) {
-          traced = trace(builder, variables, step, hostInputs);
-          traces.set(signature, traced);
-        }
-        const feeds = traced.inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
-        const fetched = await run(
-          session,
-          feeds,
-          traced.outputs.map((o) => o.output),
-          traced.update,
-        );
-        return Object.fromEntries(traced.outputs.map(({ name }, index) => [name, fetched[index]!]));
-      });
+  function traced(step: Step, inputs: TensorSpecs): TracedStep {
+    const ofStep = traces.get(step) ?? new Map<string, TracedStep>();
+    traces.set(step, ofStep);
+    const signature = Object.entries(inputs)
+      .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
+      .join(" ");
+    const known = ofStep.get(signature) ?? trace({ builder, variables, shortProducts }, step, inputs);
+    ofStep.set(signature, known);
+    return known;
   }
 
+  const groups = Object.keys(initial);
   return {
     compiled: true,
-    define,
+    define: (step) => (hostInputs, profile) =>
+      queue.add(async () => {
+        const { inputs, outputs, update } = traced(step, hostInputs);
+        const feeds = inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
+        const fetches = outputs.map(({ output }) => output);
+        const fetched = await run(session, feeds, fetches, update, profile);
+        return Object.fromEntries(outputs.map(({ name }, index) => [name, fetched[index]!]));
+      }),
+    trace: (step, inputs) =>
+      queue.add(async () => {
+        const [before, started] = [builder.size, performance.now()];
+        traced(step, inputs);
+        return { operations: builder.size - before, elapsedMs: performance.now() - started };
+      }),
     read: (group) =>
       queue.add(async () => {
         const host: Record<string, HostTensor> = {};
-        for (const [key, variable] of variables) {
-          if (!key.startsWith(`${group}/`)) continue;
-          const reader = readers.get(key) ?? addRead(builder, variable);
+        for (const name of Object.keys(initial[checkedGroup(group, groups)]!)) {
+          const key = `${group}/${name}`;
+          const reader = readers.get(key) ?? addRead(builder, variables.get(key)!);
           readers.set(key, reader);
-          host[key.slice(group.length + 1)] = (await run(session, [], [reader]))[0]!;
+          host[name] = (await run(session, [], [reader]))[0]!;
         }
         return host;
+      }),
+    write: (group, tensors) =>
+      queue.add(async () => {
+        checkedGroup(group, groups);
+        const entries = Object.entries(tensors).map(([name, host]) => [`${group}/${name}`, host] as const);
+        for (const [key, host] of entries) checkedTensor(key, variables.get(key), host);
+        for (const [key, host] of entries) await write(key, host);
       }),
     dispose() {
       // A call under way must end before its session is deleted.
@@ -120,20 +157,16 @@ export async function openGraphSession(initial: HostState, dtype: "float32" | "b
 }
 
 /** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
-function trace(
-  builder: GraphBuilder,
-  variables: ReadonlyMap<string, Variable>,
-  step: Step,
-  hostInputs: HostTensors,
-): TracedStep {
-  return traceInto(builder, (wrap, unwrap) => {
+function trace({ builder, variables, shortProducts }: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
+  const casts = shortProducts ? new ProductCasts(builder) : undefined;
+  return traceInto(builder, casts, (wrap, unwrap) => {
     const reads = new Map([...variables].map(([key, variable]) => [key, addRead(builder, variable)]));
     const state: Record<string, Record<string, tf.Tensor>> = {};
     for (const [key, read] of reads) {
       const slash = key.indexOf("/");
       state[key.slice(0, slash)] = { ...state[key.slice(0, slash)], [key.slice(slash + 1)]: wrap(read, key) };
     }
-    const inputs = Object.entries(hostInputs).map(([name, { dtype, shape }]) => ({
+    const inputs = Object.entries(specs).map(([name, { dtype, shape }]) => ({
       name,
       output: builder.addPlaceholder(dtype, shape),
     }));
@@ -169,7 +202,7 @@ function changed(state: State, next: State): [string, tf.Tensor][] {
   );
 }
 
-function addVariable(builder: GraphBuilder, { dtype, shape }: HostTensor, name: string): Variable {
+function addVariable(builder: GraphBuilder, { dtype, shape }: TensorSpec, name: string): Variable {
   const setShape = typeAndShape(dtype, shape);
   const oper = builder.add("VarHandleOp", [], (description) => {
     setShape(description);
@@ -200,31 +233,27 @@ function newSession(builder: GraphBuilder, config: Uint8Array): Pointer {
   }
 }
 
-/**
- * A serialized ConfigProto. The one option set is graph_options (10) → rewrite_options (10) →
- * auto_mixed_precision_onednn_bfloat16 (31) = ON, which turns matrix products to bfloat16.
- */
-function sessionConfig(dtype: "float32" | "bfloat16"): Uint8Array {
-  return dtype === "float32" ? new Uint8Array() : Uint8Array.of(0x52, 0x05, 0x52, 0x03, 0xf8, 0x01, 0x01);
-}
-
 async function run(
   session: Pointer,
   feeds: readonly { output: Output; host: HostTensor }[],
   fetches: readonly Output[],
   target?: Pointer,
+  profile?: (metadata: Uint8Array) => void,
 ): Promise<HostTensor[]> {
   const c = capi();
   const inputs: Pointer[] = [];
   const outputs: Pointer[] = fetches.map(() => null);
   const targets = target ? [target] : [];
   const status = c.newStatus();
+  // A serialized RunOptions: trace_level (1) = FULL_TRACE (3).
+  const options = profile ? c.newBufferFromString(Uint8Array.of(0x08, 0x03), 2) : null;
+  const metadata = profile ? c.newBuffer() : null;
   try {
     for (const { host } of feeds) inputs.push(newTensor(host.dtype, host.shape, host.values));
     await new Promise<void>((resolve, reject) => {
       c.sessionRun.async(
         session,
-        null,
+        options,
         feeds.map((feed) => feed.output),
         inputs,
         inputs.length,
@@ -233,14 +262,17 @@ async function run(
         outputs.length,
         targets,
         targets.length,
-        null,
+        metadata,
         status,
         (error: unknown) => (error ? reject(error) : resolve()),
       );
     });
     if (c.code(status) !== 0) throw new Error(`Cannot run a step: ${oneLine(c.message(status))}`);
+    profile?.(readBuffer(metadata));
     return outputs.map(readTensor);
   } finally {
+    if (options) c.deleteBuffer(options);
+    if (metadata) c.deleteBuffer(metadata);
     c.deleteStatus(status);
     for (const tensor of inputs) c.deleteTensor(tensor);
     for (const tensor of outputs) if (tensor) c.deleteTensor(tensor);

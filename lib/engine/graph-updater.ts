@@ -1,13 +1,13 @@
 /**
- * In-place updates of a compiled session's variables by TensorFlow's fused operations: AdamW in a pass over
- * memory where the plain formula takes a dozen. graph-session.ts sets it while it traces a step.
+ * In-place updates of a compiled session's variables: AdamW in a pass over memory where the plain formula takes a
+ * dozen, keys and values written into a cache that is not copied. graph-session.ts sets it while it traces a step.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { capi, DataTypeNumber, type Output, type Pointer } from "./capi.js";
 import { fusedEnabled } from "./fused.js";
 import type { GraphBuilder } from "./graph.js";
 import type { Variable } from "./graph-session.js";
-import type { AdamUpdate, InPlaceUpdater, Updated } from "./inplace.js";
+import type { AdamUpdate, Attended, CacheAttention, InPlaceUpdater, Updated } from "./inplace.js";
 import type { State } from "./session.js";
 
 /** What a trace knows when an update is asked for. */
@@ -20,11 +20,20 @@ interface UpdaterContext {
   readonly unwrap: (tensor: tf.Tensor) => Output;
 }
 
+/** A value that is there only when a condition holds. */
+interface Gate {
+  readonly value: tf.Tensor;
+  readonly when: tf.Tensor;
+  readonly open: tf.Tensor;
+  readonly closed: Output;
+}
+
 /** Updates variables by TensorFlow's fused operations while a step is traced. */
 export class GraphUpdater implements InPlaceUpdater {
   private readonly keyOf = new Map<tf.Tensor, string>();
   private readonly standIns = new Map<tf.Tensor, { key: string; operation: Pointer }>();
 
+  private lastGate: Gate | undefined;
   private shared: { of: readonly (tf.Tensor | number)[]; outputs: Output[] } | undefined;
 
   constructor(private readonly context: UpdaterContext) {
@@ -44,9 +53,29 @@ export class GraphUpdater implements InPlaceUpdater {
     if (keys.some((key) => key === undefined)) return undefined;
     const handles = keys.map((key) => this.context.variables.get(key!)!.handle);
     const after = keys.map((key) => this.context.reads.get(key!)!.oper);
-    const operation = fusedEnabled() ? this.fused(update, handles, after) : this.tensorflow(update, handles, after);
-    const [param, m, v] = keys.map((key) => this.standIn(key!, operation)) as [tf.Tensor, tf.Tensor, tf.Tensor];
+    const gate = update.when && this.gate(update.gradientScale, update.when);
+    const gated = gate ? { ...update, gradientScale: gate.open } : update;
+    const operation = fusedEnabled() ? this.fused(gated, handles, after) : this.tensorflow(gated, handles, after);
+    const done = gate ? this.eitherWay(gate, operation) : operation;
+    const [param, m, v] = keys.map((key) => this.standIn(key!, done)) as [tf.Tensor, tf.Tensor, tf.Tensor];
     return { param, m, v };
+  }
+
+  /** A value that exists only when `when` is true: TensorFlow runs nothing that needs it otherwise. */
+  private gate(value: tf.Tensor, when: tf.Tensor): Gate {
+    if (this.lastGate?.value !== value || this.lastGate.when !== when) {
+      const { builder, unwrap, wrap } = this.context;
+      const oper = builder.add("Switch", [unwrap(value), unwrap(when)]);
+      this.lastGate = { value, when, open: wrap({ oper, index: 1 }, "Switch"), closed: { oper, index: 0 } };
+    }
+    return this.lastGate;
+  }
+
+  /** What is there when `operation` has run, or when the gate before it was closed. */
+  private eitherWay({ open, closed }: Gate, operation: Pointer): Pointer {
+    const { builder, unwrap } = this.context;
+    const ran = { oper: builder.add("Identity", [unwrap(open)], undefined, [operation]), index: 0 };
+    return builder.add("Merge", [[closed, ran]]);
   }
 
   /** Folio's own operation: scale, moments, decay and step in one pass. */
@@ -96,6 +125,37 @@ export class GraphUpdater implements InPlaceUpdater {
     const { builder, unwrap } = this.context;
     const amount = unwrap(tf.mul(param, tf.mul(learningRate, weightDecay)));
     return builder.add("AssignSubVariableOp", [handle, amount], setFloat, [gradient.oper]);
+  }
+
+  write(cache: tf.Tensor4D, value: tf.Tensor4D, position: tf.Tensor): tf.Tensor | undefined {
+    const key = this.keyOf.get(cache);
+    if (key === undefined) return undefined;
+    const { builder, variables, unwrap, reads } = this.context;
+    const [B, H, T, D] = [cache.shape[0], ...value.shape.slice(1)] as [number, number, number, number];
+    const whole = value.shape[0] === B ? value : tf.broadcastTo(value, [B, H, T, D]);
+    const begin = tf.mul(position, tf.tensor1d([0, 0, 1, 0], "int32"));
+    const end = tf.add(begin, tf.tensor1d([0, 0, T, 0], "int32"));
+    const inputs = [begin, end, tf.tensor1d([1, 1, 1, 1], "int32"), whole].map(unwrap);
+    const setAttributes = (description: Pointer) => {
+      // Bits of the axes that are taken whole: all but the third.
+      for (const name of ["begin_mask", "end_mask"]) capi().setAttrInt(description, name, 0b1011);
+    };
+    const handle = variables.get(key)!.handle;
+    const after = [reads.get(key)!.oper];
+    const operation = builder.add("ResourceStridedSliceAssign", [handle, ...inputs], setAttributes, after);
+    return this.standIn(key, operation);
+  }
+
+  attend({ keys, values, qkv, position }: CacheAttention): Attended | undefined {
+    const [first, second] = [keys, values].map((tensor) => this.keyOf.get(tensor));
+    if (first === undefined || second === undefined) return undefined;
+    const { builder, variables, unwrap, wrap } = this.context;
+    const handles = [first, second].map((key) => variables.get(key)!.handle);
+    // Nothing else of a step reads a cache before it: no read has to come first.
+    const operation = builder.add("FolioCacheAttention", [...handles, unwrap(qkv), unwrap(position)]);
+    const out = wrap({ oper: operation, index: 0 }, "FolioCacheAttention") as tf.Tensor2D;
+    const [newKeys, newValues] = [first, second].map((key) => this.standIn(key, operation) as tf.Tensor4D);
+    return { out, keys: newKeys!, values: newValues! };
   }
 
   private standIn(key: string, operation: Pointer): tf.Tensor {

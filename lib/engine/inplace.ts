@@ -22,6 +22,8 @@ export interface AdamUpdate {
   readonly epsilon: number;
   /** λ; 0: no decay. */
   readonly weightDecay: number;
+  /** Boolean scalar: where it is false, nothing changes. Default true. */
+  readonly when?: tf.Tensor | undefined;
 }
 
 export interface Updated {
@@ -30,9 +32,29 @@ export interface Updated {
   readonly v: tf.Tensor;
 }
 
+/** Attention of T new positions over a cache: [B·T, 3C] → [B·T, C]. */
+export interface CacheAttention {
+  /** Keys and values of all positions, [B, H, S, D]. */
+  readonly keys: tf.Tensor4D;
+  readonly values: tf.Tensor4D;
+  readonly qkv: tf.Tensor2D;
+  /** int32 scalar: where the new positions begin. */
+  readonly position: tf.Tensor;
+}
+
+export interface Attended {
+  readonly out: tf.Tensor2D;
+  readonly keys: tf.Tensor4D;
+  readonly values: tf.Tensor4D;
+}
+
+/** Each updates in place and returns stand-ins for the new values, or nothing when the tensors are not variables. */
 export interface InPlaceUpdater {
-  /** Updates in place and returns stand-ins for the new values, or nothing when the tensors are not variables. */
   adam(update: AdamUpdate): Updated | undefined;
+  /** See `writeAt` in decode.ts. */
+  write(cache: tf.Tensor4D, value: tf.Tensor4D, position: tf.Tensor): tf.Tensor | undefined;
+  /** Asked only where Folio's own operations are loaded. */
+  attend(attention: CacheAttention): Attended | undefined;
 }
 
 let current: InPlaceUpdater | undefined;

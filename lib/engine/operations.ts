@@ -23,9 +23,9 @@ export function loadOperations(tensorflow: string, folder = operationsFolder()):
   try {
     const name = path.join(folder, `folio_ops-${hash([processor()]).slice(0, 8)}`);
     const stamp = JSON.parse(fs.readFileSync(`${name}.json`, "utf8")) as { sources: string; bytes: number };
-    const sources = ["ops.cc", "simd.h"].map((file) =>
-      fs.readFileSync(path.join(packageRoot(), "lib", "engine", "native", file), "utf8"),
-    );
+    const native = path.join(packageRoot(), "lib", "engine", "native");
+    const files = fs.readdirSync(native).sort();
+    const sources = files.map((file) => fs.readFileSync(path.join(native, file), "utf8"));
     if (fs.statSync(`${name}.so`).size !== stamp.bytes || stamp.sources !== hash(sources)) return false;
     return loadLibrary(tensorflow, `${name}.so`);
   } catch {

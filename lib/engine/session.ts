@@ -5,14 +5,19 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { type DataTypeName, oneLine, type TypedArray } from "./capi.js";
+import type { ResolvedDtype } from "./dtype.js";
 import { openGraphSession } from "./graph-session.js";
 import { newQueue } from "./queue.js";
 import { loadTensorFlow } from "./tensorflow.js";
 
-/** A tensor's values on the host. */
-export interface HostTensor {
+/** A tensor without values. */
+export interface TensorSpec {
   readonly dtype: DataTypeName;
   readonly shape: readonly number[];
+}
+
+/** A tensor's values on the host. */
+export interface HostTensor extends TensorSpec {
   readonly values: TypedArray;
 }
 
@@ -20,6 +25,9 @@ export interface HostTensor {
 export type State = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
 export type HostState = Readonly<Record<string, Readonly<Record<string, HostTensor>>>>;
 export type HostTensors = Readonly<Record<string, HostTensor>>;
+export type TensorSpecs = Readonly<Record<string, TensorSpec>>;
+/** A state of which some tensors, or all, have no values yet. */
+export type StateSpecs = Readonly<Record<string, TensorSpecs>>;
 
 /**
  * What a session runs. Groups and tensors that `state` leaves out keep their values. Inside, a JavaScript number is a
@@ -30,16 +38,39 @@ export type Step = (
   inputs: Readonly<Record<string, tf.Tensor>>,
 ) => { state?: State; outputs: Readonly<Record<string, tf.Tensor>> };
 
-/** A defined step: one call is one step; calls of one session run one after another. */
-export type RunStep = (inputs: HostTensors) => Promise<HostTensors>;
+/**
+ * A defined step: one call is one step; calls of one session run one after another. Compiled, `profile` is given
+ * TensorFlow's RunMetadata of this call (profile.ts reads it); tracing slows the call.
+ */
+export type RunStep = (inputs: HostTensors, profile?: (metadata: Uint8Array) => void) => Promise<HostTensors>;
+
+/** What became of a step that was traced. */
+export interface TraceReport {
+  /** Operations that it added to the session's graph. */
+  readonly operations: number;
+  readonly elapsedMs: number;
+}
 
 /** Holds a state and runs steps over it. Dispose of it to give the memory back. */
 export interface Session {
   readonly compiled: boolean;
-  /** Makes a step callable. Compiled: traced at the first call with each combination of input shapes. */
+  /**
+   * Makes a step callable. Compiled: traced at the first call with each combination of input shapes; a step that is
+   * defined again shares its traces.
+   */
   define(step: Step): RunStep;
-  /** The values of one group of the state. */
+  /**
+   * Compiled: traces a step for inputs of these shapes without running it, so that a mistake is found, or time measured,
+   * before there are values. Nothing is computed and no tensor of the state's size is allocated.
+   */
+  trace(step: Step, inputs: TensorSpecs): Promise<TraceReport>;
+  /** The values of one group of the state. @throws {RangeError} when there is no such group */
   read(group: string): Promise<HostTensors>;
+  /**
+   * Gives tensors of one group new values; those that are not named keep theirs.
+   * @throws {RangeError} when the state has no such tensor, or has it with another shape or type
+   */
+  write(group: string, tensors: HostTensors): Promise<void>;
   dispose(): void;
 }
 
@@ -47,21 +78,49 @@ export interface Session {
 export interface SessionOptions {
   /** Trace steps into TensorFlow graphs (fast), or run each line when it is reached (to look inside). Default true. */
   readonly compile?: boolean;
-  /** Type of matrix products: float32, or bfloat16 by TensorFlow's own conversion of the graph (compiled only). */
-  readonly dtype?: "float32" | "bfloat16";
+  /** Format of matrix products: float32, or (compiled only) bfloat16 or float16, which needs a scaled loss. */
+  readonly dtype?: ResolvedDtype;
+  /** Let TensorFlow join operations into clusters that XLA compiles (compiled only). Default false. */
+  readonly xla?: boolean;
 }
 
-/** Opens a session over a copy of `state`. */
-export async function openSession(state: HostState, options: SessionOptions = {}): Promise<Session> {
+/**
+ * Opens a session over a copy of `state`. Compiled, tensors may come without values, to be traced with, or to get them
+ * by `write`.
+ */
+export async function openSession(state: StateSpecs, options: SessionOptions = {}): Promise<Session> {
   loadTensorFlow();
-  const { compile = true, dtype = "float32" } = options;
-  if (dtype !== "float32" && dtype !== "bfloat16") {
-    throw new RangeError(`Cannot open a session in ${dtype}; wanted float32 or bfloat16.`);
+  const { compile = true, dtype = "float32", xla = false } = options;
+  if (!["float32", "bfloat16", "float16"].includes(dtype)) {
+    throw new RangeError(`Cannot open a session in ${dtype}; wanted float32, bfloat16 or float16.`);
   }
   if (!compile && dtype !== "float32") {
     throw new RangeError(`Cannot run eagerly in ${dtype}; use compile: true, or dtype float32.`);
   }
-  return compile ? openGraphSession(state, dtype) : openEagerSession(state);
+  if (!compile && xla) throw new RangeError("Cannot run eagerly with xla; use compile: true, or xla: false.");
+  return compile ? openGraphSession(state, { dtype, xla }) : openEagerSession(withValues(state));
+}
+
+function withValues(state: StateSpecs): HostState {
+  for (const [group, tensors] of Object.entries(state)) {
+    const empty = Object.entries(tensors).find(([, tensor]) => !("values" in tensor));
+    if (empty) throw new TypeError(`Cannot run eagerly: ${group}/${empty[0]} has no values; use compile: true.`);
+  }
+  return state as HostState;
+}
+
+/** @throws {RangeError} that names the groups there are */
+export function checkedGroup(group: string, groups: readonly string[]): string {
+  if (groups.includes(group)) return group;
+  const known = groups.length > 0 ? `it has ${groups.join(", ")}` : "it is empty";
+  throw new RangeError(`Cannot find ${JSON.stringify(group)} in the session's state: ${known}.`);
+}
+
+/** @throws {RangeError} when the tensor to be written is not one that the state has */
+export function checkedTensor(key: string, held: TensorSpec | undefined, { dtype, shape }: TensorSpec): void {
+  if (held && held.dtype === dtype && held.shape.join() === shape.join()) return;
+  const found = held ? `the state has it as ${held.dtype} [${held.shape}]` : "the state does not have it";
+  throw new RangeError(`Cannot write ${key} as ${dtype} [${shape}]: ${found}.`);
 }
 
 /** A host tensor of 32-bit floats. */
@@ -156,7 +215,19 @@ function openEagerSession(initial: HostState): Session {
   return {
     compiled: false,
     define: (step) => (inputs) => queue.add(() => run(step, inputs).catch(rethrow)),
-    read: (group) => queue.add(() => toHosts(state[group] ?? {})),
+    trace: () =>
+      Promise.reject(new Error("Cannot trace in an eager session: its steps run line by line; use compile: true.")),
+    read: (group) => queue.add(() => toHosts(state[checkedGroup(group, Object.keys(state))]!)),
+    write: (group, tensors) =>
+      queue.add(async () => {
+        const old = state[checkedGroup(group, Object.keys(state))]!;
+        for (const [name, host] of Object.entries(tensors)) {
+          checkedTensor(`${group}/${name}`, old[name] as TensorSpec | undefined, host);
+        }
+        const written = mapRecord(tensors, (host) => tf.keep(toTensor(host)));
+        for (const name of Object.keys(tensors)) old[name]!.dispose();
+        state = { ...state, [group]: { ...old, ...written } };
+      }),
     dispose() {
       if (!queue.close()) return;
       for (const group of Object.values(state)) for (const tensor of Object.values(group)) tensor.dispose();

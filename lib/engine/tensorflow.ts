@@ -13,6 +13,8 @@ import { enableFused } from "./fused.js";
 import { loadOperations } from "./operations.js";
 
 const require = createRequire(import.meta.url);
+const BACKEND = "tensorflow";
+let offered = false;
 let loaded: { tensorflowVersion: string; libraryPath: string } | undefined;
 
 /** What `loadTensorFlow` found: TensorFlow's version and the path of its shared library. */
@@ -35,6 +37,8 @@ export function loadTensorFlow(): LoadedTensorFlow {
   // TensorFlow's own matrix products are compiled without AVX2; oneDNN's are not, and it is off by default on CPUs
   // without AVX-512. On: a step of the CPU demo takes about a fifth less time (2 cores with AVX2).
   process.env.TF_ENABLE_ONEDNN_OPTS ??= "1";
+  if (offered) tf.removeBackend(BACKEND);
+  offered = false;
   let module: { version: Record<string, string> };
   try {
     const load = () => require("@tensorflow/tfjs-node-gpu");
@@ -58,6 +62,30 @@ export function loadTensorFlow(): LoadedTensorFlow {
   return loaded;
 }
 
+/** Whether it was loaded; loading is what decides which devices it has. */
+export function tensorflowLoaded(): boolean {
+  return loaded !== undefined;
+}
+
+/**
+ * Registers "tensorflow" as the backend that TensorFlow.js loads when its first tensor is made, so that importing Folio
+ * costs nothing and a run's settings still decide the device.
+ */
+export function offerTensorFlow(): void {
+  if (loaded || tf.findBackendFactory(BACKEND)) return;
+  // tfjs-node registers a backend of the same name, and makes it the current one, as it loads.
+  tf.registerBackend(
+    BACKEND,
+    () => {
+      loadTensorFlow();
+      return tensorflowBackend();
+    },
+    3,
+  );
+  tf.engine().backendName = BACKEND; // what tf.getBackend() tells
+  offered = true;
+}
+
 /** TensorFlow announces oneDNN on stderr while the library loads, before any setting could stop it. */
 function withoutStderr<T>(action: () => T): T {
   const libc = koffi.load(null);
@@ -77,7 +105,7 @@ function withoutStderr<T>(action: () => T): T {
 
 /** The "tensorflow" backend of TensorFlow.js, with the binding that every kernel goes through. */
 export function tensorflowBackend(): NodeJSKernelBackend {
-  return tf.findBackend("tensorflow") as NodeJSKernelBackend;
+  return tf.findBackend(BACKEND) as NodeJSKernelBackend;
 }
 
 /** The binding brought libtensorflow_cc into the process; where from is what the C API must open too. */

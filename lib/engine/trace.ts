@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import type { TFEOpAttr, TFJSBinding } from "@tensorflow/tfjs-node-gpu/dist/tfjs_binding.js";
 import { capi, dataTypeName, type Output, type Pointer } from "./capi.js";
+import type { ProductCasts } from "./casts.js";
 import type { GraphBuilder, InputDefinition } from "./graph.js";
 import { tensorflowBackend } from "./tensorflow.js";
 
@@ -36,10 +37,11 @@ interface OpenBackend {
 
 /**
  * Runs `body` with TensorFlow.js tracing into `builder`. Tensors from outside become constants; tensors made inside
- * are gone afterwards. `body` gets `wrap`, which makes a tensor of a graph output, and `unwrap`, its inverse.
+ * are gone afterwards. `casts`, where given, shortens matrix products. `body` gets `wrap`, which makes a tensor of a graph output, and `unwrap`, its inverse.
  */
 export function traceInto<T>(
   builder: GraphBuilder,
+  casts: ProductCasts | undefined,
   body: (wrap: (output: Output, name: string) => tf.Tensor, unwrap: (tensor: tf.Tensor) => Output) => T,
 ): T {
   const backend = tensorflowBackend() as unknown as OpenBackend;
@@ -47,7 +49,7 @@ export function traceInto<T>(
   if (tensorMap instanceof TracedStorage) throw new Error("Cannot trace inside a function that is being traced.");
   const storage = new TracedStorage(tensorMap, binding, builder);
   const random = Math.random;
-  backend.binding = tracingBinding(binding, builder, storage);
+  backend.binding = tracingBinding(binding, builder, storage, casts);
   backend.tensorMap = storage;
   Math.random = () => {
     throw new Error(
@@ -132,7 +134,12 @@ class TracedStorage implements TensorStorage {
 }
 
 /** An object with the methods of tfjs-node's compiled binding that adds nodes to `builder`. */
-function tracingBinding(real: TFJSBinding, builder: GraphBuilder, storage: TracedStorage): TFJSBinding {
+function tracingBinding(
+  real: TFJSBinding,
+  builder: GraphBuilder,
+  storage: TracedStorage,
+  casts: ProductCasts | undefined,
+): TFJSBinding {
   // The real binding's properties are read-only: its constants are copied, its methods replaced.
   const constants = Object.getOwnPropertyNames(real).map((name) => [name, real[name as keyof TFJSBinding]] as const);
   return Object.assign(Object.fromEntries(constants) as unknown as TFJSBinding, {
@@ -149,9 +156,9 @@ function tracingBinding(real: TFJSBinding, builder: GraphBuilder, storage: Trace
     },
     executeOp(type: string, attributes: TFEOpAttr[], ids: number[], outputCount: number) {
       const definition = builder.inputsOf(type);
-      const oper = builder.add(type, groupInputs(definition, attributes, ids, builder), (description) =>
-        setAttributes(description, real, definition, attributes),
-      );
+      const setAll = (description: Pointer) => setAttributes(description, real, definition, attributes);
+      if (casts?.covers(type, ids)) return [builder.register(casts.add(type, ids, setAll), type)];
+      const oper = builder.add(type, groupInputs(definition, attributes, ids, builder), setAll);
       return Array.from({ length: outputCount }, (_, index) => builder.register({ oper, index }, type));
     },
   });

@@ -23,6 +23,7 @@ const healthy: MachineReport = {
   processors: 4,
   usableProcessors: 2,
   instructionSets: ["avx2", "fma"],
+  autoDtype: { dtype: "float32", reason: "the processor has no bfloat16 instructions" },
   gpus: [],
   memory: { totalBytes: 16e9, freeBytes: 8e9 },
   disk: { path: "/somewhere", freeBytes: 50e9 },

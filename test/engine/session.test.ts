@@ -151,7 +151,9 @@ for (const { compile, name } of kinds) {
           /as int32 \[2\]; the state has/,
         );
         expect(values(await session.read("s"))).toEqual({ a: [1, 2], b: [30, 40] });
-        expect(await session.read("nothing")).toEqual({});
+        await expect(session.read("nothing")).rejects.toThrow(
+          /Cannot find "nothing" in the session.s state: it has s\.$/,
+        );
       });
     });
 

@@ -163,7 +163,7 @@ describe("while tracing, refused is", () => {
   test("a trace inside a trace", async () => {
     const backend = tf.backend();
     const message = await failure(() => {
-      traceInto(new GraphBuilder(), () => {});
+      traceInto(new GraphBuilder(), undefined, () => {});
       return { outputs: {} };
     });
     expect(message).toMatch(/Cannot trace inside a function that is being traced/);

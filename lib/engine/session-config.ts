@@ -1,0 +1,51 @@
+/**
+ * The ConfigProto with which a compiled session is opened, written by hand: a few fields of TensorFlow's config.proto and
+ * rewriter_config.proto. What a number format or XLA does to a step is TensorFlow's matter.
+ */
+import type { ResolvedDtype } from "./dtype.js";
+
+/** What a compiled session is opened with. */
+export interface GraphOptions {
+  readonly dtype: ResolvedDtype;
+  /** Operations joined into clusters that XLA compiles. */
+  readonly xla: boolean;
+  readonly device: "cpu" | "cuda";
+}
+
+const ON = 1;
+// ConfigProto → GraphOptions, and its two parts
+const GRAPH_OPTIONS = 10;
+const OPTIMIZER_OPTIONS = 3;
+const REWRITE_OPTIONS = 10;
+// OptimizerOptions: ON_1 is the level at which clusters are made; the CPU's need the second.
+const GLOBAL_JIT_LEVEL = 5;
+const CPU_GLOBAL_JIT = 7;
+// RewriterConfig
+const AUTO_MIXED_PRECISION = 23;
+const AUTO_MIXED_PRECISION_CPU = 29;
+const AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16 = 31;
+
+/**
+ * A serialized ConfigProto. bfloat16 on a GPU has no rewrite: the products are cast while the step is traced (casts.ts).
+ */
+export function sessionConfig({ dtype, xla, device }: GraphOptions): Uint8Array {
+  const rewrites = {
+    float32: undefined,
+    bfloat16: device === "cpu" ? AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16 : undefined,
+    float16: device === "cpu" ? AUTO_MIXED_PRECISION_CPU : AUTO_MIXED_PRECISION,
+  };
+  const rewrite = rewrites[dtype];
+  const optimizer = xla ? [...number(GLOBAL_JIT_LEVEL, ON), ...number(CPU_GLOBAL_JIT, ON)] : [];
+  const graph = [
+    ...message(OPTIMIZER_OPTIONS, optimizer),
+    ...message(REWRITE_OPTIONS, rewrite === undefined ? [] : number(rewrite, ON)),
+  ];
+  return Uint8Array.from(message(GRAPH_OPTIONS, graph));
+}
+
+/** Protocol buffers' encoding: a field's key is its number and its kind, 0 a number, 2 bytes with their length. */
+const number = (field: number, value: number): number[] => [...variable(field * 8), ...variable(value)];
+const message = (field: number, bytes: number[]): number[] =>
+  bytes.length === 0 ? [] : [...variable(field * 8 + 2), ...variable(bytes.length), ...bytes];
+const variable = (value: number): number[] =>
+  value < 128 ? [value] : [(value % 128) + 128, ...variable(Math.floor(value / 128))];

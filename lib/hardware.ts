@@ -1,0 +1,85 @@
+/**
+ * What graphics cards can do at best, for MFU and for planning: a table from the vendor's data sheets. It measures
+ * nothing and knows no CPU, whose peak has to be measured (`folio bench`).
+ */
+
+/** What a data sheet says of a card. */
+export interface Hardware {
+  /** As the driver has it, less "NVIDIA". */
+  readonly name: string;
+  /** Dense matrix products (no sparsity) in 16 bits that are summed in 32, in FLOP/s. */
+  readonly peak16: number;
+  /** In 32 bits, as TensorFlow multiplies: TF32 on cards that have it (since Ampere). */
+  readonly peak32: number;
+  /** Whether the tensor cores take bfloat16 (since Ampere); older ones float16 only. */
+  readonly bfloat16: boolean;
+  /** The card's memory, of the smallest version. */
+  readonly memoryBytes: number;
+}
+
+const ampere = (name: string, peak16: number, peak32: number, gigabytes: number): Hardware => ({
+  name,
+  peak16: peak16 * 1e12,
+  peak32: peak32 * 1e12,
+  bfloat16: true,
+  memoryBytes: gigabytes * 1e9,
+});
+const older = (...of: Parameters<typeof ampere>): Hardware => ({ ...ampere(...of), bfloat16: false });
+
+// NVIDIA's data sheets; half of what they print "with sparsity". GeForce: the architectures' white papers (GA102, AD102,
+// Blackwell), tensor cores with FP32 accumulate, which is half of what they do with FP16 accumulate.
+const cards: readonly Hardware[] = [
+  ampere("B200", 2250, 1125, 180),
+  ampere("H200 NVL", 835.5, 417.5, 141),
+  ampere("H200", 989, 494.5, 141),
+  ampere("H100 PCIe", 756, 378, 80),
+  ampere("H100 NVL", 835.5, 417.5, 94),
+  ampere("H100", 989, 494.5, 80), // SXM5
+  ampere("A100", 312, 156, 40),
+  ampere("A40", 149.7, 74.8, 48),
+  ampere("A30", 165, 82, 24),
+  ampere("A10G", 70, 35, 24),
+  ampere("A10", 125, 62.5, 24),
+  ampere("L40S", 362.05, 183, 48),
+  ampere("L40", 181.05, 90.5, 48),
+  ampere("L4", 121, 60, 24),
+  ampere("RTX 6000 Ada", 364.2, 182.1, 48),
+  ampere("RTX A6000", 154.8, 77.4, 48),
+  ampere("RTX 5090", 209.5, 104.8, 32),
+  ampere("RTX 4090", 165.2, 82.6, 24),
+  ampere("RTX 4080", 97.5, 48.7, 16),
+  ampere("RTX 3090", 71, 35.6, 24),
+  ampere("RTX 3080", 59.5, 29.8, 10),
+  older("RTX 2080 Ti", 53.8, 13.4, 11),
+  older("V100 PCIe", 112, 14, 16),
+  older("V100", 125, 15.7, 16), // SXM2
+  older("T4", 65, 8.1, 16),
+  older("P100", 18.7, 9.3, 12), // no tensor cores
+];
+
+/** Names of the cards in the table. */
+export const knownHardware: readonly string[] = cards.map(({ name }) => name);
+
+const words = (name: string): string[] => name.toLowerCase().split(/[\s_()-]+/);
+
+/**
+ * The card that a driver's name names, such as "NVIDIA A100-SXM4-80GB" or "a100"; undefined when the table lacks it.
+ * A size in the name counts as its memory.
+ */
+export function findHardware(deviceName: string): Hardware | undefined {
+  const given = words(deviceName).map((word) => word.replace(/^(geforce|tesla|quadro)$/, ""));
+  const card = cards.find(({ name }) => words(name).every((word) => given.includes(word)));
+  const gigabytes = /(\d+)\s?GB\b/i.exec(deviceName)?.[1];
+  return card && gigabytes ? { ...card, memoryBytes: Number(gigabytes) * 1e9 } : card;
+}
+
+/**
+ * The most FLOP/s that a card's data sheet promises for matrix products in a number format; undefined when the table
+ * lacks the card, or the card the format.
+ * @example knownPeakFlops("NVIDIA A100-SXM4-80GB", "bfloat16") // 312e12
+ */
+export function knownPeakFlops(deviceName: string, dtype: "float32" | "bfloat16" | "float16"): number | undefined {
+  const card = findHardware(deviceName);
+  if (!card || (dtype === "bfloat16" && !card.bfloat16)) return undefined;
+  return dtype === "float32" ? card.peak32 : card.peak16;
+}

@@ -1,0 +1,60 @@
+/** The settings of sampling: what each is, its kind, default, unit and one line of doc. Names and defaults are nanoGPT's. */
+import {
+  type Device,
+  type Dtype,
+  device,
+  deviceDoc,
+  dtype,
+  dtypeDoc,
+  type InitFrom,
+  initFrom,
+  machine,
+  run,
+  seed,
+} from "./common.js";
+import { aboveZero, flag, folder, integer, row, type SettingRow, text } from "./rows.js";
+
+/** All settings of sampling from a run. */
+export interface SampleSettings {
+  /** Folder of the run to sample from. */
+  outDir: string;
+  /** Sample from the run in outDir (resume). */
+  initFrom: InitFrom;
+  /** Text to go on from, or FILE:path to read it from a file. */
+  start: string;
+  /** Samples to write. */
+  numSamples: number;
+  /** Length of a sample. */
+  maxNewTokens: number;
+  /** Below 1: more careful, above 1: more daring. */
+  temperature: number;
+  /** Only the k likeliest tokens are drawn; 0: all. */
+  topK: number;
+  /** Seed of the draws. */
+  seed: number;
+  /** Where to compute; auto: the GPU where there is one. */
+  device: Device;
+  /** Number format of the matrix products; auto: bfloat16 where the hardware has it, else float32. */
+  dtype: Dtype;
+  /** Trace the step into one TensorFlow graph; false: eager. */
+  compile: boolean;
+}
+
+const samples = row("Samples");
+
+// biome-ignore format: a table reads best as a table
+export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { readonly default: SampleSettings[K] } } = {
+  outDir: run(folder, "out", "", "Folder of the run to sample from."),
+  initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume)."),
+
+  start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file."),
+  numSamples: samples(integer(1), 10, "samples", "Samples to write."),
+  maxNewTokens: samples(integer(1), 500, "tokens", "Length of a sample."),
+  temperature: samples(aboveZero, 0.8, "", "Below 1: more careful, above 1: more daring."),
+  topK: samples(integer(0), 200, "tokens", "Only the k likeliest tokens are drawn; 0: all."),
+  seed: samples(seed, 1337, "", "Seed of the draws."),
+
+  device: machine(device, "auto" as Device, "", deviceDoc),
+  dtype: machine(dtype, "auto" as Dtype, "", dtypeDoc),
+  compile: machine(flag, true, "", "Trace the step into one TensorFlow graph; false: eager."),
+};

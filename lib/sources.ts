@@ -1,0 +1,150 @@
+/**
+ * What a run starts from, by its setting `initFrom`: new weights, a checkpoint of its own (resume), or weights from
+ * elsewhere, which bring the model's shape with them as in nanoGPT. Reading other formats is gpt2.ts' matter. It trains
+ * nothing. Notebook 01-train resumes.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { closest, distance } from "fastest-levenshtein";
+import { type Checkpoint, hasCheckpoint, openCheckpoint, readState } from "./checkpoint.js";
+import type { ModelSettings, Settings } from "./config.js";
+import type { Dataset } from "./data.js";
+import { type HostTensors, toHost } from "./engine/session.js";
+import { initialParameters } from "./model.js";
+import { differingSettings } from "./runs.js";
+import type { TokenizerSpec } from "./tokenizer.js";
+
+/** Weights from elsewhere, with what they are. */
+export interface Pretrained {
+  readonly params: HostTensors;
+  /** The shape that they have; `dropout` is of no account. */
+  readonly model: ModelSettings;
+  /** What their ids mean, where that is known. */
+  readonly tokenizer?: TokenizerSpec | undefined;
+}
+
+/** Weights to begin with, and the settings that go with them. */
+export interface Start {
+  readonly settings: Settings;
+  readonly params: HostTensors;
+  /** SHA-256 of the weights where they are not new. */
+  readonly weights: string | undefined;
+}
+
+/** New weights, or those that initFrom names. @throws {RangeError} when settings, weights and dataset do not fit */
+export async function startWeights(settings: Settings, dataset: Dataset): Promise<Start> {
+  if (settings.initFrom === "scratch") {
+    return { settings, params: await newParameters(settings), weights: undefined };
+  }
+  const source = await openSource(settings.initFrom);
+  const adopted = { ...settings, ...adoptedModel(settings, source, dataset) };
+  const params = croppedTo(adopted.blockSize, source.params);
+  return { settings: adopted, params, weights: digest(params) };
+}
+
+async function newParameters(settings: Settings): Promise<HostTensors> {
+  const tensors = initialParameters(settings, settings.seed);
+  const host = await Promise.all(Object.entries(tensors).map(async ([name, t]) => [name, await toHost(t)] as const));
+  for (const tensor of Object.values(tensors)) tensor.dispose();
+  return Object.fromEntries(host);
+}
+
+const NAMES = ["scratch", "resume", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"];
+
+async function openSource(initFrom: string): Promise<Pretrained> {
+  if (isRun(initFrom)) {
+    const which = hasCheckpoint(initFrom, "best") ? "best" : "last";
+    const { params, settings, tokenizer } = openCheckpoint(initFrom, which, { optimizer: false });
+    return { params, model: settings, tokenizer };
+  }
+  if (!NAMES.includes(initFrom) && !fs.existsSync(initFrom)) {
+    const near = closest(initFrom, NAMES);
+    const hint =
+      distance(initFrom, near) <= 3 ? `did you mean ${near}?` : `wanted one of ${NAMES.join(", ")}, or a path.`;
+    throw new RangeError(`Cannot start from ${initFrom}: there is no such file or folder; ${hint}`);
+  }
+  throw new RangeError(`Cannot start from ${initFrom}: Folio does not read these weights yet; use scratch.`);
+}
+
+/** Whether a path is the folder of a run that has weights. */
+export function isRun(path: string): boolean {
+  return hasCheckpoint(path);
+}
+
+/** The model that results: the weights' shape, with fewer positions and another dropout where they are asked for. */
+function adoptedModel(settings: Settings, { model, tokenizer }: Pretrained, { meta }: Dataset): ModelSettings {
+  const { initFrom, blockSize, vocabSize, dropout } = settings;
+  const refuse = (found: string) => new RangeError(`Cannot start from ${initFrom}: ${found}.`);
+  if (blockSize > model.blockSize) {
+    throw refuse(
+      `blockSize is ${blockSize}, and the weights have ${model.blockSize} positions; use blockSize: ${model.blockSize} or less`,
+    );
+  }
+  if (vocabSize !== meta.vocabSize && vocabSize !== model.vocabSize) {
+    throw refuse(`vocabSize is ${vocabSize}, and the weights have ${model.vocabSize} ids; use vocabSize: 0`);
+  }
+  if (model.vocabSize < meta.vocabSize || (tokenizer && JSON.stringify(tokenizer) !== JSON.stringify(meta.tokenizer))) {
+    throw refuse(
+      `the weights belong to another tokenizer (${model.vocabSize} ids) than that of the dataset ${meta.dataset} (${meta.vocabSize} ids), so the ids would mean something else; prepare the text with theirs`,
+    );
+  }
+  const { nLayer, nHead, nEmbd, bias, tieHead, gelu } = model;
+  return { nLayer, nHead, nEmbd, bias, tieHead, gelu, blockSize, dropout, vocabSize: model.vocabSize };
+}
+
+/** The first `blockSize` positions. */
+function croppedTo(blockSize: number, params: HostTensors): HostTensors {
+  const positions = params["wpe.weight"]!;
+  const [rows, width] = positions.shape as [number, number];
+  if (rows === blockSize) return params;
+  const values = (positions.values as Float32Array).slice(0, blockSize * width);
+  return { ...params, "wpe.weight": { ...positions, shape: [blockSize, width], values } };
+}
+
+function digest(params: HostTensors): string {
+  const hash = createHash("sha256");
+  for (const [name, { shape, values }] of Object.entries(params)) {
+    hash.update(`${name} ${shape}\n`).update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
+  return hash.digest("hex");
+}
+
+/** A run that goes on may change how it trains, not what the model is. */
+export function openToResume(settings: Settings, { meta }: Dataset): Checkpoint {
+  const { outDir } = settings;
+  const checkpoint = openCheckpoint(outDir, "last", { optimizer: !settings.evalOnly });
+  const differing = (["nLayer", "nHead", "nEmbd", "blockSize", "vocabSize", "bias", "tieHead", "gelu"] as const).filter(
+    (name) => checkpoint.settings[name] !== settings[name],
+  );
+  if (differing.length > 0) {
+    const differences = differing.map((name) => `${name} ${checkpoint.settings[name]} there, ${settings[name]} here`);
+    throw new RangeError(
+      `Cannot resume from ${outDir}: the checkpoint has another shape (${differences.join("; ")}). Use its settings, or train from scratch into another outDir.`,
+    );
+  }
+  if (JSON.stringify(checkpoint.tokenizer) !== JSON.stringify(meta.tokenizer)) {
+    throw new RangeError(
+      `Cannot resume from ${outDir}: it was trained with another tokenizer than that of ${meta.dataset}, so the ids would mean something else. Use its dataset (${checkpoint.settings.dataset}), or train from scratch into another outDir.`,
+    );
+  }
+  return checkpoint;
+}
+
+/** @throws {Error} when outDir holds a run that would be lost; says in what it differs */
+export function checkFolder(settings: Settings): void {
+  const { outDir, overwrite, evalOnly } = settings;
+  if (overwrite || evalOnly || !hasCheckpoint(outDir)) return;
+  throw new Error(
+    `Cannot train into ${outDir}: it holds a run already${differences(settings)}. Go on with it (initFrom: "resume"), choose another outDir, or replace it (overwrite: true).`,
+  );
+}
+
+function differences(settings: Settings): string {
+  try {
+    const { settings: there, step } = readState(settings.outDir);
+    const differing = differingSettings(there, settings);
+    return `, at step ${step}${differing.length > 0 ? `, with other settings (${differing.join("; ")})` : ""}`;
+  } catch {
+    return ""; // a checkpoint that cannot be read is not lost either
+  }
+}

@@ -1,0 +1,90 @@
+/** The settings' wishes against the machine; what decides a device is tried in processes of their own. */
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { resolveDevice } from "../../lib/engine/device.js";
+import { autoDtype, instructionFlags } from "../../lib/engine/dtype.js";
+import { loadTensorFlow, tensorflowBackend } from "../../lib/engine/tensorflow.js";
+import { ended, startChild } from "../tiny-run.js";
+
+process.env.CUDA_VISIBLE_DEVICES = "-1"; // also where there is a GPU
+
+/** What `code` prints in a new process, as JSON. */
+async function answer(code: string): Promise<unknown> {
+  const child = startChild(code, null);
+  expect(await ended(child)).toEqual({ code: 0, signal: null });
+  return JSON.parse(child.output().trim().split("\n").at(-1)!);
+}
+
+describe("resolveDevice()", () => {
+  const settings = { device: "cpu", dtype: "auto", compile: true } as const;
+
+  test("says which number format, and why", () => {
+    const { dtype, reason } = autoDtype({ device: "cpu", flags: instructionFlags(), compile: true });
+    expect(resolveDevice(settings)).toEqual({ device: "cpu", dtype, dtypeReason: reason });
+    const wanted = { ...settings, dtype: "float16" } as const;
+    expect(resolveDevice(wanted)).toEqual({ device: "cpu", dtype: "float16", dtypeReason: "asked for" });
+  });
+
+  test("refuses what only compiled steps have", () => {
+    const eager = { ...settings, compile: false };
+    expect(resolveDevice(eager)).toMatchObject({ dtype: "float32", dtypeReason: "eager steps know no other" });
+    expect(() => resolveDevice({ ...eager, dtype: "bfloat16" })).toThrow(/Cannot use dtype bfloat16 eagerly/);
+    expect(() => resolveDevice({ ...eager, xla: true })).toThrow(/Cannot use xla eagerly/);
+  });
+
+  describe("with a GPU that TensorFlow has loaded", () => {
+    loadTensorFlow();
+    const backend = tensorflowBackend() as { isUsingGpuDevice: boolean };
+    const before = { gpu: backend.isUsingGpuDevice, override: process.env.NVIDIA_TF32_OVERRIDE };
+    beforeEach(() => {
+      backend.isUsingGpuDevice = true;
+      delete process.env.NVIDIA_TF32_OVERRIDE;
+    });
+    afterEach(() => {
+      backend.isUsingGpuDevice = before.gpu;
+      if (before.override === undefined) delete process.env.NVIDIA_TF32_OVERRIDE;
+      else process.env.NVIDIA_TF32_OVERRIDE = before.override;
+    });
+
+    test("refuses the CPU, and TF32 to be switched off, which come too late", () => {
+      expect(() => resolveDevice(settings)).toThrow(/loaded with the GPU in this process; .*CUDA_VISIBLE_DEVICES=-1/);
+      const exact = { ...settings, device: "cuda", tf32: false } as const;
+      expect(() => resolveDevice(exact)).toThrow(/Cannot switch tf32 off: .*NVIDIA_TF32_OVERRIDE=0/);
+      process.env.NVIDIA_TF32_OVERRIDE = "0";
+      expect(resolveDevice(exact).device).toBe("cuda");
+    });
+  });
+});
+
+describe("importing Folio", { timeout: 30_000 }, () => {
+  const mapped = `(await import("node:fs")).readFileSync("/proc/self/maps", "utf8").includes("libtensorflow_cc")`;
+  const imports = `const folio = await load("lib/index.ts"); const tf = await import("@tensorflow/tfjs-core");`;
+
+  test.skipIf(process.platform !== "linux")("leaves the device to the settings of the first run", async () => {
+    const code = `${imports} const before = ${mapped};
+      const { resolveDevice } = await load("lib/engine/device.ts");
+      const { device } = resolveDevice({ device: "cpu", dtype: "float32", compile: true, tf32: false });
+      const { CUDA_VISIBLE_DEVICES, NVIDIA_TF32_OVERRIDE } = process.env;
+      console.log(JSON.stringify({ before, after: ${mapped}, device, CUDA_VISIBLE_DEVICES, NVIDIA_TF32_OVERRIDE }));`;
+    const found = { before: false, after: true, device: "cpu", CUDA_VISIBLE_DEVICES: "-1", NVIDIA_TF32_OVERRIDE: "0" };
+    expect(await answer(code)).toEqual(found);
+  });
+
+  test("makes TensorFlow the backend of the first tensor, gradients and chained operations included", async () => {
+    const code = `${imports} const name = tf.getBackend();
+      // A raw operation first: it asks which backend runs.
+      const settings = { ...folio.defaultSettings, nLayer: 1, nHead: 1, nEmbd: 4, blockSize: 4, vocabSize: 5 };
+      const [first, again] = [0, 1].map(() => folio.initialParameters(settings, 1)["wpe.weight"].dataSync().join());
+      const x = tf.tensor1d([1, 2, 3]);
+      const gradient = tf.grad((y) => tf.sum(y.square()))(x);
+      console.log(JSON.stringify({ name, now: tf.getBackend(), gradient: [...gradient.dataSync()],
+        same: first === again, engine: tf.backend().constructor.name }));`;
+    const engine = "NodeJSKernelBackend";
+    expect(await answer(code)).toEqual({
+      name: "tensorflow",
+      now: "tensorflow",
+      gradient: [2, 4, 6],
+      same: true,
+      engine,
+    });
+  });
+});
