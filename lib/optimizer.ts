@@ -4,6 +4,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Settings } from "./config.js";
+import { fusedSquares } from "./engine/fused.js";
 import { adamUpdate } from "./engine/ops.js";
 import type { ParameterSpec, Parameters } from "./model.js";
 
@@ -79,7 +80,8 @@ export function biasCorrections(t: number, { beta1, beta2 }: Pick<Settings, "bet
 
 /** ‖g‖, the norm over all gradients together. */
 export function globalNorm(gradients: Parameters): tf.Scalar {
-  return tf.sqrt(tf.addN(Object.values(gradients).map((g) => tf.sum(tf.square(g))))) as tf.Scalar;
+  const tensors = Object.values(gradients);
+  return tf.sqrt(fusedSquares(tensors) ?? tf.addN(tensors.map((g) => tf.sum(tf.square(g)))));
 }
 
 /** What PyTorch's clip_grad_norm_ multiplies all gradients by: `min(1, maxNorm / (‖g‖ + 1e-6))`; 1 for `maxNorm` 0. */

@@ -31,7 +31,7 @@ export type SetAttributes = (description: Pointer) => void;
 /** A TF_Graph under construction. Dispose of it after the sessions on it. */
 export class GraphBuilder {
   readonly graph: Pointer = capi().newGraph();
-  private readonly outputs = new Map<number, { output: Output; producer: string }>();
+  private readonly outputs = new Map<number, { output: Output; producer: string; shape: number[] }>();
   private readonly definitions = new Map<string, InputDefinition[]>();
   private nextId = FIRST_TRACED_ID;
   private operations = 0;
@@ -97,7 +97,7 @@ export class GraphBuilder {
       );
     }
     const id = this.nextId++;
-    this.outputs.set(id, { output, producer });
+    this.outputs.set(id, { output, producer, shape });
     return { id, shape, dtype: c.outputType(output) };
   }
 
@@ -106,6 +106,15 @@ export class GraphBuilder {
     const entry = this.outputs.get(id);
     if (!entry) throw new Error("Cannot use a tensor of another trace; return it from the traced function instead.");
     return entry.output;
+  }
+
+  shapeOf(id: number): readonly number[] {
+    return this.outputs.get(id)?.shape ?? [];
+  }
+
+  /** From now on, the tensor is this output: of the same shape, with the same values. */
+  redirect(id: number, output: Output): void {
+    this.outputs.set(id, { ...this.outputs.get(id)!, output });
   }
 
   producerOf(id: number): string {

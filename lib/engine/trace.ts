@@ -6,6 +6,7 @@
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import type { TFEOpAttr, TFJSBinding } from "@tensorflow/tfjs-node-gpu/dist/tfjs_binding.js";
+import { Additions } from "./additions.js";
 import { capi, dataTypeName, type Output, type Pointer } from "./capi.js";
 import type { ProductCasts } from "./casts.js";
 import type { GraphBuilder, InputDefinition } from "./graph.js";
@@ -140,6 +141,7 @@ function tracingBinding(
   storage: TracedStorage,
   casts: ProductCasts | undefined,
 ): TFJSBinding {
+  const additions = new Additions(builder);
   // The real binding's properties are read-only: its constants are copied, its methods replaced.
   const constants = Object.getOwnPropertyNames(real).map((name) => [name, real[name as keyof TFJSBinding]] as const);
   return Object.assign(Object.fromEntries(constants) as unknown as TFJSBinding, {
@@ -158,8 +160,13 @@ function tracingBinding(
       const definition = builder.inputsOf(type);
       const setAll = (description: Pointer) => setAttributes(description, real, definition, attributes);
       if (casts?.covers(type, ids)) return [builder.register(casts.add(type, ids, setAll), type)];
-      const oper = builder.add(type, groupInputs(definition, attributes, ids, builder), setAll);
-      return Array.from({ length: outputCount }, (_, index) => builder.register({ oper, index }, type));
+      const joined = type === "AddV2" ? additions.join(ids) : undefined;
+      if (joined) return [builder.register(joined, type)];
+      const inputs = groupInputs(definition, attributes, ids, builder);
+      const oper = builder.add(type, inputs, setAll);
+      const outputs = Array.from({ length: outputCount }, (_, index) => builder.register({ oper, index }, type));
+      additions.note({ type, inputs, setAttributes: setAll, ids: outputs.map(({ id }) => id) });
+      return outputs;
     },
   });
 }

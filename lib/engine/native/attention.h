@@ -25,7 +25,7 @@ void Scores(const AttentionShape& a, const float* left, int64_t stride, const fl
   for (int64_t j = 0; j < first + queries; j += kPanel) {
     for (int64_t r = 0; r < queries; r += kStrip) {
       const int64_t rows = std::min(kStrip, queries - r);
-      if (j < first + r + rows) AnyTile<false>(rows, left + r * stride, stride, panels + j * a.D, a.D, c + r * S + j, S, kPanel, nullptr);
+      if (j < first + r + rows) AnyTile<false>(rows, left + r * stride, stride, panels + j * a.D, a.D, c + r * S + j, S, kPanel, nullptr, 0);
     }
   }
 }
@@ -36,7 +36,7 @@ void Mixed(const AttentionShape& a, const float* weights, int64_t S, const float
   for (int64_t j = 0; j < a.D; j += kPanel) {
     for (int64_t r = 0; r < queries; r += kStrip) {
       const int64_t rows = std::min(kStrip, queries - r), seen = first + r + rows, columns = std::min(kPanel, a.D - j);
-      AnyTile<false>(rows, weights + r * S, S, panels + j * a.T, seen, c + r * stride + j, stride, columns, nullptr);
+      AnyTile<false>(rows, weights + r * S, S, panels + j * a.T, seen, c + r * stride + j, stride, columns, nullptr, 0);
     }
   }
 }
@@ -49,7 +49,7 @@ void Spread(const float* weights, int64_t S, const float* panels, int64_t first,
       const int64_t skip = std::max<int64_t>(0, key - first), count = std::min(kStrip, first + queries - key);
       float* to = c + key * DP + j;
       AnyTile<true>(count, weights + skip * S + key, S, panels + j * queries + skip * kPanel, queries - skip, to, DP, kPanel,
-                    key < first ? to : nullptr);
+                    key < first ? to : nullptr, DP);
     }
   }
 }

@@ -40,14 +40,14 @@ class MatMulOp : public OpKernel {
     const int64_t N = right.dim_size(transpose_b_ ? 0 : 1);
     if (!Fits(context, right.dim_size(transpose_b_ ? 1 : 0) == K, "product: columns of a must be rows of b")) return;
     const TensorShape shape({M, N});
+    const bool bias = context->num_inputs() == 3 && context->input(2).dims() == 1;  // [N], for every row
     const float* plus;
-    if (!Plus(context, 2, shape, &plus)) return;
-    float* c = plus ? OutOver(context, 0, 2, shape) : Out(context, 0, shape);
+    if (!Plus(context, 2, bias ? TensorShape({N}) : shape, &plus)) return;
+    float* c = plus && !bias ? OutOver(context, 0, 2, shape) : Out(context, 0, shape);
     if (!c) return;
-    if (K == 0) return plus ? void(std::copy_n(plus, M * N, c)) : std::fill(c, c + M * N, 0.0f);
     const View a = transpose_a_ ? View{In(context, 0), 1, M} : View{In(context, 0), K, 1};
     const View b = transpose_b_ ? View{In(context, 1), 1, K} : View{In(context, 1), N, 1};
-    RunProducts(context, {DividedProduct(a, b, c, M, N, K, Threads(context), plus)});
+    RunProducts(context, {DividedProduct(a, b, c, M, N, K, Threads(context), plus, bias ? 0 : N)});
   }
 
  private:
@@ -70,7 +70,6 @@ class LinearGradOp : public OpKernel {
     const float *dy = In(context, 0), *x = In(context, 1), *w = In(context, 2);
     float *dx = Out(context, 0, input.shape()), *dw = Out(context, 1, weight.shape());
     if (!dx || !dw) return;
-    if (M == 0) return std::fill(dw, dw + K * N, 0.0f);
     const int64_t threads = Threads(context);
     const View w_transposed = transposed_ ? View{w, K, 1} : View{w, 1, N};  // [N, K]
     const View x_transposed{x, 1, K}, dy_transposed{dy, 1, N};

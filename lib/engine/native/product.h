@@ -22,50 +22,64 @@ inline float* Workspace(int which, int64_t count) {
   return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
 }
 
-// B [depth, width] as panels [depth][16]; columns behind the last are zero.
+// B [depth, width] as panels [depth][16]; columns behind the last are zero. Read in the order in which B lies in memory.
 inline void PackPanels(View b, int64_t depth, int64_t width, float* out) {
-  for (int64_t j = 0; j < width; j += kPanel, out += depth * kPanel) {
-    const int64_t columns = std::min(kPanel, width - j);
-    const float* from = b.data + j * b.column;
-    int64_t k = 0;
-    if (columns == kPanel && b.column == 1) {
-      for (; k < depth; k++) {
-        Store(out + k * kPanel, Load(from + k * b.row));
-        Store(out + k * kPanel + kLanes, Load(from + k * b.row + kLanes));
-      }
-    } else if (columns == kPanel && b.row == 1) {
-      for (; k + kLanes <= depth; k += kLanes) {
-        Transpose8(from + k, b.column, out + k * kPanel, kPanel);
-        Transpose8(from + k + kLanes * b.column, b.column, out + k * kPanel + kLanes, kPanel);
+  const int64_t whole = b.column == 1 || b.row == 1 ? width / kPanel * kPanel : 0;
+  int64_t done = 0;  // rows of the whole panels
+  if (b.column == 1) {
+    for (; done < depth; done++) {
+      const float* from = b.data + done * b.row;
+      float* to = out + done * kPanel;
+      for (int64_t j = 0; j < whole; j += kPanel, to += depth * kPanel) {
+        Store(to, Load(from + j));
+        Store(to + kLanes, Load(from + j + kLanes));
       }
     }
-    for (; k < depth; k++) {
-      for (int64_t c = 0; c < kPanel; c++) out[k * kPanel + c] = c < columns ? from[k * b.row + c * b.column] : 0;
+  } else if (b.row == 1) {
+    for (int64_t j = 0; j < whole; j += kLanes) {
+      float* to = out + j / kPanel * depth * kPanel + j % kPanel;
+      for (int64_t k = 0; k + kLanes <= depth; k += kLanes) Transpose8(b.data + j * b.column + k, b.column, to + k * kPanel, kPanel);
+    }
+    done = depth / kLanes * kLanes;
+  }
+  for (int64_t j = 0; j < width; j += kPanel) {
+    for (int64_t k = j < whole ? done : 0; k < depth; k++) {
+      for (int64_t c = 0; c < kPanel; c++) out[j * depth + k * kPanel + c] = j + c < width ? b.at(k, j + c) : 0;
     }
   }
 }
 
-// A [rows, depth] as strips [depth][6]; rows behind the last are zero. `out` has room for a vector more.
+// A [rows, depth] as strips [depth][6]; rows behind the last are zero. Read in the order in which A lies in memory.
 inline void PackStrips(View a, int64_t rows, int64_t depth, float* out) {
-  for (int64_t i = 0; i < rows; i += kStrip, out += depth * kStrip) {
-    int64_t k = 0;
-    if (a.row == 1 && i + kLanes <= rows) {  // what is written behind the six is overwritten by what follows
-      for (const float* from = a.data + i; k < depth; k++) Store(out + k * kStrip, Load(from + k * a.column));
-    }
-    for (; k < depth; k++) {
-      for (int64_t r = 0; r < kStrip; r++) out[k * kStrip + r] = i + r < rows ? a.at(i + r, k) : 0;
+  const int64_t whole = a.row == 1 && rows >= kLanes ? (rows - kLanes) / kStrip * kStrip + kStrip : 0;
+  for (int64_t k = 0; k + 1 < depth; k++) {
+    const float* from = a.data + k * a.column;
+    // What is written behind the six is overwritten by the next k, so the last one goes by itself.
+    for (int64_t i = 0; i < whole; i += kStrip) Store(out + i * depth + k * kStrip, Load(from + i));
+  }
+  for (int64_t i = 0; i < rows; i += kStrip) {
+    for (int64_t k = i < whole ? std::max<int64_t>(depth - 1, 0) : 0; k < depth; k++) {
+      for (int64_t r = 0; r < kStrip; r++) out[i * depth + k * kStrip + r] = i + r < rows ? a.at(i + r, k) : 0;
     }
   }
 }
 
 // Rows x 16 of C, of which `columns` exist, from a strip of A and a panel of B. A's elements lie at a[r lda + k], or, where
-// its rows are adjacent, at a[k lda + r]. C = A B, or base + A B, where base lies as C does and may be C.
+// its rows are adjacent, at a[k lda + r]. C = A B, or base + A B; base may be C.
 template <int Rows, bool Adjacent>
 inline __attribute__((always_inline)) void ProductTile(const float* a, int64_t lda, const float* b, int64_t depth, float* c,
-                                                       int64_t ldc, int64_t columns, const float* base) {
+                                                       int64_t ldc, int64_t columns, const float* base, int64_t ldbase) {
+  // What the tile will write and what the one after the next will read come from afar meanwhile.
+  for (int r = 0; r < Rows; r++) {
+    __builtin_prefetch(c + r * ldc, 1);
+    __builtin_prefetch(c + r * ldc + kPanel - 1, 1);
+  }
   Vec sum[Rows][2];
   for (int r = 0; r < Rows; r++) sum[r][0] = sum[r][1] = All(0);
   for (int64_t k = 0; k < depth; k++) {
+    if (!Adjacent && k % 16 == 0) {
+      for (int r = 0; r < Rows; r++) __builtin_prefetch(a + (r + 2 * Rows) * lda + k);
+    }
     const Vec b0 = Load(b + k * kPanel), b1 = Load(b + k * kPanel + kLanes);
     for (int r = 0; r < Rows; r++) {
       const float x = Adjacent ? a[k * lda + r] : a[r * lda + k];
@@ -75,7 +89,7 @@ inline __attribute__((always_inline)) void ProductTile(const float* a, int64_t l
   }
   for (int r = 0; r < Rows; r++) {
     float* out = c + r * ldc;
-    const float* from = base + r * ldc;
+    const float* from = base + r * ldbase;
     if (columns == kPanel) {
       Store(out, base ? Load(from) + sum[r][0] : sum[r][0]);
       Store(out + kLanes, base ? Load(from + kLanes) + sum[r][1] : sum[r][1]);
@@ -90,26 +104,27 @@ inline __attribute__((always_inline)) void ProductTile(const float* a, int64_t l
 
 template <bool Adjacent>
 inline void AnyTile(int64_t rows, const float* a, int64_t lda, const float* b, int64_t depth, float* c, int64_t ldc,
-                    int64_t columns, const float* base) {
+                    int64_t columns, const float* base, int64_t ldbase) {
   switch (rows) {
-    case 1: return ProductTile<1, Adjacent>(a, lda, b, depth, c, ldc, columns, base);
-    case 2: return ProductTile<2, Adjacent>(a, lda, b, depth, c, ldc, columns, base);
-    case 3: return ProductTile<3, Adjacent>(a, lda, b, depth, c, ldc, columns, base);
-    case 4: return ProductTile<4, Adjacent>(a, lda, b, depth, c, ldc, columns, base);
-    case 5: return ProductTile<5, Adjacent>(a, lda, b, depth, c, ldc, columns, base);
-    default: return ProductTile<6, Adjacent>(a, lda, b, depth, c, ldc, columns, base);
+    case 1: return ProductTile<1, Adjacent>(a, lda, b, depth, c, ldc, columns, base, ldbase);
+    case 2: return ProductTile<2, Adjacent>(a, lda, b, depth, c, ldc, columns, base, ldbase);
+    case 3: return ProductTile<3, Adjacent>(a, lda, b, depth, c, ldc, columns, base, ldbase);
+    case 4: return ProductTile<4, Adjacent>(a, lda, b, depth, c, ldc, columns, base, ldbase);
+    case 5: return ProductTile<5, Adjacent>(a, lda, b, depth, c, ldc, columns, base, ldbase);
+    default: return ProductTile<6, Adjacent>(a, lda, b, depth, c, ldc, columns, base, ldbase);
   }
 }
 
 // C [M, N] = A [M, K] B [K, N] on the calling thread, or base + A B; A and B may be views of transposes.
-inline void Product(View a, View b, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K, const float* base) {
+inline void Product(View a, View b, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K,
+                    const float* base, int64_t ldbase) {
   const bool packed = a.column != 1;
   const int64_t deepest = std::min(K, kDepth), widest = (std::min(N, kColumns) + kPanel - 1) / kPanel * kPanel;
   float* panels = Workspace(0, deepest * widest);
   float* strips = packed ? Workspace(1, kRows * deepest + kLanes) : nullptr;
   for (int64_t j = 0; j < N; j += kColumns) {
     const int64_t width = std::min(kColumns, N - j);
-    for (int64_t k = 0; k < K; k += kDepth) {
+    for (int64_t k = 0; k == 0 || k < K; k += kDepth) {  // once for K = 0, a sum of nothing
       const int64_t depth = std::min(kDepth, K - k);
       PackPanels({b.data + k * b.row + j * b.column, b.row, b.column}, depth, width, panels);
       for (int64_t i = 0; i < M; i += kRows) {
@@ -118,12 +133,12 @@ inline void Product(View a, View b, float* c, int64_t ldc, int64_t M, int64_t N,
         if (packed) PackStrips(block, rows, depth, strips);
         for (int64_t p = 0; p < width; p += kPanel) {
           for (int64_t r = 0; r < rows; r += kStrip) {
-            const int64_t place = (i + r) * ldc + j + p;
-            float* to = c + place;
-            const float* from = k > 0 ? to : base ? base + place : nullptr;
+            float* to = c + (i + r) * ldc + j + p;
+            const float* from = k > 0 ? to : base ? base + (i + r) * ldbase + j + p : nullptr;
+            const int64_t ldfrom = k > 0 ? ldc : ldbase;
             const int64_t strip = std::min(kStrip, rows - r), columns = std::min(kPanel, width - p);
-            if (packed) AnyTile<true>(strip, strips + r * depth, kStrip, panels + p * depth, depth, to, ldc, columns, from);
-            else AnyTile<false>(strip, block.data + r * a.row, a.row, panels + p * depth, depth, to, ldc, columns, from);
+            if (packed) AnyTile<true>(strip, strips + r * depth, kStrip, panels + p * depth, depth, to, ldc, columns, from, ldfrom);
+            else AnyTile<false>(strip, block.data + r * a.row, a.row, panels + p * depth, depth, to, ldc, columns, from, ldfrom);
           }
         }
       }
@@ -136,16 +151,17 @@ struct DividedProduct {
   View a, b;
   float* c;
   int64_t M, N, K;
-  const float* base;
+  const float* base;  // added to the product, or nothing
+  int64_t ldbase;
   int64_t rows, columns;  // of a piece
 
   // A is read again by each piece of columns, and B packed again by each piece of rows: so columns are divided where there
   // are enough of them, and where A must be packed too, the longer side.
   DividedProduct(View a, View b, float* c, int64_t M, int64_t N, int64_t K, int64_t threads,
-                 const float* base = nullptr)
-      : a(a), b(b), c(c), M(M), N(N), K(K), base(base), rows(M), columns(N) {
+                 const float* base = nullptr, int64_t ldbase = 0)
+      : a(a), b(b), c(c), M(M), N(N), K(K), base(base), ldbase(ldbase), rows(std::max<int64_t>(M, 1)), columns(std::max<int64_t>(N, 1)) {
     auto part = [](int64_t size, int64_t parts, int64_t unit) { return ((size + parts - 1) / parts + unit - 1) / unit * unit; };
-    if (threads == 1) return;
+    if (threads == 1 || M * N == 0) return;
     const bool packed = a.column != 1;
     if (packed ? N >= M : N >= 4 * kPanel * threads / 2) {
       columns = packed ? part(N, threads, kPanel) : std::max(4 * kPanel, std::min(kColumns, part(N, 4 * threads, kPanel)));
@@ -157,7 +173,8 @@ struct DividedProduct {
   void Run(int64_t piece) const {
     const int64_t across = (N + columns - 1) / columns, i = piece / across * rows, j = piece % across * columns;
     const View from{a.data + i * a.row, a.row, a.column}, to{b.data + j * b.column, b.row, b.column};
-    Product(from, to, c + i * N + j, N, std::min(rows, M - i), std::min(columns, N - j), K, base ? base + i * N + j : nullptr);
+    const float* added = base ? base + i * ldbase + j : nullptr;
+    Product(from, to, c + i * N + j, N, std::min(rows, M - i), std::min(columns, N - j), K, added, ldbase);
   }
 };
 
