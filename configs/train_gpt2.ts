@@ -5,7 +5,7 @@
 import type { Settings } from "../lib/config.js";
 
 export default {
-  wandbLog: false, // nanoGPT logs to Weights & Biases here; Folio cannot yet
+  wandbLog: false, // true in nanoGPT's; it needs an account
   wandbProject: "owt",
   wandbRunName: "gpt2-124M",
 
