@@ -1,5 +1,5 @@
 /**
- * The command line: `folio start | prepare | train | sample | runs | doctor`. This file finds the command, answers
+ * The command line: `folio start | prepare | train | sample | bench | runs | doctor`. This file finds the command, answers
  * --help and --version, and turns errors into one line and an exit code; each command has a file in lib/cli/ and is
  * loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`, which must run before a build.
  */
@@ -22,6 +22,7 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   prepare: { summary: "make a dataset's token files", load: () => import("./cli/prepare.js") },
   train: { summary: "train a model, or resume", load: () => import("./cli/train.js") },
   sample: { summary: "write text with a trained model", load: () => import("./cli/sample.js") },
+  bench: { summary: "time training steps: eager, compiled, against PyTorch", load: () => import("./cli/bench.js") },
   runs: { summary: "list the runs in a folder, or compare some", load: () => import("./cli/runs.js") },
   doctor: { summary: "say what this machine has and what is wrong", load: () => import("./cli/doctor.js") },
 };

@@ -5,22 +5,25 @@
  * business here. Shown in notebooks/01-train.
  */
 import { closest, distance } from "fastest-levenshtein";
+import { type BenchSettings, benchRows } from "./settings/bench.js";
 import type { InitFrom } from "./settings/common.js";
 import type { SettingRow } from "./settings/rows.js";
 import { type SampleSettings, sampleRows } from "./settings/sample.js";
 import { type ModelSettings, type Settings, trainRows } from "./settings/train.js";
 
+export type { BenchSettings } from "./settings/bench.js";
 export type { Device, Dtype, InitFrom } from "./settings/common.js";
 export type { SettingRow } from "./settings/rows.js";
 export type { SampleSettings } from "./settings/sample.js";
 export type { ModelSettings, Schedule, Settings } from "./settings/train.js";
 
-/** Which table of settings: a training run's or a sampler's. */
-export type SettingsKind = "train" | "sample";
+/** Which table of settings: a training run's, a sampler's or a benchmark's. */
+export type SettingsKind = "train" | "sample" | "bench";
 
 const tables: Readonly<Record<SettingsKind, Readonly<Record<string, SettingRow>>>> = {
   train: trainRows,
   sample: sampleRows,
+  bench: benchRows,
 };
 
 /** The rows of a settings table by key, in the order in which help prints them. */
@@ -139,6 +142,13 @@ export function parseSampleSettings(
 ): Readonly<SampleSettings> {
   const settings = complete<SampleSettings>("sample", overrides, base);
   checkStart(settings.initFrom);
+  return settings;
+}
+
+/** Complete, checked settings of a benchmark; as {@link parseSettings}. */
+export function parseBenchSettings(overrides: unknown = {}): Readonly<BenchSettings> {
+  const settings = complete<BenchSettings>("bench", overrides, defaultsOf(benchRows) as unknown as BenchSettings);
+  checkModelSettings(settings);
   return settings;
 }
 
