@@ -3,13 +3,16 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { defaultSettings } from "../lib/config.js";
+import { openCheckpoint } from "../lib/checkpoint.js";
+import { defaultSettings, type Settings } from "../lib/config.js";
+import { writeDataset } from "../lib/data.js";
 import { float32, type HostTensors, int32, openSession } from "../lib/engine/session.js";
 import { cropBlockSize, type Pretrained, padVocabulary, readGpt2Folder, writeGpt2Folder } from "../lib/gpt2.js";
 import { forward } from "../lib/model.js";
 import { loadPretrained } from "../lib/pretrained.js";
 import { readSafetensors, writeSafetensors } from "../lib/safetensors.js";
 import { charTokenizer } from "../lib/tokenizer.js";
+import { train } from "../lib/train.js";
 import { temporaryFolder, tinySettings, writeFox } from "./tiny-run.js";
 
 // Written by transformers; test/golden/make-gpt2.py has the model.
@@ -268,6 +271,33 @@ describe("writeGpt2Folder()", () => {
   });
 });
 
+describe("train() from other weights", () => {
+  const dataDir = path.join(folder, "train");
+  const settings = (initFrom: string, more: Partial<Settings> = {}) =>
+    tinySettings(dataDir, `out-${folders++}`, { initFrom, dataset: "small", learningRate: 0, minLr: 0, ...more });
+  const tokenizer = charTokenizer("abcdefghijk");
+  const ids = Uint32Array.from({ length: 60 }, (_, i) => (i * i) % 11);
+  writeDataset(dataDir, { name: "small", tokenizer, train: ids, val: ids });
+
+  for (const [name, file] of [["a Hugging Face folder", "hf"] as const, ["nanoGPT's ckpt.pt", "ckpt.pt"] as const]) {
+    test(`begins with those of ${name}, cropped`, async () => {
+      const source = path.join(golden, file);
+      const own = settings(source, { blockSize: 5, maxIters: 1 });
+      for await (const _ of train(own)) void _;
+      const wanted = await loadPretrained(source, { blockSize: 5 });
+      const { params, settings: found } = openCheckpoint(own.outDir);
+      expect(params).toEqual(wanted.params);
+      expect(found).toMatchObject(wanted.model);
+    });
+  }
+
+  test("pads the vocabulary when vocabSize asks for it", async () => {
+    const own = settings(path.join(golden, "ckpt.pt"), { blockSize: 6, vocabSize: 16, maxIters: 1 });
+    for await (const _ of train(own)) void _;
+    expect(openCheckpoint(own.outDir).params["wte.weight"]!.shape).toEqual([16, 8]);
+  });
+});
+
 describe("loadPretrained()", () => {
   const dataDir = process.env.FOLIO_DATA_DIR;
   beforeEach(() => {
@@ -303,7 +333,6 @@ describe("loadPretrained()", () => {
     writeFox(path.join(nanoGpt, "data"), "shakespeare_char"); // 28 characters: more than the 11 ids of the model
     expect((await loadPretrained(path.join(nanoGpt, "out"))).tokenizer).toBe(undefined);
     fs.rmSync(path.join(nanoGpt, "data"), { recursive: true });
-    const { writeDataset } = await import("../lib/data.js");
     const own = charTokenizer("abcdefghij\n");
     const ids = Uint32Array.from({ length: 40 }, (_, i) => i % 11);
     writeDataset(path.join(nanoGpt, "data"), { name: "shakespeare_char", tokenizer: own, train: ids, val: ids });
@@ -311,7 +340,6 @@ describe("loadPretrained()", () => {
   });
 
   test("reads a run's best checkpoint", async () => {
-    const { train } = await import("../lib/train.js");
     writeFox(path.join(folder, "run"));
     const settings = tinySettings(path.join(folder, "run"), "out", { maxIters: 2 });
     for await (const _ of train(settings)) void _;
