@@ -9,13 +9,25 @@ import { cleanClone } from "./clean-clone.js";
 import { cpuDemo } from "./cpu-demo.js";
 import { golden } from "./golden.js";
 import { killResume } from "./kill-resume.js";
+import { largeTokenFile } from "./large-token-file.js";
 import { nodeVersions } from "./node-versions.js";
 import { packaged } from "./package.js";
 import { prepareShakespeare } from "./prepare-shakespeare.js";
 import { type Figures, fingerprint, machine, type Proof, root, rounded, versions } from "./proof.js";
 import { updateReadme } from "./readme.js";
+import { trainCharPeer } from "./train-char-peer.js";
 
-const proofs: readonly Proof[] = [golden, prepareShakespeare, killResume, cpuDemo, packaged, nodeVersions, cleanClone];
+const proofs: readonly Proof[] = [
+  golden,
+  prepareShakespeare,
+  killResume,
+  largeTokenFile,
+  trainCharPeer,
+  cpuDemo,
+  packaged,
+  nodeVersions,
+  cleanClone,
+];
 
 interface Result {
   readonly claim: string;
