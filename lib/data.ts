@@ -7,6 +7,7 @@ import type { EpochRows } from "./epochs.js";
 import { uniform } from "./random.js";
 import type { TokenFile } from "./tokens.js";
 
+export { writeDataset } from "./token-writer.js";
 export {
   type Dataset,
   openDataset,
@@ -14,7 +15,6 @@ export {
   type TokenFile,
   type TokenMeta,
   type TokenSource,
-  writeDataset,
 } from "./tokens.js";
 
 /** Rows of ids and, one place further on, the ids to predict. */
