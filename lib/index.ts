@@ -21,6 +21,7 @@ export {
   type CheckpointName,
   type CheckpointState,
   hasCheckpoint,
+  numberedCheckpoints,
   openCheckpoint,
   saveCheckpoint,
 } from "./checkpoint.js";
@@ -99,4 +100,5 @@ export { drawTokens, type SampledToken, type SampleOptions, sample, sampleProbab
 export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js";
 export { charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
 export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./torch-checkpoint.js";
-export { train } from "./train.js";
+export type { OpenTracker, TrackedRun, Tracker } from "./trackers.js";
+export { type Progress, type TrainOptions, train } from "./train.js";
