@@ -9,6 +9,7 @@ export default {
   wandbProject: "owt",
   wandbRunName: "gpt2-124M",
 
+  vocabSize: 50_304, // GPT-2's 50,257, up to a multiple of 64, as nanoGPT
   batchSize: 12,
   blockSize: 1024,
   gradientAccumulationSteps: 5 * 8, // nanoGPT: 5 on each of eight GPUs
