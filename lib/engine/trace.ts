@@ -144,7 +144,7 @@ function tracingBinding(
   const constants = Object.getOwnPropertyNames(real).map((name) => [name, real[name as keyof TFJSBinding]] as const);
   return Object.assign(Object.fromEntries(constants) as unknown as TFJSBinding, {
     createTensor: (shape: number[], dtype: number, values: ArrayLike<number>) =>
-      addConstant(builder, shape, dtype, values),
+      placed(() => addConstant(builder, shape, dtype, values)),
     deleteTensor: () => {},
     tensorDataSync(id: number) {
       const eager = storage.eagerBehind(id);
@@ -154,13 +154,14 @@ function tracingBinding(
           "Return the tensor as an output and read it there, or run this function eagerly (compile: false).",
       );
     },
-    executeOp(type: string, attributes: TFEOpAttr[], ids: number[], outputCount: number) {
-      const definition = builder.inputsOf(type);
-      const setAll = (description: Pointer) => setAttributes(description, real, definition, attributes);
-      if (casts?.covers(type, ids)) return [builder.register(casts.add(type, ids, setAll), type)];
-      const oper = builder.add(type, groupInputs(definition, attributes, ids, builder), setAll);
-      return Array.from({ length: outputCount }, (_, index) => builder.register({ oper, index }, type));
-    },
+    executeOp: (type: string, attributes: TFEOpAttr[], ids: number[], outputCount: number) =>
+      placed(() => {
+        const definition = builder.inputsOf(type);
+        const setAll = (description: Pointer) => setAttributes(description, real, definition, attributes);
+        if (casts?.covers(type, ids)) return [builder.register(casts.add(type, ids, setAll), type)];
+        const oper = builder.add(type, groupInputs(definition, attributes, ids, builder), setAll);
+        return Array.from({ length: outputCount }, (_, index) => builder.register({ oper, index }, type));
+      }),
   });
 }
 
@@ -221,6 +222,16 @@ function setAttributes(
   }
 }
 
+/** What TensorFlow or the graph refuses, with the place in the user's code: `Cannot add MatMul to the graph at …: …` */
+function placed<T>(action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof Error) error.message = error.message.replace(/^(Cannot [^:]*):/, `$1${callSite()}:`);
+    throw error;
+  }
+}
+
 const ownFolder = fileURLToPath(new URL(".", import.meta.url));
 
 /** " at file:line", the innermost place outside packages and this folder, for messages about the user's own code. */
@@ -231,5 +242,7 @@ function callSite(): string {
   Error.stackTraceLimit = limit;
   const own = lines.find((line) => !/node_modules|node:/.test(line) && !line.includes(ownFolder));
   const place = own?.match(/\(?((?:file:)?[^()\s]+:\d+:\d+)\)?$/)?.[1];
+  const cell = place?.match(/^evalmachine\.<anonymous>:(\d+)/)?.[1];
+  if (cell) return ` (in a notebook's cell, line ${cell} of what TypeScript made of it)`;
   return place ? ` at ${place.replace(/^file:\/\//, "")}` : "";
 }
