@@ -144,7 +144,7 @@ function tracingBinding(
   const constants = Object.getOwnPropertyNames(real).map((name) => [name, real[name as keyof TFJSBinding]] as const);
   return Object.assign(Object.fromEntries(constants) as unknown as TFJSBinding, {
     createTensor: (shape: number[], dtype: number, values: ArrayLike<number>) =>
-      placed(() => addConstant(builder, shape, dtype, values)),
+      addConstant(builder, shape, dtype, values),
     deleteTensor: () => {},
     tensorDataSync(id: number) {
       const eager = storage.eagerBehind(id);
@@ -166,14 +166,16 @@ function tracingBinding(
 }
 
 function addConstant(builder: GraphBuilder, shape: number[], dtype: number, values: ArrayLike<number>): number {
-  const name = dataTypeName(dtype);
-  const typed =
-    name === "float32"
-      ? Float32Array.from(values)
-      : name === "int32"
-        ? Int32Array.from(values)
-        : Uint8Array.from(values);
-  return builder.register(builder.addConstant(name, shape, typed), "Const").id;
+  return placed(() => {
+    const name = dataTypeName(dtype);
+    const typed =
+      name === "float32"
+        ? Float32Array.from(values)
+        : name === "int32"
+          ? Int32Array.from(values)
+          : Uint8Array.from(values);
+    return builder.register(builder.addConstant(name, shape, typed), "Const").id;
+  });
 }
 
 /** The flat ids of an eager call, grouped as the operation's definition wants them: single inputs and lists. */
