@@ -204,11 +204,12 @@ function changed(state: State, next: State): [string, tf.Tensor][] {
 
 function addVariable(builder: GraphBuilder, { dtype, shape }: TensorSpec, name: string): Variable {
   const setShape = typeAndShape(dtype, shape);
-  const oper = builder.add("VarHandleOp", [], (description) => {
+  const describe = (description: Pointer) => {
     setShape(description);
     const bytes = Buffer.from(name);
     capi().setAttrString(description, "shared_name", bytes, bytes.length);
-  });
+  };
+  const oper = builder.add("VarHandleOp", [], describe, [], `state/${name.replace(/[^\w./-]/g, "_")}`);
   return { handle: { oper, index: 0 }, dtype, shape };
 }
 
