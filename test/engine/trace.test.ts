@@ -171,7 +171,7 @@ describe("while tracing, refused is", () => {
     const wrong = await failure((_, { x }) => ({ outputs: { y: raw.executeSingleOutput("Cholesky", [], [x!]) } }));
     expect(wrong).toMatch(/^Cannot add Cholesky to the graph at \S+: Shape must be at least rank 2 but is rank 1/);
     expect(wrong).toMatch(here);
-    const text = await failure(() => ({ outputs: { y: tf.tensor1d(["a"]) } }));
+    const text = await failure(() => ({ outputs: { y: tf.tile(tf.tensor1d(["a"]), [2]) } }));
     expect(text).toMatch(/^Cannot use a tensor of TensorFlow type 7 at \S+: wanted float32, int32 or bool/);
   });
 
