@@ -1,6 +1,6 @@
 /**
  * nanoGPT's eval_gpt2: the loss of OpenAI's gpt2 (124 M parameters) on OpenWebText, no training.
- * nanoGPT's train / validation loss: 3.11 / 3.12. Folio does not read GPT-2's weights yet.
+ * nanoGPT's train / validation loss: 3.11 / 3.12.
  */
 import type { Settings } from "../lib/config.js";
 

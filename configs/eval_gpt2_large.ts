@@ -1,6 +1,6 @@
 /**
  * nanoGPT's eval_gpt2_large: the loss of OpenAI's gpt2-large (774 M parameters) on OpenWebText, no training.
- * nanoGPT's train / validation loss: 2.66 / 2.67. Folio does not read GPT-2's weights yet.
+ * nanoGPT's train / validation loss: 2.66 / 2.67.
  */
 import type { Settings } from "../lib/config.js";
 

@@ -5,10 +5,11 @@
 import type { Settings } from "../lib/config.js";
 
 export default {
-  wandbLog: false, // nanoGPT logs to Weights & Biases here; Folio cannot yet
+  wandbLog: false, // true in nanoGPT's; it needs an account
   wandbProject: "owt",
   wandbRunName: "gpt2-124M",
 
+  vocabSize: 50_304, // GPT-2's 50,257, up to a multiple of 64, as nanoGPT
   batchSize: 12,
   blockSize: 1024,
   gradientAccumulationSteps: 5 * 8, // nanoGPT: 5 on each of eight GPUs

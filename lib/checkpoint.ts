@@ -44,6 +44,8 @@ export interface Checkpoint extends CheckpointState {
   /** AdamW's moments; empty when opened with `optimizer: false`. */
   readonly m: HostTensors;
   readonly v: HostTensors;
+  /** The loss scaler of a float16 run. */
+  readonly scaler?: HostTensors;
 }
 
 /** A number: the one that was kept of that step. */
@@ -76,7 +78,7 @@ export function numberedCheckpoints(outDir: string): number[] {
  */
 export function saveCheckpoint(
   outDir: string,
-  { params, m, v, ...state }: Omit<Checkpoint, "path" | "format" | "version">,
+  { params, m, v, scaler = {}, ...state }: Omit<Checkpoint, "path" | "format" | "version">,
   { best, keep }: SaveOptions,
 ): string {
   const folder = folderOf(outDir);
@@ -87,7 +89,7 @@ export function saveCheckpoint(
     target = path.join(folder, name);
     const content: CheckpointState = { format: "folio-checkpoint", version: 1, ...state };
     const partial = fs.mkdtempSync(path.join(folder, ".partial-"));
-    const both = { ...prefixed("m", m), ...prefixed("v", v) };
+    const both = { ...prefixed("m", m), ...prefixed("v", v), ...prefixed("scaler", scaler) };
     writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
     writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
     writeFlushed(path.join(partial, "state.json"), `${JSON.stringify(content, null, 2)}\n`);
@@ -158,12 +160,14 @@ export function openCheckpoint(
   const params = readSafetensors(path.join(folder, "model.safetensors"));
   checkTensors(folder, params, state.settings);
   const moments = optimizer ? readSafetensors(path.join(folder, "optimizer.safetensors")) : {};
-  const stray = Object.keys(moments).find((name) => !/^[mv]\//.test(name));
+  const stray = Object.keys(moments).find((name) => !/^(?:[mv]|scaler)\//.test(name));
   if (stray) throw new Error(`Cannot open the checkpoint ${folder}: its optimizer has the unknown tensor ${stray}.`);
   const m = unprefixed("m", moments);
   const v = unprefixed("v", moments);
+  const scaler = unprefixed("scaler", moments);
   if (optimizer) for (const group of [m, v]) checkTensors(folder, group, state.settings);
-  return { ...state, path: folder, params, m, v };
+  checkScaler(folder, scaler);
+  return { ...state, path: folder, params, m, v, ...(Object.keys(scaler).length > 0 && { scaler }) };
 }
 
 /** The part of a checkpoint that is quick to read: step, loss, settings. @throws as openCheckpoint */
@@ -250,6 +254,17 @@ function checkTensors(folder: string, tensors: HostTensors, settings: Settings):
   }
   const extra = Object.keys(tensors).find((name) => !specs.some((spec) => spec.name === name));
   if (extra) throw new Error(`Cannot open the checkpoint ${folder}: its settings do not know the tensor ${extra}.`);
+}
+
+/** A loss scaler is whole or not there. */
+function checkScaler(folder: string, scaler: HostTensors): void {
+  const wanted = ["goodSteps", "scale", "updates"];
+  const found = Object.keys(scaler).sort();
+  const scalars = Object.values(scaler).every(({ dtype, shape }) => dtype === "float32" && shape.length === 0);
+  if (found.length === 0 || (scalars && found.join() === wanted.join())) return;
+  throw new Error(
+    `Cannot open the checkpoint ${folder}: its scaler is not three float32 scalars ${wanted.join(", ")}.`,
+  );
 }
 
 const prefixed = (prefix: string, tensors: HostTensors): HostTensors =>

@@ -1,7 +1,7 @@
 /**
- * The command line: `folio start | prepare | train | sample | runs | doctor`. This file finds the command, answers
- * --help and --version, and turns errors into one line and an exit code; each command has a file in lib/cli/ and is
- * loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`, which must run before a build.
+ * The command line: `folio start | prepare | train | sample | eval | bench | sizes | runs | doctor`. This file finds the
+ * command, answers --help and --version, and turns errors into one line and an exit code; each command has a file in
+ * lib/cli/ and is loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`, which must run before a build.
  */
 import { closest, distance } from "fastest-levenshtein";
 import { type Io, styled, withFlags } from "./cli/terminal.js";
@@ -22,6 +22,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   prepare: { summary: "make a dataset's token files", load: () => import("./cli/prepare.js") },
   train: { summary: "train a model, or resume", load: () => import("./cli/train.js") },
   sample: { summary: "write text with a trained model", load: () => import("./cli/sample.js") },
+  bench: { summary: "time training steps: eager, compiled, against PyTorch", load: () => import("./cli/bench.js") },
+  export: { summary: "write a model as a Hugging Face folder", load: () => import("./cli/export.js") },
+  eval: { summary: "the loss of a trained model on a split or a text", load: () => import("./cli/eval.js") },
+  sizes: { summary: "parameters, FLOPs, memory and time of a configuration", load: () => import("./cli/sizes.js") },
   runs: { summary: "list the runs in a folder, or compare some", load: () => import("./cli/runs.js") },
   doctor: { summary: "say what this machine has and what is wrong", load: () => import("./cli/doctor.js") },
 };

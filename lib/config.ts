@@ -5,22 +5,31 @@
  * business here. Shown in notebooks/01-train.
  */
 import { closest, distance } from "fastest-levenshtein";
+import { type BenchSettings, benchRows } from "./settings/bench.js";
 import type { InitFrom } from "./settings/common.js";
+import { type EvalSettings, evalRows } from "./settings/eval.js";
 import type { SettingRow } from "./settings/rows.js";
 import { type SampleSettings, sampleRows } from "./settings/sample.js";
+import { type SizesSettings, sizesRows } from "./settings/sizes.js";
 import { type ModelSettings, type Settings, trainRows } from "./settings/train.js";
 
+export type { BenchSettings } from "./settings/bench.js";
 export type { Device, Dtype, InitFrom } from "./settings/common.js";
+export type { EvalSettings } from "./settings/eval.js";
 export type { SettingRow } from "./settings/rows.js";
 export type { SampleSettings } from "./settings/sample.js";
+export type { SizesSettings } from "./settings/sizes.js";
 export type { ModelSettings, Schedule, Settings } from "./settings/train.js";
 
-/** Which table of settings: a training run's or a sampler's. */
-export type SettingsKind = "train" | "sample";
+/** Which table of settings: that of which command. */
+export type SettingsKind = "train" | "sample" | "eval" | "bench" | "sizes";
 
 const tables: Readonly<Record<SettingsKind, Readonly<Record<string, SettingRow>>>> = {
   train: trainRows,
   sample: sampleRows,
+  eval: evalRows,
+  bench: benchRows,
+  sizes: sizesRows,
 };
 
 /** The rows of a settings table by key, in the order in which help prints them. */
@@ -139,6 +148,26 @@ export function parseSampleSettings(
 ): Readonly<SampleSettings> {
   const settings = complete<SampleSettings>("sample", overrides, base);
   checkStart(settings.initFrom);
+  return settings;
+}
+
+/** Complete, checked settings of a benchmark; as {@link parseSettings}. */
+export function parseBenchSettings(overrides: unknown = {}): Readonly<BenchSettings> {
+  const settings = complete<BenchSettings>("bench", overrides, defaultsOf(benchRows) as unknown as BenchSettings);
+  checkModelSettings(settings);
+  return settings;
+}
+
+/** Complete, checked settings of an evaluation; as {@link parseSettings}. */
+export function parseEvalSettings(overrides: unknown = {}): Readonly<EvalSettings> {
+  return complete<EvalSettings>("eval", overrides, defaultsOf(evalRows) as unknown as EvalSettings);
+}
+
+/** Complete, checked settings of `folio sizes`: `base`, a training run's, and what is to be planned; as {@link parseSettings}. */
+export function parseSizesSettings(overrides: unknown = {}, base: Partial<Settings> = {}): Readonly<SizesSettings> {
+  const defaults = defaultsOf(sizesRows) as unknown as SizesSettings;
+  const settings = complete<SizesSettings>("sizes", overrides, { ...defaults, ...base });
+  checkModelSettings(settings);
   return settings;
 }
 

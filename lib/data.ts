@@ -7,6 +7,7 @@ import type { EpochRows } from "./epochs.js";
 import { uniform } from "./random.js";
 import type { TokenFile } from "./tokens.js";
 
+export { writeDataset } from "./token-writer.js";
 export {
   type Dataset,
   openDataset,
@@ -14,7 +15,6 @@ export {
   type TokenFile,
   type TokenMeta,
   type TokenSource,
-  writeDataset,
 } from "./tokens.js";
 
 /** Rows of ids and, one place further on, the ids to predict. */
@@ -125,28 +125,40 @@ export interface SplitBatch extends Batch {
 }
 
 /**
- * The whole split once, in order: consecutive blocks that do not overlap, so each id but the first is a target exactly
- * once, predicted from the ids of its own block. All batches have the same shape; past the end x is 0 and y is −1. Over
- * the split, loss = Σ loss of batch × targets / Σ targets, and Σ targets = length − 1.
- * @throws {RangeError} if the file is shorter than blockSize + 1, or an id is not below vocabSize
+ * The whole split once, in order: windows of blockSize that begin `stride` ids after one another, in which only the ids
+ * that no window before had are targets. So each id but the first is a target exactly once, predicted from at least
+ * blockSize − stride ids before it; without a stride windows do not overlap, and an id sees those of its own block. All
+ * batches have the same shape; where there is no target y is −1. Over the split, loss = Σ loss of batch × targets /
+ * Σ targets, and Σ targets = length − 1.
+ * @throws {RangeError} if the file is shorter than blockSize + 1, an id is not below vocabSize, or the stride is not 1
+ * to blockSize
  * @example
  * for (const { x, y, targets } of wholeSplit(dataset.val, { batchSize: 12, blockSize: 64, vocabSize: 65 })) count += targets;
  */
 export function* wholeSplit(
   tokens: TokenFile,
-  options: { batchSize: number; blockSize: number; vocabSize: number },
+  options: { batchSize: number; blockSize: number; vocabSize: number; stride?: number | undefined },
 ): Generator<SplitBatch> {
-  const { batchSize, blockSize, vocabSize } = options;
+  const { batchSize, blockSize, vocabSize, stride = blockSize } = options;
   checkShape(tokens, batchSize, blockSize);
-  const last = tokens.length - 1; // the last target; a block's first id is never it
-  for (let first = 0; first < last; first += batchSize * blockSize) {
+  if (!Number.isInteger(stride) || stride < 1 || stride > blockSize) {
+    throw new RangeError(
+      `Cannot go through a split: the stride is ${stride}; it must be 1 to blockSize = ${blockSize}.`,
+    );
+  }
+  const last = tokens.length - 1; // the last target; a window's first id is never one
+  let done = 0; // the last target so far
+  for (let first = 0; done < last; first += batchSize * stride) {
     const batch = emptyBatch(batchSize, blockSize);
     batch.y.fill(-1);
-    const end = Math.min(first + batchSize * blockSize, last);
-    for (let start = first, row = 0; start < end; start += blockSize, row++) {
+    const before = done;
+    for (let row = 0; row < batchSize && done < last; row++) {
+      const start = first + row * stride;
       const ids = tokens.read(start, Math.min(blockSize + 1, tokens.length - start));
       fillRow(batch, row, ids, { tokens, start, vocabSize });
+      batch.y.fill(-1, row * blockSize, row * blockSize + done - start);
+      done = Math.min(start + blockSize, last);
     }
-    yield { ...batch, targets: end - first };
+    yield { ...batch, targets: done - before };
   }
 }

@@ -21,6 +21,7 @@ export {
   type CheckpointName,
   type CheckpointState,
   hasCheckpoint,
+  numberedCheckpoints,
   openCheckpoint,
   saveCheckpoint,
 } from "./checkpoint.js";
@@ -55,7 +56,16 @@ export {
 } from "./engine/session.js";
 export { evaluateSplit, type TrainedModel } from "./evaluate.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
+export {
+  cropBlockSize,
+  type Exported,
+  type Pretrained,
+  padVocabulary,
+  readGpt2Folder,
+  writeGpt2Folder,
+} from "./gpt2.js";
 export { type Heatmap, heatmapSvg } from "./heatmap.js";
+export type { HubOptions } from "./hub.js";
 export {
   type Cache,
   countParameters,
@@ -80,6 +90,8 @@ export {
   learningRate,
 } from "./optimizer.js";
 export { loadSampleSettings, loadSettings } from "./overrides.js";
+export { readPickle } from "./pickle.js";
+export { type LoadOptions, loadPretrained } from "./pretrained.js";
 export { key, uniform } from "./random.js";
 export type { CheckpointRecord, EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 export { trainingReport, writeReport } from "./report.js";
@@ -87,4 +99,6 @@ export { readRunLog } from "./runs.js";
 export { drawTokens, type SampledToken, type SampleOptions, sample, sampleProbabilities } from "./sample.js";
 export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js";
 export { charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
-export { train } from "./train.js";
+export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./torch-checkpoint.js";
+export type { OpenTracker, TrackedRun, Tracker } from "./trackers.js";
+export { type Progress, type TrainOptions, train } from "./train.js";

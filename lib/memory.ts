@@ -55,7 +55,7 @@ export function memoryTable(settings: MemorySettings, { gpu = false } = {}): Mem
   // Gradients come as activations go, and a checkpoint is read or written when there are neither.
   const inTurn = Math.max(activations + logits, gradients, copy);
   const total = weights + optimizer + sums + program + inTurn;
-  const formula = "weights + optimizer + accumulated + program + the largest of activations + logits, gradients, copy";
+  const formula = "weights, optimizer, accumulated, program and the most of (activations + logits, gradients, copy)";
   return [...rows, { part: "total", bytes: total, formula }];
 }
 

@@ -23,6 +23,8 @@ export interface AdamWInputs {
   readonly biasCorrection2: tf.Tensor;
   /** What the gradients are multiplied by; default 1. */
   readonly gradientScale?: tf.Tensor;
+  /** Boolean scalar: where it is false, nothing is updated. */
+  readonly when?: tf.Tensor | undefined;
 }
 
 /** What stays the same over a run. */
@@ -115,7 +117,7 @@ export function adamW(
   settings: AdamWSettings,
 ): { params: Parameters; m: Parameters; v: Parameters } {
   const { beta1, beta2, weightDecay, epsilon = 1e-8 } = settings;
-  const { learningRate, biasCorrection1, biasCorrection2, gradientScale = tf.scalar(1) } = inputs;
+  const { learningRate, biasCorrection1, biasCorrection2, gradientScale = tf.scalar(1), when } = inputs;
   const params: Record<string, tf.Tensor> = {};
   const m: Record<string, tf.Tensor> = {};
   const v: Record<string, tf.Tensor> = {};
@@ -133,6 +135,7 @@ export function adamW(
       beta2,
       epsilon,
       weightDecay: param.rank >= 2 ? weightDecay : 0,
+      when,
     });
     params[name] = updated.param;
     m[name] = updated.m;

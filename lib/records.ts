@@ -13,12 +13,18 @@ export interface StartRecord {
   readonly runId: string;
   /** All of them, position embeddings included. */
   readonly parameters: number;
+  /** The number that nanoGPT prints. */
+  readonly parametersWithoutPositions: number;
+  /** FLOPs of training on a token, by PaLM's formula. */
+  readonly flopsPerToken: number;
   readonly decayed: DecayGroup;
   readonly undecayed: DecayGroup;
   readonly tokensPerStep: number;
   /** "cpu" or "cuda". */
   readonly device: string;
   readonly dtype: string;
+  /** Why: "asked for", or what `auto` found. Absent in older logs. */
+  readonly dtypeReason?: string;
   readonly compiled: boolean;
   /** The checkpoint that the run goes on from. */
   readonly resumedFrom?: string;
@@ -46,6 +52,9 @@ export interface IterRecord {
   readonly learningRate: number;
   /** Norm of the whole gradient before clipping. */
   readonly gradNorm: number;
+  /** In float16: what the next step's loss is multiplied by, and whether this update was left out. */
+  readonly lossScale?: number;
+  readonly skipped?: true;
   /** ‖Δp‖ / ‖p‖ of this update by kind of parameter; with setting logUpdates, where the step is logged. */
   readonly updateRatios?: Readonly<Record<string, number>>;
   readonly elapsedMs: number;

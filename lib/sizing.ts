@@ -12,6 +12,18 @@ export { knownPeakFlops } from "./hardware.js";
 /** The settings that parameters and FLOPs follow from. */
 export type Shape = Pick<ModelSettings, "nLayer" | "nHead" | "nEmbd" | "blockSize" | "vocabSize" | "bias" | "tieHead">;
 
+/** The shapes of GPT-2's published weights, by nanoGPT's names. */
+export const gpt2Shapes = {
+  gpt2: gpt2Shape(12, 12, 768),
+  "gpt2-medium": gpt2Shape(24, 16, 1024),
+  "gpt2-large": gpt2Shape(36, 20, 1280),
+  "gpt2-xl": gpt2Shape(48, 25, 1600),
+} as const;
+
+function gpt2Shape(nLayer: number, nHead: number, nEmbd: number): Shape {
+  return { nLayer, nHead, nEmbd, blockSize: 1024, vocabSize: 50_257, bias: true, tieHead: true };
+}
+
 /** A part of the model and how much of something it has. `block` is one of nLayer, `blocks` all of them. */
 export interface SizeRow {
   readonly part: string;

@@ -10,7 +10,9 @@ import { type Checkpoint, hasCheckpoint, openCheckpoint, readState } from "./che
 import type { ModelSettings, Settings } from "./config.js";
 import type { Dataset } from "./data.js";
 import { type HostTensors, toHost } from "./engine/session.js";
+import { padVocabulary } from "./gpt2.js";
 import { initialParameters } from "./model.js";
+import { loadPretrained } from "./pretrained.js";
 import { differingSettings } from "./runs.js";
 import type { TokenizerSpec } from "./tokenizer.js";
 
@@ -36,7 +38,7 @@ export async function startWeights(settings: Settings, dataset: Dataset): Promis
   if (settings.initFrom === "scratch") {
     return { settings, params: await newParameters(settings), weights: undefined };
   }
-  const source = await openSource(settings.initFrom);
+  const source = withIds(await openSource(settings), settings, dataset);
   const adopted = { ...settings, ...adoptedModel(settings, source, dataset) };
   const params = croppedTo(adopted.blockSize, source.params);
   return { settings: adopted, params, weights: digest(params) };
@@ -51,7 +53,13 @@ async function newParameters(settings: Settings): Promise<HostTensors> {
 
 const NAMES = ["scratch", "resume", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"];
 
-async function openSource(initFrom: string): Promise<Pretrained> {
+/** More rows in the token table where vocabSize asks for more ids than the weights and the dataset have. */
+function withIds(source: Pretrained, { vocabSize }: Settings, { meta }: Dataset): Pretrained {
+  const { model } = source;
+  return vocabSize > model.vocabSize && model.vocabSize >= meta.vocabSize ? padVocabulary(source, vocabSize) : source;
+}
+
+async function openSource({ initFrom, dataDir }: Settings): Promise<Pretrained> {
   if (isRun(initFrom)) {
     const which = hasCheckpoint(initFrom, "best") ? "best" : "last";
     const { params, settings, tokenizer } = openCheckpoint(initFrom, which, { optimizer: false });
@@ -63,7 +71,8 @@ async function openSource(initFrom: string): Promise<Pretrained> {
       distance(initFrom, near) <= 3 ? `did you mean ${near}?` : `wanted one of ${NAMES.join(", ")}, or a path.`;
     throw new RangeError(`Cannot start from ${initFrom}: there is no such file or folder; ${hint}`);
   }
-  throw new RangeError(`Cannot start from ${initFrom}: Folio does not read these weights yet; use scratch.`);
+  const { params, model, tokenizer } = await loadPretrained(initFrom, { dataDir });
+  return { params, model: { ...model, dropout: 0 }, tokenizer };
 }
 
 /** Whether a path is the folder of a run that has weights. */

@@ -1,18 +1,20 @@
 /**
  * Model and optimizer joined into the steps that a session runs: `(state, inputs) → { state, outputs }`.
  * Nothing that varies from call to call is in their closures, so that they trace. When to call which is train.ts'
- * matter; state groups: `params`, `m`, `v` (AdamW's moments) and, with gradient accumulation, `sums` (of gradients).
+ * matter; state groups: `params`, `m`, `v` (AdamW's moments), with gradient accumulation `sums` (of gradients), and with
+ * a scaled loss `scaler` (loss-scale.ts).
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { Settings } from "./config.js";
 import type { State, Step } from "./engine/session.js";
+import { scaleStep } from "./loss-scale.js";
 import { forward, loss, type Parameters } from "./model.js";
 import { type AdamWInputs, adamW, adamWChange, clipScale, globalNorm } from "./optimizer.js";
 
 /**
  * The steps of training. Inputs of both: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; of `update` also
  * `learningRate`, `biasCorrection1`, `biasCorrection2` (AdamWInputs). Outputs: `loss`, and of `update` `gradNorm`
- * (before clipping).
+ * (before clipping) and, with a scaled loss, `lossScale` of the next step.
  */
 export interface TrainingSteps {
   /** Adds this micro-batch's gradients, divided by gradientAccumulationSteps, to `sums`. */
@@ -33,18 +35,26 @@ export function trainingSteps(settings: Settings): TrainingSteps {
   const accumulates = settings.gradientAccumulationSteps > 1;
   return {
     accumulate(state, inputs) {
-      const { value, gradients } = lossAndGradients(state.params!, inputs, settings);
+      const { value, gradients } = lossAndGradients(state.params!, inputs, settings, state.scaler?.scale);
       return { state: { sums: addScaled(state.sums!, gradients, share) }, outputs: { loss: value } };
     },
     update(state, inputs) {
-      const { value, gradients } = lossAndGradients(state.params!, inputs, settings);
+      const { scaler } = state;
+      const { value, gradients } = lossAndGradients(state.params!, inputs, settings, scaler?.scale);
       const mean = accumulates ? addScaled(state.sums!, gradients, share) : gradients;
-      const norm = globalNorm(mean);
-      const rates = { ...(inputs as unknown as AdamWInputs), gradientScale: clipScale(norm, settings.gradClip) };
+      const scaling = scaler && scaleStep(scaler, globalNorm(mean), settings);
+      const norm = scaling?.norm ?? globalNorm(mean);
+      const clip = clipScale(norm, settings.gradClip);
+      const gradientScale = scaler ? tf.div(clip, scaler.scale!) : clip;
+      const rates = { ...(inputs as unknown as AdamWInputs), ...scaling?.rates, gradientScale };
       const { params, m, v } = state as { params: Parameters; m: Parameters; v: Parameters };
       const next: State = { ...adamW({ params, m, v }, mean, rates, settings) };
       const cleared = accumulates ? { sums: mapTensors(state.sums!, tf.zerosLike) } : {};
-      return { state: { ...next, ...cleared }, outputs: { loss: value, gradNorm: norm } };
+      const scaled = scaling && { lossScale: scaling.scaler.scale! };
+      return {
+        state: { ...next, ...cleared, ...(scaling && { scaler: scaling.scaler }) },
+        outputs: { loss: value, gradNorm: norm, ...scaled },
+      };
     },
     evaluate: (state, inputs) => ({ outputs: { loss: evaluationLoss(state.params!, inputs, settings) } }),
     updateRatios(state, inputs) {
@@ -76,22 +86,27 @@ export function evaluationLoss(
   return loss(forward(params, inputs.x as tf.Tensor2D, config).logits, inputs.y as tf.Tensor2D);
 }
 
-/** The loss of a batch and its gradient by every parameter. The caller owns both. */
+/**
+ * The loss of a batch and its gradient by every parameter. The caller owns both.
+ * @param scale what the gradients come multiplied by; default 1
+ */
 export function lossAndGradients(
   params: Parameters,
   inputs: Readonly<Record<string, tf.Tensor>>,
   config: Settings,
+  scale?: tf.Tensor,
 ): { value: tf.Scalar; gradients: Parameters } {
   const names = Object.keys(params);
   const run = (...tensors: tf.Tensor[]) => {
     const named = Object.fromEntries(names.map((name, index) => [name, tensors[index]!]));
     const dropoutKey = inputs.dropoutKey as tf.Tensor1D | undefined;
     const { logits } = forward(named, inputs.x as tf.Tensor2D, config, { dropoutKey });
-    return loss(logits, inputs.y as tf.Tensor2D);
+    const value = loss(logits, inputs.y as tf.Tensor2D);
+    return scale ? (tf.mul(value, scale) as tf.Scalar) : value;
   };
   const { value, grads } = tf.valueAndGrads(run)(names.map((name) => params[name]!));
   return {
-    value: value as tf.Scalar,
+    value: (scale ? tf.div(value, scale) : value) as tf.Scalar,
     gradients: Object.fromEntries(names.map((name, index) => [name, grads[index]!])),
   };
 }

@@ -1,13 +1,21 @@
 /**
  * Datasets on disk. A dataset is a folder with train.bin and val.bin (raw little-endian uint16, or uint32 past 65,535
- * ids: nanoGPT's files as they are) and a meta.json that says which tokenizer made them. Files are read in place, a row at
- * a time, so memory stays flat whatever their size, and are replaced whole or not at all. What this file is not: it
- * draws no batches (data.ts does, and exports all of this too). Notebook 01-train shows it.
+ * ids: nanoGPT's files as they are) and a meta.json that says which tokenizer made them; nanoGPT's own folders, with its
+ * meta.pkl or without, are read as well. Files are read in place, a row at a time, so memory stays flat whatever their
+ * size. What this file is not: it writes nothing (token-writer.ts does) and draws no batches (data.ts does). Notebook
+ * 02-data shows it.
  */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { type Tokenizer, type TokenizerSpec, tokenizerFromSpec } from "./tokenizer.js";
+import { readPickle } from "./pickle.js";
+import {
+  characterTokenizer,
+  gpt2Tokenizer,
+  type Tokenizer,
+  type TokenizerSpec,
+  tokenizerFromSpec,
+} from "./tokenizer.js";
 
 /** How an id is stored: 2 bytes, or 4 for a vocabulary of more than 65,536 ids. */
 export type TokenDtype = "uint16" | "uint32";
@@ -17,12 +25,12 @@ export interface TokenSource {
   /** What the text is, in a line. */
   name: string;
   licence: string;
-  /** Of the text as it was read, in lower-case hexadecimal. */
+  /** Of the text as it was read, in lower-case hexadecimal; of several files, of the lines "sha256  name". */
   sha256: string;
   url?: string;
 }
 
-/** One split: how many ids its file holds, and the file's SHA-256. */
+/** One split: how many ids its file holds, and the file's SHA-256 (of nanoGPT's own folders: of samples of it). */
 export interface TokenSplit {
   tokens: number;
   sha256: string;
@@ -38,6 +46,8 @@ export interface TokenMeta {
   tokenizer: TokenizerSpec;
   splits: { train: TokenSplit; val: TokenSplit };
   source?: TokenSource;
+  /** How it was prepared, by what was asked for: preparing it again with the same does nothing. */
+  recipe?: Readonly<Record<string, string | number>>;
 }
 
 /** An open token file; `close()` it. */
@@ -62,15 +72,16 @@ export interface Dataset {
   close(): void;
 }
 
-const bytesPerToken = { uint16: 2, uint32: 4 } as const;
+/** How many bytes an id takes. */
+export const bytesPerToken = { uint16: 2, uint32: 4 } as const;
 const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
-function errorCode(error: unknown): string | undefined {
+export function errorCode(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException | null)?.code;
 }
 
 /** Swaps bytes in place on a big-endian machine: the files are little-endian everywhere. */
-function toLittleEndian(bytes: Buffer, dtype: TokenDtype): Buffer {
+export function toLittleEndian(bytes: Buffer, dtype: TokenDtype): Buffer {
   if (!littleEndian) dtype === "uint16" ? bytes.swap16() : bytes.swap32();
   return bytes;
 }
@@ -151,13 +162,79 @@ function tokenFile(filePath: string, descriptor: number, dtype: TokenDtype, leng
 }
 
 /** `<dataDir>/<name>`, which must stay inside `dataDir`. */
-function datasetDirectory(dataDir: string, name: string): string {
+export function datasetDirectory(dataDir: string, name: string): string {
   if (!/^\w[\w.-]*$/.test(name)) {
     throw new RangeError(
       `Cannot use the dataset ${JSON.stringify(name)}: a name holds letters, digits, "_", "-" and "." only, and no path.`,
     );
   }
   return path.join(dataDir, name);
+}
+
+/**
+ * What `<dataDir>/<name>/meta.json` says; where nanoGPT made the folder, what its files say.
+ * @throws {RangeError} if it is not prepared or damaged, saying so and what to do
+ */
+export function readMeta(dataDir: string, name: string): TokenMeta {
+  const directory = datasetDirectory(dataDir, name);
+  const files = ["train.bin", "val.bin"].map((file) => path.join(directory, file));
+  // A preparation that was interrupted has left train.bin and val.bin of its own.
+  const own = ["meta.json", "preparing.json"].some((file) => fs.existsSync(path.join(directory, file)));
+  return own || !files.every((file) => fs.existsSync(file))
+    ? readOwnMeta(directory, name)
+    : nanoGptMeta(directory, name);
+}
+
+/** nanoGPT's folder: meta.pkl has the characters, and without it the ids are GPT-2's. */
+function nanoGptMeta(directory: string, name: string): TokenMeta {
+  const picklePath = path.join(directory, "meta.pkl");
+  const tokenizer = fs.existsSync(picklePath) ? nanoGptTokenizer(picklePath) : gpt2Tokenizer();
+  const split = (file: string): TokenSplit => {
+    const { length, close } = openTokenFile(path.join(directory, file), { dtype: "uint16" });
+    close();
+    return { tokens: length, sha256: sampledSha256(path.join(directory, file)) };
+  };
+  return {
+    format: "folio-tokens",
+    version: 1,
+    dataset: name,
+    dtype: "uint16",
+    vocabSize: tokenizer.vocabSize,
+    tokenizer: tokenizer.toJSON(),
+    splits: { train: split("train.bin"), val: split("val.bin") },
+  };
+}
+
+function nanoGptTokenizer(picklePath: string): Tokenizer {
+  const refuse = (found: string) =>
+    new RangeError(
+      `Cannot read ${picklePath}: ${found}; it should hold nanoGPT's stoi and itos, of one character each. Prepare the text with folio prepare NAME --from=FILE.`,
+    );
+  const meta = readPickle(fs.readFileSync(picklePath), { name: picklePath });
+  const itos = meta instanceof Map ? meta.get("itos") : undefined;
+  if (!(itos instanceof Map) || itos.size === 0) throw refuse("it has no table of characters (itos)");
+  const characters = Array.from({ length: itos.size }, (_, id) => itos.get(id));
+  const absent = characters.findIndex((character) => typeof character !== "string");
+  if (absent >= 0) throw refuse(`its itos has no character for the id ${absent}`);
+  return characterTokenizer(characters as string[]);
+}
+
+/** A checksum of a file's length, its ends and 64 places between: files that nobody counted may be too large to read. */
+function sampledSha256(filePath: string): string {
+  const blockBytes = 4096;
+  const descriptor = fs.openSync(filePath, "r");
+  try {
+    const { size } = fs.fstatSync(descriptor);
+    const hash = createHash("sha256").update(`${size}`);
+    const block = Buffer.alloc(blockBytes);
+    for (let index = 0; index <= 65; index++) {
+      const start = Math.floor((Math.max(0, size - blockBytes) * index) / 65);
+      hash.update(block.subarray(0, fs.readSync(descriptor, block, 0, blockBytes, start)));
+    }
+    return hash.digest("hex");
+  } finally {
+    fs.closeSync(descriptor);
+  }
 }
 
 /**
@@ -171,7 +248,7 @@ function datasetDirectory(dataDir: string, name: string): string {
  */
 export function openDataset(dataDir: string, name: string): Dataset {
   const directory = datasetDirectory(dataDir, name);
-  const meta = readMeta(directory, name);
+  const meta = readMeta(dataDir, name);
   const tokenizer = tokenizerFromSpec(meta.tokenizer);
   if (tokenizer.vocabSize > meta.vocabSize) {
     throw new RangeError(
@@ -194,7 +271,7 @@ export function openDataset(dataDir: string, name: string): Dataset {
   return { meta, train, val, tokenizer, close };
 }
 
-function readMeta(directory: string, name: string): TokenMeta {
+function readOwnMeta(directory: string, name: string): TokenMeta {
   const metaPath = path.join(directory, "meta.json");
   let text: string;
   try {
@@ -202,7 +279,7 @@ function readMeta(directory: string, name: string): TokenMeta {
   } catch (error) {
     if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") throw error;
     const found = fs.existsSync(path.join(directory, "train.bin"))
-      ? `${directory} holds train.bin but no meta.json (nanoGPT's files, or a preparation that was interrupted)`
+      ? `${directory} holds train.bin but no meta.json (a preparation that was interrupted)`
       : `${directory} holds no prepared dataset`;
     throw new RangeError(`Cannot open the dataset "${name}": ${found}; run folio prepare ${name}.`, { cause: error });
   }
@@ -232,137 +309,4 @@ function metaFault(value: unknown): string | undefined {
     if (!isCount(tokens)) return `its splits.${split}.tokens is ${JSON.stringify(tokens)}, not a positive integer`;
   }
   return undefined;
-}
-
-/** What `writeDataset` writes. */
-export interface DatasetContents {
-  name: string;
-  tokenizer: Tokenizer;
-  train: ArrayLike<number>;
-  val: ArrayLike<number>;
-  source?: TokenSource;
-}
-
-/**
- * Writes train.bin, val.bin and meta.json into `<dataDir>/<name>`, where `openDataset` finds them. The new files are complete and
- * synced under temporary names before the old ones go; meta.json goes first and comes last, so a kill at any moment
- * leaves the old dataset, the new one or one that `openDataset` refuses, never a mixture. A process that has the old
- * files open keeps reading them.
- * @throws {RangeError} if a split is empty or holds an id beyond the vocabulary
- * @throws {Error} if the disk is full, saying how many bytes are needed; nothing is changed then
- * @example
- * const tokenizer = charTokenizer(text);
- * const ids = tokenizer.encode(text);
- * writeDataset("data", { name: "mine", tokenizer, train: ids.subarray(0, 900), val: ids.subarray(900) });
- */
-export function writeDataset(dataDir: string, contents: DatasetContents): TokenMeta {
-  const { name, tokenizer, train, val, source } = contents;
-  const directory = datasetDirectory(dataDir, name);
-  const { vocabSize } = tokenizer;
-  const dtype: TokenDtype = vocabSize > 65_536 ? "uint32" : "uint16";
-  for (const [split, ids] of [["train", train] as const, ["val", val] as const]) {
-    if (ids.length === 0) {
-      throw new RangeError(`Cannot write the dataset "${name}": the split "${split}" is empty; give it a longer text.`);
-    }
-  }
-  const neededBytes = (train.length + val.length) * bytesPerToken[dtype];
-  const suffix = `.${randomUUID()}.tmp`;
-  const at = (file: string) => path.join(directory, file);
-  try {
-    fs.mkdirSync(directory, { recursive: true });
-    removeStale(directory);
-    const writeSplit = (split: "train" | "val", ids: ArrayLike<number>): TokenSplit => ({
-      tokens: ids.length,
-      sha256: writeIds(at(`${split}.bin${suffix}`), ids, { dtype, vocabSize, what: `split "${split}" of "${name}"` }),
-    });
-    const meta: TokenMeta = {
-      format: "folio-tokens",
-      version: 1,
-      dataset: name,
-      dtype,
-      vocabSize,
-      tokenizer: tokenizer.toJSON(),
-      splits: { train: writeSplit("train", train), val: writeSplit("val", val) },
-      ...(source && { source }),
-    };
-    writeSynced(at(`meta.json${suffix}`), [Buffer.from(`${JSON.stringify(meta, null, 2)}\n`)]);
-    fs.rmSync(at("meta.json"), { force: true });
-    syncDirectory(directory);
-    for (const file of ["train.bin", "val.bin", "meta.json"]) fs.renameSync(at(file + suffix), at(file));
-    syncDirectory(directory);
-    return meta;
-  } catch (error) {
-    for (const file of ["train.bin", "val.bin", "meta.json"]) fs.rmSync(at(file + suffix), { force: true });
-    if (errorCode(error) !== "ENOSPC" && errorCode(error) !== "EDQUOT") throw error;
-    throw new Error(
-      `Cannot write the dataset "${name}" to ${directory}: the disk is full; it needs ${neededBytes} bytes. Free some space, or choose another dataDir.`,
-      { cause: error },
-    );
-  }
-}
-
-/** Removes what a killed preparation left behind, if it is more than an hour old: younger ones may still be in use. */
-function removeStale(directory: string): void {
-  for (const file of fs.readdirSync(directory)) {
-    if (!/^(train\.bin|val\.bin|meta\.json)\.[\da-f-]{36}\.tmp$/.test(file)) continue;
-    const filePath = path.join(directory, file);
-    const status = fs.statSync(filePath, { throwIfNoEntry: false });
-    if (status && Date.now() - status.mtimeMs > 3_600_000) fs.rmSync(filePath, { force: true });
-  }
-}
-
-/** Writes ids in chunks; gives the SHA-256 of the bytes. */
-function writeIds(
-  filePath: string,
-  ids: ArrayLike<number>,
-  options: { dtype: TokenDtype; vocabSize: number; what: string },
-): string {
-  const { dtype, vocabSize, what } = options;
-  const hash = createHash("sha256");
-  const Ids = dtype === "uint16" ? Uint16Array : Uint32Array;
-  function* chunks(): Generator<Buffer> {
-    const chunkTokens = 1 << 20;
-    for (let start = 0; start < ids.length; start += chunkTokens) {
-      const chunk = new Ids(Math.min(chunkTokens, ids.length - start));
-      for (let index = 0; index < chunk.length; index++) {
-        const id = ids[start + index]!;
-        if (!(id >= 0 && id < vocabSize)) {
-          throw new RangeError(
-            `Cannot write the ${what}: id ${id} at position ${start + index} is not below the vocabulary size ${vocabSize}.`,
-          );
-        }
-        chunk[index] = id;
-      }
-      const bytes = toLittleEndian(Buffer.from(chunk.buffer), dtype);
-      hash.update(bytes);
-      yield bytes;
-    }
-  }
-  writeSynced(filePath, chunks());
-  return hash.digest("hex");
-}
-
-function writeSynced(filePath: string, chunks: Iterable<Buffer>): void {
-  const descriptor = fs.openSync(filePath, "wx");
-  try {
-    for (const chunk of chunks) {
-      for (let done = 0; done < chunk.length; ) done += fs.writeSync(descriptor, chunk, done);
-    }
-    fs.fsyncSync(descriptor);
-  } finally {
-    fs.closeSync(descriptor);
-  }
-}
-
-/** Makes renames and removals in a directory outlast a power cut, where the system can. */
-function syncDirectory(directory: string): void {
-  let descriptor: number | undefined;
-  try {
-    descriptor = fs.openSync(directory, "r");
-    fs.fsyncSync(descriptor);
-  } catch (error) {
-    if (!["EISDIR", "EPERM", "EACCES", "EINVAL", "ENOTSUP"].includes(errorCode(error) ?? "")) throw error;
-  } finally {
-    if (descriptor !== undefined) fs.closeSync(descriptor);
-  }
 }

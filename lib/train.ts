@@ -19,7 +19,7 @@ import { countParameters, parameterSpecs } from "./model.js";
 import { biasCorrections, decayGroups, learningRate } from "./optimizer.js";
 import type { CheckpointRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 import { cannotWrite, identityOf, openRunLog, type RunOrigin } from "./runs.js";
-import { tokensPerStep } from "./sizing.js";
+import { flopsPerToken, tokensPerStep } from "./sizing.js";
 import { checkFolder, openToResume, startWeights } from "./sources.js";
 import { trainingSteps } from "./steps.js";
 import {
@@ -267,6 +267,8 @@ function startRecord({ settings, runId, step, resumedFrom, session }: Run): Star
     step,
     runId,
     parameters: countParameters(settings),
+    parametersWithoutPositions: countParameters(settings, { positions: false }),
+    flopsPerToken: flopsPerToken(settings),
     ...decayGroups(parameterSpecs(settings)),
     tokensPerStep: tokensPerStep(settings),
     device,

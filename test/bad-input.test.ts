@@ -109,7 +109,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "a dataset that is not prepared": {
       argv: () => tiny("new", "--dataset=missing"),
-      message: /Cannot open the dataset "missing": .* holds no prepared dataset; run folio prepare missing\./,
+      message: /Cannot train on missing: .* holds no prepared dataset; `folio prepare` makes .*, or choose one that is prepared/,
     },
     "a dataset's name that leaves its folder": { argv: () => tiny("new", "--dataset=../fox"), message: /\.\.\/fox/ },
     "a dataset without a meta.json": {

@@ -17,6 +17,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const text = "the quick brown fox jumps over the lazy dog\n".repeat(40);
 const tokenizer = charTokenizer(text);
 const ids = tokenizer.encode(text);
+writeDataset(folder, { name: "long", tokenizer, train: ids, val: ids });
 writeDataset(folder, { name: "fox", tokenizer, train: ids.subarray(0, 1500), val: ids.subarray(1500) });
 
 const tiny = (outDir: string, ...more: string[]) => [
@@ -86,6 +87,7 @@ describe("folio train and sample", () => {
     expect(samples.length).toBe(3);
     expect(samples.slice(0, 2).every((text) => text.startsWith("the ") && text.length === 9)).toBe(true);
     expect(await folio("sample", `--out_dir=${join(folder, "plain")}`, ...flags)).toEqual(sampled);
+    expect(trained.out.split("\n").some((line) => line.startsWith("hint"))).toBe(false);
     const unknown = await folio("sample", `--out_dir=${join(folder, "plain")}`, "--start=€", "--compile=False");
     expect(unknown.err).toContain("€");
 
@@ -100,6 +102,37 @@ describe("folio train and sample", () => {
     expect((await folio("runs", join(folder, "longer"))).out).toMatch(/longer +finished +3\/3/);
     const none = await folio("train", `--out_dir=${join(folder, "nothing")}`, "--init_from=resume");
     expect([none.code, none.err]).toEqual([1, expect.stringContaining("Cannot find a checkpoint")]);
+  });
+
+  test("begins with the weights of another run, in its shape", async () => {
+    await folio("train", ...tiny("base", "--max_iters=2"));
+    const flags = [`--data_dir=${folder}`, "--dataset=fox", `--out_dir=${join(folder, "tuned")}`, "--batch_size=2"];
+    const more = "--gradient_accumulation_steps=1 --eval_iters=1 --device=cpu --compile=False --max_iters=1".split(" ");
+    const tuned = await folio("train", ...flags, ...more, `--init_from=${join(folder, "base")}`);
+    expect(tuned).toMatchObject({ code: 0, err: "" });
+    expect(tuned.out).toContain(`Initializing from the weights of ${join(folder, "base")}`);
+    expect(tuned.out).toContain("tokens per iteration will be: 16");
+  });
+
+  test("says how to prepare a dataset that is missing, and which are there", async () => {
+    const known = await folio("train", ...tiny("x", "--dataset=shakespeare_char"));
+    expect(known.err).toMatch(
+      /^folio: Cannot train on shakespeare_char: .* holds no prepared dataset; run `folio prepare shakespeare_char` first, or choose one that is prepared \(--dataset=fox or long\)\./,
+    );
+    const unknown = await folio("train", ...tiny("x", "--dataset=mine"));
+    expect(unknown.err).toMatch(/`folio prepare` makes .*shakespeare.*, or a dataset of your own text, or choose/);
+  });
+
+  test("gives a hint, once, when the loss does not fall", async () => {
+    const flags = ["--max_iters=300", "--eval_interval=100", "--warmup_iters=0", "--learning_rate=0", "--min_lr=0"];
+    const { code, out } = await folio("train", ...tiny("flat", ...flags, "--log_interval=100"));
+    expect(code).toBe(0);
+    const hints = out.split("\n").filter((line) => line.startsWith("hint: "));
+    expect(hints).toEqual([
+      expect.stringMatching(
+        /^hint: the training loss does not fall \(3\.\d\d at step 0, 3\.\d\d at step 100\): try a learning /,
+      ),
+    ]);
   });
 
   test("a folder that holds a run is not trained into without being asked", async () => {
@@ -139,6 +172,12 @@ describe("folio start", () => {
     expect(existsSync(report)).toBe(true);
     const other = await folio("start", ...flags, "--seed=2");
     expect([other.code, other.err]).toEqual([1, expect.stringContaining("it holds a run already")]);
+    expect(other.err).toMatch(
+      /at step 6, with other settings \(seed 1337 there, 2 here\)\. Go on with it \(--init_from=resume\)/,
+    );
+    const longer = await folio("start", ...flags, "--init_from=resume", "--max_iters=7", "--log_interval=2");
+    expect([longer.code, longer.err]).toEqual([0, ""]);
+    expect(longer.out).toContain("iter 6: ");
     expect((await folio("start", ...flags, "--overwrite")).out).toContain("iter 0:");
   });
 
@@ -177,11 +216,12 @@ describe("Ctrl-C", () => {
   });
 
   test("twice stops at once, without saving", async () => {
-    // A step of a million micro-batches: nothing but the second signal ends it soon.
-    const child = spawnFolio("train", ...tiny("twice", "--gradient_accumulation_steps=1000000", "--compile=True"));
-    await child.seen(/^step 0: /m);
+    // A micro-batch of seconds: nothing but the second signal ends it soon.
+    const large = "--n_layer=4 --n_embd=256 --block_size=256 --batch_size=64 --max_iters=1 --compile=True".split(" ");
+    const child = spawnFolio("train", ...tiny("twice", ...large, "--dataset=long", "--eval_only=False"));
+    await child.seen(/^number of parameters/m);
     child.kill("SIGINT");
-    await child.seen(/SIGINT: finishing this step, then saving \(Ctrl-C again: stop at once, without saving\)/);
+    await child.seen(/SIGINT: finishing this batch, then saving \(Ctrl-C again: stop at once, without saving\)/);
     child.kill("SIGINT");
     expect(await ended(child)).toEqual({ code: null, signal: "SIGINT" });
     expect(existsSync(join(folder, "twice", "checkpoint"))).toBe(false);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { printSamples, readPrompt } from "../lib/cli/sample.js";
-import { duration, openProgress, progressText, styled, table } from "../lib/cli/terminal.js";
+import { duration, openProgress, progressText, styled, table, withFlags } from "../lib/cli/terminal.js";
 import { logLines, resumeCommand } from "../lib/cli/train.js";
 import { main } from "../lib/cli.js";
 import { defaultSettings, parseSettings, settingRows } from "../lib/config.js";
@@ -75,7 +75,7 @@ describe("main()", () => {
       "folio: Cannot build the model: --n_embd 130 is not divisible by --n_head 4;",
     ],
     [["train", "nowhere.ts"], "folio: Cannot read the config file nowhere.ts: there is no such file"],
-    [["train", `--data_dir=${folder}`, "--dataset=none"], 'folio: Cannot open the dataset "none"'],
+    [["train", `--data_dir=${folder}`, "--dataset=none"], 'folio: Cannot train on none: '],
     [["start", "--n_layr=4"], "did you mean nLayer?"],
     [["start", "--dataset=shakspeare_char", `--data_dir=${folder}`], "did you mean shakespeare_char?"],
     [["sample", "--n_layer=4"], "n_layer is a setting of `folio train`, not of `folio sample`"],
@@ -99,7 +99,8 @@ describe("main()", () => {
 describe("the log lines", () => {
   const settings = parseSettings({ nLayer: 4, nHead: 4, nEmbd: 128, blockSize: 64, vocabSize: 65, logInterval: 10 });
   const groups = { decayed: { tensors: 18, parameters: 802_944 }, undecayed: { tensors: 9, parameters: 1152 } };
-  const start = { kind: "start", step: 0, runId: "", parameters: 804_096, ...groups, tokensPerStep: 768 } as const;
+  const sizes = { parameters: 804_096, parametersWithoutPositions: 795_904, flopsPerToken: 5e6, tokensPerStep: 768 };
+  const start = { kind: "start", step: 0, runId: "", ...sizes, ...groups } as const;
 
   test("are nanoGPT's", () => {
     const lines = logLines({ ...start, device: "cpu", dtype: "float32", compiled: true }, settings);
@@ -108,6 +109,16 @@ describe("the log lines", () => {
     expect(lines).toContain("number of parameters: 0.80M");
     expect(lines).toContain("num decayed parameter tensors: 18, with 802,944 parameters");
     expect(lines).toContain("num non-decayed parameter tensors: 9, with 1,152 parameters");
+    const machine = { device: "cpu", dtype: "float32", compiled: true };
+    expect(logLines({ ...start, ...machine, resumedFrom: "out/checkpoint/step-1", step: 1 }, settings)[1]).toBe(
+      "Resuming training from out (step 1)",
+    );
+    for (const [initFrom, line] of [
+      ["gpt2-xl", "Initializing from OpenAI GPT-2 weights: gpt2-xl"],
+      ["out-a", "Initializing from the weights of out-a"],
+    ] as const) {
+      expect(logLines({ ...start, ...machine, initFrom }, settings)[1]).toBe(line);
+    }
     const evaluated = {
       kind: "eval",
       step: 250,
@@ -127,6 +138,9 @@ describe("the log lines", () => {
     const [line] = logLines(record, settings);
     const match = /^iter (\d+): loss (\d+\.\d{4}), time (\d+\.\d{2})ms, mfu (-?\d+\.\d{2})%$/.exec(line!);
     expect(match?.slice(1, 4)).toEqual(["10", "2.3456", "12.34"]);
+    // nanoGPT writes -100 % where it does not know.
+    expect(line).toMatch(/mfu -100\.00%$/);
+    expect(logLines(record, settings, 0.3714)[0]).toMatch(/mfu 37\.14%$/);
     expect(logLines({ ...record, step: 11 }, settings)).toEqual([]);
   });
 });
@@ -192,6 +206,35 @@ describe("the terminal", () => {
     progress.line("first");
     progress.close();
     expect(output.text()).toBe("first\n");
+  });
+
+  test("a minute of silence ends with a line where there is no progress line", () => {
+    let now = 0;
+    for (const isTTY of [false, true]) {
+      const output = screen({ isTTY, columns: 80 });
+      const progress = openProgress(output, () => now);
+      progress.line("first");
+      for (const seconds of [30, 61, 90, 122]) {
+        now += 1000 * (seconds - (now % 1_000_000) / 1000);
+        progress.stillAt(`at ${seconds}`);
+      }
+      progress.close();
+      expect(output.text()).toBe(isTTY ? "first\n" : "first\nat 61\nat 122\n");
+      now = 1_000_000;
+    }
+  });
+
+  test("messages name flags where the library names settings, and leave paths and files alone", async () => {
+    for (const [message, flags] of [
+      ['Go on (initFrom: "resume"), choose another outDir.', "Go on (--init_from=resume), choose another --out_dir."],
+      ['use compile: true, seed: 5 or start: "a b"', "use --compile=True, --seed=5 or --start='a b'"],
+      ["nEmbd 130; maxIters 5 there, 7 here", "--n_embd 130; --max_iters 5 there, 7 here"],
+      ["see /tmp/outDir/x and outDir-2, seeds: many", "see /tmp/outDir/x and outDir-2, seeds: many"],
+      ["Cannot read a.json: nLayer is 0", "Cannot read a.json: nLayer is 0"],
+      ["batchSize: 8, gradClip: 0.5.", "--batch_size=8, --grad_clip=0.5."],
+    ]) {
+      expect(await withFlags(message!)).toBe(flags);
+    }
   });
 
   test.each([
@@ -302,7 +345,16 @@ describe("folio runs", () => {
     expect((await folio("runs", join(folder, "empty"))).out).toContain("There are no runs in");
     const damaged = run("damaged", {}, [start]);
     writeFileSync(join(damaged, "config.json"), "{");
-    expect((await folio("runs", damaged)).err).toMatch(/^folio: Cannot read .*config\.json: /);
+    const { code, out } = await folio("runs", runs);
+    expect([code, out.split("\n").length]).toEqual([0, 8]);
+    expect(out).toMatch(/damaged +damaged +0\/0/);
+    expect(out).toMatch(/^\S*damaged.config\.json cannot be read: .*JSON/m);
+    const [found] = JSON.parse((await folio("runs", damaged, "--json")).out);
+    expect(found).toMatchObject({ state: "damaged", problem: expect.stringContaining("config.json") });
+    for (const content of ["null", "[1]"]) {
+      writeFileSync(join(damaged, "config.json"), content);
+      expect((await folio("runs", damaged)).out).toContain("config.json holds no settings");
+    }
     rmSync(damaged, { recursive: true });
   });
 });

@@ -12,6 +12,7 @@ import {
   settingRows,
 } from "../lib/config.js";
 import { helpText, loadSampleSettings, loadSettings, readOverrides } from "../lib/overrides.js";
+import { parameterCount } from "../lib/sizing.js";
 
 const folder = mkdtempSync(join(tmpdir(), "folio-config-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -445,6 +446,14 @@ describe("configs/", () => {
       learningRate: 3e-5,
       decayLr: false,
     });
+  });
+
+  test("finetune_gpt2_small and apple_demo are what they say", async () => {
+    const wanted = { initFrom: "gpt2", dataset: "shakespeare", learningRate: 1e-4, decayLr: false, maxIters: 1000 };
+    expect(await loadSettings(["finetune_gpt2_small"])).toMatchObject(wanted);
+    const apple = await loadSettings(["apple_demo"]);
+    expect(apple).toMatchObject({ nLayer: 5, nHead: 4, nEmbd: 256, blockSize: 128, batchSize: 32 });
+    expect(parameterCount({ ...apple, vocabSize: 65 })).toBe(3_984_384);
   });
 
   test("quickstart has the CPU demo's shape on the corpus that needs no download", async () => {

@@ -86,9 +86,7 @@ test("writeDataset() turns to uint32 past 65,536 ids, and read() gives them back
   expect([...dataset.train.read(1, 3)]).toEqual([65_535, 65_536, 99_999]);
   const narrow: Tokenizer = { ...letters, vocabSize: 65_536 };
   const ids = [65_535];
-  expect(
-    writeDataset(dataDir, { name: "wide", tokenizer: narrow, train: ids, val: ids }).dtype,
-  ).toBe("uint16");
+  expect(writeDataset(dataDir, { name: "wide", tokenizer: narrow, train: ids, val: ids }).dtype).toBe("uint16");
 });
 
 test("writeDataset() stores GPT-2's tokenizer by name", () => {
@@ -224,11 +222,72 @@ test("read() notices a file that is cut short while it is open", () => {
 test("openDataset() says which command prepares what is missing", () => {
   expect(() => openDataset(dataDir, "poems")).toThrow(/holds no prepared dataset; run folio prepare poems/);
   writeLetters();
-  rmSync(path.join(dataDir, "letters", "meta.json"));
-  expect(() => openDataset(dataDir, "letters")).toThrow(/holds train.bin but no meta.json \(nanoGPT's files/);
-  writeLetters();
   rmSync(path.join(dataDir, "letters", "val.bin"));
   expect(() => openDataset(dataDir, "letters")).toThrow(/val\.bin: it is missing/);
+});
+
+/** A pickle of protocol 2 with one dictionary in another, as nanoGPT's meta.pkl: { vocab_size, itos, stoi }. */
+function metaPickle(itos: readonly [number, string][]): Uint8Array {
+  const text = (value: string) => {
+    const bytes = Buffer.from(value);
+    return Buffer.concat([Buffer.of(0x58, bytes.length, 0, 0, 0), bytes]); // BINUNICODE
+  };
+  const integer = (value: number) => Buffer.of(0x4b, value); // BININT1
+  const table = (rows: Buffer[]) => Buffer.concat([Buffer.of(0x7d, 0x28), ...rows, Buffer.of(0x75)]); // EMPTY_DICT MARK … SETITEMS
+  const characters = table(itos.map(([id, character]) => Buffer.concat([integer(id), text(character)])));
+  const ids = table(itos.map(([id, character]) => Buffer.concat([text(character), integer(id)])));
+  const rows = [text("vocab_size"), integer(itos.length), text("itos"), characters, text("stoi"), ids];
+  return Buffer.concat([Buffer.of(0x80, 2), table([Buffer.concat(rows)]), Buffer.of(0x2e)]);
+}
+
+test("openDataset() reads a folder of nanoGPT's: characters in the order of its meta.pkl, GPT-2's ids without one", () => {
+  const directory = path.join(dataDir, "nano");
+  fs.mkdirSync(directory);
+  const write = (ids: number[]) => {
+    for (const split of ["train", "val"]) writeFileSync(path.join(directory, `${split}.bin`), Uint16Array.from(ids));
+  };
+  write([31373, 995]);
+  const gpt2 = keep(openDataset(dataDir, "nano"));
+  expect(gpt2.tokenizer.decode(gpt2.train.read(0, 2))).toBe("hello world");
+  expect(gpt2.meta).toMatchObject({ vocabSize: 50_257, dtype: "uint16", splits: { val: { tokens: 2 } } });
+  const before = gpt2.meta.splits.train.sha256;
+
+  write([1, 0, 2]);
+  writeFileSync(
+    path.join(directory, "meta.pkl"),
+    metaPickle([
+      [0, "é"],
+      [1, "z"],
+      [2, "語"],
+    ]),
+  );
+  const characters = keep(openDataset(dataDir, "nano"));
+  expect(characters.tokenizer.decode(characters.train.read(0, 3))).toBe("zé語");
+  expect(characters.meta.vocabSize).toBe(3);
+  expect(characters.meta.splits.train.sha256).not.toBe(before);
+
+  for (const [pickle, message] of [
+    [metaPickle([]), /it has no table of characters/],
+    [
+      metaPickle([
+        [0, "a"],
+        [2, "b"],
+      ]),
+      /its itos has no character for the id 1/,
+    ],
+    [metaPickle([[0, "ab"]]), /"ab" is not one character/],
+    [
+      metaPickle([
+        [0, "a"],
+        [1, "a"],
+      ]),
+      /"a" \(U\+0061\) is repeated/,
+    ],
+    [Uint8Array.of(1, 2, 3), /meta\.pkl/],
+  ] as const) {
+    writeFileSync(path.join(directory, "meta.pkl"), pickle);
+    expect(() => openDataset(dataDir, "nano")).toThrow(message);
+  }
 });
 
 test("openDataset() refuses a name that leaves the folder", () => {

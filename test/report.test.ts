@@ -32,6 +32,8 @@ const records: StepRecord[] = [
     step: 0,
     runId: "0",
     parameters: 809_856,
+    parametersWithoutPositions: 801_664,
+    flopsPerToken: 5_203_200,
     decayed: { tensors: 18, parameters: 808_704 },
     undecayed: { tensors: 9, parameters: 1152 },
     tokensPerStep: 768,

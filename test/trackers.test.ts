@@ -28,7 +28,7 @@ const eventFiles = ({ outDir }: Settings) => {
 /** A curve as TensorBoard has it: what a session's start follows loses its points from that step on. */
 function curve(files: readonly string[], tag: string): [step: number, value: number][] {
   let points: [number, number][] = [];
-  for (const event of files.sort().flatMap(readEvents)) {
+  for (const event of files.toSorted().flatMap(readEvents)) {
     if (event.sessionStart) points = points.filter(([step]) => step < event.step);
     const value = event.scalars[tag];
     if (value !== undefined) points.push([event.step, value]);

@@ -283,7 +283,7 @@ describe("a folder that holds a run", () => {
     await expect(collect(train({ ...settings, seed: 5 }))).rejects.toThrow(
       /^Cannot train into .*: it holds a run already, at step 2, with other settings \(seed 1337 there, 5 here\)\. Go on with it \(initFrom: "resume"\), choose another outDir, or replace it \(overwrite: true\)\.$/,
     );
-    for (const wrong of [{ blockSize: 4000 }, { vocabSize: 5 }, { dtype: "float16" as const }]) {
+    for (const wrong of [{ blockSize: 4000 }, { vocabSize: 5 }, { dtype: "float16" as const, compile: false }]) {
       await expect(collect(train({ ...settings, overwrite: true, ...wrong }))).rejects.toThrow(/^Cannot /);
     }
     expect([checkpointFile(settings.outDir, "model.safetensors"), readRunLog(settings.outDir)]).toEqual(before);

@@ -17,8 +17,8 @@ Usage: folio runs [folder …] [--json]
 Without a folder: the current one. Runs are found two levels deep. With two runs or more, each named by its folder,
 also the settings in which they differ. --json prints everything found, for programs.
 
-A run is finished; interrupted (it stopped by a signal, or was killed); or running?, when its log grew in the last two
-minutes.
+A run is finished; interrupted (it stopped by a signal, or was killed); running?, when its log grew in the last two
+minutes; or damaged, when its config.json cannot be read.
 
   folio runs
   folio runs out-a out-b`;
@@ -27,7 +27,7 @@ minutes.
 /** What the list shows of a run. Null where its log does not say. */
 export interface RunSummary {
   readonly path: string;
-  readonly state: "finished" | "interrupted" | "running?";
+  readonly state: "finished" | "interrupted" | "running?" | "damaged";
   readonly step: number;
   readonly maxIters: number;
   readonly trainLoss: number | null;
@@ -38,6 +38,8 @@ export interface RunSummary {
   /** Of the last line of its log, ISO 8601. */
   readonly updatedAt: string;
   readonly settings: Partial<Settings>;
+  /** What is wrong with its config.json. */
+  readonly problem?: string;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -61,10 +63,11 @@ function describe(runs: readonly RunSummary[], compare: boolean, folders: readon
   if (runs.length === 0) return [`There are no runs in ${folders.join(", ")}; \`folio train\` makes one.`];
   const [head, ...rows] = list(runs);
   const bold = (line: string) => styled(io.stdout, "bold", line);
-  if (!compare) return [bold(head!), ...rows];
+  const problems = runs.flatMap(({ problem }) => (problem ? [styled(io.stdout, "yellow", problem)] : []));
+  if (!compare) return [bold(head!), ...rows, ...problems];
   const [names, ...differences] = settingsTable(runs);
   const same = "The settings are the same.";
-  return [bold(head!), ...rows, "", ...(differences.length > 0 ? [bold(names!), ...differences] : [same])];
+  return [bold(head!), ...rows, ...problems, "", ...(differences.length > 0 ? [bold(names!), ...differences] : [same])];
 }
 
 function isRun(folder: string): boolean {
@@ -82,7 +85,7 @@ function findRuns(folder: string, depth: number): string[] {
 
 function summarize(path: string): RunSummary {
   const records = readRunLog(path);
-  const settings = readSettings(path);
+  const { settings, problem } = readSettings(path);
   const iters = records.filter((record) => record.kind === "iter");
   const evaluations = records.filter((record) => record.kind === "eval");
   const last = evaluations.at(-1);
@@ -91,7 +94,7 @@ function summarize(path: string): RunSummary {
   const changedAt = statSync(join(path, "log.jsonl")).mtime;
   return {
     path,
-    state: stateOf(records, changedAt),
+    state: problem ? "damaged" : stateOf(records, changedAt),
     // An iteration's step is the number of those before it.
     step: records.reduce((most, { kind, step }) => Math.max(most, step + (kind === "iter" ? 1 : 0)), 0),
     maxIters: settings.maxIters ?? 0,
@@ -102,6 +105,7 @@ function summarize(path: string): RunSummary {
     tokensPerSecond: medianSpeed(iters),
     updatedAt: changedAt.toISOString(),
     settings,
+    ...(problem ? { problem } : {}),
   };
 }
 
@@ -111,11 +115,14 @@ function stateOf(records: readonly StepRecord[], changedAt: Date): RunSummary["s
   return Date.now() - changedAt.getTime() < 120_000 ? "running?" : "interrupted";
 }
 
-function readSettings(path: string): Partial<Settings> {
+function readSettings(path: string): { settings: Partial<Settings>; problem?: string } {
+  const file = join(path, "config.json");
   try {
-    return JSON.parse(readFileSync(join(path, "config.json"), "utf8")) as Partial<Settings>;
+    const settings: unknown = JSON.parse(readFileSync(file, "utf8"));
+    if (typeof settings === "object" && settings !== null && !Array.isArray(settings)) return { settings };
+    return { settings: {}, problem: `${file} holds no settings` };
   } catch (error) {
-    throw new Error(`Cannot read ${join(path, "config.json")}: ${(error as Error).message}`, { cause: error });
+    return { settings: {}, problem: `${file} cannot be read: ${(error as Error).message}` };
   }
 }
 

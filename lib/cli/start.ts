@@ -10,8 +10,7 @@ import { hasCheckpoint, openCheckpoint, readState } from "../checkpoint.js";
 import { parseSettings, type Settings } from "../config.js";
 import { type Dataset, openDataset } from "../data.js";
 import { helpText, readOverrides } from "../overrides.js";
-import { readRunLog, runIdentity } from "../runs.js";
-import { folioVersion } from "../version.js";
+import { identityOf, readRunLog } from "../runs.js";
 import { prepareDataset } from "./prepare.js";
 import { printSamples } from "./sample.js";
 import { grouped, type Io, styled } from "./terminal.js";
@@ -28,7 +27,10 @@ beside what counting gives, and writes a report with the loss curve. Every setti
   npm start -- --dataset=shakespeare_char
   npm start -- --max_iters=3000 --out_dir=out-long
 
-Called again after Ctrl-C, it goes on; after the end, it samples and reports again. --overwrite trains anew.
+Called again after Ctrl-C, it goes on; after the end, it samples and reports again. --overwrite trains anew, and
+--init_from=resume goes on with other settings:
+
+  npm start -- --init_from=resume --max_iters=3000
 
 ${helpText("train", quickstart)}`;
 }
@@ -82,12 +84,9 @@ function standing(
   if (settings.overwrite || settings.initFrom === "resume" || !hasCheckpoint(settings.outDir)) {
     return { settings, finished: false };
   }
-  const { runId, step } = readState(settings.outDir);
-  const data = `${meta.splits.train.sha256} ${meta.splits.val.sha256}`;
-  const vocabSize = settings.vocabSize || meta.vocabSize;
+  const { runId, step, origin } = readState(settings.outDir);
   // Another run is left to train(), which says what to do about it.
-  if (runId !== runIdentity({ ...settings, vocabSize }, { data, folio: folioVersion() }))
-    return { settings, finished: false };
+  if (runId !== identityOf(settings, meta, origin)) return { settings, finished: false };
   return { settings: { ...settings, initFrom: "resume" }, finished: step >= settings.maxIters };
 }
 

@@ -59,6 +59,8 @@ export interface Progress {
   line(text: string): void;
   /** Redraws, at most ten times a second. */
   update(done: number, total: number, rest: string): void;
+  /** Where nothing is redrawn: a line, when none was written for a minute. */
+  stillAt(text: string): void;
   /** Takes the progress line away. */
   close(): void;
 }
@@ -81,8 +83,10 @@ export function openProgress(output: Output, now: () => number = () => performan
   const erase = "\r\x1b[K";
   let shown = "";
   let drawnAt = Number.NEGATIVE_INFINITY;
+  let wroteAt = now();
   return {
     line(text) {
+      wroteAt = now();
       output.write(shown ? `${erase}${text}\n${shown}` : `${text}\n`);
     },
     update(done, total, rest) {
@@ -91,6 +95,11 @@ export function openProgress(output: Output, now: () => number = () => performan
       // Asked for anew each time: a window can change its width.
       shown = progressText(done, total, rest, output.columns || 80);
       output.write(erase + shown);
+    },
+    stillAt(text) {
+      if (output.isTTY || now() - wroteAt < 60_000) return;
+      wroteAt = now();
+      output.write(`${text}\n`);
     },
     close() {
       if (shown) output.write(erase);

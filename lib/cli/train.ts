@@ -5,7 +5,9 @@
 import { setImmediate } from "node:timers/promises";
 import { defaultSettings, parseSettings, type Settings } from "../config.js";
 import { helpText, readOverrides } from "../overrides.js";
-import type { EndRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
+import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
+import type { TrainOptions } from "../train.js";
+import { checkDataset, peakFlops, warnOfMemory } from "./before.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
 
 export function help(): string {
@@ -15,14 +17,17 @@ Usage: folio train [config file …] [--setting=value …]
 
 Config files are TypeScript, JavaScript or JSON, read in order, by path or, of Folio's own, by name; TypeScript and
 JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and --nLayer=4 are the same; --eval_only means True,
---no-compile False. The run goes to out_dir: config.json, log.jsonl, checkpoint/. Ctrl-C saves, and says how to resume;
-a second one stops at once.
+--no-compile False. The run goes to out_dir: config.json, log.jsonl, tensorboard/, checkpoint/. Ctrl-C saves, and says
+how to resume; a second one stops at once.
 
   folio train configs/train_shakespeare_char.ts
   folio train cpu_demo --max_iters=500 --out_dir=out-short
   folio train --out_dir=out-short --init_from=resume --max_iters=1000
 
-A run that goes on (--init_from=resume) keeps its own settings where none are given.
+  folio train --init_from=out-short --out_dir=out-tuned --dataset=shakespeare_char --learning_rate=1e-4
+
+A run that goes on (--init_from=resume) keeps its own settings where none are given; one that begins with the weights
+of another (--init_from=out-short) has their shape.
 
 ${helpText("train")}`;
 }
@@ -31,6 +36,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { files, values } = await readOverrides("train", args);
   for (const file of files) io.stdout.write(`Overriding config with ${file}\n`);
   const settings = parseSettings(values, await baseSettings(values));
+  await checkDataset(settings);
   const { exitCode } = await showTraining(settings, io, resumeCommand("train", args));
   return exitCode;
 }
@@ -40,9 +46,12 @@ async function baseSettings({
   initFrom,
   outDir = defaultSettings.outDir,
 }: Partial<Settings>): Promise<Readonly<Settings>> {
-  if (initFrom !== "resume") return defaultSettings;
-  const { readState } = await import("../checkpoint.js");
-  return { ...readState(outDir).settings, outDir }; // it may have been moved since
+  if (initFrom === undefined || initFrom === "scratch") return defaultSettings;
+  const { hasCheckpoint, readState } = await import("../checkpoint.js");
+  if (initFrom === "resume") return { ...readState(outDir).settings, outDir }; // it may have been moved since
+  if (!hasCheckpoint(initFrom)) return defaultSettings;
+  const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = readState(initFrom).settings;
+  return { ...defaultSettings, nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout };
 }
 
 /** The command that goes on with the run that these arguments started. */
@@ -77,12 +86,18 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
   const progress = openProgress(io.stdout);
   const stop = stopOnSignals((signal) => {
     const again = signal === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
-    progress.line(styled(io.stdout, "yellow", `${signal}: finishing this step, then saving${again}`));
+    progress.line(styled(io.stdout, "yellow", `${signal}: finishing this batch, then saving${again}`));
   });
   const show = recordPrinter(settings, progress, io);
+  await warnOfMemory(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
   let end: EndRecord | undefined;
+  const onProgress = ({ step, doing, done, total }: Doing) => {
+    const what = doing === "evaluation" ? "evaluating: batch" : "micro-batch";
+    progress.update(step, settings.maxIters, `${what} ${done}/${total}`);
+    progress.stillAt(`at step ${step}, ${what} ${done} of ${total}`);
+  };
   try {
-    for await (const record of train(settings, { signal: stop.signal })) {
+    for await (const record of train(settings, { signal: stop.signal, onProgress })) {
       show(record);
       if (record.kind === "end") end = record;
       // Eager steps never leave the microtask queue: let signals in.
@@ -104,12 +119,20 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
 
 function recordPrinter(settings: Settings, progress: Progress, io: Io): (record: StepRecord) => void {
   const pace = paceMeter(settings.maxIters);
+  const hint = lossHint(settings);
+  let utilization = (_: IterRecord) => -1;
   let started: StartRecord | undefined;
   let trained = 0;
   return (record) => {
-    if (record.kind === "start") started = record;
+    if (record.kind === "start") {
+      started = record;
+      utilization = utilizationMeter(record, peakFlops(record));
+    }
     if (record.kind === "iter") trained++;
-    for (const line of logLines(record, settings)) progress.line(line);
+    for (const line of logLines(record, settings, record.kind === "iter" ? utilization(record) : -1))
+      progress.line(line);
+    const advice = record.kind === "eval" ? hint(record) : undefined;
+    if (advice) progress.line(styled(io.stdout, "yellow", advice));
     if (record.kind === "iter") {
       const { left, tokensPerSecond } = pace(record);
       const rest = `loss ${record.loss.toFixed(4)}  ${grouped(tokensPerSecond)} tokens/s${left ? `  ${left} left` : ""}`;
@@ -125,18 +148,18 @@ function recordPrinter(settings: Settings, progress: Progress, io: Io): (record:
   };
 }
 
-/** nanoGPT's log lines of a record; none for an iteration between two log intervals. */
-export function logLines(record: StepRecord, settings: Settings): string[] {
+/**
+ * nanoGPT's log lines of a record; none for an iteration between two log intervals.
+ * @param mfu share of the GPU's peak, −1 while, or where, it is not known: nanoGPT's −100 %
+ */
+export function logLines(record: StepRecord, settings: Settings, mfu = -1): string[] {
   switch (record.kind) {
     case "start": {
-      const { decayed, undecayed, parameters, tokensPerStep, resumedFrom } = record;
+      const { decayed, undecayed, parametersWithoutPositions, tokensPerStep } = record;
       return [
         `tokens per iteration will be: ${grouped(tokensPerStep)}`,
-        resumedFrom
-          ? `Resuming training from ${settings.outDir} (step ${record.step})`
-          : "Initializing a new model from scratch",
-        // As nanoGPT, without the position embeddings.
-        `number of parameters: ${millions(parameters - settings.blockSize * settings.nEmbd)}`,
+        startLine(record, settings),
+        `number of parameters: ${millions(parametersWithoutPositions)}`,
         `num decayed parameter tensors: ${decayed.tensors}, with ${grouped(decayed.parameters)} parameters`,
         `num non-decayed parameter tensors: ${undecayed.tensors}, with ${grouped(undecayed.parameters)} parameters`,
         `running on ${record.device}, ${record.dtype}, ${record.compiled ? "compiled" : "eager"}`,
@@ -146,16 +169,46 @@ export function logLines(record: StepRecord, settings: Settings): string[] {
       return [`step ${record.step}: train loss ${record.trainLoss.toFixed(4)}, val loss ${record.valLoss.toFixed(4)}`];
     case "iter": {
       if (record.step % settings.logInterval !== 0) return [];
-      // nanoGPT writes -100 % until it knows; Folio does not know a machine's peak yet.
-      return [
-        `iter ${record.step}: loss ${record.loss.toFixed(4)}, time ${record.elapsedMs.toFixed(2)}ms, mfu -100.00%`,
-      ];
+      const { step, loss, elapsedMs } = record;
+      return [`iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%`];
     }
     case "checkpoint":
       return [`saving checkpoint to ${settings.outDir}`];
     case "end":
       return [];
   }
+}
+
+function startLine({ step, resumedFrom, initFrom }: StartRecord, { outDir }: Settings): string {
+  if (resumedFrom) return `Resuming training from ${outDir} (step ${step})`;
+  if (initFrom?.startsWith("gpt2")) return `Initializing from OpenAI GPT-2 weights: ${initFrom}`;
+  return initFrom ? `Initializing from the weights of ${initFrom}` : "Initializing a new model from scratch";
+}
+
+/** nanoGPT's running average of the MFU, −1 before the sixth step and where no peak is known. */
+function utilizationMeter({ flopsPerToken }: StartRecord, peakFlops: number | undefined) {
+  let running = -1;
+  let steps = 0;
+  return ({ tokensPerSecond }: IterRecord): number => {
+    if (peakFlops === undefined || ++steps <= 5) return running;
+    const now = (flopsPerToken * tokensPerSecond) / peakFlops;
+    running = running < 0 ? now : 0.9 * running + 0.1 * now;
+    return running;
+  };
+}
+
+/** Says once that the loss does not fall, when it had the time to. */
+function lossHint({ warmupIters, learningRate, evalIters, dataset }: Settings) {
+  let first: EvalRecord | undefined;
+  let said = false;
+  return (record: EvalRecord): string | undefined => {
+    first ??= record;
+    const had = record.step - first.step >= 100 + warmupIters;
+    if (said || !had || record.trainLoss < first.trainLoss - 0.02) return undefined;
+    said = true;
+    const losses = `${first.trainLoss.toFixed(2)} at step ${first.step}, ${record.trainLoss.toFixed(2)} at step ${record.step}`;
+    return `hint: the training loss does not fall (${losses}): try a learning rate a tenth or ten times --learning_rate=${learningRate}; see whether the text is what it should be (folio prepare ${dataset} --check); with few --eval_iters (${evalIters}) it is also noisy`;
+  };
 }
 
 function summary(end: EndRecord, settings: Settings, started: StartRecord | undefined): string {
@@ -182,6 +235,9 @@ function paceMeter(maxIters: number, now = () => performance.now()) {
     return { tokensPerSecond: rate, left: duration(perStep * (maxIters - step - 1)) };
   };
 }
+
+/** What train() tells between two records. */
+type Doing = Parameters<NonNullable<TrainOptions["onProgress"]>>[0];
 
 interface Stop {
   readonly signal: AbortSignal;

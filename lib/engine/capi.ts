@@ -24,7 +24,7 @@ export function dataTypeName(number: number): DataTypeName {
   if (number === 1) return "float32";
   if (number === 3) return "int32";
   if (number === 10) return "bool";
-  throw new TypeError(`Cannot use a tensor of TensorFlow type ${number}; wanted float32, int32 or bool.`);
+  throw new TypeError(`Cannot use a tensor of TensorFlow type ${number}: wanted float32, int32 or bool.`);
 }
 
 export function typedArray(dtype: DataTypeName, buffer: ArrayBuffer): TypedArray {

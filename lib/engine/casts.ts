@@ -1,11 +1,14 @@
 /**
- * Matrix products in bfloat16 for devices on which TensorFlow has no rewrite of its own: each factor is cast before the
- * product, the result back after it, as PyTorch's autocast does. trace.ts asks it while a step is traced.
+ * Matrix products in 16 bits: each factor is cast before the product, the result back after it, as PyTorch's autocast
+ * does. trace.ts asks it while a step is traced. Not for bfloat16 on a CPU, where TensorFlow's own rewrite of the graph
+ * also keeps what lies between two products short. On a GPU it has none for bfloat16; that for float16 on a CPU
+ * (auto_mixed_precision_cpu, TensorFlow 2.21) ends the process at a training step, so neither is relied on.
  */
 import { capi, DataTypeNumber, type Output } from "./capi.js";
 import type { GraphBuilder, SetAttributes } from "./graph.js";
 
-const BFLOAT16 = 14;
+/** TensorFlow's numbers. */
+const SHORT = { float16: 19, bfloat16: 14 } as const;
 const PRODUCTS = new Set(["MatMul", "BatchMatMul", "BatchMatMulV2"]);
 
 /** Casts of one trace. Tensors go by the ids under which TensorFlow.js knows them. */
@@ -13,7 +16,10 @@ export class ProductCasts {
   // A tensor that goes into several products, as a weight does, is cast once.
   private readonly factors = new Map<number, Output>();
 
-  constructor(private readonly builder: GraphBuilder) {}
+  constructor(
+    private readonly builder: GraphBuilder,
+    private readonly dtype: keyof typeof SHORT,
+  ) {}
 
   /** Whether this is a product of two float32 tensors. */
   covers(type: string, ids: readonly number[]): boolean {
@@ -21,7 +27,7 @@ export class ProductCasts {
     return PRODUCTS.has(type) && ids.every(isFloat);
   }
 
-  /** Adds the product of factors in bfloat16, and gives it in float32. */
+  /** Adds the product of shortened factors, and gives it in float32. */
   add(type: string, ids: readonly number[], setAttributes: SetAttributes): Output {
     const oper = this.builder.add(
       type,
@@ -32,7 +38,7 @@ export class ProductCasts {
   }
 
   private factor(id: number): Output {
-    const cast = this.factors.get(id) ?? this.cast(this.builder.outputOf(id), BFLOAT16);
+    const cast = this.factors.get(id) ?? this.cast(this.builder.outputOf(id), SHORT[this.dtype]);
     this.factors.set(id, cast);
     return cast;
   }

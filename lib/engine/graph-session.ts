@@ -33,7 +33,7 @@ import {
   type TensorSpec,
   type TensorSpecs,
 } from "./session.js";
-import { type GraphOptions, sessionConfig } from "./session-config.js";
+import { castProducts, type GraphOptions, sessionConfig } from "./session-config.js";
 import { tensorflowBackend } from "./tensorflow.js";
 import { traceInto } from "./trace.js";
 
@@ -54,8 +54,8 @@ interface TracedStep {
 interface TraceContext {
   readonly builder: GraphBuilder;
   readonly variables: ReadonlyMap<string, Variable>;
-  /** Whether matrix products are cast to bfloat16 while tracing. */
-  readonly shortProducts: boolean;
+  /** What matrix products are cast to. */
+  readonly shortened: "float16" | "bfloat16" | undefined;
 }
 
 /** Opens a compiled session over a copy of `initial`. */
@@ -70,7 +70,7 @@ export async function openGraphSession(
   const traces = new Map<Step, Map<string, TracedStep>>();
   const device = tensorflowBackend().isUsingGpuDevice ? "cuda" : "cpu";
   const session = newSession(builder, sessionConfig({ dtype, xla, device }));
-  const shortProducts = dtype === "bfloat16" && device === "cuda";
+  const shortened = castProducts({ dtype, device });
   // koffi's worker threads block the file system when many calls wait: one at a time.
   const queue = newQueue();
 
@@ -109,7 +109,7 @@ export async function openGraphSession(
     const signature = Object.entries(inputs)
       .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
       .join(" ");
-    const known = ofStep.get(signature) ?? trace({ builder, variables, shortProducts }, step, inputs);
+    const known = ofStep.get(signature) ?? trace({ builder, variables, shortened }, step, inputs);
     ofStep.set(signature, known);
     return known;
   }
@@ -157,8 +157,8 @@ export async function openGraphSession(
 }
 
 /** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
-function trace({ builder, variables, shortProducts }: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
-  const casts = shortProducts ? new ProductCasts(builder) : undefined;
+function trace({ builder, variables, shortened }: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
+  const casts = shortened && new ProductCasts(builder, shortened);
   return traceInto(builder, casts, (wrap, unwrap) => {
     const reads = new Map([...variables].map(([key, variable]) => [key, addRead(builder, variable)]));
     const state: Record<string, Record<string, tf.Tensor>> = {};
@@ -204,11 +204,12 @@ function changed(state: State, next: State): [string, tf.Tensor][] {
 
 function addVariable(builder: GraphBuilder, { dtype, shape }: TensorSpec, name: string): Variable {
   const setShape = typeAndShape(dtype, shape);
-  const oper = builder.add("VarHandleOp", [], (description) => {
+  const describe = (description: Pointer) => {
     setShape(description);
     const bytes = Buffer.from(name);
     capi().setAttrString(description, "shared_name", bytes, bytes.length);
-  });
+  };
+  const oper = builder.add("VarHandleOp", [], describe, [], `state/${name.replace(/[^\w./-]/g, "_")}`);
   return { handle: { oper, index: 0 }, dtype, shape };
 }
 

@@ -41,15 +41,16 @@ export class GraphBuilder {
     return this.operations;
   }
 
-  /** Adds one operation; an input that is an array fills a list argument. */
+  /** Adds one operation; an input that is an array fills a list argument. A profile shows `name`. */
   add(
     type: string,
     inputs: readonly (Output | Output[])[],
     setAttributes: SetAttributes = () => {},
     controls: readonly Pointer[] = [],
+    name = type,
   ): Pointer {
     const c = capi();
-    const description = c.newOperation(this.graph, type, `${type}_${this.operations++}`);
+    const description = c.newOperation(this.graph, type, `${name}_${this.operations++}`);
     for (const input of inputs) {
       if (Array.isArray(input)) c.addInputList(description, input, input.length);
       else c.addInput(description, input);

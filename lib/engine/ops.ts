@@ -112,7 +112,10 @@ function plainAdam(update: AdamUpdate): Updated {
   const v = tf.add(tf.mul(update.v, beta2), tf.mul(tf.square(gradient), 1 - beta2));
   const direction = tf.div(m, tf.add(tf.mul(tf.sqrt(v), tf.rsqrt(biasCorrection2)), epsilon));
   const shrunk = weightDecay > 0 ? tf.mul(update.param, tf.sub(1, tf.mul(learningRate, weightDecay))) : update.param;
-  return { param: tf.sub(shrunk, tf.mul(tf.div(learningRate, biasCorrection1), direction)), m, v };
+  const param = tf.sub(shrunk, tf.mul(tf.div(learningRate, biasCorrection1), direction));
+  const { when } = update;
+  if (!when) return { param, m, v };
+  return { param: tf.where(when, param, update.param), m: tf.where(when, m, update.m), v: tf.where(when, v, update.v) };
 }
 
 /** The backend that runs TensorFlow's own operations, where it is the current one. */

@@ -21,24 +21,20 @@ const REWRITE_OPTIONS = 10;
 const GLOBAL_JIT_LEVEL = 5;
 const CPU_GLOBAL_JIT = 7;
 // RewriterConfig
-const AUTO_MIXED_PRECISION = 23;
-const AUTO_MIXED_PRECISION_CPU = 29;
 const AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16 = 31;
 
-/**
- * A serialized ConfigProto. bfloat16 on a GPU has no rewrite: the products are cast while the step is traced (casts.ts).
- */
+/** Which products are cast while a step is traced (casts.ts); TensorFlow rewrites the others, or leaves them. */
+export function castProducts({ dtype, device }: Omit<GraphOptions, "xla">): "float16" | "bfloat16" | undefined {
+  return dtype === "float16" || (dtype === "bfloat16" && device === "cuda") ? dtype : undefined;
+}
+
+/** A serialized ConfigProto. */
 export function sessionConfig({ dtype, xla, device }: GraphOptions): Uint8Array {
-  const rewrites = {
-    float32: undefined,
-    bfloat16: device === "cpu" ? AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16 : undefined,
-    float16: device === "cpu" ? AUTO_MIXED_PRECISION_CPU : AUTO_MIXED_PRECISION,
-  };
-  const rewrite = rewrites[dtype];
+  const rewrites = dtype === "bfloat16" && device === "cpu";
   const optimizer = xla ? [...number(GLOBAL_JIT_LEVEL, ON), ...number(CPU_GLOBAL_JIT, ON)] : [];
   const graph = [
     ...message(OPTIMIZER_OPTIONS, optimizer),
-    ...message(REWRITE_OPTIONS, rewrite === undefined ? [] : number(rewrite, ON)),
+    ...message(REWRITE_OPTIONS, rewrites ? number(AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16, ON) : []),
   ];
   return Uint8Array.from(message(GRAPH_OPTIONS, graph));
 }

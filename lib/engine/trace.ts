@@ -156,30 +156,33 @@ function tracingBinding(
           "Return the tensor as an output and read it there, or run this function eagerly (compile: false).",
       );
     },
-    executeOp(type: string, attributes: TFEOpAttr[], ids: number[], outputCount: number) {
-      const definition = builder.inputsOf(type);
-      const setAll = (description: Pointer) => setAttributes(description, real, definition, attributes);
-      if (casts?.covers(type, ids)) return [builder.register(casts.add(type, ids, setAll), type)];
-      const joined = type === "AddV2" ? additions.join(ids) : undefined;
-      if (joined) return [builder.register(joined, type)];
-      const inputs = groupInputs(definition, attributes, ids, builder);
-      const oper = builder.add(type, inputs, setAll);
-      const outputs = Array.from({ length: outputCount }, (_, index) => builder.register({ oper, index }, type));
-      additions.note({ type, inputs, setAttributes: setAll, ids: outputs.map(({ id }) => id) });
-      return outputs;
-    },
+    executeOp: (type: string, attributes: TFEOpAttr[], ids: number[], outputCount: number) =>
+      placed(() => {
+        const definition = builder.inputsOf(type);
+        const setAll = (description: Pointer) => setAttributes(description, real, definition, attributes);
+        if (casts?.covers(type, ids)) return [builder.register(casts.add(type, ids, setAll), type)];
+        const joined = type === "AddV2" ? additions.join(ids) : undefined;
+        if (joined) return [builder.register(joined, type)];
+        const inputs = groupInputs(definition, attributes, ids, builder);
+        const oper = builder.add(type, inputs, setAll);
+        const outputs = Array.from({ length: outputCount }, (_, index) => builder.register({ oper, index }, type));
+        additions.note({ type, inputs, setAttributes: setAll, ids: outputs.map(({ id }) => id) });
+        return outputs;
+      }),
   });
 }
 
 function addConstant(builder: GraphBuilder, shape: number[], dtype: number, values: ArrayLike<number>): number {
-  const name = dataTypeName(dtype);
-  const typed =
-    name === "float32"
-      ? Float32Array.from(values)
-      : name === "int32"
-        ? Int32Array.from(values)
-        : Uint8Array.from(values);
-  return builder.register(builder.addConstant(name, shape, typed), "Const").id;
+  return placed(() => {
+    const name = dataTypeName(dtype);
+    const typed =
+      name === "float32"
+        ? Float32Array.from(values)
+        : name === "int32"
+          ? Int32Array.from(values)
+          : Uint8Array.from(values);
+    return builder.register(builder.addConstant(name, shape, typed), "Const").id;
+  });
 }
 
 /** The flat ids of an eager call, grouped as the operation's definition wants them: single inputs and lists. */
@@ -228,6 +231,16 @@ function setAttributes(
   }
 }
 
+/** What TensorFlow or the graph refuses, with the place in the user's code: `Cannot add MatMul to the graph at …: …` */
+function placed<T>(action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof Error) error.message = error.message.replace(/^(Cannot [^:]*):/, `$1${callSite()}:`);
+    throw error;
+  }
+}
+
 const ownFolder = fileURLToPath(new URL(".", import.meta.url));
 
 /** " at file:line", the innermost place outside packages and this folder, for messages about the user's own code. */
@@ -238,5 +251,7 @@ function callSite(): string {
   Error.stackTraceLimit = limit;
   const own = lines.find((line) => !/node_modules|node:/.test(line) && !line.includes(ownFolder));
   const place = own?.match(/\(?((?:file:)?[^()\s]+:\d+:\d+)\)?$/)?.[1];
+  const cell = place?.match(/^evalmachine\.<anonymous>:(\d+)/)?.[1];
+  if (cell) return ` (in a notebook's cell, line ${cell} of what TypeScript made of it)`;
   return place ? ` at ${place.replace(/^file:\/\//, "")}` : "";
 }

@@ -12,7 +12,7 @@ import {
   type Session,
   type Step,
 } from "../../lib/engine/session.js";
-import { crossEntropy, embedding } from "../../lib/functional.js";
+import { crossEntropy, embedding, gelu, layerNorm } from "../../lib/functional.js";
 
 const kinds = [false, true].map((compile) => ({ compile, name: compile ? "compiled" : "eager" }));
 const ab = (): HostState => ({ s: { a: float32([1, 2], [2]), b: float32([30, 40], [2]) } });
@@ -154,6 +154,32 @@ for (const { compile, name } of kinds) {
         await expect(session.read("nothing")).rejects.toThrow(
           /Cannot find "nothing" in the session.s state: it has s\.$/,
         );
+      });
+    });
+
+    test("takes new values for what it has, in order with its steps, and refuses others", async () => {
+      await withSession(compile, ab(), async (session) => {
+        const run = session.define(({ s }) => ({ state: { s: { a: tf.add(s!.a!, s!.b!) } }, outputs: {} }));
+        const all = [run(none), session.write("s", { a: float32([0, 1], [2]) }), run(none), session.read("s")] as const;
+        expect(values((await Promise.all(all))[3])).toEqual({ a: [30, 41], b: [30, 40] });
+        const { numTensors } = tf.memory();
+        await session.write("s", { a: float32([5, 6], [2]), b: float32([7, 8], [2]) });
+        expect(tf.memory().numTensors).toBe(numTensors);
+        await expect(session.write("t", {})).rejects.toThrow(/Cannot find "t" in the session.s state: it has s\.$/);
+        await expect(session.write("s", { a: float32([9, 9], [2]), c: float32([1], []) })).rejects.toThrow(
+          "Cannot write s/c as float32 []: the state does not have it.",
+        );
+        await expect(session.write("s", { b: float32([1], [1]) })).rejects.toThrow(
+          "Cannot write s/b as float32 [1]: the state has it as float32 [2].",
+        );
+        await expect(session.write("s", { b: int32([1, 2], [2]) })).rejects.toThrow(/as int32 \[2\]: the state has it/);
+        expect(values(await session.read("s"))).toEqual({ a: [5, 6], b: [7, 8] });
+      });
+      await withSession(compile, {}, async (session) => {
+        await expect(session.read("params")).rejects.toThrow(/in the session.s state: it is empty\.$/);
+      });
+      await withSession(compile, { none: {} }, async (session) => {
+        expect(await session.read("none")).toEqual({});
       });
     });
 
@@ -311,5 +337,133 @@ describe("a compiled session", () => {
     const run = session.define((_, { x }) => ({ outputs: { y: tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D) } }));
     expect(values(await run({ x })).y).toEqual([7, 10, 15, 22]); // small integers are exact
     session.dispose();
+  });
+
+  test("alone takes float16: factors and product are rounded to 11 digits, their gradients and all else are not", async () => {
+    await expect(openSession(ab(), { compile: false, dtype: "float16" })).rejects.toThrow(/eagerly in float16/);
+    await expect(openSession(ab(), { dtype: "int8" as "float16" })).rejects.toThrow(/wanted float32, bfloat16 or flo/);
+    const session = await openSession(ab(), { dtype: "float16" });
+    const fine = 1 + 2 ** -12;
+    const x = float32([fine, 0, 0, 70_000], [2, 2]);
+    const run = session.define((_, { x }) => {
+      const one = tf.eye(2);
+      const gradient = tf.grad((y: tf.Tensor) => tf.mul(tf.sum(tf.matMul(y as tf.Tensor2D, one)), 3))(x!);
+      const heads = tf.matMul(tf.reshape(x!, [1, 2, 2]), tf.reshape(one, [1, 2, 2]));
+      const ids = tf.matMul(tf.cast(x!, "int32") as tf.Tensor2D, tf.cast(one, "int32"));
+      return { outputs: { y: tf.matMul(x as tf.Tensor2D, one), heads, gradient, x: tf.mul(x!, 1), ids } };
+    });
+    const outputs = values(await run({ x }));
+    expect(outputs.y!.slice(0, 1)).toEqual([1]);
+    expect(outputs.y!.slice(3)).toEqual([Number.POSITIVE_INFINITY]); // 65,504 is the largest
+    expect(outputs.heads!.slice(0, 1)).toEqual([1]);
+    expect(outputs.gradient).toEqual([3, 3, 3, 3]);
+    expect(outputs.x).toEqual([fine, 0, 0, 70_000]);
+    expect(outputs.ids).toEqual([1, 0, 0, 70_000]);
+    session.dispose();
+  });
+
+  test("joins operations into clusters that XLA compiles, Folio's own left out, to the same numbers", async () => {
+    await expect(openSession(ab(), { compile: false, xla: true })).rejects.toThrow(/eagerly with xla/);
+    const matrix = (seed: number) =>
+      float32(
+        Float32Array.from({ length: 64 }, (_, i) => Math.sin(seed + i)),
+        [8, 8],
+      );
+    const gradientStep: Step = ({ s }, { x }) => {
+      const f = (w: tf.Tensor) => {
+        const hidden = gelu(layerNorm(tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D), tf.ones([8])), "erf");
+        return tf.mean(tf.square(tf.tanh(tf.add(tf.mul(hidden, 2), 1)))) as tf.Scalar;
+      };
+      const { value, grad } = tf.valueAndGrad(f)(s!.w!);
+      return { state: { s: { w: tf.sub(s!.w!, tf.mul(grad, 0.5)) } }, outputs: { loss: value } };
+    };
+    const losses = async (xla: boolean) => {
+      const session = await openSession({ s: { w: matrix(1) } }, { xla });
+      const run = session.define(gradientStep);
+      const all: number[] = [];
+      let ran = "";
+      for (let i = 0; i < 4; i++) {
+        const seen = (metadata: Uint8Array) => {
+          ran = Buffer.from(metadata).toString("latin1");
+        };
+        all.push((await run({ x: matrix(i) }, i === 3 ? seen : undefined)).loss!.values[0]!);
+      }
+      session.dispose();
+      return { all, clusters: /_XlaRun/.test(ran) };
+    };
+    const [plain, compiled] = [await losses(false), await losses(true)];
+    expect([plain.clusters, compiled.clusters]).toEqual([false, true]);
+    for (const [i, loss] of plain.all.entries()) expect(Math.abs(compiled.all[i]! / loss - 1)).toBeLessThan(1e-5);
+  });
+
+  test("traces from shapes alone, and gets its values afterwards", async () => {
+    const shape = [1024, 1024];
+    const session = await openSession({ s: { a: { dtype: "float32", shape }, n: int32([1], []) } });
+    let traces = 0;
+    const step: Step = ({ s }, { x }) => {
+      traces++;
+      return { state: { s: { a: tf.add(s!.a!, x!) } }, outputs: { n: s!.n! } };
+    };
+    const { operations, elapsedMs } = await session.trace(step, { x: { dtype: "float32", shape: [] } });
+    expect(operations).toBeGreaterThan(3);
+    expect(elapsedMs).toBeGreaterThan(0);
+    const run = session.define(step);
+    await expect(run({ x: float32([1], []) })).rejects.toThrow(/^Cannot run a step: .*s\/a.*uninitialized/i);
+    await session.write("s", { a: float32(new Float32Array(2 ** 20).fill(2), shape) });
+    expect(values(await run({ x: float32([1], []) }))).toEqual({ n: [1] });
+    expect((await session.read("s")).a!.values[2 ** 20 - 1]).toBe(3);
+    expect(traces).toBe(1);
+    expect(await session.trace(step, { x: { dtype: "float32", shape: [] } })).toMatchObject({ operations: 0 });
+    session.dispose();
+  });
+});
+
+describe("an eager session", () => {
+  test("needs all values, and traces nothing", async () => {
+    const empty = { s: { a: float32([1], [1]), b: { dtype: "float32", shape: [2] } as const } };
+    await expect(openSession(empty, { compile: false })).rejects.toThrow(
+      /Cannot run eagerly: s\/b has no values; use c/,
+    );
+    await withSession(false, ab(), async (session) => {
+      await expect(session.trace(() => ({ outputs: {} }), {})).rejects.toThrow(/Cannot trace in an eager session/);
+    });
+  });
+});
+
+describe("a state", () => {
+  const count: Step = ({ s }) => ({
+    state: { s: { a: tf.mul(tf.add(s!.a!, 1 / 3), 1.1) } },
+    outputs: { a: s!.a! },
+  });
+
+  test("moves between eager and compiled sessions and back without losing a bit", async () => {
+    const odd = [Number.NaN, -0, 1e-45, 3.4e38, Number.NEGATIVE_INFINITY, 0.1];
+    let state: HostState = {
+      s: { a: float32(odd, [6]), none: float32([], [0, 3]), one: float32([7], []) },
+      i: { n: int32([-(2 ** 31), 5], [2]), flag: { dtype: "bool", shape: [2], values: Uint8Array.of(1, 0) } },
+    };
+    for (const compile of [true, false, true, false]) {
+      await withSession(compile, state, async (session) => {
+        const moved = { s: await session.read("s"), i: await session.read("i") };
+        expect(moved).toEqual(state);
+        expect(new Uint8Array(moved.s.a!.values.buffer)).toEqual(new Uint8Array(state.s!.a!.values.buffer));
+        state = moved;
+      });
+    }
+  });
+
+  test("goes on in the other kind of session where it was left", async () => {
+    let state = ab();
+    for (const compile of [true, false, true]) {
+      await withSession(compile, state, async (session) => {
+        await session.define(count)(none);
+        state = { s: await session.read("s") };
+      });
+    }
+    await withSession(false, ab(), async (session) => {
+      for (let i = 0; i < 3; i++) await session.define(count)(none);
+      const [expected, found] = [(await session.read("s")).a!, state.s!.a!];
+      for (const [i, value] of expected.values.entries()) expect(found.values[i]).toBeCloseTo(value, 5);
+    });
   });
 });

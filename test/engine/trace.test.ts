@@ -1,7 +1,9 @@
 /** What tracing TensorFlow.js code into a graph keeps apart, and what it refuses, with the place in the user's code. */
+import vm from "node:vm";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
 import { GraphBuilder } from "../../lib/engine/graph.js";
+import type { RawBackend } from "../../lib/engine/ops.js";
 import { float32, type HostTensors, int32, openSession, type Session, type Step } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
 import { traceInto } from "../../lib/engine/trace.js";
@@ -156,8 +158,29 @@ describe("while tracing, refused is", () => {
 
   test("a shape that depends on values", async () => {
     const message = await failure((_, { x }) => ({ outputs: { y: tf.unique(x!).values } }));
-    expect(message).toMatch(/Cannot trace Unique\w*: its shape depends on values/);
+    expect(message).toMatch(/Cannot trace Unique\w* at \S+: its shape depends on values/);
+    expect(message).toMatch(here);
     expect(message).toMatch(/run this function eagerly/);
+  });
+
+  test("an operation that TensorFlow does not have, or not with these inputs", async () => {
+    const raw = tf.backend() as unknown as RawBackend;
+    const unknown = await failure((_, { x }) => ({ outputs: { y: raw.executeSingleOutput("NoSuchThing", [], [x!]) } }));
+    expect(unknown).toMatch(/^Cannot trace NoSuchThing at \S+: Op type not registered 'NoSuchThing'/);
+    expect(unknown).toMatch(here);
+    const wrong = await failure((_, { x }) => ({ outputs: { y: raw.executeSingleOutput("Cholesky", [], [x!]) } }));
+    expect(wrong).toMatch(/^Cannot add Cholesky to the graph at \S+: Shape must be at least rank 2 but is rank 1/);
+    expect(wrong).toMatch(here);
+    const text = await failure(() => ({ outputs: { y: tf.tile(tf.tensor1d(["a"]), [2]) } }));
+    expect(text).toMatch(/^Cannot use a tensor of TensorFlow type 7 at \S+: wanted float32, int32 or bool/);
+  });
+
+  test("in a notebook's cell as in a file: the message says which line", async () => {
+    const cell = "(({ tf }) => ({ x }) => {\n  const y = tf.square(x);\n  return tf.scalar(y.dataSync()[0]);\n})";
+    const body = vm.runInThisContext(cell)({ tf }) as (inputs: Record<string, tf.Tensor>) => tf.Tensor;
+    expect(await failure((_, inputs) => ({ outputs: { y: body(inputs) } }))).toMatch(
+      /^Cannot read the result of Square while tracing \(in a notebook's cell, line 3 of what TypeScript made of it\): it has/,
+    );
   });
 
   test("a trace inside a trace", async () => {

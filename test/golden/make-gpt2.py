@@ -25,7 +25,6 @@ import torch.nn.functional as F
 import transformers
 
 HERE = pathlib.Path(__file__).parent / "gpt2"
-HERE.mkdir(exist_ok=True)
 
 
 # --- pickles -------------------------------------------------------------------------------------
@@ -247,13 +246,15 @@ def hugging_face():
     return {"ids": ids.tolist(), "logits": logits.tolist(), "greedy": greedy[0].tolist()}
 
 
-torch.set_num_threads(1)
-pickles()
-layouts()
-index = {
-    "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-    "ckpt": nanogpt("ckpt", 3, bias=False, compiled=False),
-    "compiled": nanogpt("compiled", 4, bias=True, compiled=True),
-    "hf": hugging_face(),
-}
-(HERE / "index.json").write_text(json.dumps(index) + "\n")
+if __name__ == "__main__":
+    HERE.mkdir(exist_ok=True)
+    torch.set_num_threads(1)
+    pickles()
+    layouts()
+    index = {
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "ckpt": nanogpt("ckpt", 3, bias=False, compiled=False),
+        "compiled": nanogpt("compiled", 4, bias=True, compiled=True),
+        "hf": hugging_face(),
+    }
+    (HERE / "index.json").write_text(json.dumps(index) + "\n")

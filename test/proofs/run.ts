@@ -5,17 +5,39 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { ckptPt } from "./ckpt-pt.js";
 import { cleanClone } from "./clean-clone.js";
+import { compiledEager } from "./compiled-eager.js";
 import { cpuDemo } from "./cpu-demo.js";
+import { flatMemory } from "./flat-memory.js";
 import { golden } from "./golden.js";
+import { gpt2Weights } from "./gpt2-weights.js";
 import { killResume } from "./kill-resume.js";
+import { largeTokenFile } from "./large-token-file.js";
 import { nodeVersions } from "./node-versions.js";
 import { packaged } from "./package.js";
 import { prepareShakespeare } from "./prepare-shakespeare.js";
 import { type Figures, fingerprint, machine, type Proof, root, rounded, versions } from "./proof.js";
 import { updateReadme } from "./readme.js";
+import { traceXl } from "./trace-xl.js";
+import { trainCharPeer } from "./train-char-peer.js";
 
-const proofs: readonly Proof[] = [golden, prepareShakespeare, killResume, cpuDemo, packaged, nodeVersions, cleanClone];
+const proofs: readonly Proof[] = [
+  golden,
+  gpt2Weights,
+  ckptPt,
+  prepareShakespeare,
+  killResume,
+  compiledEager,
+  flatMemory,
+  traceXl,
+  largeTokenFile,
+  trainCharPeer,
+  cpuDemo,
+  packaged,
+  nodeVersions,
+  cleanClone,
+];
 
 interface Result {
   readonly claim: string;

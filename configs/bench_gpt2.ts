@@ -1,0 +1,12 @@
+/** For `folio bench`: GPT-2 124M on short rows. Weights and the vocabulary's 50,304 logits take most memory and much time. */
+import type { Settings } from "../lib/config.js";
+
+export default {
+  nLayer: 12,
+  nHead: 12,
+  nEmbd: 768,
+  blockSize: 256,
+  batchSize: 1,
+  vocabSize: 50_304, // GPT-2's 50,257, rounded up to a multiple of 64
+  gradientAccumulationSteps: 1,
+} satisfies Partial<Settings>;

@@ -1,0 +1,13 @@
+/** For `folio bench`: the model of nanoGPT's train_shakespeare_char, 10.6 M parameters. Matrix products fill most of a step. */
+import type { Settings } from "../lib/config.js";
+
+export default {
+  dataset: "shakespeare_char",
+  nLayer: 6,
+  nHead: 6,
+  nEmbd: 384,
+  blockSize: 256,
+  batchSize: 16,
+  vocabSize: 65,
+  gradientAccumulationSteps: 1,
+} satisfies Partial<Settings>;

@@ -1,0 +1,13 @@
+/** For `folio bench`: nanoGPT's demo for a CPU, 0.8 M parameters. A step is so short that every call counts. */
+import type { Settings } from "../lib/config.js";
+
+export default {
+  dataset: "shakespeare_char",
+  nLayer: 4,
+  nHead: 4,
+  nEmbd: 128,
+  blockSize: 64,
+  batchSize: 12,
+  vocabSize: 65,
+  gradientAccumulationSteps: 1,
+} satisfies Partial<Settings>;

@@ -1,0 +1,255 @@
+/**
+ * What `folio bench` does with its processes: which modes there are, opening them, and the turns in which they take their
+ * steps. Each is a process (process.ts) that is alive all the time and waits while another one measures. What the times
+ * amount to is bench.ts' matter.
+ */
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { setTimeout } from "node:timers/promises";
+import type { BenchSettings, Dtype, Settings } from "../config.js";
+import { openDataset } from "../data.js";
+import { readStepTrace, type TracedStep } from "../engine/profile.js";
+import { parameterCount } from "../sizing.js";
+import { packageRoot } from "../version.js";
+import { type BenchProcess, type BenchTask, startPeer, startWorker } from "./process.js";
+import { median } from "./statistics.js";
+
+/** How far a benchmark is, in steps of all modes. */
+export interface BenchProgress {
+  readonly kind: "progress";
+  readonly done: number;
+  readonly total: number;
+  readonly doing: string;
+}
+
+/** A process and what it has told so far. */
+export interface Mode {
+  readonly task: BenchTask["task"];
+  readonly engine: "folio" | "pytorch";
+  readonly settings: Settings;
+  process: BenchProcess;
+  device: string;
+  deviceName: string;
+  dtype: string;
+  version: string;
+  firstStepMs: number;
+  startPeakBytes: number;
+  peakBytes: number;
+  lastLoss: number;
+  /** A step, about. */
+  stepMs: number;
+  /** Times, by turn. */
+  readonly rounds: number[][];
+  readonly traced: TracedStep[];
+}
+
+/** "Folio compiled float32" */
+export function modeName({
+  engine,
+  compiled,
+  dtype,
+}: {
+  engine: Mode["engine"];
+  compiled: boolean;
+  dtype: string;
+}): string {
+  return `${engine === "folio" ? "Folio" : "PyTorch"} ${compiled ? "compiled" : "eager"} ${dtype}`;
+}
+
+/** What a benchmark holds while it lasts. */
+export interface BenchRun {
+  readonly settings: Readonly<BenchSettings>;
+  readonly data: string;
+  readonly realData: boolean;
+  readonly threads: number;
+  /** Every process that must be ended. */
+  readonly open: Mode[];
+  readonly products: Mode[];
+  readonly notes: string[];
+  /** Steps of all modes, burn-in included. */
+  done: number;
+  total: number;
+}
+
+/** Settings with the vocabulary, and what the batches are. */
+export function resolveData(
+  settings: Readonly<BenchSettings>,
+): Pick<BenchRun, "settings" | "data" | "realData" | "notes"> {
+  const { dataDir, dataset, realData } = settings;
+  const prepared = fs.existsSync(path.join(dataDir, dataset, "meta.json"));
+  const notes = realData && !prepared ? [`${dataset} is not prepared in ${dataDir}: random ids in its place.`] : [];
+  // nanoGPT's: GPT-2's 50,257, rounded up to a multiple of 64.
+  if (!realData || !prepared) {
+    const vocabSize = settings.vocabSize || 50_304;
+    return { settings: { ...settings, vocabSize }, data: "random ids", realData: false, notes };
+  }
+  const opened = openDataset(dataDir, dataset);
+  const { meta } = opened;
+  opened.close();
+  const vocabSize = settings.vocabSize || meta.vocabSize;
+  return { settings: { ...settings, vocabSize }, data: dataset, realData: true, notes };
+}
+
+export function newRun(resolved: ReturnType<typeof resolveData>): BenchRun {
+  return { ...resolved, threads: os.availableParallelism(), open: [], products: [], done: 0, total: 0 };
+}
+
+function newMode(run: BenchRun, mode: Pick<Mode, "task" | "engine"> & { compile: boolean; dtype: Dtype }): Mode {
+  const { task, engine, compile, dtype } = mode;
+  const { peer } = run.settings;
+  const script = path.join(packageRoot(), "test", "bench", "peer.py");
+  const opened: Mode = {
+    task,
+    engine,
+    settings: { ...run.settings, compile, dtype } as Settings,
+    process: engine === "folio" ? startWorker() : startPeer(peer, script, run.threads),
+    device: "",
+    deviceName: "",
+    dtype,
+    version: "",
+    firstStepMs: 0,
+    startPeakBytes: 0,
+    peakBytes: 0,
+    lastLoss: Number.NaN,
+    stepMs: 0,
+    rounds: [],
+    traced: [],
+  };
+  run.open.push(opened);
+  return opened;
+}
+
+/** A mode before it has a process. */
+export interface Planned {
+  readonly engine: "folio" | "pytorch";
+  readonly compile: boolean;
+  readonly dtype: Dtype;
+}
+
+/** The modes, in groups whose processes fit into memory together: all of them, or those of a number format. */
+export function plan(run: BenchRun): Planned[][] {
+  const { compile, peer, burnIn, steps } = run.settings;
+  const dtypes = run.products.map(({ dtype }) => dtype as Dtype);
+  const modes = dtypes.flatMap((dtype): Planned[] => [
+    ...(compile === false ? [] : [{ engine: "folio" as const, compile: true, dtype }]),
+    ...(compile === true || (compile === "both" && dtype !== "float32")
+      ? []
+      : [{ engine: "folio" as const, compile: false, dtype }]),
+    ...(peer ? [false, true].map((compile) => ({ engine: "pytorch" as const, compile, dtype })) : []),
+  ]);
+  if (compile === "both" && dtypes.some((dtype) => dtype !== "float32")) {
+    run.notes.push("Eager steps know float32 only.");
+  }
+  run.total = modes.length * (burnIn + steps);
+  const room = os.freemem() * 0.85;
+  if (modes.length * estimatedBytes(run.settings) <= room || dtypes.length === 1) return [modes];
+  run.notes.push("Memory does not hold all modes at once: each number format was measured after the other.");
+  return dtypes.map((dtype) => modes.filter((mode) => mode.dtype === dtype));
+}
+
+/** Of a process, generously: weights, gradients and moments; activations, about 20 values a feature; logits; itself. */
+function estimatedBytes(settings: Readonly<BenchSettings>): number {
+  const { nLayer, nEmbd, nHead, blockSize, batchSize, vocabSize } = settings;
+  const state = 20 * parameterCount(settings);
+  const activations = 4 * batchSize * blockSize * (nLayer * (20 * nEmbd + 3 * nHead * blockSize) + 3 * vocabSize);
+  return state + activations + 6e8;
+}
+
+// ---------------------------------------------------------------------------------------------------------- measure
+
+/** Opens the matrix products of each number format that is asked for, which also says what `auto` is here. */
+export async function* openProducts(run: BenchRun): AsyncGenerator<BenchProgress> {
+  const asked = [...new Set(run.settings.dtype.split(",").map((dtype) => dtype.trim() as Dtype))];
+  for (const dtype of asked) {
+    yield progress(run, `matrix products, ${dtype}`);
+    const product = newMode(run, { task: "product", engine: "folio", compile: true, dtype });
+    await openMode(run, product);
+    if (run.products.some((other) => other.dtype === product.dtype)) product.process.kill();
+    else run.products.push(product);
+  }
+}
+
+async function openMode(run: BenchRun, mode: Mode): Promise<void> {
+  const { process, settings, task } = mode;
+  const { realData, threads } = run;
+  const found = await process.ask({ op: "open", task, settings, realData, threads });
+  Object.assign(mode, found);
+  const first = await process.ask({ op: "run", count: 1 });
+  mode.firstStepMs = first.ms[0]!;
+}
+
+/** Opens modes one after the other, with their burn-in. */
+export async function* openModes(
+  run: BenchRun,
+  planned: readonly Planned[],
+  into: Mode[],
+): AsyncGenerator<BenchProgress> {
+  for (const { engine, compile, dtype } of planned) {
+    const doing = `${modeName({ engine, compiled: compile, dtype })}: first step`;
+    yield progress(run, doing);
+    const mode = newMode(run, { task: "train", engine, compile, dtype });
+    into.push(mode);
+    await openMode(run, mode);
+    const rest = run.settings.burnIn - 1;
+    for (let done = 0; done < rest; ) {
+      run.done += done === 0 ? 1 : 0;
+      yield progress(run, doing.replace("first step", "burn-in"));
+      const count = Math.min(rest - done, Math.max(1, Math.floor(1000 / (mode.stepMs || 1000))));
+      const { ms } = await mode.process.ask({ op: "run", count });
+      mode.stepMs = median(ms);
+      done += count;
+      run.done += count;
+    }
+    if (rest === 0) run.done += 1;
+    mode.startPeakBytes = (await mode.process.ask({ op: "memory" })).peakBytes;
+  }
+}
+
+/** The timed steps, in turns; every other round backwards, so that none always comes after the same one. */
+export async function* takeTurns(run: BenchRun, modes: readonly Mode[]): AsyncGenerator<BenchProgress> {
+  const { steps, rounds: wanted } = run.settings;
+  const rounds = Math.min(wanted, steps);
+  for (let round = 0; round < rounds; round++) {
+    const count = Math.floor(((round + 1) * steps) / rounds) - Math.floor((round * steps) / rounds);
+    const order = [...modes, ...run.products];
+    for (const mode of round % 2 === 0 ? order : order.reverse()) {
+      const doing =
+        mode.task === "product" ? "matrix products" : `${nameOf(mode)}  ${mode.stepMs.toFixed(1)} ms a step`;
+      yield progress(run, doing);
+      await takeTurn(mode, { count: mode.task === "product" ? 3 : count, alone: order.length === 1 });
+      if (mode.task === "train") run.done += count;
+    }
+  }
+  for (const mode of modes) mode.peakBytes = (await mode.process.ask({ op: "memory" })).peakBytes;
+}
+
+/** Three traced steps of each compiled mode of Folio, after all that is timed: tracing slows them. */
+export async function* profileModes(run: BenchRun, modes: readonly Mode[]): AsyncGenerator<BenchProgress> {
+  if (!run.settings.profile) return;
+  for (const mode of modes) {
+    if (mode.engine !== "folio" || !mode.settings.compile) continue;
+    yield progress(run, `${nameOf(mode)}: profile`);
+    for (let index = 0; index < 3; index++) {
+      const { metadata } = await mode.process.ask({ op: "profile" });
+      mode.traced.push(readStepTrace(Buffer.from(metadata, "base64")));
+    }
+  }
+}
+
+async function takeTurn(mode: Mode, { count, alone }: { count: number; alone: boolean }): Promise<void> {
+  // Threads of the one before may still spin for a moment, and its data fill the caches: a step that is not counted.
+  await setTimeout(10);
+  const leading = alone || mode.stepMs > 250 ? 0 : 1;
+  const { ms, loss } = await mode.process.ask({ op: "run", count: leading + count });
+  mode.rounds.push(ms.slice(leading));
+  mode.stepMs = median(mode.rounds.flat());
+  mode.lastLoss = loss;
+}
+
+function progress(run: BenchRun, doing: string): BenchProgress {
+  return { kind: "progress", done: run.done, total: run.total, doing };
+}
+
+export const nameOf = ({ engine, settings, dtype }: Mode): string =>
+  modeName({ engine, compiled: settings.compile, dtype });

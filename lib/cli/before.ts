@@ -1,0 +1,57 @@
+/**
+ * What the command line looks at before and while it trains: whether the dataset is there, whether memory will do, what
+ * the GPU can do at best. train() refuses what cannot work; this says more, and warns.
+ */
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { Settings } from "../config.js";
+import { knownPeakFlops } from "../hardware.js";
+import type { StartRecord } from "../records.js";
+
+const isPrepared = (folder: string) =>
+  ["meta.json", "train.bin"].some((file) => fs.existsSync(path.join(folder, file)));
+
+/** @throws {RangeError} when the dataset is not prepared, with the command that prepares it and the datasets that are */
+export async function checkDataset({ dataDir, dataset }: Settings): Promise<void> {
+  const folder = path.join(dataDir, dataset);
+  if (isPrepared(folder)) return;
+  const { datasetNames } = await import("./prepare.js");
+  const known = datasetNames();
+  const prepare = known.includes(dataset)
+    ? `run \`folio prepare ${dataset}\` first`
+    : `\`folio prepare\` makes ${known.join(", ")}, or a dataset of your own text`;
+  const there = fs.existsSync(dataDir)
+    ? fs.readdirSync(dataDir).filter((name) => isPrepared(path.join(dataDir, name)))
+    : [];
+  const prepared = there.length > 0 ? `, or choose one that is prepared (--dataset=${there.slice(0, 8).join(" or ")})` : "";
+  throw new RangeError(`Cannot train on ${dataset}: ${folder} holds no prepared dataset; ${prepare}${prepared}.`);
+}
+
+/** Says what to lower when the run is likely to need more memory than there is. */
+export async function warnOfMemory(settings: Settings, say: (text: string) => void): Promise<void> {
+  // Weights from elsewhere bring their own shape.
+  if (settings.evalOnly || !["scratch", "resume"].includes(settings.initFrom)) return;
+  const { resolveDevice } = await import("../engine/device.js");
+  if (resolveDevice(settings).device !== "cpu") return;
+  const { openDataset } = await import("../data.js");
+  const { memoryWarning } = await import("../memory.js");
+  const dataset = openDataset(settings.dataDir, settings.dataset);
+  dataset.close();
+  const vocabSize = settings.vocabSize || dataset.meta.vocabSize;
+  const warning = memoryWarning({ ...settings, vocabSize }, os.totalmem());
+  if (warning) say(warning);
+}
+
+/** FLOP/s that the run's GPU can do at best, by its data sheet; undefined on a CPU and for a card that is not known. */
+export function peakFlops({ device, dtype }: StartRecord): number | undefined {
+  if (device !== "cuda") return undefined;
+  try {
+    const query = ["--query-gpu=name", "--format=csv,noheader"];
+    const [name] = execFileSync("nvidia-smi", query, { encoding: "utf8", timeout: 20_000 }).split("\n");
+    return knownPeakFlops(name ?? "", dtype as "float32");
+  } catch {
+    return undefined;
+  }
+}

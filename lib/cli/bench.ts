@@ -1,0 +1,186 @@
+/**
+ * `folio bench`: shows what lib/bench.ts measures as a table, and writes it as JSON, as a chart and as traces. With a
+ * progress line on a terminal; Ctrl-C ends the processes and writes nothing.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import type { BenchResult, ModeResult } from "../bench.js";
+import { type BenchSettings, parseBenchSettings } from "../config.js";
+import { helpText, readOverrides } from "../overrides.js";
+import { grouped, type Io, millions, openProgress, styled, table } from "./terminal.js";
+
+export function help(): string {
+  return `folio bench: how fast training is here.
+
+Usage: folio bench [config file …] [--setting=value …]
+
+Times whole training steps (batch, forward, backward, clipping, AdamW) of the model that the settings of \`folio train\`
+describe, each mode in a process of its own, in turns with the others and with matrix products, which tell what the
+machine reaches at most. FLOPs by nanoGPT's formula, (6N + 12·L·H·Q·T) a token, N without position embeddings.
+
+  folio bench bench_small
+  folio bench bench_middle --compile=both --dtype=float32,bfloat16 --json=bench.json --chart=bench.svg
+  folio bench cpu_demo --compile --profile --out_dir=out-bench
+  folio bench bench_gpt2 --peer=python3           against PyTorch, which that Python has
+
+${helpText("bench")}`;
+}
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const { files, values } = await readOverrides("bench", args);
+  // Presets name a run's folder, in which a benchmark has no business.
+  const named = args.some((arg) => /^--(no-)?out[-_]?dir\b/i.test(arg));
+  const settings = parseBenchSettings({ ...values, ...(named ? {} : { outDir: "" }) });
+  const outputs = outputFiles(settings);
+  for (const file of files) io.stdout.write(`Overriding config with ${file}\n`);
+  const found = await measure(settings, io);
+  if (found.exitCode !== undefined) return found.exitCode;
+  const { result } = found;
+  io.stdout.write(`${describe(result, io).join("\n")}\n`);
+  await writeOutputs(result, outputs, io);
+  return 0;
+}
+
+async function measure(
+  settings: Readonly<BenchSettings>,
+  io: Io,
+): Promise<{ exitCode: number } | { exitCode?: undefined; result: BenchResult }> {
+  const { bench } = await import("../bench.js");
+  const progress = openProgress(io.stdout);
+  const controller = new AbortController();
+  let exitCode = 1;
+  const stop = (signal: NodeJS.Signals) => {
+    exitCode = signal === "SIGINT" ? 130 : 143;
+    controller.abort();
+  };
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  try {
+    for await (const record of bench(settings, { signal: controller.signal })) {
+      if (record.kind === "result") return { result: record.result };
+      progress.update(record.done, record.total, record.doing);
+    }
+  } finally {
+    progress.close();
+    process.off("SIGINT", stop).off("SIGTERM", stop);
+  }
+  io.stdout.write(`${styled(io.stdout, "yellow", "stopped: nothing was written.")}\n`);
+  return { exitCode };
+}
+
+// -------------------------------------------------------------------------------------------------------- the table
+
+function describe(result: BenchResult, io: Io): string[] {
+  const { settings, parameters, tokensPerStep, flopsPerToken, machine, peaks, modes, ratios, notes } = result;
+  const { nLayer, nHead, nEmbd, batchSize, blockSize, vocabSize } = settings;
+  const [head, ...rows] = modeTable(result);
+  const versions = [
+    `Folio ${result.folio}`,
+    ...new Set(modes.map(({ engine, version }) => `${engine === "folio" ? "TensorFlow" : "PyTorch"} ${version}`)),
+  ];
+  const shownPeaks = peaks.map(({ dtype, gigaflops, size }) => `${grouped(gigaflops)} GFLOP/s ${dtype} (${size}³)`);
+  return [
+    `model: ${nLayer}L ${nHead}H ${nEmbd}, batch ${batchSize} × ${blockSize}, vocabulary ${grouped(vocabSize)}, ${millions(parameters)} parameters without positions`,
+    `a step: ${grouped(tokensPerStep)} tokens of ${result.data}, ${((tokensPerStep * flopsPerToken) / 1e9).toPrecision(3)} GFLOP by (6N + 12·L·H·Q·T) a token`,
+    `machine: ${result.device}, ${machine.cores} cores, load ${machine.loadBefore} before; ${versions.join(", ")}, Node ${result.node}`,
+    `matrix products reach ${shownPeaks.join(", ")}`,
+    "",
+    styled(io.stdout, "bold", head!),
+    ...rows,
+    ...(ratios.length > 0 ? ["", ...ratioLines(result)] : []),
+    ...(notes.length > 0 ? ["", ...notes.map((note) => styled(io.stdout, "yellow", `note: ${note}`))] : []),
+  ];
+}
+
+const engines = { folio: "Folio", pytorch: "PyTorch" } as const;
+
+function modeTable({ modes }: BenchResult): string[] {
+  const withMfu = modes.some(({ mfu }) => mfu !== undefined);
+  const mib = (bytes: number) => grouped(bytes / 2 ** 20);
+  const percent = (share: number) => (Number.isFinite(share) ? (100 * share).toFixed(1) : "-");
+  const head = ["mode", "dtype", "ms/step", "min", "quartiles", "tokens/s", "GFLOP/s", "% of peak"];
+  return table(
+    [...head, ...(withMfu ? ["MFU %"] : []), "MiB", "MiB at start", "first step s"],
+    modes.map((mode: ModeResult) => [
+      `${engines[mode.engine]} ${mode.compiled ? "compiled" : "eager"}`,
+      mode.dtype,
+      milliseconds(mode.medianMs),
+      milliseconds(mode.minMs),
+      mode.quartilesMs.map(milliseconds).join(" - "),
+      grouped(mode.tokensPerSecond),
+      mode.gigaflops.toFixed(1),
+      percent(mode.shareOfPeak),
+      ...(withMfu ? [percent(mode.mfu ?? Number.NaN)] : []),
+      mib(mode.peakBytes),
+      mib(mode.startPeakBytes),
+      (mode.firstStepMs / 1000).toFixed(2),
+    ]),
+  );
+}
+
+const milliseconds = (ms: number): string => ms.toFixed(ms < 100 ? 2 : 1);
+
+function ratioLines({ ratios }: BenchResult): string[] {
+  return table(
+    ["speed over PyTorch", "", "95 % interval", "Folio's best", "PyTorch's best"],
+    ratios.map(({ dtype, ratio, low, high, folio, pytorch }) => [
+      dtype,
+      ratio.toFixed(3),
+      `${low.toFixed(3)} - ${high.toFixed(3)}`,
+      folio.replace("Folio ", ""),
+      pytorch.replace("PyTorch ", ""),
+    ]),
+  );
+}
+
+// -------------------------------------------------------------------------------------------------------- the files
+
+/** Files to write, by what they hold. */
+interface Outputs {
+  readonly json: readonly string[];
+  readonly charts: readonly string[];
+}
+
+/** Found wrong before anything is measured. */
+function outputFiles({ json, chart, outDir }: Readonly<BenchSettings>): Outputs {
+  if (chart !== "" && !/\.(svg|html)$/.test(chart)) {
+    throw new RangeError(`Cannot draw ${chart}: a chart is a file that ends in .svg or .html.`);
+  }
+  const inFolder = (name: string) => (outDir === "" ? [] : [path.join(outDir, name)]);
+  const given = (file: string) => (file === "" ? [] : [file]);
+  const outputs = {
+    json: [...given(json), ...inFolder("bench.json")],
+    charts: [...given(chart), ...inFolder("bench.svg"), ...inFolder("bench.html")],
+  };
+  for (const file of [...outputs.json, ...outputs.charts]) {
+    if (outDir !== "") fs.mkdirSync(outDir, { recursive: true });
+    if (!fs.existsSync(path.dirname(file)))
+      throw new Error(`Cannot write ${file}: there is no folder ${path.dirname(file)}.`);
+  }
+  return outputs;
+}
+
+async function writeOutputs(result: BenchResult, { json, charts }: Outputs, io: Io): Promise<void> {
+  for (const file of json) fs.writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
+  for (const file of charts) fs.writeFileSync(file, await drawn(result, file));
+  const written = [...json, ...charts];
+  if (written.length > 0) io.stdout.write(`wrote ${written.join(", ")}\n`);
+}
+
+/** Milliseconds of each timed step in order, a line a mode. */
+async function drawn({ modes, settings }: BenchResult, file: string): Promise<string> {
+  const { lineChart, toHtml, toSvg } = await import("../charts.js");
+  const { modeName } = await import("../bench/modes.js");
+  const { nLayer, nHead, nEmbd, batchSize, blockSize } = settings;
+  const title = `A training step, ${nLayer}L ${nHead}H ${nEmbd}, ${batchSize} × ${blockSize}`;
+  const figure = lineChart({
+    title,
+    xLabel: "step",
+    yLabel: "milliseconds",
+    series: modes.map((mode) => {
+      const times = mode.rounds.flat();
+      return { name: modeName(mode), x: times.map((_, index) => index + 1), y: times, width: 1.5 };
+    }),
+    lines: modes.map((mode) => ({ y: mode.medianMs, label: `${mode.medianMs.toFixed(1)} ms` })),
+  });
+  return file.endsWith(".html") ? toHtml(figure, { title }) : toSvg(figure);
+}

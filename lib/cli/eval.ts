@@ -1,0 +1,194 @@
+/**
+ * `folio eval`: how well a trained model predicts a split of a dataset or a text file, as a table or as JSON. What a
+ * loss is and in which units stands in lib/evaluate.ts.
+ */
+import { readFileSync } from "node:fs";
+import type { CheckpointName } from "../checkpoint.js";
+import { defaultSettings, type EvalSettings, parseEvalSettings } from "../config.js";
+import type { TokenFile } from "../data.js";
+import type { EvaluateOptions, TrainedModel } from "../evaluate.js";
+import { helpText, readOverrides } from "../overrides.js";
+import type { Tokenizer, TokenizerSpec } from "../tokenizer.js";
+import { grouped, type Io, openProgress, styled, table } from "./terminal.js";
+
+export function help(): string {
+  return `folio eval: the loss of a trained model on a split or a text.
+
+Usage: folio eval [config file …] [--setting=value …]
+
+Every token of the validation split is predicted once, from those before it in a window of the model's context; with
+--stride=N windows overlap, so that each token has at least context − N before it. --eval_iters=N estimates the loss from
+N random batches instead, those of training's own evaluation at this step. Perplexity is e to the loss. Bits a byte
+compares models of different tokenizers on one text.
+
+  folio eval --out_dir=out-shakespeare-char
+  folio eval --out_dir=out-shakespeare-char --file=letter.txt --stride=32
+  folio eval --init_from=gpt2 --dataset=shakespeare --stride=512
+
+${helpText("eval")}`;
+}
+
+/** A model to evaluate, and where it comes from. */
+interface Loaded extends TrainedModel {
+  readonly name: string;
+  readonly step: number;
+  /** Undefined where nothing tells it. */
+  readonly tokenizer: TokenizerSpec | undefined;
+}
+
+/** One line of the table. */
+interface Result {
+  readonly text: string;
+  readonly loss: number;
+  readonly standardError?: number;
+  readonly perplexity: number;
+  readonly bitsPerByte: number;
+  readonly tokens: number;
+  readonly bytes: number;
+}
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const { values, notes } = await readOverrides("eval", args);
+  for (const note of notes) io.stderr.write(`${note}\n`);
+  const settings = parseEvalSettings(values);
+  const model = await loadModel(settings);
+  io.stderr.write(styled(io.stderr, "dim", `evaluating ${model.name}\n`));
+  const results: Result[] = [];
+  for await (const text of openTexts(settings, model)) results.push(await evaluateText(text, model, settings, io));
+  if (settings.json) {
+    const { name, step } = model;
+    const { blockSize } = model.settings;
+    const stride = settings.stride || blockSize;
+    const how = settings.evalIters > 0 ? { batches: settings.evalIters } : { stride };
+    io.stdout.write(`${JSON.stringify({ model: name, step, blockSize, ...how, results }, null, 2)}\n`);
+    return 0;
+  }
+  for (const line of resultTable(results)) io.stdout.write(`${line}\n`);
+  io.stdout.write(`\n${contextNote(settings, model)}\n`);
+  return 0;
+}
+
+async function loadModel({ outDir, initFrom, checkpoint, dataDir }: EvalSettings): Promise<Loaded> {
+  if (initFrom === "scratch") {
+    throw new RangeError("Cannot evaluate: initFrom is scratch, a model that has learnt nothing; set it to resume.");
+  }
+  if (initFrom === "resume") {
+    const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
+    const which: CheckpointName = checkpoint === "best" && hasCheckpoint(outDir, "best") ? "best" : "last";
+    const { step, params, settings, tokenizer } = openCheckpoint(outDir, which, { optimizer: false });
+    return { name: `${outDir}, ${which} checkpoint, step ${step}`, step, params, settings, tokenizer };
+  }
+  const { loadPretrained } = await import("../pretrained.js");
+  const { params, model, tokenizer } = await loadPretrained(initFrom, dataDir ? { dataDir } : {});
+  const batchSize = Math.max(1, Math.floor(4096 / model.blockSize));
+  const settings = { ...defaultSettings, ...model, batchSize, dataset: "", dropout: 0 };
+  return { name: initFrom, step: 0, params, settings, tokenizer };
+}
+
+interface Text {
+  readonly name: string;
+  readonly tokens: TokenFile;
+  readonly tokenizer: Tokenizer;
+  readonly use: "eval-train" | "eval-val";
+}
+
+/** The texts that are asked for; each is closed when the next is. */
+async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator<Text> {
+  const { tokenizerFromSpec } = await import("../tokenizer.js");
+  if (settings.file !== "") {
+    const { tokensOfText } = await import("../evaluate.js");
+    if (!model.tokenizer) throw new RangeError(`Cannot evaluate ${model.name} on a text: nothing tells its tokenizer.`);
+    const tokenizer = tokenizerFromSpec(model.tokenizer);
+    const tokens = tokensOfText(readText(settings.file), tokenizer, settings.file);
+    if (tokens.length < 2) {
+      throw new RangeError(
+        `Cannot evaluate on ${settings.file}: it holds ${tokens.length} tokens; the first is predicted by nothing, so it needs 2.`,
+      );
+    }
+    yield { name: settings.file, tokens, tokenizer, use: "eval-val" };
+    return;
+  }
+  const name = settings.dataset || model.settings.dataset;
+  if (name === "") throw new RangeError(`Cannot evaluate ${model.name}: on what? Name a --dataset or a --file.`);
+  const { openDataset } = await import("../data.js");
+  const dataset = openDataset(settings.dataDir || model.settings.dataDir, name);
+  try {
+    if (model.tokenizer && JSON.stringify(model.tokenizer) !== JSON.stringify(dataset.meta.tokenizer)) {
+      throw new RangeError(
+        `Cannot evaluate ${model.name} on ${name}: that was prepared with another tokenizer than the model's, so the ids mean something else; prepare it with the model's, or evaluate on a text (--file).`,
+      );
+    }
+    const tokenizer = tokenizerFromSpec(dataset.meta.tokenizer);
+    for (const split of settings.split === "both" ? (["train", "val"] as const) : [settings.split]) {
+      yield { name: `${name} ${split}`, tokens: dataset[split], tokenizer, use: `eval-${split}` };
+    }
+  } finally {
+    dataset.close();
+  }
+}
+
+function readText(file: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(readFileSync(file));
+  } catch (error) {
+    const { message } = error as Error;
+    const reason = error instanceof TypeError ? "it is no text in UTF-8" : message;
+    throw new Error(`Cannot read the text ${file}: ${reason}`, { cause: error });
+  }
+}
+
+async function evaluateText(text: Text, model: Loaded, settings: EvalSettings, io: Io): Promise<Result> {
+  const { evaluateSplit, lossUnits, targetBytes } = await import("../evaluate.js");
+  const { tokens, tokenizer } = text;
+  // A text shorter than the context is one window.
+  const blockSize = Math.min(model.settings.blockSize, tokens.length - 1);
+  const { device, compile, seed, evalIters, stride } = settings;
+  const trainedIn = compile ? model.settings.dtype : "auto"; // eagerly there are formats less
+  const dtype = settings.dtype === "auto" ? trainedIn : settings.dtype;
+  const progress = openProgress(io.stderr);
+  const options: EvaluateOptions = {
+    device,
+    compile,
+    dtype,
+    batchSize: settings.batchSize || model.settings.batchSize,
+    ...(stride > 0 ? { stride: Math.min(stride, blockSize) } : {}),
+    ...(evalIters > 0 ? { sampled: { batches: evalIters, use: text.use, seed, step: model.step } } : {}),
+    onProgress: (share) => progress.update(Math.round(share * 1000), 1000, text.name),
+  };
+  try {
+    const found = await evaluateSplit({ ...model, settings: { ...model.settings, blockSize } }, tokens, options);
+    // The text of random batches is not counted: a token is as long as in the whole.
+    const wholeBytes = targetBytes(tokens, tokenizer);
+    const bytes = Math.round((wholeBytes * found.targets) / (tokens.length - 1));
+    const { loss, targets, standardError } = found;
+    const error = standardError === undefined ? {} : { standardError };
+    return { text: text.name, loss, ...error, ...lossUnits({ loss, targets, bytes }), tokens: targets, bytes };
+  } finally {
+    progress.close();
+  }
+}
+
+function resultTable(results: readonly Result[]): string[] {
+  return table(
+    ["text", "loss", "perplexity", "bits a byte", "tokens", "bytes"],
+    results.map(({ text, loss, standardError, perplexity, bitsPerByte, tokens, bytes }) => [
+      text,
+      loss.toFixed(4) + (standardError === undefined ? "" : ` ± ${standardError.toFixed(4)}`),
+      perplexity.toPrecision(4),
+      bitsPerByte.toFixed(4),
+      grouped(tokens),
+      grouped(bytes),
+    ]),
+  );
+}
+
+function contextNote({ evalIters, stride }: EvalSettings, { settings: { blockSize } }: Loaded): string {
+  if (evalIters > 0) {
+    return `Loss in nats a token, ± the deviation of the mean over ${evalIters} random batches; bytes at the split's mean a token.`;
+  }
+  const overlap = stride > 0 && stride < blockSize;
+  const context = overlap
+    ? `windows of ${blockSize} begin ${stride} after one another, so each token has ${blockSize - stride} or more before it`
+    : `windows of ${blockSize} side by side, so a token has ${(blockSize - 1) / 2} before it on average; --stride=${Math.max(1, blockSize >> 1)} gives it more`;
+  return `Loss in nats a token, each predicted once from those before it: ${context}.`;
+}

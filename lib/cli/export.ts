@@ -1,0 +1,71 @@
+/**
+ * `folio export`: a model as a folder of Hugging Face's, from a run, or from anything that init_from may name, so that
+ * it also turns nanoGPT's ckpt.pt into such a folder.
+ */
+import { closest } from "fastest-levenshtein";
+import { camelCase } from "../config.js";
+import { countParameters } from "../model.js";
+import type { FloatFormat } from "../safetensors.js";
+import { grouped, type Io } from "./terminal.js";
+import { fetchWeights } from "./weights.js";
+
+export function help(): string {
+  return `folio export: writes a model as a folder that Python's transformers load.
+
+Usage: folio export --out_dir=RUN --to=FOLDER [--dtype=float32]
+
+  --out_dir=RUN     the run whose best checkpoint is exported
+  --init_from=…     in place of a run: gpt2, gpt2-medium, gpt2-large, gpt2-xl, a Hugging Face folder, nanoGPT's ckpt.pt
+  --to=FOLDER       the folder to write; it must not be there yet
+  --dtype=float32   how weights are stored: float32, float16, bfloat16
+
+The folder holds config.json, model.safetensors, generation_config.json and the tokenizer's files; models by characters
+get a tokenizer.json too. GPT-2 has biases: a model without gets zeros, which compute the same.
+
+  folio export --out_dir=out-quickstart --to=my-gpt2
+  folio export --init_from=nanoGPT/out/ckpt.pt --to=my-gpt2 --dtype=bfloat16
+
+In Python: AutoModelForCausalLM.from_pretrained("my-gpt2")`;
+}
+
+const flags = ["outDir", "initFrom", "to", "dtype"] as const;
+const formats = ["float32", "float16", "bfloat16"] as const;
+type Arguments = Partial<Record<(typeof flags)[number], string>>;
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const { outDir, initFrom, to, dtype = "float32" } = parseArguments(args);
+  const source = initFrom ?? outDir;
+  if (!source || (initFrom && outDir))
+    throw new TypeError("Cannot export: name a run, --out_dir=RUN, or another model, --init_from=…");
+  if (!to) throw new TypeError("Cannot export: no folder is named; write --to=FOLDER.");
+  if (!(formats as readonly string[]).includes(dtype)) {
+    throw new RangeError(`Cannot export: dtype is ${dtype}; wanted ${formats.join(", ")}.`);
+  }
+  await fetchWeights(source, io);
+  const { loadPretrained } = await import("../pretrained.js");
+  const { writeGpt2Folder } = await import("../gpt2.js");
+  const pretrained = await loadPretrained(source);
+  writeGpt2Folder(to, pretrained, { floats: dtype as FloatFormat });
+  const { model, tokenizer } = pretrained;
+  io.stdout.write(`${to}: ${grouped(countParameters({ ...model, dropout: 0 }))} parameters in ${dtype}\n`);
+  if (!tokenizer) io.stdout.write("Its tokenizer is not known: add the files of yours.\n");
+  return 0;
+}
+
+function parseArguments(args: readonly string[]): Arguments {
+  const found: Arguments = {};
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    const written = arg.split("=", 1)[0]!;
+    const key = flags.find((flag) => flag === camelCase(written.replace(/^--?/, "")));
+    if (!arg.startsWith("-")) throw new RangeError(`Cannot export: ${arg} is no flag; the run is --out_dir=${arg}.`);
+    if (!key) {
+      const nearest = closest(written, ["--out_dir", "--init_from", "--to", "--dtype"]);
+      throw new RangeError(`Cannot export: there is no flag ${written}; did you mean ${nearest}?`);
+    }
+    const value = arg.includes("=") ? arg.slice(arg.indexOf("=") + 1) : args[++i];
+    if (!value) throw new TypeError(`Cannot export: ${written} has no value; write ${written}=VALUE.`);
+    found[key] = value;
+  }
+  return found;
+}

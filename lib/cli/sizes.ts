@@ -1,0 +1,186 @@
+/**
+ * `folio sizes`: parameters, FLOPs, memory and time of a configuration, before anything is trained, as tables or as
+ * JSON. The arithmetic is lib/sizing.ts and lib/memory.ts.
+ */
+import { existsSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { defaultSettings, parseSizesSettings, type Settings, type SizesSettings } from "../config.js";
+import { findHardware, knownHardware, knownPeakFlops } from "../hardware.js";
+import { gigabytes, type MemoryRow, memoryTable, memoryWarning } from "../memory.js";
+import { helpText, readOverrides } from "../overrides.js";
+import {
+  flopsPerToken,
+  flopsTable,
+  gpt2Shapes,
+  parameterTable,
+  type SizeRow,
+  tokensPerStep,
+  trainingSeconds,
+} from "../sizing.js";
+import { duration, grouped, type Io, styled, table } from "./terminal.js";
+
+export function help(): string {
+  return `folio sizes: parameters, FLOPs, memory and time of a configuration.
+
+Usage: folio sizes [config file …] [--setting=value …]
+
+Takes every setting of \`folio train\`. Time needs to know what computes: a card by its name, or FLOP/s as \`folio bench\`
+measures them. Memory is an estimate; it warns when it is more than there is.
+
+  folio sizes train_gpt2 --hardware="A100" --devices=8 --tokens=300e9
+  folio sizes --init_from=gpt2-xl --hardware="RTX 4090" --batch_size=1
+  folio sizes cpu_demo --vocab_size=65 --flops=200e9 --json
+
+Cards: ${knownHardware.join(", ")}.
+
+${helpText("sizes")}`;
+}
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const { values, notes } = await readOverrides("sizes", args);
+  for (const note of notes) io.stderr.write(`${note}\n`);
+  const given = parseSizesSettings(values, await baseSettings(values));
+  const settings = { ...given, vocabSize: await vocabularySize(given) };
+  const device = resolveHardware(settings);
+  const parameters = parameterTable(settings);
+  const flops = flopsTable(settings);
+  const memory = memoryTable(settings, { gpu: device.gpu });
+  const time = timeOf(settings, device);
+  const warning = memoryWarning(settings, device.memoryBytes, { gpu: device.gpu });
+  if (settings.json) {
+    const result = { settings, parameters, flops, memory, ...device, ...time, warning: warning ?? null };
+    io.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+    return 0;
+  }
+  const print = (lines: readonly string[]) => io.stdout.write(`${lines.join("\n")}\n`);
+  print([title(settings), ""]);
+  print([...sizeTable("parameters", parameters), ""]);
+  print([...sizeTable(`FLOPs a sequence of ${grouped(settings.blockSize)}`, flops), ""]);
+  print([...bytesTable(memory, settings), ""]);
+  print(timeTable(settings, device, time));
+  if (warning) io.stderr.write(`${styled(io.stderr, "yellow", warning)}\n`);
+  return 0;
+}
+
+/** What the given settings stand on: the shape of the weights that they begin with. */
+async function baseSettings({
+  initFrom,
+  outDir = defaultSettings.outDir,
+}: Partial<Settings>): Promise<Partial<Settings>> {
+  if (initFrom === undefined || initFrom === "scratch") return {};
+  if (Object.hasOwn(gpt2Shapes, initFrom)) return { ...gpt2Shapes[initFrom as keyof typeof gpt2Shapes] };
+  const { readState } = await import("../checkpoint.js");
+  return readState(initFrom === "resume" ? outDir : initFrom).settings;
+}
+
+// Datasets whose vocabulary is known before they are prepared.
+const vocabularies: Readonly<Record<string, number>> = {
+  shakespeare_char: 65,
+  shakespeare: 50_257,
+  openwebtext: 50_257,
+};
+
+async function vocabularySize({ vocabSize, dataDir, dataset }: Settings): Promise<number> {
+  if (vocabSize > 0) return vocabSize;
+  if (existsSync(path.join(dataDir, dataset, "train.bin"))) {
+    const { openDataset } = await import("../data.js");
+    const opened = openDataset(dataDir, dataset);
+    opened.close();
+    return opened.meta.vocabSize;
+  }
+  const known = vocabularies[dataset];
+  if (known !== undefined) return known;
+  throw new RangeError(
+    `Cannot size the model: the vocabulary of ${dataset} is not known before \`folio prepare ${dataset}\`; give --vocab_size.`,
+  );
+}
+
+interface DeviceFigures {
+  readonly device: string;
+  readonly gpu: boolean;
+  /** FLOP/s of one device; undefined when nothing tells. */
+  readonly peakFlops: number | undefined;
+  readonly memoryBytes: number;
+}
+
+function resolveHardware({ hardware, flops, memory, dtype }: SizesSettings): DeviceFigures {
+  const card = hardware === "" ? undefined : findHardware(hardware);
+  if (hardware !== "" && !card && !(flops > 0 && memory > 0)) {
+    throw new RangeError(
+      `Cannot plan for ${hardware}: it is not in the table (${knownHardware.join(", ")}); give --flops (of one device, as 312e12) and --memory (in GB).`,
+    );
+  }
+  // auto: 16 bits on a card, where it can.
+  const wanted = dtype === "auto" ? (card?.bfloat16 ? "bfloat16" : "float16") : dtype;
+  const promised = card && knownPeakFlops(card.name, wanted);
+  if (card && promised === undefined) {
+    throw new RangeError(`Cannot plan for ${card.name} in ${dtype}: it has no ${dtype}; use float16 or float32.`);
+  }
+  return {
+    device: card?.name ?? (hardware || "this machine"),
+    gpu: hardware !== "",
+    peakFlops: flops || promised,
+    memoryBytes: memory * 1e9 || card?.memoryBytes || os.totalmem(),
+  };
+}
+
+function timeOf(settings: SizesSettings, { peakFlops }: DeviceFigures) {
+  const perStep = tokensPerStep(settings);
+  const tokens = settings.tokens || perStep * settings.maxIters;
+  const perToken = flopsPerToken(settings);
+  const { devices, utilization } = settings;
+  const seconds =
+    peakFlops && trainingSeconds({ flops: perToken * tokens, peakFlops: devices * peakFlops, utilization });
+  return { tokens, tokensPerStep: perStep, flopsPerToken: perToken, trainingFlops: perToken * tokens, seconds };
+}
+
+function title(settings: Settings): string {
+  const { nLayer, nHead, nEmbd, blockSize, vocabSize } = settings;
+  return `${nLayer} layers, ${nHead} heads, ${grouped(nEmbd)} features, context ${grouped(blockSize)}, ${grouped(vocabSize)} ids`;
+}
+
+function sizeTable(what: string, rows: readonly SizeRow[]): string[] {
+  return table(
+    [what, "", "%"],
+    rows.map(({ part, count, share }) => [part, grouped(count), (100 * share).toFixed(2)]),
+  );
+}
+
+function bytesTable(rows: readonly MemoryRow[], { batchSize }: Settings): string[] {
+  return table(
+    [`memory, batch of ${batchSize}`, "", "about"],
+    rows.filter(({ bytes }) => bytes > 0).map(({ part, bytes, formula }) => [part, gigabytes(bytes), formula]),
+  );
+}
+
+function timeTable(settings: SizesSettings, device: DeviceFigures, time: ReturnType<typeof timeOf>): string[] {
+  const { devices, utilization } = settings;
+  const { peakFlops, device: name } = device;
+  const steps = time.tokens / time.tokensPerStep;
+  const rows = [
+    ["tokens a step", grouped(time.tokensPerStep)],
+    ["tokens", `${grouped(time.tokens)} (${grouped(steps)} steps)`],
+    ["FLOPs a token", `${grouped(time.flopsPerToken)} (6 N + 12 L C T)`],
+    ["FLOPs", time.trainingFlops.toExponential(3)],
+  ];
+  if (time.seconds === undefined || time.seconds === 0 || !peakFlops) {
+    return [
+      ...table(["time", ""], rows),
+      "",
+      'How long that takes: --hardware="A100", or --flops (FLOP/s of one device).',
+    ];
+  }
+  const many = devices > 1 ? `${devices} × ` : "";
+  rows.push(
+    ["on", `${many}${name}, ${(peakFlops / 1e12).toPrecision(4)} TFLOP/s each, ${100 * utilization} % reached`],
+    ["a step", `${((1000 * time.seconds) / steps).toPrecision(4)} ms`],
+    ["tokens a second", grouped(time.tokens / time.seconds)],
+    ["in all", span(time.seconds)],
+  );
+  return table(["time", ""], rows);
+}
+
+function span(seconds: number): string {
+  return seconds < 2 * 86_400 ? duration(1000 * seconds) : `${(seconds / 86_400).toFixed(2)} days`;
+}

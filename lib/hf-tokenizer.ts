@@ -1,0 +1,139 @@
+/**
+ * A tokenizer's files as Hugging Face's `tokenizers` reads them: tokenizer.json, and for byte-pair encodings vocab.json
+ * and merges.txt. It writes only; what Folio's own tokenizers are is tokenizer.ts'. Shown in notebooks/05-gpt2.
+ */
+import gpt2Ranks from "js-tiktoken/ranks/gpt2";
+import type { TokenizerSpec } from "./tokenizer.js";
+
+export interface TokenizerFiles {
+  /** Content by name; objects are JSON. */
+  readonly files: Readonly<Record<string, string | object>>;
+  /** The id that ends a text, if there is one. */
+  readonly endOfText: number | undefined;
+}
+
+const END_OF_TEXT = "<|endoftext|>";
+
+/** The files of a tokenizer; none where it is not known. */
+export function tokenizerFiles(spec: TokenizerSpec | undefined): TokenizerFiles {
+  if (!spec) return { files: {}, endOfText: undefined };
+  if (spec.kind === "char") return characterFiles(spec.characters);
+  return bytePairFiles(spec.kind === "gpt2" ? gpt2Pairs() : ownPairs(spec.merges));
+}
+
+/** A byte-pair encoding: tokens by id, and the pairs that merge, the first first; bytes as GPT-2's files spell them. */
+interface BytePairList {
+  readonly tokens: readonly string[];
+  readonly merges: readonly (readonly [string, string])[];
+}
+
+/**
+ * Every character is a token, so there is nothing to merge: a byte-pair encoding of whole characters without merges.
+ * A character that is not in the vocabulary is left out, as `tokenizers` does where there is no unknown token.
+ */
+function characterFiles(characters: string): TokenizerFiles {
+  const vocab = Object.fromEntries(Array.from(characters, (character, id) => [character, id]));
+  const model = {
+    type: "BPE",
+    dropout: null,
+    unk_token: null,
+    fuse_unk: false,
+    byte_fallback: false,
+    vocab,
+    merges: [],
+  };
+  const json = { ...tokenizerJson, added_tokens: [], decoder: { type: "Fuse" }, model };
+  return {
+    files: {
+      "tokenizer.json": json,
+      "tokenizer_config.json": { tokenizer_class: "PreTrainedTokenizerFast", ...asItIs },
+    },
+    endOfText: undefined,
+  };
+}
+
+/** Decoded text is the text: no space is taken away before punctuation. */
+const asItIs = { clean_up_tokenization_spaces: false };
+const tokenizerJson = {
+  version: "1.0",
+  truncation: null,
+  padding: null,
+  normalizer: null,
+  pre_tokenizer: null,
+  post_processor: null,
+};
+
+function bytePairFiles({ tokens, merges }: BytePairList): TokenizerFiles {
+  const endOfText = tokens.length;
+  const vocab = Object.fromEntries([...tokens, END_OF_TEXT].map((token, id) => [token, id]));
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const added = { id: endOfText, content: END_OF_TEXT, special: true };
+  const json = {
+    ...tokenizerJson,
+    added_tokens: [{ ...added, single_word: false, lstrip: false, rstrip: false, normalized: true }],
+    pre_tokenizer: byteLevel,
+    decoder: byteLevel,
+    model: { type: "BPE", dropout: null, unk_token: null, fuse_unk: false, byte_fallback: false, vocab, merges },
+  };
+  const special = { bos_token: END_OF_TEXT, eos_token: END_OF_TEXT, unk_token: END_OF_TEXT };
+  return {
+    files: {
+      "tokenizer.json": json,
+      "tokenizer_config.json": { tokenizer_class: "GPT2Tokenizer", add_prefix_space: false, ...special, ...asItIs },
+      "special_tokens_map.json": special,
+      "vocab.json": JSON.stringify(vocab),
+      "merges.txt": `#version: 0.2\n${merges.map((pair) => pair.join(" ")).join("\n")}\n`,
+    },
+    endOfText,
+  };
+}
+
+/** GPT-2's spelling of a byte: itself where it prints, else a letter from U+0100 on. */
+const spelledByte: readonly string[] = (() => {
+  const prints = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  let unprinted = 0;
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : 256 + unprinted++));
+})();
+
+const spelled = (bytes: Uint8Array): string => Array.from(bytes, (byte) => spelledByte[byte]!).join("");
+
+/** The tables of a vocabulary of one's own: bytes, then what its merges make; see `bpeTokenizer`. */
+function ownPairs(text: string): BytePairList {
+  const ids = text.split(" ").filter(Boolean).map(Number);
+  const tokens = [...spelledByte];
+  const known = new Set(tokens);
+  const merges: [string, string][] = [];
+  for (let i = 0; i + 1 < ids.length; i += 2) {
+    const pair: [string, string] = [tokens[ids[i]!]!, tokens[ids[i + 1]!]!];
+    merges.push(pair);
+    const token = pair.join("");
+    if (!known.has(token)) tokens.push(token);
+    known.add(token);
+  }
+  return { tokens, merges };
+}
+
+/** GPT-2's tables from tiktoken's list of tokens by rank. */
+function gpt2Pairs(): BytePairList {
+  const tokens: string[] = [];
+  for (const line of gpt2Ranks.bpe_ranks.split("\n").filter(Boolean)) {
+    const [, first, ...encoded] = line.split(" ");
+    encoded.forEach((token, i) => {
+      tokens[Number(first) + i] = spelled(Buffer.from(token, "base64"));
+    });
+  }
+  const rankOf = new Map(tokens.map((token, rank) => [token, rank]));
+  return { tokens, merges: tokens.slice(256).map((token, i) => halves(token, rankOf, 256 + i)) };
+}
+
+/** The two tokens that merge to one: what is left of it when only pairs of lower rank merge. */
+function halves(token: string, rankOf: ReadonlyMap<string, number>, limit: number): [string, string] {
+  let parts = Array.from(token);
+  while (parts.length > 2) {
+    const ranks = parts.slice(1).map((part, i) => rankOf.get(parts[i]! + part) ?? Infinity);
+    const lowest = ranks.reduce((best, rank, i) => (rank < ranks[best]! ? i : best), 0);
+    if (ranks[lowest]! >= limit) throw new Error(`The token ${JSON.stringify(token)} is not a merge of two others.`);
+    parts = [...parts.slice(0, lowest), parts[lowest]! + parts[lowest + 1]!, ...parts.slice(lowest + 2)];
+  }
+  return parts as [string, string];
+}

@@ -1,0 +1,116 @@
+import fs from "node:fs";
+import path from "node:path";
+import { countPieces, type PieceCounts, trainBytePairs } from "../../lib/bpe-train.js";
+import { parseSettings } from "../../lib/config.js";
+import { mapRecord, toHost } from "../../lib/engine/session.js";
+import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
+import { readGpt2Folder, writeGpt2Folder } from "../../lib/gpt2.js";
+import { initialParameters } from "../../lib/model.js";
+import { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer } from "../../lib/tokenizer.js";
+import { askPeer, folioValues, largestDifference, measureLoading, peerLogits } from "./peer-weights.js";
+import { type Figures, type Proof, rounded } from "./proof.js";
+
+interface Made {
+  readonly ids: number[][];
+  readonly greedy: number[];
+  readonly parameters: number;
+  readonly torch: string;
+  readonly transformers: string;
+}
+interface Checked {
+  readonly parameters: number;
+  readonly encoded: number[][];
+  readonly decoded: string[];
+  readonly end: number | null;
+}
+
+const texts = [
+  "Hello world!  It's   3,141 o'clock\n\n\t…isn't it?",
+  "Ünïcödé, 漢字かな交じり文, русский, 🙂🏳️‍🌈 \u00a0\u2028",
+  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa antidisestablishmentarianism 00000000000",
+  "  leading and trailing   ",
+];
+
+/** GPT-2 as transformers has it, in and out: the shape of 124M with random weights, since the hub may be out of reach. */
+export const gpt2Weights: Proof = {
+  name: "gpt2-weights",
+  claim:
+    "a Hugging Face GPT-2 of 124M random weights: fp32 logits within 1e-4, greedy text equal, exported again and loaded by transformers with equal logits; the file is read in the memory that its weights take",
+  inputs: ["lib", "test/proofs/gpt2-weights.py", "test/proofs/peer-weights.ts"],
+  async run({ folder, say }) {
+    loadTensorFlow();
+    const source = path.join(folder, "hf");
+    const made = askPeer<Made>("hf", source);
+    const wanted = peerLogits(source);
+    const megabytes = fs.statSync(path.join(source, "model.safetensors")).size / 2 ** 20;
+    const code = `const { readGpt2Folder } = await load("lib/gpt2.ts"); return () => readGpt2Folder(target);`;
+    const loading = await measureLoading(code, source);
+    say(`loaded in ${loading.seconds.toFixed(2)} s, ${loading.megabytes.toFixed(0)} MB for ${megabytes.toFixed(0)}`);
+    const read = readGpt2Folder(source);
+    const own = await folioValues(read, made.ids, { given: 16, count: 24 });
+    const difference = largestDifference(own.logits, wanted);
+    say(`logits differ by ${difference.toPrecision(2)} at most`);
+    const exported = path.join(folder, "exported");
+    writeGpt2Folder(exported, { ...read, tokenizer: { kind: "gpt2" } });
+    const again = askPeer<Checked>("check", exported, { ids: made.ids, texts });
+    const againDifference = largestDifference(peerLogits(exported), wanted);
+    const half = path.join(folder, "half");
+    writeGpt2Folder(half, { ...read, tokenizer: undefined }, { floats: "bfloat16" });
+    askPeer<Checked>("check", half, { ids: made.ids });
+    const halfDifference = largestDifference(peerLogits(half), wanted);
+    const tokenizers = await tokenizersEqual(folder, again);
+    const greedyEqual = own.greedy.join() === made.greedy.join();
+    const figures: Figures = {
+      parameters: made.parameters,
+      largestDifferenceOfLogits: Number(difference.toPrecision(3)),
+      greedyTokensEqual: greedyEqual ? made.greedy.length - 16 : 0,
+      largestDifferenceOfLogitsInTransformersAfterExport: againDifference,
+      inBfloat16: Number(halfDifference.toPrecision(3)),
+      loadSeconds: rounded(loading.seconds, 2),
+      fileMegabytes: rounded(megabytes, 0),
+      loadPeakMegabytes: rounded(loading.megabytes, 0),
+      ...tokenizers,
+      pytorch: made.torch,
+      transformers: made.transformers,
+    };
+    for (const name of ["hf", "exported", "half"]) fs.rmSync(path.join(folder, name), { recursive: true });
+    const holds =
+      difference <= 1e-4 &&
+      greedyEqual &&
+      againDifference === 0 &&
+      Object.values(tokenizers).every(Boolean) &&
+      loading.megabytes <= 1.1 * megabytes;
+    return { holds, figures };
+  },
+};
+
+/** Whether `AutoTokenizer` gives Folio's ids and texts back, for each kind of tokenizer. */
+async function tokenizersEqual(folder: string, ofGpt2: Checked): Promise<Record<string, boolean>> {
+  const counts: PieceCounts = new Map();
+  countPieces(counts, new TextEncoder().encode(texts.join(" ").repeat(3)));
+  const merges = [...trainBytePairs(counts, { vocabSize: 500 })].flatMap(({ left, right }) => [left, right]);
+  const own: Record<string, Tokenizer> = {
+    bytePairs: bpeTokenizer(merges),
+    characters: charTokenizer(texts.join("")),
+  };
+  const found: Record<string, boolean> = { gpt2TokenizerEqual: same(gpt2Tokenizer(), ofGpt2) };
+  for (const [name, tokenizer] of Object.entries(own)) {
+    const shape = { nLayer: 1, nHead: 1, nEmbd: 8, blockSize: 8, vocabSize: tokenizer.vocabSize };
+    const model = parseSettings(shape);
+    const tensors = initialParameters(model, 1);
+    const entries = Object.entries(tensors).map(async ([key, tensor]) => [key, await toHost(tensor)] as const);
+    const params = Object.fromEntries(await Promise.all(entries));
+    mapRecord(tensors, (tensor) => tensor.dispose());
+    const target = path.join(folder, name);
+    writeGpt2Folder(target, { params, model, tokenizer: tokenizer.toJSON() });
+    found[`${name}TokenizerEqual`] = same(tokenizer, askPeer<Checked>("check", target, { ids: [[1, 2, 3]], texts }));
+  }
+  return found;
+}
+
+function same(tokenizer: Tokenizer, { encoded, decoded, end }: Checked): boolean {
+  return (
+    texts.every((text, i) => tokenizer.encode(text).join() === encoded[i]!.join() && decoded[i] === text) &&
+    end === (tokenizer.endOfText ?? null)
+  );
+}

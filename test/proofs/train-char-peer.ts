@@ -1,0 +1,102 @@
+import fs from "node:fs";
+import path from "node:path";
+import { hasCheckpoint } from "../../lib/checkpoint.js";
+import type { Settings } from "../../lib/config.js";
+import { drawBatch, openDataset } from "../../lib/data.js";
+import { toHost } from "../../lib/engine/session.js";
+import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
+import { initialParameters } from "../../lib/model.js";
+import { loadSettings } from "../../lib/overrides.js";
+import { readRunLog } from "../../lib/runs.js";
+import { writeSafetensors } from "../../lib/safetensors.js";
+import { train } from "../../lib/train.js";
+import { finish, folio, type Proof, root } from "./proof.js";
+
+const steps = 40;
+
+/** Ten minutes of work: what was done is kept here until the proof is through, so that it can be stopped. */
+const kept = path.join(root, ".cache", "train-char-peer");
+
+/** nanoGPT's preset on characters, without dropout, whose masks no two frameworks share. */
+export const trainCharPeer: Proof = {
+  name: "train-char-peer",
+  claim: `${steps} steps of train_shakespeare_char without dropout have PyTorch's losses, from the same weights on the same batches, within 1e-3`,
+  inputs: ["lib", "data/shakespeare_char", "test/proofs/train-char-peer.py", "test/bench/peer.py"],
+  async run({ say }) {
+    const python = process.env.FOLIO_PEER_PYTHON;
+    if (!python) throw new Error("FOLIO_PEER_PYTHON is not set; it names a Python that has torch and safetensors");
+    fs.mkdirSync(kept, { recursive: true });
+    const settings = await prepared();
+    const own = await ownLosses(settings, say);
+    say(`Folio: ${own.length} steps`);
+    const { torch, losses } = await peerLosses(python, say);
+    const differences = losses.map((loss, step) => Math.abs(own[step]! - loss) / loss);
+    const largest = Math.max(...differences);
+    const holds = own.length === steps && losses.length === steps && largest <= 1e-3;
+    if (holds) fs.rmSync(kept, { recursive: true });
+    const figures = {
+      steps: losses.length,
+      firstLoss: own[0]!,
+      lastLoss: own.at(-1)!,
+      lastLossOfPyTorch: losses.at(-1)!,
+      largestRelativeDifference: Number(largest.toPrecision(3)),
+      pytorch: torch,
+    };
+    return { holds, figures };
+  },
+};
+
+/** The dataset and, for the peer, settings, weights and batches. */
+async function prepared(): Promise<Settings> {
+  if (!fs.existsSync(path.join(kept, "shakespeare_char", "meta.json"))) {
+    await folio("prepare", "shakespeare_char", `--data_dir=${kept}`);
+  }
+  const flags = ["--dropout=0", `--max_iters=${steps}`, "--eval_interval=1000", "--eval_iters=1", "--save_interval=5"];
+  const machine = ["--keep_checkpoints=1", "--log_interval=1", "--device=cpu", "--dtype=float32"];
+  const given = await loadSettings(["train_shakespeare_char", ...flags, ...machine]);
+  const dataset = openDataset(kept, "shakespeare_char");
+  const settings = { ...given, dataDir: kept, outDir: path.join(kept, "run"), vocabSize: dataset.meta.vocabSize };
+  if (!fs.existsSync(path.join(kept, "settings.json"))) {
+    const { batchSize, blockSize } = settings;
+    const rows = new Int32Array(steps * batchSize * (blockSize + 1));
+    for (let step = 0; step < steps; step++) {
+      const { x, y } = drawBatch(dataset.train, { ...settings, step, row: 0, use: "train" });
+      for (let row = 0; row < batchSize; row++) {
+        const at = (step * batchSize + row) * (blockSize + 1);
+        rows.set(x.subarray(row * blockSize, (row + 1) * blockSize), at);
+        rows[at + blockSize] = y[(row + 1) * blockSize - 1]!;
+      }
+    }
+    fs.writeFileSync(path.join(kept, "batches.bin"), rows);
+    await writeWeights(settings);
+    fs.writeFileSync(path.join(kept, "settings.json"), JSON.stringify(settings)); // last: the others are there
+  }
+  dataset.close();
+  return settings;
+}
+
+async function writeWeights(settings: Settings): Promise<void> {
+  loadTensorFlow();
+  const file = path.join(kept, "weights.safetensors");
+  fs.rmSync(file, { force: true });
+  const tensors = Object.entries(initialParameters(settings, settings.seed));
+  const host = await Promise.all(tensors.map(async ([name, tensor]) => [name, await toHost(tensor)] as const));
+  for (const [, tensor] of tensors) tensor.dispose();
+  writeSafetensors(file, Object.fromEntries(host));
+}
+
+async function ownLosses(settings: Settings, say: (line: string) => void): Promise<number[]> {
+  const initFrom = hasCheckpoint(settings.outDir) ? "resume" : "scratch";
+  for await (const record of train({ ...settings, initFrom })) {
+    if (record.kind === "iter" && record.step % 5 === 0)
+      say(`Folio, step ${record.step}: loss ${record.loss.toFixed(6)}`);
+  }
+  return readRunLog(settings.outDir).flatMap((record) => (record.kind === "iter" ? [record.loss] : []));
+}
+
+async function peerLosses(python: string, say: (line: string) => void): Promise<{ torch: string; losses: number[] }> {
+  say("PyTorch");
+  const { code, output } = await finish(python, [path.join(root, "test", "proofs", "train-char-peer.py"), kept]);
+  if (code !== 0) throw new Error(`the peer ended with ${code}:\n${output.slice(-1000)}`);
+  return JSON.parse(fs.readFileSync(path.join(kept, "losses.json"), "utf8"));
+}
