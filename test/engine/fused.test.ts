@@ -208,7 +208,7 @@ suite(`Folio's own operations${available ? "" : " (not loaded here: `folio docto
         [/x must be \[N, C\]/, () => fusedLayerNorm(...(of([6], [6]) as [never, never]))],
         [/weight must be \[C\]/, () => fusedLayerNorm(...(of([4, 6], [5]) as [never, never]))],
         [/dy must be \[N, C\]/, () => norm.gradient(tf.ones([3, 6]), norm.saved!)],
-        [/dy must be as x/, () => fusedGelu(x!, "erf")!.gradient(tf.ones([4, 5]), [x!])],
+        [/shapes must be equal/, () => fusedGelu(x!, "erf")!.gradient(tf.ones([4, 5]), [x!])],
         [/qkv must be \[B T, 3 C\]/, () => fusedAttention(of([6])[0]!, { batch: 1, heads: 1 })],
         [/rows must be a multiple of batch/, () => fusedAttention(of([7, 24])[0]!, { batch: 2, heads: 1 })],
         [/columns of 3 heads/, () => fusedAttention(of([4, 7])[0]!, { batch: 2, heads: 1 })],
