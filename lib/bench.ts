@@ -29,7 +29,7 @@ export interface ModeResult {
   readonly engine: "folio" | "pytorch";
   readonly compiled: boolean;
   readonly dtype: string;
-  /** TensorFlow's or PyTorch's. */
+  /** "TensorFlow 2.21.0", "PyTorch 2.15.0". */
   readonly version: string;
   /** Times of the steps, by turn, in milliseconds. */
   readonly rounds: readonly (readonly number[])[];

@@ -14,12 +14,12 @@ import { type SizesSettings, sizesRows } from "./settings/sizes.js";
 import { type ModelSettings, type Settings, trainRows } from "./settings/train.js";
 
 export type { BenchSettings } from "./settings/bench.js";
-export type { Device, Dtype, InitFrom } from "./settings/common.js";
+export type { Dtype } from "./settings/common.js";
 export type { EvalSettings } from "./settings/eval.js";
 export type { SettingRow } from "./settings/rows.js";
 export type { SampleSettings } from "./settings/sample.js";
 export type { SizesSettings } from "./settings/sizes.js";
-export type { ModelSettings, Schedule, Settings } from "./settings/train.js";
+export type { ModelSettings, Settings } from "./settings/train.js";
 
 /** Which table of settings: that of which command. */
 export type SettingsKind = "train" | "sample" | "eval" | "bench" | "sizes";

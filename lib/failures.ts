@@ -74,10 +74,15 @@ export function explained(error: unknown, settings: Settings): unknown {
     fewer < batchSize
       ? `lower batchSize (batchSize: ${fewer} with gradientAccumulationSteps: ${more} trains on as many tokens a step), blockSize (${blockSize})`
       : `lower blockSize (${blockSize})`;
-  return new Error(
-    `Cannot go on: memory ran out (${error.message.split("\n")[0]!.slice(0, 200)}). ${gigabytes(stateBytes(settings))} are held throughout, the rest grows with the batch: ${advice}, or the model.`,
-    { cause: error },
-  );
+  // Without its vocabulary a model has no size yet.
+  const held =
+    settings.vocabSize > 0
+      ? ` ${gigabytes(stateBytes(settings))} are held throughout, the rest grows with the batch:`
+      : "";
+  const found = error.message.split("\n")[0]!.slice(0, 200);
+  return new Error(`Cannot go on: memory ran out (${found}).${held || " To need less,"} ${advice}, or the model.`, {
+    cause: error,
+  });
 }
 
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 3 : 1)} GB`;

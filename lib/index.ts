@@ -6,6 +6,7 @@ import { offerTensorFlow } from "./engine/tensorflow.js";
 
 offerTensorFlow();
 
+export { countPieces, type MergeRecord, type PieceCounts, trainBytePairs } from "./bpe-train.js";
 export {
   type Figure,
   type LineChart,
@@ -54,7 +55,15 @@ export {
   toHost,
   toTensor,
 } from "./engine/session.js";
-export { evaluateSplit, type TrainedModel } from "./evaluate.js";
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  evaluateSplit,
+  lossUnits,
+  type TrainedModel,
+  targetBytes,
+  tokensOfText,
+} from "./evaluate.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
 export {
   cropBlockSize,
@@ -64,8 +73,10 @@ export {
   readGpt2Folder,
   writeGpt2Folder,
 } from "./gpt2.js";
+export { findHardware, type Hardware, knownPeakFlops } from "./hardware.js";
 export { type Heatmap, heatmapSvg } from "./heatmap.js";
 export type { HubOptions } from "./hub.js";
+export { type MemoryRow, type MemorySettings, memoryBytes, memoryTable, memoryWarning } from "./memory.js";
 export {
   type Cache,
   countParameters,
@@ -97,8 +108,21 @@ export type { CheckpointRecord, EndRecord, EvalRecord, IterRecord, StartRecord, 
 export { trainingReport, writeReport } from "./report.js";
 export { readRunLog } from "./runs.js";
 export { drawTokens, type SampledToken, type SampleOptions, sample, sampleProbabilities } from "./sample.js";
+export {
+  chinchillaFlops,
+  chinchillaParameters,
+  flopsPerToken,
+  flopsTable,
+  gpt2Shapes,
+  modelFlopsUtilization,
+  parameterCount,
+  parameterTable,
+  type Shape,
+  type SizeRow,
+  trainingSeconds,
+} from "./sizing.js";
 export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js";
-export { charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
+export { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
 export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./torch-checkpoint.js";
 export type { OpenTracker, TrackedRun, Tracker } from "./trackers.js";
 export { type Progress, type TrainOptions, train } from "./train.js";

@@ -19,8 +19,6 @@ export interface ParameterSpec {
   readonly shape: readonly number[];
   /** Deviation of the normal distribution that it starts from, or the constant that fills it. */
   readonly initializer: { readonly normal: number } | { readonly constant: number };
-  /** Whether weight decay applies: to matrices and tables, not to vectors. */
-  readonly decay: boolean;
 }
 
 /** The model's parameters by name. */
@@ -81,13 +79,11 @@ export function parameterSpecs(config: ModelSettings): ParameterSpec[] {
     name: `${name}.weight`,
     shape,
     initializer: { normal },
-    decay: true,
   });
   const vector = (name: string, size: number, constant: number): ParameterSpec => ({
     name,
     shape: [size],
     initializer: { constant },
-    decay: false,
   });
   const linear = (name: string, [from, to]: [number, number], normal?: number): ParameterSpec[] => [
     weight(name, [from, to], normal),

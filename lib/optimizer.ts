@@ -54,10 +54,15 @@ export function learningRate(
   return peak - (peak - minLr) * p;
 }
 
+/** Whether weight decay applies: to matrices and tables, not to vectors, as in nanoGPT. */
+function decays({ shape }: { readonly shape: readonly number[] }): boolean {
+  return shape.length >= 2;
+}
+
 /** The two groups of parameters: those that weight decay applies to, and the others, with their sizes. */
 export function decayGroups(specs: readonly ParameterSpec[]): Record<"decayed" | "undecayed", DecayGroup> {
   const group = (decay: boolean): DecayGroup => {
-    const members = specs.filter((spec) => spec.decay === decay);
+    const members = specs.filter((spec) => decays(spec) === decay);
     const parameters = members.reduce((sum, { shape }) => sum + shape.reduce((product, axis) => product * axis, 1), 0);
     return { tensors: members.length, parameters };
   };
@@ -102,7 +107,7 @@ export function adamWChange(
     const direction = tf.div(m[name]!, tf.add(scaled, epsilon));
     const gradientPart = tf.mul(tf.div(learningRate, biasCorrection1), direction);
     // after = before · (1 − ηλ) − gradientPart
-    const decay = tf.mul(learningRate, param.rank >= 2 ? weightDecay : 0);
+    const decay = tf.mul(learningRate, decays(param) ? weightDecay : 0);
     const before = tf.div(tf.add(param, gradientPart), tf.sub(1, decay));
     return [name, tf.neg(tf.add(gradientPart, tf.mul(before, decay)))] as const;
   };
@@ -134,7 +139,7 @@ export function adamW(
       beta1,
       beta2,
       epsilon,
-      weightDecay: param.rank >= 2 ? weightDecay : 0,
+      weightDecay: decays(param) ? weightDecay : 0,
       when,
     });
     params[name] = updated.param;

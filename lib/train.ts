@@ -107,7 +107,7 @@ export async function* train(settings: Settings, options: TrainOptions = {}): As
       yield record;
     }
   } catch (error) {
-    throw explained(error, settings);
+    throw explained(error, held.run?.settings ?? settings);
   } finally {
     for (const tracker of held.trackers) await tracker.close();
     held.run?.session.dispose();

@@ -8,10 +8,10 @@ async function folio(...argv: string[]) {
   return { code, out, err };
 }
 
-async function json(...argv: string[]): Promise<Record<string, never>> {
+async function json(...argv: string[]): Promise<Record<string, unknown>> {
   const { code, out, err } = await folio("sizes", ...argv, "--json");
   expect({ code, err }).toEqual({ code: 0, err: "" });
-  return JSON.parse(out) as Record<string, never>;
+  return JSON.parse(out) as Record<string, unknown>;
 }
 
 describe("folio sizes", () => {

@@ -184,8 +184,10 @@ describe("initFrom a run's folder", () => {
     await expect(start({ blockSize: 16 })).rejects.toThrow(
       /^Cannot start from .*: blockSize is 16, and the weights have 8 positions; use blockSize: 8 or less\.$/,
     );
-    await expect(start({ vocabSize: 64 })).rejects.toThrow(
-      "vocabSize is 64, and the weights have 28 ids; use vocabSize: 0",
+    const padded = newRun({ maxIters: 1, vocabSize: 64 });
+    await collect(train(padded));
+    await expect(start({ initFrom: padded.outDir, vocabSize: 40 })).rejects.toThrow(
+      "vocabSize is 40, and the weights have 64 ids; use vocabSize: 0",
     );
     writeFox(folder, "longer", "!");
     await expect(start({ dataset: "longer" })).rejects.toThrow(

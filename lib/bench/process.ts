@@ -45,7 +45,7 @@ export interface BenchAnswers {
     /** As the driver names it. */
     readonly deviceName: string;
     readonly dtype: string;
-    /** TensorFlow's or PyTorch's. */
+    /** "TensorFlow 2.21.0", "PyTorch 2.15.0"; where Folio's own operations are missing, that too. */
     readonly version: string;
   };
   readonly run: { readonly ms: readonly number[]; readonly loss: number };

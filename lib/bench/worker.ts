@@ -11,6 +11,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { Settings } from "../config.js";
 import { type Dataset, drawBatch, openDataset } from "../data.js";
 import { resolveDevice } from "../engine/device.js";
+import { fusedEnabled } from "../engine/fused.js";
 import { float32, type HostTensors, int32, mapRecord, openSession, type RunStep, toHost } from "../engine/session.js";
 import { loadTensorFlow } from "../engine/tensorflow.js";
 import { initialParameters } from "../model.js";
@@ -25,7 +26,9 @@ type TakeStep = (profile?: (metadata: Uint8Array) => void) => Promise<number>;
 async function open({ task, settings, realData }: BenchTask): Promise<{ step: TakeStep } & BenchAnswers["open"]> {
   const { device, dtype } = resolveDevice(settings);
   const step = task === "product" ? await openProduct(settings) : await openTraining(settings, realData);
-  return { step, device, deviceName: deviceName(device), dtype, version: loadTensorFlow().tensorflowVersion };
+  const without = device === "cpu" && !fusedEnabled() ? " without Folio's own operations" : "";
+  const version = `TensorFlow ${loadTensorFlow().tensorflowVersion}${without}`;
+  return { step, device, deviceName: deviceName(device), dtype, version };
 }
 
 function deviceName(device: string): string {

@@ -6,6 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import type { BenchResult, ModeResult } from "../bench.js";
 import { type BenchSettings, parseBenchSettings } from "../config.js";
+import { chromeTrace, type OperationTime, timeByPart, timeByType } from "../engine/profile.js";
 import { helpText, readOverrides } from "../overrides.js";
 import { grouped, type Io, millions, openProgress, styled, table } from "./terminal.js";
 
@@ -30,7 +31,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { files, values } = await readOverrides("bench", args);
   // Presets name a run's folder, in which a benchmark has no business.
   const named = args.some((arg) => /^--(no-)?out[-_]?dir\b/i.test(arg));
-  const settings = parseBenchSettings({ ...values, ...(named ? {} : { outDir: "" }) });
+  // A trace needs a place.
+  const outDir = values.profile === true ? "out-bench" : "";
+  const settings = parseBenchSettings({ ...values, ...(named ? {} : { outDir }) });
   const outputs = outputFiles(settings);
   for (const file of files) io.stdout.write(`Overriding config with ${file}\n`);
   const found = await measure(settings, io);
@@ -73,20 +76,18 @@ function describe(result: BenchResult, io: Io): string[] {
   const { settings, parameters, tokensPerStep, flopsPerToken, machine, peaks, modes, ratios, notes } = result;
   const { nLayer, nHead, nEmbd, batchSize, blockSize, vocabSize } = settings;
   const [head, ...rows] = modeTable(result);
-  const versions = [
-    `Folio ${result.folio}`,
-    ...new Set(modes.map(({ engine, version }) => `${engine === "folio" ? "TensorFlow" : "PyTorch"} ${version}`)),
-  ];
+  const versions = [`Folio ${result.folio}`, ...new Set(modes.map(({ version }) => version)), `Node ${result.node}`];
   const shownPeaks = peaks.map(({ dtype, gigaflops, size }) => `${grouped(gigaflops)} GFLOP/s ${dtype} (${size}³)`);
   return [
     `model: ${nLayer}L ${nHead}H ${nEmbd}, batch ${batchSize} × ${blockSize}, vocabulary ${grouped(vocabSize)}, ${millions(parameters)} parameters without positions`,
     `a step: ${grouped(tokensPerStep)} tokens of ${result.data}, ${((tokensPerStep * flopsPerToken) / 1e9).toPrecision(3)} GFLOP by (6N + 12·L·H·Q·T) a token`,
-    `machine: ${result.device}, ${machine.cores} cores, load ${machine.loadBefore} before; ${versions.join(", ")}, Node ${result.node}`,
+    `machine: ${result.device}, ${machine.cores} cores, load ${machine.loadBefore} before; ${versions.join(", ")}`,
     `matrix products reach ${shownPeaks.join(", ")}`,
     "",
     styled(io.stdout, "bold", head!),
     ...rows,
     ...(ratios.length > 0 ? ["", ...ratioLines(result)] : []),
+    ...result.profiles.flatMap((profile) => ["", ...profileLines(profile, io)]),
     ...(notes.length > 0 ? ["", ...notes.map((note) => styled(io.stdout, "yellow", `note: ${note}`))] : []),
   ];
 }
@@ -132,6 +133,37 @@ function ratioLines({ ratios }: BenchResult): string[] {
   );
 }
 
+/** Where a traced step's time goes: the kinds of operations, the largest first, and the parts of the model. */
+function profileLines({ mode, steps }: BenchResult["profiles"][number], io: Io): string[] {
+  const wallMs = steps.reduce((sum, { micros }) => sum + micros, 0) / steps.length / 1000;
+  const lines = (title: string, times: readonly OperationTime[]) =>
+    table(
+      [title, "count", "thread ms", "%"],
+      times.map(({ name, count, micros, share }) => [
+        name,
+        String(Math.round(count)),
+        (micros / 1000).toFixed(2),
+        (100 * share).toFixed(1),
+      ]),
+    );
+  const types = timeByType(steps);
+  const shown = types.slice(0, 15);
+  const rest = types.slice(15);
+  const sum = (of: "count" | "micros" | "share") => rest.reduce((total, row) => total + row[of], 0);
+  const others = { name: `${rest.length} others`, count: sum("count"), micros: sum("micros"), share: sum("share") };
+  const [typeHead, ...typeRows] = lines("operation", rest.length > 0 ? [...shown, others] : shown);
+  const [partHead, ...partRows] = lines("part of the model", timeByPart(steps));
+  const bold = (line: string) => styled(io.stdout, "bold", line);
+  return [
+    `${mode}, traced (which slows it): ${wallMs.toFixed(1)} ms a step; threads side by side, so sums are larger`,
+    bold(typeHead!),
+    ...typeRows,
+    "",
+    bold(partHead!),
+    ...partRows,
+  ];
+}
+
 // -------------------------------------------------------------------------------------------------------- the files
 
 /** Files to write, by what they hold. */
@@ -160,9 +192,21 @@ function outputFiles({ json, chart, outDir }: Readonly<BenchSettings>): Outputs 
 }
 
 async function writeOutputs(result: BenchResult, { json, charts }: Outputs, io: Io): Promise<void> {
-  for (const file of json) fs.writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
+  // Traces have files of their own; here their sums.
+  const profiles = result.profiles.map(({ mode, steps }) => ({
+    mode,
+    types: timeByType(steps),
+    parts: timeByPart(steps),
+  }));
+  for (const file of json) fs.writeFileSync(file, `${JSON.stringify({ ...result, profiles }, null, 2)}\n`);
   for (const file of charts) fs.writeFileSync(file, await drawn(result, file));
-  const written = [...json, ...charts];
+  const traces = result.profiles.map(({ mode, steps }) => {
+    const file = path.join(result.settings.outDir, `trace-${mode.toLowerCase().replaceAll(" ", "-")}.json`);
+    fs.writeFileSync(file, JSON.stringify(chromeTrace(steps, mode)));
+    return file;
+  });
+  if (traces.length > 0) io.stdout.write("a trace opens at https://ui.perfetto.dev, or in chrome://tracing\n");
+  const written = [...json, ...charts, ...traces];
   if (written.length > 0) io.stdout.write(`wrote ${written.join(", ")}\n`);
 }
 

@@ -48,8 +48,8 @@ const NODE = {
   opEnd: 4,
   label: 8,
   thread: 10,
-  opStartNanos: 15,
-  opEndNanos: 16,
+  opStartNanos: 14,
+  opEndNanos: 15,
 } as const;
 
 /** Reads a serialized RunMetadata. @throws {RangeError} when it is cut off */
@@ -105,6 +105,155 @@ function nodeOperation(bytes: Uint8Array, device: string): TracedOperation | und
   const inputs = (label?.[3] ?? "").split(", ").filter((input) => input !== "");
   const type = label?.[2] ?? name.replace(/_\d+$/, "");
   return { name, type, inputs, device, thread: number(NODE.thread), startMicros: start, micros };
+}
+
+// -------------------------------------------------------------------------------------------------------------- sums
+
+/** Time by kind of operation, the longest first, of one step where several are given. */
+export function timeByType(steps: readonly TracedStep[]): OperationTime[] {
+  return sums(steps, ({ operations }) => operations.map(({ type }) => plainType(type)));
+}
+
+/**
+ * Time by part of the model, as far as the graph tells: an operation belongs to the part whose weights it reads, else to
+ * that of its latest input; what was added after the last gradient is the optimizer's.
+ */
+export function timeByPart(steps: readonly TracedStep[]): OperationTime[] {
+  return sums(steps, partsOf);
+}
+
+function sums(steps: readonly TracedStep[], labels: (step: TracedStep) => readonly string[]): OperationTime[] {
+  const rows = new Map<string, { count: number; micros: number }>();
+  for (const step of steps) {
+    for (const [index, name] of labels(step).entries()) {
+      const row = rows.get(name) ?? { count: 0, micros: 0 };
+      rows.set(name, { count: row.count + 1, micros: row.micros + step.operations[index]!.micros });
+    }
+  }
+  const total = [...rows.values()].reduce((sum, { micros }) => sum + micros, 0);
+  return [...rows]
+    .map(([name, { count, micros }]) => ({
+      name,
+      count: count / steps.length,
+      micros: micros / steps.length,
+      share: total > 0 ? micros / total : 0,
+    }))
+    .sort((a, b) => b.micros - a.micros);
+}
+
+/** oneDNN's own kinds, `_MklBatchMatMulV2`, are counted under the name that the graph gave them. */
+const plainType = (type: string): string => type.replace(/^_Mkl(?:Native)?/, "");
+
+/** The part of each operation of a step. */
+function partsOf({ operations }: TracedStep): string[] {
+  const parts = new Map<string, string>();
+  const gradients = gradientsOf(operations);
+  const position = new Map(operations.map(({ name }, index) => [name, index]));
+  const read = new Map<string, string>(); // name of a ReadVariableOp → the parameter that it reads
+  const lastGradient = Math.max(
+    ...operations.filter(({ type }) => GRADIENTS.test(type)).map(({ name }) => numberOf(name)),
+  );
+  return operations.map(({ name, type, inputs }) => {
+    const sources = inputs.map(sourceOf);
+    const parameter = sources
+      .map((source) => parameterIn(source) ?? read.get(source))
+      .find((found) => found !== undefined);
+    if (parameter !== undefined && type === "ReadVariableOp") read.set(name, parameter);
+    const held = sources.some((source) => source.startsWith("state/") && parameterIn(source) === undefined);
+    // The input that it waited for longest: of a weight's gradient, the one that comes down from the loss.
+    const latest = sources.filter((source) => parts.has(source)).sort((a, b) => position.get(b)! - position.get(a)!)[0];
+    let part = (latest !== undefined && parts.get(latest)) || "other";
+    const updated = /MatMul/.test(type) ? gradients.get(name) : undefined;
+    if (parameter !== undefined) part = partOf(parameter, type);
+    else if (updated !== undefined) part = partOf(updated, type);
+    else if (/SegmentSum/.test(type)) part = "embedding";
+    if (held || numberOf(name) > lastGradient) part = "optimizer";
+    // Constants and state belong to whoever takes them.
+    if (inputs.length > 0 && part !== "other") parts.set(name, part);
+    return part;
+  });
+}
+
+/** Operations are numbered as they are traced, and what follows the last gradient clips and updates. */
+const GRADIENTS = /MatMul|SegmentSum|Grad$/;
+const numberOf = (name: string): number => Number(/_(\d+)$/.exec(name)?.[1] ?? -1);
+const parameterIn = (name: string): string | undefined => /^state\/params\/(.*)_\d+$/.exec(name)?.[1];
+
+const sourceOf = (input: string): string => input.replace(/^\^|:\d+$/g, "");
+
+/** Name of an operation whose result a parameter is updated by, at most reshaped and scaled → that parameter. */
+function gradientsOf(operations: readonly TracedOperation[]): Map<string, string> {
+  const byName = new Map(operations.map((operation) => [operation.name, operation]));
+  const found = new Map<string, string>();
+  const climb = (name: string, parameter: string, steps: number) => {
+    const operation = byName.get(name);
+    if (!operation || found.has(name)) return;
+    found.set(name, parameter);
+    if (steps === 0 || !/^(_Mkl)?(Reshape|Transpose|Cast|Mul|Add|AddV2)$/.test(operation.type)) return;
+    for (const input of operation.inputs) climb(sourceOf(input), parameter, steps - 1);
+  };
+  for (const { inputs } of operations) {
+    const sources = inputs.map(sourceOf);
+    const parameter = sources.map(parameterIn).find((name) => name !== undefined);
+    if (parameter === undefined || inputs.length < 2) continue;
+    for (const source of sources) if (!source.startsWith("state/")) climb(source, parameter, 4);
+  }
+  return found;
+}
+
+function partOf(parameter: string, type: string): string {
+  if (/\.attn\./.test(parameter)) return "attention";
+  if (/\.mlp\./.test(parameter)) return "mlp";
+  if (/(^|\.)ln_/.test(parameter)) return "layer norm";
+  return parameter.startsWith("lm_head") || /MatMul/.test(type) ? "head and loss" : "embedding";
+}
+
+// ------------------------------------------------------------------------------------------------------------- trace
+
+/** An event of Chrome's trace format: a span ("X"), or the name of a process or a row ("M"). */
+export interface TraceEvent {
+  readonly name: string;
+  readonly ph: "X" | "M";
+  readonly pid: number;
+  readonly tid: number;
+  readonly cat?: string;
+  /** Microseconds. */
+  readonly ts?: number;
+  readonly dur?: number;
+  readonly args?: Readonly<Record<string, string>>;
+}
+
+/** A trace that ui.perfetto.dev and chrome://tracing open: the steps one after the other, what overlaps on rows of its own. */
+export function chromeTrace(
+  steps: readonly TracedStep[],
+  title: string,
+): { traceEvents: TraceEvent[]; displayTimeUnit: "ms" } {
+  const events: TraceEvent[] = [];
+  const rows: number[] = []; // when each row is free again
+  let begin = 0;
+  for (const [index, step] of steps.entries()) {
+    events.push({ name: `step ${index + 1}`, ph: "X", pid: 1, tid: 0, ts: begin, dur: step.micros });
+    const parts = partsOf(step);
+    for (const [at, { name, type, inputs, startMicros, micros }] of step.operations.entries()) {
+      const ts = begin + startMicros;
+      let row = rows.findIndex((free) => free <= ts);
+      if (row < 0) row = rows.length;
+      rows[row] = ts + micros;
+      const args = { name, part: parts[at]!, inputs: inputs.join(", ") };
+      events.push({ name: plainType(type), cat: parts[at]!, ph: "X", pid: 1, tid: row + 1, ts, dur: micros, args });
+    }
+    begin += step.micros * 1.05;
+  }
+  const named = (tid: number, name: string): TraceEvent => ({
+    name: "thread_name",
+    ph: "M",
+    pid: 1,
+    tid,
+    args: { name },
+  });
+  const names = [named(0, "steps"), ...rows.map((_, row) => named(row + 1, `operations ${row + 1}`))];
+  const process: TraceEvent = { name: "process_name", ph: "M", pid: 1, tid: 0, args: { name: title } };
+  return { traceEvents: [process, ...names, ...events], displayTimeUnit: "ms" };
 }
 
 // -------------------------------------------------------------------------------------------------- protocol buffers

@@ -215,7 +215,7 @@ def answer(request, held):
         torch.set_num_threads(request["threads"])
         held.training = Training(s, request["realData"])
         name = torch.cuda.get_device_name() if held.training.device == "cuda" else "cpu"
-        return {"device": held.training.device, "deviceName": name, "dtype": s.dtype, "version": torch.__version__}
+        return {"device": held.training.device, "deviceName": name, "dtype": s.dtype, "version": f"PyTorch {torch.__version__}"}
     if request["op"] == "run":
         times = []
         for _ in range(request["count"]):

@@ -1,0 +1,51 @@
+import { describe, expect, test } from "vitest";
+import { defaultSettings, type Settings } from "../lib/config.js";
+import { float32 } from "../lib/engine/session.js";
+import { brokenWeights, checkMemory, explained, stateBytes } from "../lib/failures.js";
+
+const settings: Settings = { ...defaultSettings, vocabSize: 50_304 }; // 124M
+
+describe("memory", () => {
+  test("of weights, gradients and two moments is 16 bytes a parameter, 20 with micro-batches, 4 to evaluate", () => {
+    const parameters = 124_373_760; // 124,354,560 that decay and 19,200 others
+    expect(stateBytes({ ...settings, gradientAccumulationSteps: 1 })).toBe(16 * parameters);
+    expect(stateBytes(settings)).toBe(20 * parameters);
+    expect(stateBytes({ ...settings, evalOnly: true })).toBe(4 * parameters);
+  });
+
+  test("that is not there is told in numbers; what fits passes", () => {
+    checkMemory(settings, 2.49e9);
+    expect(() => checkMemory(settings, 2.4e9)).toThrow(
+      /^Cannot build the model: its 124,373,760 parameters need 2\.5 GB \(weights, gradients and AdamW's moments\), and there are 2\.4 GB; lower nEmbd, nLayer or blockSize\.$/,
+    );
+    expect(() => checkMemory({ ...settings, evalOnly: true }, 1e8)).toThrow(
+      "need 0.497 GB (weights), and there are 0.100 GB",
+    );
+  });
+
+  test("that runs out says what to lower, and by how much; other errors stay what they are", () => {
+    const message = (text: string, more: Partial<Settings> = {}) =>
+      (explained(new Error(text), { ...settings, ...more }) as Error).message;
+    // TensorFlow 2.21 on a CPU, under `ulimit -v`.
+    const tensorflow =
+      "Cannot run a step: OOM when allocating tensor with shape[5120000,192] and type float on /job:localhost/replica:0/task:0/device:CPU:0 by allocator mklcpu";
+    expect(message(tensorflow)).toBe(
+      `Cannot go on: memory ran out (${tensorflow}). 2.5 GB are held throughout, the rest grows with the batch: lower batchSize (batchSize: 6 with gradientAccumulationSteps: 80 trains on as many tokens a step), blockSize (1024), or the model.`,
+    );
+    expect(message("Array buffer allocation failed", { batchSize: 1 })).toMatch(
+      /batch: lower blockSize \(1024\), or the mo/,
+    );
+    expect(message("Invalid typed array length: 1e12", { vocabSize: 0 })).toMatch(/\)\. To need less, lower batchSize/);
+    const other = new Error("Cannot go on: the loss is NaN");
+    expect(explained(other, settings)).toBe(other);
+    expect(explained("text", settings)).toBe("text");
+  });
+});
+
+test("weights that are about to be saved are broken when one is no number or beyond 1e18", () => {
+  const weights = (value: number) => ({ a: float32([1, 2], [2]), b: float32([-1, value], [2]) });
+  expect(brokenWeights(weights(-1e17))).toBeUndefined();
+  expect(brokenWeights(weights(-2e18))).toBe("b has values as large as 2.00e+18");
+  for (const value of [Number.NaN, Number.POSITIVE_INFINITY])
+    expect(brokenWeights(weights(value))).toMatch(/^b has va/);
+});
