@@ -2,7 +2,6 @@
 // read, and attention over keys and values that stay where they are. Weights are float32, or bfloat16 held in pairs as
 // int32, half as much to read; sums are float32. Included by ops.cc; plain forms: lib/engine/decode.ts.
 #pragma once
-#include "kernel.h"
 
 namespace folio {
 
