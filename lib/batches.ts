@@ -54,8 +54,7 @@ export function batchFeed(
 }
 
 function openRows({ blockSize, seed }: Settings, { train, tokenizer }: Dataset): EpochRows {
-  const endOfText = tokenizer.kind === "gpt2" ? 50_256 : undefined;
-  return epochRows(train, { blockSize, endOfText, seed });
+  return epochRows(train, { blockSize, endOfText: tokenizer.endOfText, seed });
 }
 
 /** A batch as inputs of a step. */

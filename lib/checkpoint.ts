@@ -233,13 +233,19 @@ function pointedFolder(outDir: string, name: CheckpointName): string {
   const pointer = path.join(folder, name);
   if (!fs.existsSync(pointer)) {
     throw new Error(
-      `Cannot find a checkpoint: there is no ${pointer}. Train a model into ${outDir} first, or name another outDir.`,
+      `Cannot find a checkpoint: there is no ${pointer}. ${elsewhere(outDir) ?? `Train a model into ${outDir} first`}, or name another outDir.`,
     );
   }
   const target = fs.readFileSync(pointer, "utf8").trim();
   if (!/^step-[\w-]+$/.test(target))
     throw new Error(`Cannot open the checkpoint: ${pointer} names ${JSON.stringify(target)}, not a checkpoint.`);
   return path.join(folder, target);
+}
+
+/** What to do with a folder that nanoGPT trained into. */
+function elsewhere(outDir: string): string | undefined {
+  const file = path.join(outDir, "ckpt.pt");
+  return fs.existsSync(file) ? `nanoGPT's ${file} is there: initFrom: "${file}" begins with its weights` : undefined;
 }
 
 /** The tensors must be exactly the parameters that the settings describe. */

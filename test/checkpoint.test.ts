@@ -77,6 +77,12 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(rest).toEqual({ ...wanted, format: "folio-checkpoint", version: 1 });
     expect(openCheckpoint(outDir, "last", { optimizer: false })).toMatchObject({ step: 7, m: {}, v: {} });
     expect(hasCheckpoint(outDir, "best")).toBe(false);
+    const nanoGpt = newRun();
+    fs.mkdirSync(nanoGpt, { recursive: true });
+    fs.writeFileSync(path.join(nanoGpt, "ckpt.pt"), "");
+    expect(() => openCheckpoint(nanoGpt)).toThrow(
+      `nanoGPT's ${nanoGpt}/ckpt.pt is there: initFrom: "${nanoGpt}/ckpt.pt" begins with its weights, or name another outDir.`,
+    );
     expect(() => openCheckpoint(outDir, "best")).toThrow(`there is no ${path.join(outDir, "checkpoint", "best")}`);
   });
 
