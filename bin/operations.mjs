@@ -38,7 +38,11 @@ function tryOperations(root, file) {
   const weight = tf.tensor1d([1, 2]);
   const [y, mean, inverse] = run("FolioLayerNorm", [], [x, weight], 3);
   check("FolioLayerNorm", y, [-1, 2]);
-  check("FolioLayerNormGrad", run("FolioLayerNormGrad", [attribute("added", "INT", 0)], [y, x, weight, mean, inverse], 2)[1], [1, 2]);
+  check(
+    "FolioLayerNormGrad",
+    run("FolioLayerNormGrad", [attribute("added", "INT", 0)], [y, x, weight, mean, inverse], 2)[1],
+    [1, 2],
+  );
   for (const [tanh, value, slope] of /** @type {const} */ ([
     [false, 0.841345, 1.083316],
     [true, 0.841192, 1.082964],
@@ -54,11 +58,16 @@ function tryOperations(root, file) {
   const straight = attribute("transpose_a", "BOOL", false);
   const matrix = tf.tensor2d([1, 2, 3, 4], [2, 2]);
   check("FolioMatMul", run("FolioMatMul", [straight, plain, alone], [x, matrix], 1)[0], [10, 14]);
-  check("FolioMatMul", run("FolioMatMul", [straight, turned, attribute("added", "INT", 1)], [x, matrix, x], 1)[0], [8, 18]);
+  check(
+    "FolioMatMul",
+    run("FolioMatMul", [straight, turned, attribute("added", "INT", 1)], [x, matrix, x], 1)[0],
+    [8, 18],
+  );
   const [dx, dw] = run("FolioLinearGrad", [attribute("transposed", "BOOL", false)], [x, y, matrix], 2);
   check("FolioLinearGrad", dx, [7, 15]);
   check("FolioLinearGrad", dw, [-1, -3, 2, 6]);
   check("FolioSquares", run("FolioSquares", [attribute("N", "INT", 2)], [x, y], 1)[0], [15]);
+  check("FolioRows", run("FolioRows", [], [matrix, tf.tensor1d([1, 0], "int32")], 1)[0], [3, 4, 1, 2]);
   check("FolioAddRows", run("FolioAddRows", [], [matrix, tf.tensor1d([1], "int32"), x], 1)[0], [1, 2, 4, 7]);
   const heads = [attribute("batch", "INT", 1), attribute("heads", "INT", 1)];
   const qkv = tf.tensor2d([0, 0, 1, 0, 0, 3], [2, 3]);

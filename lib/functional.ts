@@ -4,7 +4,15 @@
  * them. Notebook 00-start calls the model that stands on them.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { type Differentiable, fusedAttention, fusedEnabled, fusedGelu, fusedLayerNorm, fusedLinear } from "./engine/fused.js";
+import {
+  type Differentiable,
+  fusedAttention,
+  fusedEnabled,
+  fusedGelu,
+  fusedLayerNorm,
+  fusedLinear,
+  fusedRows,
+} from "./engine/fused.js";
 import { currentUpdater } from "./engine/inplace.js";
 import { gatherRows, randomUniform, sparseCrossEntropy } from "./engine/ops.js";
 
@@ -16,7 +24,7 @@ import { gatherRows, randomUniform, sparseCrossEntropy } from "./engine/ops.js";
  */
 export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
   return withGradient([table], () => ({
-    value: gatherRows(table, ids),
+    value: fusedRows(table, ids) ?? gatherRows(table, ids),
     saved: [ids],
     gradient: (dy, [rows]) => [tf.unsortedSegmentSum(dy, rows as tf.Tensor1D, table.shape[0])],
   }));

@@ -24,9 +24,14 @@ export interface Differentiable {
   gradient: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[];
 }
 
+/** table [V, C], ids [N] → [N, C] */
+export function fusedRows(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D | undefined {
+  return fusedEnabled() ? (run("FolioRows", [], [table, ids], 1)[0] as tf.Tensor2D) : undefined;
+}
+
 /** x [M, K], w [K, N] or, transposed, [N, K] → [M, N] */
 export function fusedLinear(x: tf.Tensor2D, w: tf.Tensor2D, transposed: boolean): Differentiable | undefined {
-  if (!fusedEnabled() || process.env.NOLIN) return undefined;
+  if (!fusedEnabled()) return undefined;
   const sides = [attribute("transpose_a", "BOOL", false), attribute("transpose_b", "BOOL", transposed), alone()];
   return {
     value: run("FolioMatMul", sides, [x, w], 1)[0]!,
@@ -49,7 +54,10 @@ export function fusedLayerNorm(x: tf.Tensor2D, weight: tf.Tensor1D): Differentia
 /** Of any shape. */
 export function fusedGelu(x: tf.Tensor, kind: "erf" | "tanh"): Differentiable | undefined {
   if (!fusedEnabled()) return undefined;
-  const [value, slope] = run("FolioGelu", [attribute("tanh", "BOOL", kind === "tanh")], [x], 2) as [tf.Tensor, tf.Tensor];
+  const [value, slope] = run("FolioGelu", [attribute("tanh", "BOOL", kind === "tanh")], [x], 2) as [
+    tf.Tensor,
+    tf.Tensor,
+  ];
   return { value, saved: [slope], gradient: (dy, saved) => run("FolioTimes", [], [dy, ...saved], 1) };
 }
 

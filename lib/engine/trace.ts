@@ -161,7 +161,7 @@ function tracingBinding(
         const definition = builder.inputsOf(type);
         const setAll = (description: Pointer) => setAttributes(description, real, definition, attributes);
         if (casts?.covers(type, ids)) return [builder.register(casts.add(type, ids, setAll), type)];
-        const joined = type === "AddV2" ? additions.join(ids) : undefined;
+        const joined = type === "Add" || type === "AddV2" ? additions.join(ids) : undefined;
         if (joined) return [builder.register(joined, type)];
         const inputs = groupInputs(definition, attributes, ids, builder);
         const oper = builder.add(type, inputs, setAll);

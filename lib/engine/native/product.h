@@ -12,7 +12,7 @@ namespace folio {
 constexpr int64_t kStrip = 6, kPanel = 2 * kLanes;
 // Blocks, in floats: a panel of B (kDepth x 16) stays in a first-level cache of 32 kB, a block of A (kRows x kDepth) in a
 // second-level one of 512 kB; kColumns of B are packed at a time.
-constexpr int64_t kDepth = 384, kRows = 144, kColumns = 256;
+constexpr int64_t kDepth = 384, kRows = 192, kColumns = 256;
 
 // Memory of the calling thread, kept from call to call, at a cache line.
 inline float* Workspace(int which, int64_t count) {
@@ -155,19 +155,16 @@ struct DividedProduct {
   int64_t ldbase;
   int64_t rows, columns;  // of a piece
 
-  // A is read again by each piece of columns, and B packed again by each piece of rows: so columns are divided where there
-  // are enough of them, and where A must be packed too, the longer side.
-  DividedProduct(View a, View b, float* c, int64_t M, int64_t N, int64_t K, int64_t threads,
-                 const float* base = nullptr, int64_t ldbase = 0)
+  // A is read again by each piece of columns, and B packed again by each piece of rows: the longer side is divided. Where A
+  // must be packed as well, into as many pieces as there are threads, else into more, which thus end together.
+  DividedProduct(View a, View b, float* c, int64_t M, int64_t N, int64_t K, int64_t threads, const float* base = nullptr,
+                 int64_t ldbase = 0)
       : a(a), b(b), c(c), M(M), N(N), K(K), base(base), ldbase(ldbase), rows(std::max<int64_t>(M, 1)), columns(std::max<int64_t>(N, 1)) {
-    auto part = [](int64_t size, int64_t parts, int64_t unit) { return ((size + parts - 1) / parts + unit - 1) / unit * unit; };
     if (threads == 1 || M * N == 0) return;
+    auto part = [](int64_t size, int64_t parts, int64_t unit) { return ((size + parts - 1) / parts + unit - 1) / unit * unit; };
     const bool packed = a.column != 1;
-    if (packed ? N >= M : N >= 4 * kPanel * threads / 2) {
-      columns = packed ? part(N, threads, kPanel) : std::max(4 * kPanel, std::min(kColumns, part(N, 4 * threads, kPanel)));
-    } else {
-      rows = part(M, packed ? threads : 2 * threads, kStrip);
-    }
+    if (N > M) columns = packed ? part(N, threads, kPanel) : std::min(kColumns, std::max(part(N, 4 * threads, kPanel), 4 * kPanel));
+    else rows = packed ? part(M, threads, kStrip) : std::max(part(M, 4 * threads, kStrip), std::min(kRows, part(M, threads, kStrip)));
   }
   int64_t Pieces() const { return ((M + rows - 1) / rows) * ((N + columns - 1) / columns); }
   void Run(int64_t piece) const {

@@ -1,4 +1,5 @@
-// Two sums that a training step needs beside products: the squares of all gradients, and gradients by rows of a table.
+// What a training step does beside products and element by element: rows of a table, gradients by rows, the squares of
+// all gradients.
 #pragma once
 #include "kernel.h"
 
@@ -43,6 +44,27 @@ class SquaresOp : public OpKernel {
   }
 };
 
+// table[ids]
+class RowsOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+  void Compute(OpKernelContext* context) override {
+    const Tensor &table = context->input(0), &ids = context->input(1);
+    if (!Fits(context, table.dims() == 2 && ids.dims() == 1, "rows: wanted table [V, C], ids [N]")) return;
+    const int64_t V = table.dim_size(0), C = table.dim_size(1), N = ids.dim_size(0);
+    float* out = Out(context, 0, TensorShape({N, C}));
+    if (!out) return;
+    const int32* id = ids.flat<int32>().data();
+    for (int64_t n = 0; n < N; n++) {
+      if (!Fits(context, id[n] >= 0 && id[n] < V, "rows: an id is not in the table")) return;
+    }
+    const float* from = In(context, 0);
+    Parallel(context, N, C / 4, [=](int64_t first, int64_t end) {
+      for (int64_t n = first; n < end; n++) std::copy_n(from + id[n] * C, C, out + n * C);
+    });
+  }
+};
+
 // table + rows[n] at ids[n]: the table's memory is taken over where nobody else needs it.
 class AddRowsOp : public OpKernel {
  public:
@@ -73,7 +95,16 @@ REGISTER_OP("FolioSquares").Attr("N: int >= 1").Input("tensors: N * float").Outp
       c->set_output(0, c->Scalar());
       return absl::OkStatus();
     });
+REGISTER_OP("FolioRows").Input("table: float").Input("ids: int32").Output("rows: float")
+    .SetShapeFn([](InferenceContext* c) {
+      shape_inference::ShapeHandle table, ids;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &table));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &ids));
+      c->set_output(0, c->Matrix(c->Dim(ids, 0), c->Dim(table, 1)));
+      return absl::OkStatus();
+    });
 REGISTER_OP("FolioAddRows").Input("table: float").Input("ids: int32").Input("rows: float").Output("sum: float")
     .SetShapeFn([](InferenceContext* c) { return SameAs(c, 0, 0); });
 REGISTER_KERNEL_BUILDER(Name("FolioSquares").Device(DEVICE_CPU), SquaresOp);
+REGISTER_KERNEL_BUILDER(Name("FolioRows").Device(DEVICE_CPU), RowsOp);
 REGISTER_KERNEL_BUILDER(Name("FolioAddRows").Device(DEVICE_CPU), AddRowsOp);
