@@ -7,7 +7,7 @@ import { defaultSettings, parseSettings, type Settings } from "../config.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
 import type { TrainOptions } from "../train.js";
-import { checkDataset, peakFlops, warnOfMemory } from "./before.js";
+import { checkDataset, peakFlops, warnings } from "./before.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
 
 export function help(): string {
@@ -89,7 +89,7 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
     progress.line(styled(io.stdout, "yellow", `${signal}: finishing this batch, then saving${again}`));
   });
   const show = recordPrinter(settings, progress, io);
-  await warnOfMemory(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
+  await warnings(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
   let end: EndRecord | undefined;
   const onProgress = ({ step, doing, done, total }: Doing) => {
     const what = doing === "evaluation" ? "evaluating: batch" : "micro-batch";
@@ -162,7 +162,7 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
         `number of parameters: ${millions(parametersWithoutPositions)}`,
         `num decayed parameter tensors: ${decayed.tensors}, with ${grouped(decayed.parameters)} parameters`,
         `num non-decayed parameter tensors: ${undecayed.tensors}, with ${grouped(undecayed.parameters)} parameters`,
-        `running on ${record.device}, ${record.dtype}, ${record.compiled ? "compiled" : "eager"}`,
+        `running on ${record.device}, ${dtypeOf(record)}, ${record.compiled ? "compiled" : "eager"}`,
       ];
     }
     case "eval":
@@ -177,6 +177,11 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
     case "end":
       return [];
   }
+}
+
+/** The number format, and, where Folio chose it, why. */
+function dtypeOf({ dtype, dtypeReason = "asked for" }: StartRecord): string {
+  return dtypeReason === "asked for" ? dtype : `${dtype} (${dtypeReason})`;
 }
 
 function startLine({ step, resumedFrom, initFrom }: StartRecord, { outDir }: Settings): string {
