@@ -14,16 +14,20 @@ import { golden } from "./golden.js";
 import { gpt2Weights } from "./gpt2-weights.js";
 import { killResume } from "./kill-resume.js";
 import { largeTokenFile } from "./large-token-file.js";
+import { nanogptCommands } from "./nanogpt-commands.js";
 import { nodeVersions } from "./node-versions.js";
 import { packaged } from "./package.js";
 import { prepareShakespeare } from "./prepare-shakespeare.js";
 import { type Figures, fingerprint, machine, type Proof, root, rounded, versions } from "./proof.js";
 import { updateReadme } from "./readme.js";
+import { sizing } from "./sizing.js";
 import { traceXl } from "./trace-xl.js";
 import { trainCharPeer } from "./train-char-peer.js";
 
 const proofs: readonly Proof[] = [
   golden,
+  sizing,
+  nanogptCommands,
   gpt2Weights,
   ckptPt,
   prepareShakespeare,
