@@ -61,8 +61,15 @@ export function peakFlops({ device, dtype }: StartRecord): number | undefined {
 function gpuName(): string | undefined {
   try {
     const query = ["--query-gpu=name", "--format=csv,noheader"];
-    const options = { encoding: "utf8", timeout: 20_000, stdio: ["ignore", "pipe", "ignore"] } as const;
-    return execFileSync("nvidia-smi", query, options).split("\n")[0]?.trim() || undefined;
+    return (
+      execFileSync("nvidia-smi", query, {
+        encoding: "utf8",
+        timeout: 20_000,
+        stdio: ["ignore", "pipe", "ignore"],
+      })
+        .split("\n")[0]
+        ?.trim() || undefined
+    );
   } catch {
     return undefined;
   }
