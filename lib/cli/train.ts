@@ -9,6 +9,7 @@ import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from 
 import type { TrainOptions } from "../train.js";
 import { checkDataset, peakFlops, warnings } from "./before.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
+import { fetchWeights } from "./weights.js";
 
 export function help(): string {
   return `folio train: trains a model, or goes on with one.
@@ -83,6 +84,7 @@ export interface Shown {
 /** Trains and shows it. The first SIGINT or SIGTERM lets the step under way finish and saves; a second one kills. */
 export async function showTraining(settings: Readonly<Settings>, io: Io, resume: string): Promise<Shown> {
   const { train } = await import("../train.js");
+  await fetchWeights(settings.initFrom, io);
   const progress = openProgress(io.stdout);
   const stop = stopOnSignals((signal) => {
     const again = signal === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
