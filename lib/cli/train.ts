@@ -16,8 +16,8 @@ export function help(): string {
 
 Usage: folio train [config file …] [--setting=value …]
 
-Config files are TypeScript, JavaScript or JSON, read in order, by path or, of Folio's own, by name; TypeScript and
-JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and --nLayer=4 are the same; --eval_only means True,
+Config files are TypeScript, JavaScript or JSON, or nanoGPT's in Python (read as data, not run), in order, by path or, of
+Folio's own, by name; TypeScript and JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and --nLayer=4 are the same; --eval_only means True,
 --no-compile False. The run goes to out_dir: config.json, log.jsonl, tensorboard/, checkpoint/. Ctrl-C saves, and says
 how to resume; a second one stops at once.
 
@@ -34,7 +34,8 @@ ${helpText("train")}`;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
-  const { files, values } = await readOverrides("train", args);
+  const { files, values, notes } = await readOverrides("train", args);
+  for (const note of notes) io.stderr.write(`${note}\n`);
   for (const file of files) io.stdout.write(`Overriding config with ${file}\n`);
   const settings = parseSettings(values, await baseSettings(values));
   await checkDataset(settings);
