@@ -4,13 +4,15 @@
  */
 import path from "node:path";
 import { type TokenMeta, writeDataset } from "../../lib/data.js";
-import type { PrepareOptions } from "../../lib/prepare.js";
+import { type PrepareOptions, preparedAlready } from "../../lib/prepare.js";
 import { gpt2Tokenizer } from "../../lib/tokenizer.js";
 import { readShakespeare } from "../shakespeare_char/prepare.js";
 
 /** Writes `<dataDir>/shakespeare`. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const name = "shakespeare";
+  const ready = preparedAlready(name, options);
+  if (ready) return ready;
   const directory = path.join(options.dataDir, name);
   const { train, val, source } = await readShakespeare(options, directory);
   const tokenizer = gpt2Tokenizer();

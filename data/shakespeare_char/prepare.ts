@@ -6,7 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { type TokenMeta, type TokenSource, writeDataset } from "../../lib/data.js";
 import { fileSha256 } from "../../lib/download.js";
-import { download, type PrepareOptions, readText } from "../../lib/prepare.js";
+import { download, type PrepareOptions, preparedAlready, readText } from "../../lib/prepare.js";
 import { charTokenizer } from "../../lib/tokenizer.js";
 
 const sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed";
@@ -51,6 +51,8 @@ export async function readShakespeare(options: PrepareOptions, directory: string
 /** Writes `<dataDir>/shakespeare_char`. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const name = "shakespeare_char";
+  const ready = preparedAlready(name, options);
+  if (ready) return ready;
   const directory = path.join(options.dataDir, name);
   const { train, val, source } = await readShakespeare(options, directory);
   const tokenizer = charTokenizer(train + val);
