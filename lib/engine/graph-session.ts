@@ -117,14 +117,16 @@ export async function openGraphSession(
   const groups = Object.keys(initial);
   return {
     compiled: true,
-    define: (step) => (hostInputs, profile) =>
-      queue.add(async () => {
-        const { inputs, outputs, update } = traced(step, hostInputs);
-        const feeds = inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
-        const fetches = outputs.map(({ output }) => output);
-        const fetched = await run(session, feeds, fetches, update, profile);
-        return Object.fromEntries(outputs.map(({ name }, index) => [name, fetched[index]!]));
-      }),
+    define:
+      (step, { brief = false } = {}) =>
+      (hostInputs, profile) =>
+        queue.add(async () => {
+          const { inputs, outputs, update } = traced(step, hostInputs);
+          const feeds = inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
+          const fetches = outputs.map(({ output }) => output);
+          const fetched = await run(session, feeds, fetches, update, { profile, brief });
+          return Object.fromEntries(outputs.map(({ name }, index) => [name, fetched[index]!]));
+        }),
     trace: (step, inputs) =>
       queue.add(async () => {
         const [before, started] = [builder.size, performance.now()];
@@ -234,40 +236,36 @@ function newSession(builder: GraphBuilder, config: Uint8Array): Pointer {
   }
 }
 
+// Serialized RunOptions: trace_level (1) = FULL_TRACE (3), and inter_op_thread_pool (3) = −1, the calling thread.
+const FULL_TRACE = Uint8Array.of(0x08, 0x03);
+const IN_CALLING_THREAD = Uint8Array.of(0x18, ...Array.from({ length: 9 }, () => 0xff), 0x01);
+
 async function run(
   session: Pointer,
   feeds: readonly { output: Output; host: HostTensor }[],
   fetches: readonly Output[],
   target?: Pointer,
-  profile?: (metadata: Uint8Array) => void,
+  { profile, brief = false }: { profile?: ((metadata: Uint8Array) => void) | undefined; brief?: boolean } = {},
 ): Promise<HostTensor[]> {
   const c = capi();
   const inputs: Pointer[] = [];
   const outputs: Pointer[] = fetches.map(() => null);
   const targets = target ? [target] : [];
   const status = c.newStatus();
-  // A serialized RunOptions: trace_level (1) = FULL_TRACE (3).
-  const options = profile ? c.newBufferFromString(Uint8Array.of(0x08, 0x03), 2) : null;
+  const serialized = profile ? FULL_TRACE : brief ? IN_CALLING_THREAD : undefined;
+  const options = serialized ? c.newBufferFromString(serialized, serialized.length) : null;
   const metadata = profile ? c.newBuffer() : null;
   try {
     for (const { host } of feeds) inputs.push(newTensor(host.dtype, host.shape, host.values));
-    await new Promise<void>((resolve, reject) => {
-      c.sessionRun.async(
-        session,
-        options,
-        feeds.map((feed) => feed.output),
-        inputs,
-        inputs.length,
-        fetches,
-        outputs,
-        outputs.length,
-        targets,
-        targets.length,
-        metadata,
-        status,
-        (error: unknown) => (error ? reject(error) : resolve()),
-      );
-    });
+    const feedOutputs = feeds.map((feed) => feed.output);
+    const from = [session, options, feedOutputs, inputs, inputs.length] as const;
+    const to = [fetches, outputs, outputs.length, targets, targets.length, metadata, status] as const;
+    if (brief) c.sessionRun(...from, ...to);
+    else {
+      await new Promise<void>((resolve, reject) => {
+        c.sessionRun.async(...from, ...to, (error: unknown) => (error ? reject(error) : resolve()));
+      });
+    }
     if (c.code(status) !== 0) throw new Error(`Cannot run a step: ${oneLine(c.message(status))}`);
     profile?.(readBuffer(metadata));
     return outputs.map(readTensor);
