@@ -17,6 +17,7 @@ export {
   toHtml,
   toSvg,
 } from "./charts.js";
+export { checkDataset, type DatasetCheck } from "./check-dataset.js";
 export {
   type Checkpoint,
   type CheckpointName,
@@ -103,6 +104,7 @@ export {
 export { loadSampleSettings, loadSettings } from "./overrides.js";
 export { readPickle } from "./pickle.js";
 export { type LoadOptions, loadPretrained } from "./pretrained.js";
+export { type PrepareOptions, prepareText, type TextOptions } from "./prepare.js";
 export { key, uniform } from "./random.js";
 export type { CheckpointRecord, EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 export { trainingReport, writeReport } from "./report.js";
