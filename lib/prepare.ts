@@ -23,13 +23,15 @@ export interface PrepareOptions {
   /** Stops a download; the next call goes on with it. */
   signal?: AbortSignal;
   /** Takes a line that tells what is done. */
-  log(line: string): void;
+  log?(line: string): void;
 }
 
 /** What every data/NAME/prepare.ts exports. */
 export interface PrepareModule {
   prepare(options: PrepareOptions): Promise<TokenMeta>;
 }
+
+const silent = (): void => {};
 
 const counted = (value: number) => value.toLocaleString("en");
 
@@ -43,7 +45,7 @@ export function preparedAlready(
   options: Pick<PrepareOptions, "dataDir" | "overwrite" | "log">,
   recipe: NonNullable<TokenMeta["recipe"]> = {},
 ): TokenMeta | undefined {
-  const { dataDir, overwrite, log } = options;
+  const { dataDir, overwrite, log = silent } = options;
   if (overwrite) return undefined;
   let meta: TokenMeta;
   try {
@@ -94,7 +96,16 @@ export interface TextOptions extends Omit<PrepareOptions, "source" | "url"> {
  * await prepareText({ dataDir: "data", name: "poems", from: "poems.txt", tokenizer: "bpe:1024", log: console.log });
  */
 export async function prepareText(options: TextOptions): Promise<TokenMeta> {
-  const { name, from, tokenizer = "gpt2", valFraction = 0.1, textKey = "text", seed = 2357, log, ...others } = options;
+  const {
+    name,
+    from,
+    tokenizer = "gpt2",
+    valFraction = 0.1,
+    textKey = "text",
+    seed = 2357,
+    log = silent,
+    ...others
+  } = options;
   checkTokenizerName(tokenizer);
   if (!(valFraction > 0 && valFraction < 1)) {
     throw new RangeError(`Cannot prepare ${name}: val_fraction is ${valFraction}; it must lie between 0 and 1.`);
@@ -140,7 +151,7 @@ export interface DownloadPlan {
 /** `fetchFile`, with a line at the start, at each further quarter and at the end. */
 export async function download(plan: DownloadPlan, options: Pick<PrepareOptions, "log" | "signal">): Promise<void> {
   const { url, sha256, filePath } = plan;
-  const { log, signal } = options;
+  const { log = silent, signal } = options;
   log(`downloading ${url}`);
   let quarter = 1;
   await fetchFile(url, filePath, {

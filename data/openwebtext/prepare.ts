@@ -51,7 +51,7 @@ async function countWithPatience(url: string): Promise<number> {
 
 /** The files behind the URLs; while one is encoded the next is downloaded. */
 function remoteFiles(urls: readonly string[], files: readonly SourceFile[], options: PrepareOptions): RemoteFiles {
-  const { log, signal } = options;
+  const { log = () => {}, signal } = options;
   const started = new Map<number, Promise<string>>();
   const download = async (index: number): Promise<string> => {
     const [url, filePath] = [urls[index]!, files[index]!.path];
@@ -88,7 +88,7 @@ function remoteFiles(urls: readonly string[], files: readonly SourceFile[], opti
 
 /** Writes `<dataDir>/openwebtext`. `source` is a folder of Parquet files, `url` a template with {index}. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
-  const { dataDir, source, url, log } = options;
+  const { dataDir, source, url, log = () => {} } = options;
   const name = "openwebtext";
   const ready = preparedAlready(name, options);
   if (ready) return ready;

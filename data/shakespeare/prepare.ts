@@ -18,7 +18,7 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const tokenizer = gpt2Tokenizer();
   const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
   const meta = writeDataset(options.dataDir, { name, tokenizer, ...ids, source });
-  options.log(
+  options.log?.(
     `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids of GPT-2's ${meta.vocabSize.toLocaleString("en")}`,
   );
   return meta;

@@ -25,7 +25,7 @@ export interface ShakespeareText {
  * @throws if it cannot be had, or is not Tiny Shakespeare by its SHA-256
  */
 export async function readShakespeare(options: PrepareOptions, directory: string): Promise<ShakespeareText> {
-  const { source, url, log } = options;
+  const { source, url, log = () => {} } = options;
   const offered = process.env.FOLIO_DATA_DIR && path.join(process.env.FOLIO_DATA_DIR, "tinyshakespeare.txt");
   let filePath = source ?? (url === undefined && offered && fs.existsSync(offered) ? offered : undefined);
   if (filePath === undefined) {
@@ -58,7 +58,7 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const tokenizer = charTokenizer(train + val);
   const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
   const meta = writeDataset(options.dataDir, { name, tokenizer, ...ids, source });
-  options.log(
+  options.log?.(
     `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids, ${meta.vocabSize} characters`,
   );
   return meta;

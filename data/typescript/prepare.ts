@@ -123,7 +123,7 @@ function installedDeclarations(): { filePath: string; version: string } {
 
 /** Writes `<dataDir>/typescript`. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
-  const { source, url, log } = options;
+  const { source, url, log = () => {} } = options;
   if (url !== undefined) {
     throw new TypeError(
       "Cannot prepare the TypeScript corpus from a URL: it is embedded; give a local file as source.",
