@@ -20,6 +20,7 @@ import { packaged } from "./package.js";
 import { prepareShakespeare } from "./prepare-shakespeare.js";
 import { type Figures, fingerprint, machine, type Proof, root, rounded, versions } from "./proof.js";
 import { updateReadme } from "./readme.js";
+import { sampling } from "./sampling.js";
 import { sizing } from "./sizing.js";
 import { traceXl } from "./trace-xl.js";
 import { trainCharPeer } from "./train-char-peer.js";
@@ -38,6 +39,7 @@ const proofs: readonly Proof[] = [
   largeTokenFile,
   trainCharPeer,
   cpuDemo,
+  sampling,
   packaged,
   nodeVersions,
   cleanClone,
