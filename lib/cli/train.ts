@@ -16,10 +16,10 @@ export function help(): string {
 
 Usage: folio train [config file …] [--setting=value …]
 
-Config files are TypeScript, JavaScript or JSON, or nanoGPT's in Python (read as data, not run), in order, by path or, of
-Folio's own, by name; TypeScript and JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and --nLayer=4 are the same; --eval_only means True,
---no-compile False. The run goes to out_dir: config.json, log.jsonl, tensorboard/, checkpoint/. Ctrl-C saves, and says
-how to resume; a second one stops at once.
+Config files are TypeScript, JavaScript or JSON, or nanoGPT's in Python (read as data, not run), in order, by path or,
+of Folio's own, by name; TypeScript and JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and
+--nLayer=4 are the same; --eval_only means True, --no-compile False. The run goes to out_dir: config.json, log.jsonl,
+tensorboard/, checkpoint/. Ctrl-C saves, and says how to resume; a second one stops at once.
 
   folio train configs/train_shakespeare_char.ts
   folio train cpu_demo --max_iters=500 --out_dir=out-short
