@@ -4,6 +4,7 @@
  * and model.ts then compose the same from TensorFlow.js' operations. It imports nothing of Node.
  */
 import type * as tf from "@tensorflow/tfjs-core";
+import { currentUpdater } from "./inplace.js";
 import { type RawAttribute, type RawBackend, rawBackend } from "./ops.js";
 
 let loaded = false;
@@ -26,7 +27,7 @@ export interface Differentiable {
 
 /** x [M, K], w [K, N] or, transposed, [N, K] → [M, N] */
 export function fusedLinear(x: tf.Tensor2D, w: tf.Tensor2D, transposed: boolean): Differentiable | undefined {
-  if (!fusedEnabled() || process.env.NOLIN) return undefined;
+  if (!fusedEnabled() || currentUpdater()?.shortProducts) return undefined;
   const sides = [attribute("transpose_a", "BOOL", false), attribute("transpose_b", "BOOL", transposed), alone()];
   return {
     value: run("FolioMatMul", sides, [x, w], 1)[0]!,
@@ -49,7 +50,10 @@ export function fusedLayerNorm(x: tf.Tensor2D, weight: tf.Tensor1D): Differentia
 /** Of any shape. */
 export function fusedGelu(x: tf.Tensor, kind: "erf" | "tanh"): Differentiable | undefined {
   if (!fusedEnabled()) return undefined;
-  const [value, slope] = run("FolioGelu", [attribute("tanh", "BOOL", kind === "tanh")], [x], 2) as [tf.Tensor, tf.Tensor];
+  const [value, slope] = run("FolioGelu", [attribute("tanh", "BOOL", kind === "tanh")], [x], 2) as [
+    tf.Tensor,
+    tf.Tensor,
+  ];
   return { value, saved: [slope], gradient: (dy, saved) => run("FolioTimes", [], [dy, ...saved], 1) };
 }
 

@@ -56,6 +56,7 @@ interface TraceContext {
   readonly variables: ReadonlyMap<string, Variable>;
   /** What matrix products are cast to. */
   readonly shortened: "float16" | "bfloat16" | undefined;
+  readonly shortProducts: boolean;
 }
 
 /** Opens a compiled session over a copy of `initial`. */
@@ -71,6 +72,7 @@ export async function openGraphSession(
   const device = tensorflowBackend().isUsingGpuDevice ? "cuda" : "cpu";
   const session = newSession(builder, sessionConfig({ dtype, xla, device }));
   const shortened = castProducts({ dtype, device });
+  const shortProducts = dtype !== "float32";
   // koffi's worker threads block the file system when many calls wait: one at a time.
   const queue = newQueue();
 
@@ -109,7 +111,7 @@ export async function openGraphSession(
     const signature = Object.entries(inputs)
       .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
       .join(" ");
-    const known = ofStep.get(signature) ?? trace({ builder, variables, shortened }, step, inputs);
+    const known = ofStep.get(signature) ?? trace({ builder, variables, shortened, shortProducts }, step, inputs);
     ofStep.set(signature, known);
     return known;
   }
@@ -159,7 +161,11 @@ export async function openGraphSession(
 }
 
 /** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
-function trace({ builder, variables, shortened }: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
+function trace(
+  { builder, variables, shortened, shortProducts }: TraceContext,
+  step: Step,
+  specs: TensorSpecs,
+): TracedStep {
   const casts = shortened && new ProductCasts(builder, shortened);
   return traceInto(builder, casts, (wrap, unwrap) => {
     const reads = new Map([...variables].map(([key, variable]) => [key, addRead(builder, variable)]));
@@ -172,7 +178,7 @@ function trace({ builder, variables, shortened }: TraceContext, step: Step, spec
       name,
       output: builder.addPlaceholder(dtype, shape),
     }));
-    const updater = new GraphUpdater({ builder, variables, state, reads, wrap, unwrap });
+    const updater = new GraphUpdater({ builder, shortProducts, variables, state, reads, wrap, unwrap });
     const tensors = Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)]));
     const result = checkedResult(
       state,
