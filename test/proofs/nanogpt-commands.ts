@@ -63,7 +63,7 @@ const counts = (output: string): Record<string, number> =>
 /** Weights of GPT-2's names, of a small shape and random: the hub may be out of reach. */
 async function writeWeights(folder: string): Promise<void> {
   loadTensorFlow();
-  const { nLayer, nHead, nEmbd, blockSize, tieHead } = parseSettings({ nLayer: 2, nHead: 2, nEmbd: 16, blockSize: 64 });
+  const { nLayer, nHead, nEmbd, blockSize, tieHead } = parseSettings({ nLayer: 2, nHead: 2, nEmbd: 16 });
   const model = { nLayer, nHead, nEmbd, blockSize, tieHead, vocabSize: 50_257, bias: true, gelu: "tanh" as const };
   const tensors = Object.entries(initialParameters({ ...model, dropout: 0 }, 1));
   const params = Object.fromEntries(
