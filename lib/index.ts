@@ -17,6 +17,7 @@ export {
   toHtml,
   toSvg,
 } from "./charts.js";
+export { checkDataset, type DatasetCheck } from "./check-dataset.js";
 export {
   type Checkpoint,
   type CheckpointName,
@@ -103,11 +104,12 @@ export {
 export { loadSampleSettings, loadSettings } from "./overrides.js";
 export { readPickle } from "./pickle.js";
 export { type LoadOptions, loadPretrained } from "./pretrained.js";
+export { type PrepareOptions, prepareText, type TextOptions } from "./prepare.js";
 export { key, uniform } from "./random.js";
 export type { CheckpointRecord, EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 export { trainingReport, writeReport } from "./report.js";
 export { readRunLog } from "./runs.js";
-export { drawTokens, type SampledToken, type SampleOptions, sample, sampleProbabilities } from "./sample.js";
+export { type Alternative, noiseWarnings, type SampledToken, type SampleOptions, sample } from "./sample.js";
 export {
   chinchillaFlops,
   chinchillaParameters,
@@ -125,4 +127,5 @@ export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js"
 export { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
 export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./torch-checkpoint.js";
 export type { OpenTracker, TrackedRun, Tracker } from "./trackers.js";
+export { drawTokens, type Filter, penalize, sampleProbabilities } from "./draw.js";
 export { type Progress, type TrainOptions, train } from "./train.js";

@@ -5,7 +5,7 @@
  * steps.ts uses it where dtype is float16.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { float32, type HostTensors } from "./engine/session.js";
+import type { HostTensor, HostTensors } from "./engine/session.js";
 import type { Parameters } from "./model.js";
 import type { AdamWInputs, AdamWSettings } from "./optimizer.js";
 
@@ -18,7 +18,8 @@ export const LEAST_SCALE = 2 ** -14;
 
 /** The group `scaler` before the next update: scalars `scale`, `goodSteps` (since it changed) and `updates` (done). */
 export function initialLossScale(updates: number): HostTensors {
-  return { scale: float32([INITIAL_SCALE], []), goodSteps: float32([0], []), updates: float32([updates], []) };
+  const scalar = (value: number): HostTensor => ({ dtype: "float32", shape: [], values: Float32Array.of(value) });
+  return { scale: scalar(INITIAL_SCALE), goodSteps: scalar(0), updates: scalar(updates) };
 }
 
 /** What an update makes of the scaler and of the norm of the scaled gradients. */
@@ -33,6 +34,15 @@ export interface ScaledUpdate {
 
 /** One step of the scaler. @param scaledNorm norm of the gradients of the scaled loss */
 export function scaleStep(
+  scaler: Parameters,
+  scaledNorm: tf.Scalar,
+  betas: Pick<AdamWSettings, "beta1" | "beta2">,
+): ScaledUpdate {
+  const next = () => nextScale(scaler, scaledNorm, betas) as unknown as tf.TensorContainer;
+  return tf.tidy(next) as unknown as ScaledUpdate;
+}
+
+function nextScale(
   { scale, goodSteps, updates }: Parameters,
   scaledNorm: tf.Scalar,
   { beta1, beta2 }: Pick<AdamWSettings, "beta1" | "beta2">,

@@ -88,12 +88,12 @@ export function biasCorrections(t: number, { beta1, beta2 }: Pick<Settings, "bet
 /** ‖g‖, the norm over all gradients together. */
 export function globalNorm(gradients: Parameters): tf.Scalar {
   const tensors = Object.values(gradients);
-  return tf.sqrt(fusedSquares(tensors) ?? tf.addN(tensors.map((g) => tf.sum(tf.square(g)))));
+  return tf.tidy(() => tf.sqrt(fusedSquares(tensors) ?? tf.addN(tensors.map((g) => tf.sum(tf.square(g))))));
 }
 
 /** What PyTorch's clip_grad_norm_ multiplies all gradients by: `min(1, maxNorm / (‖g‖ + 1e-6))`; 1 for `maxNorm` 0. */
 export function clipScale(norm: tf.Scalar, maxNorm: number): tf.Scalar {
-  return maxNorm === 0 ? tf.scalar(1) : tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6)));
+  return tf.tidy(() => (maxNorm === 0 ? tf.scalar(1) : tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6)))));
 }
 
 /** By how much the update that led to `state` moved each parameter, from the moments that it left behind. */
@@ -122,7 +122,9 @@ export function adamW(
   settings: AdamWSettings,
 ): { params: Parameters; m: Parameters; v: Parameters } {
   const { beta1, beta2, weightDecay, epsilon = 1e-8 } = settings;
-  const { learningRate, biasCorrection1, biasCorrection2, gradientScale = tf.scalar(1), when } = inputs;
+  const { learningRate, biasCorrection1, biasCorrection2, when } = inputs;
+  const one = inputs.gradientScale ? undefined : tf.scalar(1);
+  const gradientScale = inputs.gradientScale ?? one!;
   const params: Record<string, tf.Tensor> = {};
   const m: Record<string, tf.Tensor> = {};
   const v: Record<string, tf.Tensor> = {};
@@ -146,5 +148,6 @@ export function adamW(
     m[name] = updated.m;
     v[name] = updated.v;
   }
+  one?.dispose();
   return { params, m, v };
 }

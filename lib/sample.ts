@@ -1,13 +1,11 @@
 /**
- * Generation: one token after another from a trained model, by temperature, top-k and a seed. Tokens appear as they
- * are drawn, all samples side by side in one batch. It trains nothing and prints nothing. Notebook 00-start samples.
+ * Generation: text that goes on from a prompt, one token after another, all samples side by side in one batch. Tokens
+ * appear as they are drawn. It trains nothing and prints nothing; generate.ts draws the ids. Notebook 03-sample.
  */
-import * as tf from "@tensorflow/tfjs-core";
-import { resolveDevice } from "./engine/device.js";
-import { float32, type HostTensors, int32, openSession, type RunStep, type Step } from "./engine/session.js";
+import type { Dtype } from "./config.js";
 import type { TrainedModel } from "./evaluate.js";
-import { forward } from "./model.js";
-import { uniform } from "./random.js";
+import { type Drawn, type Generation, generate } from "./generate.js";
+import { openTextStream, type TextStream } from "./stream.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 /** What to generate. */
@@ -20,10 +18,31 @@ export interface SampleOptions {
   readonly temperature?: number;
   /** Draw from the k likeliest tokens only; 0: from all. */
   readonly topK?: number;
+  /** Of those, draw from the fewest likeliest that have this share of probability together; 1: from all. */
+  readonly topP?: number;
+  /** Logits of tokens that stand in the text already are divided by it (negative ones multiplied); 1: nothing changes. */
+  readonly repetitionPenalty?: number;
+  /** Texts at which a sample ends; they are not part of it. */
+  readonly stop?: readonly string[];
+  /** End a sample where its text ends, at the tokenizer's end-of-text token, which is not part of it. */
+  readonly stopAtEnd?: boolean;
   readonly seed?: number;
+  /** Likeliest tokens that each record tells of; 0: no probabilities. */
+  readonly alternatives?: number;
+  /** false: compute the whole context again for each token, as nanoGPT does. */
+  readonly cache?: boolean;
   readonly compile?: boolean;
   readonly device?: "auto" | "cpu" | "cuda";
+  /** auto: as the model's settings say. bfloat16 holds the weights in half the memory. */
+  readonly dtype?: Dtype;
   readonly signal?: AbortSignal;
+}
+
+/** A token that might have been drawn. */
+export interface Alternative {
+  readonly token: number;
+  readonly text: string;
+  readonly probability: number;
 }
 
 /** One new token of one sample. */
@@ -31,13 +50,20 @@ export interface SampledToken {
   /** Which sample, from 0. */
   readonly sample: number;
   readonly token: number;
-  /** What the token adds to the sample's text. */
+  /** What the token adds to the sample's text; what is not a whole character yet comes with a later token. */
   readonly text: string;
+  /** Where the sample ends with this token, why: as long as asked for, a stop text, the end of the text. */
+  readonly ended?: "length" | "stop" | "end";
+  /** Of the token, among those that might have been drawn; when alternatives were asked for. */
+  readonly probability?: number;
+  /** The likeliest first. */
+  readonly alternatives?: readonly Alternative[];
 }
 
 /**
- * Generates. Each round yields one token of every sample. The context is the last blockSize tokens, as nanoGPT's.
- * A token is a function of the model, the prompt, the seed, the sample's number and its place.
+ * Generates. Each round yields one token of every sample that has not ended. The context is the text so far; when it is
+ * longer than blockSize, the last half of that is read in again. A token is a function of the model, the prompt, the
+ * seed, the sample's number and its place.
  * @throws {RangeError} for an empty prompt, text that the tokenizer does not know, or impossible options
  * @example
  * for await (const { text } of sample(openCheckpoint("out"), tokenizer, { prompt: "\n" })) process.stdout.write(text);
@@ -47,110 +73,66 @@ export async function* sample(
   tokenizer: Tokenizer,
   options: SampleOptions,
 ): AsyncGenerator<SampledToken> {
-  const { numSamples = 1, maxNewTokens = 500, temperature = 0.8, topK = 200, seed = 1337, signal } = options;
-  const settings = { ...model.settings, compile: options.compile ?? true, device: options.device ?? "auto" };
-  const { blockSize } = settings;
+  const { maxNewTokens = 500, stop = [], stopAtEnd = false, signal } = options;
+  const { compile = true, device = "auto", dtype = "auto" } = options;
+  const settings = { ...model.settings, compile, device, dtype: dtype === "auto" ? model.settings.dtype : dtype };
+  const how = generationOf(options, tokenizer);
   const prompt = checkedPrompt(tokenizer, options.prompt, settings.vocabSize);
-  checkOptions({ numSamples, maxNewTokens, temperature, topK });
-  const { dtype } = resolveDevice(settings);
-  const session = await openSession({ params: model.params }, { compile: settings.compile, dtype });
-  try {
-    const draw = session.define(drawStep(settings, { topK, vocabSize: tokenizer.vocabSize }));
-    const texts = Array.from({ length: numSamples }, () => ({ ids: [...prompt], shown: tokenizer.decode(prompt) }));
-    for (let place = 0; place < maxNewTokens && !signal?.aborted; place++) {
-      const contexts = texts.map(({ ids }) => ids.slice(-blockSize));
-      // Below 1 also after rounding to float32.
-      const values = texts.map((_, number) => Math.min(uniform(seed, "sample", number, place), 1 - 2 ** -24));
-      const tokens = await nextTokens(draw, { contexts, values, temperature, blockSize });
-      for (const [number, text] of texts.entries()) {
-        const token = tokens[number]!;
-        text.ids.push(token);
-        yield { sample: number, token, text: appended(tokenizer, text, place === maxNewTokens - 1) };
-      }
+  checkOptions({ ...how, maxNewTokens, stop });
+  if (signal?.aborted) return;
+  const streams: (TextStream | undefined)[] = Array.from({ length: how.rows }, () => openTextStream(tokenizer, stop));
+  let place = 0;
+  for await (const drawn of generate({ ...model, settings }, prompt, how)) {
+    place++;
+    for (const [number, stream] of streams.entries()) {
+      if (!stream) continue;
+      const token = drawn.tokens[number]!;
+      const atEnd = stopAtEnd && token === tokenizer.endOfText;
+      const { text, stopped } = atEnd ? { text: "", stopped: false } : stream.add(token);
+      const ended = atEnd ? "end" : stopped ? "stop" : place === maxNewTokens ? "length" : undefined;
+      if (ended) streams[number] = undefined;
+      const whole = ended && ended !== "stop" ? text + stream.rest() : text;
+      yield { sample: number, token, text: whole, ...(ended && { ended }), ...told(drawn, number, how, tokenizer) };
+      if (signal?.aborted) return;
     }
-  } finally {
-    session.dispose();
+    if (streams.every((stream) => stream === undefined)) return;
   }
 }
 
-/**
- * Probabilities that a sampler draws from: softmax(logits / temperature) over the k largest logits, 0 elsewhere.
- * @param logits [B, V]
- * @param temperature scalar above 0
- * @param topK 0: all of V. Logits equal to the k-th stay too, as in nanoGPT.
- */
-export function sampleProbabilities(logits: tf.Tensor2D, temperature: tf.Tensor, topK: number): tf.Tensor2D {
-  // The largest becomes 0, so that the quotient by a small temperature cannot overflow.
-  const scaled = tf.div(tf.sub(logits, tf.max(logits, 1, true)), temperature) as tf.Tensor2D;
-  if (topK === 0 || topK >= logits.shape[1]) return tf.softmax(scaled);
-  const { values } = tf.topk(scaled, topK);
-  const least = tf.slice(values, [0, topK - 1], [-1, 1]); // [B, 1]
-  return tf.softmax(
-    tf.where(tf.less(scaled, least), tf.fill(scaled.shape, Number.NEGATIVE_INFINITY), scaled),
-  ) as tf.Tensor2D;
+/** Why samples of this model with this tokenizer will be noise, as sentences; usually none. @param step of training */
+export function noiseWarnings({ settings }: TrainedModel, tokenizer: Tokenizer, step?: number): string[] {
+  const warnings = [];
+  if (step === 0) warnings.push("The model is untrained (step 0): its samples are noise. Train it first.");
+  // A vocabulary is rounded up to a multiple of 128 at most.
+  if (settings.vocabSize - tokenizer.vocabSize >= 128) {
+    warnings.push(
+      `The model knows ${settings.vocabSize} ids and the tokenizer ${tokenizer.vocabSize}: if it was trained with another tokenizer, its samples are noise.`,
+    );
+  }
+  return warnings;
 }
 
-/**
- * The token at which the cumulative probability passes `u`: inverse transform sampling.
- * @param probabilities [B, V]
- * @param u [B, 1], uniform on [0, 1)
- * @returns int32 [B]
- */
-export function drawTokens(probabilities: tf.Tensor2D, u: tf.Tensor2D): tf.Tensor1D {
-  const cumulative = tf.cumsum(probabilities, 1);
-  // Rounding may leave the total below 1: what is drawn from is the total, and never a token of probability 0.
-  const total = tf.slice(cumulative, [0, probabilities.shape[1] - 1], [-1, 1]);
-  const passed = tf.lessEqual(cumulative, tf.mul(u, total));
-  return tf.sum(tf.cast(passed, "int32"), 1);
+function generationOf(options: SampleOptions, { vocabSize }: Tokenizer): Generation {
+  const { numSamples: rows = 1, temperature = 0.8, topK = 200, topP = 1, repetitionPenalty = 1, seed = 1337 } = options;
+  const { alternatives = 0, cache = true } = options;
+  return { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, cache, vocabSize };
 }
 
-/** Inputs: `ids` int32 [B, T], `last` int32 scalar (place of the last real id), `temperature`, `u` [B, 1]. */
-function drawStep(settings: TrainedModel["settings"], { topK, vocabSize }: { topK: number; vocabSize: number }): Step {
-  return ({ params }, inputs) => {
-    const { logits } = forward(params!, inputs.ids as tf.Tensor2D, settings); // [B, T, V]
-    const hot = tf.oneHot(tf.reshape(inputs.last!, [1]) as tf.Tensor1D, logits.shape[1]); // [1, T]
-    const chosen = tf.sum(tf.mul(logits, tf.reshape(tf.cast(hot, "float32"), [1, -1, 1])), 1) as tf.Tensor2D; // [B, V]
-    // A model may know more ids than its tokenizer, when its vocabulary was rounded up; those are never drawn.
-    const known = tf.slice(chosen, [0, 0], [-1, vocabSize]);
-    const probabilities = sampleProbabilities(known, inputs.temperature!, topK);
-    return { outputs: { tokens: drawTokens(probabilities, inputs.u as tf.Tensor2D) } };
-  };
-}
-
-interface Round {
-  readonly contexts: readonly (readonly number[])[];
-  readonly values: readonly number[];
-  readonly temperature: number;
-  readonly blockSize: number;
-}
-
-async function nextTokens(
-  draw: RunStep,
-  { contexts, values, temperature, blockSize }: Round,
-): Promise<ArrayLike<number>> {
-  const length = contexts[0]!.length;
-  // Lengths are rounded up to powers of two, so that a compiled step is traced a few times, not once a length.
-  // What stands after the last real id is invisible to it: attention looks back only.
-  const T = Math.min(blockSize, 2 ** Math.ceil(Math.log2(Math.max(length, 16))));
-  const ids = new Int32Array(contexts.length * T);
-  for (const [row, context] of contexts.entries()) ids.set(context, row * T);
-  const inputs: HostTensors = {
-    ids: int32(ids, [contexts.length, T]),
-    last: int32([length - 1], []),
-    // Far below what tells two logits apart, and still a number in 32 bits.
-    temperature: float32([Math.max(temperature, 1e-30)], []),
-    u: float32(values, [contexts.length, 1]),
-  };
-  return (await draw(inputs)).tokens!.values;
-}
-
-/** The text that the newest token adds. A character that is not whole yet (a part of its bytes) waits for the next. */
-function appended(tokenizer: Tokenizer, text: { ids: number[]; shown: string }, last: boolean): string {
-  const whole = tokenizer.decode(text.ids);
-  if (whole.endsWith("\uFFFD") && !last) return "";
-  const added = whole.slice(text.shown.length);
-  text.shown = whole;
-  return added;
+function told(
+  drawn: Drawn,
+  row: number,
+  { alternatives, vocabSize }: Generation,
+  tokenizer: Tokenizer,
+): Partial<SampledToken> {
+  const { probabilities, likeliest } = drawn;
+  if (!probabilities || !likeliest) return {};
+  const count = Math.min(alternatives, vocabSize);
+  const list = Array.from({ length: count }, (_, i): Alternative => {
+    const token = likeliest.tokens[row * count + i]!;
+    return { token, text: tokenizer.decode([token]), probability: likeliest.probabilities[row * count + i]! };
+  });
+  // What cannot be drawn is no alternative.
+  return { probability: probabilities[row]!, alternatives: list.filter(({ probability }) => probability > 0) };
 }
 
 function checkedPrompt(tokenizer: Tokenizer, prompt: string, vocabSize: number): number[] {
@@ -165,17 +147,19 @@ function checkedPrompt(tokenizer: Tokenizer, prompt: string, vocabSize: number):
   return ids;
 }
 
-function checkOptions(
-  options: Required<Pick<SampleOptions, "numSamples" | "maxNewTokens" | "temperature" | "topK">>,
-): void {
-  for (const name of ["numSamples", "maxNewTokens"] as const) {
-    if (!Number.isInteger(options[name]) || options[name] < 1) {
-      throw new RangeError(`Cannot sample: ${name} is ${options[name]}; wanted a whole number of at least 1.`);
-    }
+function checkOptions(options: Generation & { maxNewTokens: number; stop: readonly string[] }): void {
+  const { rows: numSamples, temperature, topP, repetitionPenalty } = options;
+  const checked = (name: string, value: number, holds: boolean, wanted: string) => {
+    if (!holds) throw new RangeError(`Cannot sample: ${name} is ${value}; wanted ${wanted}.`);
+  };
+  for (const [name, value] of Object.entries({ numSamples, maxNewTokens: options.maxNewTokens })) {
+    checked(name, value, Number.isInteger(value) && value >= 1, "a whole number of at least 1");
   }
-  if (!(options.temperature > 0))
-    throw new RangeError(`Cannot sample: temperature is ${options.temperature}; wanted a number above 0.`);
-  if (!Number.isInteger(options.topK) || options.topK < 0) {
-    throw new RangeError(`Cannot sample: topK is ${options.topK}; wanted a whole number, 0 for all tokens.`);
+  for (const [name, value] of Object.entries({ topK: options.topK, alternatives: options.alternatives })) {
+    checked(name, value, Number.isInteger(value) && value >= 0, "a whole number, 0 for all tokens or none to tell of");
   }
+  checked("temperature", temperature, temperature > 0, "a number above 0");
+  checked("topP", topP, topP > 0 && topP <= 1, "a number above 0 and at most 1");
+  checked("repetitionPenalty", repetitionPenalty, repetitionPenalty > 0, "a number above 0");
+  if (options.stop.includes("")) throw new RangeError("Cannot sample: a stop text is empty; leave it out.");
 }

@@ -86,12 +86,18 @@ export function writeDataset(dataDir: string, contents: DatasetContents): TokenM
     return meta;
   } catch (error) {
     for (const file of ["train.bin", "val.bin", "meta.json"]) fs.rmSync(at(file + suffix), { force: true });
-    if (errorCode(error) !== "ENOSPC" && errorCode(error) !== "EDQUOT") throw error;
-    throw new Error(
-      `Cannot write the dataset "${name}" to ${directory}: the disk is full; it needs ${neededBytes} bytes. Free some space, or choose another dataDir.`,
-      { cause: error },
-    );
+    throw writeProblem(error, { name, directory, found: `it needs ${neededBytes} bytes` });
   }
+}
+
+/** An error of writing a dataset; one of a full disk says what to do. */
+export function writeProblem(error: unknown, what: { name: string; directory: string; found: string }): unknown {
+  if (errorCode(error) !== "ENOSPC" && errorCode(error) !== "EDQUOT") return error;
+  const { name, directory, found } = what;
+  return new Error(
+    `Cannot write the dataset "${name}" to ${directory}: the disk is full; ${found}. Free some space, or choose another dataDir.`,
+    { cause: error },
+  );
 }
 
 /** Removes what a killed preparation left behind, if it is more than an hour old: younger ones may still be in use. */

@@ -109,14 +109,18 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "a dataset that is not prepared": {
       argv: () => tiny("new", "--dataset=missing"),
-      message: /Cannot train on missing: .* holds no prepared dataset; `folio prepare` makes .*, or choose one that is prepared/,
+      message:
+        /Cannot train on missing: .* holds no prepared dataset; `folio prepare` makes .*, or choose one that is prepared/,
     },
     "a dataset's name that leaves its folder": { argv: () => tiny("new", "--dataset=../fox"), message: /\.\.\/fox/ },
     "a dataset without a meta.json": {
       argv: () =>
         tiny(
           "new",
-          damaged("no-meta", (at) => fs.rmSync(path.join(at, "meta.json"))),
+          // With both files it would be nanoGPT's.
+          damaged("no-meta", (at) => {
+            for (const file of ["meta.json", "val.bin"]) fs.rmSync(path.join(at, file));
+          }),
         ),
       message: /holds train\.bin but no meta\.json/,
     },

@@ -1,11 +1,13 @@
 /** The commands on a real, tiny run: this process calls main(), and child processes are sent signals. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
+import { warnings } from "../lib/cli/before.js";
 import { main } from "../lib/cli.js";
+import { defaultSettings } from "../lib/config.js";
 import { writeDataset } from "../lib/data.js";
 import { readRunLog } from "../lib/runs.js";
 import { charTokenizer } from "../lib/tokenizer.js";
@@ -123,6 +125,22 @@ describe("folio train and sample", () => {
     expect(unknown.err).toMatch(/`folio prepare` makes .*shakespeare.*, or a dataset of your own text, or choose/);
   });
 
+  test("warns of a GPU that is not used, and of memory that will not do", async () => {
+    const bin = join(folder, "bin");
+    mkdirSync(bin);
+    writeFileSync(join(bin, "nvidia-smi"), "#!/bin/sh\necho NVIDIA A100-SXM4-80GB\n", { mode: 0o755 });
+    const path = process.env.PATH;
+    process.env.PATH = `${bin}:${path}`;
+    const said: string[] = [];
+    const settings = { ...defaultSettings, dataDir: folder, dataset: "fox", batchSize: 1_000_000 };
+    await warnings(settings, (text) => said.push(text));
+    process.env.PATH = path;
+    expect(said).toEqual([
+      expect.stringContaining("TensorFlow does not see this machine's NVIDIA A100-SXM4-80GB, so this runs on the proc"),
+      expect.stringMatching(/^This run needs about [\d.]+ GB of memory, and there are [\d.]+ GB; try .*--batch_size/),
+    ]);
+  });
+
   test("gives a hint, once, when the loss does not fall", async () => {
     const flags = ["--max_iters=300", "--eval_interval=100", "--warmup_iters=0", "--learning_rate=0", "--min_lr=0"];
     const { code, out } = await folio("train", ...tiny("flat", ...flags, "--log_interval=100"));
@@ -184,7 +202,7 @@ describe("folio start", () => {
   test("prepares a corpus that is missing, and says what there is when it does not know it", async () => {
     const dataDir = join(folder, "empty");
     const named = await folio("start", ...tiny("x", `--data_dir=${dataDir}`, "--dataset=nothing_like_it"));
-    expect([named.code, named.err]).toEqual([1, expect.stringContaining("There are shakespeare, ")]);
+    expect([named.code, named.err]).toEqual([1, expect.stringContaining("shakespeare, shakespeare_char, typescript")]);
     const prepared = await folio("start", ...tiny("x", `--data_dir=${dataDir}`, "--dataset=typescript", "--eval_only"));
     expect(prepared).toMatchObject({ code: 0, err: "" });
     expect(prepared.out).toMatch(/^Preparing typescript\nreading lib\.dom\.d\.ts/m);

@@ -12,6 +12,7 @@ import { adamW, biasCorrections } from "../lib/optimizer.js";
 import type { IterRecord } from "../lib/records.js";
 import { trainingSteps } from "../lib/steps.js";
 import { train } from "../lib/train.js";
+import { expectNoLeak } from "./leaks.js";
 import { checkpointFile, collect, results, temporaryFolder, tinySettings, writeFox } from "./tiny-run.js";
 
 loadTensorFlow();
@@ -20,16 +21,14 @@ writeFox(dataDir);
 const betas = { beta1: 0.9, beta2: 0.999 };
 
 describe("scaleStep()", () => {
-  function stepped(scaler: { scale: number; goodSteps: number; updates: number }, scaledNorm: number) {
-    return tf.tidy(() => {
-      const step = scaleStep(
-        mapRecord(scaler, (value) => tf.scalar(value)),
-        tf.scalar(scaledNorm),
-        betas,
-      );
-      const value = (tensor: tf.Tensor) => tensor.dataSync()[0]!;
-      return { norm: value(step.norm), ...mapRecord({ ...step.scaler, ...step.rates }, (tensor) => value(tensor!)) };
+  function stepped(scaler: Record<"scale" | "goodSteps" | "updates", number>, scaledNorm: number) {
+    const found: Record<string, number> = {};
+    tf.tidy(() => {
+      const scalars = mapRecord(scaler, (value) => tf.scalar(value));
+      const { scaler: next, rates, norm } = scaleStep(scalars, tf.scalar(scaledNorm), betas);
+      for (const [name, tensor] of Object.entries({ norm, ...next, ...rates })) found[name] = tensor!.dataSync()[0]!;
     });
+    return found;
   }
 
   test("halves the scale at a gradient that is not finite, and does not count the update", () => {
@@ -53,6 +52,13 @@ describe("scaleStep()", () => {
       expect(next.biasCorrection2! / second).toBeCloseTo(1, 6);
     }
   });
+});
+
+test("a step of the scaler leaves nothing behind but its results", () => {
+  const scaler = mapRecord({ scale: 1, goodSteps: 2, updates: 3 }, (value) => tf.scalar(value));
+  const norm = tf.scalar(1) as tf.Scalar;
+  expectNoLeak(() => tf.dispose({ ...scaleStep(scaler, norm, betas) } as unknown as tf.TensorContainer));
+  tf.dispose([scaler, norm]);
 });
 
 test.each([false, true])("an AdamW update that is not to be leaves every bit, compiled: %s", async (compile) => {

@@ -200,6 +200,21 @@ describe("adamW(), globalNorm() and clipScale()", () => {
     });
   });
 
+  test("leave nothing behind but their results, which are the caller's", () => {
+    const w = tf.ones([2, 2]);
+    const state = { params: { w }, ...initialMoments({ w }) };
+    const [rate, norm] = [tf.scalar(0.1), tf.scalar(3) as tf.Scalar];
+    const inputs = { learningRate: rate, biasCorrection1: rate, biasCorrection2: rate };
+    const settings = { beta1: 0.9, beta2: 0.99, weightDecay: 0.1 };
+    const yes = tf.scalar(true, "bool");
+    expectNoLeak(() => globalNorm({ w }).dispose());
+    for (const limit of [0, 1]) expectNoLeak(() => clipScale(norm, limit).dispose());
+    for (const more of [{}, { gradientScale: rate }, { when: yes }]) {
+      expectNoLeak(() => tf.dispose(adamW(state, { w }, { ...inputs, ...more }, settings) as tf.TensorContainer));
+    }
+    tf.dispose([w, rate, norm, yes, state.m.w!, state.v.w!]);
+  });
+
   test("initialMoments() leaves nothing behind once its tensors are disposed of", () => {
     expectNoLeak(() => {
       const params = { a: tf.ones([2, 3]) };

@@ -1,14 +1,16 @@
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { defaultSettings } from "../lib/config.js";
+import { drawTokens, penalize, sampleProbabilities } from "../lib/draw.js";
+import { enableFused, fusedEnabled } from "../lib/engine/fused.js";
 import { float32, type HostTensor, mapRecord, toHost } from "../lib/engine/session.js";
 import { loadTensorFlow } from "../lib/engine/tensorflow.js";
 import type { TrainedModel } from "../lib/evaluate.js";
 import { initialParameters } from "../lib/model.js";
 import { uniform } from "../lib/random.js";
-import { drawTokens, type SampleOptions, sample, sampleProbabilities } from "../lib/sample.js";
-import { charTokenizer } from "../lib/tokenizer.js";
+import { noiseWarnings, type SampledToken, type SampleOptions, sample } from "../lib/sample.js";
+import { charTokenizer, type Tokenizer } from "../lib/tokenizer.js";
 import { expectNoLeak } from "./leaks.js";
 
 // PyTorch's values: test/golden/make.py made them.
@@ -47,6 +49,46 @@ describe("sampleProbabilities()", () => {
     const logits = tf.tensor2d([[1, 2, 3]]);
     expectNoLeak(() => tf.tidy(() => void sampleProbabilities(logits, tf.scalar(1), 2)));
     logits.dispose();
+  });
+});
+
+describe("topP", () => {
+  const shares = (logits: number[], topP: number, topK = 0) =>
+    tf.tidy(() => {
+      const filter = { topK, topP: tf.scalar(topP) };
+      return [...sampleProbabilities(tf.tensor2d([logits]), tf.scalar(1), filter).dataSync()];
+    });
+  const logits = [0.1, 0.5, 0.15, 0.25].map(Math.log);
+
+  test("keeps the fewest likeliest tokens that have the share together, and their proportions", () => {
+    for (const [topP, kept] of [
+      [0.01, [1]],
+      [0.49, [1]],
+      [0.51, [1, 3]],
+      [0.76, [1, 3, 2]],
+      [0.95, [1, 3, 2, 0]],
+      [1, [1, 3, 2, 0]],
+    ] as const) {
+      const total = kept.reduce((sum, i) => sum + Math.exp(logits[i]!), 0);
+      for (const [i, p] of shares(logits, topP).entries()) {
+        expect(p, `${topP}, ${i}`).toBeCloseTo(
+          (kept as readonly number[]).includes(i) ? Math.exp(logits[i]!) / total : 0,
+          5,
+        );
+      }
+    }
+  });
+
+  test("is a share of what top-k has left", () => {
+    expect(shares(logits, 0.6, 2).map((p) => p > 0)).toEqual([false, true, false, false]);
+    expect(shares(logits, 0.7, 2).map((p) => p > 0)).toEqual([false, true, false, true]);
+  });
+});
+
+test("penalize() makes what stands in the text less likely, whatever its sign", () => {
+  tf.tidy(() => {
+    const penalized = penalize(tf.tensor2d([[2, -2, 2, -2]]), tf.tensor2d([[1, 1, 0, 0]]), tf.scalar(4));
+    expect([...penalized.dataSync()]).toEqual([0.5, -8, 2, -2]);
   });
 });
 
@@ -150,6 +192,31 @@ describe("sample()", () => {
     );
   });
 
+  for (const compile of [false, true]) {
+    test(`writes with a cache what it writes without one, up to blockSize, ${compile ? "compiled" : "eagerly"}`, async () => {
+      for (const bias of [false, true]) {
+        const model = await modelOf({ blockSize: 24, nLayer: 2, bias }, 20);
+        const write = (options: Partial<SampleOptions>) =>
+          texts({ compile, maxNewTokens: 23, numSamples: 3, ...options }, model);
+        for (const options of [{ topK: 1 }, { temperature: 2 }]) {
+          const cached = await write({ ...options, cache: true });
+          expect(cached).toEqual(await write({ ...options, cache: false }));
+          expect(new Set(cached).size).toBe(options.topK ? 1 : 3);
+        }
+      }
+    });
+
+    test(`reads the last half of the context in again where it ends, ${compile ? "compiled" : "eagerly"}`, async () => {
+      const model = await modelOf({ blockSize: 8 }, 20);
+      const write = (prompt: string, maxNewTokens: number) =>
+        texts({ prompt, compile, maxNewTokens, topK: 1, numSamples: 1 }, model);
+      const [whole] = await write("ab", 16);
+      // The window is full with "ab" and the six that follow; the seventh is drawn from it, the eighth from four.
+      const text = `ab${whole}`;
+      expect((await write(text.slice(5, 9), 5))[0]).toBe(text.slice(9, 14));
+    });
+  }
+
   test("goes on from the last blockSize tokens of a longer prompt", async () => {
     const model = await modelOf({}, 20);
     const writtenAfter = (prompt: string) => texts({ prompt, compile: false, maxNewTokens: 20 }, model);
@@ -200,6 +267,99 @@ describe("sample()", () => {
     });
   }
 
+  async function records(options: Partial<SampleOptions>, model?: TrainedModel, own: Tokenizer = tokenizer) {
+    const all: SampledToken[] = [];
+    const generated = sample(model ?? (await modelOf()), own, { prompt: "ab", compile: false, ...options });
+    for await (const record of generated) all.push(record);
+    return all;
+  }
+
+  test("tells of each token how likely it was, and what else", async () => {
+    const all = await records({ alternatives: 3, topK: 4, temperature: 1, maxNewTokens: 6 }, await modelOf({}, 20));
+    for (const { token, probability, alternatives } of all) {
+      expect(alternatives!.length).toBe(3);
+      expect(alternatives!.map((other) => other.probability)).toEqual(
+        alternatives!.map((other) => other.probability).sort((a, b) => b - a),
+      );
+      const drawn = alternatives!.find((other) => other.token === token);
+      if (drawn) expect(drawn.probability).toBeCloseTo(probability!, 6);
+      else expect(probability).toBeLessThanOrEqual(alternatives!.at(-1)!.probability);
+    }
+    expect((await records({ maxNewTokens: 1 }))[0]).not.toHaveProperty("probability");
+    // Of greedy text one token has all of it: what cannot be drawn is no alternative.
+    const [greedy] = await records({ alternatives: 3, topK: 1, maxNewTokens: 1 }, await modelOf({}, 20));
+    expect(greedy!.alternatives).toHaveLength(1);
+  });
+
+  test("ends a sample at a stop text, which is not part of it, while the others go on", async () => {
+    const model = await modelOf({}, 20);
+    const plain = await texts({ compile: false, maxNewTokens: 40, temperature: 2, numSamples: 3 }, model);
+    const stop = plain[0]!.slice(7, 10);
+    const all = await records({ maxNewTokens: 40, temperature: 2, numSamples: 3, stop: [stop, "zz"] }, model);
+    for (const [number, text] of plain.entries()) {
+      const own = all.filter((record) => record.sample === number);
+      const at = text.indexOf(stop);
+      expect(own.map((record) => record.text).join("")).toBe(at < 0 ? text : text.slice(0, at));
+      expect(own.at(-1)!.ended).toBe(at < 0 ? "length" : "stop");
+      expect(own.length).toBe(at < 0 ? 40 : at + stop.length);
+    }
+  });
+
+  test("ends at the end of the text where that is asked for", async () => {
+    const ending = { ...tokenizer, endOfText: 2 };
+    const all = await records({ maxNewTokens: 60, temperature: 5, stopAtEnd: true }, undefined, ending);
+    expect(all.at(-1)!.ended).toBe("end");
+    expect(all.at(-1)).toMatchObject({ token: 2, text: "" });
+    expect(all.slice(0, -1).every(({ token }) => token !== 2)).toBe(true);
+    expect((await records({ maxNewTokens: 60, temperature: 5 }, undefined, ending)).length).toBe(60);
+  });
+
+  test("a repetition penalty makes what was written come again less often", async () => {
+    const model = await modelOf({}, 20);
+    const distinct = async (repetitionPenalty: number) => {
+      const options = { topK: 1, maxNewTokens: 12, repetitionPenalty, compile: true, numSamples: 1 };
+      return new Set((await texts(options, model))[0]).size;
+    };
+    expect(await distinct(1e6)).toBeGreaterThan(await distinct(1));
+  });
+
+  test("is aborted between rounds even when nobody awaits anything else, and yields nothing when it was before", async () => {
+    expect(await records({ signal: AbortSignal.abort() })).toEqual([]);
+  });
+
+  test("warns of an untrained model and of a tokenizer that cannot be its own", async () => {
+    const wide = await modelOf({ vocabSize: 640 });
+    expect(noiseWarnings(await modelOf(), tokenizer, 100)).toEqual([]);
+    expect(noiseWarnings(await modelOf({ vocabSize: 128 }), tokenizer)).toEqual([]);
+    expect(noiseWarnings(await modelOf(), tokenizer, 0).join()).toMatch(/untrained \(step 0\)/);
+    expect(noiseWarnings(wide, tokenizer, 5).join()).toMatch(/knows 640 ids and the tokenizer 7/);
+  });
+
+  describe("with weights in bfloat16", () => {
+    const available = () => fusedEnabled();
+    afterEach(() => {
+      enableFused(true);
+    });
+
+    test("writes what the model of the rounded weights writes in float32", async (context) => {
+      if (!available()) context.skip();
+      const model = await modelOf({ blockSize: 40, nLayer: 2, bias: true }, 20);
+      const rounded = mapRecord(model.params, (host, name) =>
+        host.shape.length === 2 && name !== "wpe.weight" ? float32(roundedTo16(host.values), host.shape) : host,
+      );
+      const options = { compile: true, maxNewTokens: 30, numSamples: 2, prompt: "abcdefgabcdefgabcd" };
+      const short = await texts({ ...options, dtype: "bfloat16" }, model);
+      expect(short).toEqual(await texts({ ...options, dtype: "float32" }, { ...model, params: rounded }));
+    });
+
+    test("and without Folio's operations it still writes", async () => {
+      if (!available()) return;
+      enableFused(false);
+      const written = await texts({ compile: true, dtype: "bfloat16" });
+      expect(written.map((text) => text.length)).toEqual([12, 12]);
+    });
+  });
+
   test("leaves no tensor, nor when its reader stops early", async () => {
     await texts({ compile: false });
     const { numTensors } = tf.memory();
@@ -217,6 +377,16 @@ describe("sample()", () => {
     await expect(texts({ temperature: Number.NaN })).rejects.toThrow(/temperature is NaN/);
     await expect(texts({ topK: -1 })).rejects.toThrow(/topK/);
     await expect(texts({ numSamples: 0 })).rejects.toThrow(/numSamples is 0/);
+    await expect(texts({ topP: 1.5 })).rejects.toThrow(/topP is 1.5/);
+    await expect(texts({ repetitionPenalty: 0 })).rejects.toThrow(/repetitionPenalty is 0/);
+    await expect(texts({ stop: [""] })).rejects.toThrow(/stop text is empty/);
     await expect(texts({ maxNewTokens: 1.5 })).rejects.toThrow(/maxNewTokens is 1.5/);
   });
 });
+
+/** The nearest numbers with 8 bits of fraction, ties to even. */
+function roundedTo16(values: ArrayLike<number>): Float32Array {
+  const words = new Uint32Array(Float32Array.from(values).buffer);
+  const rounded = words.map((word) => ((word + 0x7fff + ((word >>> 16) & 1)) >>> 16) << 16);
+  return new Float32Array(rounded.buffer);
+}

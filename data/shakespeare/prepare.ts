@@ -4,19 +4,21 @@
  */
 import path from "node:path";
 import { type TokenMeta, writeDataset } from "../../lib/data.js";
-import type { PrepareOptions } from "../../lib/prepare.js";
+import { type PrepareOptions, preparedAlready } from "../../lib/prepare.js";
 import { gpt2Tokenizer } from "../../lib/tokenizer.js";
 import { readShakespeare } from "../shakespeare_char/prepare.js";
 
 /** Writes `<dataDir>/shakespeare`. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const name = "shakespeare";
+  const ready = preparedAlready(name, options);
+  if (ready) return ready;
   const directory = path.join(options.dataDir, name);
   const { train, val, source } = await readShakespeare(options, directory);
   const tokenizer = gpt2Tokenizer();
   const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
   const meta = writeDataset(options.dataDir, { name, tokenizer, ...ids, source });
-  options.log(
+  options.log?.(
     `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids of GPT-2's ${meta.vocabSize.toLocaleString("en")}`,
   );
   return meta;

@@ -6,7 +6,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { type TokenMeta, type TokenSource, writeDataset } from "../../lib/data.js";
 import { fileSha256 } from "../../lib/download.js";
-import { download, type PrepareOptions, readText } from "../../lib/prepare.js";
+import { download, type PrepareOptions, preparedAlready, readText } from "../../lib/prepare.js";
 import { charTokenizer } from "../../lib/tokenizer.js";
 
 const sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed";
@@ -25,7 +25,7 @@ export interface ShakespeareText {
  * @throws if it cannot be had, or is not Tiny Shakespeare by its SHA-256
  */
 export async function readShakespeare(options: PrepareOptions, directory: string): Promise<ShakespeareText> {
-  const { source, url, log } = options;
+  const { source, url, log = () => {} } = options;
   const offered = process.env.FOLIO_DATA_DIR && path.join(process.env.FOLIO_DATA_DIR, "tinyshakespeare.txt");
   let filePath = source ?? (url === undefined && offered && fs.existsSync(offered) ? offered : undefined);
   if (filePath === undefined) {
@@ -51,12 +51,14 @@ export async function readShakespeare(options: PrepareOptions, directory: string
 /** Writes `<dataDir>/shakespeare_char`. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const name = "shakespeare_char";
+  const ready = preparedAlready(name, options);
+  if (ready) return ready;
   const directory = path.join(options.dataDir, name);
   const { train, val, source } = await readShakespeare(options, directory);
   const tokenizer = charTokenizer(train + val);
   const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
   const meta = writeDataset(options.dataDir, { name, tokenizer, ...ids, source });
-  options.log(
+  options.log?.(
     `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids, ${meta.vocabSize} characters`,
   );
   return meta;

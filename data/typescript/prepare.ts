@@ -8,7 +8,7 @@ import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { type TokenMeta, writeDataset } from "../../lib/data.js";
-import { type PrepareOptions, readText } from "../../lib/prepare.js";
+import { type PrepareOptions, preparedAlready, readText } from "../../lib/prepare.js";
 import { charTokenizer } from "../../lib/tokenizer.js";
 
 /** One name in ten is for validation, spread over the alphabet as the file is sorted. */
@@ -123,7 +123,7 @@ function installedDeclarations(): { filePath: string; version: string } {
 
 /** Writes `<dataDir>/typescript`. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
-  const { source, url, log } = options;
+  const { source, url, log = () => {} } = options;
   if (url !== undefined) {
     throw new TypeError(
       "Cannot prepare the TypeScript corpus from a URL: it is embedded; give a local file as source.",
@@ -131,6 +131,8 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   }
   const installed = source === undefined ? installedDeclarations() : undefined;
   const name = "typescript";
+  const ready = source === undefined ? preparedAlready(name, options) : undefined;
+  if (ready) return ready;
   const directory = path.join(options.dataDir, name);
   const text = readText(installed?.filePath ?? source!);
   log(installed ? `reading lib.dom.d.ts of typescript ${installed.version}` : `reading ${source}`);

@@ -9,6 +9,7 @@ import path from "node:path";
 import type { Settings } from "../config.js";
 import { knownPeakFlops } from "../hardware.js";
 import type { StartRecord } from "../records.js";
+import { withFlags } from "./terminal.js";
 
 const isPrepared = (folder: string) =>
   ["meta.json", "train.bin"].some((file) => fs.existsSync(path.join(folder, file)));
@@ -25,32 +26,50 @@ export async function checkDataset({ dataDir, dataset }: Settings): Promise<void
   const there = fs.existsSync(dataDir)
     ? fs.readdirSync(dataDir).filter((name) => isPrepared(path.join(dataDir, name)))
     : [];
-  const prepared = there.length > 0 ? `, or choose one that is prepared (--dataset=${there.slice(0, 8).join(" or ")})` : "";
+  const prepared =
+    there.length > 0 ? `, or choose one that is prepared (--dataset=${there.slice(0, 8).join(" or ")})` : "";
   throw new RangeError(`Cannot train on ${dataset}: ${folder} holds no prepared dataset; ${prepare}${prepared}.`);
 }
 
-/** Says what to lower when the run is likely to need more memory than there is. */
-export async function warnOfMemory(settings: Settings, say: (text: string) => void): Promise<void> {
-  // Weights from elsewhere bring their own shape.
-  if (settings.evalOnly || !["scratch", "resume"].includes(settings.initFrom)) return;
+/** Says what is likely to be wrong: a GPU that is not used, less memory than the run needs. */
+export async function warnings(settings: Settings, say: (text: string) => void): Promise<void> {
   const { resolveDevice } = await import("../engine/device.js");
   if (resolveDevice(settings).device !== "cpu") return;
+  const gpu = settings.device === "auto" ? gpuName() : undefined;
+  if (gpu) {
+    say(
+      `TensorFlow does not see this machine's ${gpu}, so this runs on the processor; \`folio doctor\` says what is missing`,
+    );
+  }
+  // Weights from elsewhere bring their own shape.
+  if (settings.evalOnly || !["scratch", "resume"].includes(settings.initFrom)) return;
   const { openDataset } = await import("../data.js");
   const { memoryWarning } = await import("../memory.js");
   const dataset = openDataset(settings.dataDir, settings.dataset);
   dataset.close();
   const vocabSize = settings.vocabSize || dataset.meta.vocabSize;
   const warning = memoryWarning({ ...settings, vocabSize }, os.totalmem());
-  if (warning) say(warning);
+  if (warning) say(await withFlags(warning));
 }
 
 /** FLOP/s that the run's GPU can do at best, by its data sheet; undefined on a CPU and for a card that is not known. */
 export function peakFlops({ device, dtype }: StartRecord): number | undefined {
-  if (device !== "cuda") return undefined;
+  return device === "cuda" ? knownPeakFlops(gpuName() ?? "", dtype as "float32") : undefined;
+}
+
+/** The first NVIDIA GPU that the driver tells of. */
+function gpuName(): string | undefined {
   try {
     const query = ["--query-gpu=name", "--format=csv,noheader"];
-    const [name] = execFileSync("nvidia-smi", query, { encoding: "utf8", timeout: 20_000 }).split("\n");
-    return knownPeakFlops(name ?? "", dtype as "float32");
+    return (
+      execFileSync("nvidia-smi", query, {
+        encoding: "utf8",
+        timeout: 20_000,
+        stdio: ["ignore", "pipe", "ignore"],
+      })
+        .split("\n")[0]
+        ?.trim() || undefined
+    );
   } catch {
     return undefined;
   }

@@ -10,6 +10,7 @@ import type { EvaluateOptions, TrainedModel } from "../evaluate.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { Tokenizer, TokenizerSpec } from "../tokenizer.js";
 import { grouped, type Io, openProgress, styled, table } from "./terminal.js";
+import { fetchWeights } from "./weights.js";
 
 export function help(): string {
   return `folio eval: the loss of a trained model on a split or a text.
@@ -51,6 +52,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { values, notes } = await readOverrides("eval", args);
   for (const note of notes) io.stderr.write(`${note}\n`);
   const settings = parseEvalSettings(values);
+  await fetchWeights(settings.initFrom, io);
   const model = await loadModel(settings);
   io.stderr.write(styled(io.stderr, "dim", `evaluating ${model.name}\n`));
   const results: Result[] = [];

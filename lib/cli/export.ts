@@ -4,7 +4,6 @@
  */
 import { closest } from "fastest-levenshtein";
 import { camelCase } from "../config.js";
-import { countParameters } from "../model.js";
 import type { FloatFormat } from "../safetensors.js";
 import { grouped, type Io } from "./terminal.js";
 import { fetchWeights } from "./weights.js";
@@ -42,6 +41,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     throw new RangeError(`Cannot export: dtype is ${dtype}; wanted ${formats.join(", ")}.`);
   }
   await fetchWeights(source, io);
+  const { countParameters } = await import("../model.js");
   const { loadPretrained } = await import("../pretrained.js");
   const { writeGpt2Folder } = await import("../gpt2.js");
   const pretrained = await loadPretrained(source);

@@ -1,13 +1,13 @@
 /**
- * `folio prepare NAME`: finds data/NAME/prepare and runs it. What a dataset is and where it comes from is that module's
- * business.
+ * `folio prepare NAME`: finds data/NAME/prepare and runs it, prepares a text of one's own, or checks what is prepared.
+ * What a dataset is and where it comes from is that module's business.
  */
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { closest } from "fastest-levenshtein";
 import { camelCase } from "../config.js";
-import type { PrepareModule, PrepareOptions } from "../prepare.js";
+import { type PrepareModule, type PrepareOptions, prepareText } from "../prepare.js";
 import type { TokenMeta } from "../tokens.js";
 import type { Io } from "./terminal.js";
 
@@ -17,31 +17,100 @@ const dataFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "da
 export function help(): string {
   return `folio prepare: makes a dataset's token files.
 
-Usage: folio prepare NAME [--source=file] [--url=address] [--data_dir=data]
+Usage: folio prepare NAME [--source=file] [--url=address] [--data_dir=data] [--overwrite]
+       folio prepare NAME --from=PATH [--tokenizer=gpt2] [--val_fraction=0.1] [--text_key=text]
+       folio prepare --check NAME
 
 Datasets: ${datasetNames().join(", ")}.
 
-  --data_dir=data   folder of the prepared datasets; the files go to data_dir/NAME
-  --source=FILE     take the text from this file in place of its usual source
-  --url=ADDRESS     download the text from here in place of its public address
+  --data_dir=data     folder of the prepared datasets; the files go to data_dir/NAME
+  --overwrite         prepare it even if it is prepared already
+  --source=FILE       take the text from this file in place of its usual source
+  --url=ADDRESS       download the text from here in place of its public address
 
-A folder named by the environment variable FOLIO_DATA_DIR is looked in before any download.
+A text of your own, under a name of your own:
+  --from=PATH         a text, JSONL or Parquet file, or a folder of them
+  --tokenizer=gpt2    char, gpt2, or bpe:N, which learns N byte pairs from the text
+  --val_fraction=0.1  how much of it is for validation
+  --text_key=text     the field of JSONL or the column of Parquet that holds the text
+
+  --check             decode samples of what is prepared and say what looks wrong
+
+What was interrupted goes on when the same command is given again. A folder named by the environment variable
+FOLIO_DATA_DIR is looked in before any download.
 
   folio prepare typescript
+  folio prepare poems --from=poems.txt --tokenizer=bpe:1024
   FOLIO_DATA_DIR=texts folio prepare shakespeare_char`;
 }
 
+type Flags = Readonly<Record<string, string | undefined>>;
+
+const flagNames = ["data_dir", "source", "url", "from", "tokenizer", "val_fraction", "text_key", "overwrite", "check"];
+const switches = ["overwrite", "check"];
+const ofText = ["from", "tokenizer", "valFraction", "textKey"];
+
 export async function run(args: readonly string[], io: Io): Promise<number> {
-  const { names, options } = parseArguments(args);
+  const { names, flags } = parseArguments(args);
   if (names.length === 0)
     throw new TypeError(`Cannot prepare: no dataset is named; there are ${datasetNames().join(", ")}.`);
-  for (const name of names) await prepareDataset(name, { ...options, log: (line) => io.stdout.write(`${line}\n`) });
+  const log = (line: string) => io.stdout.write(`${line}\n`);
+  const { dataDir = "data", source, url } = flags;
+  if (flags.check) return await check(names, dataDir, log);
+  const overwrite = flags.overwrite !== undefined;
+  for (const name of names) {
+    const foreign = ofText.find((key) => flags[key] !== undefined);
+    if (foreign === undefined) {
+      await prepareDataset(name, { dataDir, overwrite, log, ...(source && { source }), ...(url && { url }) });
+    } else await prepareOwn(name, { dataDir, overwrite, log }, flags);
+  }
   return 0;
 }
 
-function parseArguments(args: readonly string[]): { names: string[]; options: Omit<PrepareOptions, "log"> } {
+async function prepareOwn(
+  name: string,
+  options: Pick<PrepareOptions, "dataDir" | "overwrite" | "log">,
+  flags: Flags,
+): Promise<void> {
+  const { from, tokenizer, textKey, valFraction } = flags;
+  if (datasetNames().includes(name)) {
+    throw new RangeError(
+      `Cannot prepare ${name} from a text of your own: the name is taken by a dataset that Folio knows; choose another name.`,
+    );
+  }
+  if (from === undefined) throw new TypeError(`Cannot prepare ${name}: no text is named; add --from=PATH.`);
+  if (valFraction !== undefined && !(Number(valFraction) > 0 && Number(valFraction) < 1)) {
+    throw new RangeError(`Cannot prepare ${name}: --val_fraction is ${valFraction}; it must lie between 0 and 1.`);
+  }
+  await prepareText({
+    ...options,
+    name,
+    from,
+    ...(tokenizer !== undefined && { tokenizer }),
+    ...(textKey !== undefined && { textKey }),
+    ...(valFraction !== undefined && { valFraction: Number(valFraction) }),
+  });
+}
+
+/** Shows what `checkDataset` finds. @returns 1 if something looks wrong */
+async function check(names: readonly string[], dataDir: string, log: (line: string) => void): Promise<number> {
+  const { checkDataset } = await import("../check-dataset.js");
+  let problems = 0;
+  for (const name of names) {
+    const found = await checkDataset(dataDir, name);
+    log(`${join(dataDir, name)}`);
+    for (const fact of found.facts) log(`  ${fact}`);
+    for (const { where, text } of found.samples) log(`  ${where}: ${JSON.stringify(text)}`);
+    for (const problem of found.problems) log(`  WRONG? ${problem}`);
+    log(found.problems.length === 0 ? "  nothing looks wrong" : `  ${found.problems.length} to look at`);
+    problems += found.problems.length;
+  }
+  return problems > 0 ? 1 : 0;
+}
+
+function parseArguments(args: readonly string[]): { names: string[]; flags: Flags } {
   const names: string[] = [];
-  const options: Record<string, string> = { dataDir: "data" };
+  const flags: Record<string, string> = {};
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
     if (!arg.startsWith("-")) {
@@ -50,15 +119,15 @@ function parseArguments(args: readonly string[]): { names: string[]; options: Om
     }
     const [written, inline] = [arg.split("=", 1)[0]!, arg.includes("=") ? arg.slice(arg.indexOf("=") + 1) : undefined];
     const key = camelCase(written.replace(/^--?/, ""));
-    if (!["dataDir", "source", "url"].includes(key)) {
-      const nearest = closest(key, ["data_dir", "source", "url"]);
+    if (!flagNames.map(camelCase).includes(key)) {
+      const nearest = closest(key, flagNames);
       throw new RangeError(`Cannot prepare: there is no flag ${written}; did you mean --${nearest}?`);
     }
-    const value = inline ?? args[++i];
+    const value = switches.includes(key) ? "true" : (inline ?? args[++i]);
     if (!value) throw new TypeError(`Cannot prepare: ${written} has no value; write ${written}=VALUE.`);
-    options[key] = value;
+    flags[key] = value;
   }
-  return { names, options: options as unknown as Omit<PrepareOptions, "log"> };
+  return { names, flags };
 }
 
 /** The datasets that can be prepared. */
@@ -77,7 +146,7 @@ export async function prepareDataset(name: string, options: PrepareOptions): Pro
   const names = datasetNames();
   if (!names.includes(name)) {
     throw new RangeError(
-      `Cannot prepare ${name}: there is no dataset of that name; did you mean ${closest(name, names)}? There are ${names.join(", ")}.`,
+      `Cannot prepare ${name}: there is no dataset of that name; did you mean ${closest(name, names)}? There are ${names.join(", ")}; for a text of your own add --from=PATH.`,
     );
   }
   const module = (await import(pathToFileURL(modulePath(name)!).href)) as PrepareModule;

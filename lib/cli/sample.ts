@@ -3,9 +3,11 @@
  * they are being written. Only text goes to standard output; what it is sampled from goes to standard error.
  */
 import { readFileSync } from "node:fs";
-import { parseSampleSettings, type SampleSettings } from "../config.js";
+import { parseSampleSettings, parseSettings, type SampleSettings } from "../config.js";
+import type { TrainedModel } from "../evaluate.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { SampledToken } from "../sample.js";
+import type { TokenizerSpec } from "../tokenizer.js";
 import { type Io, styled } from "./terminal.js";
 
 export function help(): string {
@@ -13,43 +15,77 @@ export function help(): string {
 
 Usage: folio sample [config file …] [--setting=value …]
 
-Samples from the best checkpoint of the run in out_dir. Config files of \`folio train\` do: only their out_dir and the
-settings below count.
+Samples from the best checkpoint of the run in out_dir, or from what --init_from names. Config files of \`folio train\`
+do: only their out_dir and the settings below count.
 
   folio sample --out_dir=out-shakespeare-char --num_samples=3
   folio sample --out_dir=out-quickstart --start="interface " --max_new_tokens=200
-  folio sample --out_dir=out-quickstart --start=FILE:prompt.txt
+  folio sample --init_from=gpt2 --start=FILE:prompt.txt --top_p=0.9 --dtype=bfloat16
+  echo "To be" | folio sample --out_dir=out-shakespeare-char --start=- --probabilities=True
 
 ${helpText("sample")}`;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const settings = parseSampleSettings((await readOverrides("sample", args)).values);
-  const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
-  const { sample } = await import("../sample.js");
+  const { noiseWarnings, sample } = await import("../sample.js");
   const { tokenizerFromSpec } = await import("../tokenizer.js");
   const prompt = readPrompt(settings.start);
-  const which = hasCheckpoint(settings.outDir, "best") ? "best" : "last";
-  const { step, ...checkpoint } = openCheckpoint(settings.outDir, which, { optimizer: false });
-  const dtype = settings.dtype === "auto" ? checkpoint.settings.dtype : settings.dtype;
-  const model = { params: checkpoint.params, settings: { ...checkpoint.settings, dtype } };
-  io.stderr.write(styled(io.stderr, "dim", `sampling from ${settings.outDir}, ${which} checkpoint, step ${step}\n`));
-  const { numSamples, maxNewTokens, temperature, topK, seed, compile, device } = settings;
-  const options = { prompt, numSamples, maxNewTokens, temperature, topK, seed, compile, device };
-  await printSamples(sample(model, tokenizerFromSpec(checkpoint.tokenizer), options), settings, prompt, io);
+  const { model, spec, step, name } = await openModel(settings);
+  const tokenizer = tokenizerFromSpec(spec);
+  io.stderr.write(styled(io.stderr, "dim", `sampling from ${name}\n`));
+  for (const warning of noiseWarnings(model, tokenizer, step)) {
+    io.stderr.write(styled(io.stderr, "yellow", `Warning: ${warning}\n`));
+  }
+  const { stop, probabilities, ...rest } = settings;
+  const options = { ...rest, prompt, stop: stop === "" ? [] : [stop], alternatives: probabilities ? 5 : 0 };
+  const tokens = sample(model, tokenizer, options);
+  if (probabilities) await printProbabilities(tokens, settings, prompt, io);
+  else await printSamples(tokens, settings, prompt, io);
   return 0;
 }
 
-/** `FILE:path` → the file's text; anything else is the prompt itself. */
+interface OpenModel {
+  readonly model: TrainedModel;
+  readonly spec: TokenizerSpec;
+  readonly step: number | undefined;
+  readonly name: string;
+}
+
+async function openModel({ initFrom, outDir, checkpoint }: SampleSettings): Promise<OpenModel> {
+  if (initFrom === "scratch") {
+    throw new RangeError("Cannot sample from scratch: there are no weights; use resume, or name a model.");
+  }
+  const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
+  const folder = initFrom === "resume" ? outDir : initFrom;
+  if (initFrom === "resume" || hasCheckpoint(initFrom)) {
+    const which = checkpoint === "auto" ? (hasCheckpoint(folder, "best") ? "best" : "last") : checkpoint;
+    const { step, params, settings, tokenizer: spec } = openCheckpoint(folder, which, { optimizer: false });
+    return { model: { params, settings }, spec, step, name: `${folder}, ${which} checkpoint, step ${step}` };
+  }
+  const { loadPretrained } = await import("../pretrained.js");
+  const { params, model, tokenizer: spec } = await loadPretrained(initFrom);
+  if (!spec) {
+    throw new Error(
+      `Cannot sample from ${initFrom}: nothing says which tokenizer its ids belong to; export it with one, or start from a run.`,
+    );
+  }
+  return { model: { params, settings: parseSettings(model) }, spec, step: undefined, name: initFrom };
+}
+
+/** `FILE:path` → the file's text, `-` and `FILE:-` → standard input; anything else is the prompt itself. */
 export function readPrompt(start: string): string {
-  if (!start.startsWith("FILE:")) return start;
-  const path = start.slice("FILE:".length);
+  if (start !== "-" && !start.startsWith("FILE:")) return start;
+  const path = start === "-" ? "-" : start.slice("FILE:".length);
   try {
-    return readFileSync(path, "utf8");
+    return readFileSync(path === "-" ? 0 : path, "utf8");
   } catch (error) {
-    throw new Error(`Cannot read the prompt ${path}: ${(error as Error).message}`, { cause: error });
+    const name = path === "-" ? "from standard input" : path;
+    throw new Error(`Cannot read the prompt ${name}: ${(error as Error).message}`, { cause: error });
   }
 }
+
+const dashes = "\n---------------\n";
 
 /**
  * Prints samples in order. They are written side by side, one token of each in turn, so the first is shown as it is
@@ -62,12 +98,14 @@ export async function printSamples(
   io: Io,
 ): Promise<string[]> {
   const texts = Array.from({ length: numSamples }, () => prompt);
-  io.stdout.write(prompt);
+  let begun = false;
   for await (const { sample, text } of tokens) {
+    // Not before the first token: by then the prompt is known to be one that the model understands.
+    if (!begun) io.stdout.write(prompt);
+    begun = true;
     texts[sample] += text;
     if (sample === 0) io.stdout.write(text);
   }
-  const dashes = "\n---------------\n";
   io.stdout.write(
     dashes +
       texts
@@ -76,4 +114,28 @@ export async function printSamples(
         .join(""),
   );
   return texts;
+}
+
+/** Prints a line a token: its probability, what it is, and the likeliest it was drawn from. */
+async function printProbabilities(
+  tokens: AsyncIterable<SampledToken>,
+  { numSamples }: Pick<SampleSettings, "numSamples">,
+  prompt: string,
+  io: Io,
+): Promise<void> {
+  const lines: string[][] = Array.from({ length: numSamples }, () => []);
+  let begun = false;
+  for await (const { sample, token, probability = 0, alternatives = [] } of tokens) {
+    if (!begun) io.stdout.write(`${prompt}\n`);
+    begun = true;
+    const percent = (share: number) => `${(100 * share).toFixed(1)} %`.padStart(7);
+    const others = alternatives.map((other) => `${JSON.stringify(other.text)} ${percent(other.probability).trim()}`);
+    const drawn = alternatives.find((other) => other.token === token);
+    const name = drawn ? JSON.stringify(drawn.text) : `id ${token}`;
+    const line = `${percent(probability)}  ${name.padEnd(14)} of ${others.join(", ")}\n`;
+    if (sample === 0) io.stdout.write(line);
+    else lines[sample]!.push(line);
+  }
+  io.stdout.write(dashes);
+  for (const later of lines.slice(1)) io.stdout.write(`${prompt}\n${later.join("")}${dashes}`);
 }

@@ -7,18 +7,19 @@ import { defaultSettings, parseSettings, type Settings } from "../config.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
 import type { TrainOptions } from "../train.js";
-import { checkDataset, peakFlops, warnOfMemory } from "./before.js";
+import { checkDataset, peakFlops, warnings } from "./before.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
+import { fetchWeights } from "./weights.js";
 
 export function help(): string {
   return `folio train: trains a model, or goes on with one.
 
 Usage: folio train [config file …] [--setting=value …]
 
-Config files are TypeScript, JavaScript or JSON, read in order, by path or, of Folio's own, by name; TypeScript and
-JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and --nLayer=4 are the same; --eval_only means True,
---no-compile False. The run goes to out_dir: config.json, log.jsonl, tensorboard/, checkpoint/. Ctrl-C saves, and says
-how to resume; a second one stops at once.
+Config files are TypeScript, JavaScript or JSON, or nanoGPT's in Python (read as data, not run), in order, by path or,
+of Folio's own, by name; TypeScript and JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and
+--nLayer=4 are the same; --eval_only means True, --no-compile False. The run goes to out_dir: config.json, log.jsonl,
+tensorboard/, checkpoint/. Ctrl-C saves, and says how to resume; a second one stops at once.
 
   folio train configs/train_shakespeare_char.ts
   folio train cpu_demo --max_iters=500 --out_dir=out-short
@@ -33,7 +34,8 @@ ${helpText("train")}`;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
-  const { files, values } = await readOverrides("train", args);
+  const { files, values, notes } = await readOverrides("train", args);
+  for (const note of notes) io.stderr.write(`${note}\n`);
   for (const file of files) io.stdout.write(`Overriding config with ${file}\n`);
   const settings = parseSettings(values, await baseSettings(values));
   await checkDataset(settings);
@@ -83,13 +85,14 @@ export interface Shown {
 /** Trains and shows it. The first SIGINT or SIGTERM lets the step under way finish and saves; a second one kills. */
 export async function showTraining(settings: Readonly<Settings>, io: Io, resume: string): Promise<Shown> {
   const { train } = await import("../train.js");
+  await fetchWeights(settings.initFrom, io);
   const progress = openProgress(io.stdout);
   const stop = stopOnSignals((signal) => {
     const again = signal === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
     progress.line(styled(io.stdout, "yellow", `${signal}: finishing this batch, then saving${again}`));
   });
   const show = recordPrinter(settings, progress, io);
-  await warnOfMemory(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
+  await warnings(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
   let end: EndRecord | undefined;
   const onProgress = ({ step, doing, done, total }: Doing) => {
     const what = doing === "evaluation" ? "evaluating: batch" : "micro-batch";
@@ -162,7 +165,7 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
         `number of parameters: ${millions(parametersWithoutPositions)}`,
         `num decayed parameter tensors: ${decayed.tensors}, with ${grouped(decayed.parameters)} parameters`,
         `num non-decayed parameter tensors: ${undecayed.tensors}, with ${grouped(undecayed.parameters)} parameters`,
-        `running on ${record.device}, ${record.dtype}, ${record.compiled ? "compiled" : "eager"}`,
+        `running on ${record.device}, ${dtypeOf(record)}, ${record.compiled ? "compiled" : "eager"}`,
       ];
     }
     case "eval":
@@ -177,6 +180,11 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
     case "end":
       return [];
   }
+}
+
+/** The number format, and, where Folio chose it, why. */
+function dtypeOf({ dtype, dtypeReason = "asked for" }: StartRecord): string {
+  return dtypeReason === "asked for" ? dtype : `${dtype} (${dtypeReason})`;
 }
 
 function startLine({ step, resumedFrom, initFrom }: StartRecord, { outDir }: Settings): string {

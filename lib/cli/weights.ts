@@ -2,11 +2,13 @@
  * GPT-2's weights by name: downloaded before a command needs them, with a line that says how far it is. What is in the
  * cache costs nothing here; a model that is no name of GPT-2's is somebody else's matter.
  */
-import { type Gpt2Name, gpt2Names } from "../gpt2.js";
+import type { Gpt2Name } from "../gpt2.js";
 import { type Io, openProgress } from "./terminal.js";
 
 /** Fetches the weights that `initFrom` names, if it is one of GPT-2's names and they are not here yet. */
 export async function fetchWeights(initFrom: string, io: Io): Promise<void> {
+  if (!initFrom.startsWith("gpt2")) return;
+  const { gpt2Names } = await import("../gpt2.js");
   if (!(gpt2Names as readonly string[]).includes(initFrom)) return;
   const { gpt2Folder } = await import("../hub.js");
   const progress = openProgress(io.stderr);

@@ -9,7 +9,7 @@ import { type Attended, type CacheAttention, currentUpdater } from "./inplace.js
 import { gatherRows, type RawAttribute, rawBackend } from "./ops.js";
 
 /** A matrix: float32 [a, b], or int32 [a, b / 2], each a pair of bfloat16 (the first in the lower half). */
-export type Weights = tf.Tensor2D;
+type Weights = tf.Tensor2D;
 
 // Beyond, arithmetic takes longer than reading the matrix, and TensorFlow's own product is faster at that.
 const mostRows = 16;
@@ -44,21 +44,6 @@ export function rowsOf(table: Weights, ids: tf.Tensor1D): tf.Tensor2D {
 /** The matrix in float32. */
 function widen(w: Weights): tf.Tensor2D {
   return w.dtype === "int32" ? (run("FolioWiden", [], [w]) as tf.Tensor2D) : w;
-}
-
-/**
- * float32 as pairs of bfloat16, each rounded to the nearest, of equal distance to the even one.
- * @param values of rows of even length
- */
-export function packPairs(values: ArrayLike<number>): Int32Array {
-  const bits = new Uint32Array(Float32Array.from(values).buffer);
-  const halves = new Uint16Array(bits.length);
-  for (let i = 0; i < bits.length; i++) {
-    const x = bits[i]!;
-    const notANumber = (x & 0x7fffffff) > 0x7f800000;
-    halves[i] = notANumber ? (x >>> 16) | 64 : (x + 0x7fff + ((x >>> 16) & 1)) >>> 16;
-  }
-  return new Int32Array(halves.buffer);
 }
 
 /**

@@ -4,6 +4,7 @@
  * and model.ts then compose the same from TensorFlow.js' operations. It imports nothing of Node.
  */
 import type * as tf from "@tensorflow/tfjs-core";
+import { currentUpdater } from "./inplace.js";
 import { type RawAttribute, type RawBackend, rawBackend } from "./ops.js";
 
 let loaded = false;
@@ -31,7 +32,7 @@ export function fusedRows(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D | u
 
 /** x [M, K], w [K, N] or, transposed, [N, K] → [M, N] */
 export function fusedLinear(x: tf.Tensor2D, w: tf.Tensor2D, transposed: boolean): Differentiable | undefined {
-  if (!fusedEnabled()) return undefined;
+  if (!fusedEnabled() || currentUpdater()?.shortProducts) return undefined;
   const sides = [attribute("transpose_a", "BOOL", false), attribute("transpose_b", "BOOL", transposed), alone()];
   return {
     value: run("FolioMatMul", sides, [x, w], 1)[0]!,

@@ -56,6 +56,7 @@ interface TraceContext {
   readonly variables: ReadonlyMap<string, Variable>;
   /** What matrix products are cast to. */
   readonly shortened: "float16" | "bfloat16" | undefined;
+  readonly shortProducts: boolean;
 }
 
 /** Opens a compiled session over a copy of `initial`. */
@@ -71,6 +72,7 @@ export async function openGraphSession(
   const device = tensorflowBackend().isUsingGpuDevice ? "cuda" : "cpu";
   const session = newSession(builder, sessionConfig({ dtype, xla, device }));
   const shortened = castProducts({ dtype, device });
+  const shortProducts = dtype !== "float32";
   // koffi's worker threads block the file system when many calls wait: one at a time.
   const queue = newQueue();
 
@@ -109,7 +111,7 @@ export async function openGraphSession(
     const signature = Object.entries(inputs)
       .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
       .join(" ");
-    const known = ofStep.get(signature) ?? trace({ builder, variables, shortened }, step, inputs);
+    const known = ofStep.get(signature) ?? trace({ builder, variables, shortened, shortProducts }, step, inputs);
     ofStep.set(signature, known);
     return known;
   }
@@ -117,14 +119,16 @@ export async function openGraphSession(
   const groups = Object.keys(initial);
   return {
     compiled: true,
-    define: (step) => (hostInputs, profile) =>
-      queue.add(async () => {
-        const { inputs, outputs, update } = traced(step, hostInputs);
-        const feeds = inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
-        const fetches = outputs.map(({ output }) => output);
-        const fetched = await run(session, feeds, fetches, update, profile);
-        return Object.fromEntries(outputs.map(({ name }, index) => [name, fetched[index]!]));
-      }),
+    define:
+      (step, { brief = false } = {}) =>
+      (hostInputs, profile) =>
+        queue.add(async () => {
+          const { inputs, outputs, update } = traced(step, hostInputs);
+          const feeds = inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
+          const fetches = outputs.map(({ output }) => output);
+          const fetched = await run(session, feeds, fetches, update, { profile, brief });
+          return Object.fromEntries(outputs.map(({ name }, index) => [name, fetched[index]!]));
+        }),
     trace: (step, inputs) =>
       queue.add(async () => {
         const [before, started] = [builder.size, performance.now()];
@@ -157,7 +161,11 @@ export async function openGraphSession(
 }
 
 /** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
-function trace({ builder, variables, shortened }: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
+function trace(
+  { builder, variables, shortened, shortProducts }: TraceContext,
+  step: Step,
+  specs: TensorSpecs,
+): TracedStep {
   const casts = shortened && new ProductCasts(builder, shortened);
   return traceInto(builder, casts, (wrap, unwrap) => {
     const reads = new Map([...variables].map(([key, variable]) => [key, addRead(builder, variable)]));
@@ -170,7 +178,7 @@ function trace({ builder, variables, shortened }: TraceContext, step: Step, spec
       name,
       output: builder.addPlaceholder(dtype, shape),
     }));
-    const updater = new GraphUpdater({ builder, variables, state, reads, wrap, unwrap });
+    const updater = new GraphUpdater({ builder, shortProducts, variables, state, reads, wrap, unwrap });
     const tensors = Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)]));
     const result = checkedResult(
       state,
@@ -234,40 +242,36 @@ function newSession(builder: GraphBuilder, config: Uint8Array): Pointer {
   }
 }
 
+// Serialized RunOptions: trace_level (1) = FULL_TRACE (3), and inter_op_thread_pool (3) = −1, the calling thread.
+const FULL_TRACE = Uint8Array.of(0x08, 0x03);
+const IN_CALLING_THREAD = Uint8Array.of(0x18, ...Array.from({ length: 9 }, () => 0xff), 0x01);
+
 async function run(
   session: Pointer,
   feeds: readonly { output: Output; host: HostTensor }[],
   fetches: readonly Output[],
   target?: Pointer,
-  profile?: (metadata: Uint8Array) => void,
+  { profile, brief = false }: { profile?: ((metadata: Uint8Array) => void) | undefined; brief?: boolean } = {},
 ): Promise<HostTensor[]> {
   const c = capi();
   const inputs: Pointer[] = [];
   const outputs: Pointer[] = fetches.map(() => null);
   const targets = target ? [target] : [];
   const status = c.newStatus();
-  // A serialized RunOptions: trace_level (1) = FULL_TRACE (3).
-  const options = profile ? c.newBufferFromString(Uint8Array.of(0x08, 0x03), 2) : null;
+  const serialized = profile ? FULL_TRACE : brief ? IN_CALLING_THREAD : undefined;
+  const options = serialized ? c.newBufferFromString(serialized, serialized.length) : null;
   const metadata = profile ? c.newBuffer() : null;
   try {
     for (const { host } of feeds) inputs.push(newTensor(host.dtype, host.shape, host.values));
-    await new Promise<void>((resolve, reject) => {
-      c.sessionRun.async(
-        session,
-        options,
-        feeds.map((feed) => feed.output),
-        inputs,
-        inputs.length,
-        fetches,
-        outputs,
-        outputs.length,
-        targets,
-        targets.length,
-        metadata,
-        status,
-        (error: unknown) => (error ? reject(error) : resolve()),
-      );
-    });
+    const feedOutputs = feeds.map((feed) => feed.output);
+    const from = [session, options, feedOutputs, inputs, inputs.length] as const;
+    const to = [fetches, outputs, outputs.length, targets, targets.length, metadata, status] as const;
+    if (brief) c.sessionRun(...from, ...to);
+    else {
+      await new Promise<void>((resolve, reject) => {
+        c.sessionRun.async(...from, ...to, (error: unknown) => (error ? reject(error) : resolve()));
+      });
+    }
     if (c.code(status) !== 0) throw new Error(`Cannot run a step: ${oneLine(c.message(status))}`);
     profile?.(readBuffer(metadata));
     return outputs.map(readTensor);

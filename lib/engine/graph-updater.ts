@@ -12,6 +12,7 @@ import type { State } from "./session.js";
 
 /** What a trace knows when an update is asked for. */
 interface UpdaterContext {
+  readonly shortProducts: boolean;
   readonly builder: GraphBuilder;
   readonly variables: ReadonlyMap<string, Variable>;
   readonly state: State;
@@ -20,12 +21,11 @@ interface UpdaterContext {
   readonly unwrap: (tensor: tf.Tensor) => Output;
 }
 
-/** A value that is there only when a condition holds. */
+/** A value that is there only when a condition holds: the second output of a Switch; the first when it does not. */
 interface Gate {
   readonly value: tf.Tensor;
   readonly when: tf.Tensor;
-  readonly open: tf.Tensor;
-  readonly closed: Output;
+  readonly oper: Pointer;
 }
 
 /** Updates variables by TensorFlow's fused operations while a step is traced. */
@@ -42,6 +42,10 @@ export class GraphUpdater implements InPlaceUpdater {
     }
   }
 
+  get shortProducts(): boolean {
+    return this.context.shortProducts;
+  }
+
   /** The operation that wrote the variable, when `tensor` stands for its new value. */
   operationBehind(key: string, tensor: tf.Tensor): Pointer | undefined {
     const standIn = this.standIns.get(tensor);
@@ -54,7 +58,7 @@ export class GraphUpdater implements InPlaceUpdater {
     const handles = keys.map((key) => this.context.variables.get(key!)!.handle);
     const after = keys.map((key) => this.context.reads.get(key!)!.oper);
     const gate = update.when && this.gate(update.gradientScale, update.when);
-    const gated = gate ? { ...update, gradientScale: gate.open } : update;
+    const gated = gate ? { ...update, gradientScale: this.context.wrap({ oper: gate, index: 1 }, "Switch") } : update;
     const operation = fusedEnabled() ? this.fused(gated, handles, after) : this.tensorflow(gated, handles, after);
     const done = gate ? this.eitherWay(gate, operation) : operation;
     const [param, m, v] = keys.map((key) => this.standIn(key!, done)) as [tf.Tensor, tf.Tensor, tf.Tensor];
@@ -62,20 +66,23 @@ export class GraphUpdater implements InPlaceUpdater {
   }
 
   /** A value that exists only when `when` is true: TensorFlow runs nothing that needs it otherwise. */
-  private gate(value: tf.Tensor, when: tf.Tensor): Gate {
+  private gate(value: tf.Tensor, when: tf.Tensor): Pointer {
     if (this.lastGate?.value !== value || this.lastGate.when !== when) {
-      const { builder, unwrap, wrap } = this.context;
-      const oper = builder.add("Switch", [unwrap(value), unwrap(when)]);
-      this.lastGate = { value, when, open: wrap({ oper, index: 1 }, "Switch"), closed: { oper, index: 0 } };
+      const { builder, unwrap } = this.context;
+      this.lastGate = { value, when, oper: builder.add("Switch", [unwrap(value), unwrap(when)]) };
     }
-    return this.lastGate;
+    return this.lastGate.oper;
   }
 
   /** What is there when `operation` has run, or when the gate before it was closed. */
-  private eitherWay({ open, closed }: Gate, operation: Pointer): Pointer {
-    const { builder, unwrap } = this.context;
-    const ran = { oper: builder.add("Identity", [unwrap(open)], undefined, [operation]), index: 0 };
-    return builder.add("Merge", [[closed, ran]]);
+  private eitherWay(gate: Pointer, operation: Pointer): Pointer {
+    const { builder } = this.context;
+    const ran = builder.add("Identity", [{ oper: gate, index: 1 }], undefined, [operation]);
+    const outputs = [
+      { oper: gate, index: 0 },
+      { oper: ran, index: 0 },
+    ];
+    return builder.add("Merge", [outputs]);
   }
 
   /** Folio's own operation: scale, moments, decay and step in one pass. */

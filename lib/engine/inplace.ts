@@ -50,6 +50,8 @@ export interface Attended {
 
 /** Each updates in place and returns stand-ins for the new values, or nothing when the tensors are not variables. */
 export interface InPlaceUpdater {
+  /** Whether the session's matrix products are in 16 bits: TensorFlow's own then, which it, or casts.ts, shortens. */
+  readonly shortProducts: boolean;
   adam(update: AdamUpdate): Updated | undefined;
   /** See `writeAt` in decode.ts. */
   write(cache: tf.Tensor4D, value: tf.Tensor4D, position: tf.Tensor): tf.Tensor | undefined;

@@ -102,7 +102,12 @@ export function randomNormal(shape: readonly number[], key: tf.Tensor1D): tf.Ten
  * updates the variables where they stand.
  */
 export function adamUpdate(update: AdamUpdate): Updated {
-  return currentUpdater()?.adam(update) ?? plainAdam(update);
+  return currentUpdater()?.adam(update) ?? tidied(() => plainAdam(update));
+}
+
+/** tf.tidy for a record of tensors, whose type TensorFlow.js does not take as it is. */
+function tidied(body: () => Updated): Updated {
+  return tf.tidy(() => body() as unknown as tf.TensorContainer) as unknown as Updated;
 }
 
 function plainAdam(update: AdamUpdate): Updated {
@@ -114,8 +119,9 @@ function plainAdam(update: AdamUpdate): Updated {
   const shrunk = weightDecay > 0 ? tf.mul(update.param, tf.sub(1, tf.mul(learningRate, weightDecay))) : update.param;
   const param = tf.sub(shrunk, tf.mul(tf.div(learningRate, biasCorrection1), direction));
   const { when } = update;
-  if (!when) return { param, m, v };
-  return { param: tf.where(when, param, update.param), m: tf.where(when, m, update.m), v: tf.where(when, v, update.v) };
+  return !when
+    ? { param, m, v }
+    : { param: tf.where(when, param, update.param), m: tf.where(when, m, update.m), v: tf.where(when, v, update.v) };
 }
 
 /** The backend that runs TensorFlow's own operations, where it is the current one. */

@@ -12,15 +12,17 @@ import {
   run,
   seed,
 } from "./common.js";
-import { aboveZero, flag, folder, integer, row, type SettingRow, text } from "./rows.js";
+import { aboveZero, choice, flag, folder, integer, row, type SettingRow, share, text } from "./rows.js";
 
 /** All settings of sampling from a run. */
 export interface SampleSettings {
   /** Folder of the run to sample from. */
   outDir: string;
-  /** Sample from the run in outDir (resume). */
+  /** Sample from the run in outDir (resume), or from GPT-2 by name, a Hugging Face folder, a ckpt.pt, another run. */
   initFrom: InitFrom;
-  /** Text to go on from, or FILE:path to read it from a file. */
+  /** Which checkpoint of the run; auto: the best where there is one. */
+  checkpoint: "auto" | "best" | "last";
+  /** Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input. */
   start: string;
   /** Samples to write. */
   numSamples: number;
@@ -30,6 +32,16 @@ export interface SampleSettings {
   temperature: number;
   /** Only the k likeliest tokens are drawn; 0: all. */
   topK: number;
+  /** Of those, the fewest likeliest that have this share of probability together; 1: all. */
+  topP: number;
+  /** Logits of tokens that stand in the text already are divided by it; 1: nothing changes. */
+  repetitionPenalty: number;
+  /** Text at which a sample ends; empty: none. */
+  stop: string;
+  /** End a sample at the end-of-text token. */
+  stopAtEnd: boolean;
+  /** Show the probability of each token instead of text alone. */
+  probabilities: boolean;
   /** Seed of the draws. */
   seed: number;
   /** Where to compute; auto: the GPU where there is one. */
@@ -45,13 +57,19 @@ const samples = row("Samples");
 // biome-ignore format: a table reads best as a table
 export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { readonly default: SampleSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to sample from."),
-  initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume)."),
+  initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume), or from GPT-2 by name, a Hugging Face folder, a ckpt.pt, another run."),
+  checkpoint: run(choice("auto", "best", "last"), "auto" as "auto" | "best" | "last", "", "Which checkpoint of the run; auto: the best where there is one."),
 
-  start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file."),
+  start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input."),
   numSamples: samples(integer(1), 10, "samples", "Samples to write."),
   maxNewTokens: samples(integer(1), 500, "tokens", "Length of a sample."),
   temperature: samples(aboveZero, 0.8, "", "Below 1: more careful, above 1: more daring."),
   topK: samples(integer(0), 200, "tokens", "Only the k likeliest tokens are drawn; 0: all."),
+  topP: samples(share, 1, "share", "Of those, the fewest likeliest that have this share of probability together; 1: all."),
+  repetitionPenalty: samples(aboveZero, 1, "", "Logits of tokens that stand in the text already are divided by it; 1: nothing changes."),
+  stop: samples(text, "", "", "Text at which a sample ends; empty: none."),
+  stopAtEnd: samples(flag, false, "", "End a sample at the end-of-text token."),
+  probabilities: samples(flag, false, "", "Show the probability of each token instead of text alone."),
   seed: samples(seed, 1337, "", "Seed of the draws."),
 
   device: machine(device, "auto" as Device, "", deviceDoc),

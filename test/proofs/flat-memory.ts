@@ -1,8 +1,9 @@
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
+import { prepare } from "../../data/typescript/prepare.js";
 import { loadSettings } from "../../lib/overrides.js";
 import { train } from "../../lib/train.js";
-import { folio, type Proof, rounded } from "./proof.js";
+import { type Proof, rounded } from "./proof.js";
 
 const steps = 10_000;
 const warmUp = 2_000;
@@ -14,7 +15,7 @@ export const flatMemory: Proof = {
   claim: `${steps} compiled steps leave resident memory flat within ${100 * tolerance} % and as many tensors as before`,
   inputs: ["lib", "data", "configs"],
   async run({ folder, say }) {
-    await folio("prepare", "typescript", `--data_dir=${folder}`);
+    await prepare({ dataDir: folder, log: say });
     const flags = [`--data_dir=${folder}`, "--dataset=typescript", `--out_dir=${path.join(folder, "run")}`];
     const shape = "--n_layer=2 --n_head=2 --n_embd=32 --block_size=32 --batch_size=4 --dropout=0.1".split(" ");
     const loop = [`--max_iters=${steps}`, `--eval_interval=${steps}`, "--eval_iters=1", "--compile=True"];

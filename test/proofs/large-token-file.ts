@@ -32,7 +32,8 @@ export const largeTokenFile: Proof = {
         starts[name]!.push(firstStepSeconds);
       }
     }
-    const [small, large] = [median(starts.small!), median(starts.large!)];
+    // The quickest of each: whatever else the machine does only adds to them.
+    const [small, large] = [Math.min(...starts.small!), Math.min(...starts.large!)];
     say(`first step after ${small.toFixed(2)} s and ${large.toFixed(2)} s`);
     const short = await measure(folder, "small", maxIters);
     const long = await measure(folder, "large", maxIters);
@@ -102,8 +103,4 @@ function residentMegabytes(pid: number): number {
   } catch {
     return 0;
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }

@@ -12,21 +12,32 @@ import { cpuDemo } from "./cpu-demo.js";
 import { flatMemory } from "./flat-memory.js";
 import { golden } from "./golden.js";
 import { gpt2Weights } from "./gpt2-weights.js";
+import { killPrepare } from "./kill-prepare.js";
 import { killResume } from "./kill-resume.js";
+import { largeText } from "./large-text.js";
 import { largeTokenFile } from "./large-token-file.js";
+import { nanogptCommands } from "./nanogpt-commands.js";
 import { nodeVersions } from "./node-versions.js";
 import { packaged } from "./package.js";
 import { prepareShakespeare } from "./prepare-shakespeare.js";
 import { type Figures, fingerprint, machine, type Proof, root, rounded, versions } from "./proof.js";
 import { updateReadme } from "./readme.js";
+import { sampling } from "./sampling.js";
+import { sizing } from "./sizing.js";
 import { traceXl } from "./trace-xl.js";
+import { tokenizeSpeed } from "./tokenize-speed.js";
 import { trainCharPeer } from "./train-char-peer.js";
 
 const proofs: readonly Proof[] = [
   golden,
+  sizing,
+  nanogptCommands,
   gpt2Weights,
   ckptPt,
   prepareShakespeare,
+  tokenizeSpeed,
+  largeText,
+  killPrepare,
   killResume,
   compiledEager,
   flatMemory,
@@ -34,6 +45,7 @@ const proofs: readonly Proof[] = [
   largeTokenFile,
   trainCharPeer,
   cpuDemo,
+  sampling,
   packaged,
   nodeVersions,
   cleanClone,

@@ -2,6 +2,9 @@
 // read, and attention over keys and values that stay where they are. Weights are float32, or bfloat16 held in pairs as
 // int32, half as much to read; sums are float32. Included by ops.cc; plain forms: lib/engine/decode.ts.
 #pragma once
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 namespace folio {
 
@@ -11,8 +14,12 @@ typedef uint32_t VecU __attribute__((vector_size(32)));
 
 // bfloat16 is the upper half of a float32.
 inline Vec Load(const uint16_t* p) {
+#ifdef __AVX2__  // of __builtin_convertvector, GCC makes four instructions where this is one
+  return reinterpret_cast<Vec>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
+#else
   const Half half = *reinterpret_cast<const UnalignedHalf*>(p);
   return reinterpret_cast<Vec>(__builtin_convertvector(half, VecU) << 16);
+#endif
 }
 inline float One(float x) { return x; }
 inline float One(uint16_t x) {
@@ -22,29 +29,43 @@ inline float One(uint16_t x) {
   return y;
 }
 
-// y [R, N] += x [R, K] W [K, N], W row by row as it stands in memory, four rows at a time.
+// How many rows ahead memory is asked for what comes next: four rows are read side by side, and the processor, which
+// sees four short streams, does not guess the next ones.
+constexpr int64_t kAhead = 16;
+
+inline void Ahead(const void* p) { __builtin_prefetch(p); }
+
+// y [R, N] += x [R, 4] times four rows of W
+template <int R, typename W>
+inline void AddFour(const float* x, int64_t ldx, const W* w, int64_t ldw, float* y, int64_t ldy, int64_t N) {
+  const W *w0 = w, *w1 = w0 + ldw, *w2 = w1 + ldw, *w3 = w2 + ldw;
+  Vec all[R][4];
+  for (int r = 0; r < R; r++) for (int i = 0; i < 4; i++) all[r][i] = All(x[r * ldx + i]);
+  int64_t j = 0;
+  for (; j + kLanes <= N; j += kLanes) {
+    const Vec a0 = Load(w0 + j), a1 = Load(w1 + j), a2 = Load(w2 + j), a3 = Load(w3 + j);
+    for (const W* row : {w0, w1, w2, w3}) Ahead(row + kAhead * ldw + j);
+    for (int r = 0; r < R; r++) {
+      float* to = y + r * ldy + j;
+      Store(to, Load(to) + a0 * all[r][0] + a1 * all[r][1] + a2 * all[r][2] + a3 * all[r][3]);
+    }
+  }
+  for (; j < N; j++) {
+    for (int r = 0; r < R; r++) {
+      y[r * ldy + j] += One(w0[j]) * all[r][0][0] + One(w1[j]) * all[r][1][0] + One(w2[j]) * all[r][2][0] + One(w3[j]) * all[r][3][0];
+    }
+  }
+}
+
+// y [R, N] += x [R, K] W [K, N], W row by row as it stands in memory: that is how it is read fastest.
 template <typename W>
 inline void AddProduct(const float* x, int64_t ldx, const W* w, int64_t ldw, float* y, int64_t ldy, int64_t R, int64_t K, int64_t N) {
   int64_t k = 0;
   for (; k + 4 <= K; k += 4) {
-    const W *w0 = w + k * ldw, *w1 = w0 + ldw, *w2 = w1 + ldw, *w3 = w2 + ldw;
-    int64_t j = 0;
-    for (; j + 2 * kLanes <= N; j += 2 * kLanes) {
-      const Vec a0 = Load(w0 + j), a1 = Load(w1 + j), a2 = Load(w2 + j), a3 = Load(w3 + j);
-      const Vec b0 = Load(w0 + j + 8), b1 = Load(w1 + j + 8), b2 = Load(w2 + j + 8), b3 = Load(w3 + j + 8);
-      for (int64_t r = 0; r < R; r++) {
-        const float* xr = x + r * ldx + k;
-        float* yr = y + r * ldy + j;
-        Store(yr, Load(yr) + a0 * xr[0] + a1 * xr[1] + a2 * xr[2] + a3 * xr[3]);
-        Store(yr + 8, Load(yr + 8) + b0 * xr[0] + b1 * xr[1] + b2 * xr[2] + b3 * xr[3]);
-      }
-    }
-    for (; j < N; j++) {
-      for (int64_t r = 0; r < R; r++) {
-        const float* xr = x + r * ldx + k;
-        y[r * ldy + j] += One(w0[j]) * xr[0] + One(w1[j]) * xr[1] + One(w2[j]) * xr[2] + One(w3[j]) * xr[3];
-      }
-    }
+    const W* rows = w + k * ldw;
+    int64_t r = 0;
+    for (; r + 2 <= R; r += 2) AddFour<2>(x + r * ldx + k, ldx, rows, ldw, y + r * ldy, ldy, N);
+    if (r < R) AddFour<1>(x + r * ldx + k, ldx, rows, ldw, y + r * ldy, ldy, N);
   }
   for (; k < K; k++) {
     for (int64_t r = 0; r < R; r++) {
@@ -63,7 +84,10 @@ inline void Dots(const float* x, int64_t ldx, const W* w, int64_t ldw, float* y,
     int64_t k = 0;
     for (; k + kLanes <= K; k += kLanes) {
       const Vec v = Load(xr + k);
-      for (int i = 0; i < Rows; i++) sums[i] += v * Load(w + i * ldw + k);
+      for (int i = 0; i < Rows; i++) {
+        Ahead(w + (i + kAhead) * ldw + k);
+        sums[i] += v * Load(w + i * ldw + k);
+      }
     }
     for (int i = 0; i < Rows; i++) {
       float rest = 0;
@@ -112,7 +136,7 @@ class FewRowsOp : public OpKernel {
  private:
   static void Transposed(OpKernelContext* context, const float* x, const W* w, const float* bias, float* y, int64_t R, int64_t K, int64_t N) {
     constexpr int64_t kRows = 64;
-    Parallel(context, (N + kRows - 1) / kRows, kRows * K * sizeof(W) / 16 * (3 + R) / 4, [=](int64_t from, int64_t to) {
+    Parallel(context, (N + kRows - 1) / kRows, kRows * K * sizeof(W) / 16 * (3 + R), [=](int64_t from, int64_t to) {
       for (int64_t block = from; block < to; block++) {
         const int64_t first = block * kRows, count = std::min(kRows, N - first);
         folio::TransposedProduct(x, K, w + first * K, K, y + first, N, R, K, count);
@@ -121,29 +145,27 @@ class FewRowsOp : public OpKernel {
     });
   }
 
-  // W is cut into blocks of a fixed size, so that sums do not depend on the number of threads.
+  // W is cut into blocks of whole rows, whose size follows from K alone: sums do not depend on the number of threads.
   static void Plain(OpKernelContext* context, const float* x, const W* w, const float* bias, float* y, int64_t R, int64_t K, int64_t N) {
-    constexpr int64_t kRows = 192, kColumns = 1024;
-    const int64_t down = (K + kRows - 1) / kRows, across = (N + kColumns - 1) / kColumns;
-    const int64_t width = ((N + across - 1) / across + 15) / 16 * 16;
+    const int64_t rows = std::max<int64_t>(32, (K + 31) / 32 * 4), blocks = (K + rows - 1) / rows;
     Tensor partial;
-    OP_REQUIRES_OK(context, context->allocate_temp(DT_FLOAT, TensorShape({down, R, N}), &partial));
+    OP_REQUIRES_OK(context, context->allocate_temp(DT_FLOAT, TensorShape({blocks, R, N}), &partial));
     float* sums = partial.flat<float>().data();
-    Parallel(context, down * across, kRows * width * sizeof(W) / 16 * (3 + R) / 4, [=](int64_t from, int64_t to) {
+    Parallel(context, blocks, rows * N * sizeof(W) / 16 * (3 + R), [=](int64_t from, int64_t to) {
       for (int64_t block = from; block < to; block++) {
-        const int64_t k = block / across * kRows, n = block % across * width;
-        const int64_t count = std::min(width, N - n);
-        if (count <= 0) continue;
-        float* to = sums + block / across * R * N + n;
-        for (int64_t r = 0; r < R; r++) std::fill_n(to + r * N, count, 0.0f);
-        folio::AddProduct(x + k, K, w + k * N + n, N, to, N, R, std::min(kRows, K - k), count);
+        const int64_t k = block * rows;
+        float* to = sums + block * R * N;
+        std::fill_n(to, R * N, 0.0f);
+        folio::AddProduct(x + k, K, w + k * N, N, to, N, R, std::min(rows, K - k), N);
       }
     });
     for (int64_t r = 0; r < R; r++) {
-      for (int64_t n = 0; n < N; n++) y[r * N + n] = sums[r * N + n] + (bias ? bias[n] : 0.0f);
-      for (int64_t block = 1; block < down; block++) {
-        for (int64_t n = 0; n < N; n++) y[r * N + n] += sums[(block * R + r) * N + n];
-      }
+      if (bias) std::copy_n(bias, N, y + r * N);
+      else std::fill_n(y + r * N, N, 0.0f);
+    }
+    for (int64_t block = 0; block < blocks; block++) {
+      const float* from = sums + block * R * N;
+      for (int64_t i = 0; i < R * N; i++) y[i] += from[i];
     }
   }
   bool transposed_;

@@ -1,0 +1,127 @@
+/**
+ * OpenWebText by GPT-2's byte pairs, from the Parquet files of Hugging Face's hub, one after another: each is downloaded
+ * (resumed, checked), encoded and removed. The validation documents are nanoGPT's 4,007; the training documents keep the
+ * order of the files, where nanoGPT shuffles them. Source, licence and sizes: README.md.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { type CorpusOptions, prepareCorpus, type RemoteFiles } from "../../lib/corpus.js";
+import { listSource, type SourceFile } from "../../lib/documents.js";
+import { fetchFile } from "../../lib/download.js";
+import { countParquetRows } from "../../lib/parquet.js";
+import { describeSplits, type PrepareOptions, preparedAlready } from "../../lib/prepare.js";
+import type { TokenMeta } from "../../lib/tokens.js";
+
+const hub = process.env.HF_ENDPOINT ?? "https://huggingface.co";
+const publicUrl = `${hub}/datasets/Skylion007/openwebtext/resolve/main/plain_text/train-{index}-of-00080.parquet`;
+
+/** nanoGPT's split: train_test_split(test_size=0.0005, seed=2357), 4,007 of 8,013,769 documents. */
+const recipe = { tokenizer: "gpt2", valFraction: 0.0005, seed: 2357 };
+
+/** The files that a template such as "…/train-{index}-of-00080.parquet" names. */
+function urlsOf(template: string): string[] {
+  const digits = /-of-(\d+)/.exec(template)?.[1];
+  if (!template.includes("{index}") || digits === undefined || Number(digits) === 0) {
+    throw new RangeError(
+      `Cannot prepare openwebtext from ${template}: the address must hold {index} and say of how many, as in ${publicUrl}.`,
+    );
+  }
+  return Array.from({ length: Number(digits) }, (_, index) =>
+    template.replace("{index}", String(index).padStart(digits.length, "0")),
+  );
+}
+
+/** The SHA-256 that the hub tells of a file, if this server is one. */
+async function toldSha256(url: string): Promise<string | undefined> {
+  const response = await fetch(url, { method: "HEAD", redirect: "manual" }).catch(() => undefined);
+  const tag = response?.headers.get("x-linked-etag") ?? response?.headers.get("etag");
+  return /^"?([\da-f]{64})"?$/.exec(tag ?? "")?.[1];
+}
+
+async function countWithPatience(url: string): Promise<number> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await countParquetRows(url);
+    } catch (error) {
+      if (attempt === 3) throw new Error((error as Error).message, { cause: error });
+      await new Promise((resolve) => setTimeout(resolve, 200 * attempt));
+    }
+  }
+}
+
+/** The files behind the URLs; while one is encoded the next is downloaded. */
+function remoteFiles(urls: readonly string[], files: readonly SourceFile[], options: PrepareOptions): RemoteFiles {
+  const { log = () => {}, signal } = options;
+  const started = new Map<number, Promise<string>>();
+  const download = async (index: number): Promise<string> => {
+    const [url, filePath] = [urls[index]!, files[index]!.path];
+    const sha256 = await toldSha256(url);
+    if (sha256 === undefined && fs.existsSync(filePath)) return filePath;
+    log(`downloading ${url}`);
+    await fetchFile(url, filePath, { ...(sha256 && { sha256 }), ...(signal && { signal }) });
+    return filePath;
+  };
+  const start = (index: number): Promise<string> => {
+    const running = started.get(index) ?? download(index);
+    started.set(index, running);
+    running.catch(() => started.delete(index));
+    return running;
+  };
+  return {
+    async count() {
+      log(`counting the documents of ${urls.length} files`);
+      const counts: number[] = [];
+      for (let index = 0; index < urls.length; index += 8) {
+        signal?.throwIfAborted();
+        counts.push(...(await Promise.all(urls.slice(index, index + 8).map(countWithPatience))));
+      }
+      return counts;
+    },
+    async fetch(index) {
+      const filePath = await start(index);
+      if (index + 1 < urls.length) void start(index + 1).catch(() => {});
+      return filePath;
+    },
+    release: (index) => fs.rmSync(files[index]!.path, { force: true }),
+  };
+}
+
+/** Writes `<dataDir>/openwebtext`. `source` is a folder of Parquet files, `url` a template with {index}. */
+export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
+  const { dataDir, source, url, log = () => {} } = options;
+  const name = "openwebtext";
+  const ready = preparedAlready(name, options);
+  if (ready) return ready;
+  const directory = path.join(dataDir, name);
+  const offered = process.env.FOLIO_DATA_DIR && path.join(process.env.FOLIO_DATA_DIR, name);
+  const local = source ?? (url === undefined && offered && fs.existsSync(offered) ? offered : undefined);
+  const stop = new AbortController(); // of the download that runs ahead
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  const corpus: Omit<CorpusOptions, "files"> = {
+    ...{ dataDir, name, ...recipe, recipe, single: false, textKey: "text", signal, log },
+    source: {
+      name: "OpenWebText (Gokaslan and Cohen 2019)",
+      licence: "CC0-1.0 (the packaging)",
+      url: url ?? publicUrl,
+    },
+  };
+  try {
+    let meta: TokenMeta;
+    if (local !== undefined) {
+      log(`reading ${local}`);
+      meta = await prepareCorpus({ ...corpus, files: listSource(local).files });
+    } else {
+      const urls = urlsOf(url ?? publicUrl);
+      const files = urls.map((address) => {
+        const file = path.posix.basename(new URL(address).pathname);
+        return { path: path.join(directory, "download", file), kind: "parquet" as const, bytes: 0 };
+      });
+      meta = await prepareCorpus({ ...corpus, files, remote: remoteFiles(urls, files, { ...options, signal }) });
+      fs.rmSync(path.join(directory, "download"), { recursive: true, force: true });
+    }
+    log(`${directory}: ${describeSplits(meta)}`);
+    return meta;
+  } finally {
+    stop.abort();
+  }
+}

@@ -1,0 +1,217 @@
+/**
+ * Ids that go on from ids: a session with the model's weights and a cache, one step that reads a text into the cache and
+ * one that goes on by a token. Past the context window the last half of it is read in again. It knows no text and no
+ * tokenizer: sample.ts does.
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { cacheGroup, cacheOf, cacheState } from "./cache.js";
+import { drawTokens, penalize, sampleProbabilities } from "./draw.js";
+import { pairsReadable } from "./engine/decode.js";
+import { resolveDevice } from "./engine/device.js";
+import {
+  float32,
+  type HostTensor,
+  type HostTensors,
+  int32,
+  mapRecord,
+  openSession,
+  type RunStep,
+  type State,
+  type Step,
+} from "./engine/session.js";
+import type { TrainedModel } from "./evaluate.js";
+import { toHalf } from "./half.js";
+import { forward } from "./model.js";
+import { uniform } from "./random.js";
+
+/** How ids are drawn; see SampleOptions. */
+export interface Generation {
+  readonly rows: number;
+  readonly temperature: number;
+  readonly topK: number;
+  /** 1: all. */
+  readonly topP: number;
+  /** 1: none. */
+  readonly repetitionPenalty: number;
+  readonly seed: number;
+  /** Likeliest tokens to tell of with each; 0: tell no probabilities. */
+  readonly alternatives: number;
+  /** Ids that may be drawn are those below. */
+  readonly vocabSize: number;
+  /** false: read the whole context again for each token, as nanoGPT does. */
+  readonly cache: boolean;
+}
+
+/** One round: a token for every row. */
+export interface Drawn {
+  readonly tokens: ArrayLike<number>;
+  /** Of each row's token, and the likeliest ones, `alternatives` a row; where they were asked for. */
+  readonly probabilities?: ArrayLike<number> | undefined;
+  readonly likeliest?: { readonly tokens: ArrayLike<number>; readonly probabilities: ArrayLike<number> } | undefined;
+}
+
+/**
+ * Goes on from a prompt, a round at a time, as long as the caller asks.
+ * @param prompt at least one id; of a longer one the last blockSize count
+ */
+export async function* generate(
+  model: TrainedModel,
+  prompt: readonly number[],
+  how: Generation,
+): AsyncGenerator<Drawn> {
+  const { settings } = model;
+  const { blockSize } = settings;
+  const { params, dtype } = heldWeights(model);
+  const state = { params, cache: cacheState(settings, how.rows) };
+  const session = await openSession(state, { compile: settings.compile, dtype });
+  try {
+    const steps = generationSteps(settings, how);
+    const [read, next] = [session.define(steps.read), session.define(steps.next)];
+    const nextBriefly = session.define(steps.next, { brief: true });
+    const pace = newPace();
+    const texts = Array.from({ length: how.rows }, () => [...prompt]);
+    const seen = how.repetitionPenalty === 1 ? undefined : seenTokens(texts, how.vocabSize);
+    let start = Math.max(0, prompt.length - blockSize); // of what is in the cache
+    let inCache = 0;
+    for (let place = 0; ; place++) {
+      const inputs = drawInputs(how, place, seen);
+      const length = texts[0]!.length;
+      let outputs: HostTensors;
+      if (inCache > 0 && how.cache && length - start <= blockSize) {
+        const last = int32(
+          texts.map((ids) => ids.at(-1)!),
+          [how.rows, 1],
+        );
+        const given = { ids: last, position: int32([length - start - 1], []), ...inputs };
+        outputs = await pace.run(pace.brief() ? nextBriefly : next, given);
+      } else {
+        if (place > 0) start = Math.max(start, length - (how.cache ? Math.max(1, blockSize >> 1) : blockSize));
+        const contexts = texts.map((ids) => ids.slice(start));
+        outputs = await readContexts(read, place === 0 ? contexts.slice(0, 1) : contexts, inputs, blockSize);
+      }
+      inCache = length - start;
+      const drawn = drawnOf(outputs);
+      for (const [row, ids] of texts.entries()) {
+        ids.push(drawn.tokens[row]!);
+        if (seen) seen.values[row * how.vocabSize + drawn.tokens[row]!] = 1;
+      }
+      yield drawn;
+    }
+  } finally {
+    session.dispose();
+  }
+}
+
+/** Whether calls are so brief that the calling thread had better run them; then it rests from time to time. */
+function newPace(): { brief(): boolean; run(step: RunStep, inputs: HostTensors): Promise<HostTensors> } {
+  const [briefMs, restMs] = [2, 10];
+  let lastMs = Number.POSITIVE_INFINITY;
+  let rested = performance.now();
+  return {
+    brief: () => lastMs < briefMs,
+    async run(step, inputs) {
+      const began = performance.now();
+      if (began - rested > restMs) {
+        // Timers and files of the caller's have their turn, an AbortSignal among them.
+        await new Promise((resolve) => setImmediate(resolve));
+        rested = performance.now();
+      }
+      const started = performance.now();
+      const outputs = await step(inputs);
+      lastMs = performance.now() - started;
+      return outputs;
+    },
+  };
+}
+
+/** The two steps, over a state of `params` and `cache`. */
+function generationSteps(settings: TrainedModel["settings"], how: Generation): { read: Step; next: Step } {
+  const step =
+    (first: boolean): Step =>
+    ({ params, cache }, inputs) => {
+      const before = cacheOf(cache!, first ? undefined : inputs.position);
+      const options = { cache: before, lastOnly: first ? inputs.position : true };
+      const after = forward(params!, inputs.ids as tf.Tensor2D, settings, options);
+      const logits = tf.reshape(after.logits, [-1, settings.vocabSize]) as tf.Tensor2D;
+      return { state: { cache: cacheGroup(after.cache!) } as State, outputs: draw(logits, inputs, how) };
+    };
+  return { read: step(true), next: step(false) };
+}
+
+/** Inputs: `u` [B, 1], `temperature`, and where they are asked for `topP`, `penalty`, `seen` [B, V]. */
+function draw(
+  all: tf.Tensor2D,
+  inputs: Readonly<Record<string, tf.Tensor>>,
+  how: Generation,
+): Record<string, tf.Tensor> {
+  // A model may know more ids than its tokenizer, when its vocabulary was rounded up; those are never drawn.
+  const known = all.shape[1] > how.vocabSize ? tf.slice(all, [0, 0], [-1, how.vocabSize]) : all;
+  // One prompt is read once for all rows.
+  const logits = (known.shape[0] === how.rows ? known : tf.tile(known, [how.rows, 1])) as tf.Tensor2D;
+  const penalized = inputs.seen ? penalize(logits, inputs.seen as tf.Tensor2D, inputs.penalty!) : logits;
+  const probabilities = sampleProbabilities(penalized, inputs.temperature!, { topK: how.topK, topP: inputs.topP });
+  const tokens = drawTokens(probabilities, inputs.u as tf.Tensor2D);
+  if (how.alternatives === 0) return { tokens };
+  const { values, indices } = tf.topk(probabilities, Math.min(how.alternatives, how.vocabSize));
+  const hot = tf.cast(tf.oneHot(tokens, how.vocabSize), "float32");
+  return { tokens, probabilities: tf.sum(tf.mul(probabilities, hot), 1), values, indices };
+}
+
+function drawInputs(how: Generation, place: number, seen: HostTensor | undefined): HostTensors {
+  // Below 1 also after rounding to float32.
+  const u = Array.from({ length: how.rows }, (_, row) =>
+    Math.min(uniform(how.seed, "sample", row, place), 1 - 2 ** -24),
+  );
+  return {
+    u: float32(u, [how.rows, 1]),
+    // Far below what tells two logits apart, and still a number in 32 bits.
+    temperature: float32([Math.max(how.temperature, 1e-30)], []),
+    ...(how.topP < 1 && { topP: float32([how.topP], []) }),
+    ...(seen && { seen, penalty: float32([how.repetitionPenalty], []) }),
+  };
+}
+
+async function readContexts(
+  read: RunStep,
+  contexts: readonly (readonly number[])[],
+  inputs: HostTensors,
+  blockSize: number,
+): Promise<HostTensors> {
+  const length = contexts[0]!.length;
+  // Lengths are rounded up to powers of two, so that a compiled step is traced a few times, not once a length.
+  // What stands after the last real id is invisible to it: attention looks back only.
+  const T = Math.min(blockSize, 2 ** Math.ceil(Math.log2(Math.max(length, 16))));
+  const ids = new Int32Array(contexts.length * T);
+  for (const [row, context] of contexts.entries()) ids.set(context, row * T);
+  return read({ ids: int32(ids, [contexts.length, T]), position: int32([length - 1], []), ...inputs });
+}
+
+function drawnOf({ tokens, probabilities, values, indices }: HostTensors): Drawn {
+  if (!probabilities) return { tokens: tokens!.values };
+  const likeliest = { tokens: indices!.values, probabilities: values!.values };
+  return { tokens: tokens!.values, probabilities: probabilities.values, likeliest };
+}
+
+function seenTokens(texts: readonly (readonly number[])[], vocabSize: number): HostTensor {
+  const values = new Float32Array(texts.length * vocabSize);
+  for (const [row, ids] of texts.entries()) for (const id of ids) values[row * vocabSize + id] = 1;
+  return float32(values, [texts.length, vocabSize]);
+}
+
+/**
+ * The weights as the session holds them. In bfloat16 on a processor, the matrices stand in memory as pairs of bfloat16:
+ * half as much to read for each token. Where that is not possible TensorFlow converts the products, as in training.
+ */
+function heldWeights({ params, settings }: TrainedModel): {
+  params: HostTensors;
+  dtype: ReturnType<typeof resolveDevice>["dtype"];
+} {
+  const { dtype, device } = resolveDevice(settings);
+  if (dtype !== "bfloat16" || device !== "cpu" || !pairsReadable()) return { params, dtype };
+  const paired = (host: HostTensor, name: string): HostTensor => {
+    const [rows, columns = 1] = host.shape;
+    if (host.shape.length !== 2 || name === "wpe.weight" || columns % 2 === 1) return host;
+    return int32(new Int32Array(toHalf("bfloat16", host.values as Float32Array).buffer), [rows!, columns / 2]);
+  };
+  return { params: mapRecord(params, paired), dtype: "float32" };
+}

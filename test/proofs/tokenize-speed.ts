@@ -1,0 +1,89 @@
+import fs from "node:fs";
+import path from "node:path";
+import { type EncodeJob, openEncodePool } from "../../lib/encode-pool.js";
+import { lastCut } from "../../lib/pieces.js";
+import { gpt2Tokenizer } from "../../lib/tokenizer.js";
+import { type Proof, root, rounded } from "./proof.js";
+
+/** novels.txt, or Shakespeare again and again where only that is. */
+function readText(): { name: string; bytes: Buffer } {
+  const folder = process.env.FOLIO_DATA_DIR ?? path.join(root, "..", "shared", "data");
+  const novels = path.join(folder, "novels.txt");
+  if (fs.existsSync(novels)) return { name: "novels.txt", bytes: fs.readFileSync(novels) };
+  const once = fs.readFileSync(path.join(folder, "tinyshakespeare.txt"));
+  return { name: "tinyshakespeare.txt × 30", bytes: Buffer.concat(Array.from({ length: 30 }, () => once)) };
+}
+
+/** The text as jobs of a megabyte, `times` over; each has memory of its own, which a worker takes. */
+function* jobsOf(bytes: Buffer, times: number): Generator<EncodeJob> {
+  for (let round = 0; round < times; round++) {
+    for (let at = 0; at < bytes.length; ) {
+      const end = Math.min(at + (1 << 20), bytes.length);
+      const piece = bytes.subarray(at, end);
+      const own = new Uint8Array(piece.subarray(0, end === bytes.length ? piece.length : lastCut(piece, piece.length)));
+      at += own.length;
+      yield { bytes: own, texts: Int32Array.of(own.length, 0) };
+    }
+  }
+}
+
+async function megabytesPerSecond(bytes: Buffer, workers: number): Promise<{ rate: number; ids: number }> {
+  const pool = openEncodePool({ tokenizer: { kind: "gpt2" }, dtype: "uint16" }, workers);
+  const encodeAll = async (times: number): Promise<number> => {
+    let ids = 0;
+    const pending: Promise<void>[] = [];
+    for (const job of jobsOf(bytes, times)) {
+      pending.push(
+        pool.encode(job).then(({ train }) => {
+          ids += train.length;
+        }),
+      );
+      if (pending.length > 2 * workers) await pending.shift();
+    }
+    await Promise.all(pending);
+    return ids;
+  };
+  try {
+    const ids = await encodeAll(1); // the workers start, and their code gets warm
+    const times = 5;
+    const begun = performance.now();
+    await encodeAll(times);
+    return { rate: (times * bytes.length) / 1000 / (performance.now() - begun), ids };
+  } finally {
+    await pool.close();
+  }
+}
+
+export const tokenizeSpeed: Proof = {
+  name: "tokenize-speed",
+  claim: "GPT-2's ids are made at 15 MB/s or more on one core and at 1.7 times that on two, with js-tiktoken's result",
+  inputs: ["lib/bpe.ts", "lib/pieces.ts", "lib/encode-pool.ts", "lib/workers", "lib/tokenizer.ts"],
+  async run({ say }) {
+    const { name, bytes } = readText();
+    const one = await megabytesPerSecond(bytes, 1);
+    say(`one worker: ${one.rate.toFixed(1)} MB/s`);
+    const two = await megabytesPerSecond(bytes, 2);
+    say(`two workers: ${two.rate.toFixed(1)} MB/s`);
+    const [{ Tiktoken }, { default: ranks }] = await Promise.all([
+      import("js-tiktoken/lite"),
+      import("js-tiktoken/ranks/gpt2"),
+    ]);
+    const sample = bytes.subarray(0, lastCut(bytes, 4_000_000)).toString();
+    const reference = new Tiktoken(ranks);
+    const begun = performance.now();
+    const expected = reference.encode(sample, [], []);
+    const referenceRate = Buffer.byteLength(sample) / 1000 / (performance.now() - begun);
+    const ids = gpt2Tokenizer().encode(sample);
+    const equal = ids.length === expected.length && expected.every((id, index) => ids[index] === id);
+    const figures = {
+      text: name,
+      ids: one.ids,
+      oneCoreMegabytesPerSecond: rounded(one.rate, 1),
+      twoCoresMegabytesPerSecond: rounded(two.rate, 1),
+      ratio: rounded(two.rate / one.rate, 2),
+      jsTiktokenMegabytesPerSecond: rounded(referenceRate, 1),
+      equalIds: equal,
+    };
+    return { holds: one.rate >= 15 && two.rate >= 1.7 * one.rate && one.ids === two.ids && equal, figures };
+  },
+};
