@@ -24,6 +24,8 @@ import type { TracedStep } from "./engine/profile.js";
 import { flopsPerToken, knownPeakFlops, modelFlopsUtilization, parameterCount, tokensPerStep } from "./sizing.js";
 import { folioVersion } from "./version.js";
 
+export { modeName } from "./bench/modes.js";
+
 /** What was measured of one mode. */
 export interface ModeResult {
   readonly engine: "folio" | "pytorch";

@@ -6,6 +6,7 @@ import { offerTensorFlow } from "./engine/tensorflow.js";
 
 offerTensorFlow();
 
+export { type BenchRecord, type BenchResult, bench, type ModeResult, modeName } from "./bench.js";
 export { countPieces, type MergeRecord, type PieceCounts, trainBytePairs } from "./bpe-train.js";
 export {
   type Figure,
@@ -37,6 +38,15 @@ export {
   type Settings,
 } from "./config.js";
 export { type Batch, type Dataset, drawBatch, openDataset, type TokenFile, wholeSplit, writeDataset } from "./data.js";
+export { drawTokens, type Filter, penalize, sampleProbabilities } from "./draw.js";
+export {
+  chromeTrace,
+  type OperationTime,
+  readStepTrace,
+  type TracedStep,
+  timeByPart,
+  timeByType,
+} from "./engine/profile.js";
 export {
   float32,
   type HostState,
@@ -127,5 +137,4 @@ export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js"
 export { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
 export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./torch-checkpoint.js";
 export type { OpenTracker, TrackedRun, Tracker } from "./trackers.js";
-export { drawTokens, type Filter, penalize, sampleProbabilities } from "./draw.js";
 export { type Progress, type TrainOptions, train } from "./train.js";

@@ -8,15 +8,17 @@ import fs from "node:fs";
 import os from "node:os";
 import readline from "node:readline";
 import * as tf from "@tensorflow/tfjs-core";
+import { type BatchFeed, batchFeed } from "../batches.js";
 import type { Settings } from "../config.js";
-import { type Dataset, drawBatch, openDataset } from "../data.js";
+import { openDataset } from "../data.js";
 import { resolveDevice } from "../engine/device.js";
 import { fusedEnabled } from "../engine/fused.js";
-import { float32, type HostTensors, int32, mapRecord, openSession, type RunStep, toHost } from "../engine/session.js";
+import { float32, type HostTensors, int32, mapRecord, openSession, toHost } from "../engine/session.js";
 import { loadTensorFlow } from "../engine/tensorflow.js";
+import { initialLossScale } from "../loss-scale.js";
 import { initialParameters } from "../model.js";
 import { biasCorrections, learningRate } from "../optimizer.js";
-import { key, uniform } from "../random.js";
+import { uniform } from "../random.js";
 import { trainingSteps } from "../steps.js";
 import { type BenchAnswers, type BenchRequest, type BenchTask, PRODUCTS, productSize } from "./process.js";
 
@@ -45,29 +47,29 @@ function deviceName(device: string): string {
 
 async function openTraining(settings: Settings, realData: boolean): Promise<TakeStep> {
   const { dtype } = resolveDevice(settings);
-  const batches = realData ? datasetBatches(settings) : randomBatches(settings);
-  const session = await openSession(await initialState(settings), { compile: settings.compile, dtype });
+  const { compile, xla, gradientAccumulationSteps: micros } = settings;
+  const feed = realData
+    ? batchFeed(settings, openDataset(settings.dataDir, settings.dataset), { step: 0, tokens: 0 })
+    : randomFeed(settings);
+  const session = await openSession(await initialState(settings, dtype), { compile, dtype, xla });
   const steps = trainingSteps(settings);
   const [accumulate, update] = [session.define(steps.accumulate), session.define(steps.update)];
-  const micros = settings.gradientAccumulationSteps;
   let step = 0;
   return async (profile) => {
-    const inputs = (micro: number): HostTensors => {
-      const [first, second] = key(settings.seed, "dropout", step) as unknown as [number, number];
-      const row = micro * settings.batchSize;
-      return { ...batches(step, row), dropoutKey: int32([first, (second + row) | 0], [2]) };
-    };
-    const run = async (define: RunStep, micro: number, more: HostTensors = {}) =>
-      (await define({ ...inputs(micro), ...more }, profile)).loss!.values[0]! / micros;
     let loss = 0;
-    for (let micro = 0; micro < micros - 1; micro++) loss += await run(accumulate, micro);
-    loss += await run(update, micros - 1, rates(step, settings));
+    for (let micro = 0; micro < micros; micro++) {
+      const last = micro === micros - 1;
+      const inputs = { ...feed.take(step, micro), ...(last && rates(step, settings)) };
+      const running = (last ? update : accumulate)(inputs, profile);
+      feed.prepare(last ? step + 1 : step, last ? 0 : micro + 1);
+      loss += (await running).loss!.values[0]! / micros;
+    }
     step++;
     return loss;
   };
 }
 
-async function initialState(settings: Settings): Promise<Record<string, HostTensors>> {
+async function initialState(settings: Settings, dtype: string): Promise<Record<string, HostTensors>> {
   const tensors = initialParameters(settings, settings.seed);
   const params: Record<string, HostTensors[string]> = {};
   for (const [name, tensor] of Object.entries(tensors)) {
@@ -76,7 +78,8 @@ async function initialState(settings: Settings): Promise<Record<string, HostTens
   }
   const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
   const sums = settings.gradientAccumulationSteps > 1 ? { sums: zeros() } : {};
-  return { params, m: zeros(), v: zeros(), ...sums };
+  const scaler = dtype === "float16" ? { scaler: initialLossScale(0) } : {};
+  return { params, m: zeros(), v: zeros(), ...sums, ...scaler };
 }
 
 function rates(step: number, settings: Settings): HostTensors {
@@ -88,43 +91,33 @@ function rates(step: number, settings: Settings): HostTensors {
   };
 }
 
-type Batches = (step: number, row: number) => HostTensors;
-
-function datasetBatches(settings: Settings): Batches {
-  const dataset: Dataset = openDataset(settings.dataDir, settings.dataset);
-  const shape = [settings.batchSize, settings.blockSize];
-  return (step, row) => {
-    const { x, y } = drawBatch(dataset.train, { ...settings, step, row, use: "train" });
-    return { x: int32(x, shape), y: int32(y, shape) };
-  };
-}
-
 /** Eight batches in turn: one alone is soon known by heart, and gradients near 0 are slower or faster than others. */
-function randomBatches({ batchSize, blockSize, vocabSize, seed }: Settings): Batches {
+function randomFeed({ batchSize, blockSize, vocabSize, seed }: Settings): BatchFeed {
   const shape = [batchSize, blockSize];
-  const ids = (use: string) =>
-    Int32Array.from({ length: batchSize * blockSize }, (_, index) =>
-      Math.floor(uniform(seed, use, 0, index) * vocabSize),
-    );
+  const ids = (use: string) => {
+    const id = (_: unknown, index: number) => Math.floor(uniform(seed, use, 0, index) * vocabSize);
+    return int32(Int32Array.from({ length: batchSize * blockSize }, id), shape);
+  };
   const batches = Array.from({ length: 8 }, (_, index) => ({
-    x: int32(ids(`bench-x${index}`), shape),
-    y: int32(ids(`bench-y${index}`), shape),
+    x: ids(`bench-x${index}`),
+    y: ids(`bench-y${index}`),
+    dropoutKey: int32([seed | 0, index], [2]),
   }));
   let next = 0;
-  return () => batches[next++ % batches.length]!;
+  return { take: () => batches[next++ % batches.length]!, prepare: () => {} };
 }
 
 /** Products of square matrices, PRODUCTS a step, each of the one before, so that casts and calls hardly count. */
 async function openProduct(settings: Settings): Promise<TakeStep> {
   const { dtype, device } = resolveDevice(settings);
   const size = productSize(device);
-  const deviation = Math.sqrt(3 / size); // keeps the products' size: values of variance 1 / size
-  const factor = (use: string) =>
+  // Of variance 1 / size, which keeps the products' size; a sine, since a million draws would take longer than the products.
+  const factor = (pace: number) =>
     float32(
-      Float32Array.from({ length: size * size }, (_, i) => (2 * uniform(0, use, 0, i) - 1) * deviation),
+      Float32Array.from({ length: size * size }, (_, i) => Math.sin(i * pace) * Math.sqrt(2 / size)),
       [size, size],
     );
-  const [a, b] = [factor("bench-a"), factor("bench-b")];
+  const [a, b] = [factor(12.9898), factor(78.233)];
   const session = await openSession({ product: { a, b } }, { compile: settings.compile, dtype });
   const multiply = session.define(({ product }) => {
     const { a, b } = product as { a: tf.Tensor2D; b: tf.Tensor2D };

@@ -241,5 +241,43 @@ def serve():
         answers.flush()
 
 
+@torch.no_grad()
+def evaluate(training, split):
+    """Mean loss over evalIters random batches."""
+    training.plain.eval()
+    losses = torch.zeros(training.s.evalIters)
+    for index in range(training.s.evalIters):
+        x, y = training.batch(split)
+        with training.autocast():
+            losses[index] = training.model(x, y)
+    training.plain.train()
+    return losses.mean().item()
+
+
+def train(s):
+    """nanoGPT's loop: evaluations, a log line a step, a checkpoint when the validation loss is the best so far."""
+    os.makedirs(s.outDir, exist_ok=True)
+    training, best = Training(s, real_data=True), math.inf
+    for step in range(s.maxIters + 1):
+        if step % s.evalInterval == 0 or step == s.maxIters:
+            train_loss, val_loss = evaluate(training, "train"), evaluate(training, "val")
+            print(f"step {step}: train loss {train_loss:.4f}, val loss {val_loss:.4f}", flush=True)
+            if val_loss < best or s.alwaysSaveCheckpoint:
+                best = min(best, val_loss)
+                state = {"model": training.plain.state_dict(), "optimizer": training.optimizer.state_dict()}
+                if step > 0:
+                    torch.save({**state, "step": step, "best_val_loss": best}, os.path.join(s.outDir, "ckpt.pt"))
+        if step == s.maxIters:
+            break
+        started = time.perf_counter()
+        loss = training.step()
+        if step % s.logInterval == 0:
+            print(f"iter {step}: loss {loss:.4f}, time {(time.perf_counter() - started) * 1000:.2f}ms", flush=True)
+
+
 if __name__ == "__main__":
-    serve()
+    if len(sys.argv) == 3 and sys.argv[1] == "train":
+        with open(sys.argv[2], encoding="utf-8") as file:
+            train(SimpleNamespace(**json.load(file)))
+    else:
+        serve()

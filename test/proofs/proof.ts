@@ -55,6 +55,13 @@ export async function finish(command: string, args: readonly string[], cwd = roo
   return { code, output, minutes: rounded((performance.now() - begun) / 60_000, 2) };
 }
 
+/** The Python that has PyTorch, which is never part of Folio's set-up. */
+export function peerPython(): string {
+  const python = process.env.FOLIO_PEER_PYTHON;
+  if (!python) throw new Error("PyTorch is needed: set FOLIO_PEER_PYTHON to a Python that has it.");
+  return python;
+}
+
 export const folioCommand = path.join("bin", "folio.mjs");
 
 /** The real command. @throws {Error} with its output when it fails */

@@ -5,10 +5,12 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { benchmark } from "./bench.js";
 import { ckptPt } from "./ckpt-pt.js";
 import { cleanClone } from "./clean-clone.js";
 import { compiledEager } from "./compiled-eager.js";
 import { cpuDemo } from "./cpu-demo.js";
+import { cpuDemoPeer } from "./cpu-demo-peer.js";
 import { flatMemory } from "./flat-memory.js";
 import { golden } from "./golden.js";
 import { gpt2Weights } from "./gpt2-weights.js";
@@ -24,8 +26,8 @@ import { type Figures, fingerprint, machine, type Proof, root, rounded, versions
 import { updateReadme } from "./readme.js";
 import { sampling } from "./sampling.js";
 import { sizing } from "./sizing.js";
-import { traceXl } from "./trace-xl.js";
 import { tokenizeSpeed } from "./tokenize-speed.js";
+import { traceXl } from "./trace-xl.js";
 import { trainCharPeer } from "./train-char-peer.js";
 
 const proofs: readonly Proof[] = [
@@ -45,6 +47,8 @@ const proofs: readonly Proof[] = [
   largeTokenFile,
   trainCharPeer,
   cpuDemo,
+  cpuDemoPeer,
+  benchmark,
   sampling,
   packaged,
   nodeVersions,

@@ -1,0 +1,77 @@
+import fs from "node:fs";
+import path from "node:path";
+import { loadSettings } from "../../lib/overrides.js";
+import { readRunLog } from "../../lib/runs.js";
+import { type Figures, finish, folio, type Proof, peerPython, rounded } from "./proof.js";
+
+const most = 0.7;
+const flags = ["cpu_demo", "--compile=True", "--always_save_checkpoint=False"];
+
+/**
+ * Start to finish: from the command to its end, everything that a user waits for. The peer's process does nanoGPT's loop:
+ * the same evaluations (20 batches of each split every 250 steps), a log line a step, a checkpoint when the validation
+ * loss is the best so far.
+ */
+export const cpuDemoPeer: Proof = {
+  name: "cpu-demo-peer",
+  claim: `nanoGPT's CPU demo compiled, 2,000 steps with its evaluations, takes at most ${most} of the same loop in PyTorch, start to finish`,
+  inputs: ["lib", "bin", "configs", "test/bench", "data/shakespeare_char"],
+  byNameOnly: true,
+  async run({ folder, say }) {
+    const python = peerPython();
+    await folio("prepare", "shakespeare_char", `--data_dir=${folder}`);
+    const times: Record<string, number[]> = { folio: [], pytorchEager: [], pytorchCompiled: [] };
+    const losses: Record<string, number> = {};
+    const took = async (name: string, action: () => Promise<{ seconds: number; loss: number }>) => {
+      const { seconds, loss } = await action();
+      say(`${name}: ${seconds.toFixed(1)} s, loss ${loss.toFixed(4)}`);
+      times[name]!.push(seconds);
+      losses[name] = rounded(loss, 4);
+    };
+    // Each way twice, in turns, so that a slower minute of the machine does not decide.
+    for (const round of [1, 2]) {
+      await took("folio", () => trainFolio(folder, `folio-${round}`));
+      await took("pytorchEager", () => trainPeer(python, folder, { name: `eager-${round}`, compile: false }));
+      await took("pytorchCompiled", () => trainPeer(python, folder, { name: `compiled-${round}`, compile: true }));
+    }
+    const best = Object.fromEntries(Object.entries(times).map(([name, seconds]) => [name, Math.min(...seconds)]));
+    const ratio = best.folio! / Math.min(best.pytorchEager!, best.pytorchCompiled!);
+    const figures: Figures = {
+      ratio: rounded(ratio, 3),
+      most,
+      seconds: Object.fromEntries(
+        Object.entries(times).map(([name, all]) => [name, all.map((seconds) => seconds.toFixed(1)).join(", ")]),
+      ),
+      lastValidationLossOf20Batches: losses,
+    };
+    return { holds: ratio <= most, figures };
+  },
+};
+
+async function trainFolio(folder: string, name: string): Promise<{ seconds: number; loss: number }> {
+  const outDir = path.join(folder, name);
+  const begun = performance.now();
+  await folio("train", ...flags, `--data_dir=${folder}`, `--out_dir=${outDir}`);
+  const seconds = (performance.now() - begun) / 1000;
+  const loss = readRunLog(outDir)
+    .flatMap((record) => (record.kind === "eval" ? [record.valLoss] : []))
+    .at(-1)!;
+  return { seconds, loss };
+}
+
+async function trainPeer(
+  python: string,
+  folder: string,
+  { name, compile }: { name: string; compile: boolean },
+): Promise<{ seconds: number; loss: number }> {
+  const outDir = path.join(folder, name);
+  const where = [`--data_dir=${folder}`, `--out_dir=${outDir}`];
+  const settings = { ...(await loadSettings([...flags, ...where])), compile, dtype: "float32", vocabSize: 65 };
+  const file = path.join(folder, `${name}.json`);
+  fs.writeFileSync(file, JSON.stringify(settings));
+  const begun = performance.now();
+  const { code, output } = await finish(python, [path.join("test", "bench", "peer.py"), "train", file]);
+  const seconds = (performance.now() - begun) / 1000;
+  if (code !== 0) throw new Error(`PyTorch's loop ended with ${code}:\n${output.slice(-2000)}`);
+  return { seconds, loss: Number(/val loss ([\d.]+)\s*$/m.exec(output.slice(output.lastIndexOf("step ")))?.[1]) };
+}
