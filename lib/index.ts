@@ -113,8 +113,8 @@ export {
 } from "./optimizer.js";
 export { loadSampleSettings, loadSettings } from "./overrides.js";
 export { readPickle } from "./pickle.js";
-export { type LoadOptions, loadPretrained } from "./pretrained.js";
 export { type PrepareOptions, prepareText, type TextOptions } from "./prepare.js";
+export { type LoadOptions, loadPretrained } from "./pretrained.js";
 export { key, uniform } from "./random.js";
 export type { CheckpointRecord, EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 export { trainingReport, writeReport } from "./report.js";

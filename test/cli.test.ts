@@ -75,7 +75,7 @@ describe("main()", () => {
       "folio: Cannot build the model: --n_embd 130 is not divisible by --n_head 4;",
     ],
     [["train", "nowhere.ts"], "folio: Cannot read the config file nowhere.ts: there is no such file"],
-    [["train", `--data_dir=${folder}`, "--dataset=none"], 'folio: Cannot train on none: '],
+    [["train", `--data_dir=${folder}`, "--dataset=none"], "folio: Cannot train on none: "],
     [["start", "--n_layr=4"], "did you mean nLayer?"],
     [["start", "--dataset=shakspeare_char", `--data_dir=${folder}`], "did you mean shakespeare_char?"],
     [["sample", "--n_layer=4"], "n_layer is a setting of `folio train`, not of `folio sample`"],

@@ -69,7 +69,7 @@ describe("topP", () => {
       [0.95, [1, 3, 2, 0]],
       [1, [1, 3, 2, 0]],
     ] as const) {
-      const total = kept.reduce((sum, i) => sum + Math.exp(logits[i]!), 0);
+      const total = kept.reduce<number>((sum, i) => sum + Math.exp(logits[i]!), 0);
       for (const [i, p] of shares(logits, topP).entries()) {
         expect(p, `${topP}, ${i}`).toBeCloseTo(
           (kept as readonly number[]).includes(i) ? Math.exp(logits[i]!) / total : 0,
