@@ -4,6 +4,7 @@
  * are native/'s, and what is not used any more TensorFlow prunes.
  */
 import type { Output, Pointer } from "./capi.js";
+import { fusedEnabled } from "./fused.js";
 import type { GraphBuilder, SetAttributes } from "./graph.js";
 
 /** An operation whose first output may take something in that is added to it. */
@@ -25,8 +26,8 @@ export class Additions {
 
   /** Remembers an operation, by the ids of its outputs. */
   note(candidate: Candidate): void {
-    const takesRows = candidate.type === "UnsortedSegmentSum" && this.builder.shapeOf(candidate.ids[0]!).length === 2;
-    if (TAKES_SUM.has(candidate.type) || takesRows) this.candidates.set(candidate.ids[0]!, candidate);
+    const isRows = candidate.type === "UnsortedSegmentSum" && this.builder.shapeOf(candidate.ids[0]!).length === 2;
+    if (TAKES_SUM.has(candidate.type) || (isRows && fusedEnabled())) this.candidates.set(candidate.ids[0]!, candidate);
   }
 
   /** The sum of two tensors as an output of the operation that made one of them, the later first; or nothing. */
