@@ -56,9 +56,6 @@ interface OpenModel {
 }
 
 async function openModel({ initFrom, outDir, checkpoint, dataDir }: SampleSettings, io: Io): Promise<OpenModel> {
-  if (initFrom === "scratch") {
-    throw new RangeError("Cannot sample from scratch: there are no weights; use resume, or name a model.");
-  }
   const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
   const folder = initFrom === "resume" ? outDir : initFrom;
   if (initFrom === "resume" || hasCheckpoint(initFrom)) {
