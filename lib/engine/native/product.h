@@ -115,10 +115,14 @@ inline void AnyTile(int64_t rows, const float* a, int64_t lda, const float* b, i
   }
 }
 
+// Whether A's strips are packed: where its rows are adjacent, and where they are so far apart that they fall into the same
+// few places of a cache (multiples of a page), unless there are too few columns to read them for.
+inline bool Packs(View a, int64_t N) { return a.column != 1 || (a.row % 1024 == 0 && N >= 8 * kPanel); }
+
 // C [M, N] = A [M, K] B [K, N] on the calling thread, or base + A B; A and B may be views of transposes.
 inline void Product(View a, View b, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K,
                     const float* base, int64_t ldbase) {
-  const bool packed = a.column != 1;
+  const bool packed = Packs(a, N);
   const int64_t deepest = std::min(K, kDepth), widest = (std::min(N, kColumns) + kPanel - 1) / kPanel * kPanel;
   float* panels = Workspace(0, deepest * widest);
   float* strips = packed ? Workspace(1, kRows * deepest + kLanes) : nullptr;
