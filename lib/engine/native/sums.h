@@ -56,7 +56,8 @@ class RowsOp : public OpKernel {
     if (!out) return;
     const int32* id = ids.flat<int32>().data();
     for (int64_t n = 0; n < N; n++) {
-      if (!Fits(context, id[n] >= 0 && id[n] < V, "rows: an id is not in the table")) return;
+      if (id[n] >= 0 && id[n] < V) continue;
+      return context->CtxFailure(absl::InvalidArgumentError(absl::StrCat("rows: id ", id[n], " is not in [0, ", V, ")")));
     }
     const float* from = In(context, 0);
     Parallel(context, N, C / 4, [=](int64_t first, int64_t end) {
