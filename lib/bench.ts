@@ -20,6 +20,7 @@ import {
 import { PRODUCTS, productSize } from "./bench/process.js";
 import { median, medianRatio, quantile, type RatioInterval } from "./bench/statistics.js";
 import type { BenchSettings } from "./config.js";
+import { autoDtype, instructionFlags } from "./engine/dtype.js";
 import type { TracedStep } from "./engine/profile.js";
 import { flopsPerToken, knownPeakFlops, modelFlopsUtilization, parameterCount, tokensPerStep } from "./sizing.js";
 import { folioVersion } from "./version.js";
@@ -169,8 +170,16 @@ function resultOf(run: BenchRun, measured: readonly Mode[], loadBefore: number):
     profiles: measured.flatMap((mode, index) =>
       mode.traced.length > 0 ? [{ mode: modeName(modes[index]!), steps: mode.traced }] : [],
     ),
-    notes: [...notes, ...noise],
+    notes: [...notes, ...emulated(measured), ...noise],
   };
+}
+
+/** A ratio of two emulations says nothing of a machine that has the instructions. */
+function emulated(modes: readonly Mode[]): string[] {
+  const asked = modes.some(({ device, dtype }) => device === "cpu" && dtype === "bfloat16");
+  const { dtype, reason } = autoDtype({ device: "cpu", flags: instructionFlags(), compile: true });
+  if (!asked || dtype === "bfloat16") return [];
+  return [`bfloat16: ${reason}; both sides emulate it, so its figures say nothing of a machine that has them.`];
 }
 
 function modeResult(mode: Mode, settings: Readonly<BenchSettings>, peaks: readonly ProductPeak[]): ModeResult {

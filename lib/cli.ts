@@ -1,7 +1,8 @@
 /**
- * The command line: `folio start | prepare | train | sample | eval | bench | sizes | runs | doctor`. This file finds the
- * command, answers --help and --version, and turns errors into one line and an exit code; each command has a file in
- * lib/cli/ and is loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`, which must run before a build.
+ * The command line: `folio start | prepare | train | sample | bench | export | eval | sizes | runs | doctor`. This file
+ * finds the command, answers --help and --version, and turns errors into one line and an exit code; each command has a
+ * file in lib/cli/ and is loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`, which must
+ * run before a build.
  */
 import { closest, distance } from "fastest-levenshtein";
 import { type Io, styled, withFlags } from "./cli/terminal.js";

@@ -176,21 +176,21 @@ export function checkModelSettings({ nHead, nEmbd }: Pick<ModelSettings, "nHead"
   if (nEmbd % nHead === 0) return;
   const below = Math.floor(nEmbd / nHead) * nHead;
   const widths = [below, below + nHead].filter((width) => width > 0).join(" or ");
-  let [fewer, more] = [Math.min(nHead, nEmbd), nHead + 1];
-  while (nEmbd % fewer !== 0) fewer--;
-  while (more < nEmbd && nEmbd % more !== 0) more++;
-  const heads = [fewer, more].filter((heads) => heads <= nEmbd).join(" or ");
+  let [fewer, more] = [1, Number.POSITIVE_INFINITY];
+  for (let low = 1; low * low <= nEmbd; low++) {
+    if (nEmbd % low !== 0) continue;
+    for (const divisor of [low, nEmbd / low]) {
+      if (divisor < nHead) fewer = Math.max(fewer, divisor);
+      else more = Math.min(more, divisor);
+    }
+  }
+  const heads = [fewer, more].filter(Number.isFinite).join(" or ");
   throw new RangeError(
     `Cannot build the model: nEmbd ${nEmbd} is not divisible by nHead ${nHead}; use nEmbd ${widths}, or nHead ${heads}.`,
   );
 }
 
 function checkStart(initFrom: InitFrom): void {
-  if (initFrom.startsWith("gpt2")) {
-    throw new RangeError(
-      `Cannot start from ${initFrom}: Folio does not sample from GPT-2 yet; set initFrom to resume.`,
-    );
-  }
   if (initFrom === "scratch") {
     throw new RangeError("Cannot sample: initFrom is scratch, a model that has learnt nothing; set it to resume.");
   }

@@ -29,9 +29,11 @@ export {
   saveCheckpoint,
 } from "./checkpoint.js";
 export {
+  type BenchSettings,
   defaultSampleSettings,
   defaultSettings,
   type ModelSettings,
+  parseBenchSettings,
   parseSampleSettings,
   parseSettings,
   type SampleSettings,

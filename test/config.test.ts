@@ -236,11 +236,11 @@ describe("parseSettings()", () => {
 
 describe("parseSampleSettings()", () => {
   test("None switches topK off", () => expect(parseSampleSettings({ top_k: null }).topK).toBe(0));
+  test("starts from GPT-2 by name", () => expect(parseSampleSettings({ initFrom: "gpt2" }).initFrom).toBe("gpt2"));
   test.each<[Record<string, unknown>, string]>([
     [{ temperature: 0 }, "RangeError: Cannot read the settings: temperature is 0; wanted a number above 0"],
     [{ nLayer: 3 }, "nLayer is a setting of `folio train`, not of `folio sample`."],
     [{ initFrom: "scratch" }, "Cannot sample: initFrom is scratch"],
-    [{ initFrom: "gpt2" }, "Cannot start from gpt2"],
     [{ num_sample: 1 }, "there is no setting num_sample; did you mean numSamples?"],
   ])("fails on %j", async (overrides, message) => {
     expect(await failure(() => parseSampleSettings(overrides))).toContain(message);

@@ -22,7 +22,7 @@ beforeAll(async () => {
   map = new SourceMap(JSON.parse(fs.readFileSync(`${model}.map`, "utf8")));
   const source = fs.readFileSync(path.join(root, "lib", "model.ts"), "utf8").split("\n");
   const attention = source.findIndex((line) => line.startsWith("function attention("));
-  sourceLine = source.findIndex((line, index) => index > attention && line.includes("linear(x"));
+  sourceLine = source.findIndex((line, index) => index > attention && line.includes("affine(x"));
 }, 120_000);
 afterAll(() => fs.rmSync(folder, { recursive: true }));
 

@@ -28,7 +28,8 @@ ${helpText("bench")}`;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
-  const { files, values } = await readOverrides("bench", args);
+  const { files, values, notes } = await readOverrides("bench", args);
+  for (const note of notes) io.stderr.write(`${note}\n`);
   // Presets name a run's folder, in which a benchmark has no business.
   const named = args.some((arg) => /^--(no-)?out[-_]?dir\b/i.test(arg));
   // A trace needs a place.

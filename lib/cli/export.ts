@@ -14,7 +14,7 @@ export function help(): string {
 Usage: folio export --out_dir=RUN --to=FOLDER [--dtype=float32]
 
   --out_dir=RUN     the run whose best checkpoint is exported
-  --init_from=…     in place of a run: gpt2, gpt2-medium, gpt2-large, gpt2-xl, a Hugging Face folder, nanoGPT's ckpt.pt
+  --init_from=…     in place of a run: gpt2, gpt2-medium, gpt2-large, gpt2-xl, a Hugging Face folder, a ckpt.pt
   --to=FOLDER       the folder to write; it must not be there yet
   --dtype=float32   how weights are stored: float32, float16, bfloat16
 

@@ -9,6 +9,7 @@ import { helpText, readOverrides } from "../overrides.js";
 import type { SampledToken } from "../sample.js";
 import type { TokenizerSpec } from "../tokenizer.js";
 import { type Io, styled } from "./terminal.js";
+import { fetchWeights } from "./weights.js";
 
 export function help(): string {
   return `folio sample: writes text with a trained model.
@@ -27,11 +28,13 @@ ${helpText("sample")}`;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
-  const settings = parseSampleSettings((await readOverrides("sample", args)).values);
+  const { values, notes } = await readOverrides("sample", args);
+  for (const note of notes) io.stderr.write(`${note}\n`);
+  const settings = parseSampleSettings(values);
   const { noiseWarnings, sample } = await import("../sample.js");
   const { tokenizerFromSpec } = await import("../tokenizer.js");
   const prompt = readPrompt(settings.start);
-  const { model, spec, step, name } = await openModel(settings);
+  const { model, spec, step, name } = await openModel(settings, io);
   const tokenizer = tokenizerFromSpec(spec);
   io.stderr.write(styled(io.stderr, "dim", `sampling from ${name}\n`));
   for (const warning of noiseWarnings(model, tokenizer, step)) {
@@ -52,10 +55,7 @@ interface OpenModel {
   readonly name: string;
 }
 
-async function openModel({ initFrom, outDir, checkpoint }: SampleSettings): Promise<OpenModel> {
-  if (initFrom === "scratch") {
-    throw new RangeError("Cannot sample from scratch: there are no weights; use resume, or name a model.");
-  }
+async function openModel({ initFrom, outDir, checkpoint, dataDir }: SampleSettings, io: Io): Promise<OpenModel> {
   const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
   const folder = initFrom === "resume" ? outDir : initFrom;
   if (initFrom === "resume" || hasCheckpoint(initFrom)) {
@@ -63,8 +63,9 @@ async function openModel({ initFrom, outDir, checkpoint }: SampleSettings): Prom
     const { step, params, settings, tokenizer: spec } = openCheckpoint(folder, which, { optimizer: false });
     return { model: { params, settings }, spec, step, name: `${folder}, ${which} checkpoint, step ${step}` };
   }
+  await fetchWeights(initFrom, io);
   const { loadPretrained } = await import("../pretrained.js");
-  const { params, model, tokenizer: spec } = await loadPretrained(initFrom);
+  const { params, model, tokenizer: spec } = await loadPretrained(initFrom, { dataDir });
   if (!spec) {
     throw new Error(
       `Cannot sample from ${initFrom}: nothing says which tokenizer its ids belong to; export it with one, or start from a run.`,

@@ -18,7 +18,7 @@ import {
   tokensPerStep,
   trainingSeconds,
 } from "../sizing.js";
-import { duration, grouped, type Io, styled, table } from "./terminal.js";
+import { duration, grouped, type Io, styled, table, wrapped } from "./terminal.js";
 
 export function help(): string {
   return `folio sizes: parameters, FLOPs, memory and time of a configuration.
@@ -32,7 +32,7 @@ measures them. Memory is an estimate; it warns when it is more than there is.
   folio sizes --init_from=gpt2-xl --hardware="RTX 4090" --batch_size=1
   folio sizes cpu_demo --vocab_size=65 --flops=200e9 --json
 
-Cards: ${knownHardware.join(", ")}.
+${wrapped(`Cards: ${knownHardware.join(", ")}.`)}
 
 ${helpText("sizes")}`;
 }

@@ -42,7 +42,8 @@ const mostCounted = 20_000_000;
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const heading = (text: string) => io.stdout.write(`\n${styled(io.stdout, "bold", text)}\n`);
-  const wanted = await startSettings(args);
+  const { settings: wanted, notes } = await startSettings(args);
+  for (const note of notes) io.stderr.write(`${note}\n`);
   await prepareIfMissing(wanted, io, heading);
   const dataset = openDataset(wanted.dataDir, wanted.dataset);
   try {
@@ -63,10 +64,15 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 }
 
 /** quickstart's settings with the flags on top; another dataset trains into a folder of its own. */
-async function startSettings(args: readonly string[]): Promise<Readonly<Settings>> {
-  const { values } = await readOverrides("train", ["quickstart", ...args]);
+async function startSettings(
+  args: readonly string[],
+): Promise<{ settings: Readonly<Settings>; notes: readonly string[] }> {
+  const { values, notes } = await readOverrides("train", ["quickstart", ...args]);
   const moved = values.dataset !== quickstart.dataset && values.outDir === quickstart.outDir;
-  return parseSettings(moved ? { ...values, outDir: `${values.outDir}-${values.dataset}` } : values);
+  return {
+    settings: parseSettings(moved ? { ...values, outDir: `${values.outDir}-${values.dataset}` } : values),
+    notes,
+  };
 }
 
 async function prepareIfMissing(settings: Settings, io: Io, heading: (text: string) => void): Promise<void> {

@@ -43,6 +43,11 @@ export function duration(elapsedMs: number): string {
   return shown.map((part, i) => (i === 0 ? String(part) : String(part).padStart(2, "0"))).join(":");
 }
 
+/** `text` in lines of at most `columns`, broken at spaces. */
+export function wrapped(text: string, columns = 119): string {
+  return text.replace(new RegExp(`(.{1,${columns}})(?: +|$)`, "g"), "$1\n").trimEnd();
+}
+
 /** A table of text: columns padded to their widest cell, numbers to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const all = [head, ...rows];

@@ -4,6 +4,7 @@
  * traced; the operations are native/'s, and what nobody uses any more TensorFlow prunes.
  */
 import type { Output, Pointer } from "./capi.js";
+import { fusedEnabled } from "./fused.js";
 import type { GraphBuilder, SetAttributes } from "./graph.js";
 
 /** An operation in the graph: what fills its inputs, lists included. */
@@ -40,7 +41,7 @@ export class Joins {
     const isBias = maker?.type === "FolioMatMul" && other.length === 1 && other[0] === shape[1];
     if (!maker || (shape.join() !== other.join() && !isBias)) return undefined;
     const plus = this.builder.outputOf(added);
-    if (maker.type === "UnsortedSegmentSum" && shape.length === 2) {
+    if (maker.type === "UnsortedSegmentSum" && shape.length === 2 && fusedEnabled()) {
       const [rows, rowIds] = maker.inputs as Output[];
       return this.place("FolioAddRows", [plus, rowIds!, rows!], () => {});
     }

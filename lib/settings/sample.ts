@@ -22,6 +22,8 @@ export interface SampleSettings {
   initFrom: InitFrom;
   /** Which checkpoint of the run; auto: the best where there is one. */
   checkpoint: "auto" | "best" | "last";
+  /** Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has. */
+  dataDir: string;
   /** Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input. */
   start: string;
   /** Samples to write. */
@@ -59,6 +61,7 @@ export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { 
   outDir: run(folder, "out", "", "Folder of the run to sample from."),
   initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume), or from GPT-2 by name, a Hugging Face folder, a ckpt.pt, another run."),
   checkpoint: run(choice("auto", "best", "last"), "auto" as "auto" | "best" | "last", "", "Which checkpoint of the run; auto: the best where there is one."),
+  dataDir: run(folder, "data", "", "Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has."),
 
   start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input."),
   numSamples: samples(integer(1), 10, "samples", "Samples to write."),

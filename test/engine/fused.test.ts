@@ -9,6 +9,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { parseSettings } from "../../lib/config.js";
 import { enableFused, fusedAttention, fusedEnabled, fusedGelu, fusedLayerNorm } from "../../lib/engine/fused.js";
 import { loadOperations } from "../../lib/engine/operations.js";
+import { readStepTrace } from "../../lib/engine/profile.js";
 import { float32, type HostTensor, int32, mapRecord, openSession, toHost } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
 import { layerNorm } from "../../lib/functional.js";
@@ -286,7 +287,12 @@ suite(`Folio's own operations${available ? "" : " (not loaded here: `folio docto
           biasCorrection1: float32([c1], []),
           biasCorrection2: float32([c2], []),
         };
-        loss = (await update({ x: ids(0), y: ids(1), dropoutKey: int32([0, 0], [2]), ...rates })).loss!.values[0]!;
+        const inputs = { x: ids(0), y: ids(1), dropoutKey: int32([0, 0], [2]), ...rates };
+        const trace = (bytes: Uint8Array) => {
+          const types = readStepTrace(bytes).operations.map(({ type }) => type);
+          expect(types.some((type) => type.startsWith("Folio"))).toBe(enabled);
+        };
+        loss = (await update(inputs, step === 19 ? trace : undefined)).loss!.values[0]!;
       }
       session.dispose();
       return loss;

@@ -1,6 +1,8 @@
 // What a training step does beside products and element by element: rows of a table, gradients by rows, the squares of
 // all gradients.
 #pragma once
+#include <string>
+
 #include "kernel.h"
 
 namespace {
@@ -57,7 +59,10 @@ class RowsOp : public OpKernel {
     const int32* id = ids.flat<int32>().data();
     for (int64_t n = 0; n < N; n++) {
       if (id[n] >= 0 && id[n] < V) continue;
-      return context->CtxFailure(absl::InvalidArgumentError(absl::StrCat("rows: id ", id[n], " is not in [0, ", V, ")")));
+      // As TensorFlow's own says it.
+      const std::string found = "indices[" + std::to_string(n) + "] = " + std::to_string(id[n]);
+      Fits(context, false, (found + " is not in [0, " + std::to_string(V) + ")").c_str());
+      return;
     }
     const float* from = In(context, 0);
     Parallel(context, N, C / 4, [=](int64_t first, int64_t end) {
