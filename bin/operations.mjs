@@ -63,8 +63,14 @@ function tryOperations(root, file) {
     run("FolioMatMul", [straight, turned, attribute("added", "INT", 1)], [x, matrix, x], 1)[0],
     [8, 18],
   );
-  const [dx, dw] = run("FolioLinearGrad", [attribute("transposed", "BOOL", false)], [x, y, matrix], 2);
-  check("FolioLinearGrad", dx, [7, 15]);
+  const gelu = attribute("tanh", "BOOL", false);
+  const one = [tf.ones([1, 1]), tf.ones([1, 1])];
+  const [activated, steepness] = run("FolioMatMulGelu", [straight, plain, gelu, alone], one, 2);
+  check("FolioMatMulGelu", activated, [0.841345]);
+  check("FolioMatMulGelu's slope", steepness, [1.083316]);
+  const how = [attribute("transposed", "BOOL", false), attribute("scaled", "INT", 1)];
+  const [dx, dw] = run("FolioLinearGrad", how, [x, y, matrix, x], 2);
+  check("FolioLinearGrad", dx, [7, 45]);
   check("FolioLinearGrad", dw, [-1, -3, 2, 6]);
   check("FolioSquares", run("FolioSquares", [attribute("N", "INT", 2)], [x, y], 1)[0], [15]);
   check("FolioRows", run("FolioRows", [], [matrix, tf.tensor1d([1, 0], "int32")], 1)[0], [3, 4, 1, 2]);
@@ -88,6 +94,11 @@ function tryOperations(root, file) {
       [false, [17, 19]],
       [true, [7, 24]],
     ])) {
+      const gelu = attribute("tanh", "BOOL", false);
+      const one = [tf.ones([1, 1]), tf.ones([1, 1])];
+      const [activated, steepness] = run("FolioMatMulGelu", [straight, plain, gelu, alone], one, 2);
+      check("FolioMatMulGelu", activated, [0.841345]);
+      check("FolioMatMulGelu's slope", steepness, [1.083316]);
       const how = [attribute("transposed", "BOOL", transposed), attribute("T", "TYPE", type)];
       check("FolioFewRows", run("FolioFewRows", how, [rows, weight, tf.tensor1d([10, 20])], 1)[0], wanted);
     }

@@ -37,7 +37,10 @@ export function fusedLinear(x: tf.Tensor2D, w: tf.Tensor2D, transposed: boolean)
   return {
     value: run("FolioMatMul", sides, [x, w], 1)[0]!,
     saved: [x, w],
-    gradient: (dy, saved) => run("FolioLinearGrad", [attribute("transposed", "BOOL", transposed)], [dy, ...saved], 2),
+    gradient: (dy, saved) => {
+      const attributes = [attribute("transposed", "BOOL", transposed), attribute("scaled", "INT", 0)];
+      return run("FolioLinearGrad", attributes, [dy, ...saved], 2);
+    },
   };
 }
 
@@ -86,7 +89,7 @@ export function fusedAttention(
   };
 }
 
-/** Nothing is added to the result: engine/rewrites.ts sees to that while it traces. */
+/** Nothing is added to the result: engine/joins.ts sees to that while a step is traced. */
 const alone = () => attribute("added", "INT", 0);
 
 function attribute(name: string, type: "BOOL" | "INT", value: unknown): RawAttribute {

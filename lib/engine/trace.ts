@@ -6,10 +6,11 @@
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import type { TFEOpAttr, TFJSBinding } from "@tensorflow/tfjs-node-gpu/dist/tfjs_binding.js";
-import { Additions } from "./additions.js";
+
 import { capi, dataTypeName, type Output, type Pointer } from "./capi.js";
 import type { ProductCasts } from "./casts.js";
 import type { GraphBuilder, InputDefinition } from "./graph.js";
+import { Joins } from "./joins.js";
 import { tensorflowBackend } from "./tensorflow.js";
 
 /** What tfjs-node keeps for each tensor: the binding's id, or values that were not handed to the binding yet. */
@@ -141,7 +142,8 @@ function tracingBinding(
   storage: TracedStorage,
   casts: ProductCasts | undefined,
 ): TFJSBinding {
-  const additions = new Additions(builder);
+  const joins = new Joins(builder);
+
   // The real binding's properties are read-only: its constants are copied, its methods replaced.
   const constants = Object.getOwnPropertyNames(real).map((name) => [name, real[name as keyof TFJSBinding]] as const);
   return Object.assign(Object.fromEntries(constants) as unknown as TFJSBinding, {
@@ -161,12 +163,15 @@ function tracingBinding(
         const definition = builder.inputsOf(type);
         const setAll = (description: Pointer) => setAttributes(description, real, definition, attributes);
         if (casts?.covers(type, ids)) return [builder.register(casts.add(type, ids, setAll), type)];
-        const joined = type === "Add" || type === "AddV2" ? additions.join(ids) : undefined;
-        if (joined) return [builder.register(joined, type)];
-        const inputs = groupInputs(definition, attributes, ids, builder);
-        const oper = builder.add(type, inputs, setAll);
+        const joined = joins.join(type, ids, setAll);
+        const inputs = joined?.inputs ?? groupInputs(definition, attributes, ids, builder);
+        const placed = joined ?? { type, inputs, setAttributes: setAll, oper: builder.add(type, inputs, setAll) };
+        const { oper } = placed;
         const outputs = Array.from({ length: outputCount }, (_, index) => builder.register({ oper, index }, type));
-        additions.note({ type, inputs, setAttributes: setAll, ids: outputs.map(({ id }) => id) });
+        joins.note(
+          placed,
+          outputs.map(({ id }) => id),
+        );
         return outputs;
       }),
   });

@@ -7,7 +7,32 @@ namespace {
 
 constexpr float kRootHalf = 0.70710678f, kDensity = 0.39894228f, kTanh = 0.79788456f, kCubic = 0.044715f;
 
-// y = gelu(x) and its slope, which has most of its cost in common with the value.
+struct Both {
+  Vec value, slope;
+};
+inline Both GeluErf(Vec v) {
+  const Vec phi = 0.5f + 0.5f * folio::Erf(v * kRootHalf);
+  return {v * phi, phi + v * kDensity * folio::Exp(v * v * -0.5f)};
+}
+inline Both GeluTanh(Vec v) {
+  const Vec s = folio::Sigmoid(2.0f * kTanh * (v + kCubic * v * v * v));
+  return {v * s, s + v * (s * (1.0f - s)) * (2.0f * kTanh * (1.0f + 3.0f * kCubic * v * v))};
+}
+
+// y = gelu(x), which may be where x is, and its slope, which has most of its cost in common with the value.
+inline void Gelu(const float* x, float* y, float* slope, int64_t count, bool tanh) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const auto [value, d] = tanh ? GeluTanh(Load(x + i)) : GeluErf(Load(x + i));
+    Store(y + i, value);
+    Store(slope + i, d);
+  }
+  if (i == count) return;
+  const auto [value, d] = tanh ? GeluTanh(LoadTail(x + i, count - i)) : GeluErf(LoadTail(x + i, count - i));
+  StoreTail(y + i, value, count - i);
+  StoreTail(slope + i, d, count - i);
+}
+
 class GeluOp : public OpKernel {
  public:
   explicit GeluOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -17,33 +42,12 @@ class GeluOp : public OpKernel {
     const float* x = In(context, 0);
     float *y = Out(context, 0, context->input(0).shape()), *slope = Out(context, 1, context->input(0).shape());
     if (!y || !slope) return;
-    const bool tanh = tanh_;
     ParallelElements(context, context->input(0).NumElements(), 6, [=](int64_t from, int64_t to) {
-      int64_t i = from;
-      for (; i + kLanes <= to; i += kLanes) {
-        const auto [value, d] = tanh ? Tanh(Load(x + i)) : Erf(Load(x + i));
-        Store(y + i, value);
-        Store(slope + i, d);
-      }
-      if (i == to) return;
-      const auto [value, d] = tanh ? Tanh(LoadTail(x + i, to - i)) : Erf(LoadTail(x + i, to - i));
-      StoreTail(y + i, value, to - i);
-      StoreTail(slope + i, d, to - i);
+      Gelu(x + from, y + from, slope + from, to - from, tanh_);
     });
   }
 
  private:
-  struct Both {
-    Vec value, slope;
-  };
-  static Both Erf(Vec v) {
-    const Vec phi = 0.5f + 0.5f * folio::Erf(v * kRootHalf);
-    return {v * phi, phi + v * kDensity * folio::Exp(v * v * -0.5f)};
-  }
-  static Both Tanh(Vec v) {
-    const Vec s = folio::Sigmoid(2.0f * kTanh * (v + kCubic * v * v * v));
-    return {v * s, s + v * (s * (1.0f - s)) * (2.0f * kTanh * (1.0f + 3.0f * kCubic * v * v))};
-  }
   bool tanh_;
 };
 

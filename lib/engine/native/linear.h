@@ -1,6 +1,7 @@
 // Matrix products of rank 2, and both gradients of a linear layer in one operation, so that its threads divide the work of
 // the two among them.
 #pragma once
+#include "gelu.h"
 #include "kernel.h"
 #include "product.h"
 
@@ -26,12 +27,14 @@ void RunProducts(OpKernelContext* context, const std::vector<DividedProduct>& pr
   Take(context, pieces, multiplications / 32, run);
 }
 
-// c = op(a) op(b), or op(a) op(b) + plus
+// c = op(a) op(b), or op(a) op(b) + plus. With an attribute `tanh`: gelu of that, and GELU's slope there.
+template <bool WithGelu>
 class MatMulOp : public OpKernel {
  public:
   explicit MatMulOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("transpose_a", &transpose_a_));
     OP_REQUIRES_OK(context, context->GetAttr("transpose_b", &transpose_b_));
+    if (WithGelu) OP_REQUIRES_OK(context, context->GetAttr("tanh", &tanh_));
   }
   void Compute(OpKernelContext* context) override {
     const Tensor &left = context->input(0), &right = context->input(1);
@@ -44,17 +47,24 @@ class MatMulOp : public OpKernel {
     const float* plus;
     if (!Plus(context, 2, bias ? TensorShape({N}) : shape, &plus)) return;
     float* c = plus && !bias ? OutOver(context, 0, 2, shape) : Out(context, 0, shape);
-    if (!c) return;
+    float* slope = WithGelu ? Out(context, 1, shape) : c;
+    if (!c || !slope) return;
     const View a = transpose_a_ ? View{In(context, 0), 1, M} : View{In(context, 0), K, 1};
     const View b = transpose_b_ ? View{In(context, 1), 1, K} : View{In(context, 1), N, 1};
-    RunProducts(context, {DividedProduct(a, b, c, M, N, K, Threads(context), plus, bias ? 0 : N)});
+    folio::Finish finish;
+    if (WithGelu) {
+      finish = [=](int64_t row, int64_t column, int64_t rows, int64_t columns) {
+        for (int64_t at = row * N + column; at < (row + rows) * N; at += N) Gelu(c + at, c + at, slope + at, columns, tanh_);
+      };
+    }
+    RunProducts(context, {DividedProduct(a, b, c, M, N, K, Threads(context), plus, bias ? 0 : N, finish)});
   }
 
  private:
-  bool transpose_a_, transpose_b_;
+  bool transpose_a_, transpose_b_, tanh_ = false;
 };
 
-// Of y = x w (w [K, N], or [N, K] when it is transposed): dx = dy w^T and dw = x^T dy.
+// Of y = x w (w [K, N], or [N, K] when it is transposed): dx = dy w^T and dw = x^T dy; or dx times what its elements are scaled by.
 class LinearGradOp : public OpKernel {
  public:
   explicit LinearGradOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -70,13 +80,23 @@ class LinearGradOp : public OpKernel {
     const float *dy = In(context, 0), *x = In(context, 1), *w = In(context, 2);
     float *dx = Out(context, 0, input.shape()), *dw = Out(context, 1, weight.shape());
     if (!dx || !dw) return;
+    const float* scale;
+    if (!Plus(context, 3, input.shape(), &scale)) return;
+    folio::Finish finish;
+    if (scale) {
+      finish = [=](int64_t row, int64_t column, int64_t rows, int64_t columns) {
+        for (int64_t r = row; r < row + rows; r++) {
+          for (int64_t i = r * K + column; i < r * K + column + columns; i++) dx[i] *= scale[i];
+        }
+      };
+    }
     const int64_t threads = Threads(context);
     const View w_transposed = transposed_ ? View{w, K, 1} : View{w, 1, N};  // [N, K]
     const View x_transposed{x, 1, K}, dy_transposed{dy, 1, N};
     RunProducts(context, {
         transposed_ ? DividedProduct(dy_transposed, {x, K, 1}, dw, N, K, M, threads)
                     : DividedProduct(x_transposed, {dy, N, 1}, dw, K, N, M, threads),
-        DividedProduct({dy, N, 1}, w_transposed, dx, M, K, N, threads),
+        DividedProduct({dy, N, 1}, w_transposed, dx, M, K, N, threads, nullptr, 0, finish),
     });
   }
 
@@ -84,26 +104,36 @@ class LinearGradOp : public OpKernel {
   bool transposed_;
 };
 
+absl::Status ProductShape(InferenceContext* c) {
+  bool a, b;
+  shape_inference::ShapeHandle left, right;
+  TF_RETURN_IF_ERROR(c->GetAttr("transpose_a", &a));
+  TF_RETURN_IF_ERROR(c->GetAttr("transpose_b", &b));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &left));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &right));
+  c->set_output(0, c->Matrix(c->Dim(left, a ? 1 : 0), c->Dim(right, b ? 0 : 1)));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 REGISTER_OP("FolioMatMul").Attr("transpose_a: bool").Attr("transpose_b: bool").Input("a: float").Input("b: float")
     .Attr("added: int >= 0").Input("plus: added * float").Output("c: float")
+    .SetShapeFn(ProductShape);
+REGISTER_OP("FolioMatMulGelu").Attr("transpose_a: bool").Attr("transpose_b: bool").Attr("tanh: bool").Input("a: float")
+    .Input("b: float").Attr("added: int >= 0").Input("plus: added * float").Output("y: float").Output("slope: float")
     .SetShapeFn([](InferenceContext* c) {
-      bool a, b;
-      shape_inference::ShapeHandle left, right;
-      TF_RETURN_IF_ERROR(c->GetAttr("transpose_a", &a));
-      TF_RETURN_IF_ERROR(c->GetAttr("transpose_b", &b));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &left));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &right));
-      c->set_output(0, c->Matrix(c->Dim(left, a ? 1 : 0), c->Dim(right, b ? 0 : 1)));
+      TF_RETURN_IF_ERROR(ProductShape(c));
+      c->set_output(1, c->output(0));
       return absl::OkStatus();
     });
 REGISTER_OP("FolioLinearGrad").Attr("transposed: bool").Input("dy: float").Input("x: float").Input("w: float")
-    .Output("dx: float").Output("dw: float")
+    .Attr("scaled: int >= 0").Input("scale: scaled * float").Output("dx: float").Output("dw: float")
     .SetShapeFn([](InferenceContext* c) {
       c->set_output(0, c->input(1));
       return SameAs(c, 1, 2);
     });
 
-REGISTER_KERNEL_BUILDER(Name("FolioMatMul").Device(DEVICE_CPU), MatMulOp);
+REGISTER_KERNEL_BUILDER(Name("FolioMatMul").Device(DEVICE_CPU), MatMulOp<false>);
+REGISTER_KERNEL_BUILDER(Name("FolioMatMulGelu").Device(DEVICE_CPU), MatMulOp<true>);
 REGISTER_KERNEL_BUILDER(Name("FolioLinearGrad").Device(DEVICE_CPU), LinearGradOp);

@@ -3,6 +3,7 @@
 // is summed in the same order however the work is divided.
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <vector>
 
 #include "simd.h"
@@ -115,10 +116,17 @@ inline void AnyTile(int64_t rows, const float* a, int64_t lda, const float* b, i
   }
 }
 
+// Whether A's strips are packed: where its rows are adjacent, and where they are so far apart that they fall into the same
+// few places of a cache (multiples of a page), unless there are too few columns to read them for.
+inline bool Packs(View a, int64_t N) { return a.column != 1 || (a.row % 1024 == 0 && N >= 8 * kPanel); }
+
+// Called with each block of C, its first row and column and its size, once its sums are complete and while it is near.
+using Finish = std::function<void(int64_t row, int64_t column, int64_t rows, int64_t columns)>;
+
 // C [M, N] = A [M, K] B [K, N] on the calling thread, or base + A B; A and B may be views of transposes.
-inline void Product(View a, View b, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K,
-                    const float* base, int64_t ldbase) {
-  const bool packed = a.column != 1;
+inline void Product(View a, View b, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K, const float* base, int64_t ldbase,
+                    const Finish& finish) {
+  const bool packed = Packs(a, N);
   const int64_t deepest = std::min(K, kDepth), widest = (std::min(N, kColumns) + kPanel - 1) / kPanel * kPanel;
   float* panels = Workspace(0, deepest * widest);
   float* strips = packed ? Workspace(1, kRows * deepest + kLanes) : nullptr;
@@ -141,6 +149,7 @@ inline void Product(View a, View b, float* c, int64_t ldc, int64_t M, int64_t N,
             else AnyTile<false>(strip, block.data + r * a.row, a.row, panels + p * depth, depth, to, ldc, columns, from, ldfrom);
           }
         }
+        if (finish && k + depth >= K) finish(i, j, rows, width);
       }
     }
   }
@@ -153,16 +162,17 @@ struct DividedProduct {
   int64_t M, N, K;
   const float* base;  // added to the product, or nothing
   int64_t ldbase;
+  Finish finish;
   int64_t rows, columns;  // of a piece
 
   // A is read again by each piece of columns, and B packed again by each piece of rows: the longer side is divided. Where A
   // must be packed as well, into as many pieces as there are threads, else into more, which thus end together.
   DividedProduct(View a, View b, float* c, int64_t M, int64_t N, int64_t K, int64_t threads, const float* base = nullptr,
-                 int64_t ldbase = 0)
-      : a(a), b(b), c(c), M(M), N(N), K(K), base(base), ldbase(ldbase), rows(std::max<int64_t>(M, 1)), columns(std::max<int64_t>(N, 1)) {
+                 int64_t ldbase = 0, Finish finish = {})
+      : a(a), b(b), c(c), M(M), N(N), K(K), base(base), ldbase(ldbase), finish(std::move(finish)), rows(std::max<int64_t>(M, 1)), columns(std::max<int64_t>(N, 1)) {
     if (threads == 1 || M * N == 0) return;
     auto part = [](int64_t size, int64_t parts, int64_t unit) { return ((size + parts - 1) / parts + unit - 1) / unit * unit; };
-    const bool packed = a.column != 1;
+    const bool packed = Packs(a, N);
     if (N > M) columns = packed ? part(N, threads, kPanel) : std::min(kColumns, std::max(part(N, 4 * threads, kPanel), 4 * kPanel));
     else rows = packed ? part(M, threads, kStrip) : std::max(part(M, 4 * threads, kStrip), std::min(kRows, part(M, threads, kStrip)));
   }
@@ -171,7 +181,8 @@ struct DividedProduct {
     const int64_t across = (N + columns - 1) / columns, i = piece / across * rows, j = piece % across * columns;
     const View from{a.data + i * a.row, a.row, a.column}, to{b.data + j * b.column, b.row, b.column};
     const float* added = base ? base + i * ldbase + j : nullptr;
-    Product(from, to, c + i * N + j, N, std::min(rows, M - i), std::min(columns, N - j), K, added, ldbase);
+    const Finish here = finish ? [&](int64_t r, int64_t q, int64_t m, int64_t n) { finish(i + r, j + q, m, n); } : Finish();
+    Product(from, to, c + i * N + j, N, std::min(rows, M - i), std::min(columns, N - j), K, added, ldbase, here);
   }
 };
 
