@@ -1,7 +1,7 @@
 /** Prints a hash of what Folio's own operations give: test/engine/fused.test.ts starts it with few threads and many. */
 import crypto from "node:crypto";
 import * as tf from "@tensorflow/tfjs-core";
-import { fusedAttention, fusedGelu, fusedLayerNorm } from "../../lib/engine/fused.js";
+import { fusedAttention, fusedGelu, fusedLayerNorm, fusedLinear, fusedSquares } from "../../lib/engine/fused.js";
 import { float32, openSession } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
 import { adamW } from "../../lib/optimizer.js";
@@ -20,10 +20,13 @@ tf.tidy(() => {
     fusedLayerNorm(x, normal([127], 2) as tf.Tensor1D)!,
     fusedGelu(x, "erf")!,
     fusedGelu(x, "tanh")!,
+    fusedLinear(x, normal([127, 401], 8) as tf.Tensor2D, false)!,
+    fusedLinear(x, normal([65, 127], 9) as tf.Tensor2D, true)!,
     fusedAttention(normal([4 * 67, 3 * 6 * 17], 3) as tf.Tensor2D, { batch: 4, heads: 6 })!,
   ];
   for (const { value, saved = [], gradient } of made)
     add([value, ...saved, ...gradient(normal(value.shape, 4), saved)]);
+  add([fusedSquares([x, normal([50_001], 10)])!]);
 });
 
 const values = (seed: number, scale = 1) =>

@@ -12,7 +12,7 @@ import { loadOperations } from "../../lib/engine/operations.js";
 import { readStepTrace } from "../../lib/engine/profile.js";
 import { float32, type HostTensor, int32, mapRecord, openSession, toHost } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
-import { layerNorm } from "../../lib/functional.js";
+import { gelu, layerNorm, linear } from "../../lib/functional.js";
 import { initialParameters } from "../../lib/model.js";
 import { adamW, biasCorrections } from "../../lib/optimizer.js";
 import { trainingSteps } from "../../lib/steps.js";
@@ -144,6 +144,60 @@ suite(`Folio's own operations${available ? "" : " (not loaded here: `folio docto
       }
     });
   }
+
+  // M × K · K × N: tails in every direction, several blocks of depth, rows a page apart, and nothing at all.
+  for (const [M, K, N] of [
+    [1, 1, 1],
+    [7, 5, 17],
+    [50, 33, 65],
+    [200, 400, 70],
+    [13, 1024, 130],
+    [3, 0, 4],
+    [0, 3, 4],
+  ] as const) {
+    for (const transposed of [false, true]) {
+      test(`linear() of ${M} × ${K} · ${K} × ${N}${transposed ? ", transposed," : ""} and its gradients are the plain form's`, () => {
+        tf.tidy(() => {
+          const x = random([M, K], 1);
+          const w = random(transposed ? [N, K] : [K, N], 2);
+          const [own, plain] = both(
+            (a, b) => linear(a as tf.Tensor2D, b as tf.Tensor2D, { transposed }),
+            [x, w],
+            random([M, N], 3),
+          );
+          for (const [index, tensor] of own.entries()) {
+            expect(tensor.shape).toEqual(plain[index]!.shape);
+            if (tensor.size > 0) expect(difference(tensor, plain[index]!)).toBeLessThan(3e-6);
+          }
+        });
+      });
+    }
+  }
+
+  test("what joins the operation before it in a compiled step is what it is apart", async () => {
+    const [x, w, bias] = await Promise.all([random([9, 20], 1), random([20, 20], 2), random([20], 3)].map(toHost));
+    const session = await openSession({ params: { w: w!, bias: bias! } });
+    // A product with its bias and its GELU, one with a residual, both of which are also used by themselves.
+    const f = (a: tf.Tensor, b: tf.Tensor, c: tf.Tensor) => {
+      const before = tf.add(linear(a as tf.Tensor2D, b as tf.Tensor2D), c) as tf.Tensor2D;
+      const after = tf.add(linear(gelu(before, "erf"), b as tf.Tensor2D), a);
+      return tf.sum(tf.mul(after, tf.add(before, layerNorm(after as tf.Tensor2D, c as tf.Tensor1D))));
+    };
+    // A step of its own each time, for a session keeps the traces of one that it knows.
+    const run = (enabled: boolean) => {
+      enableFused(enabled);
+      return session.define((state, inputs) => {
+        const { value, grads } = tf.valueAndGrads(f)([inputs.x!, state.params!.w!, state.params!.bias!]);
+        return { outputs: { value, x: grads[0]!, w: grads[1]!, bias: grads[2]! } };
+      })({ x: x! });
+    };
+    const [joined, apart] = [await run(true), await run(false)];
+    session.dispose();
+    for (const name of ["value", "x", "w", "bias"]) {
+      const [a, b] = [joined[name]!, apart[name]!].map(({ values, shape }) => tf.tensor(values, [...shape]));
+      expect(difference(a!, b!), name).toBeLessThan(1e-5);
+    }
+  });
 
   test("attention does not overflow where scores are large, nor lose anything where all are 0", () => {
     tf.tidy(() => {
