@@ -24,6 +24,8 @@ export function batchFeed(
   { step: firstStep, tokens }: { step: number; tokens: number },
 ): BatchFeed {
   const { batchSize, blockSize, gradientAccumulationSteps, seed } = settings;
+  // Not all settings, spread: a copy of them a step is 4 KB that the garbage collector leaves for long.
+  const shape = { batchSize, blockSize, seed, vocabSize: settings.vocabSize };
   const rowsPerStep = batchSize * gradientAccumulationSteps;
   const rows = settings.batchSampling === "epochs" ? openRows(settings, dataset) : undefined;
   const draw = (step: number, micro: number): HostTensors => {
@@ -32,8 +34,8 @@ export function batchFeed(
     const [first, second] = key(seed, "dropout", step) as unknown as [number, number];
     const rowOfRun = tokens / blockSize + (step - firstStep) * rowsPerStep + row;
     const batch = rows
-      ? epochBatch(dataset.train, rows, { ...settings, row: rowOfRun })
-      : drawBatch(dataset.train, { ...settings, step, row, use: "train" });
+      ? epochBatch(dataset.train, rows, { ...shape, row: rowOfRun })
+      : drawBatch(dataset.train, { ...shape, step, row, use: "train" });
     return { ...batchInputs(batch), dropoutKey: int32([first, (second + row) | 0], [2]) };
   };
   let prepared: { step: number; micro: number; inputs: HostTensors } | undefined;

@@ -286,6 +286,7 @@ function startRecord({ settings, runId, step, resumedFrom, session }: Run): Star
 async function evaluation(run: Run): Promise<EvalRecord | undefined> {
   const { settings, step } = run;
   const { signal, onProgress } = run.options;
+  const { batchSize, blockSize, seed, vocabSize } = settings;
   let done = 0;
   const mean = async (use: "eval-train" | "eval-val") => {
     let sum = 0;
@@ -293,7 +294,7 @@ async function evaluation(run: Run): Promise<EvalRecord | undefined> {
       await setImmediate(); // eager steps never leave the microtask queue: let timers and signals in
       if (signal?.aborted) return Number.NaN;
       const tokens = use === "eval-train" ? run.dataset.train : run.dataset.val;
-      const batch = drawBatch(tokens, { ...settings, step, row: index * settings.batchSize, use });
+      const batch = drawBatch(tokens, { batchSize, blockSize, seed, vocabSize, step, row: index * batchSize, use });
       sum += scalar(await run.evaluate(batchInputs(batch)), "loss");
       onProgress?.({ step, doing: "evaluation", done: ++done, total: 2 * settings.evalIters });
     }
