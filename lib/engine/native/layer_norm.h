@@ -60,7 +60,7 @@ class LayerNormGradOp : public OpKernel {
     if (!Plus(context, 5, input.shape(), &plus)) return;
     float* dx = plus ? OutOver(context, 0, 5, input.shape()) : Out(context, 0, input.shape());
     float* dweight = Out(context, 1, TensorShape({C}));
-    if (!dx || !dweight) return;
+    if (!context->status().ok()) return;
     // Sums over rows are taken in blocks of a fixed size, so that they do not depend on the number of threads.
     constexpr int64_t kBlock = 64;
     const int64_t blocks = (N + kBlock - 1) / kBlock;
