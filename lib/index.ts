@@ -139,4 +139,5 @@ export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js"
 export { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
 export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./torch-checkpoint.js";
 export type { OpenTracker, TrackedRun, Tracker } from "./trackers.js";
-export { type Progress, type TrainOptions, train } from "./train.js";
+export { train } from "./train.js";
+export type { Progress, TrainOptions } from "./training-run.js";

@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { defaultSettings, parseSettings, type Settings } from "../config.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
-import type { TrainOptions } from "../train.js";
+import type { TrainOptions } from "../training-run.js";
 import { checkDataset, peakFlops, warnings } from "./before.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
 import { fetchWeights } from "./weights.js";
