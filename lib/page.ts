@@ -73,7 +73,7 @@ function draw(light) {
       shapes: layout.shapes.map((s) => ({ ...s, label: { ...s.label, font: { color: light ? "#59636e" : "#9198a1", size: 12 } } })),
       font: { family: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", size: 13, color: ink },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { t: 48, r: 16, b: 48, l: 56 }, hovermode: "x unified",
+      margin: { t: 48, r: 16, b: 48, l: 56 }, hovermode: layout.hovermode ?? "x unified",
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "#9198a1", activecolor: ink },
       hoverlabel: { bgcolor: light ? "#ffffff" : "#161b22", font: { color: ink } },
       legend: narrow ? { orientation: "h", y: -0.25 } : { x: 1, xanchor: "right", y: 1 },
