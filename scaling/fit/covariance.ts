@@ -1,0 +1,157 @@
+/**
+ * The covariance of an estimate: the sandwich H⁻¹MH⁻¹ of an M-estimator (Huber 1967), M summed by cluster where points
+ * share a run (Liang and Zeger 1986), and by the delta method that of the optimum's exponents. Gradients are central
+ * differences of the predictions, whatever the law.
+ */
+import type { Data } from "./data.js";
+import { inverse } from "./linear.js";
+import type { Estimate, Fitter } from "./method.js";
+
+export interface Spread {
+  readonly names: readonly string[];
+  /** [names × names] */
+  readonly matrix: number[][];
+}
+
+export interface SandwichOptions {
+  readonly exponentsOf?: ((params: Record<string, number>) => Record<string, number>) | undefined;
+  /** How often each point was drawn. */
+  readonly weights?: Float64Array;
+  /** E ψ′ where it is known. */
+  readonly slope?: number;
+}
+
+export function slopeOf(fitter: Fitter, residuals: Float64Array, parameters: number): number {
+  return fitter.delta === undefined ? 1 : shareInside(residuals, fitter.delta, parameters);
+}
+
+/** Covariance of parameters and exponents; undefined where the points do not determine them all. */
+export function sandwich(
+  fitter: Fitter,
+  data: Data,
+  estimate: Pick<Estimate, "params">,
+  options: SandwichOptions = {},
+): Spread | undefined {
+  const { exponentsOf, weights } = options;
+  const names = Object.keys(estimate.params);
+  const size = names.length;
+  const predicted = fitter.predict!(estimate.params, data);
+  const residuals = predicted.map((ln, i) => ln - data.lnLoss[i]!);
+  const jacobian = names.map((name) => derivative(fitter, data, estimate.params, name));
+  // Columns of one size, so that A and alpha can stand in one matrix.
+  const scales = jacobian.map((column) => Math.sqrt(column.reduce((sum, value) => sum + value * value, 0)) || 1);
+  const weigh = (i: number) => (weights ? weights[i]! : 1);
+  jacobian.forEach((column, k) => {
+    for (let i = 0; i < column.length; i++) column[i]! /= scales[k]!;
+  });
+  const bread = new Float64Array(size * size);
+  for (let j = 0; j < size; j++) {
+    for (let k = 0; k < size; k++)
+      bread[j * size + k] = jacobian[j]!.reduce((sum, value, i) => sum + weigh(i) * value * jacobian[k]![i]!, 0);
+  }
+  const inverted = inverse(bread, size);
+  if (!inverted) return undefined;
+  const meat = clusterMeat(jacobian, residuals, data, { delta: fitter.delta, weights });
+  const slope = options.slope ?? slopeOf(fitter, residuals, size);
+  const covariance = sandwiched(inverted, meat, size, slope * slope);
+  const matrix = Array.from({ length: size }, (_, j) =>
+    Array.from({ length: size }, (_, k) => covariance[j * size + k]! / (scales[j]! * scales[k]!)),
+  );
+  return exponentsOf ? withExponents({ names, matrix }, estimate, exponentsOf) : { names, matrix };
+}
+
+/** ∂ ln L̂ / ∂ parameter, at each point. */
+function derivative(fitter: Fitter, data: Data, params: Readonly<Record<string, number>>, name: string): Float64Array {
+  const step = 1e-5 * (Math.abs(params[name]!) || 1);
+  const high = fitter.predict!({ ...params, [name]: params[name]! + step }, data);
+  const low = fitter.predict!({ ...params, [name]: params[name]! - step }, data);
+  return high.map((value, i) => (value - low[i]!) / (2 * step));
+}
+
+/** Σ over clusters of (Σ ψ·gradient)(…)ᵀ, with the correction for few clusters. */
+function clusterMeat(
+  jacobian: readonly Float64Array[],
+  residuals: Float64Array,
+  data: Data,
+  { delta, weights }: { delta?: number | undefined; weights?: Float64Array | undefined },
+): Float64Array {
+  const size = jacobian.length;
+  const scores = new Float64Array(data.clusters * size);
+  for (let i = 0; i < data.size; i++) {
+    const psi = delta === undefined ? residuals[i]! : Math.max(-delta, Math.min(delta, residuals[i]!));
+    for (let k = 0; k < size; k++) scores[data.cluster[i]! * size + k]! += psi * jacobian[k]![i]!;
+  }
+  const meat = new Float64Array(size * size);
+  // A cluster that was drawn twice is two clusters.
+  const drawn = new Float64Array(data.clusters).fill(1);
+  if (weights)
+    data.cluster.forEach((cluster, i) => {
+      drawn[cluster] = weights[i]!;
+    });
+  for (let cluster = 0; cluster < data.clusters; cluster++) {
+    for (let j = 0; j < size; j++) {
+      for (let k = 0; k < size; k++)
+        meat[j * size + k]! += drawn[cluster]! * scores[cluster * size + j]! * scores[cluster * size + k]!;
+    }
+  }
+  const few = (data.clusters / (data.clusters - 1)) * ((data.size - 1) / Math.max(1, data.size - size));
+  return meat.map((value) => value * few);
+}
+
+/**
+ * E ψ′, the share of residuals inside ±δ. With δ far below the noise few are, so it is estimated as 2δ times the
+ * residuals' density at 0, over a window as wide as n allows (Hall and Sheather 1988; Koenker 2005, section 3.4.2).
+ */
+function shareInside(residuals: Float64Array, delta: number, parameters: number): number {
+  const sizes = Array.from(residuals, Math.abs).sort((a, b) => a - b);
+  const n = sizes.length;
+  // The residuals that the parameters set to 0 say nothing of the density.
+  const share = Math.min(0.9, Math.max((parameters + 4) / n, 1.2 * n ** (-1 / 5)));
+  const window = Math.max(delta, sizes[Math.min(n - 1, Math.ceil(share * n) - 1)]!);
+  const inside = sizes.filter((size) => size <= window).length;
+  return Math.min(1, (delta / window) * (inside / n));
+}
+
+function sandwiched(bread: Float64Array, meat: Float64Array, size: number, divisor: number): Float64Array {
+  const half = new Float64Array(size * size);
+  const result = new Float64Array(size * size);
+  for (let i = 0; i < size; i++)
+    for (let j = 0; j < size; j++)
+      for (let k = 0; k < size; k++) half[i * size + j]! += bread[i * size + k]! * meat[k * size + j]!;
+  for (let i = 0; i < size; i++)
+    for (let j = 0; j < size; j++)
+      for (let k = 0; k < size; k++) result[i * size + j]! += (half[i * size + k]! * bread[k * size + j]!) / divisor;
+  return result;
+}
+
+function withExponents(
+  spread: Spread,
+  estimate: Pick<Estimate, "params">,
+  exponentsOf: (params: Record<string, number>) => Record<string, number>,
+): Spread {
+  const { names, matrix } = spread;
+  const params = { ...estimate.params };
+  const extra = Object.keys(exponentsOf(params));
+  const gradients = extra.map((exponent) =>
+    names.map((name) => {
+      const step = 1e-6 * (Math.abs(params[name]!) || 1);
+      const high = exponentsOf({ ...params, [name]: params[name]! + step })[exponent]!;
+      const low = exponentsOf({ ...params, [name]: params[name]! - step })[exponent]!;
+      return (high - low) / (2 * step);
+    }),
+  );
+  const rows = [...names.map((_, k) => names.map((_, j) => (j === k ? 1 : 0))), ...gradients];
+  const product = rows.map((left) =>
+    rows.map((right) =>
+      left.reduce((sum, l, j) => sum + l * right.reduce((inner, r, k) => inner + r * matrix[j]![k]!, 0), 0),
+    ),
+  );
+  return { names: [...names, ...extra], matrix: product };
+}
+
+export function standardErrors({ names, matrix }: Spread): Record<string, number> {
+  return Object.fromEntries(names.map((name, k) => [name, Math.sqrt(matrix[k]![k]!)]));
+}
+
+/** Estimates' names that are neither below 0 nor symmetric about anything: their logarithms have the intervals. */
+export const positive: ReadonlySet<string> = new Set(["A", "B", "nScale", "dScale"]);
