@@ -64,6 +64,7 @@ interface SetupState {
   kernelFile(at: unknown): string;
   wantedVariant(): "cpu" | "cuda";
   operationsPaths(at: unknown): { file: string; stamp: string };
+  operationsReason(at: unknown): string | undefined;
 }
 
 const run = promisify(execFile);
@@ -197,9 +198,7 @@ async function loadInChild(state: SetupState, at: ReturnType<SetupState["layout"
     const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: process.env.TF_CPP_MIN_LOG_LEVEL ?? "2" };
     const { stdout } = await run(process.execPath, ["-e", program, module], { env, timeout: 120_000 });
     const found = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
-    const missing = found.usesGpu
-      ? "Folio's are for the CPU"
-      : await missingOperations(at.root, state.operationsPaths(at));
+    const missing = found.usesGpu ? "Folio's are for the CPU" : await missingOperations(state, at);
     const operations = missing
       ? `TensorFlow's alone, because ${missing}`
       : "Folio's own (layer norm, GELU, attention, AdamW) and TensorFlow's";
@@ -210,13 +209,16 @@ async function loadInChild(state: SetupState, at: ReturnType<SetupState["layout"
 }
 
 /** Why Folio's own operations are not used: by what set-up noted, and by a trial in a process of its own. */
-async function missingOperations(root: string, { file, stamp }: { file: string; stamp: string }) {
+async function missingOperations(state: SetupState, at: ReturnType<SetupState["layout"]>) {
   if (process.env.FOLIO_FUSED === "0") return "FOLIO_FUSED=0 asks for it";
-  if (!fs.existsSync(stamp)) return "set-up has not compiled Folio's for this processor";
+  const reason = state.operationsReason(at);
+  if (reason) return `set-up has not compiled Folio's as they are: ${reason}`;
+  const { file, stamp } = state.operationsPaths(at);
   try {
     const { failed } = JSON.parse(fs.readFileSync(stamp, "utf8")) as { failed?: string };
     if (failed) return `Folio's could not be made: ${failed}`;
-    await run(process.execPath, [path.join(root, "bin", "operations.mjs"), root, file], { timeout: 60_000 });
+    const program = path.join(at.root, "bin", "operations.mjs");
+    await run(process.execPath, [program, at.root, file], { timeout: 60_000 });
     return undefined;
   } catch (error) {
     return `Folio's do not work: ${childError(error)}`;
