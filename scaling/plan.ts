@@ -265,7 +265,8 @@ function plannedRun(cell: Cell, shape: ModelShape, context: Context): PlannedRun
   const { base, meta, options, speed } = context;
   const parameters = sizeOf(shape, base);
   const flopsEach = flopsPerToken({ ...base, ...shape });
-  const wantedTokens = cell.tokens ?? cell.budgetFlops! / flopsEach;
+  const { budgetFlops, tokensPerParameter } = cell;
+  const wantedTokens = tokensPerParameter ? tokensPerParameter * parameters : budgetFlops! / flopsEach;
   const inputs = { parameters, tokens: wantedTokens };
   const settings = runSettings(cell, shape, { inputs, options, base });
   const steps = settings.maxIters;

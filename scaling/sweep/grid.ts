@@ -45,11 +45,12 @@ export interface RatioGrid {
 
 export type Grid = IsoFlopGrid | SizesGrid | RatioGrid;
 
-/** What a cell asks for: a size, and FLOPs or tokens. */
+/** What a cell asks for: a size, and what to spend on it. */
 export interface Wanted {
   readonly parameters: number;
   readonly budgetFlops?: BudgetFlops;
-  readonly tokens?: number;
+  /** In place of a budget. */
+  readonly tokensPerParameter?: number;
 }
 
 /** The cells that a grid asks for, budget by budget. @throws {RangeError} for a grid that asks for none */
@@ -62,7 +63,7 @@ export function wantedCells(grid: Grid): Wanted[] {
       return grid.budgets.flatMap((budgetFlops) => grid.sizes.map((parameters) => ({ parameters, budgetFlops })));
     case "tokens-per-parameter":
       return grid.sizes.flatMap((parameters) =>
-        grid.ratios.map((ratio) => ({ parameters, tokens: parameters * ratio })),
+        grid.ratios.map((tokensPerParameter) => ({ parameters, tokensPerParameter })),
       );
   }
 }
