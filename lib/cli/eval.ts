@@ -74,17 +74,21 @@ async function loadModel({ outDir, initFrom, checkpoint, dataDir }: EvalSettings
   if (initFrom === "scratch") {
     throw new RangeError("Cannot evaluate: initFrom is scratch, a model that has learnt nothing; set it to resume.");
   }
-  if (initFrom === "resume") {
+  const { nanoGptFile, nanoGptSettings } = await import("../sources.js");
+  const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
+  if (initFrom === "resume" && !theirs) {
     const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
     const which: CheckpointName = checkpoint === "best" && hasCheckpoint(outDir, "best") ? "best" : "last";
     const { step, params, settings, tokenizer } = openCheckpoint(outDir, which, { optimizer: false });
     return { name: `${outDir}, ${which} checkpoint, step ${step}`, step, params, settings, tokenizer };
   }
   const { loadPretrained } = await import("../pretrained.js");
-  const { params, model, tokenizer } = await loadPretrained(initFrom, dataDir ? { dataDir } : {});
+  const source = theirs ?? initFrom;
+  const { params, model, tokenizer } = await loadPretrained(source, dataDir ? { dataDir } : {});
   const batchSize = Math.max(1, Math.floor(4096 / model.blockSize));
-  const settings = { ...defaultSettings, ...model, batchSize, dataset: "", dropout: 0 };
-  return { name: initFrom, step: 0, params, settings, tokenizer };
+  const dataset = theirs ? nanoGptSettings(theirs).dataset : "";
+  const settings = { ...defaultSettings, ...model, batchSize, dataset, dropout: 0 };
+  return { name: source, step: 0, params, settings, tokenizer };
 }
 
 interface Text {

@@ -55,8 +55,10 @@ interface OpenModel {
   readonly name: string;
 }
 
-async function openModel({ initFrom, outDir, checkpoint, dataDir }: SampleSettings, io: Io): Promise<OpenModel> {
+async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSettings, io: Io): Promise<OpenModel> {
   const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
+  const { nanoGptFile } = await import("../sources.js");
+  const initFrom = settings.initFrom === "resume" ? (nanoGptFile(outDir) ?? "resume") : settings.initFrom;
   const folder = initFrom === "resume" ? outDir : initFrom;
   if (initFrom === "resume" || hasCheckpoint(initFrom)) {
     const which = checkpoint === "auto" ? (hasCheckpoint(folder, "best") ? "best" : "last") : checkpoint;

@@ -27,8 +27,9 @@ tensorboard/, checkpoint/. Ctrl-C saves, and says how to resume; a second one st
 
   folio train --init_from=out-short --out_dir=out-tuned --dataset=shakespeare_char --learning_rate=1e-4
 
-A run that goes on (--init_from=resume) keeps its own settings where none are given; one that begins with the weights
-of another (--init_from=out-short) has their shape.
+A run that goes on (--init_from=resume) keeps its own settings where none are given, also one of nanoGPT's, whose
+ckpt.pt in out_dir has its moments and settings; the file is left as it is. One that begins with the weights of another
+(--init_from=out-short) has their shape.
 
 ${helpText("train")}`;
 }
@@ -50,6 +51,9 @@ async function baseSettings({
 }: Partial<Settings>): Promise<Readonly<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return defaultSettings;
   const { hasCheckpoint, readState } = await import("../checkpoint.js");
+  const { nanoGptFile, nanoGptSettings } = await import("../sources.js");
+  const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
+  if (theirs) return nanoGptSettings(theirs);
   if (initFrom === "resume") return { ...readState(outDir).settings, outDir }; // it may have been moved since
   if (!hasCheckpoint(initFrom)) return defaultSettings;
   const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = readState(initFrom).settings;
