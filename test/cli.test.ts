@@ -23,7 +23,19 @@ async function folio(...argv: string[]) {
   return { code, out: stdout.text(), err: stderr.text() };
 }
 
-const commands = ["start", "prepare", "train", "sample", "bench", "export", "eval", "sizes", "runs", "doctor"];
+const commands = [
+  "start",
+  "prepare",
+  "train",
+  "sample",
+  "bench",
+  "export",
+  "eval",
+  "sizes",
+  "runs",
+  "scaling",
+  "doctor",
+];
 
 describe("main()", () => {
   test("folio, folio help and folio --help list the commands", async () => {
