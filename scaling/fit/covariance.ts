@@ -17,12 +17,8 @@ export interface SandwichOptions {
   readonly exponentsOf?: ((params: Record<string, number>) => Record<string, number>) | undefined;
   /** How often each point was drawn. */
   readonly weights?: Float64Array;
-  /** E ψ′ where it is known. */
-  readonly slope?: number;
-}
-
-export function slopeOf(fitter: Fitter, residuals: Float64Array, parameters: number): number {
-  return fitter.delta === undefined ? 1 : shareInside(residuals, fitter.delta, parameters);
+  /** E ψ′ of each point, where it is known. */
+  readonly slopes?: Float64Array;
 }
 
 /** Covariance of parameters and exponents; undefined where the points do not determine them all. */
@@ -40,7 +36,8 @@ export function sandwich(
   const jacobian = names.map((name) => derivative(fitter, data, estimate.params, name));
   // Columns of one size, so that A and alpha can stand in one matrix.
   const scales = jacobian.map((column) => Math.sqrt(column.reduce((sum, value) => sum + value * value, 0)) || 1);
-  const weigh = (i: number) => (weights ? weights[i]! : 1);
+  const slopes = options.slopes ?? slopesOf(residuals, fitter.delta, size);
+  const weigh = (i: number) => (weights ? weights[i]! : 1) * slopes[i]!;
   jacobian.forEach((column, k) => {
     for (let i = 0; i < column.length; i++) column[i]! /= scales[k]!;
   });
@@ -52,8 +49,7 @@ export function sandwich(
   const inverted = inverse(bread, size);
   if (!inverted) return undefined;
   const meat = clusterMeat(jacobian, residuals, data, { delta: fitter.delta, weights });
-  const slope = options.slope ?? slopeOf(fitter, residuals, size);
-  const covariance = sandwiched(inverted, meat, size, slope * slope);
+  const covariance = sandwiched(inverted, meat, size);
   const matrix = Array.from({ length: size }, (_, j) =>
     Array.from({ length: size }, (_, k) => covariance[j * size + k]! / (scales[j]! * scales[k]!)),
   );
@@ -99,20 +95,24 @@ function clusterMeat(
 }
 
 /**
- * E ψ′, the share of residuals inside ±δ. With δ far below the noise few are, so it is estimated as 2δ times the
- * residuals' density at 0, over a window as wide as n allows (Hall and Sheather 1988; Koenker 2005, section 3.4.2).
+ * E ψ′ at each point, the chance of a residual inside ±δ. With δ far below the noise few are, so that it is estimated as
+ * 2δ times the residuals' density at 0, each point by its own residual (Powell 1991), which holds whatever the noise
+ * depends on; the window is Silverman's (1986, eq. 3.31).
  */
-function shareInside(residuals: Float64Array, delta: number, parameters: number): number {
+export function slopesOf(residuals: Float64Array, delta: number | undefined, parameters: number): Float64Array {
+  if (delta === undefined) return new Float64Array(residuals.length).fill(1);
+  const n = residuals.length;
   const sizes = Array.from(residuals, Math.abs).sort((a, b) => a - b);
-  const n = sizes.length;
-  // The residuals that the parameters set to 0 say nothing of the density.
-  const share = Math.min(0.9, Math.max((parameters + 4) / n, 1.2 * n ** (-1 / 5)));
-  const window = Math.max(delta, sizes[Math.min(n - 1, Math.ceil(share * n) - 1)]!);
-  const inside = sizes.filter((size) => size <= window).length;
-  return Math.min(1, (delta / window) * (inside / n));
+  // The parameters set as many residuals to 0, which say nothing of the density there.
+  const middle = sizes[Math.min(n - 1, Math.floor((n + parameters) / 2))]!;
+  const root = Math.sqrt(residuals.reduce((sum, r) => sum + r * r, 0) / Math.max(1, n - parameters));
+  const window = Math.max(delta, 0.9 * Math.min(root, 1.4826 * middle) * n ** -0.2);
+  return residuals.map((r) =>
+    Math.min(1, (2 * delta * Math.exp(-0.5 * (r / window) ** 2)) / (window * Math.sqrt(2 * Math.PI))),
+  );
 }
 
-function sandwiched(bread: Float64Array, meat: Float64Array, size: number, divisor: number): Float64Array {
+function sandwiched(bread: Float64Array, meat: Float64Array, size: number): Float64Array {
   const half = new Float64Array(size * size);
   const result = new Float64Array(size * size);
   for (let i = 0; i < size; i++)
@@ -120,7 +120,7 @@ function sandwiched(bread: Float64Array, meat: Float64Array, size: number, divis
       for (let k = 0; k < size; k++) half[i * size + j]! += bread[i * size + k]! * meat[k * size + j]!;
   for (let i = 0; i < size; i++)
     for (let j = 0; j < size; j++)
-      for (let k = 0; k < size; k++) result[i * size + j]! += (half[i * size + k]! * bread[k * size + j]!) / divisor;
+      for (let k = 0; k < size; k++) result[i * size + j]! += half[i * size + k]! * bread[k * size + j]!;
   return result;
 }
 
