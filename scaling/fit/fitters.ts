@@ -1,10 +1,12 @@
 /** The methods by name. */
+import { brokenFitter } from "./broken.js";
 import type { Data } from "./data.js";
 import { envelopeFitter } from "./envelope.js";
 import { isoflopFitter } from "./isoflop.js";
 import type { Fitter, MethodOptions } from "./method.js";
 import { parametricFitter } from "./parametric.js";
 import { powerFitter } from "./power.js";
+import { repeatedFitter } from "./repeated.js";
 import { projectionFitter } from "./surface.js";
 
 export function createFitter(data: Data, options: MethodOptions): Fitter {
@@ -19,7 +21,9 @@ export function createFitter(data: Data, options: MethodOptions): Fitter {
       return envelopeFitter(data);
     case "power":
       return powerFitter(data, options);
-    default:
-      throw new RangeError(`Cannot fit by ${options.method}: not yet.`);
+    case "repeated":
+      return repeatedFitter(data, options);
+    case "broken":
+      return brokenFitter(data, options);
   }
 }
