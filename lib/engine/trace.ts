@@ -56,7 +56,7 @@ export function traceInto<T>(
   Math.random = () => {
     throw new Error(
       "Cannot trace a random operation of TensorFlow.js: its first values would be frozen into the graph" +
-        `${callSite()}. Pass a key as an input and use folio's dropout, randomUniform or randomNormal.`,
+        `${callSite()}. Pass a key as an input and use folio's dropout or randomUniform.`,
     );
   };
   let result: T | undefined;
