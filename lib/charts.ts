@@ -17,6 +17,7 @@ import {
 } from "./figure.js";
 import { htmlPage } from "./page.js";
 import { svgImage, toSvg } from "./svg.js";
+import { extentOf, letterTick, logTicks, powerTick } from "./ticks.js";
 
 /** One line of a chart, or points; `x` and `y` are equally long. A `y` that is not finite leaves a gap. */
 export interface Series {
@@ -44,6 +45,8 @@ export interface Series {
   readonly band?: readonly (readonly [low: number, high: number])[];
   /** Where its name stands: at the plot's edge, and in the legend (default); at its last point; or nowhere. */
   readonly label?: "edge" | "end" | "none";
+  /** Of that last point, default right. */
+  readonly labelSide?: "right" | "above" | "below";
 }
 
 /** A horizontal or a vertical line to compare with. */
@@ -82,33 +85,49 @@ export interface LossRecord {
 
 /** A line chart as a Plotly figure. @throws {RangeError} when a series' x and y differ in length. */
 export function lineChart(chart: LineChart): Figure {
+  const { series, lines = [] } = chart;
+  const xs = [...series.flatMap(({ x, xInterval = [] }) => [...x, ...xInterval.flat()]), ...valuesOf(lines, "x")];
+  const ys = [
+    ...series.flatMap(({ y, yInterval = [], band = [] }) => [...y, ...yInterval.flat(), ...band.flat()]),
+    ...valuesOf(lines, "y"),
+  ];
+  const { xLabel, logX, xRange, xNumbers, yLabel, logY, yRange, yNumbers } = chart;
   return {
-    data: chart.series.flatMap((series, i) => traces(series, palette[i % palette.length]!, chart)),
+    data: series.flatMap((one, i) => traces(one, palette[i % palette.length]!, chart)),
     layout: {
       title: { text: chart.title },
-      xaxis: axis({ text: chart.xLabel, log: chart.logX, range: chart.xRange, numbers: chart.xNumbers }),
-      yaxis: axis({ text: chart.yLabel, log: chart.logY, range: chart.yRange, numbers: chart.yNumbers }),
-      shapes: (chart.lines ?? []).map(referenceShape),
+      xaxis: axis({ text: xLabel, log: logX, range: xRange, numbers: xNumbers, values: xs, most: 7 }),
+      yaxis: axis({ text: yLabel, log: logY, range: yRange, numbers: yNumbers, values: ys, most: 6 }),
+      shapes: lines.map(referenceShape),
       ...(chart.hover === "point" && { hovermode: "closest" as const }),
     },
   };
 }
+
+const valuesOf = (lines: readonly ReferenceLine[], which: "x" | "y") =>
+  lines.flatMap((line: { readonly x?: number; readonly y?: number }) => line[which] ?? []);
 
 interface AxisOptions {
   readonly text: string;
   readonly log: boolean | undefined;
   readonly range: readonly [low: number, high: number] | undefined;
   readonly numbers: "powers" | "letters" | undefined;
+  /** What stands on it. */
+  readonly values: readonly number[];
+  /** Numbers beside it, at most about. */
+  readonly most: number;
 }
 
-function axis({ text, log = false, range, numbers = "powers" }: AxisOptions): Axis {
-  const shown = range?.map((end) => (log ? Math.log10(end) : end)) as [number, number] | undefined;
+function axis({ text, log = false, range, numbers, values, most }: AxisOptions): Axis {
+  const [low, high] = range ?? extentOf(values, log);
+  const ticks = log ? logTicks(low, high, most) : [];
   return {
     title: { text },
     type: log ? "log" : "linear",
     zeroline: false,
-    ...(log && { exponentformat: numbers === "letters" ? ("B" as const) : ("power" as const) }),
-    ...(shown && { range: shown }),
+    // Plotly's own numbers of a logarithmic axis are a digit each between the powers.
+    ...(log && { tickvals: ticks, ticktext: ticks.map(numbers === "letters" ? letterTick : powerTick) }),
+    ...(range && { range: log ? [Math.log10(low), Math.log10(high)] : [low, high] }),
     ...(text === "" && { showticklabels: false }),
   };
 }
@@ -143,17 +162,18 @@ function traces(series: Series, nextColor: string, { logX, logY }: LineChart): T
     ...(series.yInterval && { error_y: errorBars(y, series.yInterval, color) }),
     ...(series.label && series.label !== "edge" && { showlegend: false }),
   };
-  if (series.label === "end") Object.assign(main, endLabel(main));
+  if (series.label === "end") Object.assign(main, endLabel(main, series.labelSide ?? "right"));
   return series.band ? [bandTrace(main, series.band), main] : [main];
 }
 
 /** A name at a line's last point. */
-function endLabel({ mode, name, y, line }: Trace): Partial<Trace> {
+function endLabel({ mode, name, y, line }: Trace, side: "right" | "above" | "below"): Partial<Trace> {
   const last = y.findLastIndex((value) => value !== null);
   return {
     mode: `${mode}+text` as Trace["mode"],
-    text: y.map((_, i) => (i === last ? name : "")),
-    textposition: "middle right",
+    text: y.map((_, i) => (i === last ? (side === "right" ? `\u2002${name}` : name) : "")),
+    textposition: ({ right: "middle right", above: "top right", below: "bottom right" } as const)[side],
+    cliponaxis: false,
     textfont: { color: line.color, size: 12 },
   };
 }
@@ -206,7 +226,12 @@ function referenceShape(reference: ReferenceLine): Shape {
     y0,
     y1,
     line: { color: grey, width: 1.5, dash: "dot" },
-    label: { text: reference.label, textposition: across ? "middle" : "end", yanchor: "bottom" },
+    label: {
+      text: reference.label,
+      textposition: across ? "middle" : "end",
+      yanchor: "bottom",
+      ...(!across && { textangle: 0 as const }),
+    },
   };
 }
 

@@ -28,7 +28,9 @@ export interface Trace {
   line: { color: string; width: number; dash: Dash };
   marker: { color: string; size: number; symbol?: MarkerSymbol };
   text?: string[];
-  textposition?: "middle right";
+  textposition?: "middle right" | "top right" | "bottom right";
+  /** False: a text may stand beyond the axes. */
+  cliponaxis?: boolean;
   textfont?: { color: string; size: number };
   /** A band: its outline, filled. */
   fill?: "toself";
@@ -45,7 +47,9 @@ export interface Axis {
   type: "linear" | "log";
   zeroline: false;
   range?: [low: number, high: number];
-  exponentformat?: "power" | "B";
+  /** Where a logarithmic axis has numbers, and which. */
+  tickvals?: number[];
+  ticktext?: string[];
   showticklabels?: boolean;
 }
 
@@ -59,7 +63,7 @@ export interface Shape {
   y0: number;
   y1: number;
   line: { color: string; width: number; dash: "dot" };
-  label: { text: string; textposition: "middle" | "end"; yanchor: "bottom" };
+  label: { text: string; textposition: "middle" | "end"; yanchor: "bottom"; textangle?: 0 };
 }
 
 /** A Plotly figure: `Plotly.newPlot(element, figure.data, figure.layout)` draws it. */

@@ -65,6 +65,9 @@ function draw(light) {
     element.figure ??= JSON.parse(element.querySelector("script").textContent);
     const { data, layout } = element.figure;
     const narrow = element.clientWidth < 560;
+    const below = narrow || layout.hovermode === "closest"; // where points are, a legend hides some
+    const names = data.flatMap((trace) => (trace.text ?? []).map((text) => 7 * text.length));
+    const room = Math.max(16, Math.min(element.clientWidth / 6, ...[Math.max(0, ...names)]));
     const axis = (a) => ({ ...a, gridcolor: rule, linecolor: rule, automargin: true, title: { ...a.title, standoff: 12 } });
     Plotly.react(element, data, {
       ...layout,
@@ -73,10 +76,10 @@ function draw(light) {
       shapes: layout.shapes.map((s) => ({ ...s, label: { ...s.label, font: { color: light ? "#59636e" : "#9198a1", size: 12 } } })),
       font: { family: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", size: 13, color: ink },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { t: 48, r: 16, b: 48, l: 56 }, hovermode: layout.hovermode ?? "x unified",
+      margin: { t: 56, r: room, b: 48, l: 56 }, hovermode: layout.hovermode ?? "x unified",
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "#9198a1", activecolor: ink },
       hoverlabel: { bgcolor: light ? "#ffffff" : "#161b22", font: { color: ink } },
-      legend: narrow ? { orientation: "h", y: -0.25 } : { x: 1, xanchor: "right", y: 1 },
+      legend: below ? { orientation: "h", y: -0.22 } : { x: 1, xanchor: "right", y: 1 },
     }, { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover" });
   }
 }

@@ -3,14 +3,25 @@
  * and round enough to be said. Charts (svg.ts) and tables of scaling laws use it.
  */
 
+/** The smallest and the largest value that an axis can show; 1 and 10 where there is none. */
+export function extentOf(values: readonly (number | null)[], log: boolean): [low: number, high: number] {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const value of values) {
+    if (value === null || !Number.isFinite(value) || (log && value <= 0)) continue;
+    low = Math.min(low, value);
+    high = Math.max(high, value);
+  }
+  return low <= high ? [low, high] : [1, 10];
+}
+
 /**
  * At most about `most` numbers from `low` to `high`: powers of ten, every second or third of them where there are
- * many; with 2 and 5 between where there are few; and steps of one size within less than that.
+ * many; with 2 and 5, or 3, between where there are few; and steps of one size within less than that.
  */
 export function logTicks(low: number, high: number, most: number): number[] {
   const decades = Math.log10(high / low);
   if (decades < 0.6) return linearTicks(low, high, most);
-  const steps = decades * 3 <= most + 1 ? [1, 2, 5] : [1];
+  const steps = decades * 3 <= most + 1 ? [1, 2, 5] : decades * 2 <= most + 1 ? [1, 3] : [1];
   const every = Math.max(1, Math.ceil(decades / most));
   const ticks: number[] = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
