@@ -56,7 +56,7 @@ export function surfaceScale({ A, B, alpha, beta }: Surface): number {
 export interface Repetition {
   /** R*_D: repetitions after which the next one is worth 1/e of a fresh pass. */
   readonly tokens: number;
-  /** R*_N: the same of parameters in excess. */
+  /** R*_N: the same of parameters in excess; Infinity where they lose nothing. */
   readonly parameters: number;
 }
 
@@ -67,7 +67,8 @@ export const muennighoffRepetition: Repetition = { tokens: 15.387756, parameters
  * x' = U + U·R*·(1 − e^(−R / R*)), R = x / U − 1: what x is worth of which U are worth all (Muennighoff 2023, eq. 5).
  * Not more than U·(1 + R*), however large x is.
  */
-export function effectiveAmount(x: number, U: number, halflife: number): number {
+function effectiveAmount(x: number, U: number, halflife: number): number {
+  if (halflife === Number.POSITIVE_INFINITY) return x;
   const R = Math.max(0, x / U - 1);
   return Math.min(x, U) - U * halflife * Math.expm1(-R / halflife);
 }

@@ -11,13 +11,15 @@ export interface Allocation {
   readonly n: number;
   /** Training tokens, D. */
   readonly d: number;
-  /** Training FLOPs, 6ND. */
+  /** Training FLOPs, 6ND or as counted. */
   readonly c: number;
   readonly loss: number;
 }
 
 /** What the optimum is under; by default training alone, every token fresh. */
 export interface Circumstances {
+  /** C / (N·D), by how the law's points counted FLOPs; 6 unless given. Inference takes a third of it a token. */
+  readonly flopsPerProduct?: number | undefined;
   /** D_inf, tokens that the finished model will read or write: 2·N·D_inf FLOPs more (Sardana 2024). */
   readonly inferenceTokens?: number | undefined;
   /** U, tokens that differ: beyond them training repeats (Muennighoff 2023). */
@@ -25,11 +27,11 @@ export interface Circumstances {
   readonly repetition?: Repetition | undefined;
 }
 
-/** N, D and their loss and 6ND. */
+/** N, D, their loss and C. */
 export function allocation(surface: Surface, n: number, d: number, circumstances: Circumstances = {}): Allocation {
-  const { uniqueTokens: U, repetition } = circumstances;
+  const { uniqueTokens: U, repetition, flopsPerProduct = 6 } = circumstances;
   const loss = U === undefined ? surfaceLoss(surface, n, d) : repeatedLoss(surface, { N: n, D: d, U }, repetition);
-  return { n, d, c: 6 * n * d, loss };
+  return { n, d, c: flopsPerProduct * n * d, loss };
 }
 
 /**
@@ -39,15 +41,14 @@ export function allocation(surface: Surface, n: number, d: number, circumstances
  * optimumOfBudget(laws.hoffmann.surface, 2.21e19); // n 326.1e6, d 11.29e9
  */
 export function optimumOfBudget(surface: Surface, budgetFlops: number, circumstances: Circumstances = {}): Allocation {
-  const { inferenceTokens: T = 0, uniqueTokens: U } = circumstances;
+  const { inferenceTokens: T = 0, uniqueTokens: U, flopsPerProduct: k = 6 } = circumstances;
   const { a, b } = surfaceExponents(surface);
   const G = surfaceScale(surface);
-  const plain = G * (budgetFlops / 6) ** a;
-  const tokens = (budgetFlops / 6) ** b / G;
-  if (T === 0 && (U === undefined || tokens <= U)) return allocation(surface, plain, tokens);
-  const tokensOf = (n: number) => (budgetFlops / n - 2 * T) / 6;
-  // Inference and repetition make smaller models better; U_N can hold larger ones up.
-  const most = T > 0 ? Math.min(100 * plain, (1 - 1e-9) * (budgetFlops / (2 * T))) : 100 * plain;
+  const plain = G * (budgetFlops / k) ** a;
+  const tokens = (budgetFlops / k) ** b / G;
+  if (T === 0 && (U === undefined || tokens <= U)) return allocation(surface, plain, tokens, circumstances);
+  const tokensOf = (n: number) => budgetFlops / (k * n) - T / 3;
+  const most = Math.min(100 * plain, ((1 - 1e-9) * 3 * budgetFlops) / (k * T));
   const n = lowest((at) => allocation(surface, at, tokensOf(at), circumstances).loss, most * 1e-8, most);
   return allocation(surface, n, tokensOf(n), circumstances);
 }
@@ -63,7 +64,7 @@ export function optimumOfLoss(surface: Surface, loss: number, circumstances: Cir
   const { A, B, alpha, beta } = surface;
   const part = (loss - surface.E) / (alpha + beta);
   const [n0, d0] = [((part * beta) / A) ** (-1 / alpha), ((part * alpha) / B) ** (-1 / beta)];
-  if (T === 0 && (U === undefined || d0 <= U)) return allocation(surface, n0, d0);
+  if (T === 0 && (U === undefined || d0 <= U)) return allocation(surface, n0, d0, circumstances);
   // The least N that can reach the loss needs tokens without limit.
   const least = leastParameters(surface, loss, circumstances);
   const costOf = (n: number) => n * (3 * tokensForLoss(surface, loss, n, circumstances) + T);

@@ -79,6 +79,15 @@ export interface Covariance {
   readonly matrix: readonly (readonly number[])[];
 }
 
+/** How the points of a fit counted. */
+export interface Counting {
+  /** Names of conventions.ts, where the points say them and agree. */
+  readonly parameters?: string;
+  readonly flops?: string;
+  /** C / (N·D), the points' median: 6 where C is 6ND. Optima at a budget are of a C that is counted like this. */
+  readonly flopsPerProduct: number;
+}
+
 /** A fit of any method. Intervals are by parameter's name; exponents' names are `a` (N ∝ C^a) and `b` (D ∝ C^b). */
 export interface Fit {
   readonly method: FitMethod;
@@ -111,6 +120,7 @@ export interface Fit {
   readonly residuals?: readonly number[];
   /** Smallest and largest of the fitted points: beyond them a law extrapolates. */
   readonly range: { readonly n: Interval; readonly d: Interval; readonly c: Interval };
+  readonly counting?: Counting;
   readonly holdout?: Holdout;
   /** Of isoflop. */
   readonly bias?: ParabolaBias;
