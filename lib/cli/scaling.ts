@@ -30,6 +30,10 @@ const parts: Readonly<Record<string, { summary: string; load: () => Promise<Part
   },
   run: { summary: "do the runs of a plan that are not done yet", load: () => import("./scaling/run.js") },
   status: { summary: "where every run of a sweep stands", load: () => import("./scaling/status.js") },
+  report: {
+    summary: "one offline HTML page: charts, the fits of all three approaches, warnings, runs",
+    load: () => import("./scaling/report.js"),
+  },
 };
 
 /** All parts, or the one that `args` begins with. */

@@ -5,6 +5,8 @@
 import { rampColor } from "../../lib/figure.js";
 import { letterTick } from "../../lib/ticks.js";
 import { computeOf } from "../fit/data.js";
+import { type Surface, surfaceLoss } from "../laws.js";
+import { optimumOfBudget } from "../optimum.js";
 import type { BudgetOptimum, Fit, Interval, Point } from "../points.js";
 
 /** What a fit says at a budget, or at N and D; a fit of optima alone (approaches 1 and 2) knows no loss. */
@@ -22,15 +24,11 @@ type Params = Readonly<Record<string, number>>;
  */
 export function lawOf({ method }: Pick<Fit, "method">, params: Params, flopsPerProduct = 6): Law {
   if (method === "parametric" || method === "projection") {
-    const { E, A, B, alpha, beta } = params as Record<"E" | "A" | "B" | "alpha" | "beta", number>;
-    const loss = (n: number, d: number) => E + A * n ** -alpha + B * d ** -beta;
-    const G = ((alpha * A) / (beta * B)) ** (1 / (alpha + beta)); // Hoffmann 2022, eq. 4
-    const optimum = (c: number) => {
-      const n = G * (c / flopsPerProduct) ** (beta / (alpha + beta));
-      const d = c / flopsPerProduct / n;
-      return { c, n, d, loss: loss(n, d) };
+    const surface = params as unknown as Surface;
+    return {
+      optimum: (c) => optimumOfBudget(surface, c, { flopsPerProduct }),
+      loss: (n, d) => surfaceLoss(surface, n, d),
     };
-    return { optimum, loss };
   }
   const { nScale, dScale, a, b } = params;
   if (nScale === undefined || dScale === undefined || a === undefined || b === undefined)
