@@ -53,10 +53,15 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   for (const note of notes) io.stderr.write(`${note}\n`);
   const settings = parseEvalSettings(values);
   await fetchWeights(settings.initFrom, io);
+  const { explainedUse } = await import("../failures.js");
   const model = await loadModel(settings);
   io.stderr.write(styled(io.stderr, "dim", `evaluating ${model.name}\n`));
   const results: Result[] = [];
-  for await (const text of openTexts(settings, model)) results.push(await evaluateText(text, model, settings, io));
+  try {
+    for await (const text of openTexts(settings, model)) results.push(await evaluateText(text, model, settings, io));
+  } catch (error) {
+    throw explainedUse(error, { ...settings, lower: "batchSize" });
+  }
   if (settings.json) {
     const { name, step } = model;
     const { blockSize } = model.settings;
