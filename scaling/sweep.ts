@@ -17,12 +17,14 @@ import {
   savedStep,
   stateOf,
 } from "./sweep/identity.js";
-import { type Job, type JobOptions, type Progress, startCommand, startLocal } from "./sweep/local.js";
+import { type Job, type Progress, type StartJob, startCommand, startLocal } from "./sweep/local.js";
 import { addResults, readResults, replaceFile, writeParquet } from "./sweep/results.js";
+import { type SlurmFlags, type SlurmJob, submitToSlurm } from "./sweep/slurm.js";
 import type { Outcome } from "./sweep/work.js";
 
 export { columns, type ResultRow } from "./sweep/columns.js";
 export type { RunState, SweepRun } from "./sweep/identity.js";
+export type { Job, JobOptions, StartJob } from "./sweep/local.js";
 export { readResults, resultsTable, writeParquet } from "./sweep/results.js";
 
 /** Which runs that are not finished are done: those not begun and the interrupted ones unless given. */
@@ -41,6 +43,8 @@ export interface SweepOptions {
   readonly gpus?: readonly number[];
   /** A shell command that does a run elsewhere, with {run}, {name}, {plan} and {folder}. */
   readonly command?: string;
+  /** What does a run in place of a process: an executor of one's own. */
+  readonly start?: StartJob;
   /** Names or identities; all unless given. */
   readonly only?: readonly string[];
   /** Aborting lets the batches under way finish, saves, and ends. */
@@ -126,6 +130,26 @@ function chosen(runs: readonly SweepRun[], { retry, only }: SweepOptions): Sweep
     .sort((a, b) => (b.seconds ?? b.flops) - (a.seconds ?? a.flops));
 }
 
+/**
+ * Hands the runs of a plan that are not done to Slurm, as an array job, and returns at once; `sweepStatus` tells how far
+ * they are. Runs that Slurm has already are not handed in again.
+ * @param slurm lines of #SBATCH besides, and how many tasks at a time
+ * @throws {Error} when sbatch or squeue fail
+ */
+export async function submitSweep(
+  plan: SweepPlan,
+  { slurm = {}, ...options }: Omit<SweepOptions, "signal"> & { readonly slurm?: SlurmFlags },
+): Promise<SlurmJob | undefined> {
+  const { folder, dataDir, threads = plan.threads } = options;
+  fs.mkdirSync(folder, { recursive: true });
+  const planFile = writePlan(folder, plan);
+  const runs = identifyRuns(plan, folder, dataDir);
+  await recordKept(folder, runs);
+  const todo = chosen(runs, options);
+  for (const run of todo) fs.rmSync(failureFile(run), { force: true });
+  return submitToSlurm(todo, { planFile, folder, name: plan.name, threads, dataDir, ...slurm });
+}
+
 function machineShare(plan: SweepPlan, { workers, threads, gpus }: SweepOptions): { workers: number; threads: number } {
   if (gpus && workers === undefined) return share({ workers: gpus.length, ...(threads ? { threads } : {}) });
   if (workers !== undefined || threads !== undefined) {
@@ -145,6 +169,8 @@ interface PoolOptions {
 /** Processes at work on a list of runs. */
 function openPool(todo: readonly SweepRun[], { options, planFile, workers, threads, emit }: PoolOptions) {
   const { folder, dataDir, command, gpus } = options;
+  const begin: StartJob =
+    options.start ?? (command === undefined ? startLocal : (run, job) => startCommand(run, command, job));
   const waiting = [...todo];
   const jobs = new Set<Job>();
   const kills = new Map<string, number>();
@@ -155,8 +181,7 @@ function openPool(todo: readonly SweepRun[], { options, planFile, workers, threa
     fs.rmSync(failureFile(run), { force: true });
     const onProgress = (progress: Progress) => emit({ kind: "progress", run, ...progress });
     const gpu = gpus?.[slot % gpus.length];
-    const jobOptions: JobOptions = { planFile, folder: path.resolve(folder), dataDir, threads, gpu, onProgress };
-    return command === undefined ? startLocal(run, jobOptions) : startCommand(run, command, jobOptions);
+    return begin(run, { planFile, folder: path.resolve(folder), dataDir, threads, gpu, onProgress });
   };
 
   /** One process after another. */

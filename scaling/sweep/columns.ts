@@ -3,7 +3,13 @@
  * trained and by what. results.ts writes them; `folio scaling fit` reads n, d, loss, c or any other of them.
  */
 import type { Settings } from "../../lib/config.js";
-import { flopsPerToken, parameterTable } from "../../lib/sizing.js";
+import {
+  type Conventions,
+  countFlops,
+  countParameters,
+  type FlopsConvention,
+  type ParameterConvention,
+} from "../conventions.js";
 
 /** A cell: text, a number, or nothing. */
 export type Value = string | number | null;
@@ -26,21 +32,24 @@ export const columns = [
   "curve",
 ] as const;
 
+/** Which of them columns n and c are. */
+export const ownConventions: Conventions = { parameters: "blocks-head", flops: "palm" };
+
 /** Parameters by each convention, and FLOPs of training on `tokens` by each: what points of a law are made of. */
-export function sizeColumns(settings: Settings, tokens: number): Record<string, number> {
-  const { nLayer: L, nEmbd: C, blockSize: T, vocabSize: V } = settings;
-  const parts = Object.fromEntries(parameterTable(settings).map(({ part, count }) => [part, count]));
-  const blocks = parts.blocks! + parts["final norm"]!;
-  const withHead = blocks + V * C; // the head, whether it is the token table or its own
-  const attention = 12 * L * C * T; // 2 products of T × C, 2 FLOPs each, 3 × for the backward pass
-  const squares = 6 * 12 * L * C * C; // without norms and biases
+export function sizeColumns(settings: Settings, tokens: number) {
+  const parameters = (convention: ParameterConvention) => countParameters(settings, convention);
+  const flops = (convention: FlopsConvention) => countFlops(settings, tokens, { ...ownConventions, flops: convention });
   return {
-    n_blocks: blocks,
-    n_blocks_head: withHead,
-    n_total: parts.total!,
-    c_6nd: 6 * withHead * tokens,
-    c_attention: (squares + attention + 6 * V * C) * tokens,
-    c_chinchilla: (squares + attention + 9 * L * settings.nHead * T) * tokens,
-    c_palm: flopsPerToken(settings) * tokens,
+    n: parameters(ownConventions.parameters),
+    c: flops(ownConventions.flops),
+    n_convention: ownConventions.parameters,
+    flops_convention: ownConventions.flops,
+    n_blocks: parameters("blocks"),
+    n_blocks_head: parameters("blocks-head"),
+    n_total: parameters("total"),
+    c_6nd: flops("6ND"),
+    c_attention: flops("attention"),
+    c_chinchilla: flops("chinchilla"),
+    c_palm: flops("palm"),
   };
 }

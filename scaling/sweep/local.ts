@@ -37,6 +37,9 @@ export interface JobOptions {
   readonly onProgress: (progress: Progress) => void;
 }
 
+/** Starts what does a run. */
+export type StartJob = (run: SweepRun, options: JobOptions) => Job;
+
 /** Starts a process that does the run. */
 export function startLocal(run: SweepRun, options: JobOptions): Job {
   const { planFile, folder, dataDir, threads, gpu } = options;

@@ -55,7 +55,7 @@ function rowLine(row: ResultRow): string {
 }
 
 function cellText(value: Value): string {
-  if (value === null) return "";
+  if (value === null || Number.isNaN(value)) return "";
   const text = String(value).replaceAll(/[\r\n]+/g, " ");
   return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

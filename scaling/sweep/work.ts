@@ -129,7 +129,6 @@ function rowOf(run: SweepRun, inputs: RowInputs): ResultRow {
   const { plan, dataset, start, end, evaluation, evaluationSeconds, started } = inputs;
   const { settings } = run;
   const tokens = settings.maxIters * tokensPerStep(settings);
-  const sizes = sizeColumns(settings, tokens);
   const records = readRunLog(settings.outDir);
   const iterations = records.filter((record) => record.kind === "iter");
   const lastRate = iterations.at(-1)?.learningRate ?? settings.minLr;
@@ -139,13 +138,9 @@ function rowOf(run: SweepRun, inputs: RowInputs): ResultRow {
     plan: plan.name,
     role: run.role,
     budget: run.budgetFlops,
-    n: sizes.n_blocks_head!,
+    ...sizeColumns(settings, tokens),
     d: tokens,
     loss: evaluation.loss,
-    c: sizes.c_palm!,
-    n_convention: "blocks-head",
-    flops_convention: "palm",
-    ...sizes,
     loss_se: evaluation.standardError ?? null,
     loss_smoothed: smoothed(iterations),
     validation_tokens: evaluation.targets,

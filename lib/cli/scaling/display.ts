@@ -74,9 +74,14 @@ export function openDisplay(output: Output, now: () => number = () => performanc
   };
 }
 
+/** "2 processes of 1 thread". */
+export function processesText(workers: number, threads: number): string {
+  return `${workers} process${workers === 1 ? "" : "es"} of ${threads} thread${threads === 1 ? "" : "s"}`;
+}
+
 function startLine({ counts, todo, workers, threads }: Extract<SweepRecord, { kind: "start" }>): string {
   const parts = Object.entries(counts).flatMap(([state, count]) => (count > 0 ? [`${count} ${state}`] : []));
-  const how = `${workers} processes of ${threads} thread${threads === 1 ? "" : "s"}`;
+  const how = processesText(workers, threads);
   return `${parts.join(", ")}: ${todo === 0 ? "nothing to do" : `${todo} to do, ${how}`}`;
 }
 

@@ -3,6 +3,7 @@ import { type PlannedRun, type SweepPlan, savePlan } from "../../../scaling/plan
 import { gigabytes } from "../../memory.js";
 import { tokensPerStep } from "../../sizing.js";
 import { duration, grouped, type Io, styled, table } from "../terminal.js";
+import { processesText } from "./display.js";
 import { type FlagKinds, findPlan, ownPlans, positive, readFlags } from "./flags.js";
 
 export function help(): string {
@@ -45,9 +46,7 @@ export function describePlan(plan: SweepPlan, io: Io): string[] {
     runs.map(planRow),
   );
   const time =
-    totals.seconds === null
-      ? ""
-      : `, about ${duration(1000 * totals.seconds)} with ${workers} processes of ${threads} thread${threads === 1 ? "" : "s"}`;
+    totals.seconds === null ? "" : `, about ${duration(1000 * totals.seconds)} with ${processesText(workers, threads)}`;
   return [
     styled(io.stdout, "bold", head!),
     ...rows,

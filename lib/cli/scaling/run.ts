@@ -3,9 +3,16 @@
  * elsewhere. The first Ctrl-C lets the processes save; the same command goes on.
  */
 import path from "node:path";
-import { savePlan } from "../../../scaling/plan.js";
+import { type SweepPlan, savePlan } from "../../../scaling/plan.js";
 import { doRun, exitCodes } from "../../../scaling/sweep/one.js";
-import { type Counts, type Retry, runSweep, type SweepOptions } from "../../../scaling/sweep.js";
+import {
+  type Counts,
+  type Retry,
+  runSweep,
+  type SweepOptions,
+  submitSweep,
+  writeParquet,
+} from "../../../scaling/sweep.js";
 import { duration, type Io, styled } from "../terminal.js";
 import { openDisplay } from "./display.js";
 import { type FlagKinds, type Flags, findPlan, folderOf, positive, readFlags } from "./flags.js";
@@ -14,7 +21,8 @@ export function help(): string {
   return `folio scaling run: does the runs of a plan that are not done yet.
 
 Usage: folio scaling run PLAN [--out=DIR] [--data_dir=DIR] [--workers=N] [--threads=N] [--gpus=0,1] [--json]
-                         [--retry=failed|interrupted|all] [--run=NAME …] [--only=ID] [--command='… {run} …']
+                         [--retry=failed|interrupted|all] [--run=NAME,…] [--only=ID]
+                         [--executor=local|command|slurm] [--command='… {run} …'] [--slurm='--time=…']
 
 PLAN is as for \`folio scaling plan\`, or the JSON that it wrote. Everything goes to --out (out-NAME): plan.json, a folder
 a run, and the table results.csv, with results.parquet made of it. Whatever is killed, the same command goes on: finished
@@ -23,8 +31,11 @@ runs stay, interrupted ones go on from their last checkpoint. Failed ones are le
   --workers, --threads  processes at a time and threads of each; a process a core unless given
   --gpus                a process on each of these GPUs
   --only                does one run in this process, and nothing else: what a command elsewhere calls
-  --command             does each run by a shell command, with {run}, {name}, {plan} and {folder} filled in:
+  --executor=command    does each run by --command, in a shell, with {run}, {name}, {plan} and {folder} filled in:
                         --command='ssh node7 folio scaling run {plan} --out={folder} --only={run}'
+  --executor=slurm      hands them to sbatch as an array job, and returns; a pre-empted task is requeued and goes on.
+                        The folder must be shared with the nodes. --slurm='--partition=gpu --gpus=1 --time=2:00:00' has
+                        more of sbatch's flags, --workers how many tasks run at a time; \`folio scaling status\` tells
 
   folio scaling run novels
   folio scaling run novels --retry=failed`;
@@ -32,7 +43,8 @@ runs stay, interrupted ones go on from their last checkpoint. Failed ones are le
 
 const kinds: FlagKinds = {
   ...{ out: "string", "data-dir": "string", workers: "string", threads: "string", gpus: "string", retry: "string" },
-  ...{ run: "string", only: "string", command: "string", benchmark: "boolean", json: "boolean" },
+  ...{ run: "string", only: "string", executor: "string", command: "string", slurm: "string" },
+  ...{ benchmark: "boolean", json: "boolean" },
 };
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -53,7 +65,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   try {
     if (flags.text.only !== undefined) {
       const planFile = path.resolve(folder, "plan.json");
-      savePlan(planFile, plan);
+      if (path.resolve(flags.words[0]!) !== planFile) savePlan(planFile, plan);
       return await one(planFile, folder, { flags, io, signal: stop.signal });
     }
     const options: SweepOptions = {
@@ -67,10 +79,39 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
       ...retryOf(flags),
       ...gpusOf(flags),
     };
+    if (executorOf(flags) === "slurm") return await submit(plan, options, { flags, io, workers });
     return await all(plan, options, { io, json: flags.yes.json ?? false, stopped: stop.exitCode });
   } finally {
     stop.close();
   }
+}
+
+/** Where runs are done. */
+function executorOf({ text: { executor, command } }: Flags): "local" | "command" | "slurm" {
+  const named = executor ?? (command === undefined ? "local" : "command");
+  if (named !== "local" && named !== "command" && named !== "slurm") {
+    throw new RangeError(`Cannot read --executor: ${JSON.stringify(named)} is not local, command or slurm.`);
+  }
+  if ((named === "command") === (command !== undefined)) return named;
+  const found = command === undefined ? "there is no --command" : `--command goes with command, not with ${named}`;
+  throw new RangeError(`Cannot read --executor: ${found}; as --executor=command --command='… {run} …'.`);
+}
+
+async function submit(
+  plan: SweepPlan,
+  options: SweepOptions,
+  { flags, io, workers }: { flags: Flags; io: Io; workers: number | undefined },
+): Promise<number> {
+  const more = flags.text.slurm?.split(/\s+(?=-)/).filter((flag) => flag !== "") ?? [];
+  const slurm = { flags: more, ...(workers === undefined ? {} : { tasksAtOnce: workers }) };
+  const job = await submitSweep(plan, { ...options, slurm });
+  if (flags.yes.json) io.stdout.write(`${JSON.stringify(job ?? null)}\n`);
+  else if (!job) io.stdout.write("nothing to submit: every run is done, or Slurm has it already\n");
+  else {
+    const text = `submitted job ${job.job}: ${job.runs.length} runs; \`folio scaling status ${options.folder}\` tells how far they are\n`;
+    io.stdout.write(text);
+  }
+  return 0;
 }
 
 function retryOf({ text: { retry } }: Flags): { retry?: Retry } {
@@ -106,6 +147,8 @@ async function one(planFile: string, folder: string, { flags, io, signal }: One)
       io.stdout.write(`${JSON.stringify({ step: record.step + 1, loss: record.loss })}\n`);
     },
   });
+  // Where tasks are all there is, each leaves the table whole.
+  if (outcome.state === "finished") writeParquet(folder);
   io.stdout.write(`${JSON.stringify(outcome)}\n`);
   return exitCodes[outcome.state];
 }
@@ -116,11 +159,7 @@ interface All {
   readonly stopped: () => number | undefined;
 }
 
-async function all(
-  plan: Parameters<typeof runSweep>[0],
-  options: SweepOptions,
-  { io, json, stopped }: All,
-): Promise<number> {
+async function all(plan: SweepPlan, options: SweepOptions, { io, json, stopped }: All): Promise<number> {
   const begun = performance.now();
   const display = openDisplay(json ? { write: () => {} } : io.stdout);
   let counts: Counts | undefined;
