@@ -27,7 +27,7 @@ import {
   warnOfRefits,
   warnOfWidth,
 } from "./fit/warnings.js";
-import type { Fit, FitMethod, FitWarning, Interval, ParabolaBias, Point } from "./points.js";
+import type { Counting, Fit, FitMethod, FitWarning, Interval, ParabolaBias, Point } from "./points.js";
 
 export { chinchillaStarts } from "./fit/grid.js";
 export type { Start } from "./fit/huber.js";
@@ -183,6 +183,7 @@ function finish(work: Work, refits?: readonly Record<string, number>[]): Fit {
     influence: deleted.map(({ shift }) => (Math.abs(shift) < 1e-9 ? 0 : shift / error)),
     warnings,
     range,
+    counting: countingOf(work.points),
     ...(covariance ? { covariance } : {}),
     ...(estimate.gradient === undefined ? {} : { gradient: estimate.gradient }),
     ...(residuals ? { residuals: [...residuals] } : {}),
@@ -227,6 +228,19 @@ function biasOf(data: Data, tolerance: number): ParabolaBias | undefined {
   if (!surface.converged || !(surface.alpha > 0) || !(surface.beta > 0) || surface.A === 0 || surface.B === 0)
     return undefined;
   return biasOnSurface(surface, data, tolerance);
+}
+
+function countingOf(points: readonly Point[]): Counting {
+  const agreed = (of: "nConvention" | "flopsConvention") => {
+    const names = new Set(points.map((point) => point[of]));
+    return names.size === 1 ? [...names][0] : undefined;
+  };
+  const [parameters, flops] = [agreed("nConvention"), agreed("flopsConvention")];
+  const ratios = points.map((point) => computeOf(point) / (point.n * point.d)).sort((x, y) => x - y);
+  // A law of C alone has points without N and D.
+  const middle = ratios[Math.floor(ratios.length / 2)]!;
+  const flopsPerProduct = Number.isFinite(middle) ? middle : 6;
+  return { ...(parameters && { parameters }), ...(flops && { flops }), flopsPerProduct };
 }
 
 function rangeOf(points: readonly Point[]): Fit["range"] {
