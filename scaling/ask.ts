@@ -95,7 +95,7 @@ export function publishedLaw(name: LawName): KnownLaw {
     source,
     numbers: { surface, repetition },
     noIntervals:
-      "no intervals of its optimum are published, and errors of single constants do not give them, for these are correlated; `folio scaling fit` makes them from points",
+      "none of its optimum are published, and errors of single constants do not give them, for these are correlated; `folio scaling fit` makes them from points",
     conventions: { ...(parameters && { parameters }), ...(flops && { flops }) },
     flopsPerProduct: 6,
     ...(range && { range }),
@@ -155,8 +155,11 @@ function numbersOf(
  */
 export function ask(law: KnownLaw, question: Question): Answer {
   const given = checkQuestion(question);
-  const answered = answerOf(law, law.numbers, question);
-  const { n, d, c } = answered;
+  const computed = answerOf(law, law.numbers, question);
+  // As asked, not as rounding leaves it.
+  const c = question.inferenceTokens === undefined ? (question.budgetFlops ?? computed.c) : computed.c;
+  const answered = { ...computed, c };
+  const { n, d } = answered;
   if (![n, d, c].every((value) => value > 0 && Number.isFinite(value))) {
     throw new RangeError(`Cannot answer: ${law.name} has no training of ${describe(question)}.`);
   }
@@ -257,7 +260,8 @@ function onLine(law: KnownLaw, { nScale, dScale, a, b }: OptimumLine, question: 
 }
 
 function bestAt(law: KnownLaw, budgetFlops: number, { uniqueTokens }: Question): Answered {
-  return answerOf(law, law.numbers, { budgetFlops, ...(uniqueTokens !== undefined && { uniqueTokens }) });
+  const asked = { budgetFlops, ...(uniqueTokens !== undefined && { uniqueTokens }) };
+  return { ...answerOf(law, law.numbers, asked), c: budgetFlops };
 }
 
 function intervalsOf(law: KnownLaw, question: Question, open: readonly Quantity[]) {
