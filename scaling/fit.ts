@@ -5,15 +5,16 @@
  * fit/. Notebook 08-scaling-laws shows it.
  */
 import { availableParallelism } from "node:os";
+import { toRefits } from "./fit/bootstrap.js";
 import { checkIdentifiable, checkPoints } from "./fit/checks.js";
 import { type Spread, sandwich, standardErrors } from "./fit/covariance.js";
 import { computeOf, type Data, toData } from "./fit/data.js";
 import { createFitter } from "./fit/fitters.js";
 import { defaultDelta, type Start } from "./fit/huber.js";
-import { bootstrapIntervals, tIntervals } from "./fit/intervals.js";
+import { bootstrapIntervals, type Refit, tIntervals } from "./fit/intervals.js";
 import { biasOnSurface, type Surface } from "./fit/isoflop.js";
 import { deletions, holdOut, jackknife } from "./fit/leave-out.js";
-import { type Estimate, type Fitter, type MethodOptions, named, optimumExponents } from "./fit/method.js";
+import { type Estimate, type Fitter, type MethodOptions, named } from "./fit/method.js";
 import { runBootstrap } from "./fit/pool.js";
 import { createProjection } from "./fit/projection.js";
 import {
@@ -135,23 +136,17 @@ function highest(points: readonly Point[], count: number): number[] {
   return order.slice(0, count).sort((i, j) => i - j);
 }
 
-function toRefits(rows: Float64Array, names: readonly string[]): Record<string, number>[] {
-  return Array.from({ length: rows.length / names.length }, (_, refit) =>
-    Object.fromEntries(names.map((name, k) => [name, rows[refit * names.length + k]!])),
-  );
-}
-
-function finish(work: Work, refits?: readonly Record<string, number>[]): Fit {
+function finish(work: Work, refits?: readonly Refit[]): Fit {
   const { data, settings, options, fitter, estimate, dropped } = work;
   const values = named(estimate);
-  const { covariance, se, freedom } = errorsOf(work);
+  const { covariance, se, freedom, studentizing } = errorsOf(work);
   const allowed80 = tIntervals(values, se, 0.8, freedom);
-  const good = refits?.filter((refit) => Object.values(refit).every(Number.isFinite));
+  const good = refits?.filter((refit) => Object.values(refit.values).every(Number.isFinite));
   const enough = good !== undefined && good.length >= 20;
   const deleted = deletions(fitter, data, estimate);
   const residuals = fitter.predict?.(estimate.params, data).map((predicted, i) => predicted - data.lnLoss[i]!);
   const bias = settings.method === "isoflop" ? biasOf(data, settings.budgetTolerance) : undefined;
-  const ci80 = enough ? bootstrapIntervals(values, good, 0.8) : allowed80;
+  const ci80 = enough ? bootstrapIntervals(values, studentizing, good, 0.8) : allowed80;
   const error = se[mainName(estimate)] ?? Number.NaN;
   const range = rangeOf(work.points);
   const holdout = holdOut(fitter, data, estimate, settings.budgetTolerance);
@@ -175,7 +170,7 @@ function finish(work: Work, refits?: readonly Record<string, number>[]): Fit {
     converged: estimate.converged,
     se,
     ci80,
-    ci95: enough ? bootstrapIntervals(values, good, 0.95) : tIntervals(values, se, 0.95, freedom),
+    ci95: enough ? bootstrapIntervals(values, studentizing, good, 0.95) : tIntervals(values, se, 0.95, freedom),
     intervals: enough ? "bootstrap" : "covariance",
     points: data.size,
     dropped,
@@ -190,7 +185,7 @@ function finish(work: Work, refits?: readonly Record<string, number>[]): Fit {
     ...(holdout ? { holdout } : {}),
     ...(estimate.optima ? { optima: estimate.optima } : {}),
     ...(bias ? { bias } : {}),
-    ...(good ? { bootstrap: good } : {}),
+    ...(good ? { bootstrap: good.map((refit) => refit.values) } : {}),
   };
 }
 
@@ -202,23 +197,26 @@ function mainName({ exponents, params }: Estimate): string {
   return exponents ? "a" : params.alpha === undefined ? "c0" : "alpha";
 }
 
+interface Errors {
+  readonly covariance?: Spread;
+  readonly se: Record<string, number>;
+  /** Degrees of freedom. */
+  readonly freedom: number;
+  /** In the measure of the refits' own errors. */
+  readonly studentizing: Record<string, number>;
+}
+
 /** Standard errors: of the sandwich, or the method's own, or the jackknife's. */
-function errorsOf({ data, fitter, estimate }: Work): {
-  covariance?: Spread;
-  se: Record<string, number>;
-  freedom: number;
-} {
-  const names = Object.keys(named(estimate));
+function errorsOf({ data, fitter, estimate }: Work): Errors {
   const freedom = Math.max(1, data.clusters - Object.keys(estimate.params).length);
   if (fitter.predict) {
-    const exponentsOf =
-      estimate.exponents && (({ alpha, beta }: Record<string, number>) => optimumExponents(alpha!, beta!));
-    const covariance = sandwich(fitter, data, estimate, { exponentsOf });
-    if (covariance) return { covariance, se: standardErrors(covariance), freedom };
-    return { se: {}, freedom };
+    const covariance = sandwich(fitter, data, estimate);
+    const studentizing = sandwich(fitter, data, estimate, { studentizing: true });
+    if (!covariance || !studentizing) return { se: {}, freedom, studentizing: {} };
+    return { covariance, se: standardErrors(covariance), freedom, studentizing: standardErrors(studentizing) };
   }
-  if (estimate.se) return { se: { ...estimate.se }, freedom: estimate.freedom! };
-  return { se: jackknife(fitter, data, estimate, names), freedom };
+  if (estimate.se) return { se: { ...estimate.se }, freedom: estimate.freedom!, studentizing: {} };
+  return { se: jackknife(fitter, data, estimate, Object.keys(named(estimate))), freedom, studentizing: {} };
 }
 
 /** On the surface that projection finds in the same points. */

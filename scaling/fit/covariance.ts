@@ -13,30 +13,36 @@ export interface Spread {
   readonly matrix: number[][];
 }
 
+/** ln(predicted / measured loss). */
+export function residualsOf(fitter: Fitter, data: Data, { params }: Pick<Estimate, "params">): Float64Array {
+  return fitter.predict!(params, data).map((ln, i) => ln - data.lnLoss[i]!);
+}
+
 export interface SandwichOptions {
-  readonly exponentsOf?: ((params: Record<string, number>) => Record<string, number>) | undefined;
   /** How often each point was drawn. */
   readonly weights?: Float64Array;
-  /** E ψ′ of each point, where it is known. */
-  readonly slopes?: Float64Array;
+  /**
+   * Errors that are only to be compared with each other, as those of an estimate and its refits: E ψ′ is then taken as 1,
+   * for what is common to both cancels, and an estimate of it would not.
+   */
+  readonly studentizing?: boolean;
 }
 
 /** Covariance of parameters and exponents; undefined where the points do not determine them all. */
 export function sandwich(
   fitter: Fitter,
   data: Data,
-  estimate: Pick<Estimate, "params">,
+  estimate: Estimate,
   options: SandwichOptions = {},
 ): Spread | undefined {
-  const { exponentsOf, weights } = options;
+  const { weights } = options;
   const names = Object.keys(estimate.params);
   const size = names.length;
-  const predicted = fitter.predict!(estimate.params, data);
-  const residuals = predicted.map((ln, i) => ln - data.lnLoss[i]!);
+  const residuals = residualsOf(fitter, data, estimate);
   const jacobian = names.map((name) => derivative(fitter, data, estimate.params, name));
   // Columns of one size, so that A and alpha can stand in one matrix.
   const scales = jacobian.map((column) => Math.sqrt(column.reduce((sum, value) => sum + value * value, 0)) || 1);
-  const slopes = options.slopes ?? slopesOf(residuals, fitter.delta, size);
+  const slopes = slopesOf(residuals, options.studentizing ? undefined : fitter.delta, size);
   const weigh = (i: number) => (weights ? weights[i]! : 1) * slopes[i]!;
   jacobian.forEach((column, k) => {
     for (let i = 0; i < column.length; i++) column[i]! /= scales[k]!;
@@ -53,7 +59,7 @@ export function sandwich(
   const matrix = Array.from({ length: size }, (_, j) =>
     Array.from({ length: size }, (_, k) => covariance[j * size + k]! / (scales[j]! * scales[k]!)),
   );
-  return exponentsOf ? withExponents({ names, matrix }, estimate, exponentsOf) : { names, matrix };
+  return estimate.exponents ? withExponents({ names, matrix }, estimate.params) : { names, matrix };
 }
 
 /** ∂ ln L̂ / ∂ parameter, at each point. */
@@ -99,7 +105,7 @@ function clusterMeat(
  * 2δ times the residuals' density at 0, each point by its own residual (Powell 1991), which holds whatever the noise
  * depends on; the window is Silverman's (1986, eq. 3.31).
  */
-export function slopesOf(residuals: Float64Array, delta: number | undefined, parameters: number): Float64Array {
+function slopesOf(residuals: Float64Array, delta: number | undefined, parameters: number): Float64Array {
   if (delta === undefined) return new Float64Array(residuals.length).fill(1);
   const n = residuals.length;
   const sizes = Array.from(residuals, Math.abs).sort((a, b) => a - b);
@@ -124,29 +130,20 @@ function sandwiched(bread: Float64Array, meat: Float64Array, size: number): Floa
   return result;
 }
 
-function withExponents(
-  spread: Spread,
-  estimate: Pick<Estimate, "params">,
-  exponentsOf: (params: Record<string, number>) => Record<string, number>,
-): Spread {
-  const { names, matrix } = spread;
-  const params = { ...estimate.params };
-  const extra = Object.keys(exponentsOf(params));
-  const gradients = extra.map((exponent) =>
-    names.map((name) => {
-      const step = 1e-6 * (Math.abs(params[name]!) || 1);
-      const high = exponentsOf({ ...params, [name]: params[name]! + step })[exponent]!;
-      const low = exponentsOf({ ...params, [name]: params[name]! - step })[exponent]!;
-      return (high - low) / (2 * step);
-    }),
-  );
-  const rows = [...names.map((_, k) => names.map((_, j) => (j === k ? 1 : 0))), ...gradients];
-  const product = rows.map((left) =>
-    rows.map((right) =>
-      left.reduce((sum, l, j) => sum + l * right.reduce((inner, r, k) => inner + r * matrix[j]![k]!, 0), 0),
-    ),
-  );
-  return { names: [...names, ...extra], matrix: product };
+/** The delta method, for a = β/(α + β) and b = 1 − a. */
+function withExponents({ names, matrix }: Spread, { alpha, beta }: Record<string, number>): Spread {
+  const total = (alpha! + beta!) ** 2;
+  const gradient = names.map((name) => (name === "alpha" ? -beta! / total : name === "beta" ? alpha! / total : 0));
+  const withA = matrix.map((row) => row.reduce((sum, value, k) => sum + value * gradient[k]!, 0));
+  const variance = withA.reduce((sum, value, k) => sum + value * gradient[k]!, 0);
+  return {
+    names: [...names, "a", "b"],
+    matrix: [
+      ...matrix.map((row, k) => [...row, withA[k]!, -withA[k]!]),
+      [...withA, variance, -variance],
+      [...withA.map((value) => -value), -variance, variance],
+    ],
+  };
 }
 
 export function standardErrors({ names, matrix }: Spread): Record<string, number> {

@@ -37,7 +37,7 @@ function mean(values: readonly number[]): number {
 /** The optimum of a budget, or why there is none. */
 type Vertex = BudgetOptimum | { readonly kind: string; readonly why: string };
 
-function vertexOf(data: Data, { c, indices }: Budget, weights?: Float64Array): Vertex {
+function vertexOf(data: Pick<Data, "lnN" | "lnD" | "loss">, { c, indices }: Budget, weights?: Float64Array): Vertex {
   const used = weights ? indices.filter((i) => weights[i]! > 0) : indices;
   const x = used.map((i) => data.lnN[i]!);
   const y = used.map((i) => data.loss[i]!);
@@ -74,8 +74,32 @@ export function throughOptima(optima: readonly BudgetOptimum[], weights?: readon
 export function isoflopFitter(data: Data, options: MethodOptions): Fitter {
   const budgets = budgetsOf(data, options.budgetTolerance);
 
-  function through(weights?: Float64Array): { estimate?: Estimate; refused: FitWarning[] } {
-    const vertices = budgets.map((budget) => vertexOf(data, budget, weights));
+  /** Losses on the parabolas, and how far each point is from its own, widened to what it was before the fit drew it near. */
+  function residuals(): { smooth: Float64Array; off: Float64Array } {
+    const [smooth, off] = [data.loss.slice(), new Float64Array(data.size)];
+    for (const { indices } of budgets) {
+      const x = indices.map((i) => data.lnN[i]!);
+      if (new Set(x).size < 3) continue;
+      const { vertex, height, bend } = fitParabola(
+        x,
+        indices.map((i) => data.loss[i]!),
+      );
+      const widened = Math.sqrt(indices.length / Math.max(1, indices.length - 3));
+      for (const i of indices) {
+        smooth[i] = height + bend * (data.lnN[i]! - vertex) ** 2;
+        off[i] = widened * (data.loss[i]! - smooth[i]!);
+      }
+    }
+    return { smooth, off };
+  }
+  let parts: ReturnType<typeof residuals> | undefined;
+  const ones = new Float64Array(data.size).fill(1);
+
+  function through(
+    weights?: Float64Array,
+    at: Pick<Data, "lnN" | "lnD" | "loss"> = data,
+  ): { estimate?: Estimate; refused: FitWarning[] } {
+    const vertices = budgets.map((budget) => vertexOf(at, budget, weights));
     const optima = vertices.filter((vertex): vertex is BudgetOptimum => !("kind" in vertex));
     const refused = vertices.flatMap((vertex, index) =>
       "kind" in vertex
@@ -118,6 +142,11 @@ export function isoflopFitter(data: Data, options: MethodOptions): Fitter {
       );
     },
     refit: (weights) => through(weights).estimate,
+    perturb(signs) {
+      parts ??= residuals();
+      const { smooth, off } = parts;
+      return through(ones, { ...data, loss: smooth.map((value, i) => value + signs[i]! * off[i]!) }).estimate;
+    },
   };
 }
 

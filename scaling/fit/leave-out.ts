@@ -65,7 +65,7 @@ export function holdOut(fitter: Fitter, data: Data, estimate: Estimate, toleranc
   if (!fitter.predict) return undefined;
   const budgets = budgetsOf(data, tolerance);
   const order = Array.from(data.lnC.keys()).sort((i, j) => data.lnC[j]! - data.lnC[i]!);
-  const onBudgets = budgets.length * 3 <= data.size;
+  const onBudgets = budgets.length * 3 <= data.size && budgets.at(-1)!.indices.length >= 3;
   const held = onBudgets ? budgets.at(-1)!.indices : order.slice(0, Math.ceil(data.size / 10));
   // Points of a run that is held out say what it will come to: they go too.
   const gone = new Set(held.map((i) => data.cluster[i]!));

@@ -47,6 +47,11 @@ export interface Fitter {
   estimate(): Estimate;
   /** With weights (0: left out), from where an estimate ended; undefined where these points do not do. */
   refit(weights: Float64Array, from: Estimate): Estimate | undefined;
+  /**
+   * With the residuals of each point turned over (−1) or as they are (1): the wild bootstrap, of methods for which a
+   * resampled budget would lack the points that its curve hangs on.
+   */
+  perturb?(signs: Float64Array, from: Estimate): Estimate | undefined;
   /** ln of the predicted loss at each point of `at`; of methods that predict it. */
   predict?(params: Readonly<Record<string, number>>, at: Data): Float64Array;
   /** parametric: Huber's δ; the others' objective is a sum of squares. */
