@@ -83,6 +83,7 @@ trap 'kill -TERM $folio' TERM
 wait $folio
 code=$?
 if kill -0 $folio 2>/dev/null; then wait $folio; code=$?; fi
+if [ $code -eq 137 ] && [ "\${SLURM_RESTART_COUNT:-0}" -lt 3 ]; then code=130; fi # killed: perhaps memory was short
 if [ $code -eq 130 ]; then scontrol requeue "\${SLURM_ARRAY_JOB_ID}_\${SLURM_ARRAY_TASK_ID}"; fi
 exit $code
 `;

@@ -94,7 +94,8 @@ async function measure(settings: Settings, { workers, threads }: { workers: numb
 }
 
 async function timeSteps(process: BenchProcess, settings: Settings, threads: number) {
-  await process.ask({ op: "open", task: "train", settings, realData: true, threads });
+  const task = { task: "train", settings, realData: true, threads, profiled: false } as const;
+  await process.ask({ op: "open", ...task });
   await process.ask({ op: "run", count: BURN_IN });
   const openedAt = performance.now();
   const steps: number[] = [];
