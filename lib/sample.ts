@@ -2,7 +2,7 @@
  * Generation: text that goes on from a prompt, one token after another, all samples side by side in one batch. Tokens
  * appear as they are drawn. It trains nothing and prints nothing; generate.ts draws the ids. Notebook 03-sample.
  */
-import type { Dtype } from "./config.js";
+import type { Device, Dtype } from "./config.js";
 import type { TrainedModel } from "./evaluate.js";
 import { type Drawn, type Generation, generate } from "./generate.js";
 import { openTextStream, type TextStream } from "./stream.js";
@@ -32,7 +32,7 @@ export interface SampleOptions {
   /** false: compute the whole context again for each token, as nanoGPT does. */
   readonly cache?: boolean;
   readonly compile?: boolean;
-  readonly device?: "auto" | "cpu" | "cuda";
+  readonly device?: Device;
   /** auto: as the model's settings say. bfloat16 holds the weights in half the memory. */
   readonly dtype?: Dtype;
   readonly signal?: AbortSignal;

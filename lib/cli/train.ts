@@ -8,7 +8,7 @@ import { helpText, readOverrides } from "../overrides.js";
 import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
 import { readRunLog } from "../runs.js";
 import type { TrainOptions } from "../training-run.js";
-import { checkDataset, peakFlops, warnings } from "./before.js";
+import { checkDataset, describeDevice, peakFlops, warnings } from "./before.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
 import { fetchWeights } from "./weights.js";
 
@@ -204,7 +204,7 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
         `number of parameters: ${millions(parametersWithoutPositions)}`,
         `num decayed parameter tensors: ${decayed.tensors}, with ${grouped(decayed.parameters)} parameters`,
         `num non-decayed parameter tensors: ${undecayed.tensors}, with ${grouped(undecayed.parameters)} parameters`,
-        `running on ${record.device}, ${dtypeOf(record)}, ${record.compiled ? "compiled" : "eager"}`,
+        `running on ${describeDevice(record)}`,
       ];
     }
     case "eval":
@@ -219,11 +219,6 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
     case "end":
       return [];
   }
-}
-
-/** The number format, and, where Folio chose it, why. */
-function dtypeOf({ dtype, dtypeReason = "asked for" }: StartRecord): string {
-  return dtypeReason === "asked for" ? dtype : `${dtype} (${dtypeReason})`;
 }
 
 function startLine({ step, resumedFrom, initFrom }: StartRecord, { outDir }: Settings): string {

@@ -72,6 +72,14 @@ export function sparseCrossEntropy(
   );
 }
 
+/** The sum of scalars. TensorFlow.js' addN on WebGPU wants a buffer for each, and a GPU has eight. */
+export function addAll(scalars: tf.Scalar[]): tf.Scalar {
+  return choose(
+    () => tf.addN(scalars),
+    () => tf.sum(tf.stack(scalars)),
+  );
+}
+
 /**
  * Uniform values in [0, 1) that depend on the key and the shape alone. The raw version is TensorFlow's Philox, that on
  * WebGPU the same bit for bit, the plain one a Feistel network over the element's number: as reproducible, and not equal.

@@ -87,6 +87,11 @@ export function offerTensorFlow(): void {
   offered = true;
 }
 
+/** Makes a backend that is loaded the one that new tensors belong to: sessions on two devices may take turns. */
+export function useBackend(name: "tensorflow" | "webgpu"): void {
+  if (tf.getBackend() !== name) void tf.setBackend(name); // of a loaded one done when the call returns
+}
+
 /** The "tensorflow" backend of TensorFlow.js, with the binding that every kernel goes through. */
 export function tensorflowBackend(): NodeJSKernelBackend {
   return tf.findBackend(BACKEND) as NodeJSKernelBackend;
