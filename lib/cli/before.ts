@@ -70,10 +70,15 @@ export function describeDevice(
   ].join(", ");
 }
 
-/** Says on stderr what a model is to run on: `auto` tells its choice, and why. */
-export async function announceDevice(settings: DeviceSettings, io: Io): Promise<void> {
-  const { resolveDevice } = await import("../engine/device.js");
-  const { compile: compiled, ...machine } = await resolveDevice(settings);
+/** Says on stderr what a trained model is to run on: `auto` tells its choice, and why. */
+export async function announceDevice(
+  { device, dtype, compile }: DeviceSettings,
+  trained: Settings["dtype"],
+  io: Io,
+): Promise<void> {
+  const { dtypeFor, resolveDevice } = await import("../engine/device.js");
+  const wanted = { device, compile, dtype: dtypeFor(trained, { device, dtype, compile }) };
+  const { compile: compiled, ...machine } = await resolveDevice(wanted);
   io.stderr.write(styled(io.stderr, "dim", `running on ${describeDevice({ ...machine, compiled })}\n`));
 }
 

@@ -9,6 +9,7 @@ import type { TokenFile } from "../data.js";
 import type { EvaluateOptions, TrainedModel } from "../evaluate.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { Tokenizer, TokenizerSpec } from "../tokenizer.js";
+import { announceDevice } from "./before.js";
 import { grouped, type Io, openProgress, styled, table } from "./terminal.js";
 import { fetchWeights } from "./weights.js";
 
@@ -56,6 +57,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { explainedUse } = await import("../failures.js");
   const model = await loadModel(settings);
   io.stderr.write(styled(io.stderr, "dim", `evaluating ${model.name}\n`));
+  await announceDevice(settings, model.settings.dtype, io);
   const results: Result[] = [];
   try {
     for await (const text of openTexts(settings, model)) results.push(await evaluateText(text, model, settings, io));
@@ -149,13 +151,13 @@ function readText(file: string): string {
 }
 
 async function evaluateText(text: Text, model: Loaded, settings: EvalSettings, io: Io): Promise<Result> {
+  const { dtypeFor } = await import("../engine/device.js");
   const { evaluateSplit, lossUnits, targetBytes } = await import("../evaluate.js");
   const { tokens, tokenizer } = text;
   // A text shorter than the context is one window.
   const blockSize = Math.min(model.settings.blockSize, tokens.length - 1);
   const { device, compile, seed, evalIters, stride } = settings;
-  const trainedIn = compile ? model.settings.dtype : "auto"; // eagerly there are formats less
-  const dtype = settings.dtype === "auto" ? trainedIn : settings.dtype;
+  const dtype = dtypeFor(model.settings.dtype, settings);
   const progress = openProgress(io.stderr);
   const options: EvaluateOptions = {
     device,

@@ -8,6 +8,7 @@ import type { TrainedModel } from "../evaluate.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { SampledToken } from "../sample.js";
 import type { TokenizerSpec } from "../tokenizer.js";
+import { announceDevice } from "./before.js";
 import { type Io, styled } from "./terminal.js";
 import { fetchWeights } from "./weights.js";
 
@@ -38,6 +39,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { model, spec, step, name, bestValLoss } = await openModel(settings, io);
   const tokenizer = tokenizerFromSpec(spec);
   io.stderr.write(styled(io.stderr, "dim", `sampling from ${name}\n`));
+  await announceDevice(settings, model.settings.dtype, io);
   const warnings = [...noiseWarnings(model, tokenizer, step), ...littleLearnt(bestValLoss, tokenizer.vocabSize)];
   for (const warning of warnings) {
     io.stderr.write(styled(io.stderr, "yellow", `Warning: ${warning}\n`));

@@ -47,6 +47,14 @@ export function mayBeWebGpu(device: Settings["device"], machine: Pick<Platform, 
   return device === "webgpu" || device === "mps" || (device === "auto" && isApple(machine));
 }
 
+/** The number format for a model that was trained in one: that one, unless another is asked for or it is not to be had. */
+export function dtypeFor(
+  trained: Settings["dtype"],
+  { dtype, device, compile }: Pick<DeviceSettings, "dtype" | "device" | "compile">,
+): Settings["dtype"] {
+  return dtype === "auto" && compile && !mayBeWebGpu(device) ? trained : dtype;
+}
+
 /**
  * Opens the device that is asked for: loads TensorFlow, when nothing has loaded it yet, or WebGPU.
  * @throws {RangeError} when a GPU is asked for and none is there, or the device does not have the number format
@@ -87,7 +95,7 @@ export async function chooseDevice(
     if (software) return stay(`what WebGPU finds is software (${name})`);
     return { device: "webgpu", reason: "TensorFlow has no build for this Mac's GPU" };
   } catch (error) {
-    const found = /: (.*?)[;.]/.exec((error as Error).message)?.[1] ?? (error as Error).message;
+    const found = /: (.*?)[;.]/.exec((error as Error).message)?.[1] ?? (error as Error).message; // the finding of it
     return stay(`WebGPU cannot be used: ${found}`);
   }
 }
