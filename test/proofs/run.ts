@@ -34,6 +34,7 @@ import { sizing } from "./sizing.js";
 import { tokenizeSpeed } from "./tokenize-speed.js";
 import { traceXl } from "./trace-xl.js";
 import { trainCharPeer } from "./train-char-peer.js";
+import { webGpu } from "./webgpu.js";
 
 const proofs: readonly Proof[] = [
   golden,
@@ -63,6 +64,7 @@ const proofs: readonly Proof[] = [
   packaged,
   nodeVersions,
   cleanClone,
+  webGpu,
 ];
 
 interface Result {
