@@ -226,7 +226,8 @@ describe("folio scaling optimum", () => {
   });
 
   test("a fit of a law without optima is refused", async () => {
-    const file = fitFile("power.json", { method: "power", params: { E: 1, A: 2, alpha: 0.1 } });
+    const range = { n: [Number.NaN, Number.NaN], d: [1, 2], c: [1, 2] } as const;
+    const file = fitFile("power.json", { method: "power", params: { E: 1, A: 2, alpha: 0.1 }, range });
     const { err } = await folio("optimum", "--law", file, "--budget=1e20");
     expect(err).toContain("a fit by power has none; fit by parametric, projection");
   });
