@@ -50,11 +50,7 @@ export const sweepKill: Proof = {
     while (done.workers + done.everything < kills) {
       child = child && isAlive(child) ? child : begin(args(killed));
       // In turn: at any moment from the start on, and at any moment when workers are there.
-      while (
-        done.workers <= done.everything &&
-        child.process.exitCode === null &&
-        childrenOf(child.process).length === 0
-      )
+      while (done.workers <= done.everything && isAlive(child) && childrenOf(child.process).length === 0)
         await setTimeout(20);
       await setTimeout(Math.random() * 3000);
       if (!isAlive(child)) {
