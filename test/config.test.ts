@@ -165,12 +165,8 @@ describe("parseSettings()", () => {
       "RangeError: Cannot read the settings: seed is 4294967296; wanted a whole number from 0 to 4294967295.",
     ],
     [
-      { device: "mps" },
-      `RangeError: Cannot read the settings: device is "mps"; wanted one of auto, cpu, cuda. TensorFlow does not reach Apple's GPU; use cpu.`,
-    ],
-    [
       { device: "cuda:1" },
-      "wanted one of auto, cpu, cuda. One GPU of several is chosen outside: CUDA_VISIBLE_DEVICES=1",
+      "wanted one of auto, cpu, cuda, webgpu, mps. One GPU of several is chosen outside: CUDA_VISIBLE_DEVICES=1",
     ],
     [{ backend: "nccl" }, "there is no setting backend, which in nanoGPT joins several GPUs; leave it out."],
     [{ dtype: 16 }, "TypeError: Cannot read the settings: dtype is 16, a number; wanted one of auto, float32"],

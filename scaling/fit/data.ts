@@ -48,26 +48,3 @@ export function toData(points: readonly Point[]): Data {
 export function computeOf({ n, d, c }: Point): number {
   return c ?? 6 * n * d;
 }
-
-/** The columns of the chosen points. */
-export function subset(data: Data, keep: readonly number[]): Data {
-  const pick = (column: Float64Array) => Float64Array.from(keep, (index) => column[index]!);
-  const numbers = new Map<number, number>();
-  const cluster = Int32Array.from(keep, (index) => {
-    const old = data.cluster[index]!;
-    if (!numbers.has(old)) numbers.set(old, numbers.size);
-    return numbers.get(old)!;
-  });
-  return {
-    size: keep.length,
-    lnN: pick(data.lnN),
-    lnD: pick(data.lnD),
-    lnC: pick(data.lnC),
-    loss: pick(data.loss),
-    lnLoss: pick(data.lnLoss),
-    lnUnique: pick(data.lnUnique),
-    cluster,
-    clusters: numbers.size,
-    grouped: data.grouped,
-  };
-}
