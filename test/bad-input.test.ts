@@ -221,7 +221,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "a device that is not there": {
       argv: () => tiny("new", "--device=tpu"),
-      message: /device is "tpu"; wanted one of auto, cpu, cuda/,
+      message: /it is "tpu"; wanted one of auto, cpu, cuda, webgpu, mps/,
     },
     "a learning rate that explodes": {
       argv: () => tiny("wild", "--learning_rate=1e30", "--warmup_iters=0", "--lr_decay_iters=4"),

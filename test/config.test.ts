@@ -343,7 +343,7 @@ describe("loadSettings()", () => {
     [["/nowhere/train_gpt2.ts"], /there is no such file/],
     [["package.json"], /^RangeError: Cannot read package\.json: there is no setting name/],
     [["LICENSE.md"], /there is no such file/],
-    [["lib"], /there is no such file/],
+    [["lib"], /it is a folder; a run is named --out_dir=lib/],
   ])("fails on %j with one line", async (args, message) => {
     const error = await failure(() => loadSettings(args));
     expect(error).toMatch(message);
@@ -386,7 +386,7 @@ describe("loadSettings()", () => {
 
   test("a folder of a preset's name is not mistaken for it", async () => {
     mkdirSync(join(folder, "cpu_demo"));
-    expect(await failure(() => loadSettings([join(folder, "cpu_demo")]))).toContain("there is no such file");
+    expect(await failure(() => loadSettings([join(folder, "cpu_demo")]))).toContain("it is a folder; a run is named --out_dir=");
   });
 });
 
