@@ -5,8 +5,8 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { cacheGroup, cacheOf, cacheState } from "./cache.js";
-import { drawTokens, penalize, sampleProbabilities } from "./draw.js";
-import { pairsReadable } from "./engine/decode.js";
+import { drawTokens, nextTokens, penalize, sampleProbabilities } from "./draw.js";
+import { pairsReadable, writingStep } from "./engine/decode.js";
 import { resolveDevice } from "./engine/device.js";
 import {
   float32,
@@ -21,7 +21,7 @@ import {
 } from "./engine/session.js";
 import type { TrainedModel } from "./evaluate.js";
 import { toHalf } from "./half.js";
-import { forward } from "./model.js";
+import { type Cache, forward, type Parameters, parameterSpecs } from "./model.js";
 import { uniform } from "./random.js";
 
 /** How ids are drawn; see SampleOptions. */
@@ -129,13 +129,27 @@ function generationSteps(settings: TrainedModel["settings"], how: Generation): {
   const step =
     (first: boolean): Step =>
     ({ params, cache }, inputs) => {
-      const before = cacheOf(cache!, first ? undefined : inputs.position);
-      const options = { cache: before, lastOnly: first ? inputs.position : true };
-      const after = forward(params!, inputs.ids as tf.Tensor2D, settings, options);
+      const [ids, position] = [inputs.ids as tf.Tensor2D, inputs.position!];
+      const before = cacheOf(cache!, first ? undefined : position);
+      const after =
+        (first ? undefined : closedForward(params!, ids, settings, { ...before, position })) ??
+        forward(params!, ids, settings, { cache: before, lastOnly: first ? position : true });
       const logits = tf.reshape(after.logits, [-1, settings.vocabSize]) as tf.Tensor2D;
       return { state: { cache: cacheGroup(after.cache!) } as State, outputs: draw(logits, inputs, how) };
     };
   return { read: step(true), next: step(false) };
+}
+
+/** What `forward` computes for one more token of each sequence, compiled on a processor in one operation. */
+function closedForward(
+  params: Parameters,
+  ids: tf.Tensor2D,
+  settings: TrainedModel["settings"],
+  cache: Cache & { position: tf.Tensor },
+): { logits: tf.Tensor; cache: Cache } | undefined {
+  const weights = parameterSpecs(settings).map(({ name }) => params[name]!);
+  const { bias, gelu, vocabSize } = settings;
+  return writingStep({ weights, ids, ...cache, bias, gelu, vocabSize });
 }
 
 /** Inputs: `u` [B, 1], `temperature`, and where they are asked for `topP`, `penalty`, `seen` [B, V]. */
@@ -149,9 +163,11 @@ function draw(
   // One prompt is read once for all rows.
   const logits = (known.shape[0] === how.rows ? known : tf.tile(known, [how.rows, 1])) as tf.Tensor2D;
   const penalized = inputs.seen ? penalize(logits, inputs.seen as tf.Tensor2D, inputs.penalty!) : logits;
-  const probabilities = sampleProbabilities(penalized, inputs.temperature!, { topK: how.topK, topP: inputs.topP });
-  const tokens = drawTokens(probabilities, inputs.u as tf.Tensor2D);
-  if (how.alternatives === 0) return { tokens };
+  const filter = { topK: how.topK, topP: inputs.topP };
+  const [temperature, u] = [inputs.temperature!, inputs.u as tf.Tensor2D];
+  if (how.alternatives === 0) return { tokens: nextTokens(penalized, { ...filter, temperature, u }) };
+  const probabilities = sampleProbabilities(penalized, temperature, filter);
+  const tokens = drawTokens(probabilities, u);
   const { values, indices } = tf.topk(probabilities, Math.min(how.alternatives, how.vocabSize));
   const hot = tf.cast(tf.oneHot(tokens, how.vocabSize), "float32");
   return { tokens, probabilities: tf.sum(tf.mul(probabilities, hot), 1), values, indices };
