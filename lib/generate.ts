@@ -16,6 +16,7 @@ import {
   mapRecord,
   openSession,
   type RunStep,
+  type Session,
   type State,
   type Step,
 } from "./engine/session.js";
@@ -66,9 +67,8 @@ export async function* generate(
   const session = await openSession(state, { compile: settings.compile, dtype });
   try {
     const steps = generationSteps(settings, how);
-    const [read, next] = [session.define(steps.read), session.define(steps.next)];
-    const nextBriefly = session.define(steps.next, { brief: true });
-    const pace = newPace();
+    const paced = newPace(session);
+    const [read, next] = [paced(steps.read), paced(steps.next)];
     const texts = Array.from({ length: how.rows }, () => [...prompt]);
     const seen = how.repetitionPenalty === 1 ? undefined : seenTokens(texts, how.vocabSize);
     let start = Math.max(0, prompt.length - blockSize); // of what is in the cache
@@ -82,8 +82,7 @@ export async function* generate(
           texts.map((ids) => ids.at(-1)!),
           [how.rows, 1],
         );
-        const given = { ids: last, position: int32([length - start - 1], []), ...inputs };
-        outputs = await pace.run(pace.brief() ? nextBriefly : next, given);
+        outputs = await next({ ids: last, position: int32([length - start - 1], []), ...inputs });
       } else {
         if (place > 0) start = Math.max(start, length - (how.cache ? Math.max(1, blockSize >> 1) : blockSize));
         const contexts = texts.map((ids) => ids.slice(start));
@@ -102,25 +101,24 @@ export async function* generate(
   }
 }
 
-/** Whether calls are so brief that the calling thread had better run them; then it rests from time to time. */
-function newPace(): { brief(): boolean; run(step: RunStep, inputs: HostTensors): Promise<HostTensors> } {
+/** Steps that the calling thread runs when they are so brief that it had better; then it rests from time to time. */
+function newPace(session: Session): (step: Step) => RunStep {
   const [briefMs, restMs] = [2, 10];
-  let lastMs = Number.POSITIVE_INFINITY;
   let rested = performance.now();
-  return {
-    brief: () => lastMs < briefMs,
-    async run(step, inputs) {
-      const began = performance.now();
-      if (began - rested > restMs) {
+  return (step) => {
+    const [aside, briefly] = [session.define(step), session.define(step, { brief: true })];
+    let lastMs = Number.POSITIVE_INFINITY;
+    return async (inputs) => {
+      if (performance.now() - rested > restMs) {
         // Timers and files of the caller's have their turn, an AbortSignal among them.
         await new Promise((resolve) => setImmediate(resolve));
         rested = performance.now();
       }
       const started = performance.now();
-      const outputs = await step(inputs);
+      const outputs = await (lastMs < briefMs ? briefly : aside)(inputs);
       lastMs = performance.now() - started;
       return outputs;
-    },
+    };
   };
 }
 
@@ -132,7 +130,7 @@ function generationSteps(settings: TrainedModel["settings"], how: Generation): {
       const [ids, position] = [inputs.ids as tf.Tensor2D, inputs.position!];
       const before = cacheOf(cache!, first ? undefined : position);
       const after =
-        (first ? undefined : closedForward(params!, ids, settings, { ...before, position })) ??
+        (how.cache && closedForward(params!, ids, settings, before, first ? position : tf.scalar(0, "int32"))) ||
         forward(params!, ids, settings, { cache: before, lastOnly: first ? position : true });
       const logits = tf.reshape(after.logits, [-1, settings.vocabSize]) as tf.Tensor2D;
       return { state: { cache: cacheGroup(after.cache!) } as State, outputs: draw(logits, inputs, how) };
@@ -140,16 +138,19 @@ function generationSteps(settings: TrainedModel["settings"], how: Generation): {
   return { read: step(true), next: step(false) };
 }
 
-/** What `forward` computes for one more token of each sequence, compiled on a processor in one operation. */
+/** What `forward` computes for a few tokens of each sequence, compiled on a processor in one operation. */
 function closedForward(
   params: Parameters,
   ids: tf.Tensor2D,
   settings: TrainedModel["settings"],
-  cache: Cache & { position: tf.Tensor },
+  cache: Cache,
+  last: tf.Tensor,
 ): { logits: tf.Tensor; cache: Cache } | undefined {
+  const { keys, values, position = tf.scalar(0, "int32") } = cache;
+  if (ids.shape[0] !== keys[0]!.shape[0]) return undefined; // one prompt for all rows
   const weights = parameterSpecs(settings).map(({ name }) => params[name]!);
   const { bias, gelu, vocabSize } = settings;
-  return writingStep({ weights, ids, ...cache, bias, gelu, vocabSize });
+  return writingStep({ weights, ids, keys, values, position, last, bias, gelu, vocabSize });
 }
 
 /** Inputs: `u` [B, 1], `temperature`, and where they are asked for `topP`, `penalty`, `seen` [B, V]. */

@@ -13,6 +13,7 @@ type Weights = tf.Tensor2D;
 
 // Beyond, arithmetic takes longer than reading the matrix, and TensorFlow's own product is faster at that.
 const mostRows = 16;
+const mostRowsOfStep = 64; // of a whole step, which saves more
 
 /** Whether weights may be held as pairs of bfloat16: only Folio's own operations read those. */
 export function pairsReadable(): boolean {
@@ -78,7 +79,7 @@ export function attendCache(attention: CacheAttention): Attended | undefined {
 /** A whole step of writing in one operation; nothing where `forward` has to spell it out. */
 export function writingStep(step: WritingStep): Written | undefined {
   const updater = currentUpdater();
-  if (!fusedEnabled() || !updater || updater.shortProducts || step.ids.shape[0] > mostRows) return undefined;
+  if (!fusedEnabled() || !updater || updater.shortProducts || step.ids.size > mostRowsOfStep) return undefined;
   return updater.writingStep(step);
 }
 

@@ -166,13 +166,14 @@ export class GraphUpdater implements InPlaceUpdater {
   }
 
   writingStep(step: WritingStep): Written | undefined {
-    const { weights, keys, values, ids, position } = step;
+    const { weights, keys, values } = step;
     const names = [...weights, ...keys, ...values].map((tensor) => this.keyOf.get(tensor));
     if (names.some((name) => name === undefined)) return undefined;
     const { builder, variables, unwrap, wrap } = this.context;
     const handles = names.map((name) => variables.get(name!)!.handle);
     const lists = [handles.slice(0, weights.length), handles.slice(weights.length)];
-    const operation = builder.add("FolioWrite", [...lists, unwrap(ids), unwrap(position)], (description) => {
+    const inputs = [...lists, ...[step.ids, step.position, step.last].map(unwrap)];
+    const operation = builder.add("FolioWrite", inputs, (description) => {
       capi().setAttrInt(description, "layers", keys.length);
       capi().setAttrInt(description, "vocabulary", step.vocabSize);
       capi().setAttrBool(description, "bias", step.bias ? 1 : 0);

@@ -48,17 +48,19 @@ export interface Attended {
   readonly values: tf.Tensor4D;
 }
 
-/** A step of writing text: one more token of each of B sequences through the whole model. */
+/** A step of writing text: more tokens of each of B sequences through the whole model. */
 export interface WritingStep {
   /** In the order of model.ts' `parameterSpecs`. */
   readonly weights: readonly tf.Tensor[];
   /** Keys and values of all positions, one a layer, each [B, H, S, D]. */
   readonly keys: readonly tf.Tensor4D[];
   readonly values: readonly tf.Tensor4D[];
-  /** int32 [B, 1]. */
+  /** int32 [B, T]. */
   readonly ids: tf.Tensor2D;
   /** int32 scalar: how many positions are there already. */
   readonly position: tf.Tensor;
+  /** int32 scalar: of which of the T the logits are wanted; those after it count for nothing. */
+  readonly last: tf.Tensor;
   readonly bias: boolean;
   readonly gelu: "erf" | "tanh";
   readonly vocabSize: number;

@@ -59,6 +59,7 @@ inline void AddProduct(const float* x, int64_t ldx, const W* w, int64_t ldw, flo
   for (int64_t k = 0; k < quarter; k++) {
     const W* rows = w + k * ldw;
     int64_t r = 0;
+    for (; r + 4 <= R; r += 4) AddFour<4>(x + r * ldx + k, ldx, rows, ldw, quarter, y + r * ldy, ldy, N);
     for (; r + 2 <= R; r += 2) AddFour<2>(x + r * ldx + k, ldx, rows, ldw, quarter, y + r * ldy, ldy, N);
     if (r < R) AddFour<1>(x + r * ldx + k, ldx, rows, ldw, quarter, y + r * ldy, ldy, N);
   }
