@@ -13,12 +13,14 @@ void NormalizeRow(const float* x, const float* weight, const float* bias, float*
   Vec sums = All(0), squares = All(0);
   for (int64_t c = 0; c < C; c += kLanes) sums += load(x, c);
   const float mean = folio::Sum(sums) / C;
-  for (int64_t c = 0; c < C; c += kLanes) {
-    const Vec d = load(x, c) - mean;
+  int64_t whole = 0;
+  for (; whole + kLanes <= C; whole += kLanes) {
+    const Vec d = Load(x + whole) - mean;
     squares += d * d;
   }
-  const int64_t beyond = (kLanes - C % kLanes) % kLanes;  // lanes of the last vector that hold nothing: each adds mean^2
-  const float inverse = 1.0f / std::sqrt((folio::Sum(squares) - beyond * mean * mean) / C + 1e-5f);
+  float rest = 0;
+  for (; whole < C; whole++) rest += (x[whole] - mean) * (x[whole] - mean);
+  const float inverse = 1.0f / std::sqrt((folio::Sum(squares) + rest) / C + 1e-5f);
   for (int64_t c = 0; c < C; c += kLanes) {
     Vec v = (load(x, c) - mean) * inverse * load(weight, c);
     if (bias) v += load(bias, c);
