@@ -8,9 +8,12 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { describeMissing, missingNode } from "./prerequisites.mjs";
 import { buildIfNeeded, setup } from "./setup.mjs";
+import { operationsWarning } from "./stale.mjs";
 import * as state from "./state.mjs";
 
 const needless = new Set(["doctor", "help", "--help", "-h", "--version"]);
+/** What computes with a model; doctor says itself what is wrong. */
+const computing = new Set(["start", "train", "sample", "eval", "bench", "scaling"]);
 
 /** @param {string[]} argv the arguments after the command's name */
 async function folio(argv) {
@@ -26,6 +29,8 @@ async function folio(argv) {
     throw new Error(`Folio is not set up here yet: run \`${at.checkout ? "npm run setup" : "npx folio setup"}\`.`);
   }
   await buildIfNeeded(at);
+  const warning = needsTensorFlow && computing.has(argv[0] ?? "") ? operationsWarning(at) : undefined;
+  if (warning) process.stderr.write(`${warning}\n`);
   const cli = await import(pathToFileURL(path.join(at.root, "dist", "lib", "cli.js")).href);
   return /** @type {Promise<number>} */ (cli.main(argv));
 }

@@ -11,7 +11,7 @@ import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import vm from "node:vm";
-import { loadedFrom, staleness } from "./stale.mjs";
+import { loadedFrom, operationsWarning, staleness } from "./stale.mjs";
 
 /** @typedef {{ execCount: number, handleExecuteImpl(request: { code: string }, ...rest: unknown[]): Promise<unknown> }} Handler */
 
@@ -33,12 +33,16 @@ function watchCells() {
   const handler = /** @type {Handler} */ (/** @type {unknown} */ (JupyterHandlerImpl.prototype));
   const execute = handler.handleExecuteImpl;
   const library = loadedFrom(root);
+  let looked = false;
   handler.handleExecuteImpl = function (request, ...rest) {
     cell = this.execCount + 1;
     const result = execute.call(this, request, ...rest); // from here on standard error belongs to this cell
-    const warning = staleness(library);
-    if (warning && record) record({ kind: "stale", cell, error: warning });
-    else if (warning) process.stderr.write(`${warning}\n`);
+    const operations = looked || library.loadedMs === undefined ? undefined : operationsWarning();
+    looked ||= library.loadedMs !== undefined; // what TensorFlow has loaded stays loaded
+    for (const warning of [staleness(library), operations]) {
+      if (warning && record) record({ kind: "stale", cell, error: warning });
+      else if (warning) process.stderr.write(`${warning}\n`);
+    }
     return result;
   };
   const run = vm.runInThisContext;

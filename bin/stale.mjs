@@ -1,11 +1,14 @@
 /**
- * Whether the library that a long-lived process has loaded is still the one on the disk. A notebook's kernel keeps the
- * build that it loaded first; this tells when there is a newer one, or when the sources have changed since the last.
+ * Whether the library that a process uses is the one on the disk. A notebook's kernel keeps the build that it loaded
+ * first; this tells when there is a newer one, or when the sources have changed since the last. And it tells where
+ * Folio's own operations are not used although set-up could compile them: whoever edits them loses them without a word.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import Module from "node:module";
 import path from "node:path";
+import { findCompiler } from "./prerequisites.mjs";
+import { layout, operationsReason, venvStamp } from "./state.mjs";
 
 /** @typedef {{ root: string, loadedMs: number | undefined, warned: string | undefined }} Library */
 
@@ -49,6 +52,21 @@ export function staleness(library) {
   if (state === library.warned) return undefined;
   library.warned = state;
   return warning;
+}
+
+/**
+ * A warning where Folio's own operations are absent or older than their sources, and set-up would make them; nothing
+ * where they are not wanted (FOLIO_FUSED=0), cannot be compiled here, or have failed to compile as they are.
+ * @param {import("./state.mjs").Layout} [at]
+ * @param {() => unknown} [compiler] the compiler, or what is missing
+ * @returns {string | undefined}
+ */
+export function operationsWarning(at = layout(), compiler = findCompiler) {
+  if (process.env.FOLIO_FUSED === "0" || !venvStamp(at)) return undefined;
+  const reason = operationsReason(at);
+  if (!reason || !Array.isArray(compiler())) return undefined;
+  const command = at.checkout ? "npm run setup" : "npx folio setup";
+  return `Warning: Folio's own operations are not used, TensorFlow's slower ones are: ${reason}. \`${command}\` compiles them.`;
 }
 
 /** @param {string} folder @param {string} ending */

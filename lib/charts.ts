@@ -1,82 +1,77 @@
 /**
  * Rows → figures: a figure is a plain Plotly specification (data and layout), so it can be stored, tested and shown
- * without a browser. toSvg() is the static rendering, for pages that run no script (GitHub, print); toHtml() the
- * interactive one, in a file of its own (page.ts). It draws lines and nothing else, and knows nothing of runs but the
- * records of a training log. Shown in notebooks/01-train.
+ * without a browser. toSvg() of svg.ts is the static rendering, for pages that run no script (GitHub, print); toHtml()
+ * the interactive one, in a file of its own (page.ts). It draws lines, points, intervals and bands, and knows nothing
+ * of runs but the records of a training log. Shown in notebooks/01-train and 08-scaling-laws.
  */
-import * as Plot from "@observablehq/plot";
-import { parseHTML } from "linkedom";
-import { escapeHtml, htmlPage } from "./page.js";
+import {
+  type Axis,
+  type Dash,
+  type ErrorBars,
+  type Figure,
+  grey,
+  type MarkerSymbol,
+  palette,
+  type Shape,
+  type Trace,
+} from "./figure.js";
+import { htmlPage } from "./page.js";
+import { svgImage, toSvg } from "./svg.js";
+import { extentOf, letterTick, logTicks, powerTick } from "./ticks.js";
 
-/** One line of a chart; `x` and `y` are equally long. A `y` that is not finite leaves a gap. */
+/** One line of a chart, or points; `x` and `y` are equally long. A `y` that is not finite leaves a gap. */
 export interface Series {
   readonly name: string;
   readonly x: readonly number[];
   readonly y: readonly number[];
   /** Default solid. */
-  readonly dash?: "solid" | "dot" | "dash";
+  readonly dash?: Dash;
   /** From 0 to 1, default 1. */
   readonly opacity?: number;
   /** In pixels, default 2. */
   readonly width?: number;
-  /** Dots at the points, default false. */
-  readonly markers?: boolean;
-  /** A CSS colour, default the next of the palette. Series that belong together share one. */
+  /** Dots at the points, default false; "only": dots and no line. */
+  readonly markers?: boolean | "only";
+  /** Of a dot, default "circle". */
+  readonly symbol?: MarkerSymbol;
+  /** Across a dot, in pixels, default 6. */
+  readonly size?: number;
+  /** A CSS colour, #rrggbb, default the next of the palette. Series that belong together share one. */
   readonly color?: string;
+  /** Whiskers: an interval of each x, or of each y; a point whose ends are not finite has none. */
+  readonly xInterval?: readonly (readonly [low: number, high: number])[];
+  readonly yInterval?: readonly (readonly [low: number, high: number])[];
+  /** Shaded between an interval of each x's y. */
+  readonly band?: readonly (readonly [low: number, high: number])[];
+  /** Where its name stands: at the plot's edge, and in the legend (default); at its last point; or nowhere. */
+  readonly label?: "edge" | "end" | "none";
+  /** Of that last point, default right. */
+  readonly labelSide?: "right" | "above" | "below";
 }
 
-/** A horizontal line to compare with. */
-export interface ReferenceLine {
-  readonly y: number;
-  readonly label: string;
-}
+/** A horizontal or a vertical line to compare with. */
+export type ReferenceLine =
+  | { readonly y: number; readonly label: string }
+  | { readonly x: number; readonly label: string };
 
 /** What lineChart() draws. Axis titles carry the unit: "loss (nats a token)". */
 export interface LineChart {
   readonly title: string;
   readonly xLabel: string;
+  /** Without a text the axis has neither title nor numbers. */
   readonly yLabel: string;
   readonly logX?: boolean;
   readonly logY?: boolean;
+  /** What is shown of an axis, default all. */
+  readonly xRange?: readonly [low: number, high: number];
+  readonly yRange?: readonly [low: number, high: number];
+  /** Numbers of a logarithmic axis: powers of ten (default), or thousands by letter: 2 M, 1 B. */
+  readonly xNumbers?: "powers" | "letters";
+  readonly yNumbers?: "powers" | "letters";
+  /** What the pointer shows: all series at its x (default), or the point that it is nearest to. */
+  readonly hover?: "x" | "point";
   readonly series: readonly Series[];
   readonly lines?: readonly ReferenceLine[];
-}
-
-/** A line of a Plotly figure. */
-export interface Trace {
-  type: "scatter";
-  mode: "lines" | "lines+markers";
-  name: string;
-  x: number[];
-  y: (number | null)[];
-  opacity: number;
-  line: { color: string; width: number; dash: "solid" | "dot" | "dash" };
-  marker: { color: string; size: number };
-}
-
-/** An axis of a Plotly figure. */
-export interface Axis {
-  title: { text: string };
-  type: "linear" | "log";
-  zeroline: false;
-}
-
-/** A horizontal reference line of a Plotly figure. */
-export interface Shape {
-  type: "line";
-  xref: "paper";
-  x0: 0;
-  x1: 1;
-  y0: number;
-  y1: number;
-  line: { color: string; width: number; dash: "dot" };
-  label: { text: string; textposition: "middle"; yanchor: "bottom" };
-}
-
-/** A Plotly figure: `Plotly.newPlot(element, figure.data, figure.layout)` draws it. */
-export interface Figure {
-  data: Trace[];
-  layout: { title: { text: string }; xaxis: Axis; yaxis: Axis; shapes: Shape[] };
 }
 
 /** What lossCurve() reads of a line of log.jsonl; every record that train() yields is one. */
@@ -88,60 +83,155 @@ export interface LossRecord {
   readonly valLoss?: number;
 }
 
-/** Told apart with any colour vision, on white and on black: after Okabe and Ito 2008, evened out in lightness. */
-const palette = ["#2b7bba", "#d9662c", "#1f9a76", "#b5628f", "#a88400", "#5c6bc0"] as const;
-const grey = "#808890";
-
 /** A line chart as a Plotly figure. @throws {RangeError} when a series' x and y differ in length. */
 export function lineChart(chart: LineChart): Figure {
-  const axis = (text: string, log = false): Axis => ({
-    title: { text },
-    type: log ? "log" : "linear",
-    zeroline: false,
-  });
+  const { series, lines = [] } = chart;
+  const xs = [...series.flatMap(({ x, xInterval = [] }) => [...x, ...xInterval.flat()]), ...valuesOf(lines, "x")];
+  const ys = [
+    ...series.flatMap(({ y, yInterval = [], band = [] }) => [...y, ...yInterval.flat(), ...band.flat()]),
+    ...valuesOf(lines, "y"),
+  ];
+  const { xLabel, logX, xRange, xNumbers, yLabel, logY, yRange, yNumbers } = chart;
   return {
-    data: chart.series.map((series, i) => trace(series, palette[i % palette.length]!, chart)),
+    data: series.flatMap((one, i) => traces(one, palette[i % palette.length]!, chart)),
     layout: {
       title: { text: chart.title },
-      xaxis: axis(chart.xLabel, chart.logX),
-      yaxis: axis(chart.yLabel, chart.logY),
-      shapes: (chart.lines ?? []).map(referenceShape),
+      xaxis: axis({ text: xLabel, log: logX, range: xRange, numbers: xNumbers, values: xs, most: 7 }),
+      yaxis: axis({ text: yLabel, log: logY, range: yRange, numbers: yNumbers, values: ys, most: 6 }),
+      shapes: lines.map(referenceShape),
+      ...(chart.hover === "point" && { hovermode: "closest" as const }),
     },
   };
 }
 
-function trace(series: Series, nextColor: string, { logX, logY }: LineChart): Trace {
-  const { name, x, y, dash = "solid", opacity = 1, width = 2, markers = false, color = nextColor } = series;
-  if (x.length !== y.length) {
+const valuesOf = (lines: readonly ReferenceLine[], which: "x" | "y") =>
+  lines.flatMap((line: { readonly x?: number; readonly y?: number }) => line[which] ?? []);
+
+interface AxisOptions {
+  readonly text: string;
+  readonly log: boolean | undefined;
+  readonly range: readonly [low: number, high: number] | undefined;
+  readonly numbers: "powers" | "letters" | undefined;
+  /** What stands on it. */
+  readonly values: readonly number[];
+  /** Numbers beside it, at most about. */
+  readonly most: number;
+}
+
+function axis({ text, log = false, range, numbers, values, most }: AxisOptions): Axis {
+  const [low, high] = range ?? extentOf(values, log);
+  const ticks = log ? logTicks(low, high, most) : [];
+  return {
+    title: { text },
+    type: log ? "log" : "linear",
+    zeroline: false,
+    // Plotly's own numbers of a logarithmic axis are a digit each between the powers.
+    ...(log && { tickvals: ticks, ticktext: ticks.map(numbers === "letters" ? letterTick : powerTick) }),
+    ...(range && { range: log ? [Math.log10(low), Math.log10(high)] : [low, high] }),
+    ...(text === "" && { showticklabels: false }),
+  };
+}
+
+/** A series' line or points; before it its band, if it has one. */
+function traces(series: Series, nextColor: string, { logX, logY }: LineChart): Trace[] {
+  const { name, x, y, dash = "solid", opacity = 1, width = 2, size = 6, color = nextColor } = series;
+  for (const [what, values] of Object.entries({
+    y,
+    xInterval: series.xInterval,
+    yInterval: series.yInterval,
+    band: series.band,
+  })) {
+    if (values === undefined || values.length === x.length) continue;
     throw new RangeError(
-      `Cannot draw ${name}: it has ${x.length} values of x and ${y.length} of y; give as many of each.`,
+      `Cannot draw ${name}: it has ${x.length} values of x and ${values.length} of ${what}; give as many of each.`,
     );
   }
   // JSON has no NaN, and a logarithmic axis no place for 0 or less: both are gaps.
   const drawable = (i: number) =>
     Number.isFinite(x[i]) && Number.isFinite(y[i]) && !(logX && x[i]! <= 0) && !(logY && y[i]! <= 0);
-  return {
+  const main: Trace = {
     type: "scatter",
-    mode: markers ? "lines+markers" : "lines",
+    mode: series.markers === "only" ? "markers" : series.markers ? "lines+markers" : "lines",
     name,
     x: [...x],
     y: y.map((value, i) => (drawable(i) ? value : null)),
     opacity,
     line: { color, width, dash },
-    marker: { color, size: 6 },
+    marker: { color, size, ...(series.symbol && { symbol: series.symbol }) },
+    ...(series.xInterval && { error_x: errorBars(x, series.xInterval, color) }),
+    ...(series.yInterval && { error_y: errorBars(y, series.yInterval, color) }),
+    ...(series.label && series.label !== "edge" && { showlegend: false }),
+  };
+  if (series.label === "end") Object.assign(main, endLabel(main, series.labelSide ?? "right"));
+  return series.band ? [bandTrace(main, series.band), main] : [main];
+}
+
+/** A name at a line's last point. */
+function endLabel({ mode, name, y, line }: Trace, side: "right" | "above" | "below"): Partial<Trace> {
+  const last = y.findLastIndex((value) => value !== null);
+  return {
+    mode: `${mode}+text` as Trace["mode"],
+    text: y.map((_, i) => (i === last ? (side === "right" ? `\u2002${name}` : name) : "")),
+    textposition: ({ right: "middle right", above: "top right", below: "bottom right" } as const)[side],
+    cliponaxis: false,
+    textfont: { color: line.color, size: 12 },
   };
 }
 
-function referenceShape({ y, label }: ReferenceLine): Shape {
+function errorBars(
+  at: readonly number[],
+  intervals: readonly (readonly [low: number, high: number])[],
+  color: string,
+): ErrorBars {
+  const distance = (from: number, to: number) => (Number.isFinite(to - from) ? Math.max(0, to - from) : null);
+  return {
+    type: "data",
+    symmetric: false,
+    array: at.map((value, i) => distance(value, intervals[i]![1])),
+    arrayminus: at.map((value, i) => distance(intervals[i]![0], value)),
+    color,
+    thickness: 1.5,
+    width: 3,
+  };
+}
+
+function bandTrace({ name, x, line }: Trace, band: readonly (readonly [low: number, high: number])[]): Trace {
+  const edge = x.flatMap((at, i) => (band[i]!.every(Number.isFinite) ? [[at, ...band[i]!] as const] : []));
+  return {
+    type: "scatter",
+    mode: "lines",
+    name: `${name}, interval`,
+    x: [...edge.map(([at]) => at), ...edge.toReversed().map(([at]) => at)],
+    y: [...edge.map(([, low]) => low), ...edge.toReversed().map(([, , high]) => high)],
+    opacity: 1,
+    line: { color: line.color, width: 0, dash: "solid" },
+    marker: { color: line.color, size: 0 },
+    fill: "toself",
+    fillcolor: `${line.color}2e`, // 18 %
+    showlegend: false,
+    hoverinfo: "skip",
+  };
+}
+
+function referenceShape(reference: ReferenceLine): Shape {
+  const across = "y" in reference;
+  const [x0, x1] = across ? [0, 1] : [reference.x, reference.x];
+  const [y0, y1] = across ? [reference.y, reference.y] : [0, 1];
   return {
     type: "line",
-    xref: "paper",
-    x0: 0,
-    x1: 1,
-    y0: y,
-    y1: y,
+    xref: across ? "paper" : "x",
+    yref: across ? "y" : "paper",
+    x0,
+    x1,
+    y0,
+    y1,
     line: { color: grey, width: 1.5, dash: "dot" },
-    label: { text: label, textposition: "middle", yanchor: "bottom" },
+    label: {
+      text: reference.label,
+      textposition: across ? "middle" : "end",
+      yanchor: "bottom",
+      ...(!across && { textangle: 0 as const }),
+    },
   };
 }
 
@@ -207,123 +297,6 @@ function smooth(points: readonly Point[]): Point[] {
     weight = keep * weight + (1 - keep);
     return [[x, sum / weight] as const];
   });
-}
-
-/** Size of a static picture, in pixels. */
-export interface SvgSize {
-  readonly width?: number;
-  readonly height?: number;
-}
-
-/** The figure as a static SVG document on white, each line labelled at its end. Needs no browser. Default 720 × 400. */
-export function toSvg(figure: Figure, { width = 720, height = 400 }: SvgSize = {}): string {
-  const { data, layout } = figure;
-  const names = [...data.map(({ name }) => name), ...layout.shapes.map(({ label }) => label.text)];
-  const longest = Math.max(0, ...names.map((name) => name.length));
-  const marginRight = Math.min(24 + 6.6 * longest, width / 2); // 6.6 px: a wide letter at 12 px
-  const plot = drawPlot(figure, { width, height, marginRight, marginBottom });
-  const toPixel = (y: number) => plot.scale("y")!.apply(y) as number;
-  const ends = labels(endsOf(data, layout.shapes, toPixel), width - marginRight, height - marginBottom);
-  const title = escapeHtml(layout.title.text);
-  const heading = `<text x="16" y="24" text-anchor="start" font-size="15" font-weight="600">${title}</text>`;
-  // As text, for linkedom's setters escape and close elements as HTML, which is not always XML.
-  return (plot as unknown as { outerHTML: string }).outerHTML
-    .replace(/^<svg /, () => `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${title}" `)
-    .replace(/<\/svg>$/, () => `${heading}${ends}</svg>`);
-}
-
-const marginBottom = 46;
-
-function drawPlot(
-  { data, layout }: Figure,
-  size: { width: number; height: number; marginRight: number; marginBottom: number },
-) {
-  const { document } = parseHTML("<html><body></body></html>");
-  const axis = ({ title, type }: Axis) => ({
-    label: title.text,
-    type,
-    labelArrow: "none" as const,
-    labelAnchor: "center" as const,
-    ...(type === "log" && { tickFormat: logTick }),
-  });
-  const nice = layout.yaxis.type === "linear";
-  return Plot.plot({
-    document,
-    ...size,
-    marginTop: 44,
-    marginLeft: 62,
-    style: { fontSize: "12px", background: "white", color: "#24292f" },
-    x: { ...axis(layout.xaxis), ticks: Math.max(3, size.width / 110), tickSize: 4 },
-    y: { ...axis(layout.yaxis), ticks: Math.max(3, size.height / 55), tickSize: 0, grid: true, nice },
-    marks: [
-      Plot.frame({ anchor: "bottom", stroke: "#b8bec5" }),
-      Plot.ruleY(
-        layout.shapes.map(({ y0 }) => y0),
-        { stroke: grey, strokeWidth: 1.5, strokeDasharray: "2 4" },
-      ),
-      ...data.flatMap(marks),
-    ],
-  });
-}
-
-/** Powers of ten as such, nothing between them, once numbers are too long for a tick. */
-function logTick(value: number): string {
-  if (value < 1e5 && value > 1e-4) return String(Number(value.toPrecision(3)));
-  const power = Math.round(Math.log10(value));
-  if (Math.abs(value / 10 ** power - 1) > 1e-6) return "";
-  return `10${String(power).replace(/./g, (digit) => (digit === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]!))}`;
-}
-
-function marks({ x, y, mode, line, opacity }: Trace) {
-  const points = x.map((value, i) => ({ x: value, y: y[i] ?? Number.NaN }));
-  const style = { stroke: line.color, strokeWidth: line.width, strokeOpacity: opacity, ...dashes[line.dash] };
-  const dots = { x: "x", y: "y", r: 2.5, fill: line.color };
-  return [Plot.line(points, { x: "x", y: "y", ...style }), ...(mode === "lines" ? [] : [Plot.dot(points, dots)])];
-}
-
-const dashes = {
-  solid: {},
-  dot: { strokeDasharray: "1 4", strokeLinecap: "round" },
-  dash: { strokeDasharray: "6 4" },
-} as const;
-
-interface Label {
-  text: string;
-  color: string;
-  /** Pixel at which the line ends, and at which the label stands. */
-  end: number;
-  at: number;
-}
-
-function endsOf(data: readonly Trace[], shapes: readonly Shape[], toPixel: (y: number) => number): Label[] {
-  const ends = data.flatMap(({ name, y, line }) => {
-    const last = y.findLast((value) => value !== null);
-    return last == null ? [] : [{ text: name, color: line.color, y: last }];
-  });
-  const lines = shapes.map(({ label, y0 }) => ({ text: label.text, color: "#5f6770", y: y0 }));
-  return [...ends, ...lines].map(({ y, ...rest }) => ({ ...rest, end: toPixel(y), at: toPixel(y) }));
-}
-
-/** Labels right of the plot, moved apart by a line's height where they would overlap, each with a leader to its line. */
-function labels(ends: Label[], right: number, bottom: number): string {
-  const gap = 15;
-  ends.sort((a, b) => a.end - b.end);
-  for (let i = 1; i < ends.length; i++) ends[i]!.at = Math.max(ends[i]!.at, ends[i - 1]!.at + gap);
-  let limit = bottom;
-  for (const label of ends.toReversed()) {
-    label.at = Math.min(label.at, limit);
-    limit = label.at - gap;
-  }
-  const one = ({ text, color, end, at }: Label) =>
-    `<path d="M${right},${end.toFixed(1)}L${right + 10},${at.toFixed(1)}" stroke="${color}" fill="none" stroke-opacity="0.6"/>` +
-    `<text x="${right + 14}" y="${at.toFixed(1)}" dy="0.32em" text-anchor="start" fill="${color}">${escapeHtml(text)}</text>`;
-  return ends.map(one).join("");
-}
-
-/** `<img>` with the picture inside, for notebooks: GitHub shows it and may ignore an SVG output. */
-export function svgImage(svg: string): string {
-  const label = /aria-label="([^"]*)"/.exec(svg)?.[1] ?? "chart"; // of the document itself, escaped already
-  return `<img src="data:image/svg+xml;base64,${Buffer.from(svg).toString("base64")}" alt="${label}">`;
 }
 
 /** A place for a figure in an htmlPage(): a static picture where scripts do not run. */

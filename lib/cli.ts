@@ -1,16 +1,16 @@
 /**
- * The command line: `folio start | prepare | train | sample | bench | export | eval | sizes | runs | doctor`. This file
- * finds the command, answers --help and --version, and turns errors into one line and an exit code; each command has a
- * file in lib/cli/ and is loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`, which must
- * run before a build.
+ * The command line: `folio start | prepare | train | sample | bench | export | eval | sizes | runs | scaling | doctor`.
+ * This file finds the command, answers --help and --version, and turns errors into one line and an exit code; each
+ * command has a file in lib/cli/ and is loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`,
+ * which must run before a build.
  */
 import { closest, distance } from "fastest-levenshtein";
 import { type Io, styled, withFlags } from "./cli/terminal.js";
 
 /** What a command's file exports. */
 interface Command {
-  /** The text of `folio COMMAND --help`. */
-  help(): string;
+  /** The text of `folio COMMAND --help`. @param args which of its parts is asked about, of a command that has parts */
+  help(args: readonly string[]): string | Promise<string>;
   /** Does it. @returns the exit code */
   run(args: readonly string[], io: Io): Promise<number>;
 }
@@ -28,6 +28,10 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   eval: { summary: "the loss of a trained model on a split or a text", load: () => import("./cli/eval.js") },
   sizes: { summary: "parameters, FLOPs, memory and time of a configuration", load: () => import("./cli/sizes.js") },
   runs: { summary: "list the runs in a folder, or compare some", load: () => import("./cli/runs.js") },
+  scaling: {
+    summary: "scaling laws: plan a sweep, run it, fit it, ask for the optimum",
+    load: () => import("./cli/scaling.js"),
+  },
   doctor: { summary: "say what this machine has and what is wrong", load: () => import("./cli/doctor.js") },
 };
 // Handled by bin/folio.mjs; listed so that help and the nearest name know them.
@@ -67,15 +71,15 @@ export async function main(argv: readonly string[], io: Io = process): Promise<n
       return 0;
     }
     if (name === "help" || name === "--help" || name === "-h") {
-      const about = args.find((arg) => !arg.startsWith("-"));
+      const [about, ...rest] = args.filter((arg) => !arg.startsWith("-"));
       if (about === undefined || about === "help") print(overview());
       else if (about === "setup") print("folio setup: installs and builds what is missing; needs no arguments.");
-      else print((await find(about)).help());
+      else print(await (await find(about)).help(rest));
       return 0;
     }
     const command = await find(name);
     if (args.includes("--help") || args.includes("-h")) {
-      print(command.help());
+      print(await command.help(args));
       return 0;
     }
     return await command.run(args, io);

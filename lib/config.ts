@@ -14,7 +14,7 @@ import { type SizesSettings, sizesRows } from "./settings/sizes.js";
 import { type ModelSettings, type Settings, trainRows } from "./settings/train.js";
 
 export type { BenchSettings } from "./settings/bench.js";
-export type { Dtype } from "./settings/common.js";
+export type { Device, Dtype } from "./settings/common.js";
 export type { EvalSettings } from "./settings/eval.js";
 export type { SettingRow } from "./settings/rows.js";
 export type { SampleSettings } from "./settings/sample.js";

@@ -29,9 +29,8 @@ export function sampleProbabilities(logits: tf.Tensor2D, temperature: tf.Tensor,
   const { values } = tf.topk(scaled, kept); // [B, kept], the largest first
   const last = tf.slice(values, [0, kept - 1], [-1, 1]);
   const least = topP ? tf.max(tf.concat([last, leastOfShare(values as tf.Tensor2D, topP)], 1), 1, true) : last; // [B, 1]
-  return tf.softmax(
-    tf.where(tf.less(scaled, least), tf.fill(scaled.shape, Number.NEGATIVE_INFINITY), scaled),
-  ) as tf.Tensor2D;
+  // Not −∞, which a GPU's shaders need not know; its exponential is 0 as well.
+  return tf.softmax(tf.where(tf.less(scaled, least), tf.fill(scaled.shape, -1e38), scaled)) as tf.Tensor2D;
 }
 
 /** The last of the sorted logits that is needed for a share of probability: those before it do not reach it. [B, 1] */

@@ -56,8 +56,7 @@ export async function evaluateSplit(
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const settings = { ...model.settings, ...given(options), gradientAccumulationSteps: 1 };
-  const { dtype } = resolveDevice(settings);
-  const session = await openSession({ params: model.params }, { compile: settings.compile, dtype });
+  const session = await openSession({ params: model.params }, await resolveDevice({ ...settings, xla: false }));
   try {
     const run = session.define(trainingSteps(settings).evaluate);
     const losses: { loss: number; targets: number }[] = [];

@@ -1,6 +1,7 @@
 /**
- * What goes wrong while a run trains, with what to do about it: a loss that explodes, memory that is not there. Errors
- * only; that a loss does not fall is no error, and lib/cli/train.ts gives a hint.
+ * What goes wrong while a model is trained or used, with what to do about it: a loss that explodes, memory that is not
+ * there, a GPU that does not answer, a step that cannot be compiled. Errors only; that a loss does not fall is no error,
+ * and lib/cli/train.ts gives a hint.
  */
 import os from "node:os";
 import { hasCheckpoint, readState } from "./checkpoint.js";
@@ -64,9 +65,77 @@ function machineBytes(): number {
 const OUT_OF_MEMORY =
   /OOM when allocating|RESOURCE_EXHAUSTED|failed to allocate|CUDA_ERROR_OUT_OF_MEMORY|Array buffer allocation failed|Invalid typed array length/i;
 
-/** The error itself, or, of one that memory was too small for, one that says which setting to lower. */
+/** What of the settings a failure depends on. */
+type Doing = Partial<Pick<Settings, "xla" | "compile" | "dtype" | "device">>;
+
+/**
+ * Errors of TensorFlow's that its own words do not help with: what they mean, and what to do. The first that fits counts:
+ * XLA compiles with the GPU's tools, so its failures name the GPU too.
+ */
+const KNOWN: readonly { readonly means: RegExp; readonly when?: (doing: Doing) => boolean; readonly advice: string }[] =
+  [
+    {
+      means: /\bXLA\b|\bJIT\b|libdevice|ptxas|nvlink|uncompilable|LLVM|MLIR/i,
+      when: ({ xla }) => xla === true,
+      advice: "Cannot compile the step with XLA: FOUND. Without it the step runs as well: xla: false.",
+    },
+    {
+      means: /No OpKernel was registered|Could not find (?:valid )?device for node|no kernel.* registered/i,
+      advice:
+        'Cannot compile the step: TensorFlow has no such operation for this device and number format (FOUND). Try dtype: "float32", compile: false (eager: it names the line of the operation), or device: "cpu".',
+    },
+    {
+      means: /Op type not registered/i,
+      advice:
+        "Cannot compile the step: TensorFlow does not know an operation (FOUND). One of Folio's own (its name begins with Folio) is compiled by `npm run setup`; for any other, run eagerly: compile: false.",
+    },
+    {
+      means:
+        /driver version is insufficient|INSUFFICIENT_DRIVER|no kernel image|NO_BINARY_FOR_GPU|UNSUPPORTED_PTX|NO_DEVICE|cuInit/i,
+      advice:
+        'Cannot use the GPU: its driver does not fit this TensorFlow (FOUND). `folio doctor` says which there are; update the driver (nvidia-smi shows its version), or use device: "cpu".',
+    },
+    {
+      means: /CUDA_ERROR_(?!OUT_OF_MEMORY)\w+|cudnn|cublas|cusolver|GPU sync failed|device kernel image/i,
+      advice:
+        'Cannot go on: the GPU failed (FOUND). `folio doctor` says what is there; see whether another program uses it (nvidia-smi), start again, or use device: "cpu".',
+    },
+  ];
+
+/** The error itself, or, of one whose words do not help, one that says what to do. */
 export function explained(error: unknown, settings: Settings): unknown {
-  if (!(error instanceof Error) || !OUT_OF_MEMORY.test(error.message)) return error;
+  if (!(error instanceof Error)) return error;
+  return OUT_OF_MEMORY.test(error.message) ? outOfMemory(error, settings) : knownFailure(error, settings);
+}
+
+/**
+ * As {@link explained}, where a trained model is used.
+ * @param lower the settings that take the memory, as `batchSize or the length of the text`
+ */
+export function explainedUse(error: unknown, { lower, ...doing }: Doing & { readonly lower: string }): unknown {
+  if (!(error instanceof Error)) return error;
+  if (!OUT_OF_MEMORY.test(error.message)) return knownFailure(error, doing);
+  return new Error(`Cannot go on: memory ran out (${firstLine(error)}). To need less, lower ${lower}.`, {
+    cause: error,
+  });
+}
+
+const firstLine = ({ message }: Error): string => message.split("\n")[0]!.slice(0, 200);
+
+function knownFailure(error: Error, doing: Doing): Error {
+  const known = KNOWN.find(({ means, when }) => means.test(error.message) && (when?.(doing) ?? true));
+  // What Folio found out itself says what to do already.
+  if (!known || !/^Cannot run a step: |^(?!Cannot )/.test(error.message)) return error;
+  const found = firstLine(error)
+    .replace(/^Cannot run a step: /, "")
+    .replace(/\.$/, "");
+  return new Error(
+    known.advice.replace("FOUND", () => found),
+    { cause: error },
+  );
+}
+
+function outOfMemory(error: Error, settings: Settings): Error {
   const { batchSize, blockSize, gradientAccumulationSteps } = settings;
   const fewer = Math.max(1, Math.floor(batchSize / 2));
   const more = Math.ceil((gradientAccumulationSteps * batchSize) / fewer);
@@ -79,10 +148,10 @@ export function explained(error: unknown, settings: Settings): unknown {
     settings.vocabSize > 0
       ? ` ${gigabytes(stateBytes(settings))} are held throughout, the rest grows with the batch:`
       : "";
-  const found = error.message.split("\n")[0]!.slice(0, 200);
-  return new Error(`Cannot go on: memory ran out (${found}).${held || " To need less,"} ${advice}, or the model.`, {
-    cause: error,
-  });
+  return new Error(
+    `Cannot go on: memory ran out (${firstLine(error)}).${held || " To need less,"} ${advice}, or the model.`,
+    { cause: error },
+  );
 }
 
 const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 3 : 1)} GB`;

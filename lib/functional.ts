@@ -7,6 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import {
   type Differentiable,
   fusedAttention,
+  fusedCrossEntropy,
   fusedEnabled,
   fusedGelu,
   fusedLayerNorm,
@@ -140,6 +141,8 @@ export function causalAttention(qkv: tf.Tensor2D, shape: { batch: number; heads:
  */
 export function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Scalar {
   return withGradient([logits], () => {
+    const fused = fusedCrossEntropy(logits, targets);
+    if (fused) return fused;
     const zero = tf.scalar(0, "int32");
     const counts = tf.cast(tf.greaterEqual(targets, zero), "float32");
     const weights = tf.div(counts, tf.maximum(tf.sum(counts), 1));

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { cacheGroup, cacheOf, cacheState } from "./cache.js";
 import { drawTokens, nextTokens, penalize, sampleProbabilities } from "./draw.js";
 import { pairsReadable, writingStep } from "./engine/decode.js";
-import { resolveDevice } from "./engine/device.js";
+import { type ResolvedDevice, resolveDevice } from "./engine/device.js";
 import {
   float32,
   type HostTensor,
@@ -17,6 +17,7 @@ import {
   openSession,
   type RunStep,
   type Session,
+  type SessionOptions,
   type State,
   type Step,
 } from "./engine/session.js";
@@ -62,9 +63,9 @@ export async function* generate(
 ): AsyncGenerator<Drawn> {
   const { settings } = model;
   const { blockSize } = settings;
-  const { params, dtype } = heldWeights(model);
+  const { params, ...options } = heldWeights(model, await resolveDevice({ ...settings, xla: false }));
   const state = { params, cache: cacheState(settings, how.rows) };
-  const session = await openSession(state, { compile: settings.compile, dtype });
+  const session = await openSession(state, options);
   try {
     const steps = generationSteps(settings, how);
     const paced = newPace(session);
@@ -219,16 +220,15 @@ function seenTokens(texts: readonly (readonly number[])[], vocabSize: number): H
  * The weights as the session holds them. In bfloat16 on a processor, the matrices stand in memory as pairs of bfloat16:
  * half as much to read for each token. Where that is not possible TensorFlow converts the products, as in training.
  */
-function heldWeights({ params, settings }: TrainedModel): {
-  params: HostTensors;
-  dtype: ReturnType<typeof resolveDevice>["dtype"];
-} {
-  const { dtype, device } = resolveDevice(settings);
-  if (dtype !== "bfloat16" || device !== "cpu" || !pairsReadable()) return { params, dtype };
+function heldWeights(
+  { params }: TrainedModel,
+  { device, dtype, compile }: ResolvedDevice,
+): SessionOptions & { params: HostTensors } {
+  if (dtype !== "bfloat16" || device !== "cpu" || !pairsReadable()) return { params, device, dtype, compile };
   const paired = (host: HostTensor, name: string): HostTensor => {
     const [rows, columns = 1] = host.shape;
     if (host.shape.length !== 2 || name === "wpe.weight" || columns % 2 === 1) return host;
     return int32(new Int32Array(toHalf("bfloat16", host.values as Float32Array).buffer), [rows!, columns / 2]);
   };
-  return { params: mapRecord(params, paired), dtype: "float32" };
+  return { params: mapRecord(params, paired), device, dtype: "float32", compile };
 }

@@ -8,16 +8,7 @@ offerTensorFlow();
 
 export { type BenchRecord, type BenchResult, bench, type ModeResult, modeName } from "./bench.js";
 export { countPieces, type MergeRecord, type PieceCounts, trainBytePairs } from "./bpe-train.js";
-export {
-  type Figure,
-  type LineChart,
-  lineChart,
-  lossCurve,
-  type Series,
-  svgImage,
-  toHtml,
-  toSvg,
-} from "./charts.js";
+export { type LineChart, lineChart, lossCurve, type Series, toHtml } from "./charts.js";
 export { checkDataset, type DatasetCheck } from "./check-dataset.js";
 export {
   type Checkpoint,
@@ -77,6 +68,7 @@ export {
   targetBytes,
   tokensOfText,
 } from "./evaluate.js";
+export type { Figure } from "./figure.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
 export {
   cropBlockSize,
@@ -136,6 +128,7 @@ export {
   trainingSeconds,
 } from "./sizing.js";
 export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js";
+export { svgImage, toSvg } from "./svg.js";
 export { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
 export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./torch-checkpoint.js";
 export type { OpenTracker, TrackedRun, Tracker } from "./trackers.js";

@@ -119,7 +119,7 @@ export function initialParameters(config: ModelSettings, seed: number): Record<s
     const tensor = tf.tidy(() =>
       "constant" in initializer
         ? tf.fill([...shape], initializer.constant)
-        : tf.mul(randomNormal(shape, tf.tensor1d(key(seed, "init", name), "int32")), initializer.normal),
+        : tf.mul(randomNormal(shape, key(seed, "init", name)), initializer.normal),
     );
     return [name, tensor] as const;
   });

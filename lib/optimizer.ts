@@ -5,7 +5,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { Settings } from "./config.js";
 import { fusedSquares } from "./engine/fused.js";
-import { adamUpdate } from "./engine/ops.js";
+import { adamUpdate, addAll } from "./engine/ops.js";
 import type { ParameterSpec, Parameters } from "./model.js";
 
 /** First and second moments of the gradient, by parameter name. */
@@ -88,7 +88,7 @@ export function biasCorrections(t: number, { beta1, beta2 }: Pick<Settings, "bet
 /** ‖g‖, the norm over all gradients together. */
 export function globalNorm(gradients: Parameters): tf.Scalar {
   const tensors = Object.values(gradients);
-  return tf.tidy(() => tf.sqrt(fusedSquares(tensors) ?? tf.addN(tensors.map((g) => tf.sum(tf.square(g))))));
+  return tf.tidy(() => tf.sqrt(fusedSquares(tensors) ?? addAll(tensors.map((g) => tf.sum(tf.square(g))))));
 }
 
 /** What PyTorch's clip_grad_norm_ multiplies all gradients by: `min(1, maxNorm / (‖g‖ + 1e-6))`; 1 for `maxNorm` 0. */

@@ -65,6 +65,9 @@ function draw(light) {
     element.figure ??= JSON.parse(element.querySelector("script").textContent);
     const { data, layout } = element.figure;
     const narrow = element.clientWidth < 560;
+    const below = narrow || layout.hovermode === "closest"; // where points are, a legend hides some
+    const names = data.flatMap((trace) => (trace.text ?? []).map((text) => 7 * text.length));
+    const room = Math.max(16, Math.min(element.clientWidth / 6, ...[Math.max(0, ...names)]));
     const axis = (a) => ({ ...a, gridcolor: rule, linecolor: rule, automargin: true, title: { ...a.title, standoff: 12 } });
     Plotly.react(element, data, {
       ...layout,
@@ -73,10 +76,10 @@ function draw(light) {
       shapes: layout.shapes.map((s) => ({ ...s, label: { ...s.label, font: { color: light ? "#59636e" : "#9198a1", size: 12 } } })),
       font: { family: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", size: 13, color: ink },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { t: 48, r: 16, b: 48, l: 56 }, hovermode: "x unified",
+      margin: { t: 56, r: room, b: 48, l: 56 }, hovermode: layout.hovermode ?? "x unified",
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "#9198a1", activecolor: ink },
       hoverlabel: { bgcolor: light ? "#ffffff" : "#161b22", font: { color: ink } },
-      legend: narrow ? { orientation: "h", y: -0.25 } : { x: 1, xanchor: "right", y: 1 },
+      legend: below ? { orientation: "h", y: -0.22 } : { x: 1, xanchor: "right", y: 1 },
     }, { responsive: true, displaylogo: false, displayModeBar: narrow ? false : "hover" });
   }
 }
@@ -84,4 +87,36 @@ draw(!dark.matches);
 dark.addEventListener("change", () => draw(!dark.matches));
 addEventListener("beforeprint", () => draw(true));
 addEventListener("afterprint", () => draw(!dark.matches));
+`;
+
+/** Of reports: headings, cards of headline numbers, tables, print. */
+export const reportCss = `
+h1 { margin: 0; font-size: 2rem; line-height: 1.2; overflow-wrap: anywhere; }
+h2 { margin: 2.5rem 0 .5rem; font-size: 1.2rem; }
+.kicker { margin: 0; color: var(--accent); font-weight: 600; }
+.soft { color: var(--soft); font-weight: 400; }
+header .soft { margin: .25rem 0 1.25rem; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .75rem; margin: 0 0 1rem; }
+.cards div { padding: .75rem 1rem; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; }
+.cards dt { font-size: .85rem; font-weight: 600; }
+.cards dd { margin: 0; font-size: 1.4rem; white-space: nowrap; font-weight: 600; font-variant-numeric: tabular-nums; }
+.cards dd.soft { font-size: .8rem; white-space: normal; font-weight: 400; line-height: 1.35; }
+pre { padding: .9rem 1rem; background: var(--card); border: 1px solid var(--rule); border-radius: 8px;
+  font: .82rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+th, td { padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; font-variant-numeric: tabular-nums; }
+th { font-weight: 500; } thead th { color: var(--soft); font-size: .85rem; }
+tbody th { width: 40%; }
+.settings th span { display: block; font-size: .8rem; }
+.settings td { overflow-wrap: anywhere; }
+.settings tbody th { width: 60%; }
+.losses tbody th { width: auto; white-space: nowrap; } .losses .bar { width: 45%; vertical-align: middle; }
+.bar i { display: block; height: .8rem; background: var(--soft); opacity: .55; border-radius: 2px; print-color-adjust: exact; }
+.own { font-weight: 600; } .own th { font-weight: 600; } .own .bar i { background: var(--accent); opacity: 1; }
+summary { margin: .75rem 0; cursor: pointer; color: var(--soft); }
+code { font-size: .9em; }
+@media print {
+  :root { color-scheme: light; --ink: #000; --soft: #444; --rule: #bbb; --card: #fff; --paper: #fff; --accent: #2b7bba; }
+  body { max-width: none; padding: 0; } pre, tr, .cards div, .figure { break-inside: avoid; } h2 { break-after: avoid; }
+}
 `;

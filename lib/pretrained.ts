@@ -72,7 +72,7 @@ function fromNanoGpt(file: string, dataDir = "data"): Pretrained {
  * As nanoGPT's sample.py: that of the dataset which the checkpoint names, in our folder of datasets or in the nanoGPT
  * that holds the checkpoint; where there is none, GPT-2's if the vocabulary has its size.
  */
-function nanoGptTokenizer(
+export function nanoGptTokenizer(
   file: string,
   dataDir: string,
   { model, config }: Pick<NanoGptCheckpoint, "model" | "config">,

@@ -171,3 +171,35 @@ export function key(seed: number, ...path: PathPart[]): Int32Array {
   absorb(seed, path);
   return Int32Array.of(scratch[2]!, scratch[3]!);
 }
+
+// TensorFlow mixes a key by Philox under a key of its own before it draws by it (GetPhiloxKey… in its sources).
+const tensorflowKey = [0x3ec8f720, 0x02461e29] as const;
+
+/**
+ * Normal values of mean 0 and deviation 1 by a key: those of TensorFlow's StatelessRandomNormal, but for the rounding of
+ * a logarithm, a sine and a cosine (Box and Muller 1958).
+ * @param key [2], as `key` gives it
+ * @returns [count]
+ */
+export function standardNormals(count: number, [first, second]: Int32Array): Float32Array {
+  scratch.set([first!, first! >> 31, second!, second! >> 31]);
+  permute(scratch, ...tensorflowKey);
+  const [key0, key1, high0, high1] = scratch as unknown as [number, number, number, number];
+  const values = new Float32Array(count);
+  // 23 bits, as the mantissa of a float32 in [1, 2)
+  const unit = (word: number) => (word & 0x7fffff) / 2 ** 23;
+  for (let at = 0; at < count; at += 4) {
+    scratch[0] = at / 4;
+    scratch[1] = 0;
+    scratch[2] = high0;
+    scratch[3] = high1;
+    permute(scratch, key0, key1);
+    for (let pair = 0; pair < 4; pair += 2) {
+      const radius = Math.sqrt(-2 * Math.log(Math.max(unit(scratch[pair]!), 1e-7)));
+      const angle = 2 * Math.PI * unit(scratch[pair + 1]!);
+      values[at + pair] = radius * Math.sin(angle); // beyond the end nothing is stored
+      values[at + pair + 1] = radius * Math.cos(angle);
+    }
+  }
+  return values;
+}

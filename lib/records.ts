@@ -20,8 +20,12 @@ export interface StartRecord {
   readonly decayed: DecayGroup;
   readonly undecayed: DecayGroup;
   readonly tokensPerStep: number;
-  /** "cpu" or "cuda". */
+  /** "cpu", "cuda" or "webgpu". */
   readonly device: string;
+  /** Why: "asked for", or what `auto` found. Absent in older logs. */
+  readonly deviceReason?: string;
+  /** Of WebGPU's adapter. */
+  readonly deviceName?: string;
   readonly dtype: string;
   /** Why: "asked for", or what `auto` found. Absent in older logs. */
   readonly dtypeReason?: string;

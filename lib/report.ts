@@ -8,8 +8,9 @@ import os from "node:os";
 import path from "node:path";
 import { interactiveFigure, lossCurve } from "./charts.js";
 import { defaultSettings, type Settings, settingRows } from "./config.js";
-import { loadTensorFlow } from "./engine/tensorflow.js";
-import { escapeHtml, htmlPage } from "./page.js";
+import { loadTensorFlow, tensorflowLoaded } from "./engine/tensorflow.js";
+import { webGpuStarted, webGpuVersion } from "./engine/webgpu.js";
+import { escapeHtml, htmlPage, reportCss } from "./page.js";
 import type { EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 import { folioVersion } from "./version.js";
 
@@ -83,7 +84,9 @@ export function describeEnvironment(): Record<string, string> {
   const [cpu] = os.cpus();
   return {
     Folio: folioVersion(),
-    TensorFlow: loadTensorFlow().tensorflowVersion,
+    ...(webGpuStarted() && !tensorflowLoaded()
+      ? { "TensorFlow.js on WebGPU": webGpuVersion() }
+      : { TensorFlow: loadTensorFlow().tensorflowVersion }),
     "Node.js": process.version,
     System: `${os.type()} ${os.release()}, ${os.arch()}`,
     Processor: `${cpu?.model.trim() ?? "unknown"}, ${os.availableParallelism()} logical cores`,
@@ -183,7 +186,10 @@ function speedRows({ tokensPerSecond, stepMs, slowStepMs, firstStepMs, start }: 
     ["First logged step, tracing included", `${firstStepMs.toFixed(0)} ms`],
   ];
   if (!start) return rows;
-  return [...rows, ["Run as", `${start.compiled ? "compiled" : "eager"}, ${start.dtype}, ${start.device}`]];
+  return [
+    ...rows,
+    ["Run as", `${start.compiled ? "compiled" : "eager"}, ${start.dtype}, ${start.deviceName ?? start.device}`],
+  ];
 }
 
 /** Losses as a table whose bars start at 0 nats. */
@@ -242,34 +248,3 @@ function quantile(values: readonly number[], q: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
 }
-
-const reportCss = `
-h1 { margin: 0; font-size: 2rem; line-height: 1.2; overflow-wrap: anywhere; }
-h2 { margin: 2.5rem 0 .5rem; font-size: 1.2rem; }
-.kicker { margin: 0; color: var(--accent); font-weight: 600; }
-.soft { color: var(--soft); font-weight: 400; }
-header .soft { margin: .25rem 0 1.25rem; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .75rem; margin: 0 0 1rem; }
-.cards div { padding: .75rem 1rem; background: var(--card); border: 1px solid var(--rule); border-radius: 8px; }
-.cards dt { font-size: .85rem; font-weight: 600; }
-.cards dd { margin: 0; font-size: 1.4rem; white-space: nowrap; font-weight: 600; font-variant-numeric: tabular-nums; }
-.cards dd.soft { font-size: .8rem; white-space: normal; font-weight: 400; line-height: 1.35; }
-pre { padding: .9rem 1rem; background: var(--card); border: 1px solid var(--rule); border-radius: 8px;
-  font: .82rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--rule); text-align: left; vertical-align: top; font-variant-numeric: tabular-nums; }
-th { font-weight: 500; } thead th { color: var(--soft); font-size: .85rem; }
-tbody th { width: 40%; }
-.settings th span { display: block; font-size: .8rem; }
-.settings td { overflow-wrap: anywhere; }
-.settings tbody th { width: 60%; }
-.losses tbody th { width: auto; white-space: nowrap; } .losses .bar { width: 45%; vertical-align: middle; }
-.bar i { display: block; height: .8rem; background: var(--soft); opacity: .55; border-radius: 2px; print-color-adjust: exact; }
-.own { font-weight: 600; } .own th { font-weight: 600; } .own .bar i { background: var(--accent); opacity: 1; }
-summary { margin: .75rem 0; cursor: pointer; color: var(--soft); }
-code { font-size: .9em; }
-@media print {
-  :root { color-scheme: light; --ink: #000; --soft: #444; --rule: #bbb; --card: #fff; --paper: #fff; --accent: #2b7bba; }
-  body { max-width: none; padding: 0; } pre, tr, .cards div, .figure { break-inside: avoid; } h2 { break-after: avoid; }
-}
-`;

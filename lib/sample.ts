@@ -2,7 +2,8 @@
  * Generation: text that goes on from a prompt, one token after another, all samples side by side in one batch. Tokens
  * appear as they are drawn. It trains nothing and prints nothing; generate.ts draws the ids. Notebook 03-sample.
  */
-import type { Dtype } from "./config.js";
+import type { Device, Dtype } from "./config.js";
+import { dtypeFor } from "./engine/device.js";
 import type { TrainedModel } from "./evaluate.js";
 import { type Drawn, type Generation, generate } from "./generate.js";
 import { openTextStream, type TextStream } from "./stream.js";
@@ -32,7 +33,7 @@ export interface SampleOptions {
   /** false: compute the whole context again for each token, as nanoGPT does. */
   readonly cache?: boolean;
   readonly compile?: boolean;
-  readonly device?: "auto" | "cpu" | "cuda";
+  readonly device?: Device;
   /** auto: as the model's settings say. bfloat16 holds the weights in half the memory. */
   readonly dtype?: Dtype;
   readonly signal?: AbortSignal;
@@ -75,7 +76,8 @@ export async function* sample(
 ): AsyncGenerator<SampledToken> {
   const { maxNewTokens = 500, stop = [], stopAtEnd = false, signal } = options;
   const { compile = true, device = "auto", dtype = "auto" } = options;
-  const settings = { ...model.settings, compile, device, dtype: dtype === "auto" ? model.settings.dtype : dtype };
+  const wanted = { compile, device, dtype };
+  const settings = { ...model.settings, ...wanted, dtype: dtypeFor(model.settings.dtype, wanted) };
   const how = generationOf(options, tokenizer);
   const prompt = checkedPrompt(tokenizer, options.prompt, settings.vocabSize);
   checkOptions({ ...how, maxNewTokens, stop });

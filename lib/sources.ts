@@ -5,16 +5,19 @@
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
+import path from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import { type Checkpoint, hasCheckpoint, openCheckpoint, readState } from "./checkpoint.js";
-import type { ModelSettings, Settings } from "./config.js";
+import { defaultSettings, type ModelSettings, parseSettings, type Settings, settingRows } from "./config.js";
 import type { Dataset } from "./data.js";
 import { type HostTensors, toHost } from "./engine/session.js";
 import { padVocabulary } from "./gpt2.js";
 import { initialParameters } from "./model.js";
-import { loadPretrained } from "./pretrained.js";
-import { differingSettings } from "./runs.js";
+import { loadPretrained, nanoGptTokenizer } from "./pretrained.js";
+import { differingSettings, identityOf } from "./runs.js";
+import { tokensPerStep } from "./sizing.js";
 import type { TokenizerSpec } from "./tokenizer.js";
+import { type NanoGptCheckpoint, readNanoGptCheckpoint, readNanoGptSettings } from "./torch-checkpoint.js";
 
 /** Weights from elsewhere, with what they are. */
 export interface Pretrained {
@@ -118,10 +121,17 @@ function digest(params: HostTensors): string {
   return hash.digest("hex");
 }
 
-/** A run that goes on may change how it trains, not what the model is. */
-export function openToResume(settings: Settings, { meta }: Dataset): Checkpoint {
+/**
+ * The checkpoint in outDir that a run goes on from: Folio's, or, where there is none yet, nanoGPT's ckpt.pt, which is
+ * left as it is. A run that goes on may change how it trains, not what the model is.
+ */
+export function openToResume(settings: Settings, dataset: Dataset): Checkpoint {
   const { outDir } = settings;
-  const checkpoint = openCheckpoint(outDir, "last", { optimizer: !settings.evalOnly });
+  const { meta } = dataset;
+  const file = nanoGptFile(outDir);
+  const checkpoint = file
+    ? openNanoGptRun(file, settings, dataset)
+    : openCheckpoint(outDir, "last", { optimizer: !settings.evalOnly });
   const differing = (["nLayer", "nHead", "nEmbd", "blockSize", "vocabSize", "bias", "tieHead", "gelu"] as const).filter(
     (name) => checkpoint.settings[name] !== settings[name],
   );
@@ -137,6 +147,73 @@ export function openToResume(settings: Settings, { meta }: Dataset): Checkpoint 
     );
   }
   return checkpoint;
+}
+
+/** The ckpt.pt of a folder that nanoGPT trained into and Folio did not yet. */
+export function nanoGptFile(outDir: string): string | undefined {
+  const file = path.join(outDir, "ckpt.pt");
+  return !hasCheckpoint(outDir) && fs.existsSync(file) ? file : undefined;
+}
+
+/**
+ * The settings of nanoGPT's run in `file`: the model's, and how it was trained. Not where it was: the device, the number
+ * format and the tracker are this machine's matter.
+ * @throws {Error} if the file is damaged or no checkpoint of nanoGPT; {RangeError, TypeError} for settings that are wrong
+ */
+export function nanoGptSettings(file: string): Readonly<Settings> {
+  const { model, config } = readNanoGptSettings(file);
+  return resumedSettings(file, { model, config });
+}
+
+function resumedSettings(file: string, { model, config }: Pick<NanoGptCheckpoint, "model" | "config">) {
+  const here = ["device", "dtype", "compile", "wandbLog", "evalOnly", "dataDir"];
+  const known = Object.keys(settingRows("train")).filter((key) => !here.includes(key));
+  const written = (key: string) => key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const trained = Object.fromEntries(
+    known.flatMap((key) => (config[written(key)] === undefined ? [] : [[key, config[written(key)]]])),
+  );
+  try {
+    const outDir = path.dirname(file);
+    return parseSettings({ ...trained, ...model, outDir, initFrom: "resume" }, defaultSettings);
+  } catch (error) {
+    throw new RangeError(`Cannot resume from ${file}: its settings are wrong: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+/** nanoGPT's run as a checkpoint of Folio's: its weights, AdamW's moments, step and best loss. */
+function openNanoGptRun(file: string, { evalOnly, gelu, dataDir }: Settings, { meta }: Dataset): Checkpoint {
+  const found = readNanoGptCheckpoint(file, { optimizer: !evalOnly, gelu });
+  const { params, iterNum: step, bestValLoss, optimizer } = found;
+  if (!evalOnly && step > 0 && !optimizer) {
+    throw new Error(
+      `Cannot resume from ${file}: it has no moments of AdamW; begin with its weights instead (initFrom: "${file}").`,
+    );
+  }
+  const settings = resumedSettings(file, found);
+  const zeros = (tensors: HostTensors) =>
+    Object.fromEntries(
+      Object.entries(tensors).map(([name, tensor]) => [
+        name,
+        { ...tensor, values: new Float32Array(tensor.values.length) },
+      ]),
+    );
+  const { m, v } = evalOnly ? { m: {}, v: {} } : (optimizer ?? { m: zeros(params), v: zeros(params) });
+  const moments = Object.entries({ m, v }).flatMap(([group, tensors]) =>
+    Object.entries(tensors).map(([name, tensor]) => [`${group}/${name}`, tensor] as const),
+  );
+  const origin = { weights: digest({ ...params, ...Object.fromEntries(moments) }) };
+  return {
+    ...{ format: "folio-checkpoint", version: 1, path: file, versions: {} },
+    ...{ params, m, v, settings, step, bestValLoss, origin },
+    runId: identityOf(settings, meta, origin),
+    // nanoGPT saves between an evaluation and an update; the evaluation is done again, on Folio's batches.
+    evaluated: false,
+    trainedMs: 0,
+    tokens: step * tokensPerStep(settings),
+    tokenizer: nanoGptTokenizer(file, dataDir, found) ?? meta.tokenizer,
+  };
 }
 
 /** @throws {Error} when outDir holds a run that would be lost; says in what it differs */

@@ -34,15 +34,8 @@ export function readNanoGptCheckpoint(
   path: string,
   { optimizer = false, gelu = "erf" }: { optimizer?: boolean; gelu?: ModelSettings["gelu"] } = {},
 ): NanoGptCheckpoint {
-  const file = openTorchFile(path);
-  try {
-    const fail = (found: string): never => {
-      throw new Error(`Cannot read ${path}: ${found}; wanted a checkpoint that nanoGPT's train.py saved.`);
-    };
-    const checkpoint = asMap(file.value, "what was saved", fail);
-    const weights = modelWeights(asMap(checkpoint.get("model"), "model", fail), fail);
-    const args = asMap(checkpoint.get("model_args"), "model_args", fail);
-    const model = { ...modelShape(args, weights, { file, fail }), gelu };
+  return reading(path, ({ checkpoint, file, fail }) => {
+    const { weights, model } = describe(checkpoint, file, fail);
     const specs = parameterSpecs(model as ModelSettings);
     checkNames(weights, specs, fail);
     const params = readAll(specs, file, ({ name }) => weights.get(name) ?? fail(`its model lacks ${name}`), fail);
@@ -50,16 +43,46 @@ export function readNanoGptCheckpoint(
     const best = scalar(checkpoint.get("best_val_loss"), file);
     const state = optimizer ? checkpoint.get("optimizer") : undefined;
     return {
-      model,
+      model: { ...model, gelu },
       params,
       iterNum: step ?? fail("it has no iter_num"),
       bestValLoss: best === undefined || best >= 1e9 ? null : best, // 1e9: nanoGPT's "not evaluated yet"
       config: plainValues(checkpoint.get("config")),
       optimizer: state ? readMoments(asMap(state, "optimizer", fail), { specs, weights, file, fail }) : undefined,
     };
+  });
+}
+
+/** The shape and settings of a checkpoint of nanoGPT: what is quick to read. @throws as readNanoGptCheckpoint */
+export function readNanoGptSettings(path: string): Pick<NanoGptCheckpoint, "model" | "config"> {
+  return reading(path, ({ checkpoint, file, fail }) => ({
+    model: { ...describe(checkpoint, file, fail).model, gelu: "erf" },
+    config: plainValues(checkpoint.get("config")),
+  }));
+}
+
+interface Reading {
+  readonly checkpoint: ReadonlyMap<unknown, unknown>;
+  readonly file: TorchFile;
+  readonly fail: Fail;
+}
+
+function reading<T>(path: string, use: (opened: Reading) => T): T {
+  const file = openTorchFile(path);
+  try {
+    const fail = (found: string): never => {
+      throw new Error(`Cannot read ${path}: ${found}; wanted a checkpoint that nanoGPT's train.py saved.`);
+    };
+    return use({ checkpoint: asMap(file.value, "what was saved", fail), file, fail });
   } finally {
     file.close();
   }
+}
+
+function describe(checkpoint: Reading["checkpoint"], file: TorchFile, fail: Fail) {
+  const weights = modelWeights(asMap(checkpoint.get("model"), "model", fail), fail);
+  const args = asMap(checkpoint.get("model_args"), "model_args", fail);
+  return { weights, model: modelShape(args, weights, { file, fail }) };
 }
 
 type Fail = (found: string) => never;

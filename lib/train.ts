@@ -9,9 +9,8 @@ import { batchInputs } from "./batches.js";
 import { hasCheckpoint, saveCheckpoint } from "./checkpoint.js";
 import type { Settings } from "./config.js";
 import { drawBatch, openDataset } from "./data.js";
-import { resolveDevice } from "./engine/device.js";
+import { engineVersions } from "./engine/device.js";
 import { float32, type HostTensors, mapRecord } from "./engine/session.js";
-import { loadTensorFlow } from "./engine/tensorflow.js";
 import { brokenWeights, explained, exploded, isSaneLoss } from "./failures.js";
 import { LEAST_SCALE } from "./loss-scale.js";
 import { countParameters, parameterSpecs } from "./model.js";
@@ -103,8 +102,8 @@ function isNumbered({ settings: { saveInterval, outDir }, step }: Run): boolean 
   return saveInterval > 0 && step > 0 && step % saveInterval === 0 && !hasCheckpoint(outDir, step);
 }
 
-function startRecord({ settings, runId, step, resumedFrom, session }: Run): StartRecord {
-  const { device, dtype, dtypeReason } = resolveDevice(settings);
+function startRecord({ settings, runId, step, resumedFrom, session, machine }: Run): StartRecord {
+  const { device, deviceReason, deviceName, dtype, dtypeReason } = machine;
   return {
     kind: "start",
     step,
@@ -115,6 +114,8 @@ function startRecord({ settings, runId, step, resumedFrom, session }: Run): Star
     ...decayGroups(parameterSpecs(settings)),
     tokensPerStep: tokensPerStep(settings),
     device,
+    deviceReason,
+    ...(deviceName && { deviceName }),
     dtype,
     dtypeReason,
     compiled: session.compiled,
@@ -230,7 +231,7 @@ async function checkpoint(
   run: Run,
   { best, numbered }: { best: boolean; numbered: boolean },
 ): Promise<CheckpointRecord> {
-  const { session, settings, runId, origin, step, tokens, evaluated, bestValLoss, trainedMs, dataset } = run;
+  const { session, settings, machine, runId, origin, step, tokens, evaluated, bestValLoss, trainedMs, dataset } = run;
   const [params, m, v] = [await session.read("params"), await session.read("m"), await session.read("v")];
   const scaler = isScaled(settings) ? { scaler: await session.read("scaler") } : {};
   const broken = brokenWeights(params);
@@ -238,7 +239,7 @@ async function checkpoint(
   const versions = {
     folio: folioVersion(),
     node: process.versions.node,
-    tensorflow: loadTensorFlow().tensorflowVersion,
+    ...engineVersions(machine),
   };
   const { tokenizer } = dataset.meta;
   const path = saveCheckpoint(

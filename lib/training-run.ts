@@ -6,7 +6,7 @@ import { type BatchFeed, batchFeed } from "./batches.js";
 import { type Checkpoint, removeCheckpoints } from "./checkpoint.js";
 import type { Settings } from "./config.js";
 import { type Dataset, drawBatch } from "./data.js";
-import { resolveDevice } from "./engine/device.js";
+import { type ResolvedDevice, resolveDevice } from "./engine/device.js";
 import { type FolderLock, lockFolder } from "./engine/lock.js";
 import { float32, type HostTensors, mapRecord, openSession, type RunStep, type Session } from "./engine/session.js";
 import { checkMemory } from "./failures.js";
@@ -40,6 +40,7 @@ export interface Run {
   readonly settings: Settings;
   readonly dataset: Dataset;
   readonly session: Session;
+  readonly machine: ResolvedDevice;
   readonly accumulate: RunStep;
   readonly update: RunStep;
   readonly evaluate: RunStep;
@@ -76,17 +77,17 @@ export async function openRun(
   dataset: Dataset,
   { options, held }: { options: TrainOptions; held: Held },
 ): Promise<Run> {
-  const { device, dtype } = resolveDevice(given); // first: it decides which devices TensorFlow loads
+  const machine = await resolveDevice(given); // first: it decides which devices TensorFlow loads
   const wanted = resolveSettings(given, dataset);
   if (!wanted.evalOnly) held.lock = lock(wanted.outDir);
   const resumed = wanted.initFrom === "resume" ? openToResume(wanted, dataset) : undefined;
   if (!resumed) checkFolder(wanted);
-  if (device === "cpu") checkMemory(wanted);
+  if (machine.device === "cpu") checkMemory(wanted);
   const { settings, params, weights } = resumed
     ? { settings: wanted, params: resumed.params, weights: undefined }
     : await startWeights(wanted, dataset);
   const state = { params, ...optimizerState(settings, params, resumed) };
-  const session = await openSession(state, { compile: settings.compile, dtype, xla: settings.xla });
+  const session = await openSession(state, { ...machine, xla: settings.xla });
   // Last: whatever else is wrong with the settings was found before this.
   if (!resumed && settings.overwrite && !settings.evalOnly) removeCheckpoints(settings.outDir);
   const sofar = progressOf(resumed);
@@ -95,6 +96,7 @@ export async function openRun(
     settings,
     dataset,
     session,
+    machine,
     accumulate: session.define(steps.accumulate),
     update: session.define(steps.update),
     evaluate: session.define(steps.evaluate),

@@ -198,7 +198,7 @@ describe("a worker", () => {
     try {
       await expect(worker.ask({ op: "run", count: 1 })).rejects.toThrow("Cannot measure: nothing was opened.");
       const task = { task: "train", settings: { ...settings, gradientAccumulationSteps: 1 }, realData: true } as const;
-      await worker.ask({ op: "open", threads: 1, ...task });
+      await worker.ask({ op: "open", threads: 1, profiled: false, ...task });
       const { ms } = await worker.ask({ op: "run", count: 20 });
       expect(ms).toHaveLength(20);
       if (process.platform !== "linux") return;

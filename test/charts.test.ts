@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { lineChart, lossCurve, svgImage, toHtml, toSvg } from "../lib/charts.js";
+import { lineChart, lossCurve, toHtml } from "../lib/charts.js";
+import { svgImage, toSvg } from "../lib/svg.js";
 
 const chart = {
   title: "Loss & compute",

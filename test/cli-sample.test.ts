@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
-import { printSamples, readPrompt } from "../lib/cli/sample.js";
+import { littleLearnt, printSamples, readPrompt } from "../lib/cli/sample.js";
 import type { Io } from "../lib/cli/terminal.js";
 import type { SampledToken } from "../lib/sample.js";
 import { temporaryFolder } from "./tiny-run.js";
@@ -48,4 +48,12 @@ test("readPrompt() takes text as it is and reads files; a file that is not there
   expect(readPrompt("FILE")).toBe("FILE");
   expect(readPrompt(`FILE:${file}`)).toBe("to be\n");
   expect(() => readPrompt("FILE:nowhere.txt")).toThrow(/Cannot read the prompt nowhere.txt/);
+});
+
+test("littleLearnt() warns of a loss that is near that of guessing, ln of the ids", () => {
+  expect(littleLearnt(3.9, 65)).toEqual([
+    "The model has learnt next to nothing (its validation loss is 3.90, guessing has 4.17): its samples are noise. Train it longer.",
+  ]);
+  expect(littleLearnt(3.2, 65)).toEqual([]);
+  expect(littleLearnt(null, 65)).toEqual([]);
 });

@@ -1,10 +1,10 @@
 import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { printSamples, readPrompt } from "../lib/cli/sample.js";
 import { duration, openProgress, progressText, styled, table, withFlags } from "../lib/cli/terminal.js";
-import { logLines, resumeCommand } from "../lib/cli/train.js";
+import { logLines, resumeCommand, signOfLife } from "../lib/cli/train.js";
 import { main } from "../lib/cli.js";
 import { defaultSettings, parseSettings, settingRows } from "../lib/config.js";
 import { folioVersion } from "../lib/version.js";
@@ -23,7 +23,19 @@ async function folio(...argv: string[]) {
   return { code, out: stdout.text(), err: stderr.text() };
 }
 
-const commands = ["start", "prepare", "train", "sample", "bench", "export", "eval", "sizes", "runs", "doctor"];
+const commands = [
+  "start",
+  "prepare",
+  "train",
+  "sample",
+  "bench",
+  "export",
+  "eval",
+  "sizes",
+  "runs",
+  "scaling",
+  "doctor",
+];
 
 describe("main()", () => {
   test("folio, folio help and folio --help list the commands", async () => {
@@ -223,6 +235,27 @@ describe("the terminal", () => {
     }
   });
 
+  test("a training that tells nothing for seconds says what it is at, and for how long", () => {
+    vi.useFakeTimers();
+    try {
+      const told: string[] = [];
+      const life = signOfLife(
+        { maxIters: 9 },
+        { update: (step, _, text) => told.push(`${step} ${text}`), stillAt() {} },
+      );
+      vi.advanceTimersByTime(2000);
+      expect(told).toEqual([]);
+      vi.advanceTimersByTime(2000);
+      life.now(3, "after iter");
+      vi.advanceTimersByTime(61_000);
+      life.close();
+      vi.advanceTimersByTime(9000);
+      expect([told[0], told.at(-1)]).toEqual(["0 making the model: 0:03", "3 after iter: 1:01"]);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test("messages name flags where the library names settings, and leave paths and files alone", async () => {
     for (const [message, flags] of [
       ['Go on (initFrom: "resume"), choose another outDir.', "Go on (--init_from=resume), choose another --out_dir."],
@@ -231,6 +264,7 @@ describe("the terminal", () => {
       ["see /tmp/outDir/x and outDir-2, seeds: many", "see /tmp/outDir/x and outDir-2, seeds: many"],
       ["Cannot read a.json: nLayer is 0", "Cannot read a.json: nLayer is 0"],
       ["batchSize: 8, gradClip: 0.5.", "--batch_size=8, --grad_clip=0.5."],
+      ["burnIn is 0; realData: false; steps: 3", "--burn_in is 0; --real_data=False; steps: 3"], // of bench
     ]) {
       expect(await withFlags(message!)).toBe(flags);
     }

@@ -9,6 +9,7 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { BenchSettings, Dtype, Settings } from "../config.js";
 import { openDataset } from "../data.js";
+import { mayBeWebGpu } from "../engine/device.js";
 import { readStepTrace, type TracedStep } from "../engine/profile.js";
 import { parameterCount } from "../sizing.js";
 import { packageRoot } from "../version.js";
@@ -74,11 +75,13 @@ export interface BenchRun {
 
 /** Settings with the vocabulary, and what the batches are. */
 export function resolveData(
-  settings: Readonly<BenchSettings>,
+  given: Readonly<BenchSettings>,
 ): Pick<BenchRun, "settings" | "data" | "realData" | "notes"> {
-  const { dataDir, dataset, realData } = settings;
+  const { dataDir, dataset, realData } = given;
   const prepared = fs.existsSync(path.join(dataDir, dataset, "meta.json"));
   const notes = realData && !prepared ? [`${dataset} is not prepared in ${dataDir}: random ids in its place.`] : [];
+  if (given.compile !== false && mayBeWebGpu(given.device)) notes.push("compile is off: on WebGPU steps are eager.");
+  const settings = mayBeWebGpu(given.device) ? { ...given, compile: false } : given;
   // nanoGPT's: GPT-2's 50,257, rounded up to a multiple of 64.
   if (!realData || !prepared) {
     const vocabSize = settings.vocabSize || 50_304;
@@ -173,7 +176,7 @@ export async function* openProducts(run: BenchRun): AsyncGenerator<BenchProgress
 async function openMode(run: BenchRun, mode: Mode): Promise<void> {
   const { process, settings, task } = mode;
   const { realData, threads } = run;
-  const found = await process.ask({ op: "open", task, settings, realData, threads });
+  const found = await process.ask({ op: "open", task, settings, realData, threads, profiled: false });
   Object.assign(mode, found);
   const first = await process.ask({ op: "run", count: 1 });
   mode.firstStepMs = first.ms[0]!;
@@ -227,12 +230,18 @@ export async function* takeTurns(run: BenchRun, modes: readonly Mode[]): AsyncGe
   for (const mode of modes) mode.peakBytes = (await mode.process.ask({ op: "memory" })).peakBytes;
 }
 
-/** Three traced steps of each compiled mode of Folio, after all that is timed: tracing slows them. */
+/** Three traced steps of each compiled mode of Folio, after all that is timed and in a new process: tracing slows them. */
 export async function* profileModes(run: BenchRun, modes: readonly Mode[]): AsyncGenerator<BenchProgress> {
   if (!run.settings.profile) return;
   for (const mode of modes) {
     if (mode.engine !== "folio" || !mode.settings.compile) continue;
     yield progress(run, `${nameOf(mode)}: profile`);
+    const { task, settings } = mode;
+    const { realData, threads } = run;
+    mode.process.kill();
+    mode.process = startWorker();
+    await mode.process.ask({ op: "open", task, settings, realData, threads, profiled: true });
+    await mode.process.ask({ op: "run", count: 3 });
     for (let index = 0; index < 3; index++) {
       const { metadata } = await mode.process.ask({ op: "profile" });
       mode.traced.push(readStepTrace(Buffer.from(metadata, "base64")));

@@ -18,7 +18,7 @@ export type BenchRequest =
   | { readonly op: "run"; readonly count: number }
   /** Peak memory so far; afterwards a new peak begins where the system allows it. */
   | { readonly op: "memory" }
-  /** One more step, traced: Folio's compiled mode only. */
+  /** One more step, traced: Folio's compiled mode only, opened for it. */
   | { readonly op: "profile" };
 
 /** What a process measures. */
@@ -30,12 +30,14 @@ export interface BenchTask {
   readonly realData: boolean;
   /** Processor cores that it may use. */
   readonly threads: number;
+  /** Whether steps can be traced, which slows them. */
+  readonly profiled: boolean;
 }
 
 /** Matrix products in a step of the task "product". */
 export const PRODUCTS = 4;
 /** Rows and columns of their factors: a GPU needs larger ones to be busy. */
-export const productSize = (device: string): number => (device === "cpu" ? 1024 : 8192);
+export const productSize = (device: string): number => (device === "cuda" ? 8192 : device === "webgpu" ? 2048 : 1024);
 
 /** The answers, by request. */
 export interface BenchAnswers {

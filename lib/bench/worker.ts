@@ -11,10 +11,9 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type BatchFeed, batchFeed } from "../batches.js";
 import type { Settings } from "../config.js";
 import { openDataset } from "../data.js";
-import { resolveDevice } from "../engine/device.js";
+import { engineVersions, type ResolvedDevice, resolveDevice } from "../engine/device.js";
 import { fusedEnabled } from "../engine/fused.js";
 import { float32, type HostTensors, int32, mapRecord, openSession, toHost } from "../engine/session.js";
-import { loadTensorFlow } from "../engine/tensorflow.js";
 import { initialLossScale } from "../loss-scale.js";
 import { initialParameters } from "../model.js";
 import { biasCorrections, learningRate } from "../optimizer.js";
@@ -25,12 +24,14 @@ import { type BenchAnswers, type BenchRequest, type BenchTask, PRODUCTS, product
 /** Takes one step. */
 type TakeStep = (profile?: (metadata: Uint8Array) => void) => Promise<number>;
 
-async function open({ task, settings, realData }: BenchTask): Promise<{ step: TakeStep } & BenchAnswers["open"]> {
-  const { device, dtype } = resolveDevice(settings);
-  const step = task === "product" ? await openProduct(settings) : await openTraining(settings, realData);
+async function open(asked: BenchTask): Promise<{ step: TakeStep } & BenchAnswers["open"]> {
+  const machine = await resolveDevice(asked.settings);
+  const { device, dtype } = machine;
+  const step = asked.task === "product" ? await openProduct(machine) : await openTraining(asked, machine);
   const without = device === "cpu" && !fusedEnabled() ? " without Folio's own operations" : "";
-  const version = `TensorFlow ${loadTensorFlow().tensorflowVersion}${without}`;
-  return { step, device, deviceName: deviceName(device), dtype, version };
+  const [name, version] = Object.entries(engineVersions(machine))[0]!;
+  const engine = `${name === "tensorflow" ? "TensorFlow" : name} ${version}${without}`;
+  return { step, device, deviceName: machine.deviceName ?? deviceName(device), dtype, version: engine };
 }
 
 function deviceName(device: string): string {
@@ -45,13 +46,12 @@ function deviceName(device: string): string {
   }
 }
 
-async function openTraining(settings: Settings, realData: boolean): Promise<TakeStep> {
-  const { dtype } = resolveDevice(settings);
-  const { compile, xla, gradientAccumulationSteps: micros } = settings;
+async function openTraining({ settings, realData, profiled }: BenchTask, machine: ResolvedDevice): Promise<TakeStep> {
+  const { xla, gradientAccumulationSteps: micros } = settings;
   const feed = realData
     ? batchFeed(settings, openDataset(settings.dataDir, settings.dataset), { step: 0, tokens: 0 })
     : randomFeed(settings);
-  const session = await openSession(await initialState(settings, dtype), { compile, dtype, xla });
+  const session = await openSession(await initialState(settings, machine.dtype), { ...machine, xla, profiled });
   const steps = trainingSteps(settings);
   const [accumulate, update] = [session.define(steps.accumulate), session.define(steps.update)];
   let step = 0;
@@ -108,9 +108,8 @@ function randomFeed({ batchSize, blockSize, vocabSize, seed }: Settings): BatchF
 }
 
 /** Products of square matrices, PRODUCTS a step, each of the one before, so that casts and calls hardly count. */
-async function openProduct(settings: Settings): Promise<TakeStep> {
-  const { dtype, device } = resolveDevice(settings);
-  const size = productSize(device);
+async function openProduct(machine: ResolvedDevice): Promise<TakeStep> {
+  const size = productSize(machine.device);
   // Of variance 1 / size, which keeps the products' size; a sine, since a million draws would take longer than the products.
   const factor = (pace: number) =>
     float32(
@@ -118,7 +117,7 @@ async function openProduct(settings: Settings): Promise<TakeStep> {
       [size, size],
     );
   const [a, b] = [factor(12.9898), factor(78.233)];
-  const session = await openSession({ product: { a, b } }, { compile: settings.compile, dtype });
+  const session = await openSession({ product: { a, b } }, machine);
   const multiply = session.define(({ product }) => {
     const { a, b } = product as { a: tf.Tensor2D; b: tf.Tensor2D };
     let c = b;

@@ -7,9 +7,10 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Settings } from "../config.js";
+import type { DeviceSettings } from "../engine/device.js";
 import { knownPeakFlops } from "../hardware.js";
 import type { StartRecord } from "../records.js";
-import { withFlags } from "./terminal.js";
+import { type Io, styled, withFlags } from "./terminal.js";
 
 const isPrepared = (folder: string) =>
   ["meta.json", "train.bin"].some((file) => fs.existsSync(path.join(folder, file)));
@@ -34,7 +35,7 @@ export async function checkDataset({ dataDir, dataset }: Settings): Promise<void
 /** Says what is likely to be wrong: a GPU that is not used, less memory than the run needs. */
 export async function warnings(settings: Settings, say: (text: string) => void): Promise<void> {
   const { resolveDevice } = await import("../engine/device.js");
-  if (resolveDevice(settings).device !== "cpu") return;
+  if ((await resolveDevice(settings)).device !== "cpu") return;
   const gpu = settings.device === "auto" ? gpuName() : undefined;
   if (gpu) {
     say(
@@ -50,6 +51,35 @@ export async function warnings(settings: Settings, say: (text: string) => void):
   const vocabSize = settings.vocabSize || dataset.meta.vocabSize;
   const warning = memoryWarning({ ...settings, vocabSize }, os.totalmem());
   if (warning) say(await withFlags(warning));
+}
+
+/** Device, number format and how steps are run, each with why where Folio chose it: `cpu (…), float32 (…), compiled`. */
+export function describeDevice(
+  run: Pick<StartRecord, "device" | "deviceReason" | "deviceName" | "dtype" | "dtypeReason" | "compiled">,
+): string {
+  const why = (reason: string | undefined) => (reason === "asked for" ? undefined : reason);
+  const about = (name: string, ...details: (string | undefined)[]) => {
+    const said = details.filter((detail) => detail !== undefined);
+    return said.length > 0 ? `${name} (${said.join("; ")})` : name;
+  };
+  const how = run.device === "webgpu" ? "eager (compile is off: only TensorFlow compiles)" : "eager";
+  return [
+    about(run.device, run.deviceName, why(run.deviceReason)),
+    about(run.dtype, why(run.dtypeReason)),
+    run.compiled ? "compiled" : how,
+  ].join(", ");
+}
+
+/** Says on stderr what a trained model is to run on: `auto` tells its choice, and why. */
+export async function announceDevice(
+  { device, dtype, compile }: DeviceSettings,
+  trained: Settings["dtype"],
+  io: Io,
+): Promise<void> {
+  const { dtypeFor, resolveDevice } = await import("../engine/device.js");
+  const wanted = { device, compile, dtype: dtypeFor(trained, { device, dtype, compile }) };
+  const { compile: compiled, ...machine } = await resolveDevice(wanted);
+  io.stderr.write(styled(io.stderr, "dim", `running on ${describeDevice({ ...machine, compiled })}\n`));
 }
 
 /** FLOP/s that the run's GPU can do at best, by its data sheet; undefined on a CPU and for a card that is not known. */

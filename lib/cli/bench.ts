@@ -213,7 +213,8 @@ async function writeOutputs(result: BenchResult, { json, charts }: Outputs, io: 
 
 /** Milliseconds of each timed step in order, a line a mode. */
 async function drawn({ modes, settings }: BenchResult, file: string): Promise<string> {
-  const { lineChart, toHtml, toSvg } = await import("../charts.js");
+  const { lineChart, toHtml } = await import("../charts.js");
+  const { toSvg } = await import("../svg.js");
   const { modeName } = await import("../bench/modes.js");
   const { nLayer, nHead, nEmbd, batchSize, blockSize } = settings;
   const title = `A training step, ${nLayer}L ${nHead}H ${nEmbd}, ${batchSize} × ${blockSize}`;

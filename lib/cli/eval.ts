@@ -9,6 +9,7 @@ import type { TokenFile } from "../data.js";
 import type { EvaluateOptions, TrainedModel } from "../evaluate.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { Tokenizer, TokenizerSpec } from "../tokenizer.js";
+import { announceDevice } from "./before.js";
 import { grouped, type Io, openProgress, styled, table } from "./terminal.js";
 import { fetchWeights } from "./weights.js";
 
@@ -53,10 +54,16 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   for (const note of notes) io.stderr.write(`${note}\n`);
   const settings = parseEvalSettings(values);
   await fetchWeights(settings.initFrom, io);
+  const { explainedUse } = await import("../failures.js");
   const model = await loadModel(settings);
   io.stderr.write(styled(io.stderr, "dim", `evaluating ${model.name}\n`));
+  await announceDevice(settings, model.settings.dtype, io);
   const results: Result[] = [];
-  for await (const text of openTexts(settings, model)) results.push(await evaluateText(text, model, settings, io));
+  try {
+    for await (const text of openTexts(settings, model)) results.push(await evaluateText(text, model, settings, io));
+  } catch (error) {
+    throw explainedUse(error, { ...settings, lower: "batchSize" });
+  }
   if (settings.json) {
     const { name, step } = model;
     const { blockSize } = model.settings;
@@ -74,17 +81,21 @@ async function loadModel({ outDir, initFrom, checkpoint, dataDir }: EvalSettings
   if (initFrom === "scratch") {
     throw new RangeError("Cannot evaluate: initFrom is scratch, a model that has learnt nothing; set it to resume.");
   }
-  if (initFrom === "resume") {
+  const { nanoGptFile, nanoGptSettings } = await import("../sources.js");
+  const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
+  if (initFrom === "resume" && !theirs) {
     const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
     const which: CheckpointName = checkpoint === "best" && hasCheckpoint(outDir, "best") ? "best" : "last";
     const { step, params, settings, tokenizer } = openCheckpoint(outDir, which, { optimizer: false });
     return { name: `${outDir}, ${which} checkpoint, step ${step}`, step, params, settings, tokenizer };
   }
   const { loadPretrained } = await import("../pretrained.js");
-  const { params, model, tokenizer } = await loadPretrained(initFrom, dataDir ? { dataDir } : {});
+  const source = theirs ?? initFrom;
+  const { params, model, tokenizer } = await loadPretrained(source, dataDir ? { dataDir } : {});
   const batchSize = Math.max(1, Math.floor(4096 / model.blockSize));
-  const settings = { ...defaultSettings, ...model, batchSize, dataset: "", dropout: 0 };
-  return { name: initFrom, step: 0, params, settings, tokenizer };
+  const dataset = theirs ? nanoGptSettings(theirs).dataset : "";
+  const settings = { ...defaultSettings, ...model, batchSize, dataset, dropout: 0 };
+  return { name: source, step: 0, params, settings, tokenizer };
 }
 
 interface Text {
@@ -140,13 +151,13 @@ function readText(file: string): string {
 }
 
 async function evaluateText(text: Text, model: Loaded, settings: EvalSettings, io: Io): Promise<Result> {
+  const { dtypeFor } = await import("../engine/device.js");
   const { evaluateSplit, lossUnits, targetBytes } = await import("../evaluate.js");
   const { tokens, tokenizer } = text;
   // A text shorter than the context is one window.
   const blockSize = Math.min(model.settings.blockSize, tokens.length - 1);
   const { device, compile, seed, evalIters, stride } = settings;
-  const trainedIn = compile ? model.settings.dtype : "auto"; // eagerly there are formats less
-  const dtype = settings.dtype === "auto" ? trainedIn : settings.dtype;
+  const dtype = dtypeFor(model.settings.dtype, settings);
   const progress = openProgress(io.stderr);
   const options: EvaluateOptions = {
     device,

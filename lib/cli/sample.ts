@@ -8,6 +8,7 @@ import type { TrainedModel } from "../evaluate.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { SampledToken } from "../sample.js";
 import type { TokenizerSpec } from "../tokenizer.js";
+import { announceDevice } from "./before.js";
 import { type Io, styled } from "./terminal.js";
 import { fetchWeights } from "./weights.js";
 
@@ -31,37 +32,62 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { values, notes } = await readOverrides("sample", args);
   for (const note of notes) io.stderr.write(`${note}\n`);
   const settings = parseSampleSettings(values);
+  const { explainedUse } = await import("../failures.js");
   const { noiseWarnings, sample } = await import("../sample.js");
   const { tokenizerFromSpec } = await import("../tokenizer.js");
   const prompt = readPrompt(settings.start);
-  const { model, spec, step, name } = await openModel(settings, io);
+  const { model, spec, step, name, bestValLoss } = await openModel(settings, io);
   const tokenizer = tokenizerFromSpec(spec);
   io.stderr.write(styled(io.stderr, "dim", `sampling from ${name}\n`));
-  for (const warning of noiseWarnings(model, tokenizer, step)) {
+  await announceDevice(settings, model.settings.dtype, io);
+  const warnings = [...noiseWarnings(model, tokenizer, step), ...littleLearnt(bestValLoss, tokenizer.vocabSize)];
+  for (const warning of warnings) {
     io.stderr.write(styled(io.stderr, "yellow", `Warning: ${warning}\n`));
   }
   const { stop, probabilities, ...rest } = settings;
   const options = { ...rest, prompt, stop: stop === "" ? [] : [stop], alternatives: probabilities ? 5 : 0 };
   const tokens = sample(model, tokenizer, options);
-  if (probabilities) await printProbabilities(tokens, settings, prompt, io);
-  else await printSamples(tokens, settings, prompt, io);
+  try {
+    if (probabilities) await printProbabilities(tokens, settings, prompt, io);
+    else await printSamples(tokens, settings, prompt, io);
+  } catch (error) {
+    throw explainedUse(error, { ...settings, lower: `numSamples (${settings.numSamples}), or use dtype: "bfloat16"` });
+  }
   return 0;
+}
+
+/** A model that guesses has a loss of ln(ids); one that is near it writes noise. */
+export function littleLearnt(bestValLoss: number | null | undefined, vocabSize: number): string[] {
+  const guessing = Math.log(vocabSize);
+  if (typeof bestValLoss !== "number" || bestValLoss < 0.85 * guessing) return [];
+  const losses = `its validation loss is ${bestValLoss.toFixed(2)}, guessing has ${guessing.toFixed(2)}`;
+  return [`The model has learnt next to nothing (${losses}): its samples are noise. Train it longer.`];
 }
 
 interface OpenModel {
   readonly model: TrainedModel;
   readonly spec: TokenizerSpec;
   readonly step: number | undefined;
+  readonly bestValLoss?: number | null;
   readonly name: string;
 }
 
-async function openModel({ initFrom, outDir, checkpoint, dataDir }: SampleSettings, io: Io): Promise<OpenModel> {
+async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSettings, io: Io): Promise<OpenModel> {
   const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
+  const { nanoGptFile } = await import("../sources.js");
+  const initFrom = settings.initFrom === "resume" ? (nanoGptFile(outDir) ?? "resume") : settings.initFrom;
   const folder = initFrom === "resume" ? outDir : initFrom;
   if (initFrom === "resume" || hasCheckpoint(initFrom)) {
     const which = checkpoint === "auto" ? (hasCheckpoint(folder, "best") ? "best" : "last") : checkpoint;
-    const { step, params, settings, tokenizer: spec } = openCheckpoint(folder, which, { optimizer: false });
-    return { model: { params, settings }, spec, step, name: `${folder}, ${which} checkpoint, step ${step}` };
+    const found = openCheckpoint(folder, which, { optimizer: false });
+    const { step, bestValLoss, params, settings, tokenizer: spec } = found;
+    return {
+      model: { params, settings },
+      spec,
+      step,
+      bestValLoss,
+      name: `${folder}, ${which} checkpoint, step ${step}`,
+    };
   }
   await fetchWeights(initFrom, io);
   const { loadPretrained } = await import("../pretrained.js");

@@ -120,7 +120,10 @@ export function openProgress(output: Output, now: () => number = () => performan
 export async function withFlags(message: string): Promise<string> {
   if (/^Cannot (read|open) /.test(message)) return message;
   const { settingRows } = await import("../config.js");
-  const keys = (["train", "sample"] as const).flatMap((kind) => Object.keys(settingRows(kind)));
+  const keysOf = (kind: Parameters<typeof settingRows>[0]) => Object.keys(settingRows(kind));
+  // Of the other commands' settings only those of two words: "file: 3" may be any sentence.
+  const others = (["eval", "bench", "sizes"] as const).flatMap(keysOf).filter((key) => /[A-Z]/.test(key));
+  const keys = [...new Set([...(["train", "sample"] as const).flatMap(keysOf), ...others])];
   const flag = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
   // Parts of paths, and words of the language, are no settings.
   const alone = (names: readonly string[]) => `(?<![\\w/.\\\\"'=-])(${names.join("|")})`;

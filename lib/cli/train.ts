@@ -6,8 +6,9 @@ import { setImmediate } from "node:timers/promises";
 import { defaultSettings, parseSettings, type Settings } from "../config.js";
 import { helpText, readOverrides } from "../overrides.js";
 import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
+import { readRunLog } from "../runs.js";
 import type { TrainOptions } from "../training-run.js";
-import { checkDataset, peakFlops, warnings } from "./before.js";
+import { checkDataset, describeDevice, peakFlops, warnings } from "./before.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
 import { fetchWeights } from "./weights.js";
 
@@ -27,8 +28,10 @@ tensorboard/, checkpoint/. Ctrl-C saves, and says how to resume; a second one st
 
   folio train --init_from=out-short --out_dir=out-tuned --dataset=shakespeare_char --learning_rate=1e-4
 
-A run that goes on (--init_from=resume) keeps its own settings where none are given; one that begins with the weights
-of another (--init_from=out-short) has their shape.
+A run that goes on (--init_from=resume) keeps its own settings where none are given, also one of nanoGPT's, whose
+ckpt.pt in out_dir has its moments and settings; the file is left as it is. One that begins with the weights of another
+(--init_from=out-short) has their shape. mfu is the share of the GPU's peak by its data sheet, and, as in nanoGPT, of an
+A100's where none is known, a processor's among them.
 
 ${helpText("train")}`;
 }
@@ -50,6 +53,9 @@ async function baseSettings({
 }: Partial<Settings>): Promise<Readonly<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return defaultSettings;
   const { hasCheckpoint, readState } = await import("../checkpoint.js");
+  const { nanoGptFile, nanoGptSettings } = await import("../sources.js");
+  const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
+  if (theirs) return nanoGptSettings(theirs);
   if (initFrom === "resume") return { ...readState(outDir).settings, outDir }; // it may have been moved since
   if (!hasCheckpoint(initFrom)) return defaultSettings;
   const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = readState(initFrom).settings;
@@ -94,19 +100,26 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
   const show = recordPrinter(settings, progress, io);
   await warnings(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
   let end: EndRecord | undefined;
+  const life = signOfLife(settings, progress);
   const onProgress = ({ step, doing, done, total }: Doing) => {
     const what = doing === "evaluation" ? "evaluating: batch" : "micro-batch";
+    life.now(step, `after ${what} ${done}/${total}`);
     progress.update(step, settings.maxIters, `${what} ${done}/${total}`);
     progress.stillAt(`at step ${step}, ${what} ${done} of ${total}`);
   };
   try {
     for await (const record of train(settings, { signal: stop.signal, onProgress })) {
       show(record);
+      life.now(
+        record.step,
+        record.kind === "start" ? "the first batch, which traces the graph" : `after ${record.kind}`,
+      );
       if (record.kind === "end") end = record;
       // Eager steps never leave the microtask queue: let signals in.
       await setImmediate();
     }
   } finally {
+    life.close();
     progress.close();
     stop.close();
   }
@@ -120,20 +133,46 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
   return { exitCode: end?.reason === "aborted" ? (stop.exitCode() ?? 1) : 0, end };
 }
 
+/**
+ * Says that something goes on while nothing is told: a large model is minutes at its first batch. On a terminal in the
+ * progress line, from the third second on; elsewhere as a line a minute.
+ */
+export function signOfLife({ maxIters }: Pick<Settings, "maxIters">, progress: Pick<Progress, "update" | "stillAt">) {
+  let last = { step: 0, what: "making the model", at: performance.now() };
+  const timer = setInterval(() => {
+    const elapsedMs = performance.now() - last.at;
+    if (elapsedMs < 3000) return;
+    progress.update(last.step, maxIters, `${last.what}: ${duration(elapsedMs)}`);
+    progress.stillAt(`at step ${last.step}, ${last.what}: ${duration(elapsedMs)}`);
+  }, 1000);
+  timer.unref();
+  return {
+    now(step: number, what: string) {
+      last = { step, what, at: performance.now() };
+    },
+    close: () => clearInterval(timer),
+  };
+}
+
 function recordPrinter(settings: Settings, progress: Progress, io: Io): (record: StepRecord) => void {
   const pace = paceMeter(settings.maxIters);
   const hint = lossHint(settings);
   let utilization = (_: IterRecord) => -1;
+  const before = settings.initFrom === "resume" ? lastDtype(settings.outDir) : undefined;
   let started: StartRecord | undefined;
   let trained = 0;
   return (record) => {
     if (record.kind === "start") {
       started = record;
-      utilization = utilizationMeter(record, peakFlops(record));
+      utilization = utilizationMeter(record, peakFlops(record) ?? nanoGptPeakFlops);
     }
     if (record.kind === "iter") trained++;
     for (const line of logLines(record, settings, record.kind === "iter" ? utilization(record) : -1))
       progress.line(line);
+    if (record.kind === "start" && before && before !== record.dtype) {
+      const text = `this run was computed in ${before} so far and goes on in ${record.dtype}: not to the same numbers; --dtype=${before} keeps it`;
+      progress.line(styled(io.stdout, "yellow", text));
+    }
     const advice = record.kind === "eval" ? hint(record) : undefined;
     if (advice) progress.line(styled(io.stdout, "yellow", advice));
     if (record.kind === "iter") {
@@ -153,7 +192,7 @@ function recordPrinter(settings: Settings, progress: Progress, io: Io): (record:
 
 /**
  * nanoGPT's log lines of a record; none for an iteration between two log intervals.
- * @param mfu share of the GPU's peak, −1 while, or where, it is not known: nanoGPT's −100 %
+ * @param mfu share of the device's peak, where none is known of an A100's as nanoGPT; −1 while it is not known: −100 %
  */
 export function logLines(record: StepRecord, settings: Settings, mfu = -1): string[] {
   switch (record.kind) {
@@ -165,7 +204,7 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
         `number of parameters: ${millions(parametersWithoutPositions)}`,
         `num decayed parameter tensors: ${decayed.tensors}, with ${grouped(decayed.parameters)} parameters`,
         `num non-decayed parameter tensors: ${undecayed.tensors}, with ${grouped(undecayed.parameters)} parameters`,
-        `running on ${record.device}, ${dtypeOf(record)}, ${record.compiled ? "compiled" : "eager"}`,
+        `running on ${describeDevice(record)}`,
       ];
     }
     case "eval":
@@ -182,23 +221,26 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
   }
 }
 
-/** The number format, and, where Folio chose it, why. */
-function dtypeOf({ dtype, dtypeReason = "asked for" }: StartRecord): string {
-  return dtypeReason === "asked for" ? dtype : `${dtype} (${dtypeReason})`;
-}
-
 function startLine({ step, resumedFrom, initFrom }: StartRecord, { outDir }: Settings): string {
   if (resumedFrom) return `Resuming training from ${outDir} (step ${step})`;
   if (initFrom?.startsWith("gpt2")) return `Initializing from OpenAI GPT-2 weights: ${initFrom}`;
   return initFrom ? `Initializing from the weights of ${initFrom}` : "Initializing a new model from scratch";
 }
 
-/** nanoGPT's running average of the MFU, −1 before the sixth step and where no peak is known. */
-function utilizationMeter({ flopsPerToken }: StartRecord, peakFlops: number | undefined) {
+/** nanoGPT measures against an A100's bfloat16, whatever it runs on; so does Folio where it knows no peak. */
+const nanoGptPeakFlops = 312e12;
+
+/** The number format that a run has been computed in so far, by its log. */
+function lastDtype(outDir: string): string | undefined {
+  return readRunLog(outDir).findLast((record) => record.kind === "start")?.dtype;
+}
+
+/** nanoGPT's running average of the MFU, −1 before the sixth step. */
+function utilizationMeter({ flopsPerToken }: StartRecord, peakFlops: number) {
   let running = -1;
   let steps = 0;
   return ({ tokensPerSecond }: IterRecord): number => {
-    if (peakFlops === undefined || ++steps <= 5) return running;
+    if (++steps <= 5) return running;
     const now = (flopsPerToken * tokensPerSecond) / peakFlops;
     running = running < 0 ? now : 0.9 * running + 0.1 * now;
     return running;

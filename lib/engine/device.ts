@@ -1,6 +1,7 @@
 /**
  * Which device and number format a run gets: the settings' wishes against what the machine and the loaded TensorFlow
- * have. It measures nothing; dtype.ts says what `dtype auto` means, doctor.ts describes the machine.
+ * have. It measures nothing; dtype.ts says what `dtype auto` means, webgpu.ts opens that device, doctor.ts describes the
+ * machine.
  */
 import type { Settings } from "../config.js";
 import {
@@ -12,28 +13,129 @@ import {
   type ResolvedDtype,
 } from "./dtype.js";
 import { loadTensorFlow, tensorflowBackend, tensorflowLoaded } from "./tensorflow.js";
+import { findAdapter, startWebGpu, type WebGpuAdapter, webGpuVersion } from "./webgpu.js";
 
 export interface ResolvedDevice {
-  readonly device: "cpu" | "cuda";
+  readonly device: "cpu" | "cuda" | "webgpu";
+  /** Why this device: "asked for", or what `auto` found. */
+  readonly deviceReason: string;
+  /** Of WebGPU's adapter, which says whether it is a GPU at all. */
+  readonly deviceName?: string;
   readonly dtype: ResolvedDtype;
   /** Why this number format: "asked for", or what `auto` found. */
   readonly dtypeReason: string;
+  /** Whether steps are traced and compiled; on WebGPU never. */
+  readonly compile: boolean;
 }
 
 /** The settings that decide where and how a step is computed. */
 export type DeviceSettings = Pick<Settings, "device" | "dtype" | "compile"> & Partial<Pick<Settings, "xla" | "tf32">>;
 
+/** What decides `auto` before TensorFlow is asked; of the adapter only where it matters. */
+export interface Platform {
+  readonly platform: string;
+  readonly arch: string;
+  /** What WebGPU has, or the error that says why it has nothing. */
+  readonly adapter: () => Promise<WebGpuAdapter>;
+}
+
+const here: Platform = { platform: process.platform, arch: process.arch, adapter: findAdapter };
+const isApple = ({ platform, arch }: Pick<Platform, "platform" | "arch">) => platform === "darwin" && arch === "arm64";
+
+/** Whether it is WebGPU, as far as that is known before it is opened. */
+export function mayBeWebGpu(device: Settings["device"], machine: Pick<Platform, "platform" | "arch"> = here): boolean {
+  return device === "webgpu" || device === "mps" || (device === "auto" && isApple(machine));
+}
+
+/** The number format for a model that was trained in one: that one, unless another is asked for or it is not to be had. */
+export function dtypeFor(
+  trained: Settings["dtype"],
+  { dtype, device, compile }: Pick<DeviceSettings, "dtype" | "device" | "compile">,
+): Settings["dtype"] {
+  return dtype === "auto" && compile && !mayBeWebGpu(device) ? trained : dtype;
+}
+
 /**
- * Loads TensorFlow for the device that is asked for, when nothing has loaded it yet.
+ * Opens the device that is asked for: loads TensorFlow, when nothing has loaded it yet, or WebGPU.
  * @throws {RangeError} when a GPU is asked for and none is there, or the device does not have the number format
+ * @throws {Error} when TensorFlow, or WebGPU where that is asked for, does not load
  */
-export function resolveDevice(settings: DeviceSettings): ResolvedDevice {
-  const { device: wanted, dtype, compile, xla = false } = settings;
+export async function resolveDevice(settings: DeviceSettings, machine = here): Promise<ResolvedDevice> {
+  const { compile, xla = false } = settings;
   if (xla && !compile) {
     throw new RangeError(
       "Cannot use xla eagerly: XLA compiles parts of a compiled step; use --compile=True or --xla=False.",
     );
   }
+  const chosen = await chooseDevice(settings, machine);
+  if (chosen.device === "webgpu") return onWebGpu(settings, await startWebGpu(), chosen.reason);
+  return onTensorFlow(settings, chosen.reason);
+}
+
+/**
+ * Whether it is to be WebGPU, and why: on Apple silicon `auto` takes the GPU that WebGPU finds, and never software that
+ * plays one. Elsewhere TensorFlow knows, once it is loaded.
+ * @throws {RangeError} when `mps` is asked for and there is no GPU of Apple's
+ */
+export async function chooseDevice(
+  { device, dtype, xla = false }: DeviceSettings,
+  machine = here,
+): Promise<{ device: "tensorflow" | "webgpu"; reason: string | undefined }> {
+  if (device === "webgpu") return { device: "webgpu", reason: "asked for" };
+  if (device === "mps") {
+    await checkApple(machine);
+    return { device: "webgpu", reason: "asked for as mps" };
+  }
+  if (device !== "auto" || !isApple(machine)) return { device: "tensorflow", reason: undefined };
+  const stay = (reason: string) => ({ device: "tensorflow" as const, reason });
+  if (xla) return stay("xla is TensorFlow's");
+  if (dtype !== "auto" && dtype !== "float32") return stay(`WebGPU computes in float32, not ${dtype}`);
+  try {
+    const { name, software } = await machine.adapter();
+    if (software) return stay(`what WebGPU finds is software (${name})`);
+    return { device: "webgpu", reason: "TensorFlow has no build for this Mac's GPU" };
+  } catch (error) {
+    const found = /: (.*?)[;.]/.exec((error as Error).message)?.[1] ?? (error as Error).message; // the finding of it
+    return stay(`WebGPU cannot be used: ${found}`);
+  }
+}
+
+async function checkApple(machine: Platform): Promise<void> {
+  if (machine.platform !== "darwin") {
+    throw new RangeError(
+      `Cannot use device mps: it means Apple's GPU, and this is ${machine.platform}; use --device=webgpu for another GPU through WebGPU, --device=cuda for NVIDIA's, or --device=cpu.`,
+    );
+  }
+  const { name, software } = await machine.adapter();
+  if (!software) return;
+  throw new RangeError(
+    `Cannot use device mps: WebGPU finds no GPU here but ${name}, which is software; use --device=cpu.`,
+  );
+}
+
+function onWebGpu({ dtype, xla = false }: DeviceSettings, adapter: WebGpuAdapter, reason?: string): ResolvedDevice {
+  if (xla) {
+    throw new RangeError(
+      "Cannot use xla on WebGPU: XLA compiles TensorFlow's graphs; use --xla=False or --device=cpu.",
+    );
+  }
+  if (dtype !== "auto" && dtype !== "float32") {
+    throw new RangeError(
+      `Cannot use dtype ${dtype} on WebGPU: TensorFlow.js computes in float32 there; use dtype float32, or --device=cpu.`,
+    );
+  }
+  return {
+    device: "webgpu",
+    deviceReason: reason ?? "asked for",
+    deviceName: adapter.software ? `${adapter.name}, which is software: slow` : adapter.name,
+    dtype: "float32",
+    dtypeReason: dtype === "auto" ? "TensorFlow.js has no other on WebGPU" : "asked for",
+    compile: false,
+  };
+}
+
+function onTensorFlow(settings: DeviceSettings, reason: string | undefined): ResolvedDevice {
+  const { device: wanted, dtype, compile } = settings;
   prepareEnvironment(settings);
   loadTensorFlow();
   const hasGpu = tensorflowBackend().isUsingGpuDevice;
@@ -48,15 +150,24 @@ export function resolveDevice(settings: DeviceSettings): ResolvedDevice {
     );
   }
   const device = hasGpu ? "cuda" : "cpu";
+  const found = reason ?? `TensorFlow sees ${hasGpu ? "an" : "no"} NVIDIA GPU`;
+  const chosen = { device, deviceReason: wanted === "auto" ? found : "asked for", compile } as const;
   const facts: DtypeFacts = hasGpu
     ? { device, compile, flags: [], computeCapability: computeCapability() }
     : { device, compile, flags: instructionFlags() };
   if (dtype === "auto") {
-    const { dtype: chosen, reason } = autoDtype(facts);
-    return { device, dtype: chosen, dtypeReason: reason };
+    const { dtype: format, reason: dtypeReason } = autoDtype(facts);
+    return { ...chosen, dtype: format, dtypeReason };
   }
   checkDtype(dtype, facts);
-  return { device, dtype, dtypeReason: "asked for" };
+  return { ...chosen, dtype, dtypeReason: "asked for" };
+}
+
+/** What computes on a device, by name: for checkpoints and reports. */
+export function engineVersions({ device, deviceName = "" }: ResolvedDevice): Record<string, string> {
+  return device === "webgpu"
+    ? { "tfjs-backend-webgpu": webGpuVersion(), adapter: deviceName }
+    : { tensorflow: loadTensorFlow().tensorflowVersion };
 }
 
 /**

@@ -11,7 +11,9 @@ import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { folioVersion, packageRoot } from "../version.js";
+import { chooseDevice } from "./device.js";
 import { autoDtype, computeCapability, type DtypeChoice, instructionFlags } from "./dtype.js";
+import { type AdapterInfo, describeAdapter, type WebGpuAdapter } from "./webgpu.js";
 
 /** Something wrong, and what to do about it. */
 export interface Problem {
@@ -49,7 +51,11 @@ export interface MachineReport {
   readonly instructionSets: readonly string[];
   /** What a compiled run gets that leaves the number format to Folio. */
   readonly autoDtype: DtypeChoice;
+  /** The device that a run gets which leaves it to Folio. */
+  readonly autoDevice: { readonly device: string; readonly reason: string };
   readonly gpus: readonly GpuReport[];
+  /** What WebGPU finds, or why nothing. */
+  readonly webGpu: WebGpuAdapter | { readonly missing: string };
   readonly memory: { readonly totalBytes: number; readonly freeBytes: number };
   readonly disk: { readonly path: string; readonly freeBytes: number };
   readonly kernel: string | undefined;
@@ -64,6 +70,7 @@ interface SetupState {
   kernelFile(at: unknown): string;
   wantedVariant(): "cpu" | "cuda";
   operationsPaths(at: unknown): { file: string; stamp: string };
+  operationsReason(at: unknown): string | undefined;
 }
 
 const run = promisify(execFile);
@@ -75,8 +82,14 @@ export async function inspectMachine(): Promise<MachineReport> {
   const at = state.layout();
   const stamp = state.venvStamp(at);
   const kernelFile = state.kernelFile(at);
-  const [tensorflow, gpus, python] = await Promise.all([loadInChild(state, at), findGpus(), pythonVersion(at.venv)]);
+  const [tensorflow, gpus, webGpu, python] = await Promise.all([
+    loadInChild(state, at),
+    findGpus(),
+    findWebGpu(),
+    pythonVersion(at.venv),
+  ]);
   const cpuFlags = instructionFlags();
+  const autoDevice = await deviceOfAuto(tensorflow.usesGpu, webGpu);
   const facts = {
     versions: {
       Folio: folioVersion(),
@@ -92,10 +105,10 @@ export async function inspectMachine(): Promise<MachineReport> {
     processors: os.cpus().length,
     usableProcessors: Math.min(os.availableParallelism(), processorQuota() ?? Number.POSITIVE_INFINITY),
     instructionSets: importantInstructionSets(cpuFlags),
-    autoDtype: tensorflow.usesGpu
-      ? autoDtype({ device: "cuda", flags: [], computeCapability: computeCapability(), compile: true })
-      : autoDtype({ device: "cpu", flags: cpuFlags, compile: true }),
+    autoDtype: dtypeOfAuto(autoDevice.device, cpuFlags),
+    autoDevice,
     gpus,
+    webGpu,
     memory: memory(),
     disk: { path: process.cwd(), freeBytes: freeDiskBytes(process.cwd()) },
     kernel: fs.existsSync(kernelFile) ? kernelFile : undefined,
@@ -166,6 +179,8 @@ export function formatReport(report: MachineReport): string {
     ["Processor", `${report.processor}, ${report.usableProcessors} of ${report.processors} logical processors usable`],
     ["Instructions", report.instructionSets.join(", ") || "none of avx2, avx512f, avx512_bf16, amx_bf16, bf16"],
     ...(report.gpus.length > 0 ? report.gpus : [undefined]).map((gpu): [string, string] => ["GPU", describeGpu(gpu)]),
+    ["WebGPU", describeWebGpu(report.webGpu)],
+    ["device auto", `${report.autoDevice.device}: ${report.autoDevice.reason}`],
     ["dtype auto", `${report.autoDtype.dtype}: ${report.autoDtype.reason}`],
     ["Memory", `${gigabytes(memory.freeBytes)} free of ${gigabytes(memory.totalBytes)}`],
     ["Disk", `${gigabytes(disk.freeBytes)} free at ${disk.path}`],
@@ -179,6 +194,29 @@ export function formatReport(report: MachineReport): string {
 function describeGpu(gpu: GpuReport | undefined): string {
   if (!gpu) return "none (NVIDIA)";
   return `${gpu.name}, driver ${gpu.driver}, ${gigabytes(gpu.freeBytes)} free of ${gigabytes(gpu.totalBytes)}`;
+}
+
+function describeWebGpu(found: MachineReport["webGpu"]): string {
+  if ("missing" in found) return `none: ${found.missing}`;
+  return found.software ? `${found.name}, which is software: --device=webgpu runs on it, slowly` : found.name;
+}
+
+async function deviceOfAuto(usesGpu: boolean, webGpu: MachineReport["webGpu"]): Promise<MachineReport["autoDevice"]> {
+  const seen = `TensorFlow sees ${usesGpu ? "an" : "no"} NVIDIA GPU`;
+  const adapter = async () => {
+    if ("missing" in webGpu) throw new Error(webGpu.missing);
+    return webGpu;
+  };
+  const wanted = { device: "auto", dtype: "auto", compile: true } as const;
+  const { device, reason = seen } = await chooseDevice(wanted, { platform: os.platform(), arch: os.arch(), adapter });
+  return { device: device === "webgpu" ? device : usesGpu ? "cuda" : "cpu", reason };
+}
+
+function dtypeOfAuto(device: string, flags: readonly string[]): DtypeChoice {
+  if (device === "webgpu") return { dtype: "float32", reason: "TensorFlow.js has no other on WebGPU" };
+  return device === "cuda"
+    ? autoDtype({ device, flags: [], computeCapability: computeCapability(), compile: true })
+    : autoDtype({ device: "cpu", flags, compile: true });
 }
 
 function gigabytes(bytes: number): string {
@@ -197,9 +235,7 @@ async function loadInChild(state: SetupState, at: ReturnType<SetupState["layout"
     const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: process.env.TF_CPP_MIN_LOG_LEVEL ?? "2" };
     const { stdout } = await run(process.execPath, ["-e", program, module], { env, timeout: 120_000 });
     const found = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
-    const missing = found.usesGpu
-      ? "Folio's are for the CPU"
-      : await missingOperations(at.root, state.operationsPaths(at));
+    const missing = found.usesGpu ? "Folio's are for the CPU" : await missingOperations(state, at);
     const operations = missing
       ? `TensorFlow's alone, because ${missing}`
       : "Folio's own (layer norm, GELU, attention, AdamW) and TensorFlow's";
@@ -210,13 +246,16 @@ async function loadInChild(state: SetupState, at: ReturnType<SetupState["layout"
 }
 
 /** Why Folio's own operations are not used: by what set-up noted, and by a trial in a process of its own. */
-async function missingOperations(root: string, { file, stamp }: { file: string; stamp: string }) {
+async function missingOperations(state: SetupState, at: ReturnType<SetupState["layout"]>) {
   if (process.env.FOLIO_FUSED === "0") return "FOLIO_FUSED=0 asks for it";
-  if (!fs.existsSync(stamp)) return "set-up has not compiled Folio's for this processor";
+  const reason = state.operationsReason(at);
+  if (reason) return `set-up has not compiled Folio's as they are: ${reason}`;
+  const { file, stamp } = state.operationsPaths(at);
   try {
     const { failed } = JSON.parse(fs.readFileSync(stamp, "utf8")) as { failed?: string };
     if (failed) return `Folio's could not be made: ${failed}`;
-    await run(process.execPath, [path.join(root, "bin", "operations.mjs"), root, file], { timeout: 60_000 });
+    const program = path.join(at.root, "bin", "operations.mjs");
+    await run(process.execPath, [program, at.root, file], { timeout: 60_000 });
     return undefined;
   } catch (error) {
     return `Folio's do not work: ${childError(error)}`;
@@ -229,6 +268,27 @@ function childError(error: unknown): string {
   if (signal) return `the process was ended by ${signal}`;
   const line = stderr?.split("\n").find((each) => /^\w*Error: /.test(each));
   return line?.replace(/^\w*Error: /, "") ?? message?.split("\n")[0] ?? String(error);
+}
+
+/** What WebGPU finds, asked in a process of its own. */
+async function findWebGpu(): Promise<MachineReport["webGpu"]> {
+  const program = `
+    const { create, globals } = await import(process.argv[1]);
+    Object.assign(globalThis, globals);
+    const gpu = create([]);
+    const info = (await gpu.requestAdapter({ powerPreference: "high-performance" }))?.info;
+    const names = ["vendor", "architecture", "device", "description", "isFallbackAdapter"];
+    console.log(JSON.stringify(info ? Object.fromEntries(names.map((name) => [name, info[name]])) : null));`;
+  try {
+    const module = pathToFileURL(require.resolve("webgpu")).href;
+    require.resolve("@tensorflow/tfjs-backend-webgpu/package.json");
+    const { stdout } = await run(process.execPath, ["--input-type=module", "-e", program, module], { timeout: 60_000 });
+    const info = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as AdapterInfo | null;
+    return info ? describeAdapter(info) : { missing: "no GPU that it could use" };
+  } catch (error) {
+    const absent = (error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
+    return { missing: absent ? "its optional packages are not installed" : childError(error) };
+  }
 }
 
 async function findGpus(): Promise<GpuReport[]> {

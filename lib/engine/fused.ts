@@ -3,7 +3,7 @@
  * operations take many. Each returns nothing where they are not loaded (a GPU, a browser, no compiler); functional.ts
  * and model.ts then compose the same from TensorFlow.js' operations. It imports nothing of Node.
  */
-import type * as tf from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { currentUpdater } from "./inplace.js";
 import { type RawAttribute, type RawBackend, rawBackend } from "./ops.js";
 
@@ -63,6 +63,13 @@ export function fusedGelu(x: tf.Tensor, kind: "erf" | "tanh"): Differentiable | 
     tf.Tensor,
   ];
   return { value, saved: [slope], gradient: (dy, saved) => run("FolioTimes", [], [dy, ...saved], 1) };
+}
+
+/** logits [N, V], targets [N], those below 0 without effect → the mean, a scalar */
+export function fusedCrossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): Differentiable | undefined {
+  if (!fusedEnabled()) return undefined;
+  const [value, gradient] = run("FolioCrossEntropy", [], [logits, targets], 2) as [tf.Tensor, tf.Tensor];
+  return { value, saved: [gradient], gradient: (dy, [g]) => [tf.mul(g!, dy)] };
 }
 
 /** The sum of all squares of all tensors: a scalar. */

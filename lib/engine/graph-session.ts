@@ -17,6 +17,7 @@ import {
   readTensor,
 } from "./capi.js";
 import { ProductCasts } from "./casts.js";
+import { fusedEnabled } from "./fused.js";
 import { GraphBuilder, typeAndShape } from "./graph.js";
 import { GraphUpdater } from "./graph-updater.js";
 import { withUpdater } from "./inplace.js";
@@ -27,13 +28,14 @@ import {
   checkedTensor,
   type HostTensor,
   type Session,
+  type SessionOptions,
   type State,
   type StateSpecs,
   type Step,
   type TensorSpec,
   type TensorSpecs,
 } from "./session.js";
-import { castProducts, type GraphOptions, sessionConfig } from "./session-config.js";
+import { castProducts, sessionConfig } from "./session-config.js";
 import { tensorflowBackend } from "./tensorflow.js";
 import { traceInto } from "./trace.js";
 
@@ -62,7 +64,7 @@ interface TraceContext {
 /** Opens a compiled session over a copy of `initial`. */
 export async function openGraphSession(
   initial: StateSpecs,
-  { dtype, xla }: Omit<GraphOptions, "device">,
+  { dtype, xla, profiled }: Required<Omit<SessionOptions, "compile" | "device">>,
 ): Promise<Session> {
   const builder = new GraphBuilder();
   const variables = new Map<string, Variable>();
@@ -70,7 +72,9 @@ export async function openGraphSession(
   const writers = new Map<string, { input: Output; assign: Pointer }>();
   const traces = new Map<Step, Map<string, TracedStep>>();
   const device = tensorflowBackend().isUsingGpuDevice ? "cuda" : "cpu";
-  const session = newSession(builder, sessionConfig({ dtype, xla, device }));
+  // Folio's own operations divide their work themselves: between them, a hand-over from thread to thread is only lost.
+  const inOneThread = device === "cpu" && fusedEnabled() && !xla && !profiled;
+  const session = newSession(builder, sessionConfig({ dtype, xla, device, inOneThread }));
   const shortened = castProducts({ dtype, device });
   const shortProducts = dtype !== "float32";
   // koffi's worker threads block the file system when many calls wait: one at a time.
@@ -123,6 +127,7 @@ export async function openGraphSession(
       (step, { brief = false } = {}) =>
       (hostInputs, profile) =>
         queue.add(async () => {
+          if (profile && !profiled) throw new Error("Cannot profile a step: open the session with profiled: true.");
           const { inputs, outputs, update } = traced(step, hostInputs);
           const feeds = inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
           const fetches = outputs.map(({ output }) => output);

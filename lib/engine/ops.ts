@@ -4,7 +4,9 @@
  * WebGPU) the plain one does, so that a model written with these runs there too. It imports nothing of Node.
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { standardNormals } from "../random.js";
 import { type AdamUpdate, currentUpdater, type Updated } from "./inplace.js";
+import { webGpuUniform } from "./webgpu-random.js";
 
 /** The part of tfjs-node's backend that runs a TensorFlow operation by its name, eagerly or while tracing. */
 export interface RawBackend {
@@ -70,27 +72,37 @@ export function sparseCrossEntropy(
   );
 }
 
+/** The sum of scalars. TensorFlow.js' addN on WebGPU wants a buffer for each, and a GPU has eight. */
+export function addAll(scalars: tf.Scalar[]): tf.Scalar {
+  return choose(
+    () => tf.addN(scalars),
+    () => tf.sum(tf.stack(scalars)),
+  );
+}
+
 /**
- * Uniform values in [0, 1) that depend on the key and the shape alone. The raw version is TensorFlow's Philox, the
- * plain one a Feistel network over the element's number: each is reproducible, they are not equal to one another.
+ * Uniform values in [0, 1) that depend on the key and the shape alone. The raw version is TensorFlow's Philox, that on
+ * WebGPU the same bit for bit, the plain one a Feistel network over the element's number: as reproducible, and not equal.
  * @param key int32 [2]
  */
 export function randomUniform(shape: readonly number[], key: tf.Tensor1D): tf.Tensor {
   return choose(
     (raw) => statelessRandom(raw, "StatelessRandomUniform", shape, key),
-    () => feistelUniform(shape, key),
+    () => (tf.getBackend() === "webgpu" ? webGpuUniform(shape, key) : feistelUniform(shape, key)),
   );
 }
 
-/** Normal values of mean 0 and deviation 1 that depend on the key and the shape alone. @param key int32 [2] */
-export function randomNormal(shape: readonly number[], key: tf.Tensor1D): tf.Tensor {
+/**
+ * Normal values of mean 0 and deviation 1 that depend on the key and the shape alone, wherever they are computed. The
+ * key is a constant of a traced function: this is for first values, not for steps.
+ * @param key [2]
+ */
+export function randomNormal(shape: readonly number[], key: Int32Array): tf.Tensor {
   return choose(
-    (raw) => statelessRandom(raw, "StatelessRandomNormal", shape, key),
+    (raw) => statelessRandom(raw, "StatelessRandomNormal", shape, tf.tensor1d(key, "int32")),
     () => {
-      // Box and Muller 1958: two uniform values make a normal one. Both come from this key: the next key is its own.
-      const [first, second] = tf.unstack(feistelUniform([2, ...shape], key)) as [tf.Tensor, tf.Tensor];
-      const radius = tf.sqrt(tf.mul(-2, tf.log(tf.sub(1, first))));
-      return tf.mul(radius, tf.cos(tf.mul(2 * Math.PI, second)));
+      const size = shape.reduce((product, axis) => product * axis, 1);
+      return tf.tensor(standardNormals(size, key), [...shape], "float32");
     },
   );
 }

@@ -10,6 +10,8 @@ export interface GraphOptions {
   /** Operations joined into clusters that XLA compiles. */
   readonly xla: boolean;
   readonly device: "cpu" | "cuda";
+  /** Operations one after another in one thread, for those that bring threads of their own; no call is profiled. */
+  readonly inOneThread: boolean;
 }
 
 const ON = 1;
@@ -22,21 +24,28 @@ const GLOBAL_JIT_LEVEL = 5;
 const CPU_GLOBAL_JIT = 7;
 // RewriterConfig
 const AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16 = 31;
+// ConfigProto → Experimental
+const EXPERIMENTAL = 16;
+const EXECUTOR_TYPE = 3;
 
 /** Which products are cast while a step is traced (casts.ts); TensorFlow rewrites the others, or leaves them. */
-export function castProducts({ dtype, device }: Omit<GraphOptions, "xla">): "float16" | "bfloat16" | undefined {
+export function castProducts({
+  dtype,
+  device,
+}: Pick<GraphOptions, "dtype" | "device">): "float16" | "bfloat16" | undefined {
   return dtype === "float16" || (dtype === "bfloat16" && device === "cuda") ? dtype : undefined;
 }
 
 /** A serialized ConfigProto. */
-export function sessionConfig({ dtype, xla, device }: GraphOptions): Uint8Array {
+export function sessionConfig({ dtype, xla, device, inOneThread }: GraphOptions): Uint8Array {
   const rewrites = dtype === "bfloat16" && device === "cpu";
   const optimizer = xla ? [...number(GLOBAL_JIT_LEVEL, ON), ...number(CPU_GLOBAL_JIT, ON)] : [];
   const graph = [
     ...message(OPTIMIZER_OPTIONS, optimizer),
     ...message(REWRITE_OPTIONS, rewrites ? number(AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16, ON) : []),
   ];
-  return Uint8Array.from(message(GRAPH_OPTIONS, graph));
+  const executor = inOneThread ? message(EXECUTOR_TYPE, [...Buffer.from("SINGLE_THREADED_EXECUTOR")]) : [];
+  return Uint8Array.from([...message(GRAPH_OPTIONS, graph), ...message(EXPERIMENTAL, executor)]);
 }
 
 /** Protocol buffers' encoding: a field's key is its number and its kind, 0 a number, 2 bytes with their length. */

@@ -8,7 +8,8 @@ import { type DataTypeName, oneLine, type TypedArray } from "./capi.js";
 import type { ResolvedDtype } from "./dtype.js";
 import { openGraphSession } from "./graph-session.js";
 import { newQueue } from "./queue.js";
-import { loadTensorFlow } from "./tensorflow.js";
+import { loadTensorFlow, useBackend } from "./tensorflow.js";
+import { checkWebGpu, startWebGpu } from "./webgpu.js";
 
 /** A tensor without values. */
 export interface TensorSpec {
@@ -39,8 +40,8 @@ export type Step = (
 ) => { state?: State; outputs: Readonly<Record<string, tf.Tensor>> };
 
 /**
- * A defined step: one call is one step; calls of one session run one after another. Compiled, `profile` is given
- * TensorFlow's RunMetadata of this call (profile.ts reads it); tracing slows the call.
+ * A defined step: one call is one step; calls of one session run one after another. In a session that was opened for it,
+ * `profile` is given TensorFlow's RunMetadata of this call (profile.ts reads it); tracing slows the call.
  */
 export type RunStep = (inputs: HostTensors, profile?: (metadata: Uint8Array) => void) => Promise<HostTensors>;
 
@@ -85,12 +86,16 @@ export interface Session {
 
 /** How a session runs. */
 export interface SessionOptions {
+  /** Where: TensorFlow has one of cpu and cuda in a process, webgpu is eager whatever `compile` says. Default TensorFlow's. */
+  readonly device?: "cpu" | "cuda" | "webgpu";
   /** Trace steps into TensorFlow graphs (fast), or run each line when it is reached (to look inside). Default true. */
   readonly compile?: boolean;
   /** Format of matrix products: float32, or (compiled only) bfloat16 or float16, which needs a scaled loss. */
   readonly dtype?: ResolvedDtype;
   /** Let TensorFlow join operations into clusters that XLA compiles (compiled only). Default false. */
   readonly xla?: boolean;
+  /** Calls may be given `profile` (compiled only): TensorFlow then keeps records, in an executor that is slower. Default false. */
+  readonly profiled?: boolean;
 }
 
 /**
@@ -98,8 +103,8 @@ export interface SessionOptions {
  * by `write`.
  */
 export async function openSession(state: StateSpecs, options: SessionOptions = {}): Promise<Session> {
-  loadTensorFlow();
-  const { compile = true, dtype = "float32", xla = false } = options;
+  const { device, dtype = "float32", xla = false, profiled = false } = options;
+  const compile = device !== "webgpu" && (options.compile ?? true);
   if (!["float32", "bfloat16", "float16"].includes(dtype)) {
     throw new RangeError(`Cannot open a session in ${dtype}; wanted float32, bfloat16 or float16.`);
   }
@@ -107,7 +112,11 @@ export async function openSession(state: StateSpecs, options: SessionOptions = {
     throw new RangeError(`Cannot run eagerly in ${dtype}; use compile: true, or dtype float32.`);
   }
   if (!compile && xla) throw new RangeError("Cannot run eagerly with xla; use compile: true, or xla: false.");
-  return compile ? openGraphSession(state, { dtype, xla }) : openEagerSession(withValues(state));
+  if (device === "webgpu") await startWebGpu();
+  else loadTensorFlow();
+  return compile
+    ? openGraphSession(state, { dtype, xla, profiled })
+    : openEagerSession(withValues(state), device === "webgpu" ? "webgpu" : "tensorflow");
 }
 
 function withValues(state: StateSpecs): HostState {
@@ -195,11 +204,13 @@ function rethrow(error: unknown): never {
   throw new Error(`Cannot run a step: ${oneLine(error.message)}`, { cause: error });
 }
 
-function openEagerSession(initial: HostState): Session {
+function openEagerSession(initial: HostState, backend: "tensorflow" | "webgpu"): Session {
+  useBackend(backend);
   let state: State = mapRecord(initial, (group) => mapRecord(group, (host) => tf.keep(toTensor(host))));
   const queue = newQueue();
 
   async function run(step: Step, hostInputs: HostTensors): Promise<HostTensors> {
+    useBackend(backend);
     const old = state;
     const result = tf.tidy(() => {
       const { state: returned = {}, outputs } = checkedResult(old, step(old, mapRecord(hostInputs, toTensor)));
@@ -218,6 +229,7 @@ function openEagerSession(initial: HostState): Session {
     }
     const outputs = await toHosts(result.outputs);
     tf.dispose(result.outputs);
+    checkWebGpu();
     return outputs;
   }
 
@@ -233,6 +245,7 @@ function openEagerSession(initial: HostState): Session {
         for (const [name, host] of Object.entries(tensors)) {
           checkedTensor(`${group}/${name}`, old[name] as TensorSpec | undefined, host);
         }
+        useBackend(backend);
         const written = mapRecord(tensors, (host) => tf.keep(toTensor(host)));
         for (const name of Object.keys(tensors)) old[name]!.dispose();
         state = { ...state, [group]: { ...old, ...written } };

@@ -8,9 +8,9 @@ import { createRequire } from "node:module";
 import util from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
 import type { NodeJSKernelBackend } from "@tensorflow/tfjs-node-gpu/dist/nodejs_kernel_backend.js";
-import koffi from "koffi";
 import { enableFused } from "./fused.js";
 import { loadOperations } from "./operations.js";
+import { withoutStderr } from "./quiet.js";
 
 const require = createRequire(import.meta.url);
 const BACKEND = "tensorflow";
@@ -42,6 +42,7 @@ export function loadTensorFlow(): LoadedTensorFlow {
   let module: { version: Record<string, string> };
   try {
     const load = () => require("@tensorflow/tfjs-node-gpu");
+    // TensorFlow announces oneDNN on stderr while the library loads, before any setting could stop it.
     module = quiet ? withoutStderr(load) : load();
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
@@ -86,21 +87,9 @@ export function offerTensorFlow(): void {
   offered = true;
 }
 
-/** TensorFlow announces oneDNN on stderr while the library loads, before any setting could stop it. */
-function withoutStderr<T>(action: () => T): T {
-  const libc = koffi.load(null);
-  const duplicate = libc.func("int dup(int)");
-  const replace = libc.func("int dup2(int, int)");
-  const stderr = duplicate(2) as number;
-  const nothing = fs.openSync("/dev/null", "w");
-  try {
-    replace(nothing, 2);
-    return action();
-  } finally {
-    replace(stderr, 2);
-    fs.closeSync(nothing);
-    fs.closeSync(stderr);
-  }
+/** Makes a backend that is loaded the one that new tensors belong to: sessions on two devices may take turns. */
+export function useBackend(name: "tensorflow" | "webgpu"): void {
+  if (tf.getBackend() !== name) void tf.setBackend(name); // of a loaded one done when the call returns
 }
 
 /** The "tensorflow" backend of TensorFlow.js, with the binding that every kernel goes through. */

@@ -11,7 +11,7 @@ import { capi, dataTypeName, type Output, type Pointer } from "./capi.js";
 import type { ProductCasts } from "./casts.js";
 import type { GraphBuilder, InputDefinition } from "./graph.js";
 import { Joins } from "./joins.js";
-import { tensorflowBackend } from "./tensorflow.js";
+import { tensorflowBackend, useBackend } from "./tensorflow.js";
 
 /** What tfjs-node keeps for each tensor: the binding's id, or values that were not handed to the binding yet. */
 interface StoredTensor {
@@ -46,6 +46,7 @@ export function traceInto<T>(
   casts: ProductCasts | undefined,
   body: (wrap: (output: Output, name: string) => tf.Tensor, unwrap: (tensor: tf.Tensor) => Output) => T,
 ): T {
+  useBackend("tensorflow");
   const backend = tensorflowBackend() as unknown as OpenBackend;
   const { binding, tensorMap } = backend;
   if (tensorMap instanceof TracedStorage) throw new Error("Cannot trace inside a function that is being traced.");
@@ -56,7 +57,7 @@ export function traceInto<T>(
   Math.random = () => {
     throw new Error(
       "Cannot trace a random operation of TensorFlow.js: its first values would be frozen into the graph" +
-        `${callSite()}. Pass a key as an input and use folio's dropout, randomUniform or randomNormal.`,
+        `${callSite()}. Pass a key as an input and use folio's dropout or randomUniform.`,
     );
   };
   let result: T | undefined;

@@ -1,5 +1,5 @@
 /** The settings of a benchmark: those of training, and how to measure. Names and defaults are nanoGPT's where it has them. */
-import { type Dtype, device } from "./common.js";
+import { type Dtype, device, deviceDoc } from "./common.js";
 import { flag, integer, type Kind, row, type SettingRow, text } from "./rows.js";
 import { type Settings, trainRows } from "./train.js";
 
@@ -48,7 +48,7 @@ export const benchRows: { readonly [K in keyof BenchSettings]: SettingRow & { re
   rounds: bench(integer(1), 10, "turns", "Turns in which the modes take their steps, one mode after the other."),
   compile: bench(sometimes, true as boolean | "both", "", "Compiled (true), eager (false), or both."),
   dtype: bench(dtypeList, "auto", "", "Number formats to measure, with commas between: float32,bfloat16."),
-  device: bench(device, "auto", "", "Where to compute; auto: the GPU where there is one."),
+  device: bench(device, "auto", "", deviceDoc),
   realData: bench(flag, true, "", "Batches of the dataset, as training draws them; false: random ids."),
   peer: bench(text, "", "", "A Python that has PyTorch: times the same training step there too, eager and compiled."),
   profile: bench(flag, false, "", "Time by operation of one more step, and a trace that Perfetto opens."),

@@ -39,7 +39,7 @@ export interface EvalSettings {
   seed: number;
   /** Print everything as JSON, for programs. */
   json: boolean;
-  /** Where to compute; auto: the GPU where there is one. */
+  /** Where to compute; auto: NVIDIA's GPU (cuda), else Apple's (mps, which is webgpu there), else cpu. */
   device: Device;
   /** Number format of the matrix products; auto: as the run was trained. */
   dtype: Dtype;

@@ -46,7 +46,7 @@ export interface SampleSettings {
   probabilities: boolean;
   /** Seed of the draws. */
   seed: number;
-  /** Where to compute; auto: the GPU where there is one. */
+  /** Where to compute; auto: NVIDIA's GPU (cuda), else Apple's (mps, which is webgpu there), else cpu. */
   device: Device;
   /** Number format of the matrix products; auto: bfloat16 where the hardware has it, else float32. */
   dtype: Dtype;

@@ -116,11 +116,11 @@ export interface Settings extends ModelSettings {
   minLr: number;
   /** Share of lrDecayIters in which a wsd schedule decays. */
   decayFraction: number;
-  /** Where to compute; auto: the GPU where there is one. */
+  /** Where to compute; auto: NVIDIA's GPU (cuda), else Apple's (mps, which is webgpu there), else cpu. */
   device: Device;
   /** Number format of the matrix products; auto: bfloat16 where the hardware has it, else float32. */
   dtype: Dtype;
-  /** Trace the step into one TensorFlow graph; false: eager, for stepping through. */
+  /** Trace the step into one TensorFlow graph; false: eager, for stepping through. On WebGPU steps are eager. */
   compile: boolean;
   /** Let TensorFlow join operations into clusters that XLA compiles; compiled steps only. */
   xla: boolean;
@@ -190,7 +190,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
 
   device: machine(device, "auto" as Device, "", deviceDoc),
   dtype: machine(dtype, "auto" as Dtype, "", dtypeDoc),
-  compile: machine(flag, true, "", "Trace the step into one TensorFlow graph; false: eager, for stepping through."),
+  compile: machine(flag, true, "", "Trace the step into one TensorFlow graph; false: eager, for stepping through. On WebGPU steps are eager."),
   xla: machine(flag, false, "", "Let TensorFlow join operations into clusters that XLA compiles; compiled steps only."),
   tf32: machine(flag, true, "", "Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32."),
 

@@ -17,18 +17,19 @@ async function answer(code: string): Promise<unknown> {
 describe("resolveDevice()", () => {
   const settings = { device: "cpu", dtype: "auto", compile: true } as const;
 
-  test("says which number format, and why", () => {
+  test("says which number format, and why", async () => {
     const { dtype, reason } = autoDtype({ device: "cpu", flags: instructionFlags(), compile: true });
-    expect(resolveDevice(settings)).toEqual({ device: "cpu", dtype, dtypeReason: reason });
+    const asked = { device: "cpu", deviceReason: "asked for", compile: true } as const;
+    expect(await resolveDevice(settings)).toEqual({ ...asked, dtype, dtypeReason: reason });
     const wanted = { ...settings, dtype: "float16" } as const;
-    expect(resolveDevice(wanted)).toEqual({ device: "cpu", dtype: "float16", dtypeReason: "asked for" });
+    expect(await resolveDevice(wanted)).toEqual({ ...asked, dtype: "float16", dtypeReason: "asked for" });
   });
 
-  test("refuses what only compiled steps have", () => {
+  test("refuses what only compiled steps have", async () => {
     const eager = { ...settings, compile: false };
-    expect(resolveDevice(eager)).toMatchObject({ dtype: "float32", dtypeReason: "eager steps know no other" });
-    expect(() => resolveDevice({ ...eager, dtype: "bfloat16" })).toThrow(/Cannot use dtype bfloat16 eagerly/);
-    expect(() => resolveDevice({ ...eager, xla: true })).toThrow(/Cannot use xla eagerly/);
+    expect(await resolveDevice(eager)).toMatchObject({ dtype: "float32", dtypeReason: "eager steps know no other" });
+    await expect(resolveDevice({ ...eager, dtype: "bfloat16" })).rejects.toThrow(/Cannot use dtype bfloat16 eagerly/);
+    await expect(resolveDevice({ ...eager, xla: true })).rejects.toThrow(/Cannot use xla eagerly/);
   });
 
   describe("with a GPU that TensorFlow has loaded", () => {
@@ -45,12 +46,14 @@ describe("resolveDevice()", () => {
       else process.env.NVIDIA_TF32_OVERRIDE = before.override;
     });
 
-    test("refuses the CPU, and TF32 to be switched off, which come too late", () => {
-      expect(() => resolveDevice(settings)).toThrow(/loaded with the GPU in this process; .*CUDA_VISIBLE_DEVICES=-1/);
+    test("refuses the CPU, and TF32 to be switched off, which come too late", async () => {
+      await expect(resolveDevice(settings)).rejects.toThrow(
+        /loaded with the GPU in this process; .*CUDA_VISIBLE_DEVICES=-1/,
+      );
       const exact = { ...settings, device: "cuda", tf32: false } as const;
-      expect(() => resolveDevice(exact)).toThrow(/Cannot switch tf32 off: .*NVIDIA_TF32_OVERRIDE=0/);
+      await expect(resolveDevice(exact)).rejects.toThrow(/Cannot switch tf32 off: .*NVIDIA_TF32_OVERRIDE=0/);
       process.env.NVIDIA_TF32_OVERRIDE = "0";
-      expect(resolveDevice(exact).device).toBe("cuda");
+      expect((await resolveDevice(exact)).device).toBe("cuda");
     });
   });
 });
@@ -62,7 +65,7 @@ describe("importing Folio", { timeout: 30_000 }, () => {
   test.skipIf(process.platform !== "linux")("leaves the device to the settings of the first run", async () => {
     const code = `${imports} const before = ${mapped};
       const { resolveDevice } = await load("lib/engine/device.ts");
-      const { device } = resolveDevice({ device: "cpu", dtype: "float32", compile: true, tf32: false });
+      const { device } = await resolveDevice({ device: "cpu", dtype: "float32", compile: true, tf32: false });
       const { CUDA_VISIBLE_DEVICES, NVIDIA_TF32_OVERRIDE } = process.env;
       console.log(JSON.stringify({ before, after: ${mapped}, device, CUDA_VISIBLE_DEVICES, NVIDIA_TF32_OVERRIDE }));`;
     const found = { before: false, after: true, device: "cpu", CUDA_VISIBLE_DEVICES: "-1", NVIDIA_TF32_OVERRIDE: "0" };

@@ -12,7 +12,7 @@ import { loadOperations } from "../../lib/engine/operations.js";
 import { readStepTrace } from "../../lib/engine/profile.js";
 import { float32, type HostTensor, int32, mapRecord, openSession, toHost } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
-import { gelu, layerNorm, linear } from "../../lib/functional.js";
+import { crossEntropy, gelu, layerNorm, linear } from "../../lib/functional.js";
 import { initialParameters } from "../../lib/model.js";
 import { adamW, biasCorrections } from "../../lib/optimizer.js";
 import { trainingSteps } from "../../lib/steps.js";
@@ -105,6 +105,31 @@ suite(`Folio's own operations${available ? "" : " (not loaded here: `folio docto
       }
     });
   }
+
+  for (const V of [1, 7, 8, 65, 1003]) {
+    test(`crossEntropy() over ${V} logits and its gradient are the plain form's, rows that do not count included`, () => {
+      for (const N of [1, 5, 64]) {
+        tf.tidy(() => {
+          const targets = Array.from({ length: N }, (_, n) => (n % 4 === 3 ? -1 : (n * 31) % V));
+          const f = (x: tf.Tensor) => crossEntropy(x as tf.Tensor2D, tf.tensor1d(targets, "int32"));
+          const [own, plain] = both(f, [random([N, V], 5, 20)], tf.scalar(0.7));
+          for (const [i, value] of own.entries()) {
+            if (V === 1) expect(tf.max(tf.abs(value)).dataSync()[0]).toBeLessThan(1e-6);
+            else expect(difference(value, plain[i]!), `[${N}, ${V}], ${i}`).toBeLessThan(1e-6);
+          }
+        });
+      }
+    });
+  }
+
+  test("crossEntropy() names a target that the logits do not have, and shows a NaN", () => {
+    tf.tidy(() => {
+      const of = (target: number, first = 0) =>
+        crossEntropy(tf.tensor2d([[first, 1, 2]]), tf.tensor1d([target], "int32")).dataSync()[0];
+      expect(() => of(3)).toThrow("a target of 3 is outside the valid range of [0, 3)");
+      expect(of(1, Number.NaN)).toBeNaN();
+    });
+  });
 
   for (const kind of ["erf", "tanh"] as const) {
     test(`gelu() of kind ${kind} and its slope are the formula's to float32's precision on [−30, 30]`, () => {
@@ -328,7 +353,7 @@ suite(`Folio's own operations${available ? "" : " (not loaded here: `folio docto
     const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
     const run = async (enabled: boolean) => {
       enableFused(enabled);
-      const session = await openSession({ params, m: zeros(), v: zeros() });
+      const session = await openSession({ params, m: zeros(), v: zeros() }, { profiled: true });
       const update = session.define(trainingSteps(settings).update);
       let loss = 0;
       for (let step = 0; step < 20; step++) {

@@ -65,7 +65,7 @@ describe("a traced training step", () => {
     tf.dispose(tensors);
     const zeros = () =>
       Object.fromEntries(entries.map(([name, { shape, size }]) => [name, float32(new Float32Array(size), shape)]));
-    const session = await openSession({ params, m: zeros(), v: zeros() });
+    const session = await openSession({ params, m: zeros(), v: zeros() }, { profiled: true });
     const update = session.define(trainingSteps({ ...settings, gradientAccumulationSteps: 1 }).update);
     const ids = int32(new Int32Array(4 * 32).fill(7), [4, 32]);
     const scalar = (value: number) => float32([value], []);

@@ -2,7 +2,8 @@
 
     pip install torch numpy safetensors transformers
     python gpt2-weights.py hf FOLDER          a GPT-2 of 124M random weights, as transformers saves one
-    python gpt2-weights.py ckpt FILE.pt       a checkpoint of nanoGPT's train_shakespeare_char, with AdamW's moments
+    python gpt2-weights.py ckpt FILE.pt       a checkpoint of nanoGPT's train_shakespeare_char, with AdamW's moments, and
+                                              how it goes on; standard input: {"batches": [{"x": …, "y": …}, …]}
     python gpt2-weights.py check FOLDER       loads a folder with transformers; standard input: {"ids": …, "texts": …}
 
 Each prints one line of JSON; logits go to logits.bin beside what was made, or in the folder.
@@ -67,12 +68,11 @@ def ckpt(file):
     torch.manual_seed(2)
     model = golden.Model(**args)
     optimizer = golden.optimizer_of(model)
-    batches = [(torch.randint(65, (2, 64)), torch.randint(65, (2, 64))) for _ in range(5)]
-    golden.steps(model, optimizer, batches[:2])
+    golden.steps(model, optimizer, [(torch.randint(65, (2, 64)), torch.randint(65, (2, 64))) for _ in range(2)])
     path = pathlib.Path(file)
     ids = random_ids(65, 2, 64)
     logits_of(model, ids, path.parent / "logits.bin")
-    out = {"ids": ids.tolist(), "greedy": greedy(model, ids[:1, :16], 24), "settings": golden.SETTINGS, "torch": torch.__version__}
+    out = {"ids": ids.tolist(), "greedy": greedy(model, ids[:1, :16], 24), "torch": torch.__version__}
     checkpoint = {
         "model": {f"_orig_mod.{key}": value for key, value in model.state_dict().items()},
         "optimizer": optimizer.state_dict(),
@@ -82,8 +82,8 @@ def ckpt(file):
         "config": dict(dataset="shakespeare_char", **golden.SETTINGS),
     }
     torch.save(checkpoint, path)
-    losses = golden.steps(model, optimizer, batches[2:])
-    out["next"] = [dict(x=x.tolist(), y=y.tolist(), loss=loss) for (x, y), loss in zip(batches[2:], losses)]
+    batches = [(torch.tensor(batch["x"]), torch.tensor(batch["y"])) for batch in json.load(sys.stdin)["batches"]]
+    out["next"] = golden.steps(model, optimizer, batches)
     return out
 
 

@@ -25,6 +25,11 @@ import { prepareShakespeare } from "./prepare-shakespeare.js";
 import { type Figures, fingerprint, machine, type Proof, root, rounded, versions } from "./proof.js";
 import { updateReadme } from "./readme.js";
 import { sampling } from "./sampling.js";
+import { scalingCoverage } from "./scaling-coverage.js";
+import { scalingNumbers } from "./scaling-numbers.js";
+import { scalingRecovery } from "./scaling-recovery.js";
+import { scalingSpeed } from "./scaling-speed.js";
+import { scalingStart } from "./scaling-start.js";
 import { sizing } from "./sizing.js";
 import { tokenizeSpeed } from "./tokenize-speed.js";
 import { traceXl } from "./trace-xl.js";
@@ -33,6 +38,7 @@ import { trainCharPeer } from "./train-char-peer.js";
 const proofs: readonly Proof[] = [
   golden,
   sizing,
+  scalingNumbers,
   nanogptCommands,
   gpt2Weights,
   ckptPt,
@@ -50,6 +56,10 @@ const proofs: readonly Proof[] = [
   cpuDemoPeer,
   benchmark,
   sampling,
+  scalingRecovery,
+  scalingStart,
+  scalingCoverage,
+  scalingSpeed,
   packaged,
   nodeVersions,
   cleanClone,

@@ -136,8 +136,8 @@ class AttentionOp : public OpKernel {
   static void Head(const AttentionShape& a, const float* qkv, int64_t head, Scratch& s, float* out, float* lse) {
     const int64_t b = head / a.heads, h = head % a.heads, stride = 3 * a.C;
     const float* q = qkv + b * a.T * stride + h * a.D;
-    folio::PackPanels({q + a.C, 1, stride}, a.D, a.T, s.keys_across.data());
-    folio::PackPanels({q + 2 * a.C, stride, 1}, a.T, a.D, s.values.data());
+    folio::PackPanels({q + a.C, 1, stride}, a.D, a.T, s.keys_across.data(), a.D * kPanel);
+    folio::PackPanels({q + 2 * a.C, stride, 1}, a.T, a.D, s.values.data(), a.T * kPanel);
     for (int64_t first = 0; first < a.T; first += kQueries) {
       const int64_t queries = std::min(kQueries, a.T - first);
       float *p = s.p.data(), *to = out + (b * a.T + first) * a.C + h * a.D;
@@ -188,9 +188,9 @@ class AttentionGradOp : public OpKernel {
     const int64_t b = head / a.heads, h = head % a.heads, stride = 3 * a.C, offset = b * a.T * a.C + h * a.D;
     const float* q = qkv + b * a.T * stride + h * a.D;
     float* dq = dqkv + b * a.T * stride + h * a.D;
-    folio::PackPanels({q + a.C, 1, stride}, a.D, a.T, s.keys_across.data());
-    folio::PackPanels({q + 2 * a.C, 1, stride}, a.D, a.T, s.values_across.data());
-    folio::PackPanels({q + a.C, stride, 1}, a.T, a.D, s.keys.data());
+    folio::PackPanels({q + a.C, 1, stride}, a.D, a.T, s.keys_across.data(), a.D * kPanel);
+    folio::PackPanels({q + 2 * a.C, 1, stride}, a.D, a.T, s.values_across.data(), a.D * kPanel);
+    folio::PackPanels({q + a.C, stride, 1}, a.T, a.D, s.keys.data(), a.T * kPanel);
     for (int64_t first = 0; first < a.T; first += kQueries) {
       const int64_t queries = std::min(kQueries, a.T - first);
       const float *o = out + offset + first * a.C, *d = dout + offset + first * a.C, *from = q + first * stride;
@@ -204,8 +204,8 @@ class AttentionGradOp : public OpKernel {
         for (int64_t j = r * s.S; j < r * s.S + width; j += kLanes) Store(dp + j, Load(p + j) * ((Load(dp + j) - dot) * a.scale));
       }
       Mixed(a, dp, s.S, s.keys.data(), first, queries, dq + first * stride, stride);
-      folio::PackPanels({d, a.C, 1}, queries, a.D, s.douts.data());
-      folio::PackPanels({from, stride, 1}, queries, a.D, s.queries.data());
+      folio::PackPanels({d, a.C, 1}, queries, a.D, s.douts.data(), queries * kPanel);
+      folio::PackPanels({from, stride, 1}, queries, a.D, s.queries.data(), queries * kPanel);
       Spread(p, s.S, s.douts.data(), first, queries, s.dv.data(), s.DP);
       Spread(dp, s.S, s.queries.data(), first, queries, s.dk.data(), s.DP);
     }

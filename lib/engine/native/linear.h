@@ -10,21 +10,12 @@ namespace {
 using folio::DividedProduct;
 using folio::View;
 
-// Runs the pieces of products; a thread that comes late finds the others done. Small ones are not worth the other threads.
+// Runs products on all threads, or on this one where they are small; a thread that comes late finds the others done.
 void RunProducts(OpKernelContext* context, const std::vector<DividedProduct>& products) {
-  int64_t pieces = 0;
   double multiplications = 0;
-  for (const DividedProduct& product : products) {
-    pieces += product.Pieces();
-    multiplications += static_cast<double>(product.M) * product.N * product.K;
-  }
-  auto run = [&products](int64_t piece) {
-    for (const DividedProduct& product : products) {
-      if (piece < product.Pieces()) return product.Run(piece);
-      piece -= product.Pieces();
-    }
-  };
-  Take(context, pieces, multiplications / 32, run);
+  for (const DividedProduct& product : products) multiplications += static_cast<double>(product.M) * product.N * product.K;
+  folio::ProductRun run(products);
+  Take(context, run.Pieces(), multiplications / 32, [&run](int64_t piece) { run.Run(piece); });
 }
 
 // c = op(a) op(b), or op(a) op(b) + plus. With an attribute `tanh`: gelu of that, and GELU's slope there.
@@ -51,13 +42,15 @@ class MatMulOp : public OpKernel {
     if (!c || !slope) return;
     const View a = transpose_a_ ? View{In(context, 0), 1, M} : View{In(context, 0), K, 1};
     const View b = transpose_b_ ? View{In(context, 1), 1, K} : View{In(context, 1), N, 1};
-    folio::Finish finish;
+    DividedProduct product(a, b, c, M, N, K, Threads(context));
+    product.base = plus;
+    product.ldbase = bias ? 0 : N;
     if (WithGelu) {
-      finish = [=](int64_t row, int64_t column, int64_t rows, int64_t columns) {
+      product.finish = [=](int64_t row, int64_t column, int64_t rows, int64_t columns) {
         for (int64_t at = row * N + column; at < (row + rows) * N; at += N) Gelu(c + at, c + at, slope + at, columns, tanh_);
       };
     }
-    RunProducts(context, {DividedProduct(a, b, c, M, N, K, Threads(context), plus, bias ? 0 : N, finish)});
+    RunProducts(context, {std::move(product)});
   }
 
  private:
@@ -82,21 +75,19 @@ class LinearGradOp : public OpKernel {
     if (!context->status().ok()) return;  // of nothing, dx has no memory, and dw is 0
     const float* scale;
     if (!Plus(context, 3, input.shape(), &scale)) return;
-    folio::Finish finish;
-    if (scale) {
-      finish = [=](int64_t row, int64_t column, int64_t rows, int64_t columns) {
-        for (int64_t r = row; r < row + rows; r++) {
-          for (int64_t i = r * K + column; i < r * K + column + columns; i++) dx[i] *= scale[i];
-        }
-      };
-    }
     const int64_t threads = Threads(context);
     const View w_transposed = transposed_ ? View{w, K, 1} : View{w, 1, N};  // [N, K]
     const View x_transposed{x, 1, K}, dy_transposed{dy, 1, N};
+    DividedProduct by_input({dy, N, 1}, w_transposed, dx, M, K, N, threads);
+    if (scale) {
+      by_input.finish = [=](int64_t row, int64_t column, int64_t rows, int64_t columns) {
+        for (int64_t at = row * K + column; at < (row + rows) * K; at += K) Multiply(dx + at, scale + at, dx + at, columns);
+      };
+    }
     RunProducts(context, {
         transposed_ ? DividedProduct(dy_transposed, {x, K, 1}, dw, N, K, M, threads)
                     : DividedProduct(x_transposed, {dy, N, 1}, dw, K, N, M, threads),
-        DividedProduct({dy, N, 1}, w_transposed, dx, M, K, N, threads, nullptr, 0, finish),
+        std::move(by_input),
     });
   }
 

@@ -3,6 +3,7 @@
 // float32 only. One file is compiled, for TensorFlow's headers take most of the time.
 #include "adamw.h"
 #include "attention.h"
+#include "cross_entropy.h"
 #include "decode.h"
 #include "draw.h"
 #include "gelu.h"

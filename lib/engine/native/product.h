@@ -3,10 +3,13 @@
 // is summed in the same order however the work is divided.
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <functional>
+#include <thread>
 #include <vector>
 
 #include "simd.h"
+#include "team.h"
 
 namespace folio {
 
@@ -14,53 +17,61 @@ constexpr int64_t kStrip = 6, kPanel = 2 * kLanes;
 // Blocks, in floats: a panel of B (kDepth x 16) stays in a first-level cache of 32 kB, a block of A (kRows x kDepth) in a
 // second-level one of 512 kB; kColumns of B are packed at a time.
 constexpr int64_t kDepth = 384, kRows = 192, kColumns = 256;
+// What is packed for all threads, at most: 4 MB, for it is read from a cache that they share.
+constexpr int64_t kShared = int64_t{1} << 20;
 
 // Memory of the calling thread, kept from call to call, at a cache line.
 inline float* Workspace(int which, int64_t count) {
-  thread_local std::vector<float> held[2];
+  thread_local std::vector<float> held[4];
   std::vector<float>& memory = held[which];
   if (static_cast<int64_t>(memory.size()) < count + 16) memory.resize(count + 16);
   return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
 }
 
-// B [depth, width] as panels [depth][16]; columns behind the last are zero. Read in the order in which B lies in memory.
-inline void PackPanels(View b, int64_t depth, int64_t width, float* out) {
+// From one panel or strip to the next: a line more than it takes, or those of a row would fall into the same few places of
+// a first-level cache while they are written side by side.
+constexpr int64_t Apart(int64_t depth, int64_t width) { return depth * width + 16; }
+
+// B [depth, width] as panels [depth][16], so far apart; columns behind the last are zero. Read in the order in which B lies
+// in memory.
+inline void PackPanels(View b, int64_t depth, int64_t width, float* out, int64_t apart) {
   const int64_t whole = b.column == 1 || b.row == 1 ? width / kPanel * kPanel : 0;
   int64_t done = 0;  // rows of the whole panels
   if (b.column == 1) {
     for (; done < depth; done++) {
       const float* from = b.data + done * b.row;
       float* to = out + done * kPanel;
-      for (int64_t j = 0; j < whole; j += kPanel, to += depth * kPanel) {
+      for (int64_t j = 0; j < whole; j += kPanel, to += apart) {
         Store(to, Load(from + j));
         Store(to + kLanes, Load(from + j + kLanes));
       }
     }
   } else if (b.row == 1) {
     for (int64_t j = 0; j < whole; j += kLanes) {
-      float* to = out + j / kPanel * depth * kPanel + j % kPanel;
+      float* to = out + j / kPanel * apart + j % kPanel;
       for (int64_t k = 0; k + kLanes <= depth; k += kLanes) Transpose8(b.data + j * b.column + k, b.column, to + k * kPanel, kPanel);
     }
     done = depth / kLanes * kLanes;
   }
   for (int64_t j = 0; j < width; j += kPanel) {
     for (int64_t k = j < whole ? done : 0; k < depth; k++) {
-      for (int64_t c = 0; c < kPanel; c++) out[j * depth + k * kPanel + c] = j + c < width ? b.at(k, j + c) : 0;
+      for (int64_t c = 0; c < kPanel; c++) out[j / kPanel * apart + k * kPanel + c] = j + c < width ? b.at(k, j + c) : 0;
     }
   }
 }
 
-// A [rows, depth] as strips [depth][6]; rows behind the last are zero. Read in the order in which A lies in memory.
-inline void PackStrips(View a, int64_t rows, int64_t depth, float* out) {
+// A [rows, depth] as strips [depth][6], so far apart; rows behind the last are zero. Read in the order in which A lies in memory.
+inline void PackStrips(View a, int64_t rows, int64_t depth, float* out, int64_t apart) {
   const int64_t whole = a.row == 1 && rows >= kLanes ? (rows - kLanes) / kStrip * kStrip + kStrip : 0;
   for (int64_t k = 0; k + 1 < depth; k++) {
     const float* from = a.data + k * a.column;
     // What is written behind the six is overwritten by the next k, so the last one goes by itself.
-    for (int64_t i = 0; i < whole; i += kStrip) Store(out + i * depth + k * kStrip, Load(from + i));
+    float* to = out + k * kStrip;
+    for (int64_t i = 0; i < whole; i += kStrip, to += apart) Store(to, Load(from + i));
   }
   for (int64_t i = 0; i < rows; i += kStrip) {
     for (int64_t k = i < whole ? std::max<int64_t>(depth - 1, 0) : 0; k < depth; k++) {
-      for (int64_t r = 0; r < kStrip; r++) out[i * depth + k * kStrip + r] = i + r < rows ? a.at(i + r, k) : 0;
+      for (int64_t r = 0; r < kStrip; r++) out[i / kStrip * apart + k * kStrip + r] = i + r < rows ? a.at(i + r, k) : 0;
     }
   }
 }
@@ -77,6 +88,7 @@ inline __attribute__((always_inline)) void ProductTile(const float* a, int64_t l
   }
   Vec sum[Rows][2];
   for (int r = 0; r < Rows; r++) sum[r][0] = sum[r][1] = All(0);
+#pragma GCC unroll 4
   for (int64_t k = 0; k < depth; k++) {
     if (!Adjacent && k % 16 == 0) {
       for (int r = 0; r < Rows; r++) __builtin_prefetch(a + (r + 2 * Rows) * lda + k);
@@ -123,33 +135,68 @@ inline bool Packs(View a, int64_t N) { return a.column != 1 || (a.row % 1024 == 
 // Called with each block of C, its first row and column and its size, once its sums are complete and while it is near.
 using Finish = std::function<void(int64_t row, int64_t column, int64_t rows, int64_t columns)>;
 
-// C [M, N] = A [M, K] B [K, N] on the calling thread, or base + A B; A and B may be views of transposes.
-inline void Product(View a, View b, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K, const float* base, int64_t ldbase,
-                    const Finish& finish) {
+// B [K, N] packed once for all threads: its blocks of kDepth rows one after another, panels of 16 columns in each.
+struct Panels {
+  View b;
+  int64_t K, N;
+  float* memory;
+
+  static constexpr int64_t kUnit = 4 * kPanel;  // columns that a thread packs at a time
+  static int64_t Across(int64_t N) { return (N + kPanel - 1) / kPanel; }
+  static int64_t Size(int64_t K, int64_t N) { return Across(N) * (K * kPanel + (K / kDepth + 1) * 16); }
+  float* At(int64_t k, int64_t j) const {
+    const int64_t before = Across(N) * (k * kPanel + k / kDepth * 16);
+    return memory + before + j / kPanel * Apart(std::min(kDepth, K - k), kPanel);
+  }
+  int64_t Units() const { return (K + kDepth - 1) / kDepth * ((N + kUnit - 1) / kUnit); }
+  void Pack(int64_t unit) const {
+    const int64_t across = (N + kUnit - 1) / kUnit, k = unit / across * kDepth, j = unit % across * kUnit;
+    const int64_t depth = std::min(kDepth, K - k);
+    PackPanels({b.data + k * b.row + j * b.column, b.row, b.column}, depth, std::min(kUnit, N - j), At(k, j), Apart(depth, kPanel));
+  }
+};
+
+// C [M, N] = A [M, K] B [K, N] on the calling thread, or base + A B; A and B may be views of transposes. `shared` has B
+// packed, or is nothing.
+inline void Product(View a, View b, const Panels* shared, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K, const float* base,
+                    int64_t ldbase, const Finish& finish) {
   const bool packed = Packs(a, N);
-  const int64_t deepest = std::min(K, kDepth), widest = (std::min(N, kColumns) + kPanel - 1) / kPanel * kPanel;
-  float* panels = Workspace(0, deepest * widest);
-  float* strips = packed ? Workspace(1, kRows * deepest + kLanes) : nullptr;
-  for (int64_t j = 0; j < N; j += kColumns) {
-    const int64_t width = std::min(kColumns, N - j);
-    for (int64_t k = 0; k == 0 || k < K; k += kDepth) {  // once for K = 0, a sum of nothing
-      const int64_t depth = std::min(kDepth, K - k);
-      PackPanels({b.data + k * b.row + j * b.column, b.row, b.column}, depth, width, panels);
+  const int64_t deepest = std::min(K, kDepth), widest = Panels::Across(std::min(N, kColumns));
+  float* panels = shared ? nullptr : Workspace(0, widest * Apart(deepest, kPanel));
+  float* strips = packed ? Workspace(1, kRows / kStrip * Apart(deepest, kStrip) + kLanes) : nullptr;
+  auto pack = [&](int64_t k, int64_t depth, int64_t i, int64_t rows) {
+    if (packed) PackStrips({a.data + i * a.row + k * a.column, a.row, a.column}, rows, depth, strips, Apart(depth, kStrip));
+  };
+  auto block = [&](int64_t k, int64_t depth, int64_t i, int64_t rows, int64_t j, int64_t width, const float* from) {
+    const float* left = a.data + i * a.row + k * a.column;
+    for (int64_t p = 0; p < width; p += kPanel, from += Apart(depth, kPanel)) {
+      for (int64_t r = 0; r < rows; r += kStrip) {
+        float* to = c + (i + r) * ldc + j + p;
+        const float* before = k > 0 ? to : base ? base + (i + r) * ldbase + j + p : nullptr;
+        const int64_t ldbefore = k > 0 ? ldc : ldbase, strip = std::min(kStrip, rows - r), columns = std::min(kPanel, width - p);
+        if (packed) AnyTile<true>(strip, strips + r / kStrip * Apart(depth, kStrip), kStrip, from, depth, to, ldc, columns, before, ldbefore);
+        else AnyTile<false>(strip, left + r * a.row, a.row, from, depth, to, ldc, columns, before, ldbefore);
+      }
+    }
+    if (finish && k + depth >= K) finish(i, j, rows, width);
+  };
+  for (int64_t k = 0; k == 0 || k < K; k += kDepth) {  // once for K = 0, a sum of nothing
+    const int64_t depth = std::min(kDepth, K - k);
+    if (shared) {
       for (int64_t i = 0; i < M; i += kRows) {
         const int64_t rows = std::min(kRows, M - i);
-        const View block{a.data + i * a.row + k * a.column, a.row, a.column};
-        if (packed) PackStrips(block, rows, depth, strips);
-        for (int64_t p = 0; p < width; p += kPanel) {
-          for (int64_t r = 0; r < rows; r += kStrip) {
-            float* to = c + (i + r) * ldc + j + p;
-            const float* from = k > 0 ? to : base ? base + (i + r) * ldbase + j + p : nullptr;
-            const int64_t ldfrom = k > 0 ? ldc : ldbase;
-            const int64_t strip = std::min(kStrip, rows - r), columns = std::min(kPanel, width - p);
-            if (packed) AnyTile<true>(strip, strips + r * depth, kStrip, panels + p * depth, depth, to, ldc, columns, from, ldfrom);
-            else AnyTile<false>(strip, block.data + r * a.row, a.row, panels + p * depth, depth, to, ldc, columns, from, ldfrom);
-          }
-        }
-        if (finish && k + depth >= K) finish(i, j, rows, width);
+        pack(k, depth, i, rows);
+        for (int64_t j = 0; j < N; j += kColumns) block(k, depth, i, rows, j, std::min(kColumns, N - j), shared->At(k, j));
+      }
+      continue;
+    }
+    for (int64_t j = 0; j < N; j += kColumns) {
+      const int64_t width = std::min(kColumns, N - j);
+      PackPanels({b.data + k * b.row + j * b.column, b.row, b.column}, depth, width, panels, Apart(depth, kPanel));
+      for (int64_t i = 0; i < M; i += kRows) {
+        const int64_t rows = std::min(kRows, M - i);
+        pack(k, depth, i, rows);
+        block(k, depth, i, rows, j, width, panels);
       }
     }
   }
@@ -160,30 +207,76 @@ struct DividedProduct {
   View a, b;
   float* c;
   int64_t M, N, K;
-  const float* base;  // added to the product, or nothing
-  int64_t ldbase;
+  const float* base = nullptr;  // added to the product, or nothing
+  int64_t ldbase = 0;
   Finish finish;
+  bool shares = false;    // whether B is packed once for all threads, before the pieces are taken
   int64_t rows, columns;  // of a piece
 
-  // A is read again by each piece of columns, and B packed again by each piece of rows: the longer side is divided. Where A
-  // must be packed as well, into as many pieces as there are threads, else into more, which thus end together.
-  DividedProduct(View a, View b, float* c, int64_t M, int64_t N, int64_t K, int64_t threads, const float* base = nullptr,
-                 int64_t ldbase = 0, Finish finish = {})
-      : a(a), b(b), c(c), M(M), N(N), K(K), base(base), ldbase(ldbase), finish(std::move(finish)), rows(std::max<int64_t>(M, 1)), columns(std::max<int64_t>(N, 1)) {
-    if (threads == 1 || M * N == 0) return;
+  DividedProduct(View a, View b, float* c, int64_t M, int64_t N, int64_t K, int64_t threads)
+      : a(a), b(b), c(c), M(M), N(N), K(K), rows(std::max<int64_t>(M, 1)), columns(std::max<int64_t>(N, 1)) {
     auto part = [](int64_t size, int64_t parts, int64_t unit) { return ((size + parts - 1) / parts + unit - 1) / unit * unit; };
-    const bool packed = Packs(a, N);
-    if (N > M) columns = packed ? part(N, threads, kPanel) : std::min(kColumns, std::max(part(N, 4 * threads, kPanel), 4 * kPanel));
+    // Pieces of columns share no work where A is read as it lies; pieces of rows share none where B was packed for all,
+    // which pays as long as it stays near.
+    const bool packed = Packs(a, N), across = N > M && !packed;
+    shares = threads > 1 && !across && M > 2 * kStrip && K * N <= kShared;
+    if (across) columns = std::min(kColumns, std::max(part(N, 4 * threads, kPanel), 4 * kPanel));
+    else if (shares) {
+      for (int64_t each : {1, 2, 4}) {
+        const int64_t fewer = part(M, each * threads, kStrip);
+        if (each == 1 || fewer >= 8 * kStrip) rows = fewer;
+      }
+    } else if (N > M) columns = part(N, threads, kPanel);
     else rows = packed ? part(M, threads, kStrip) : std::max(part(M, 4 * threads, kStrip), std::min(kRows, part(M, threads, kStrip)));
   }
-  int64_t Pieces() const { return ((M + rows - 1) / rows) * ((N + columns - 1) / columns); }
-  void Run(int64_t piece) const {
+  int64_t Pieces() const { return M * N == 0 ? 0 : ((M + rows - 1) / rows) * ((N + columns - 1) / columns); }
+  void Run(int64_t piece, const Panels* shared) const {
     const int64_t across = (N + columns - 1) / columns, i = piece / across * rows, j = piece % across * columns;
     const View from{a.data + i * a.row, a.row, a.column}, to{b.data + j * b.column, b.row, b.column};
     const float* added = base ? base + i * ldbase + j : nullptr;
     const Finish here = finish ? [&](int64_t r, int64_t q, int64_t m, int64_t n) { finish(i + r, j + q, m, n); } : Finish();
-    Product(from, to, c + i * N + j, N, std::min(rows, M - i), std::min(columns, N - j), K, added, ldbase, here);
+    Product(from, to, shared, c + i * N + j, N, std::min(rows, M - i), std::min(columns, N - j), K, added, ldbase, here);
   }
+};
+
+// Runs products, each once, on the team: first what they share is packed, then their pieces are taken.
+class ProductRun {
+ public:
+  explicit ProductRun(const std::vector<DividedProduct>& products) : products_(products), left_(products.size()) {
+    for (size_t i = 0; i < products.size(); i++) {
+      const DividedProduct& p = products[i];
+      panels_.push_back({p.b, p.K, p.N, p.shares ? Workspace(2 + static_cast<int>(i), Panels::Size(p.K, p.N)) : nullptr});
+      left_[i] = p.shares ? panels_[i].Units() : 0;
+      units_ += left_[i];
+      pieces_ += p.Pieces();
+    }
+  }
+  int64_t Pieces() const { return units_ + pieces_; }
+  void Run(int64_t piece) {
+    for (size_t i = 0; i < products_.size(); i++) {
+      if (!products_[i].shares) continue;
+      if (piece < panels_[i].Units()) {
+        panels_[i].Pack(piece);
+        left_[i]--;
+        return;
+      }
+      piece -= panels_[i].Units();
+    }
+    for (size_t i = 0; i < products_.size(); i++) {
+      if (piece < products_[i].Pieces()) {
+        // Pieces are taken in order, so somebody is at work on what is missing.
+        for (int spins = 0; left_[i] > 0; spins++) spins < 10'000 ? Pause() : std::this_thread::yield();
+        return products_[i].Run(piece, products_[i].shares ? &panels_[i] : nullptr);
+      }
+      piece -= products_[i].Pieces();
+    }
+  }
+
+ private:
+  const std::vector<DividedProduct>& products_;
+  std::vector<Panels> panels_;
+  std::vector<std::atomic<int64_t>> left_;
+  int64_t units_ = 0, pieces_ = 0;
 };
 
 }  // namespace folio

@@ -14,12 +14,10 @@ constexpr int kLanes = 8;
 inline Vec Load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
 inline void Store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
 inline Vec All(float x) { return Vec{x, x, x, x, x, x, x, x}; }
-inline Vec Select(VecI mask, Vec yes, Vec no) {
-  return reinterpret_cast<Vec>((reinterpret_cast<VecI>(yes) & mask) | (reinterpret_cast<VecI>(no) & ~mask));
-}
+inline Vec Select(VecI mask, Vec yes, Vec no) { return mask ? yes : no; }
 // A NaN in the first operand stays, so that a training run that has gone wrong shows it.
-inline Vec Max(Vec a, Vec b) { return Select(b > a, b, a); }
-inline Vec Min(Vec a, Vec b) { return Select(b < a, b, a); }
+inline Vec Max(Vec a, Vec b) { return b > a ? b : a; }
+inline Vec Min(Vec a, Vec b) { return b < a ? b : a; }
 inline float Sum(Vec v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 
 // out(i, j) = from(j, i) of 8 x 8.
@@ -64,9 +62,8 @@ inline void Map(const float* x, float* y, int64_t from, int64_t to, F f) {
 // exp(x): x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial for exp(r) (Cephes, Moshier 1984), times 2^n.
 inline Vec Exp(Vec x) {
   x = Min(Max(x, All(-87.3f)), All(88.3f));
-  const Vec scaled = x * 1.44269504f;
-  const VecI n = __builtin_convertvector(scaled + Select(scaled < 0.0f, All(-0.5f), All(0.5f)), VecI);
-  const Vec whole = __builtin_convertvector(n, Vec);
+  // Plus 1.5 2^23, a float has no digits behind the point left, and the last ones before it are n.
+  const Vec shifted = x * 1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
   const Vec r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
   Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
@@ -74,7 +71,7 @@ inline Vec Exp(Vec x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
-  return p * reinterpret_cast<Vec>((n + 127) << 23);
+  return p * reinterpret_cast<Vec>((reinterpret_cast<VecI>(shifted) + 127) << 23);
 }
 
 // erf(x) by the rational function that Eigen and XLA use, odd in x, on [-4, 4]; its ends round to -1 and 1.

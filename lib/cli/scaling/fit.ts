@@ -1,0 +1,203 @@
+/**
+ * `folio scaling fit`: a law fitted to a table of trainings, as a table for people and as JSON for programs. The
+ * estimation is scaling/fit.ts.
+ */
+import { writeFileSync } from "node:fs";
+import { type FitOptions, fitLaw } from "../../../scaling/fit.js";
+import type { Fit, FitMethod, Interval } from "../../../scaling/points.js";
+import { ownColumns, type PointColumns, readRows, type TableRow, toPoints } from "../../../scaling/read-points.js";
+import { grouped, type Io, styled, table, wrapped } from "../terminal.js";
+import { type Flags, positive, readFlags } from "./flags.js";
+
+const methods: readonly FitMethod[] = [
+  "parametric",
+  "projection",
+  "isoflop",
+  "envelope",
+  "power",
+  "repeated",
+  "broken",
+];
+
+export function help(): string {
+  return `folio scaling fit: a scaling law fitted to a table of trainings, with intervals and warnings.
+
+Usage: folio scaling fit FILE [--n COL] [--d COL] [--c COL] [--loss COL] [--flag value …]
+
+FILE is CSV or Parquet, a row a training. A table of \`folio scaling run\` needs no columns named.
+
+  --n COL             parameters
+  --d COL             training tokens
+  --c COL             training FLOPs; stands in for a missing --d (C = 6ND)
+  --loss COL          loss, nats a token (default loss)
+  --group COL         the run that rows share: they are then resampled together
+  --unique COL        tokens that differ, for --method repeated
+  --method NAME       parametric: Chinchilla's approach 3, Huber on log loss from 4,500 starts (default)
+                      projection: the same law by variable projection, least squares
+                      isoflop: approach 2, parabolas        envelope: approach 1, the lower hull
+                      power: E + A x^-alpha                 broken: a smoothly broken power law
+                      repeated: with tokens seen more than once
+  --over n|d|c        what power and broken are laws of (default c)
+  --offset true|false power: with E (default true)
+  --breaks K          broken: how many breaks (default 1)
+  --delta X           parametric: where Huber's loss turns linear (default 1e-3)
+  --drop-highest K    leave out the K rows of highest loss
+  --drop-missing      leave out rows that lack a number, instead of refusing the table
+  --bootstrap R       refits of resampled rows (default 1000); 0: intervals from the covariance
+  --seed S            of the resampling (default 1337)
+  --threads T         that refit (default: one a core)
+  --budget C          FLOPs that the law is for: warns if that is far beyond the rows
+  --json OUT          write everything to OUT; - writes it to the terminal instead of the table
+
+  folio scaling fit out-novels/results.csv --bootstrap 4000 --json fit.json
+  folio scaling fit svg_extracted_data.csv --n "Model Size" --c "Training FLOP" --drop-highest 5`;
+}
+
+const kinds = {
+  n: "string",
+  d: "string",
+  c: "string",
+  loss: "string",
+  group: "string",
+  unique: "string",
+  method: "string",
+  over: "string",
+  offset: "string",
+  breaks: "string",
+  delta: "string",
+  "drop-highest": "string",
+  "drop-missing": "boolean",
+  bootstrap: "string",
+  seed: "string",
+  threads: "string",
+  budget: "string",
+  json: "string",
+} as const;
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const flags = readFlags(args, kinds, "folio scaling fit");
+  const [file, ...more] = flags.words;
+  if (file === undefined) throw new RangeError("Cannot fit: name a CSV or Parquet file of trainings.");
+  if (more.length > 0) throw new RangeError(`Cannot fit ${file} and ${more.join(", ")}: it takes one file.`);
+  const options = optionsOf(flags);
+  const rows = await readRows(file);
+  const columns = columnsOf(flags, rows);
+  checkColumns(columns, options);
+  const read = toPoints(rows, columns, { name: file, missing: flags.yes["drop-missing"] ? "drop" : "refuse" });
+  const fitted = await fitLaw(read.points, options);
+  // Rows of the file, also those that held no point.
+  const dropped = [...read.dropped, ...fitted.dropped.map((index) => read.rows[index]!)].sort((a, b) => a - b);
+  const fit: Fit = { ...fitted, dropped };
+  const text = `${JSON.stringify(fit, null, 2)}\n`;
+  if (flags.text.json === "-") {
+    io.stdout.write(text);
+    return 0;
+  }
+  if (flags.text.json !== undefined) writeFileSync(flags.text.json, text);
+  io.stdout.write(`${describe(fit, file).join("\n")}\n`);
+  for (const { kind, message } of fit.warnings) {
+    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
+  }
+  return 0;
+}
+
+function optionsOf(flags: Flags): FitOptions {
+  const { method = "parametric", over = "c", offset = "true" } = flags.text;
+  oneOf("method", method, methods);
+  oneOf("over", over, ["n", "d", "c"]);
+  oneOf("offset", offset, ["true", "false"]);
+  const [delta, breaks] = [positive(flags, "delta"), positive(flags, "breaks", { whole: true })];
+  const [threads, budgetFlops] = [positive(flags, "threads", { whole: true }), positive(flags, "budget")];
+  return {
+    method: method as FitMethod,
+    over: over as "n" | "d" | "c",
+    offset: offset === "true",
+    dropHighest: count(flags, "drop-highest", 0),
+    bootstrap: count(flags, "bootstrap", 1000),
+    seed: count(flags, "seed", 1337),
+    ...(delta !== undefined && { delta }),
+    ...(breaks !== undefined && { breaks }),
+    ...(threads !== undefined && { threads }),
+    ...(budgetFlops !== undefined && { budgetFlops }),
+  };
+}
+
+function oneOf(flag: string, value: string, known: readonly string[]): void {
+  if (!known.includes(value)) {
+    throw new RangeError(`Cannot read --${flag}: "${value}" is none of ${known.join(", ")}.`);
+  }
+}
+
+/** A whole number from 0 on. */
+function count(flags: Flags, name: string, otherwise: number): number {
+  return flags.text[name] === "0" ? 0 : (positive(flags, name, { whole: true }) ?? otherwise);
+}
+
+function columnsOf({ text }: Flags, rows: readonly TableRow[]): PointColumns {
+  const { n, d, c, loss, group, unique } = text;
+  const named = { n, d, c, loss, group, unique };
+  const given = Object.fromEntries(Object.entries(named).filter(([, column]) => column !== undefined));
+  const base = n === undefined && d === undefined && c === undefined ? ownColumns(rows) : { loss: "loss" };
+  return { ...base, ...given };
+}
+
+function checkColumns({ n, d, c }: PointColumns, { method, over }: FitOptions): void {
+  if (method === "power" || method === "broken") {
+    const there = { n, d, c: c ?? (n !== undefined && d !== undefined ? "6ND" : undefined) };
+    if (there[over!] === undefined)
+      throw new RangeError(`Cannot fit a law of ${over!.toUpperCase()}: name its column by --${over}.`);
+    return;
+  }
+  if (n === undefined) throw new RangeError("Cannot fit: name the column of parameters by --n.");
+  if (d === undefined && c === undefined) {
+    throw new RangeError("Cannot fit: name the column of tokens by --d, or of FLOPs by --c (C = 6ND).");
+  }
+}
+
+function describe(fit: Fit, file: string): string[] {
+  const left = fit.dropped.length > 0 ? `, ${fit.dropped.length} left out` : "";
+  const refits = fit.bootstrap ? `${grouped(fit.bootstrap.length)} refits` : "the covariance";
+  const values = { ...fit.params, ...fit.exponents };
+  const range = (interval: Interval | undefined) =>
+    interval ? `${figures(interval[0])} … ${figures(interval[1])}` : "-";
+  const rows = Object.entries(values).map(([name, value]) => [
+    name,
+    figures(value),
+    fit.se[name] === undefined ? "-" : figures(fit.se[name], 2),
+    range(fit.ci80[name]),
+    range(fit.ci95[name]),
+  ]);
+  return [
+    `${file}: ${fit.method}, ${grouped(fit.points)} points${left}; intervals from ${refits}`,
+    `objective ${figures(fit.huberSum, 6)}, ${fit.converged ? "converged" : "NOT CONVERGED"}`,
+    "",
+    ...table(["", "estimate", "error", "80 %", "95 %"], rows),
+    ...holdoutLines(fit),
+    ...(fit.optima ? ["", ...optimaTable(fit)] : []),
+  ];
+}
+
+function holdoutLines({ holdout }: Fit): string[] {
+  if (!holdout) return [];
+  const { points, factor, rms, bias } = holdout;
+  const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
+  return [
+    "",
+    `held out: the ${points} of largest compute, ${factor.toPrecision(2)} times the rest's: predicted within ${percent(rms)} (rms), ${percent(bias)} on average`,
+  ];
+}
+
+function optimaTable({ optima }: Fit): string[] {
+  const rows = optima!.map(({ c, n, d, loss }) => [
+    c.toExponential(2),
+    grouped(n),
+    grouped(d),
+    (d / n).toFixed(1),
+    loss.toFixed(4),
+  ]);
+  return table(["budget (FLOPs)", "N*", "D*", "D*/N*", "loss"], rows);
+}
+
+function figures(value: number, digits = 5): string {
+  return Number(value.toPrecision(digits)).toString();
+}

@@ -1,0 +1,104 @@
+/** What the commands of a sweep share: reading flags, finding a plan, where a sweep is kept. */
+import { existsSync, readdirSync } from "node:fs";
+import path from "node:path";
+import { parseArgs } from "node:util";
+import { createJiti } from "jiti";
+import { loadPlan, measureSpeed, type PlanOptions, planSweep, type SweepPlan, share } from "../../../scaling/plan.js";
+import { packageRoot } from "../../version.js";
+
+/** The flags of a command: text, or yes and no. Written --data_dir or --data-dir. */
+export type FlagKinds = Readonly<Record<string, "string" | "boolean">>;
+
+export interface Flags {
+  readonly words: readonly string[];
+  readonly text: Readonly<Record<string, string | undefined>>;
+  readonly yes: Readonly<Record<string, boolean | undefined>>;
+}
+
+/** @throws {TypeError} for a flag that there is not, or one without its value */
+export function readFlags(args: readonly string[], kinds: FlagKinds, command: string): Flags {
+  const options = Object.fromEntries(Object.entries(kinds).map(([name, type]) => [name, { type }]));
+  const written = args.map((arg) => (arg.startsWith("--") ? arg.replace(/^--[^=]*/, dashed) : arg));
+  try {
+    const { values, positionals } = parseArgs({ args: written, options, allowPositionals: true });
+    const entries = Object.entries(values);
+    return {
+      words: positionals,
+      text: Object.fromEntries(entries.filter(([, value]) => typeof value === "string")) as Record<string, string>,
+      yes: Object.fromEntries(entries.filter(([, value]) => typeof value === "boolean")) as Record<string, boolean>,
+    };
+  } catch (error) {
+    const reason = (error as Error).message.split(". ")[0];
+    throw new TypeError(`Cannot read the flags: ${reason}; \`${command} --help\` shows what there is.`);
+  }
+}
+
+const dashed = (flag: string): string => flag.replaceAll("_", "-");
+
+/** A number above 0 of a flag, written 3, 1e12 or 1_000. */
+export function positive(flags: Flags, name: string, { whole = false } = {}): number | undefined {
+  const written = flags.text[name];
+  if (written === undefined) return undefined;
+  const value = Number(written.replaceAll("_", ""));
+  if (written !== "" && value > 0 && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value;
+  const wanted = whole ? "a whole number above 0" : "a number above 0, as 1e12";
+  throw new RangeError(`Cannot read --${name}: ${JSON.stringify(written)} is not ${wanted}.`);
+}
+
+const plansFolder = () => path.join(packageRoot(), "scaling", "plans");
+
+/** Names of Folio's own plans. */
+export function ownPlans(): string[] {
+  return readdirSync(plansFolder())
+    .filter((file) => file.endsWith(".ts"))
+    .map((file) => file.slice(0, -3));
+}
+
+/** Options of a plan from a TypeScript, JavaScript or JSON file, or of Folio's own by its name. */
+async function readOptions(word: string): Promise<PlanOptions | SweepPlan> {
+  const own = path.join(plansFolder(), `${word}.ts`);
+  const file = existsSync(word) ? word : existsSync(own) ? own : undefined;
+  if (!file) {
+    throw new Error(`Cannot read the plan ${word}: there is no such file; Folio's own are ${ownPlans().join(", ")}.`);
+  }
+  if (file.endsWith(".json")) return loadPlan(file);
+  let content: unknown;
+  try {
+    const jiti = createJiti(import.meta.url, { fsCache: false, moduleCache: false, interopDefault: false });
+    content = (await jiti.import<{ default?: unknown }>(path.resolve(file))).default;
+  } catch (error) {
+    throw new Error(`Cannot read the plan ${file}: ${(error as Error).message.split("\n")[0]}`, { cause: error });
+  }
+  if (typeof content === "object" && content !== null && "dataset" in content) return content as PlanOptions;
+  throw new TypeError(`Cannot read the plan ${file}: wanted an object as its default export, with name and dataset.`);
+}
+
+/** How the time of a plan is to be estimated. */
+export interface PlanningOptions {
+  readonly dataDir?: string | undefined;
+  readonly workers?: number | undefined;
+  readonly threads?: number | undefined;
+  /** Measure steps, for times. */
+  readonly benchmark: boolean;
+  readonly log: (line: string) => void;
+}
+
+/** The plan that a word names: a plan's JSON as it is, options planned now. */
+export async function findPlan(word: string | undefined, given: PlanningOptions): Promise<SweepPlan> {
+  if (word === undefined) throw new RangeError(`Cannot plan: name a plan's file, or one of ${ownPlans().join(", ")}.`);
+  const read = await readOptions(word);
+  if ("format" in read) return read;
+  const { dataDir, workers, threads, benchmark, log } = given;
+  const options: PlanOptions = {
+    ...read,
+    ...(dataDir !== undefined && { dataDir }),
+    ...(workers !== undefined && { workers }),
+    ...(threads !== undefined && { threads }),
+  };
+  const plan = planSweep(options);
+  if (!benchmark) return plan;
+  return planSweep(options, await measureSpeed(plan.runs, { ...share(options), log }));
+}
+
+/** Where a sweep is kept unless --out says otherwise. */
+export const folderOf = (plan: Pick<SweepPlan, "name">, out: string | undefined): string => out ?? `out-${plan.name}`;

@@ -1,0 +1,76 @@
+/** `folio scaling plan`: the runs of a sweep and what was dropped, as a table, with the total of FLOPs and time; as JSON. */
+import { type PlannedRun, type SweepPlan, savePlan } from "../../../scaling/plan.js";
+import { gigabytes } from "../../memory.js";
+import { tokensPerStep } from "../../sizing.js";
+import { duration, grouped, type Io, styled, table } from "../terminal.js";
+import { processesText } from "./display.js";
+import { type FlagKinds, findPlan, ownPlans, positive, readFlags } from "./flags.js";
+
+export function help(): string {
+  return `folio scaling plan: shows what a sweep would do: its runs, the cells that are dropped and why, FLOPs and time.
+
+Usage: folio scaling plan PLAN [--out=FILE.json] [--data_dir=DIR] [--workers=N] [--threads=N] [--no-benchmark] [--json]
+
+PLAN is a TypeScript, JavaScript or JSON file whose default export are the options of a plan (scaling/plan.ts), or one
+of Folio's own: ${ownPlans().join(", ")}. The dataset must be prepared. Times come from a short benchmark of some of its
+shapes, kept for the next call; --no-benchmark does without. --out writes the plan, which \`folio scaling run\` takes.
+
+  folio scaling plan novels
+  folio scaling plan my-sweep.ts --out=my-sweep.json`;
+}
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const kinds: FlagKinds = {
+    ...{ out: "string", "data-dir": "string", workers: "string", threads: "string" },
+    ...{ "no-benchmark": "boolean", json: "boolean" },
+  };
+  const flags = readFlags(args, kinds, "folio scaling plan");
+  const plan = await findPlan(flags.words[0], {
+    dataDir: flags.text["data-dir"],
+    workers: positive(flags, "workers", { whole: true }),
+    threads: positive(flags, "threads", { whole: true }),
+    benchmark: !flags.yes["no-benchmark"],
+    log: (line) => io.stderr.write(`${line}\n`),
+  });
+  if (flags.text.out !== undefined) savePlan(flags.text.out, plan);
+  const lines = flags.yes.json ? [JSON.stringify(plan, null, 2)] : describePlan(plan, io);
+  io.stdout.write(`${lines.join("\n")}\n`);
+  return 0;
+}
+
+/** A plan as people read it. */
+export function describePlan(plan: SweepPlan, io: Io): string[] {
+  const { runs, dropped, totals, workers, threads } = plan;
+  const [head, ...rows] = table(
+    ["run", "N", "tokens", "epochs", "batch", "rate", "steps", "FLOPs", "memory", "time"],
+    runs.map(planRow),
+  );
+  const time =
+    totals.seconds === null ? "" : `, about ${duration(1000 * totals.seconds)} with ${processesText(workers, threads)}`;
+  return [
+    styled(io.stdout, "bold", head!),
+    ...rows,
+    "",
+    `${grouped(totals.runs)} runs, ${totals.flops.toExponential(3)} FLOPs, ${grouped(totals.tokens)} tokens${time}`,
+    ...(dropped.length > 0 ? ["", `${dropped.length} cells are dropped:`] : []),
+    ...dropped.map(({ role, budgetFlops, shape, reason }) => {
+      const budget = budgetFlops === null ? "" : ` at ${budgetFlops.toExponential(2)} FLOPs`;
+      return `  ${role} ${shape}${budget}: ${reason}`;
+    }),
+  ];
+}
+
+function planRow(run: PlannedRun): string[] {
+  return [
+    run.name,
+    grouped(run.parameters),
+    grouped(run.tokens),
+    run.epochs.toFixed(2),
+    grouped(tokensPerStep(run.settings)),
+    String(run.settings.learningRate),
+    grouped(run.steps),
+    run.flops.toExponential(2),
+    gigabytes(run.memoryBytes),
+    run.seconds === null ? "-" : duration(1000 * run.seconds),
+  ];
+}

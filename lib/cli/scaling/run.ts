@@ -1,0 +1,214 @@
+/**
+ * `folio scaling run`: does the runs of a plan that are not done, with a live table on a terminal and plain lines
+ * elsewhere. The first Ctrl-C lets the processes save; the same command goes on.
+ */
+import path from "node:path";
+import { type SweepPlan, savePlan } from "../../../scaling/plan.js";
+import { doRun, exitCodes } from "../../../scaling/sweep/one.js";
+import {
+  type Counts,
+  type Retry,
+  runSweep,
+  type SweepOptions,
+  submitSweep,
+  writeParquet,
+} from "../../../scaling/sweep.js";
+import { duration, type Io, styled } from "../terminal.js";
+import { openDisplay } from "./display.js";
+import { type FlagKinds, type Flags, findPlan, folderOf, positive, readFlags } from "./flags.js";
+
+export function help(): string {
+  return `folio scaling run: does the runs of a plan that are not done yet.
+
+Usage: folio scaling run PLAN [--out=DIR] [--data_dir=DIR] [--workers=N] [--threads=N] [--gpus=0,1] [--json]
+                         [--retry=failed|interrupted|all] [--run=NAME,…] [--only=ID]
+                         [--executor=local|command|slurm] [--command='… {run} …'] [--slurm='--time=…']
+
+PLAN is as for \`folio scaling plan\`, or the JSON that it wrote. Everything goes to --out (out-NAME): plan.json, a folder
+a run, and the table results.csv, with results.parquet made of it. Whatever is killed, the same command goes on: finished
+runs stay, interrupted ones go on from their last checkpoint. Failed ones are left alone unless --retry asks for them.
+
+  --workers, --threads  processes at a time and threads of each; a process a core unless given
+  --gpus                a process on each of these GPUs
+  --only                does one run in this process, and nothing else: what a command elsewhere calls
+  --executor=command    does each run by --command, in a shell, with {run}, {name}, {plan} and {folder} filled in:
+                        --command='ssh node7 folio scaling run {plan} --out={folder} --only={run}'
+  --executor=slurm      hands them to sbatch as an array job, and returns; a pre-empted task is requeued and goes on.
+                        The folder must be shared with the nodes. --slurm='--partition=gpu --gpus=1 --time=2:00:00' has
+                        more of sbatch's flags, --workers how many tasks run at a time; \`folio scaling status\` tells
+
+  folio scaling run novels
+  folio scaling run novels --retry=failed`;
+}
+
+const kinds: FlagKinds = {
+  ...{ out: "string", "data-dir": "string", workers: "string", threads: "string", gpus: "string", retry: "string" },
+  ...{ run: "string", only: "string", executor: "string", command: "string", slurm: "string" },
+  ...{ benchmark: "boolean", json: "boolean" },
+};
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const flags = readFlags(args, kinds, "folio scaling run");
+  const dataDir = flags.text["data-dir"];
+  const workers = positive(flags, "workers", { whole: true });
+  const threads = positive(flags, "threads", { whole: true });
+  const log = (line: string) => io.stderr.write(`${line}\n`);
+  const plan = await findPlan(flags.words[0], {
+    dataDir,
+    workers,
+    threads,
+    benchmark: flags.yes.benchmark ?? false,
+    log,
+  });
+  const folder = folderOf(plan, flags.text.out);
+  const stop = stopOnSignals((signal) => log(`${signal}: letting the runs save (again: stop at once)`));
+  try {
+    if (flags.text.only !== undefined) {
+      const planFile = path.resolve(folder, "plan.json");
+      if (path.resolve(flags.words[0]!) !== planFile) savePlan(planFile, plan);
+      return await one(planFile, folder, { flags, io, signal: stop.signal });
+    }
+    const options: SweepOptions = {
+      folder,
+      signal: stop.signal,
+      ...(dataDir !== undefined && { dataDir }),
+      ...(workers !== undefined && { workers }),
+      ...(threads !== undefined && { threads }),
+      ...(flags.text.command !== undefined && { command: flags.text.command }),
+      ...(flags.text.run !== undefined && { only: flags.text.run.split(",") }),
+      ...retryOf(flags),
+      ...gpusOf(flags),
+    };
+    if (executorOf(flags) === "slurm") return await submit(plan, options, { flags, io, workers });
+    return await all(plan, options, { io, json: flags.yes.json ?? false, stopped: stop.exitCode });
+  } finally {
+    stop.close();
+  }
+}
+
+/** Where runs are done. */
+function executorOf({ text: { executor, command } }: Flags): "local" | "command" | "slurm" {
+  const named = executor ?? (command === undefined ? "local" : "command");
+  if (named !== "local" && named !== "command" && named !== "slurm") {
+    throw new RangeError(`Cannot read --executor: ${JSON.stringify(named)} is not local, command or slurm.`);
+  }
+  if ((named === "command") === (command !== undefined)) return named;
+  const found = command === undefined ? "there is no --command" : `--command goes with command, not with ${named}`;
+  throw new RangeError(`Cannot read --executor: ${found}; as --executor=command --command='… {run} …'.`);
+}
+
+async function submit(
+  plan: SweepPlan,
+  options: SweepOptions,
+  { flags, io, workers }: { flags: Flags; io: Io; workers: number | undefined },
+): Promise<number> {
+  const more = flags.text.slurm?.split(/\s+(?=-)/).filter((flag) => flag !== "") ?? [];
+  const slurm = { flags: more, ...(workers === undefined ? {} : { tasksAtOnce: workers }) };
+  const job = await submitSweep(plan, { ...options, slurm });
+  if (flags.yes.json) io.stdout.write(`${JSON.stringify(job ?? null)}\n`);
+  else if (!job) io.stdout.write("nothing to submit: every run is done, or Slurm has it already\n");
+  else {
+    const text = `submitted job ${job.job}: ${job.runs.length} runs; \`folio scaling status ${options.folder}\` tells how far they are\n`;
+    io.stdout.write(text);
+  }
+  return 0;
+}
+
+function retryOf({ text: { retry } }: Flags): { retry?: Retry } {
+  if (retry === undefined) return {};
+  if (retry === "failed" || retry === "interrupted" || retry === "all") return { retry };
+  throw new RangeError(`Cannot read --retry: ${JSON.stringify(retry)} is not failed, interrupted or all.`);
+}
+
+function gpusOf({ text: { gpus } }: Flags): { gpus?: readonly number[] } {
+  if (gpus === undefined) return {};
+  if (/^\d+(,\d+)*$/.test(gpus)) return { gpus: gpus.split(",").map(Number) };
+  throw new RangeError(`Cannot read --gpus: ${JSON.stringify(gpus)} is no list of numbers, as 0,1.`);
+}
+
+interface One {
+  readonly flags: Flags;
+  readonly io: Io;
+  readonly signal: AbortSignal;
+}
+
+/** One run, here. */
+async function one(planFile: string, folder: string, { flags, io, signal }: One): Promise<number> {
+  const dataDir = flags.text["data-dir"];
+  let saidAt = 0;
+  const outcome = await doRun(planFile, {
+    folder: path.resolve(folder),
+    run: flags.text.only!,
+    signal,
+    ...(dataDir !== undefined && { dataDir }),
+    onRecord(record) {
+      if (record.kind !== "iter" || performance.now() - saidAt < 1000) return;
+      saidAt = performance.now();
+      io.stdout.write(`${JSON.stringify({ step: record.step + 1, loss: record.loss })}\n`);
+    },
+  });
+  // Where tasks are all there is, each leaves the table whole.
+  if (outcome.state === "finished") writeParquet(folder);
+  io.stdout.write(`${JSON.stringify(outcome)}\n`);
+  return exitCodes[outcome.state];
+}
+
+interface All {
+  readonly io: Io;
+  readonly json: boolean;
+  readonly stopped: () => number | undefined;
+}
+
+async function all(plan: SweepPlan, options: SweepOptions, { io, json, stopped }: All): Promise<number> {
+  const begun = performance.now();
+  const display = openDisplay(json ? { write: () => {} } : io.stdout);
+  let counts: Counts | undefined;
+  try {
+    for await (const record of runSweep(plan, options)) {
+      display.show(record);
+      if (json && record.kind !== "progress") io.stdout.write(`${JSON.stringify(record)}\n`);
+      if (record.kind === "end") counts = record.counts;
+    }
+  } finally {
+    display.close();
+  }
+  const open = counts!.pending + counts!.interrupted + counts!.running;
+  if (!json) {
+    const took = duration(performance.now() - begun);
+    const parts = Object.entries(counts!).flatMap(([state, count]) => (count > 0 ? [`${count} ${state}`] : []));
+    const style = counts!.failed > 0 ? "red" : open > 0 ? "yellow" : "green";
+    io.stdout.write(
+      styled(io.stdout, style, `${parts.join(", ")} after ${took}; results in ${options.folder}/results.csv\n`),
+    );
+  }
+  return stopped() ?? (counts!.failed > 0 ? 1 : 0);
+}
+
+interface Stop {
+  readonly signal: AbortSignal;
+  exitCode(): number | undefined;
+  close(): void;
+}
+
+function stopOnSignals(announce: (signal: NodeJS.Signals) => void): Stop {
+  const controller = new AbortController();
+  let exitCode: number | undefined;
+  const listener = (signal: NodeJS.Signals) => {
+    if (controller.signal.aborted) {
+      // With no listener left the signal does what it does by default; the processes notice that nobody hears them.
+      close();
+      process.kill(process.pid, signal);
+      return;
+    }
+    exitCode = signal === "SIGINT" ? 130 : 143;
+    announce(signal);
+    controller.abort();
+  };
+  const close = () => {
+    process.off("SIGINT", listener);
+    process.off("SIGTERM", listener);
+  };
+  process.on("SIGINT", listener);
+  process.on("SIGTERM", listener);
+  return { signal: controller.signal, exitCode: () => exitCode, close };
+}

@@ -1,0 +1,20 @@
+/** Keeps what a native library says as it loads off this process's stderr. It silences no JavaScript. */
+import fs from "node:fs";
+import koffi from "koffi";
+
+/** Runs `action` with stderr's descriptor on nothing: for libraries that announce themselves before any setting counts. */
+export function withoutStderr<T>(action: () => T): T {
+  const libc = koffi.load(null);
+  const duplicate = libc.func("int dup(int)");
+  const replace = libc.func("int dup2(int, int)");
+  const stderr = duplicate(2) as number;
+  const nothing = fs.openSync("/dev/null", "w");
+  try {
+    replace(nothing, 2);
+    return action();
+  } finally {
+    replace(stderr, 2);
+    fs.closeSync(nothing);
+    fs.closeSync(stderr);
+  }
+}

@@ -1,0 +1,250 @@
+/**
+ * Estimation: finished trainings → a law, with how far to trust it. Approach 1 (envelope), approach 2 (isoflop), approach 3
+ * (parametric: Hoffmann's robust objective; projection: least squares), single power laws, the law of repeated data, the
+ * broken law. What this file is not: it has no formulas of laws (laws.ts) and draws nothing (figures.ts). The parts are in
+ * fit/. Notebook 08-scaling-laws shows it.
+ */
+import { availableParallelism } from "node:os";
+import { toRefits } from "./fit/bootstrap.js";
+import { checkIdentifiable, checkPoints } from "./fit/checks.js";
+import { type Spread, sandwich, standardErrors } from "./fit/covariance.js";
+import { computeOf, type Data, toData } from "./fit/data.js";
+import { createFitter } from "./fit/fitters.js";
+import { defaultDelta, type Start } from "./fit/huber.js";
+import { bootstrapIntervals, type Refit, tIntervals } from "./fit/intervals.js";
+import { biasOnSurface, type Surface } from "./fit/isoflop.js";
+import { deletions, holdOut, jackknife } from "./fit/leave-out.js";
+import { type Estimate, type Fitter, type MethodOptions, named } from "./fit/method.js";
+import { runBootstrap } from "./fit/pool.js";
+import { createProjection } from "./fit/projection.js";
+import {
+  extrapolationWarning,
+  warnOfBias,
+  warnOfBounds,
+  warnOfBudgets,
+  warnOfCorrelation,
+  warnOfOutliers,
+  warnOfPoints,
+  warnOfRefits,
+  warnOfWidth,
+} from "./fit/warnings.js";
+import type { Counting, Fit, FitMethod, FitWarning, Interval, ParabolaBias, Point } from "./points.js";
+
+export { chinchillaStarts } from "./fit/grid.js";
+export type { Start } from "./fit/huber.js";
+export { extrapolationWarning, roundingWarning } from "./fit/warnings.js";
+
+/** How to fit; each has a default. */
+export interface FitOptions {
+  /** Default: parametric. */
+  readonly method?: FitMethod;
+  /** Leaves out so many points of the highest loss (Besiroglu 2024 leaves out 5 of 245). */
+  readonly dropHighest?: number;
+  /** Refits of resampled points; 0, the default, makes intervals from the covariance. */
+  readonly bootstrap?: number;
+  /** Of the resampling; default 1337. */
+  readonly seed?: number;
+  /** Worker threads of the bootstrap; default one a core. */
+  readonly threads?: number;
+  /** parametric: δ of Huber's loss; default 1e-3. Besiroglu's figures are those of 1e-6 (theirs is a share of the noise). */
+  readonly delta?: number;
+  /** parametric: where the search starts, instead of Chinchilla's 4,500. */
+  readonly starts?: readonly Start[];
+  /** Of one search; default 300. Too few leave `converged` false. */
+  readonly maxIterations?: number;
+  /** power, broken: what the loss is a law of; default c. */
+  readonly over?: "n" | "d" | "c";
+  /** power: with the offset E; default true. */
+  readonly offset?: boolean;
+  /** broken: how many breaks; default 1. */
+  readonly breaks?: number;
+  /** isoflop: runs whose compute differs by less than this share have one budget; default .1. */
+  readonly budgetTolerance?: number;
+  /** Compute that the fit is for: a warning says if that is far beyond the points. */
+  readonly budgetFlops?: number;
+}
+
+/**
+ * A law fitted to points.
+ * @throws {RangeError} where the points do not determine it, or are no trainings: which, and what is wanted
+ * @example
+ * const { params, exponents, ci80, warnings } = await fitLaw(points, { method: "projection", bootstrap: 1000 });
+ */
+export async function fitLaw(points: readonly Point[], options: FitOptions = {}): Promise<Fit> {
+  const settings = complete(options);
+  const work = prepare(points, settings, options);
+  const { bootstrap: refits = 0, seed = 1337, threads = availableParallelism() } = options;
+  if (refits === 0) return finish(work);
+  const { data, estimate } = work;
+  const rows = await runBootstrap({ data, options: settings, estimate, seed }, refits, threads);
+  return finish(work, toRefits(rows, Object.keys(named(estimate))));
+}
+
+/** What `fitLaw` gives without a bootstrap, at once. */
+export function fitLawNow(
+  points: readonly Point[],
+  options: Omit<FitOptions, "bootstrap" | "seed" | "threads"> = {},
+): Fit {
+  return finish(prepare(points, complete(options), options));
+}
+
+/**
+ * What the width of an IsoFLOP grid does to approach 2 without any noise: its parabolas on a surface's own losses at the
+ * points' N and D, against the surface's optimum. Undefined where fewer than two budgets give a vertex.
+ */
+export function parabolaBias(
+  surface: Surface,
+  points: readonly Omit<Point, "loss">[],
+  budgetTolerance = 0.1,
+): ParabolaBias | undefined {
+  return biasOnSurface(surface, toData(points.map((point) => ({ ...point, loss: 1 }))), budgetTolerance);
+}
+
+function complete(options: FitOptions): MethodOptions {
+  const { method = "parametric", delta = defaultDelta, maxIterations = 300, starts } = options;
+  const { over = "c", offset = true, breaks = 1, budgetTolerance = 0.1 } = options;
+  return { method, delta, maxIterations, over, offset, breaks, budgetTolerance, ...(starts ? { starts } : {}) };
+}
+
+/** All that is known before the bootstrap. */
+interface Work {
+  readonly points: readonly Point[];
+  readonly data: Data;
+  readonly settings: MethodOptions;
+  readonly options: FitOptions;
+  readonly fitter: Fitter;
+  readonly estimate: Estimate;
+  readonly dropped: readonly number[];
+  /** Indices of the fitted points among those given. */
+  readonly kept: readonly number[];
+}
+
+function prepare(given: readonly Point[], settings: MethodOptions, options: FitOptions): Work {
+  const dropped = highest(given, options.dropHighest ?? 0);
+  const kept = Array.from(given.keys()).filter((index) => !dropped.includes(index));
+  const points = kept.map((index) => given[index]!);
+  checkPoints(given, settings, points.length);
+  const data = toData(points);
+  checkIdentifiable(data, settings);
+  const fitter = createFitter(data, settings);
+  return { points, data, settings, options, fitter, estimate: fitter.estimate(), dropped, kept };
+}
+
+/** Indices of the points of highest loss, rising. */
+function highest(points: readonly Point[], count: number): number[] {
+  const order = Array.from(points.keys()).sort((i, j) => points[j]!.loss - points[i]!.loss);
+  return order.slice(0, count).sort((i, j) => i - j);
+}
+
+function finish(work: Work, refits?: readonly Refit[]): Fit {
+  const { data, settings, options, fitter, estimate, dropped } = work;
+  const values = named(estimate);
+  const { covariance, se, freedom, studentizing } = errorsOf(work);
+  const allowed80 = tIntervals(values, se, 0.8, freedom);
+  const good = refits?.filter((refit) => Object.values(refit.values).every(Number.isFinite));
+  const enough = good !== undefined && good.length >= 20;
+  const deleted = deletions(fitter, data, estimate);
+  const residuals = fitter.predict?.(estimate.params, data).map((predicted, i) => predicted - data.lnLoss[i]!);
+  const bias = settings.method === "isoflop" ? biasOf(data, settings.budgetTolerance) : undefined;
+  const ci80 = enough ? bootstrapIntervals(values, studentizing, good, 0.8) : allowed80;
+  const error = se[mainName(estimate)] ?? Number.NaN;
+  const range = rangeOf(work.points);
+  const holdout = holdOut(fitter, data, estimate, settings.budgetTolerance);
+  const warnings = [
+    ...estimate.warnings,
+    ...warnOfPoints(work.points),
+    ...warnOfBounds(estimate.params),
+    ...warnOfOutliers(deleted, error, work.kept),
+    ...(residuals ? warnOfCorrelation(data, residuals) : []),
+    ...(estimate.optima ? warnOfBudgets(estimate.optima.length, range.c[1] / range.c[0]) : []),
+    ...warnOfBias(bias),
+    ...(enough && covariance ? warnOfWidth(ci80, allowed80) : []),
+    ...(refits ? warnOfRefits(refits.length, good!.length) : []),
+    ...maybe(options.budgetFlops && extrapolationWarning({ range }, options.budgetFlops)),
+  ];
+  return {
+    method: settings.method,
+    params: estimate.params,
+    ...(estimate.exponents ? { exponents: estimate.exponents } : {}),
+    huberSum: estimate.objective,
+    converged: estimate.converged,
+    se,
+    ci80,
+    ci95: enough ? bootstrapIntervals(values, studentizing, good, 0.95) : tIntervals(values, se, 0.95, freedom),
+    intervals: enough ? "bootstrap" : "covariance",
+    points: data.size,
+    dropped,
+    // Without noise both are rounding.
+    influence: deleted.map(({ shift }) => (Math.abs(shift) < 1e-9 ? 0 : shift / error)),
+    warnings,
+    range,
+    counting: countingOf(work.points),
+    ...(covariance ? { covariance } : {}),
+    ...(estimate.gradient === undefined ? {} : { gradient: estimate.gradient }),
+    ...(residuals ? { residuals: [...residuals] } : {}),
+    ...(holdout ? { holdout } : {}),
+    ...(estimate.optima ? { optima: estimate.optima } : {}),
+    ...(bias ? { bias } : {}),
+    ...(good ? { bootstrap: good.map((refit) => refit.values) } : {}),
+  };
+}
+
+function maybe(warning: FitWarning | undefined | 0): FitWarning[] {
+  return warning ? [warning] : [];
+}
+
+function mainName({ exponents, params }: Estimate): string {
+  return exponents ? "a" : params.alpha === undefined ? "c0" : "alpha";
+}
+
+interface Errors {
+  readonly covariance?: Spread;
+  readonly se: Record<string, number>;
+  /** Degrees of freedom. */
+  readonly freedom: number;
+  /** In the measure of the refits' own errors. */
+  readonly studentizing: Record<string, number>;
+}
+
+/** Standard errors: of the sandwich, or the method's own, or the jackknife's. */
+function errorsOf({ data, fitter, estimate }: Work): Errors {
+  const freedom = Math.max(1, data.clusters - Object.keys(estimate.params).length);
+  if (fitter.predict) {
+    const covariance = sandwich(fitter, data, estimate);
+    const studentizing = sandwich(fitter, data, estimate, { studentizing: true });
+    if (!covariance || !studentizing) return { se: {}, freedom, studentizing: {} };
+    return { covariance, se: standardErrors(covariance), freedom, studentizing: standardErrors(studentizing) };
+  }
+  if (estimate.se) return { se: { ...estimate.se }, freedom: estimate.freedom!, studentizing: {} };
+  return { se: jackknife(fitter, data, estimate, Object.keys(named(estimate))), freedom, studentizing: {} };
+}
+
+/** On the surface that projection finds in the same points. */
+function biasOf(data: Data, tolerance: number): ParabolaBias | undefined {
+  if (data.size <= 5) return undefined;
+  const surface = createProjection(data, data.lnN, data.lnD).fit();
+  if (!surface.converged || !(surface.alpha > 0) || !(surface.beta > 0) || surface.A === 0 || surface.B === 0)
+    return undefined;
+  return biasOnSurface(surface, data, tolerance);
+}
+
+function countingOf(points: readonly Point[]): Counting {
+  const agreed = (of: "nConvention" | "flopsConvention") => {
+    const names = new Set(points.map((point) => point[of]));
+    return names.size === 1 ? [...names][0] : undefined;
+  };
+  const [parameters, flops] = [agreed("nConvention"), agreed("flopsConvention")];
+  const ratios = points.map((point) => computeOf(point) / (point.n * point.d)).sort((x, y) => x - y);
+  // A law of C alone has points without N and D.
+  const middle = ratios[Math.floor(ratios.length / 2)]!;
+  const flopsPerProduct = Number.isFinite(middle) ? middle : 6;
+  return { ...(parameters && { parameters }), ...(flops && { flops }), flopsPerProduct };
+}
+
+function rangeOf(points: readonly Point[]): Fit["range"] {
+  const extent = (of: (point: Point) => number): Interval => {
+    const values = points.map(of);
+    return [Math.min(...values), Math.max(...values)];
+  };
+  return { n: extent(({ n }) => n), d: extent(({ d }) => d), c: extent(computeOf) };
+}

@@ -1,0 +1,29 @@
+/** The methods by name. */
+import { brokenFitter } from "./broken.js";
+import type { Data } from "./data.js";
+import { envelopeFitter } from "./envelope.js";
+import { isoflopFitter } from "./isoflop.js";
+import type { Fitter, MethodOptions } from "./method.js";
+import { parametricFitter } from "./parametric.js";
+import { powerFitter } from "./power.js";
+import { repeatedFitter } from "./repeated.js";
+import { projectionFitter } from "./surface.js";
+
+export function createFitter(data: Data, options: MethodOptions): Fitter {
+  switch (options.method) {
+    case "parametric":
+      return parametricFitter(data, options);
+    case "projection":
+      return projectionFitter(data, options);
+    case "isoflop":
+      return isoflopFitter(data, options);
+    case "envelope":
+      return envelopeFitter(data);
+    case "power":
+      return powerFitter(data, options);
+    case "repeated":
+      return repeatedFitter(data, options);
+    case "broken":
+      return brokenFitter(data, options);
+  }
+}

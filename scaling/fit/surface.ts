@@ -1,0 +1,27 @@
+/** Approach 3 by variable projection, as a method. */
+import type { Data } from "./data.js";
+import { type Estimate, type Fitter, type MethodOptions, optimumExponents } from "./method.js";
+import { predictSurface } from "./parametric.js";
+import { projectionStopped } from "./power.js";
+import { createProjection, type Projected } from "./projection.js";
+
+export function projectionFitter(data: Data, { maxIterations }: MethodOptions): Fitter {
+  const projection = createProjection(data, data.lnN, data.lnD);
+  return {
+    estimate: () => toEstimate(projection.fit({ maxIterations })),
+    refit: (weights, { params }) =>
+      toEstimate(projection.fit({ weights, from: [params.alpha!, params.beta!], maxIterations })),
+    predict: predictSurface,
+  };
+}
+
+function toEstimate({ value, gradient, converged, ...params }: Projected): Estimate {
+  return {
+    params,
+    exponents: optimumExponents(params.alpha, params.beta),
+    objective: value,
+    gradient,
+    converged,
+    warnings: converged ? [] : [projectionStopped(gradient)],
+  };
+}

@@ -1,0 +1,239 @@
+/**
+ * The report of a study: points → one HTML page that works offline, with the fits of all three approaches, their
+ * intervals and warnings, every chart, the table of runs and how things were counted. A method that refuses the points
+ * is in it with its reason. It writes no files: `folio scaling report` does. Notebook 08-scaling-laws shows the charts.
+ */
+import { interactiveFigure } from "../lib/charts.js";
+import type { Figure } from "../lib/figure.js";
+import { escapeHtml, htmlPage, reportCss } from "../lib/page.js";
+import { letterTick } from "../lib/ticks.js";
+import { flopsConventions, parameterConventions } from "./conventions.js";
+import { fittedLaw, rangeOf } from "./figures/common.js";
+import {
+  bootstrapCloud,
+  exponentIntervals,
+  isoflopCurves,
+  lossByCompute,
+  lossContour,
+  lossPrediction,
+  type NamedFit,
+  optimumPrediction,
+  residualPlot,
+} from "./figures.js";
+import { computeOf } from "./fit/data.js";
+import { fitLaw } from "./fit.js";
+import type { Fit, FitMethod, Interval, Point } from "./points.js";
+
+/** The three approaches of Hoffmann 2022. */
+const approaches = [
+  { method: "envelope", name: "approach 1: envelope" },
+  { method: "isoflop", name: "approach 2: IsoFLOP parabolas" },
+  { method: "parametric", name: "approach 3: L(N, D)" },
+] as const satisfies readonly { method: FitMethod; name: string }[];
+
+/** A method's fit, or why there is none. */
+export interface Approach {
+  readonly method: FitMethod;
+  readonly name: string;
+  readonly fit?: Fit;
+  readonly refused?: string;
+}
+
+/** All three approaches to the same points; a refusal is a result. */
+export async function fitApproaches(
+  points: readonly Point[],
+  options: { readonly bootstrap?: number; readonly seed?: number; readonly threads?: number } = {},
+): Promise<Approach[]> {
+  const results: Approach[] = [];
+  for (const { method, name } of approaches) {
+    try {
+      results.push({ method, name, fit: await fitLaw(points, { ...options, method }) });
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      results.push({ method, name, refused: error.message });
+    }
+  }
+  return results;
+}
+
+/** What a report tells of. */
+export interface Study {
+  readonly title: string;
+  readonly points: readonly Point[];
+  /** Of fitApproaches(). */
+  readonly fits: readonly Approach[];
+  /** Runs that the fits have not seen. */
+  readonly heldOut?: readonly Point[];
+}
+
+/** The report as one page, of which Plotly is nearly all. Every text in it is escaped. */
+export function scalingReport(study: Study): string {
+  const { title, points, heldOut = [] } = study;
+  const surface = study.fits.find(({ fit, method }) => fit && method === "parametric")?.fit;
+  const [n, d, c] = [(p: Point) => p.n, (p: Point) => p.d, computeOf].map((of) => rangeOf(points.map(of)));
+  const range = `N ${span(n!)}, D ${span(d!)}, C ${c!.map((end) => end.toExponential(1)).join(" to ")} FLOPs`;
+  const sections = [
+    `<header><p class="kicker">Folio scaling report</p><h1>${escapeHtml(title)}</h1><p class="soft">${points.length} runs: ${range}</p></header>`,
+    headlines(study, surface),
+    section("Charts", charts(study, surface).map(interactiveFigure).join("")),
+    section("Fits", study.fits.map(approachTables).join("")),
+    section("Held-out runs", surface && heldOut.length > 0 ? runTable(heldOut, points, surface) : ""),
+    section("Conventions", conventions(points)),
+    section(
+      "Runs",
+      `<details open><summary>${points.length} runs</summary>${runTable(points, points, surface)}</details>`,
+    ),
+  ];
+  return htmlPage({
+    title: `Scaling report: ${title}`,
+    body: `<main>${sections.join("\n")}</main>`,
+    css: reportCss + css,
+  });
+}
+
+const span = ([low, high]: Interval) => `${letterTick(low)} to ${letterTick(high)}`;
+const section = (title: string, content: string) => (content ? `<section><h2>${title}</h2>${content}</section>` : "");
+
+/** Every chart that these fits allow. */
+function charts({ points, fits, heldOut = [] }: Study, surface: Fit | undefined): Figure[] {
+  const of = (method: FitMethod) => fits.find((approach) => approach.method === method)?.fit;
+  const [envelope, isoflop] = [of("envelope"), of("isoflop")];
+  const named = fits.flatMap(({ name, fit }): NamedFit[] => (fit ? [{ name: name.split(":")[0]!, fit }] : []));
+  const upTo = 10 * rangeOf([...points, ...heldOut].map(computeOf))[1];
+  const resampled = named.filter(({ fit }) => (fit.bootstrap?.length ?? 0) >= 20);
+  return [
+    lossByCompute({ points, ...(envelope && { envelope }), ...(surface && { law: surface }) }),
+    ...(isoflop ? [isoflopCurves({ points, fit: isoflop })] : []),
+    ...(surface
+      ? [
+          lossContour({ law: fittedLaw(surface, points), points }),
+          residualPlot({ points, fit: surface }),
+          lossPrediction({ fit: surface, points, heldOut, upTo }),
+        ]
+      : []),
+    ...(named.length > 0 ? [optimumPrediction({ fits: named, points, upTo }), exponentIntervals({ fits: named })] : []),
+    ...(resampled.length > 0 ? [bootstrapCloud({ fits: resampled, x: "a", y: "b" })] : []),
+  ];
+}
+
+function headlines({ points, fits, heldOut = [] }: Study, surface: Fit | undefined): string {
+  const cards: [name: string, value: string, note: string][] = fits.flatMap(({ name, fit }) => {
+    if (!fit?.exponents) return [];
+    const ci = fit.ci80.a;
+    const note = ci ? `N* ∝ C^a; 80 %: ${ci[0].toFixed(3)} to ${ci[1].toFixed(3)}` : "N* ∝ C^a";
+    return [[`a, ${name.split(":")[0]}`, fit.exponents.a.toFixed(3), note]];
+  });
+  if (surface) {
+    const law = fittedLaw(surface, points);
+    const at = 10 * rangeOf(points.map(computeOf))[1];
+    const { n, d } = law.optimum(at);
+    cards.push(["tokens a parameter", (d / n).toFixed(1), `best at ${at.toExponential(1)} FLOPs, 10 × the runs`]);
+    for (const run of heldOut) {
+      const off = law.loss!(run.n, run.d) / run.loss - 1;
+      cards.push([
+        "held-out run",
+        percent(off),
+        `predicted over measured, at ${computeOf(run).toExponential(1)} FLOPs`,
+      ]);
+    }
+  }
+  const one = ([name, value, note]: (typeof cards)[number]) =>
+    `<div><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd><dd class="soft">${escapeHtml(note)}</dd></div>`;
+  return `<dl class="cards">${cards.map(one).join("")}</dl>`;
+}
+
+function approachTables({ name, fit, refused }: Approach): string {
+  const heading = `<h3>${escapeHtml(name)}</h3>`;
+  if (!fit) return `${heading}<p class="warning">${escapeHtml(refused ?? "not fitted")}</p>`;
+  const values = Object.entries({ ...fit.params, ...fit.exponents });
+  const interval = (ends: Interval | undefined) => (ends ? `${number(ends[0])} to ${number(ends[1])}` : "");
+  const rows = values.map(([key, value]) => [
+    key,
+    number(value),
+    fit.se[key] === undefined ? "" : number(fit.se[key], 2),
+    interval(fit.ci80[key]),
+    interval(fit.ci95[key]),
+  ]);
+  const from =
+    fit.intervals === "bootstrap" ? `${fit.bootstrap?.length ?? 0} refits of resampled runs` : "the covariance";
+  const facts = [
+    `${fit.points} runs${fit.dropped.length > 0 ? `, ${fit.dropped.length} left out` : ""}`,
+    fit.converged ? "converged" : "NOT CONVERGED",
+    `objective ${number(fit.huberSum)}`,
+    `intervals from ${from}`,
+    ...(fit.holdout
+      ? [`the ${fit.holdout.points} largest runs, held out, predicted within ${percent(fit.holdout.rms, false)} (rms)`]
+      : []),
+  ];
+  const optima = (fit.optima ?? []).map(({ c, n, d, loss }) => [
+    c.toExponential(2),
+    letterTick(n),
+    letterTick(d),
+    (d / n).toFixed(1),
+    loss.toFixed(4),
+  ]);
+  return [
+    heading,
+    `<p class="soft">${escapeHtml(facts.join("; "))}.</p>`,
+    ...fit.warnings.map(
+      ({ kind, message }) => `<p class="warning"><b>${escapeHtml(kind)}</b> ${escapeHtml(message)}</p>`,
+    ),
+    tableOf(["", "estimate", "standard error", "80 %", "95 %"], rows),
+    optima.length > 0 ? tableOf(["budget (FLOPs)", "N*", "D*", "D*/N*", "loss"], optima) : "",
+  ].join("");
+}
+
+/** Runs, with what the law says of each. */
+function runTable(runs: readonly Point[], points: readonly Point[], surface: Fit | undefined): string {
+  const law = surface && fittedLaw(surface, points);
+  const head = ["N", "D", "D/N", "C (FLOPs)", "loss", ...(law ? ["predicted", "off by"] : [])];
+  const rows = runs.map((run) => {
+    const predicted = law?.loss?.(run.n, run.d);
+    return [
+      letterTick(run.n),
+      letterTick(run.d),
+      (run.d / run.n).toFixed(1),
+      computeOf(run).toExponential(2),
+      run.loss.toFixed(4),
+      ...(predicted === undefined ? [] : [predicted.toFixed(4), percent(predicted / run.loss - 1)]),
+    ];
+  });
+  return tableOf(head, rows);
+}
+
+function conventions(points: readonly Point[]): string {
+  const describe = (
+    which: "nConvention" | "flopsConvention",
+    known: Readonly<Record<string, string>>,
+    otherwise: string,
+  ) => {
+    const names = [...new Set(points.map((point) => point[which] ?? otherwise))];
+    return names.map((name) => (known[name] ? `${name}: ${known[name]}` : name)).join("; ");
+  };
+  const flops = points.every(({ c }) => c === undefined) ? "6ND" : "as the table has them, not said how";
+  return tableOf(
+    ["", ""],
+    [
+      ["Parameters, N", describe("nConvention", parameterConventions, "not said")],
+      ["FLOPs, C", describe("flopsConvention", flopsConventions, flops)],
+      ["Loss", "nats a token"],
+      ["Intervals", "80 and 95 %, of refits of resampled runs (drawn together where they share a group)"],
+    ],
+  );
+}
+
+function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const row = (cells: readonly string[], tag: string) =>
+    `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join("")}</tr>`;
+  const top = head.some((name) => name !== "") ? `<thead>${row(head, "th")}</thead>` : "";
+  return `<table>${top}<tbody>${rows.map((cells) => row(cells, "td")).join("")}</tbody></table>`;
+}
+
+const number = (value: number, digits = 5) => String(Number(value.toPrecision(digits)));
+const percent = (share: number, signed = true) => `${signed && share > 0 ? "+" : ""}${(100 * share).toFixed(2)} %`;
+
+const css = `
+h3 { margin: 2rem 0 .25rem; font-size: 1.05rem; }
+.warning { margin: .5rem 0; padding: .5rem .75rem; border-left: 3px solid #d9662c; background: var(--card); }
+.figure { margin-bottom: 1.5rem; }
+`;

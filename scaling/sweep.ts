@@ -1,0 +1,298 @@
+/**
+ * A plan → its runs: an async generator that keeps as many processes at work as the machine holds, hands out the longest
+ * runs first, and yields a record of each thing that happens. Everything that counts lies in the sweep's folder: killed
+ * at any moment, the same call goes on. Training stands in sweep/work.ts. Notebook 09-sweep drives it.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { type SweepPlan, savePlan, share } from "./plan.js";
+import type { ResultRow } from "./sweep/columns.js";
+import {
+  failureFile,
+  failureOf,
+  identifyRuns,
+  keptRow,
+  type RunState,
+  type SweepRun,
+  savedStep,
+  stateOf,
+} from "./sweep/identity.js";
+import { type Job, type Progress, type StartJob, startCommand, startLocal } from "./sweep/local.js";
+import { addResults, readResults, replaceFile, writeParquet } from "./sweep/results.js";
+import { type SlurmFlags, type SlurmJob, submitToSlurm } from "./sweep/slurm.js";
+import type { Outcome } from "./sweep/work.js";
+
+export { columns, type ResultRow } from "./sweep/columns.js";
+export type { RunState, SweepRun } from "./sweep/identity.js";
+export type { Job, JobOptions, StartJob } from "./sweep/local.js";
+export { readResults, resultsTable, writeParquet } from "./sweep/results.js";
+
+/** Which runs that are not finished are done: those not begun and the interrupted ones unless given. */
+export type Retry = "failed" | "interrupted" | "all";
+
+export interface SweepOptions {
+  /** Of the sweep: plan, runs, results. */
+  readonly folder: string;
+  /** Of the datasets, in place of the plan's. */
+  readonly dataDir?: string;
+  readonly retry?: Retry;
+  /** Processes at a time; the plan's unless given. */
+  readonly workers?: number;
+  readonly threads?: number;
+  /** Numbers of the GPUs, which take a process each; without them the environment is left alone. */
+  readonly gpus?: readonly number[];
+  /** A shell command that does a run elsewhere, with {run}, {name}, {plan} and {folder}. */
+  readonly command?: string;
+  /** What does a run in place of a process: an executor of one's own. */
+  readonly start?: StartJob;
+  /** Names or identities; all unless given. */
+  readonly only?: readonly string[];
+  /** Aborting lets the batches under way finish, saves, and ends. */
+  readonly signal?: AbortSignal;
+}
+
+export type Counts = Readonly<Record<RunState, number>>;
+
+/** What runSweep() tells. */
+export type SweepRecord =
+  | {
+      readonly kind: "start";
+      readonly counts: Counts;
+      /** How many are to be done. */
+      readonly todo: number;
+      readonly workers: number;
+      readonly threads: number;
+    }
+  | { readonly kind: "run-start"; readonly run: SweepRun; readonly step: number }
+  | { readonly kind: "progress"; readonly run: SweepRun; readonly step: number; readonly loss: number }
+  | { readonly kind: "run-end"; readonly run: SweepRun; readonly outcome: Outcome }
+  | { readonly kind: "end"; readonly counts: Counts; readonly started: number; readonly aborted: boolean };
+
+/** How often a run whose process was killed is begun again in one call: memory may be short for a moment, or for good. */
+const KILLS = 3;
+
+/**
+ * Does the runs of a plan that are not done. Runs that failed stay failed until `retry` asks for them; a run whose
+ * process is killed goes on from its last checkpoint.
+ * @throws {Error} when the folder cannot be written, or the dataset is not prepared
+ * @example
+ * for await (const record of runSweep(plan, { folder: "out-small" })) if (record.kind === "run-end") console.log(record.outcome);
+ */
+export async function* runSweep(plan: SweepPlan, options: SweepOptions): AsyncGenerator<SweepRecord> {
+  const { folder, dataDir, signal } = options;
+  fs.mkdirSync(folder, { recursive: true });
+  const planFile = writePlan(folder, plan);
+  const runs = identifyRuns(plan, folder, dataDir);
+  await recordKept(folder, runs);
+  const todo = chosen(runs, options);
+  const { workers, threads } = machineShare(plan, options);
+  yield { kind: "start", counts: countStates(runs), todo: todo.length, workers, threads };
+  const events = openQueue<SweepRecord>();
+  const pool = openPool(todo, { options, planFile, workers, threads, emit: events.push });
+  const abort = () => pool.stop();
+  signal?.addEventListener("abort", abort);
+  if (signal?.aborted) abort();
+  pool.done.then(events.close, events.fail);
+  try {
+    yield* events.items();
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    await pool.end(); // whoever leaves the loop early leaves no process behind
+  }
+  if (readResults(folder).length > 0) writeParquet(folder);
+  yield { kind: "end", counts: countStates(runs), started: pool.started(), aborted: signal?.aborted ?? false };
+}
+
+/** The plan in the folder is the last one that was run there; rows tell their own plan's name. */
+function writePlan(folder: string, plan: SweepPlan): string {
+  const file = path.join(path.resolve(folder), "plan.json");
+  savePlan(file, plan);
+  return file;
+}
+
+/** Rows of runs that were killed between their own folder and the table. */
+async function recordKept(folder: string, runs: readonly SweepRun[]): Promise<void> {
+  const rows = runs.map((run) => keptRow(run)).filter((row) => row !== undefined);
+  if (rows.length > 0) await addResults(folder, rows);
+}
+
+function chosen(runs: readonly SweepRun[], { retry, only }: SweepOptions): SweepRun[] {
+  const states: Record<Retry | "usual", readonly RunState[]> = {
+    usual: ["pending", "interrupted"],
+    failed: ["failed"],
+    interrupted: ["interrupted"],
+    all: ["pending", "interrupted", "failed"],
+  };
+  const wanted = states[retry ?? "usual"];
+  const named = (run: SweepRun) => !only || only.some((word) => run.name === word || run.id.startsWith(word));
+  return runs
+    .filter((run) => named(run) && wanted.includes(stateOf(run)))
+    .sort((a, b) => (b.seconds ?? b.flops) - (a.seconds ?? a.flops));
+}
+
+/**
+ * Hands the runs of a plan that are not done to Slurm, as an array job, and returns at once; `sweepStatus` tells how far
+ * they are. Runs that Slurm has already are not handed in again.
+ * @param slurm lines of #SBATCH besides, and how many tasks at a time
+ * @throws {Error} when sbatch or squeue fail
+ */
+export async function submitSweep(
+  plan: SweepPlan,
+  { slurm = {}, ...options }: Omit<SweepOptions, "signal"> & { readonly slurm?: SlurmFlags },
+): Promise<SlurmJob | undefined> {
+  const { folder, dataDir, threads = plan.threads } = options;
+  fs.mkdirSync(folder, { recursive: true });
+  const planFile = writePlan(folder, plan);
+  const runs = identifyRuns(plan, folder, dataDir);
+  await recordKept(folder, runs);
+  const todo = chosen(runs, options);
+  for (const run of todo) fs.rmSync(failureFile(run), { force: true });
+  return submitToSlurm(todo, { planFile, folder, name: plan.name, threads, dataDir, ...slurm });
+}
+
+function machineShare(plan: SweepPlan, { workers, threads, gpus }: SweepOptions): { workers: number; threads: number } {
+  if (gpus && workers === undefined) return share({ workers: gpus.length, ...(threads ? { threads } : {}) });
+  if (workers !== undefined || threads !== undefined) {
+    return share({ ...(workers ? { workers } : {}), ...(threads ? { threads } : {}) });
+  }
+  return { workers: plan.workers, threads: plan.threads };
+}
+
+interface PoolOptions {
+  readonly options: SweepOptions;
+  readonly planFile: string;
+  readonly workers: number;
+  readonly threads: number;
+  readonly emit: (record: SweepRecord) => void;
+}
+
+/** Processes at work on a list of runs. */
+function openPool(todo: readonly SweepRun[], { options, planFile, workers, threads, emit }: PoolOptions) {
+  const { folder, dataDir, command, gpus } = options;
+  const begin: StartJob =
+    options.start ?? (command === undefined ? startLocal : (run, job) => startCommand(run, command, job));
+  const waiting = [...todo];
+  const jobs = new Set<Job>();
+  const kills = new Map<string, number>();
+  let stopping = false;
+  let started = 0;
+
+  const start = (run: SweepRun, slot: number): Job => {
+    fs.rmSync(failureFile(run), { force: true });
+    const onProgress = (progress: Progress) => emit({ kind: "progress", run, ...progress });
+    const gpu = gpus?.[slot % gpus.length];
+    return begin(run, { planFile, folder: path.resolve(folder), dataDir, threads, gpu, onProgress });
+  };
+
+  /** One process after another. */
+  const serve = async (slot: number): Promise<void> => {
+    for (let run = waiting.shift(); run && !stopping; run = waiting.shift()) {
+      emit({ kind: "run-start", run, step: savedStep(run) });
+      started++;
+      const job = start(run, slot);
+      jobs.add(job);
+      const outcome = await job.done;
+      jobs.delete(job);
+      if (outcome.state === "failed" && failureOf(run) === undefined) writeFailure(run, outcome.message);
+      // Its row may have stayed behind in its folder, were it killed there.
+      if (outcome.state === "finished") await addResults(folder, [outcome.row]);
+      emit({ kind: "run-end", run, outcome });
+      const killed = (kills.get(run.id) ?? 0) + (outcome.state === "interrupted" ? 1 : 0);
+      kills.set(run.id, killed);
+      if (outcome.state === "interrupted" && killed < KILLS && !stopping) waiting.push(run);
+    }
+  };
+
+  const done = Promise.all(Array.from({ length: workers }, (_, slot) => serve(slot))).then(() => {});
+  const stop = () => {
+    stopping = true;
+    for (const job of jobs) job.stop();
+  };
+  return {
+    done,
+    stop,
+    started: () => started,
+    async end() {
+      if (jobs.size > 0) stop();
+      await done.catch(() => {});
+    },
+  };
+}
+
+function writeFailure(run: SweepRun, message: string): void {
+  fs.mkdirSync(run.folder, { recursive: true });
+  replaceFile(failureFile(run), `${JSON.stringify({ message, at: new Date().toISOString() })}\n`);
+}
+
+/** What is pushed by callbacks, as an async iterable. */
+function openQueue<Item>() {
+  const queue: Item[] = [];
+  let wake = () => {};
+  let closed = false;
+  let failure: unknown;
+  const finish = () => {
+    closed = true;
+    wake();
+  };
+  return {
+    push(item: Item) {
+      queue.push(item);
+      wake();
+    },
+    close: finish,
+    fail(error: unknown) {
+      failure = error;
+      finish();
+    },
+    async *items(): AsyncGenerator<Item> {
+      for (;;) {
+        yield* queue.splice(0);
+        if (queue.length > 0) continue;
+        if (failure) throw failure;
+        if (closed) return;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    },
+  };
+}
+
+/** A run of a sweep and where it stands. */
+export interface RunStatus {
+  readonly run: SweepRun;
+  readonly state: RunState;
+  /** Updates that are saved. */
+  readonly step: number;
+  readonly loss: number | null;
+  readonly failure: string | null;
+}
+
+/** Where every run of a plan stands, read from the sweep's folder. */
+export function sweepStatus(
+  plan: SweepPlan,
+  { folder, dataDir }: Pick<SweepOptions, "folder" | "dataDir">,
+): RunStatus[] {
+  return identifyRuns(plan, folder, dataDir).map((run) => {
+    const state = stateOf(run);
+    const row: ResultRow | undefined = state === "finished" ? keptRow(run) : undefined;
+    return {
+      run,
+      state,
+      step: row ? run.steps : savedStep(run),
+      loss: row ? Number(row.loss) : null,
+      failure: state === "failed" ? failureOf(run)! : null,
+    };
+  });
+}
+
+function countStates(runs: readonly SweepRun[]): Counts {
+  return countBy(runs.map(stateOf));
+}
+
+/** How many are in each state. */
+export function countBy(states: readonly RunState[]): Counts {
+  const counts = { finished: 0, failed: 0, interrupted: 0, running: 0, pending: 0 };
+  for (const state of states) counts[state]++;
+  return counts;
+}

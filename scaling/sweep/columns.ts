@@ -1,0 +1,55 @@
+/**
+ * The columns of a sweep's result table, a row a finished run: its loss, how large it was by every convention, how it was
+ * trained and by what. results.ts writes them; `folio scaling fit` reads n, d, loss, c or any other of them.
+ */
+import type { Settings } from "../../lib/config.js";
+import {
+  type Conventions,
+  countFlops,
+  countParameters,
+  type FlopsConvention,
+  type ParameterConvention,
+} from "../conventions.js";
+
+/** A cell: text, a number, or nothing. */
+export type Value = string | number | null;
+
+/** A finished run, by column. */
+export type ResultRow = Readonly<Record<string, Value>>;
+
+/** Order of the columns in the file. */
+export const columns = [
+  ...["run", "name", "plan", "role", "budget"],
+  ...["n", "d", "loss", "c", "n_convention", "flops_convention"],
+  ...["n_blocks", "n_blocks_head", "n_total", "c_6nd", "c_attention", "c_chinchilla", "c_palm"],
+  ...["loss_se", "loss_smoothed", "validation_tokens"],
+  ...["n_layer", "n_head", "n_embd", "block_size", "vocab_size"],
+  ...["steps", "tokens", "epochs", "batch_size", "batch_tokens", "learning_rate", "final_lr_ratio", "schedule"],
+  ...["warmup_steps", "weight_decay", "beta1", "beta2", "grad_clip", "dropout", "seed"],
+  ...["dataset", "dataset_tokens", "data_sha256", "tokenizer"],
+  ...["seconds", "evaluation_seconds", "sittings", "started", "finished"],
+  ...["device", "dtype", "compiled", "threads", "cpu", "folio", "commit", "node", "tensorflow"],
+  "curve",
+] as const;
+
+/** Which of them columns n and c are. */
+export const ownConventions: Conventions = { parameters: "blocks-head", flops: "palm" };
+
+/** Parameters by each convention, and FLOPs of training on `tokens` by each: what points of a law are made of. */
+export function sizeColumns(settings: Settings, tokens: number) {
+  const parameters = (convention: ParameterConvention) => countParameters(settings, convention);
+  const flops = (convention: FlopsConvention) => countFlops(settings, tokens, { ...ownConventions, flops: convention });
+  return {
+    n: parameters(ownConventions.parameters),
+    c: flops(ownConventions.flops),
+    n_convention: ownConventions.parameters,
+    flops_convention: ownConventions.flops,
+    n_blocks: parameters("blocks"),
+    n_blocks_head: parameters("blocks-head"),
+    n_total: parameters("total"),
+    c_6nd: flops("6ND"),
+    c_attention: flops("attention"),
+    c_chinchilla: flops("chinchilla"),
+    c_palm: flops("palm"),
+  };
+}

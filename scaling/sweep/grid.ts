@@ -1,0 +1,111 @@
+/**
+ * Budgets → cells: which sizes and how many tokens are wanted. Three kinds of grid: IsoFLOP (sizes around the expected
+ * optimum of each budget), chosen sizes, and a fixed number of tokens a parameter. Shapes, steps and learning rates are
+ * plan.ts' matter.
+ */
+
+/** FLOPs to spend on a run. */
+export type BudgetFlops = number;
+
+/** Sizes around each budget's expected optimum √(C / 6r), where r is the tokens a parameter there. */
+export interface IsoFlopGrid {
+  readonly kind: "isoflop";
+  readonly budgets: readonly BudgetFlops[];
+  /** Sizes a budget; 7 unless given. */
+  readonly sizes?: number;
+  /** Ratio of two neighbouring sizes; 1.5 unless given. */
+  readonly spacing?: number;
+  /** Tokens a parameter at the optimum, as far as one knows; 20 unless given. Or N of the optimum at a budget. */
+  readonly optimum?: number | Optimum;
+}
+
+/** What one expects of the optimum: N = parameters · (C / budget)^exponent. */
+export interface Optimum {
+  readonly budgetFlops: BudgetFlops;
+  readonly parameters: number;
+  /** 0.5 unless given. */
+  readonly exponent?: number;
+}
+
+/** Every size at every budget. */
+export interface SizesGrid {
+  readonly kind: "sizes";
+  readonly budgets: readonly BudgetFlops[];
+  /** N of each, or widths of the ladder. */
+  readonly sizes: readonly number[];
+}
+
+/** Each size trained on a fixed multiple of its parameters. */
+export interface RatioGrid {
+  readonly kind: "tokens-per-parameter";
+  readonly sizes: readonly number[];
+  /** D / N. */
+  readonly ratios: readonly number[];
+}
+
+export type Grid = IsoFlopGrid | SizesGrid | RatioGrid;
+
+/** What a cell asks for: a size, and what to spend on it. */
+export interface Wanted {
+  readonly parameters: number;
+  readonly budgetFlops?: BudgetFlops;
+  /** In place of a budget. */
+  readonly tokensPerParameter?: number;
+}
+
+/** The cells that a grid asks for, budget by budget. @throws {RangeError} for a grid that asks for none */
+export function wantedCells(grid: Grid): Wanted[] {
+  checkGrid(grid);
+  switch (grid.kind) {
+    case "isoflop":
+      return grid.budgets.flatMap((budgetFlops) => isoFlopSizes(grid, budgetFlops));
+    case "sizes":
+      return grid.budgets.flatMap((budgetFlops) => grid.sizes.map((parameters) => ({ parameters, budgetFlops })));
+    case "tokens-per-parameter":
+      return grid.sizes.flatMap((parameters) =>
+        grid.ratios.map((tokensPerParameter) => ({ parameters, tokensPerParameter })),
+      );
+  }
+}
+
+function isoFlopSizes(grid: IsoFlopGrid, budgetFlops: BudgetFlops): Wanted[] {
+  const { sizes = 7, spacing = 1.5 } = grid;
+  const centre = expectedOptimum(grid.optimum ?? 20, budgetFlops);
+  return Array.from({ length: sizes }, (_, index) => ({
+    parameters: centre * spacing ** (index - (sizes - 1) / 2),
+    budgetFlops,
+  }));
+}
+
+/** N that one expects to be best: √(C / 6r) for r tokens a parameter (6ND = C, D = rN). */
+export function expectedOptimum(optimum: number | Optimum, budgetFlops: BudgetFlops): number {
+  if (typeof optimum === "number") return Math.sqrt(budgetFlops / (6 * optimum));
+  const { budgetFlops: at, parameters, exponent = 0.5 } = optimum;
+  return parameters * (budgetFlops / at) ** exponent;
+}
+
+function checkGrid(grid: Grid): void {
+  const lists: Record<string, readonly number[] | undefined> =
+    grid.kind === "isoflop"
+      ? { budgets: grid.budgets }
+      : grid.kind === "sizes"
+        ? { budgets: grid.budgets, sizes: grid.sizes }
+        : grid.kind === "tokens-per-parameter"
+          ? { sizes: grid.sizes, ratios: grid.ratios }
+          : {};
+  const entries = Object.entries(lists);
+  if (entries.length === 0) {
+    const found = JSON.stringify((grid as { kind?: unknown }).kind);
+    throw new RangeError(
+      `Cannot plan the sweep: its grid is of kind ${found}; wanted isoflop, sizes or tokens-per-parameter.`,
+    );
+  }
+  for (const [name, values] of entries) {
+    const wrong = Array.isArray(values) ? values.find((value) => !(Number.isFinite(value) && value > 0)) : values;
+    if (Array.isArray(values) && values.length > 0 && wrong === undefined) continue;
+    const found = Array.isArray(values) && values.length > 0 ? JSON.stringify(wrong) : JSON.stringify(values);
+    throw new RangeError(
+      `Cannot plan the sweep: ${name} of the grid is ${found}; wanted a list of numbers above 0, as [1e11, 3e11].`,
+    );
+  }
+}

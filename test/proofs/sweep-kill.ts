@@ -1,0 +1,125 @@
+import { type ChildProcess, execFileSync } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { readResults, type SweepRecord } from "../../scaling/sweep.js";
+import { finish, folio, folioCommand, type Proof, start } from "./proof.js";
+
+const kills = 20;
+
+/** Six runs of some seconds, each saved every tenth of its steps. */
+export const killedPlan = (folder: string, learningRate: number) => ({
+  ...{ name: "killed", dataset: "typescript", dataDir: folder, batchTokens: 256, learningRate, workers: 2, threads: 1 },
+  settings: { blockSize: 32, device: "cpu", dtype: "float32" },
+  grid: { kind: "isoflop", budgets: [8e9, 1.6e10], sizes: 3, spacing: 2, optimum: 40 },
+  limits: { fewestSteps: 20 },
+  validationTokens: 4096,
+});
+
+/** Writes the plan's options where `folio scaling` reads them. @returns the file */
+export function writeKilledPlan(folder: string, learningRate = 4e-3): string {
+  const file = path.join(folder, `plan-${learningRate}.mjs`);
+  fs.writeFileSync(file, `export default ${JSON.stringify(killedPlan(folder, learningRate))};\n`);
+  return file;
+}
+
+/** What is compared of a row: all but times, versions and how often it was gone on with. */
+export function rowsOf(folder: string): string[] {
+  return readResults(folder)
+    .map(({ run, name, loss, loss_se, loss_smoothed, d, c, curve }) =>
+      JSON.stringify({ run, name, loss, loss_se, loss_smoothed, d, c, curve }),
+    )
+    .sort();
+}
+
+export const sweepKill: Proof = {
+  name: "sweep-kill",
+  claim: `a sweep whose workers, or all of whose processes, are killed with -9 at ${kills} random moments ends with the rows of one that was not`,
+  inputs: ["lib", "bin", "scaling"],
+  async run({ folder, say }) {
+    await folio("prepare", "typescript", `--data_dir=${folder}`);
+    const plan = writeKilledPlan(folder);
+    const [whole, killed] = [path.join(folder, "whole"), path.join(folder, "killed")];
+    const args = (out: string, file = plan) => ["scaling", "run", file, `--out=${out}`, "--json"];
+    await folio(...args(whole));
+    const reference = rowsOf(whole);
+    say(`the sweep that is not killed did ${reference.length} runs`);
+
+    const done = { workers: 0, everything: 0 };
+    let child: Sweep | undefined;
+    while (done.workers + done.everything < kills) {
+      child = child && child.process.exitCode === null ? child : begin(args(killed));
+      await setTimeout(500 + Math.random() * 2500);
+      if (child.process.exitCode !== null) {
+        // It finished before it was killed: once more, from nothing.
+        say("finished between two kills; its folder is emptied");
+        if (rowsOf(killed).join() !== reference.join()) return { holds: false, figures: { ...done, sameRows: false } };
+        fs.rmSync(killed, { recursive: true });
+        continue;
+      }
+      const workers = childrenOf(child.process);
+      if ((done.workers + done.everything) % 2 === 0 && workers.length > 0) {
+        process.kill(workers[Math.floor(Math.random() * workers.length)]!, "SIGKILL");
+        done.workers++;
+      } else {
+        for (const pid of [child.process.pid!, ...workers]) end(pid);
+        await child.ended;
+        done.everything++;
+      }
+      say(`killed, ${done.workers} workers and ${done.everything} times everything; ${rowCount(killed)} rows`);
+    }
+    if (child && child.process.exitCode === null) await child.ended;
+    await folio(...args(killed));
+
+    const rows = rowsOf(killed);
+    const wholeLines = fs.readFileSync(path.join(killed, "results.csv"), "utf8").trimEnd().split("\n").length - 1;
+    const sameRows = rows.join() === reference.join() && wholeLines === reference.length;
+    const again = await startedBy(args(killed));
+    const changed = await startedBy(args(killed, writeKilledPlan(folder, 5e-3)));
+    const figures = {
+      ...{ runs: reference.length, killsOfAWorker: done.workers, killsOfEverything: done.everything },
+      ...{ rows: rows.length, rowsEqualBitForBit: sameRows },
+      ...{ startedByASecondCall: again, startedByAnotherLearningRate: changed },
+    };
+    return { holds: sameRows && again === 0 && changed === reference.length, figures };
+  },
+};
+
+interface Sweep {
+  readonly process: ChildProcess;
+  readonly ended: Promise<unknown>;
+}
+
+function begin(args: readonly string[]): Sweep {
+  const child = start(process.execPath, [folioCommand, ...args]);
+  child.stdout!.resume();
+  child.stderr!.resume();
+  return { process: child, ended: new Promise((resolve) => child.on("close", resolve)) };
+}
+
+function childrenOf({ pid }: ChildProcess): number[] {
+  try {
+    return execFileSync("pgrep", ["-P", String(pid)], { encoding: "utf8" })
+      .trim()
+      .split("\n")
+      .map(Number);
+  } catch {
+    return []; // between two runs
+  }
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // it has ended by itself
+  }
+}
+
+const rowCount = (folder: string): number => readResults(folder).length;
+
+async function startedBy(args: readonly string[]): Promise<number> {
+  const { output } = await finish(process.execPath, [folioCommand, ...args]);
+  const records = output.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line) as SweepRecord] : []));
+  return records.filter(({ kind }) => kind === "run-start").length;
+}

@@ -1,0 +1,56 @@
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { SweepPlan } from "../../scaling/plan.js";
+import { readResults } from "../../scaling/sweep.js";
+import { finish, folio, folioCommand, type Proof, rounded } from "./proof.js";
+
+/** A dozen runs of 5 to 30 seconds. */
+const options = (dataDir: string) => ({
+  ...{ name: "timed", dataset: "typescript", dataDir, batchTokens: 1024, learningRate: 4e-3, threads: 1 },
+  settings: { blockSize: 64, device: "cpu", dtype: "float32" },
+  grid: { kind: "isoflop", budgets: [1e11, 2e11, 4e11], sizes: 4, spacing: 1.7, optimum: 30 },
+  limits: { epochs: 1000, fewestSteps: 20 },
+  validationTokens: 65_536,
+});
+
+export const sweepPlan: Proof = {
+  name: "sweep-plan",
+  claim:
+    "the dry run's total FLOPs are the runs', its time is within 25 % of theirs, and every core is at least 90 % busy",
+  inputs: ["lib", "bin", "scaling"],
+  async run({ folder, say }) {
+    await folio("prepare", "typescript", `--data_dir=${folder}`);
+    const file = path.join(folder, "timed.mjs");
+    fs.writeFileSync(file, `export default ${JSON.stringify(options(folder))};\n`);
+    const plan = path.join(folder, "timed.json");
+    await folio("scaling", "plan", file, `--out=${plan}`);
+    const { totals } = JSON.parse(fs.readFileSync(plan, "utf8")) as SweepPlan;
+    say(`planned: ${totals.runs} runs, ${totals.flops.toExponential(3)} FLOPs, ${totals.seconds!.toFixed(0)} s`);
+
+    const out = path.join(folder, "out");
+    const [busyBefore, begun] = [busySeconds(), performance.now()];
+    const { code, output } = await finish(process.execPath, [folioCommand, "scaling", "run", plan, `--out=${out}`]);
+    if (code !== 0) throw new Error(output);
+    const seconds = (performance.now() - begun) / 1000;
+    const busy = (busySeconds() - busyBefore) / seconds / os.availableParallelism();
+    const flops = readResults(out).reduce((sum, { c }) => sum + Number(c), 0);
+    const ratio = totals.seconds! / seconds;
+    const figures = {
+      ...{ runs: totals.runs, plannedFlops: totals.flops, flops, sameFlops: flops === totals.flops },
+      ...{
+        plannedSeconds: rounded(totals.seconds!, 1),
+        seconds: rounded(seconds, 1),
+        plannedOverTrue: rounded(ratio, 3),
+      },
+      ...{ cores: os.availableParallelism(), shareOfCoresBusy: rounded(busy, 3) },
+    };
+    return { holds: flops === totals.flops && Math.abs(ratio - 1) <= 0.25 && busy >= 0.9, figures };
+  },
+};
+
+/** Seconds that the machine's cores have worked since it started. */
+function busySeconds(): number {
+  const each = os.cpus().map(({ times: { user, nice, sys, irq } }) => user + nice + sys + irq);
+  return each.reduce((sum, milliseconds) => sum + milliseconds, 0) / 1000;
+}
