@@ -119,8 +119,8 @@ class WriteOp : public OpKernel {
     const float* places = step->VectorOf(step->shape.S * C);
     for (int64_t row = 0; step->fits && row < step->shape.B * T; row++) {
       const int64_t id = step->ids[row / T * step->stride + row % T];
-      step->fits = id >= 0 && id < step->V;
       const float* place = places + (step->position + row % T) * C;
+      step->fits = Fits(step->context, id >= 0 && id < step->V, "writing: an id must be within the vocabulary");
       if (!step->fits) break;
       OfType(tokens, [=](const auto* table) {
         for (int64_t c = 0; c < C; c++) step->x[row * C + c] = folio::One(table[id * C + c]) + place[c];
