@@ -24,13 +24,17 @@ export function toSvg(figure: Figure, { width = 720, height = 400 }: SvgSize = {
   const marginRight = roomAtRight(figure, across, width);
   const right = width - marginRight;
   const plot = drawPlot(figure, { width, height, marginRight, marginBottom });
-  const toPixel = (y: number) => plot.scale("y")!.apply(y) as number;
+  const pixelOf =
+    (which: "x" | "y", { type }: Axis) =>
+    (value: number) =>
+      plot.scale(which)!.apply(type === "log" ? Math.log10(value) : value) as number;
+  const place = { x: pixelOf("x", figure.layout.xaxis), y: pixelOf("y", figure.layout.yaxis) };
   // What ends at the edge is labelled there, moved apart; what ends before it, where it ends.
   const atEdge = ({ showlegend, x, y, text }: Trace) =>
-    showlegend !== false || (text && (plot.scale("x")!.apply(x[lastOf(y)]) as number) > right - 8);
+    showlegend !== false || (text && place.x(x[lastOf(y)]!) > right - 8);
   const inside = figure.data.filter((trace) => trace.text && !atEdge(trace));
-  const ends = labels(endsOf(figure.data.filter(atEdge), across, toPixel), right, height - marginBottom);
-  const within = inside.map((trace) => insideLabel(trace, plot)).join("");
+  const ends = labels(endsOf(figure.data.filter(atEdge), across, place.y), right, height - marginBottom);
+  const within = inside.map((trace) => insideLabel(trace, place)).join("");
   const title = escapeHtml(figure.layout.title.text);
   const heading = `<text x="16" y="24" text-anchor="start" font-size="15" font-weight="600">${title}</text>`;
   // As text, for linkedom's setters escape and close elements as HTML, which is not always XML.
@@ -56,13 +60,16 @@ function roomAtRight({ data, layout }: Figure, across: readonly Shape[], width: 
 
 const lastOf = (y: readonly (number | null)[]) => y.findLastIndex((value) => value !== null);
 
-function insideLabel({ name, x, y, line, textposition }: Trace, plot: ReturnType<typeof drawPlot>): string {
+function insideLabel(
+  { name, x, y, line, textposition }: Trace,
+  place: Record<"x" | "y", (value: number) => number>,
+): string {
   const last = lastOf(y);
   if (last < 0) return "";
-  const [left, top] = [plot.scale("x")!.apply(x[last]) as number, plot.scale("y")!.apply(y[last]) as number];
+  const [left, top] = [place.x(x[last]!), place.y(y[last]!)];
   const [dx, dy] = textposition === "top right" ? [2, -8] : textposition === "bottom right" ? [4, 14] : [8, 0];
-  const place = `x="${(left + dx).toFixed(1)}" y="${(top + dy).toFixed(1)}" dy="0.32em" text-anchor="start"`;
-  return `<text ${place} fill="${line.color}" stroke="white" stroke-width="3" paint-order="stroke">${escapeHtml(name)}</text>`;
+  const at = `x="${(left + dx).toFixed(1)}" y="${(top + dy).toFixed(1)}" dy="0.32em" text-anchor="start"`;
+  return `<text ${at} fill="${line.color}" stroke="white" stroke-width="3" paint-order="stroke">${escapeHtml(name)}</text>`;
 }
 
 function drawPlot(
@@ -108,8 +115,12 @@ function axis(
 ) {
   const common = { label: title.text || null, type, labelArrow: "none" as const, labelAnchor: "center" as const };
   if (type === "log" && tickvals) {
-    const names = new Map(tickvals.map((value, i) => [value, ticktext?.[i] ?? ""]));
-    return { ...common, domain, ticks: tickvals, tickFormat: (value: number) => names.get(value) ?? "" };
+    // Plot's own logarithmic scale drops numbers from whatever format it is given.
+    const names = tickvals.map((value, i) => [Math.log10(value), ticktext?.[i] ?? ""] as const);
+    const text = (at: number) => names.find(([power]) => Math.abs(power - at) < 1e-9)?.[1] ?? "";
+    const [low, high] = domain.map(Math.log10);
+    const ticks = names.map(([power]) => power);
+    return { ...common, type: "linear" as const, transform: Math.log10, domain: [low, high], ticks, tickFormat: text };
   }
   const ticks = showticklabels === false ? [] : Math.max(3, count);
   return { ...common, ticks, ...(range && { domain }) };

@@ -164,7 +164,7 @@ export function ask(law: KnownLaw, question: Question): Answer {
     throw new RangeError(`Cannot answer: ${law.name} has no training of ${describe(question)}.`);
   }
   const { inferenceTokens: T, uniqueTokens: U } = question;
-  const open = (["n", "d", "c", "loss"] as const).filter((name) => !given.includes(name) && answered[name] !== null);
+  const open = openQuantities(given).filter((name) => answered[name] !== null);
   const intervals = law.refits ? intervalsOf(law, question, open) : undefined;
   return {
     ...answered,
@@ -212,6 +212,12 @@ function checkQuestion({ budgetFlops, loss, parameters, tokens, inferenceTokens 
     );
   }
   return given;
+}
+
+/** What a law has to say, where two of N, D and C say the third. */
+function openQuantities(given: readonly Quantity[]): Quantity[] {
+  const product = (["n", "d", "c"] as const).filter((name) => given.includes(name));
+  return product.length === 2 ? ["loss"] : (["n", "d", "c", "loss"] as const).filter((name) => !given.includes(name));
 }
 
 function circumstancesOf(law: KnownLaw, numbers: LawNumbers, question: Question): Circumstances {
@@ -304,8 +310,8 @@ function warningsOf(law: KnownLaw, { n, d, c }: Answered): FitWarning[] {
     if (below > farthest || (above > farthest && what !== "FLOPs")) {
       const side =
         below > farthest
-          ? `the smallest fitted by ${what} has ${below.toPrecision(2)} times as many`
-          : `${above.toPrecision(2)} times the most that were fitted`;
+          ? `the smallest fitted by ${what} has ${factor(below)} times as many`
+          : `${factor(above)} times the most that were fitted`;
       found.push({
         kind: "extrapolation",
         message: `${value.toPrecision(3)} ${what}: ${side} (${limits[0].toPrecision(3)} to ${limits[1].toPrecision(3)}).`,
@@ -317,6 +323,9 @@ function warningsOf(law: KnownLaw, { n, d, c }: Answered): FitWarning[] {
     found.push(...maybe(roundingWarning(numbers.surface, c)));
   return found;
 }
+
+/** 28.3 → "28"; no powers of ten. */
+const factor = (value: number) => String(Number(value.toPrecision(2)));
 
 function maybe(warning: FitWarning | undefined): FitWarning[] {
   return warning ? [warning] : [];

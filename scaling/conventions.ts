@@ -63,16 +63,3 @@ function trainingFlopsPerToken(shape: Shape, { parameters, flops }: Conventions)
       return flopsPerToken(shape);
   }
 }
-
-/** A convention by its name. @throws {RangeError} for a name that there is not */
-export function conventionsNamed({ parameters, flops }: { parameters: string; flops: string }): Conventions {
-  return {
-    parameters: oneOf(parameters, parameterConventions, "parameters"),
-    flops: oneOf(flops, flopsConventions, "FLOPs"),
-  };
-}
-
-function oneOf<Name extends string>(name: string, known: Readonly<Record<Name, string>>, what: string): Name {
-  if (Object.hasOwn(known, name)) return name as Name;
-  throw new RangeError(`Cannot count ${what} by ${JSON.stringify(name)}; there are ${Object.keys(known).join(", ")}.`);
-}

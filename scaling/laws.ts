@@ -121,7 +121,7 @@ export function overTrainingLoss({ E, a, b, c }: OverTraining, N: number, M: num
   return E + a * N ** b + c * 6 ** (b / 2) * (M * N) ** b;
 }
 
-/** One break of a broken law: near x = d the slope changes by −c over a width that f tells, in decades. */
+/** One break of a broken law: near x = d the slope changes by −c, over a width f of ln x. */
 export interface Break {
   readonly c: number;
   readonly d: number;
@@ -138,7 +138,7 @@ export interface BrokenLaw {
   readonly breaks: readonly Break[];
 }
 
-/** y = a + b·x^−c0·Π (1 + (x / d)^(1/f))^(−c·f) (Caballero 2022, eq. 1). */
+/** y = a + b·x^−c0·Π (1 + (x / d)^(1/f))^(−c·f) (Caballero 2023, eq. 1). */
 export function brokenLoss({ a, b, c0, breaks }: BrokenLaw, x: number): number {
   // ln(1 + e^t), which neither overflows nor loses small terms.
   const softplus = (t: number) => Math.max(t, 0) + Math.log1p(Math.exp(-Math.abs(t)));

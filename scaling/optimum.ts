@@ -84,13 +84,16 @@ export function parametersForTokens(surface: Surface, d: number): number {
   return G * (d * G) ** (surface.beta / surface.alpha);
 }
 
+/** Passes over the tokens beyond which nothing more comes of them. */
+const passes = 1e3;
+
 /** D at which a model of N parameters reaches a loss; Infinity where no D does. */
 export function tokensForLoss(surface: Surface, loss: number, n: number, circumstances: Circumstances = {}): number {
   const { E, A, B, alpha, beta } = surface;
   const left = loss - E - A * n ** -alpha;
   const fresh = left > 0 ? (B / left) ** (1 / beta) : Number.POSITIVE_INFINITY;
   if (circumstances.uniqueTokens === undefined || !Number.isFinite(fresh)) return fresh;
-  const most = 1e3 * Math.max(fresh, circumstances.uniqueTokens); // passes beyond which nothing more comes
+  const most = passes * Math.max(fresh, circumstances.uniqueTokens);
   return firstBelow((d) => allocation(surface, n, d, circumstances).loss <= loss, fresh, most);
 }
 
@@ -113,7 +116,9 @@ export function parametersForLoss(
 /** The least N that reaches a loss, with tokens without limit. */
 function leastParameters(surface: Surface, loss: number, circumstances: Circumstances): number {
   const plain = (surface.A / (loss - surface.E)) ** (1 / surface.alpha);
-  const reaches = (n: number) => Number.isFinite(tokensForLoss(surface, loss, n, circumstances));
+  const reaches = (n: number) =>
+    allocation(surface, n, passes * (circumstances.uniqueTokens ?? Number.POSITIVE_INFINITY), circumstances).loss <
+    loss;
   const least = firstBelow(reaches, plain, 1e9 * plain);
   if (Number.isFinite(least)) return least;
   throw new RangeError(

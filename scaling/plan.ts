@@ -3,10 +3,7 @@
  * reason. It trains nothing; the time it tells comes from a short benchmark (sweep/speed.ts). sweep.ts makes runs of a
  * plan. Notebook 09-sweep plans one.
  */
-import fs from "node:fs";
 import os from "node:os";
-import path from "node:path";
-import { type ColumnTable, from } from "arquero";
 import { defaultSettings, parseSettings, type Settings } from "../lib/config.js";
 import { openDataset } from "../lib/data.js";
 import { gigabytes, memoryBytes } from "../lib/memory.js";
@@ -19,6 +16,7 @@ import { defaultLadder, type Ladder, type ModelShape, nearestShape, sizeOf } fro
 import { runSeconds, type Speed, sweepSeconds } from "./sweep/speed.js";
 
 export type { Grid, IsoFlopGrid, Optimum, RatioGrid, SizesGrid } from "./sweep/grid.js";
+export { loadPlan, planTable, savePlan } from "./sweep/plan-file.js";
 export { type PowerRule, type TunedRates, tuneLearningRates } from "./sweep/rules.js";
 export { defaultLadder, type Ladder } from "./sweep/shapes.js";
 export { measureSpeed, type Speed } from "./sweep/speed.js";
@@ -361,48 +359,4 @@ function totalsOf(runs: readonly PlannedRun[], workers: number): PlanTotals {
     processorSeconds: known ? sum((run) => run.seconds!) : null,
     seconds: known ? sweepSeconds(seconds, workers) : null,
   };
-}
-
-/** A plan as a table, a row a run. */
-export function planTable({ runs }: Pick<SweepPlan, "runs">): ColumnTable {
-  return from(
-    runs.map(({ settings, ...run }) => ({
-      name: run.name,
-      role: run.role,
-      budget: run.budgetFlops,
-      layers: settings.nLayer,
-      heads: settings.nHead,
-      width: settings.nEmbd,
-      parameters: run.parameters,
-      tokens: run.tokens,
-      epochs: run.epochs,
-      batch: tokensPerStep(settings),
-      learningRate: settings.learningRate,
-      steps: run.steps,
-      flops: run.flops,
-      memoryBytes: run.memoryBytes,
-      seconds: run.seconds,
-    })),
-  );
-}
-
-/** Writes a plan's JSON file, whole or not at all. */
-export function savePlan(file: string, plan: SweepPlan): void {
-  fs.mkdirSync(path.dirname(path.resolve(file)), { recursive: true });
-  fs.writeFileSync(`${file}.partial`, `${JSON.stringify(plan, null, 2)}\n`, { flush: true });
-  fs.renameSync(`${file}.partial`, file);
-}
-
-/** Reads a plan's JSON file. @throws {Error} when there is none, or it is no plan */
-export function loadPlan(file: string): SweepPlan {
-  let content: SweepPlan;
-  try {
-    content = JSON.parse(fs.readFileSync(file, "utf8")) as SweepPlan;
-  } catch (error) {
-    throw new Error(`Cannot read the plan ${file}: ${(error as Error).message}`, { cause: error });
-  }
-  if (content?.format !== "folio-sweep-plan" || content.version !== 1 || !Array.isArray(content.runs)) {
-    throw new Error(`Cannot read the plan ${file}: it is no plan of this Folio; \`folio scaling plan\` makes one.`);
-  }
-  return { ...content, runs: content.runs.map((run) => ({ ...run, settings: parseSettings(run.settings) })) };
 }

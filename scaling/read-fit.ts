@@ -4,7 +4,8 @@ import { z } from "zod";
 import type { Fit } from "./points.js";
 
 const numbers = z.record(z.string(), z.number());
-const interval = z.tuple([z.number(), z.number()]);
+// A law of C alone is of points without N and D: null in JSON.
+const interval = z.tuple([z.number().nullable(), z.number().nullable()]);
 const schema = z.looseObject({
   method: z.enum(["parametric", "projection", "isoflop", "envelope", "power", "repeated", "broken"]),
   params: numbers,

@@ -42,10 +42,11 @@ export interface ReadPoints {
 /** The rows of a CSV or Parquet file. @throws {Error} where there is none, or it cannot be read */
 export async function readRows(file: string): Promise<TableRow[]> {
   const parquet = /\.parquet$/i.test(file);
+  let rows: TableRow[];
   try {
-    if (parquet) return await parquetReadObjects({ file: await asyncBufferFromFile(file), compressors });
+    if (parquet) rows = await parquetReadObjects({ file: await asyncBufferFromFile(file), compressors });
     // Kept as text, so that what is no number can be shown as it stands.
-    return fromCSV(await readFile(file, "utf8"), { autoType: false }).objects() as TableRow[];
+    else rows = fromCSV(await readFile(file, "utf8"), { autoType: false }).objects() as TableRow[];
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") throw new Error(`Cannot read ${file}: there is no such file.`, { cause: error });
@@ -53,6 +54,8 @@ export async function readRows(file: string): Promise<TableRow[]> {
       cause: error,
     });
   }
+  if (rows.length === 0) throw new RangeError(`Cannot read ${file}: it has no rows.`);
+  return rows;
 }
 
 /** The columns that a table has by the names of Folio's own sweeps, for whoever names none. */
@@ -73,7 +76,6 @@ export function toPoints(
   options: ReadPointsOptions = {},
 ): ReadPoints {
   const { name = "the table", missing = "refuse" } = options;
-  if (rows.length === 0) throw new RangeError(`Cannot read points of ${name}: it has no rows.`);
   checkColumns(rows, columns, name);
   const points: Point[] = [];
   const kept: number[] = [];
@@ -91,7 +93,7 @@ export function toPoints(
 }
 
 function checkColumns(rows: readonly TableRow[], columns: PointColumns, name: string): void {
-  const there = Object.keys(rows[0]!);
+  const there = Object.keys(rows[0] ?? {});
   for (const [what, column] of Object.entries(columns) as [string, string | undefined][]) {
     if (column === undefined || there.includes(column)) continue;
     throw new RangeError(

@@ -100,7 +100,6 @@ function charts({ points, fits, heldOut = [] }: Study, surface: Fit | undefined)
   const [envelope, isoflop] = [of("envelope"), of("isoflop")];
   const named = fits.flatMap(({ name, fit }): NamedFit[] => (fit ? [{ name: name.split(":")[0]!, fit }] : []));
   const upTo = 10 * rangeOf([...points, ...heldOut].map(computeOf))[1];
-  const resampled = named.filter(({ fit }) => (fit.bootstrap?.length ?? 0) >= 20);
   return [
     lossByCompute({ points, ...(envelope && { envelope }), ...(surface && { law: surface }) }),
     ...(isoflop ? [isoflopCurves({ points, fit: isoflop })] : []),
@@ -112,7 +111,9 @@ function charts({ points, fits, heldOut = [] }: Study, surface: Fit | undefined)
         ]
       : []),
     ...(named.length > 0 ? [optimumPrediction({ fits: named, points, upTo }), exponentIntervals({ fits: named })] : []),
-    ...(resampled.length > 0 ? [bootstrapCloud({ fits: resampled, x: "a", y: "b" })] : []),
+    ...((surface?.bootstrap?.length ?? 0) >= 20
+      ? [bootstrapCloud({ fits: [{ name: "approach 3", fit: surface! }], x: "alpha", y: "beta" })]
+      : []),
   ];
 }
 

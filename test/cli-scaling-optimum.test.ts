@@ -143,6 +143,8 @@ describe("folio scaling optimum", () => {
     expect(ci95.n!.map((end) => Number((end / n).toFixed(6)))).toEqual([1.025, 1.975]);
     expect(ci80.d!.map((end) => Number((end / d).toFixed(6)))).toEqual([0.526316, 0.909091]);
     expect(Object.keys(ci80)).toEqual(["n", "d", "loss"]);
+    const trained = await json("--law", file, "--parameters=1e9", "--tokens=2e10");
+    expect(Object.keys((trained.intervals as Record<"ci80", object>).ci80)).toEqual(["loss"]);
     const { out } = await folio("optimum", `--law=${file}`, "--budget=1e20");
     expect(out).toMatch(/^1\.000e\+20 FLOPs +80 % +95 %$/m);
     expect(out).toMatch(/^intervals: quantiles of 101 bootstrap refits$/m);
@@ -185,7 +187,9 @@ describe("folio scaling optimum", () => {
     const file = fitFile("wide.json");
     expect((await json("--law", file, "--budget=5e21")).warnings).toEqual([]);
     const far = await json("--law", file, "--budget=1e23");
-    expect(far.warnings).toMatchObject([{ kind: "extrapolation", message: expect.stringContaining("1.0e+2 times") }]);
+    expect(far.warnings).toMatchObject([
+      { kind: "extrapolation", message: expect.stringContaining("100 times the largest") },
+    ]);
     const small = await json("--law", file, "--parameters=1e5", "--tokens=1e10");
     expect(small.warnings).toMatchObject([
       { kind: "extrapolation", message: expect.stringContaining("1.00e+5 parameters: the smallest") },
@@ -222,7 +226,8 @@ describe("folio scaling optimum", () => {
   });
 
   test("a fit of a law without optima is refused", async () => {
-    const file = fitFile("power.json", { method: "power", params: { E: 1, A: 2, alpha: 0.1 } });
+    const range = { n: [Number.NaN, Number.NaN], d: [1, 2], c: [1, 2] } as const;
+    const file = fitFile("power.json", { method: "power", params: { E: 1, A: 2, alpha: 0.1 }, range });
     const { err } = await folio("optimum", "--law", file, "--budget=1e20");
     expect(err).toContain("a fit by power has none; fit by parametric, projection");
   });

@@ -21,7 +21,7 @@ export interface BootstrapJob {
 }
 
 /** Weights of the points in refit `refit`: how often each cluster was drawn. */
-export function drawWeights(data: Data, seed: number, refit: number): Float64Array {
+function drawWeights(data: Data, seed: number, refit: number): Float64Array {
   const counts = new Float64Array(data.clusters);
   for (let draw = 0; draw < data.clusters; draw++) {
     counts[Math.floor(uniform(seed, "bootstrap", refit, draw) * data.clusters)]!++;
@@ -30,7 +30,7 @@ export function drawWeights(data: Data, seed: number, refit: number): Float64Arr
 }
 
 /** ±1 by the cluster (Liu 1988): whether refit `refit` turns the residuals of its points over. */
-export function drawSigns(data: Data, seed: number, refit: number): Float64Array {
+function drawSigns(data: Data, seed: number, refit: number): Float64Array {
   const signs = Float64Array.from({ length: data.clusters }, (_, k) =>
     uniform(seed, "signs", refit, k) < 0.5 ? -1 : 1,
   );

@@ -9,7 +9,7 @@ import type { Data } from "./data.js";
 import { throughOptima } from "./isoflop.js";
 import type { Estimate, Fitter } from "./method.js";
 
-const steps = 400;
+const steps = 200;
 const fewest = 3;
 
 /** A curve's points, compute rising. */

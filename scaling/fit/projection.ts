@@ -37,6 +37,8 @@ export interface Projection {
 // The scan: exponents beyond these are steps and constants as far as points can tell.
 const scanned = Float64Array.from({ length: 16 }, (_, k) => 0.02 * 100 ** (k / 15));
 const tolerance = 1e-10;
+/** The gradient, by the residuals' rms, at which steps are rounding. */
+const flat = 1e-7;
 
 /**
  * @param lnX ln N, of E + A·N^−α + B·D^−β, or whatever the loss is a law of
@@ -220,7 +222,7 @@ export function createProjection(data: Pick<Data, "loss" | "size">, lnX: Float64
         project(alpha, beta);
       }
     }
-    return outward(alpha, beta, value, gradient, converged);
+    return outward(alpha, beta, value, gradient, converged || gradient < flat);
   }
 
   function outward(alpha: number, beta: number, value: number, gradient: number, converged: boolean): Projected {

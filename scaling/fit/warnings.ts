@@ -105,7 +105,7 @@ export function extrapolationWarning(
 ): FitWarning | undefined {
   const [, largest] = fit.range.c;
   if (!(budgetFlops > factor * largest)) return undefined;
-  const message = `${budgetFlops.toPrecision(3)} FLOPs are ${(budgetFlops / largest).toPrecision(2)} times the largest run fitted (${largest.toPrecision(3)}): beyond ${factor} times, intervals say nothing of whether the law goes on.`;
+  const message = `${budgetFlops.toPrecision(3)} FLOPs are ${Number((budgetFlops / largest).toPrecision(3))} times the largest run fitted (${largest.toPrecision(3)}): beyond ${factor} times, intervals say nothing of whether the law goes on.`;
   return { kind: "extrapolation", message };
 }
 

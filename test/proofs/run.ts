@@ -31,9 +31,14 @@ import { scalingRecovery } from "./scaling-recovery.js";
 import { scalingSpeed } from "./scaling-speed.js";
 import { scalingStart } from "./scaling-start.js";
 import { sizing } from "./sizing.js";
+import { sweepKill } from "./sweep-kill.js";
+import { sweepOurs } from "./sweep-ours.js";
+import { sweepPlan } from "./sweep-plan.js";
+import { sweepSlurm } from "./sweep-slurm.js";
 import { tokenizeSpeed } from "./tokenize-speed.js";
 import { traceXl } from "./trace-xl.js";
 import { trainCharPeer } from "./train-char-peer.js";
+import { webGpu } from "./webgpu.js";
 
 const proofs: readonly Proof[] = [
   golden,
@@ -60,9 +65,14 @@ const proofs: readonly Proof[] = [
   scalingStart,
   scalingCoverage,
   scalingSpeed,
+  sweepOurs,
+  sweepPlan,
+  sweepKill,
+  sweepSlurm,
   packaged,
   nodeVersions,
   cleanClone,
+  webGpu,
 ];
 
 interface Result {

@@ -49,16 +49,24 @@ export const sweepKill: Proof = {
     let child: Sweep | undefined;
     while (done.workers + done.everything < kills) {
       child = child && child.process.exitCode === null ? child : begin(args(killed));
-      await setTimeout(500 + Math.random() * 2500);
+      // In turn: at any moment from the start on, and at any moment when workers are there.
+      while (
+        done.workers <= done.everything &&
+        child.process.exitCode === null &&
+        childrenOf(child.process).length === 0
+      )
+        await setTimeout(20);
+      await setTimeout(Math.random() * 3000);
       if (child.process.exitCode !== null) {
-        // It finished before it was killed: once more, from nothing.
+        // A run whose process was killed often is left for the next call. Where all are done: once more, from nothing.
+        if (rowCount(killed) < reference.length) continue;
         say("finished between two kills; its folder is emptied");
         if (rowsOf(killed).join() !== reference.join()) return { holds: false, figures: { ...done, sameRows: false } };
         fs.rmSync(killed, { recursive: true });
         continue;
       }
       const workers = childrenOf(child.process);
-      if ((done.workers + done.everything) % 2 === 0 && workers.length > 0) {
+      if (done.workers <= done.everything && workers.length > 0) {
         process.kill(workers[Math.floor(Math.random() * workers.length)]!, "SIGKILL");
         done.workers++;
       } else {

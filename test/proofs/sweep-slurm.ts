@@ -11,6 +11,7 @@ export const sweepSlurm: Proof = {
   name: "sweep-slurm",
   claim: "a sweep through Slurm, its tasks requeued and killed while at work, ends with the rows of one without Slurm",
   inputs: ["lib", "bin", "scaling", "test/slurm"],
+  byNameOnly: true,
   async run({ folder, say }) {
     if (spawnSync("slurmctld", ["-V"]).error || spawnSync("munged", ["--version"]).error) {
       throw new Error("Slurm is needed: apt-get install slurm-wlm munge, and run this as root.");

@@ -45,8 +45,8 @@ describe("approach 3", () => {
   });
 
   test("from Hoffmann's own point alone it is the global minimum, or says that it did not converge", () => {
-    for (let seed = 0; seed < 8; seed++) {
-      const points = strewnSweep({ points: 80, noise: 0.02, seed });
+    for (let seed = 0; seed < 5; seed++) {
+      const points = strewnSweep({ points: 60, noise: 0.02, seed });
       const global = fitLawNow(points, oneStart).huberSum;
       for (const maxIterations of [3, 300]) {
         const fit = fitLawNow(points, { starts: [ownPoint], maxIterations });
@@ -192,13 +192,13 @@ describe("approach 2", () => {
 
 describe("approach 1", () => {
   const curve = (n: number, from: number, to: number): Point[] =>
-    Array.from({ length: 60 }, (_, k) => {
-      const d = (from * (to / from) ** (k / 59)) / (6 * n);
+    Array.from({ length: 30 }, (_, k) => {
+      const d = (from * (to / from) ** (k / 29)) / (6 * n);
       return { n, d, loss: lossOf(hoffmann, n, d), group: `size ${n}` };
     });
 
   test("curves of many sizes have the surface's exponents on their envelope", () => {
-    const points = Array.from({ length: 25 }, (_, k) => 1e7 * 1e4 ** (k / 24)).flatMap((n) => curve(n, 1e16, 1e23));
+    const points = Array.from({ length: 17 }, (_, k) => 1e7 * 1e4 ** (k / 16)).flatMap((n) => curve(n, 1e16, 1e23));
     const { exponents, optima, params } = fitLawNow(points, { method: "envelope" });
     expect(exponents!.a).toBeCloseTo(hoffmann.beta / (hoffmann.alpha + hoffmann.beta), 2);
     expect(optima!.length).toBeGreaterThan(10);

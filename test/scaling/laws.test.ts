@@ -207,7 +207,7 @@ describe("other laws", () => {
     expect(slope(1)).toBeCloseTo(-0.2, 9);
     expect(slope(1e12)).toBeCloseTo(-0.5, 9);
     expect(brokenLoss({ ...law, breaks: [] }, 1e6)).toBeCloseTo(0.5 + 3 * 1e6 ** -0.2, 12);
-    // As written (Caballero 2022, eq. 1), where nothing overflows.
+    // As written (Caballero 2023, eq. 1), where nothing overflows.
     expect(brokenLoss(law, 2e6)).toBeCloseTo(0.5 + 3 * 2e6 ** -0.2 * (1 + 2 ** 10) ** (-0.3 * 0.1), 12);
   });
 

@@ -1,0 +1,44 @@
+import path from "node:path";
+import { fitLaw } from "../../scaling/fit.js";
+import { surfaceLoss } from "../../scaling/laws.js";
+import { readRows, toPoints } from "../../scaling/read-points.js";
+import { type Figures, type Proof, root, rounded } from "./proof.js";
+
+/** Folio's own sweep, from its committed table: nothing is trained here. */
+export const sweepOurs: Proof = {
+  name: "sweep-ours",
+  claim:
+    "the parametric fit of Folio's own sweep, at least 40 runs over 1.5 decades, predicts the loss of a run of 3 times its largest compute within 2 %",
+  inputs: ["scaling", "lib/sizing.ts"],
+  async run() {
+    const rows = await readRows(path.join(root, "scaling", "results", "novels.csv"));
+    const columns = { n: "n", d: "d", c: "c", loss: "loss", group: "run" };
+    const points = (role: string) =>
+      toPoints(
+        rows.filter((row) => row.role === role),
+        columns,
+      ).points;
+    const [grid, heldOut] = [points("grid"), points("held-out")];
+    const compute = grid.map(({ c }) => c!);
+    const decades = Math.log10(Math.max(...compute) / Math.min(...compute));
+    const far = Math.min(...heldOut.map(({ c }) => c!)) / Math.max(...compute);
+    const fit = await fitLaw(grid, { method: "parametric", bootstrap: 1000 });
+    const { E, A, B, alpha, beta } = fit.params as Record<"E" | "A" | "B" | "alpha" | "beta", number>;
+    const errors = heldOut.map(({ n, d, loss }) => surfaceLoss({ E, A, B, alpha, beta }, n, d) / loss - 1);
+    const worst = Math.max(...errors.map(Math.abs));
+    const digits = (values: Record<string, number>): Figures =>
+      Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value.toPrecision(4))]));
+    const epochs = Math.max(...rows.map((row) => Number(row.epochs)));
+    const figures = {
+      ...{ runs: grid.length, decades: rounded(decades, 2), heldOutOverLargest: rounded(far, 2) },
+      ...{ mostEpochs: rounded(epochs, 2), mostFlops: Math.max(...compute, ...heldOut.map(({ c }) => c!)) },
+      params: digits(fit.params),
+      exponents: digits({ ...fit.exponents }),
+      ...{ converged: fit.converged, heldOutLoss: rounded(heldOut[0]!.loss, 4) },
+      predictionErrorPercent: rounded(100 * errors[0]!, 2),
+      warnings: fit.warnings.map(({ kind }) => kind).join(" "),
+    };
+    const holds = worst <= 0.02 && grid.length >= 40 && decades >= 1.5 && far >= 3 && epochs <= 4;
+    return { holds, figures };
+  },
+};
