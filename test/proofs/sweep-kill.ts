@@ -48,16 +48,12 @@ export const sweepKill: Proof = {
     const done = { workers: 0, everything: 0 };
     let child: Sweep | undefined;
     while (done.workers + done.everything < kills) {
-      child = child && child.process.exitCode === null ? child : begin(args(killed));
+      child = child && isAlive(child) ? child : begin(args(killed));
       // In turn: at any moment from the start on, and at any moment when workers are there.
-      while (
-        done.workers <= done.everything &&
-        child.process.exitCode === null &&
-        childrenOf(child.process).length === 0
-      )
+      while (done.workers <= done.everything && isAlive(child) && childrenOf(child.process).length === 0)
         await setTimeout(20);
       await setTimeout(Math.random() * 3000);
-      if (child.process.exitCode !== null) {
+      if (!isAlive(child)) {
         // A run whose process was killed often is left for the next call. Where all are done: once more, from nothing.
         if (rowCount(killed) < reference.length) continue;
         say("finished between two kills; its folder is emptied");
@@ -76,7 +72,7 @@ export const sweepKill: Proof = {
       }
       say(`killed, ${done.workers} workers and ${done.everything} times everything; ${rowCount(killed)} rows`);
     }
-    if (child && child.process.exitCode === null) await child.ended;
+    if (child && isAlive(child)) await child.ended;
     await folio(...args(killed));
 
     const rows = rowsOf(killed);
@@ -104,6 +100,8 @@ function begin(args: readonly string[]): Sweep {
   child.stderr!.resume();
   return { process: child, ended: new Promise((resolve) => child.on("close", resolve)) };
 }
+
+const isAlive = ({ process: { exitCode, signalCode } }: Sweep): boolean => exitCode === null && signalCode === null;
 
 function childrenOf({ pid }: ChildProcess): number[] {
   try {
