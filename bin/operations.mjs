@@ -126,7 +126,10 @@ function tryOperations(root, file) {
 
   const variables = [1, 0, 0].map((value, i) => variable(`folio${i}`, tf.scalar(value)));
   const settings = Object.entries({ beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1 });
-  const attributes = settings.map(([name, value]) => attribute(name, "FLOAT", value));
+  const attributes = [
+    ...settings.map(([name, value]) => attribute(name, "FLOAT", value)),
+    attribute("conditions", "INT", 0),
+  ];
   const numbers = [1, 1, 0.1, 0.1, 0.05].map((value) => tf.scalar(value)); // gradient, clip, rate, corrections
   run("FolioAdamW", attributes, [...variables, ...numbers], 0);
   check("FolioAdamW", run("ReadVariableOp", [float], [variables[0]], 1)[0], [0.89]);

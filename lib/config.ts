@@ -91,16 +91,16 @@ export function checkValue(kind: SettingsKind, key: string, value: unknown, acti
   const rightType = typeof value === typeof row.default;
   const found = rightType ? quote(value) : `${quote(value)}, ${article(value)}`;
   const wanted = row.type === "choice" ? `one of ${row.wanted}` : row.wanted;
-  const message = `${action}: ${key} is ${found}; wanted ${wanted}${row.unit && ` (${row.unit})`}.${deviceAdvice(key, value)}`;
+  const message = `${action}: ${key} is ${found}; wanted ${wanted}${row.unit && ` (${row.unit})`}.${adviceOn(key, value)}`;
   throw rightType ? new RangeError(message) : new TypeError(message);
 }
 
-/** What to write in place of PyTorch's name of a device. */
-function deviceAdvice(key: string, value: unknown): string {
+/** What to write in place of PyTorch's name of a device, and for the likeliest text. */
+function adviceOn(key: string, value: unknown): string {
+  if (key === "temperature" && value === 0) return " The likeliest token each time is topK 1 (--top_k=1).";
   if (key !== "device" || typeof value !== "string") return "";
   const index = /^cuda:(\d+)$/.exec(value)?.[1];
-  if (index) return ` One GPU of several is chosen outside: CUDA_VISIBLE_DEVICES=${index}, and device cuda.`;
-  return value === "mps" ? " TensorFlow does not reach Apple's GPU; use cpu." : "";
+  return index ? ` One GPU of several is chosen outside: CUDA_VISIBLE_DEVICES=${index}, and device cuda.` : "";
 }
 
 function quote(value: unknown): string {

@@ -61,9 +61,9 @@ function machineBytes(): number {
   return limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem();
 }
 
-/** An error of TensorFlow, or of JavaScript, that means that memory ran out. */
+/** An error of TensorFlow, of Dawn or of JavaScript that means that memory ran out. */
 const OUT_OF_MEMORY =
-  /OOM when allocating|RESOURCE_EXHAUSTED|failed to allocate|CUDA_ERROR_OUT_OF_MEMORY|Array buffer allocation failed|Invalid typed array length/i;
+  /OOM when allocating|RESOURCE_EXHAUSTED|failed to allocate|CUDA_ERROR_OUT_OF_MEMORY|Array buffer allocation failed|Invalid typed array length|exceeds the max buffer size|larger than the maximum \w+ buffer binding size/i;
 
 /** What of the settings a failure depends on. */
 type Doing = Partial<Pick<Settings, "xla" | "compile" | "dtype" | "device">>;

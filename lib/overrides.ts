@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, extname, join, relative, resolve } from "node:path";
-import { closest } from "fastest-levenshtein";
+import { closest, distance } from "fastest-levenshtein";
 import { createJiti } from "jiti";
 import {
   camelCase,
@@ -166,7 +166,12 @@ function findConfig(word: string): string {
   const ours = /^(\.\/)?(configs?\/)?[^/\\]+$/.test(word) && ["", ".py", ".ts", ".js"].includes(extname(word));
   if (file) return file;
   if (ours && presetPath) return presetPath;
-  const known = `did you mean ${closest(name, presetNames())}? Folio's own are ${presetNames().join(", ")}.`;
+  if (statSync(word, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new TypeError(`Cannot read the config file ${word}: it is a folder; a run is named --out_dir=${word}.`);
+  }
+  const near = closest(name, presetNames());
+  const hint = distance(name, near) <= Math.max(2, near.length / 2) ? `did you mean ${near}? ` : "";
+  const known = `${hint}Folio's own are ${presetNames().join(", ")}.`;
   throw new Error(`Cannot read the config file ${word}: there is no such file; ${known}`);
 }
 

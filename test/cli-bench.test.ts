@@ -62,11 +62,11 @@ describe("folio bench", () => {
   it.each([
     [
       ["--dtype=float8"],
-      'Cannot read --dtype: dtype is "float8"; wanted some of auto, float32, bfloat16, float16, with commas between.',
+      'Cannot read --dtype: it is "float8"; wanted some of auto, float32, bfloat16, float16, with commas between.',
     ],
-    [["--compile=twice"], 'Cannot read --compile: compile is "twice", text; wanted true, false or both.'],
-    [["--steps=0"], "Cannot read --steps: steps is 0; wanted a whole number of at least 1 (steps)."],
-    [["--stepz=3"], "Cannot read --stepz: there is no setting stepz; did you mean steps?"],
+    [["--compile=twice"], 'Cannot read --compile: it is "twice", text; wanted true, false or both.'],
+    [["--steps=0"], "Cannot read --steps: it is 0; wanted a whole number of at least 1 (steps)."],
+    [["--stepz=3"], "Cannot read --stepz: there is no setting stepz; did you mean --steps?"],
     [["--n_head=3", "--n_embd=8"], "--n_embd 8 is not divisible by --n_head 3"],
     [["--chart=bench.png"], "Cannot draw bench.png: a chart is a file that ends in .svg or .html."],
     [["--json=/nowhere/bench.json"], "Cannot write /nowhere/bench.json: there is no folder /nowhere."],

@@ -54,6 +54,7 @@ describe("folio export", () => {
     [["out"], "out is no flag; the run is --out_dir=out"],
     [["--to"], "--to has no value; write --to=VALUE"],
     [[`--out_dir=${folder}`, `--to=${folder}/x`], "the folder holds no checkpoint, no config.json and no ckpt.pt"],
+    [[`--init_from=${checkpoint}`, `--to=${checkpoint}/x`], `Cannot export to ${checkpoint}/x: ENOTDIR`],
     [[`--init_from=${checkpoint}`, `--to=${folder}`], "it is there already; remove it, or name another folder"],
   ];
   for (const [args, message] of wrong) {

@@ -63,7 +63,7 @@ describe("folio sizes", () => {
     [["--vocab_size=9", "--hardware=Voodoo"], "Cannot plan for Voodoo: it is not in the table (B200, "],
     [["--vocab_size=9", "--hardware=V100", "--dtype=bfloat16"], "Cannot plan for V100 in bfloat16"],
     [["--vocab_size=9", "--n_embd=10", "--n_head=3"], "n_embd 10 is not divisible by --n_head 3"],
-    [["--hardwar=A100"], "there is no setting hardwar; did you mean hardware?"],
+    [["--hardwar=A100"], "there is no setting hardwar; did you mean --hardware?"],
   ])("%j fails with one line", async (args, message) => {
     const { code, err, out } = await folio("sizes", ...args);
     expect({ code, out }).toEqual({ code: 1, out: "" });

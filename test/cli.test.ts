@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
@@ -80,14 +80,14 @@ describe("main()", () => {
   });
 
   test.each<[string[], string]>([
-    [["train", "--n_layr=4"], "folio: Cannot read --n_layr: there is no setting n_layr; did you mean nLayer?\n"],
+    [["train", "--n_layr=4"], "folio: Cannot read --n_layr: there is no setting n_layr; did you mean --n_layer?\n"],
     [
       ["train", "--n_embd=130", "--n_head=4"],
       "folio: Cannot build the model: --n_embd 130 is not divisible by --n_head 4;",
     ],
     [["train", "nowhere.ts"], "folio: Cannot read the config file nowhere.ts: there is no such file"],
     [["train", `--data_dir=${folder}`, "--dataset=none"], "folio: Cannot train on none: "],
-    [["start", "--n_layr=4"], "did you mean nLayer?"],
+    [["start", "--n_layr=4"], "did you mean --n_layer?"],
     [["start", "--dataset=shakspeare_char", `--data_dir=${folder}`], "did you mean shakespeare_char?"],
     [["sample", "--n_layer=4"], "n_layer is a setting of `folio train`, not of `folio sample`"],
     [["sample", `--out_dir=${folder}/none`], "folio: Cannot find a checkpoint"],
@@ -263,6 +263,11 @@ describe("the terminal", () => {
       ["nEmbd 130; maxIters 5 there, 7 here", "--n_embd 130; --max_iters 5 there, 7 here"],
       ["see /tmp/outDir/x and outDir-2, seeds: many", "see /tmp/outDir/x and outDir-2, seeds: many"],
       ["Cannot read a.json: nLayer is 0", "Cannot read a.json: nLayer is 0"],
+      ["Cannot read --n-layer: nLayer is 0; wanted", "Cannot read --n-layer: it is 0; wanted"],
+      [
+        "Cannot read --x: there is no setting x; did you mean nLayer?",
+        "Cannot read --x: there is no setting x; did you mean --n_layer?",
+      ],
       ["batchSize: 8, gradClip: 0.5.", "--batch_size=8, --grad_clip=0.5."],
       ["burnIn is 0; realData: false; steps: 3", "--burn_in is 0; --real_data=False; steps: 3"], // of bench
     ]) {
@@ -366,6 +371,23 @@ describe("folio runs", () => {
     const same = run("same", { maxIters: 20 }, [start], 9e6);
     expect((await folio("runs", a, same)).out).toContain("The settings are the same.");
     rmSync(same, { recursive: true });
+  });
+
+  test("--report writes the report of each run that is named, from its log alone", async () => {
+    const speed = { elapsedMs: 80, tokensPerSecond: 9600, learningRate: 1e-3, gradNorm: 1, tokens: 768 };
+    const told = run("told", { maxIters: 1 }, [
+      { ...start, device: "cpu" },
+      evaluation(0, 4),
+      { ...iter(0, 9600), ...speed },
+    ]);
+    const file = join(told, "report.html");
+    expect(await folio("runs", told, "--report")).toMatchObject({ code: 0, out: `${file}\n`, err: "" });
+    expect(readFileSync(file, "utf8")).toContain("<title>Training report: openwebtext");
+    expect((await folio("runs", runs, "--report")).err).toMatch(
+      /name the folder of a run, as `folio runs \S+ --report`/,
+    );
+    expect((await folio("runs", "--report")).code).toBe(1);
+    rmSync(told, { recursive: true });
   });
 
   test("--json prints what it found", async () => {

@@ -45,7 +45,13 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { loadPretrained } = await import("../pretrained.js");
   const { writeGpt2Folder } = await import("../gpt2.js");
   const pretrained = await loadPretrained(source);
-  writeGpt2Folder(to, pretrained, { floats: dtype as FloatFormat });
+  try {
+    writeGpt2Folder(to, pretrained, { floats: dtype as FloatFormat });
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    throw new Error(`Cannot export to ${to}: ${message}; choose a folder that can be written.`, { cause: error });
+  }
   const { model, tokenizer } = pretrained;
   io.stdout.write(`${to}: ${grouped(countParameters({ ...model, dropout: 0 }))} parameters in ${dtype}\n`);
   if (!tokenizer) io.stdout.write("Its tokenizer is not known: add the files of yours.\n");

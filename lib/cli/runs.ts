@@ -12,16 +12,18 @@ import { grouped, type Io, millions, styled, table } from "./terminal.js";
 export function help(): string {
   return `folio runs: lists the runs in folders, or compares some.
 
-Usage: folio runs [folder …] [--json]
+Usage: folio runs [folder …] [--json | --report]
 
 Without a folder: the current one. Runs are found two levels deep. With two runs or more, each named by its folder,
-also the settings in which they differ. --json prints everything found, for programs.
+also the settings in which they differ. --json prints everything found, for programs. --report writes the report of
+each run that is named, from its log, as report.html in its folder, and prints the file's path.
 
 A run is finished; interrupted (it stopped by a signal, or was killed); running?, when its log grew in the last two
 minutes; or damaged, when its config.json cannot be read.
 
   folio runs
-  folio runs out-a out-b`;
+  folio runs out-a out-b
+  folio runs out-a --report`;
 }
 
 /** What the list shows of a run. Null where its log does not say. */
@@ -43,19 +45,42 @@ export interface RunSummary {
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
-  const unknown = args.find((arg) => arg.startsWith("-") && arg !== "--json");
+  const unknown = args.find((arg) => arg.startsWith("-") && arg !== "--json" && arg !== "--report");
   if (unknown)
     throw new RangeError(`Cannot list runs: there is no flag ${unknown}; \`folio runs --help\` shows what there is.`);
   const named = args.filter((arg) => !arg.startsWith("-"));
   const folders = named.length > 0 ? named : ["."];
   const missing = folders.find((folder) => !existsSync(folder));
   if (missing) throw new Error(`Cannot list runs: there is no folder ${missing}.`);
+  if (args.includes("--report")) return await writeReports(named, io);
   const paths = [...new Set(folders.flatMap((folder) => findRuns(folder, 2)))];
   const runs = paths.map(summarize).sort((a, b) => (a.updatedAt < b.updatedAt ? 1 : -1));
   const compare = named.length > 1 && named.every(isRun);
   const ordered = compare ? paths.map((path) => runs.find((run) => run.path === path)!) : runs;
   const lines = args.includes("--json") ? [JSON.stringify(ordered, null, 2)] : describe(ordered, compare, folders, io);
   io.stdout.write(`${lines.join("\n")}\n`);
+  return 0;
+}
+
+/** A report of each, with what its log and its checkpoint know; nothing is computed. */
+async function writeReports(folders: readonly string[], io: Io): Promise<number> {
+  const [other] = folders.length === 0 ? ["."] : folders.filter((folder) => !isRun(folder));
+  if (other !== undefined) {
+    const found = findRuns(other, 2)[0] ?? "out";
+    throw new RangeError(
+      `Cannot write a report: ${other} is no run; name the folder of a run, as \`folio runs ${found} --report\`.`,
+    );
+  }
+  const { parseSettings } = await import("../config.js");
+  const { hasCheckpoint, readState } = await import("../checkpoint.js");
+  const { writeReport } = await import("../report.js");
+  for (const folder of folders) {
+    const { settings, problem } = readSettings(folder);
+    if (problem) throw new Error(`Cannot write a report: ${problem}.`);
+    const environment = hasCheckpoint(folder) ? readState(folder).versions : {};
+    const content = { settings: parseSettings(settings), records: readRunLog(folder), environment };
+    io.stdout.write(`${await writeReport(folder, content)}\n`);
+  }
   return 0;
 }
 

@@ -118,13 +118,21 @@ export function openProgress(output: Output, now: () => number = () => performan
  * command line has for them (`--out_dir`, `--init_from=resume`). What a file says stays as the file says it.
  */
 export async function withFlags(message: string): Promise<string> {
+  const { camelCase, settingRows } = await import("../config.js");
+  const flag = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
+  if (message.startsWith("Cannot read --")) {
+    // The flag is named; its setting's name in programs need not be.
+    return message
+      .replace(/^(Cannot read --([\w-]+)): (\w+) is /, (found, start: string, written: string, key: string) =>
+        camelCase(written) === key ? `${start}: it is ` : found,
+      )
+      .replace(/did you mean (\w+)\?/, (_, key: string) => `did you mean ${flag(key)}?`);
+  }
   if (/^Cannot (read|open) /.test(message)) return message;
-  const { settingRows } = await import("../config.js");
   const keysOf = (kind: Parameters<typeof settingRows>[0]) => Object.keys(settingRows(kind));
   // Of the other commands' settings only those of two words: "file: 3" may be any sentence.
   const others = (["eval", "bench", "sizes"] as const).flatMap(keysOf).filter((key) => /[A-Z]/.test(key));
   const keys = [...new Set([...(["train", "sample"] as const).flatMap(keysOf), ...others])];
-  const flag = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
   // Parts of paths, and words of the language, are no settings.
   const alone = (names: readonly string[]) => `(?<![\\w/.\\\\"'=-])(${names.join("|")})`;
   const value = /: (?:"([^"]*)"|(true|false)\b|(-?\d[\d.e+-]*\d|\d))/.source;

@@ -57,12 +57,17 @@ export class GraphUpdater implements InPlaceUpdater {
     if (keys.some((key) => key === undefined)) return undefined;
     const handles = keys.map((key) => this.context.variables.get(key!)!.handle);
     const after = keys.map((key) => this.context.reads.get(key!)!.oper);
-    const gate = update.when && this.gate(update.gradientScale, update.when);
-    const gated = gate ? { ...update, gradientScale: this.context.wrap({ oper: gate, index: 1 }, "Switch") } : update;
-    const operation = fusedEnabled() ? this.fused(gated, handles, after) : this.tensorflow(gated, handles, after);
-    const done = gate ? this.eitherWay(gate, operation) : operation;
+    const done = fusedEnabled() ? this.fused(update, handles, after) : this.gated(update, handles, after);
     const [param, m, v] = keys.map((key) => this.standIn(key!, done)) as [tf.Tensor, tf.Tensor, tf.Tensor];
     return { param, m, v };
+  }
+
+  /** TensorFlow's own operations, which know no condition: they wait for a value that is there only when it holds. */
+  private gated(update: AdamUpdate, handles: Output[], after: Pointer[]): Pointer {
+    if (!update.when) return this.tensorflow(update, handles, after);
+    const gate = this.gate(update.gradientScale, update.when);
+    const gradientScale = this.context.wrap({ oper: gate, index: 1 }, "Switch");
+    return this.eitherWay(gate, this.tensorflow({ ...update, gradientScale }, handles, after));
   }
 
   /** A value that exists only when `when` is true: TensorFlow runs nothing that needs it otherwise. */
@@ -94,8 +99,10 @@ export class GraphUpdater implements InPlaceUpdater {
       capi().setAttrFloat(description, "beta2", update.beta2);
       capi().setAttrFloat(description, "epsilon", update.epsilon);
       capi().setAttrFloat(description, "weight_decay", update.weightDecay);
+      capi().setAttrInt(description, "conditions", update.when ? 1 : 0);
     };
-    return this.context.builder.add("FolioAdamW", [...handles, ...tensors], setAttributes, after);
+    const conditions = update.when ? [this.context.unwrap(update.when)] : [];
+    return this.context.builder.add("FolioAdamW", [...handles, ...tensors, conditions], setAttributes, after);
   }
 
   /**

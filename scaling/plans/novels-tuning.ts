@@ -10,6 +10,9 @@ const { grid: _, heldOut: __, ...shared } = novels;
 export default {
   ...shared,
   name: "novels-tuning",
+  // As it was run, before novels.ts had a longer memory and warm-up.
+  settings: { ...novels.settings, beta2: 0.95 },
+  warmup: 0.05,
   tuning: {
     at: [
       { budgetFlops: 2e11, parameters: 20_000 },

@@ -1,4 +1,4 @@
-// AdamW in place; see adamUpdate in ops.ts. `clip` scales the gradient.
+// AdamW in place; see adamUpdate in ops.ts. `clip` scales the gradient; `when` is false: nothing changes.
 #pragma once
 #include "kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
@@ -15,6 +15,10 @@ class AdamWOp : public OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("weight_decay", &decay_));
   }
   void Compute(OpKernelContext* context) override {
+    if (context->num_inputs() > 8) {
+      const bool scalar = context->input(8).NumElements() == 1;
+      if (!Fits(context, scalar, "AdamW: when must be a scalar") || !context->input(8).flat<bool>()(0)) return;
+    }
     core::RefCountPtr<Var> vars[3];
     for (int i = 0; i < 3; i++) OP_REQUIRES_OK(context, LookupResource(context, HandleFromInput(context, i), &vars[i]));
     const Tensor& gradient = context->input(3);
@@ -61,6 +65,7 @@ class AdamWOp : public OpKernel {
 
 REGISTER_OP("FolioAdamW").Attr("beta1: float").Attr("beta2: float").Attr("epsilon: float").Attr("weight_decay: float")
     .Input("param: resource").Input("m: resource").Input("v: resource").Input("gradient: float").Input("clip: float")
-    .Input("learning_rate: float").Input("correction1: float").Input("correction2: float").SetIsStateful()
+    .Input("learning_rate: float").Input("correction1: float").Input("correction2: float")
+    .Attr("conditions: int >= 0").Input("when: conditions * bool").SetIsStateful()
     .SetShapeFn([](InferenceContext*) { return absl::OkStatus(); });
 REGISTER_KERNEL_BUILDER(Name("FolioAdamW").Device(DEVICE_CPU), AdamWOp);
