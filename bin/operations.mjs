@@ -104,6 +104,9 @@ function tryOperations(root, file) {
     }
   }
 
+  const drawn = [tf.tensor2d([[0.5]]), tf.scalar(1), tf.scalar(1)];
+  check("FolioDraw", run("FolioDraw", [attribute("top_k", "INT", 1)], [x, ...drawn], 1)[0], [1]);
+
   const float = attribute("dtype", "TYPE", binding.TF_FLOAT);
   /** @type {(name: string, value: any) => any} */
   const variable = (name, value) => {

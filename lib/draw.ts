@@ -4,6 +4,7 @@
  * inside a step. Notebook 03-sample shows what each does.
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { fusedDraw } from "./engine/decode.js";
 
 /** Which tokens may be drawn. */
 export interface Filter {
@@ -62,4 +63,14 @@ export function drawTokens(probabilities: tf.Tensor2D, u: tf.Tensor2D): tf.Tenso
   const total = tf.slice(cumulative, [0, probabilities.shape[1] - 1], [-1, 1]);
   const passed = tf.lessEqual(cumulative, tf.mul(u, total));
   return tf.sum(tf.cast(passed, "int32"), 1);
+}
+
+/** The tokens that `drawTokens` draws from `sampleProbabilities`, without these standing anywhere. */
+export function nextTokens(
+  logits: tf.Tensor2D,
+  { temperature, u, ...filter }: Filter & { temperature: tf.Tensor; u: tf.Tensor2D },
+): tf.Tensor1D {
+  return (
+    fusedDraw(logits, { u, temperature, ...filter }) ?? drawTokens(sampleProbabilities(logits, temperature, filter), u)
+  );
 }

@@ -5,8 +5,8 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { cacheGroup, cacheOf, cacheState } from "./cache.js";
-import { drawTokens, penalize, sampleProbabilities } from "./draw.js";
-import { pairsReadable } from "./engine/decode.js";
+import { drawTokens, nextTokens, penalize, sampleProbabilities } from "./draw.js";
+import { pairsReadable, writingStep } from "./engine/decode.js";
 import { type ResolvedDevice, resolveDevice } from "./engine/device.js";
 import {
   float32,
@@ -16,13 +16,14 @@ import {
   mapRecord,
   openSession,
   type RunStep,
+  type Session,
   type SessionOptions,
   type State,
   type Step,
 } from "./engine/session.js";
 import type { TrainedModel } from "./evaluate.js";
 import { toHalf } from "./half.js";
-import { forward } from "./model.js";
+import { type Cache, forward, type Parameters, parameterSpecs } from "./model.js";
 import { uniform } from "./random.js";
 
 /** How ids are drawn; see SampleOptions. */
@@ -67,9 +68,8 @@ export async function* generate(
   const session = await openSession(state, options);
   try {
     const steps = generationSteps(settings, how);
-    const [read, next] = [session.define(steps.read), session.define(steps.next)];
-    const nextBriefly = session.define(steps.next, { brief: true });
-    const pace = newPace();
+    const paced = newPace(session);
+    const [read, next] = [paced(steps.read), paced(steps.next)];
     const texts = Array.from({ length: how.rows }, () => [...prompt]);
     const seen = how.repetitionPenalty === 1 ? undefined : seenTokens(texts, how.vocabSize);
     let start = Math.max(0, prompt.length - blockSize); // of what is in the cache
@@ -83,8 +83,7 @@ export async function* generate(
           texts.map((ids) => ids.at(-1)!),
           [how.rows, 1],
         );
-        const given = { ids: last, position: int32([length - start - 1], []), ...inputs };
-        outputs = await pace.run(pace.brief() ? nextBriefly : next, given);
+        outputs = await next({ ids: last, position: int32([length - start - 1], []), ...inputs });
       } else {
         if (place > 0) start = Math.max(start, length - (how.cache ? Math.max(1, blockSize >> 1) : blockSize));
         const contexts = texts.map((ids) => ids.slice(start));
@@ -103,25 +102,24 @@ export async function* generate(
   }
 }
 
-/** Whether calls are so brief that the calling thread had better run them; then it rests from time to time. */
-function newPace(): { brief(): boolean; run(step: RunStep, inputs: HostTensors): Promise<HostTensors> } {
+/** Steps that the calling thread runs when they are so brief that it had better; then it rests from time to time. */
+function newPace(session: Session): (step: Step) => RunStep {
   const [briefMs, restMs] = [2, 10];
-  let lastMs = Number.POSITIVE_INFINITY;
   let rested = performance.now();
-  return {
-    brief: () => lastMs < briefMs,
-    async run(step, inputs) {
-      const began = performance.now();
-      if (began - rested > restMs) {
+  return (step) => {
+    const [aside, briefly] = [session.define(step), session.define(step, { brief: true })];
+    let lastMs = Number.POSITIVE_INFINITY;
+    return async (inputs) => {
+      if (performance.now() - rested > restMs) {
         // Timers and files of the caller's have their turn, an AbortSignal among them.
         await new Promise((resolve) => setImmediate(resolve));
         rested = performance.now();
       }
       const started = performance.now();
-      const outputs = await step(inputs);
+      const outputs = await (lastMs < briefMs ? briefly : aside)(inputs);
       lastMs = performance.now() - started;
       return outputs;
-    },
+    };
   };
 }
 
@@ -130,13 +128,30 @@ function generationSteps(settings: TrainedModel["settings"], how: Generation): {
   const step =
     (first: boolean): Step =>
     ({ params, cache }, inputs) => {
-      const before = cacheOf(cache!, first ? undefined : inputs.position);
-      const options = { cache: before, lastOnly: first ? inputs.position : true };
-      const after = forward(params!, inputs.ids as tf.Tensor2D, settings, options);
+      const [ids, position] = [inputs.ids as tf.Tensor2D, inputs.position!];
+      const before = cacheOf(cache!, first ? undefined : position);
+      const after =
+        (how.cache && closedForward(params!, ids, settings, before, first ? position : tf.scalar(0, "int32"))) ||
+        forward(params!, ids, settings, { cache: before, lastOnly: first ? position : true });
       const logits = tf.reshape(after.logits, [-1, settings.vocabSize]) as tf.Tensor2D;
       return { state: { cache: cacheGroup(after.cache!) } as State, outputs: draw(logits, inputs, how) };
     };
   return { read: step(true), next: step(false) };
+}
+
+/** What `forward` computes for a few tokens of each sequence, compiled on a processor in one operation. */
+function closedForward(
+  params: Parameters,
+  ids: tf.Tensor2D,
+  settings: TrainedModel["settings"],
+  cache: Cache,
+  last: tf.Tensor,
+): { logits: tf.Tensor; cache: Cache } | undefined {
+  const { keys, values, position = tf.scalar(0, "int32") } = cache;
+  if (ids.shape[0] !== keys[0]!.shape[0]) return undefined; // one prompt for all rows
+  const weights = parameterSpecs(settings).map(({ name }) => params[name]!);
+  const { bias, gelu, vocabSize } = settings;
+  return writingStep({ weights, ids, keys, values, position, last, bias, gelu, vocabSize });
 }
 
 /** Inputs: `u` [B, 1], `temperature`, and where they are asked for `topP`, `penalty`, `seen` [B, V]. */
@@ -150,9 +165,11 @@ function draw(
   // One prompt is read once for all rows.
   const logits = (known.shape[0] === how.rows ? known : tf.tile(known, [how.rows, 1])) as tf.Tensor2D;
   const penalized = inputs.seen ? penalize(logits, inputs.seen as tf.Tensor2D, inputs.penalty!) : logits;
-  const probabilities = sampleProbabilities(penalized, inputs.temperature!, { topK: how.topK, topP: inputs.topP });
-  const tokens = drawTokens(probabilities, inputs.u as tf.Tensor2D);
-  if (how.alternatives === 0) return { tokens };
+  const filter = { topK: how.topK, topP: inputs.topP };
+  const [temperature, u] = [inputs.temperature!, inputs.u as tf.Tensor2D];
+  if (how.alternatives === 0) return { tokens: nextTokens(penalized, { ...filter, temperature, u }) };
+  const probabilities = sampleProbabilities(penalized, temperature, filter);
+  const tokens = drawTokens(probabilities, u);
   const { values, indices } = tf.topk(probabilities, Math.min(how.alternatives, how.vocabSize));
   const hot = tf.cast(tf.oneHot(tokens, how.vocabSize), "float32");
   return { tokens, probabilities: tf.sum(tf.mul(probabilities, hot), 1), values, indices };

@@ -81,6 +81,8 @@ function declare(): Calls {
     tensorType: f("int TF_TensorType(void*)"),
     tensorRank: f("int TF_NumDims(void*)"),
     tensorDim: f("int64_t TF_Dim(void*, int)"),
+    copyIn: f("void* memcpy(void*, const uint8_t*, size_t)"),
+    copyOut: f("void* memcpy(uint8_t*, void*, size_t)"),
   };
 }
 
@@ -125,7 +127,9 @@ type CallName =
   | "tensorByteSize"
   | "tensorType"
   | "tensorRank"
-  | "tensorDim";
+  | "tensorDim"
+  | "copyIn"
+  | "copyOut";
 type Calls = Record<CallName, ReturnType<ReturnType<typeof koffi.load>["func"]>>;
 
 let calls: Calls | undefined;
@@ -183,10 +187,8 @@ export function newTensor(dtype: DataTypeName, shape: readonly number[], values:
     shape.length,
     values.byteLength,
   );
-  if (values.byteLength > 0) {
-    const target = new Uint8Array(koffi.view(c.tensorData(tensor), values.byteLength));
-    target.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  }
+  // A view of TensorFlow's memory would do, but Node takes some 10 µs to make one, and the collector to forget it.
+  if (values.byteLength > 0) c.copyIn(c.tensorData(tensor), bytesOf(values), values.byteLength);
   return tensor;
 }
 
@@ -196,8 +198,13 @@ export function readTensor(tensor: Pointer): { shape: number[]; dtype: DataTypeN
   const dtype = dataTypeName(c.tensorType(tensor));
   const shape = Array.from({ length: c.tensorRank(tensor) }, (_, axis) => Number(c.tensorDim(tensor, axis)));
   const bytes = Number(c.tensorByteSize(tensor));
-  const copy = bytes > 0 ? koffi.view(c.tensorData(tensor), bytes).slice(0) : new ArrayBuffer(0);
+  const copy = new ArrayBuffer(bytes);
+  if (bytes > 0) c.copyOut(new Uint8Array(copy), c.tensorData(tensor), bytes);
   return { shape, dtype, values: typedArray(dtype, copy) };
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: TypedArray): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** The bytes of a TF_Buffer, copied. */

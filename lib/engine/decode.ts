@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { fusedEnabled } from "./fused.js";
-import { type Attended, type CacheAttention, currentUpdater } from "./inplace.js";
+import { type Attended, type CacheAttention, currentUpdater, type WritingStep, type Written } from "./inplace.js";
 import { gatherRows, type RawAttribute, rawBackend } from "./ops.js";
 
 /** A matrix: float32 [a, b], or int32 [a, b / 2], each a pair of bfloat16 (the first in the lower half). */
@@ -13,6 +13,7 @@ type Weights = tf.Tensor2D;
 
 // Beyond, arithmetic takes longer than reading the matrix, and TensorFlow's own product is faster at that.
 const mostRows = 16;
+const mostRowsOfStep = 64; // of a whole step, which saves more
 
 /** Whether weights may be held as pairs of bfloat16: only Folio's own operations read those. */
 export function pairsReadable(): boolean {
@@ -73,6 +74,28 @@ function plainWrite(cache: tf.Tensor4D, value: tf.Tensor4D, position: tf.Tensor)
 /** Attention of new positions over a cache, into which it writes them; nothing where model.ts has to spell it out. */
 export function attendCache(attention: CacheAttention): Attended | undefined {
   return fusedEnabled() && attention.qkv.shape[0] <= mostRows ? currentUpdater()?.attend(attention) : undefined;
+}
+
+/** A whole step of writing in one operation; nothing where `forward` has to spell it out. */
+export function writingStep(step: WritingStep): Written | undefined {
+  const updater = currentUpdater();
+  if (!fusedEnabled() || !updater || updater.shortProducts || step.ids.size > mostRowsOfStep) return undefined;
+  return updater.writingStep(step);
+}
+
+/** What `drawTokens` draws from `sampleProbabilities` (draw.ts) in one operation, where it is there. */
+export function fusedDraw(
+  logits: tf.Tensor2D,
+  {
+    u,
+    temperature,
+    topK,
+    topP,
+  }: { u: tf.Tensor2D; temperature: tf.Tensor; topK: number; topP?: tf.Tensor | undefined },
+): tf.Tensor1D | undefined {
+  if (!fusedEnabled()) return undefined;
+  const attribute = { name: "top_k", type: binding().TF_ATTR_INT, value: topK };
+  return run("FolioDraw", [attribute], [logits, u, temperature, topP ?? tf.scalar(1)]) as tf.Tensor1D;
 }
 
 const binding = () => rawBackend()!.binding;

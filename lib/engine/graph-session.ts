@@ -251,6 +251,14 @@ function newSession(builder: GraphBuilder, config: Uint8Array): Pointer {
 const FULL_TRACE = Uint8Array.of(0x08, 0x03);
 const IN_CALLING_THREAD = Uint8Array.of(0x18, ...Array.from({ length: 9 }, () => 0xff), 0x01);
 
+/** Each is made once and kept. */
+function runOptions(serialized: Uint8Array): Pointer {
+  const made = madeOptions.get(serialized) ?? capi().newBufferFromString(serialized, serialized.length);
+  madeOptions.set(serialized, made);
+  return made;
+}
+const madeOptions = new Map<Uint8Array, Pointer>();
+
 async function run(
   session: Pointer,
   feeds: readonly { output: Output; host: HostTensor }[],
@@ -263,8 +271,7 @@ async function run(
   const outputs: Pointer[] = fetches.map(() => null);
   const targets = target ? [target] : [];
   const status = c.newStatus();
-  const serialized = profile ? FULL_TRACE : brief ? IN_CALLING_THREAD : undefined;
-  const options = serialized ? c.newBufferFromString(serialized, serialized.length) : null;
+  const options = profile ? runOptions(FULL_TRACE) : brief ? runOptions(IN_CALLING_THREAD) : null;
   const metadata = profile ? c.newBuffer() : null;
   try {
     for (const { host } of feeds) inputs.push(newTensor(host.dtype, host.shape, host.values));
@@ -281,7 +288,6 @@ async function run(
     profile?.(readBuffer(metadata));
     return outputs.map(readTensor);
   } finally {
-    if (options) c.deleteBuffer(options);
     if (metadata) c.deleteBuffer(metadata);
     c.deleteStatus(status);
     for (const tensor of inputs) c.deleteTensor(tensor);

@@ -7,7 +7,7 @@ import { capi, DataTypeNumber, type Output, type Pointer } from "./capi.js";
 import { fusedEnabled } from "./fused.js";
 import type { GraphBuilder } from "./graph.js";
 import type { Variable } from "./graph-session.js";
-import type { AdamUpdate, Attended, CacheAttention, InPlaceUpdater, Updated } from "./inplace.js";
+import type { AdamUpdate, Attended, CacheAttention, InPlaceUpdater, Updated, WritingStep, Written } from "./inplace.js";
 import type { State } from "./session.js";
 
 /** What a trace knows when an update is asked for. */
@@ -170,6 +170,25 @@ export class GraphUpdater implements InPlaceUpdater {
     const out = wrap({ oper: operation, index: 0 }, "FolioCacheAttention") as tf.Tensor2D;
     const [newKeys, newValues] = [first, second].map((key) => this.standIn(key, operation) as tf.Tensor4D);
     return { out, keys: newKeys!, values: newValues! };
+  }
+
+  writingStep(step: WritingStep): Written | undefined {
+    const { weights, keys, values } = step;
+    const names = [...weights, ...keys, ...values].map((tensor) => this.keyOf.get(tensor));
+    if (names.some((name) => name === undefined)) return undefined;
+    const { builder, variables, unwrap, wrap } = this.context;
+    const handles = names.map((name) => variables.get(name!)!.handle);
+    const lists = [handles.slice(0, weights.length), handles.slice(weights.length)];
+    const inputs = [...lists, ...[step.ids, step.position, step.last].map(unwrap)];
+    const operation = builder.add("FolioWrite", inputs, (description) => {
+      capi().setAttrInt(description, "layers", keys.length);
+      capi().setAttrInt(description, "vocabulary", step.vocabSize);
+      capi().setAttrBool(description, "bias", step.bias ? 1 : 0);
+      capi().setAttrBool(description, "tanh", step.gelu === "tanh" ? 1 : 0);
+    });
+    const logits = wrap({ oper: operation, index: 0 }, "FolioWrite") as tf.Tensor2D;
+    const caches = names.slice(weights.length).map((name) => this.standIn(name!, operation) as tf.Tensor4D);
+    return { logits, cache: { keys: caches.slice(0, keys.length), values: caches.slice(keys.length) } };
   }
 
   private standIn(key: string, operation: Pointer): tf.Tensor {

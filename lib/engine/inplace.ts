@@ -48,6 +48,30 @@ export interface Attended {
   readonly values: tf.Tensor4D;
 }
 
+/** A step of writing text: more tokens of each of B sequences through the whole model. */
+export interface WritingStep {
+  /** In the order of model.ts' `parameterSpecs`. */
+  readonly weights: readonly tf.Tensor[];
+  /** Keys and values of all positions, one a layer, each [B, H, S, D]. */
+  readonly keys: readonly tf.Tensor4D[];
+  readonly values: readonly tf.Tensor4D[];
+  /** int32 [B, T]. */
+  readonly ids: tf.Tensor2D;
+  /** int32 scalar: how many positions are there already. */
+  readonly position: tf.Tensor;
+  /** int32 scalar: of which of the T the logits are wanted; those after it count for nothing. */
+  readonly last: tf.Tensor;
+  readonly bias: boolean;
+  readonly gelu: "erf" | "tanh";
+  readonly vocabSize: number;
+}
+
+export interface Written {
+  /** [B, V] */
+  readonly logits: tf.Tensor2D;
+  readonly cache: { readonly keys: readonly tf.Tensor4D[]; readonly values: readonly tf.Tensor4D[] };
+}
+
 /** Each updates in place and returns stand-ins for the new values, or nothing when the tensors are not variables. */
 export interface InPlaceUpdater {
   /** Whether the session's matrix products are in 16 bits: TensorFlow's own then, which it, or casts.ts, shortens. */
@@ -57,6 +81,8 @@ export interface InPlaceUpdater {
   write(cache: tf.Tensor4D, value: tf.Tensor4D, position: tf.Tensor): tf.Tensor | undefined;
   /** Asked only where Folio's own operations are loaded. */
   attend(attention: CacheAttention): Attended | undefined;
+  /** As `attend`. */
+  writingStep(step: WritingStep): Written | undefined;
 }
 
 let current: InPlaceUpdater | undefined;

@@ -1,10 +1,15 @@
 /** Writing token by token: Folio's own operations against the plain forms, on shapes that do not fit eight lanes. */
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
-import { project, rowsOf, writeAt } from "../../lib/engine/decode.js";
+import { cacheGroup, cacheOf, cacheState } from "../../lib/cache.js";
+import { defaultSettings, type ModelSettings } from "../../lib/config.js";
+import { nextTokens } from "../../lib/draw.js";
+import { project, rowsOf, writeAt, writingStep } from "../../lib/engine/decode.js";
 import { enableFused, fusedEnabled } from "../../lib/engine/fused.js";
+import { type HostTensor, int32, openSession, type Step, toHost } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
 import { fromHalf, toHalf } from "../../lib/half.js";
+import { forward, initialParameters, parameterSpecs } from "../../lib/model.js";
 import { expectNoLeak } from "../leaks.js";
 
 loadTensorFlow();
@@ -86,4 +91,109 @@ test("writeAt() writes new positions, of one sequence into all where there is on
     written.dispose();
   });
   tf.dispose([cache, value, position]);
+});
+
+/** The next tokens' draws by FolioDraw and by what draw.ts composes. */
+describe.skipIf(!available)("nextTokens()", () => {
+  const drawn = (
+    fused: boolean,
+    logits: tf.Tensor2D,
+    u: tf.Tensor2D,
+    filter: { topK: number; topP?: tf.Tensor | undefined },
+  ) => {
+    enableFused(fused);
+    return [...nextTokens(logits, { ...filter, u, temperature: tf.scalar(0.7) }).dataSync()];
+  };
+
+  for (const V of [1, 7, 65, 3000]) {
+    test(`draws of ${V} tokens with the same numbers the same`, () => {
+      tf.tidy(() => {
+        const logits = tf.mul(random([64, V], V), 3) as tf.Tensor2D;
+        const u = tf.randomUniform<tf.Rank.R2>([64, 1], 0, 1, "float32", 5);
+        for (const topK of [0, 1, 5, 200]) {
+          for (const topP of [undefined, tf.scalar(0.9), tf.scalar(0.3), tf.scalar(1e-6)]) {
+            expect(drawn(true, logits, u, { topK, topP }), `topK ${topK}`).toEqual(
+              drawn(false, logits, u, { topK, topP }),
+            );
+          }
+        }
+      });
+    });
+  }
+
+  test("keeps what is as likely as the k-th, never draws what is impossible, and ends with logits that are no numbers", () => {
+    tf.tidy(() => {
+      const ends = tf.tensor2d([[0], [0.5], [1 - 2 ** -24]]);
+      const rows = (row: number[]) => tf.tensor2d([row, row, row]);
+      const never = Number.NEGATIVE_INFINITY;
+      expect(drawn(true, rows([3, 1, 3, 3, 0]), ends, { topK: 2 })).toEqual([0, 2, 3]);
+      expect(drawn(true, rows([never, never, 2, never]), ends, { topK: 3 })).toEqual([2, 2, 2]);
+      expect(drawn(true, rows([1, Number.NaN, 2]), ends, { topK: 2, topP: tf.scalar(0.5) }).every((id) => id < 3)).toBe(
+        true,
+      );
+      expect(drawn(true, rows([Number.NaN, Number.NaN]), ends, { topK: 1, topP: tf.scalar(0.5) })).toEqual([0, 0, 0]);
+    });
+  });
+});
+
+describe.skipIf(!available)("writingStep()", () => {
+  /** Logits after five tokens of two sequences, and after one more, by one operation or by `forward`. */
+  async function logitsOf(fused: boolean, more: Partial<ModelSettings>): Promise<number[]> {
+    const settings = { ...defaultSettings, nLayer: 2, nHead: 3, nEmbd: 12, blockSize: 9, vocabSize: 21, ...more };
+    const tensors = initialParameters(settings, 5);
+    const params: Record<string, HostTensor> = {};
+    for (const [name, tensor] of Object.entries(tensors))
+      params[name] = await toHost(tf.tidy(() => tf.mul(tf.add(tensor, 0.01), 5)));
+    tf.dispose(tensors);
+    const session = await openSession({ params, cache: cacheState(settings, 2) });
+    const step =
+      (first: boolean): Step =>
+      ({ params, cache }, inputs) => {
+        const { keys, values, position } = cacheOf(cache!, first ? undefined : inputs.position!);
+        const weights = parameterSpecs(settings).map(({ name }) => params![name]!);
+        const { bias, gelu, vocabSize } = settings;
+        const ids = inputs.ids as tf.Tensor2D;
+        const whole = {
+          weights,
+          keys,
+          values,
+          ids,
+          position: position ?? tf.scalar(0, "int32"),
+          bias,
+          gelu,
+          vocabSize,
+        };
+        const after = fused
+          ? writingStep({ ...whole, last: inputs.last! })!
+          : forward(params!, ids, settings, { cache: { keys, values, position }, lastOnly: inputs.last! });
+        return { state: { cache: cacheGroup(after.cache!) }, outputs: { logits: after.logits } };
+      };
+    const scalar = (value: number) => int32([value], []);
+    const [read, next] = [session.define(step(true)), session.define(step(false))];
+    const text = {
+      ids: int32([1, 2, 3, 4, 20, 0, 0, 6, 7, 8, 9, 0, 0, 0], [2, 7]),
+      position: scalar(0),
+      last: scalar(4),
+    };
+    const one = { ids: int32([3, 19], [2, 1]), position: scalar(5), last: scalar(0) };
+    const found = [...(await read(text)).logits!.values, ...(await next(one)).logits!.values];
+    if (fused) {
+      await expect(next({ ...one, ids: int32([21, 0], [2, 1]) })).rejects.toThrow(
+        /must be those of the model|vocabulary/,
+      );
+      await expect(next({ ...one, position: scalar(9) })).rejects.toThrow(/within the ids and the cache/);
+      await expect(next({ ...one, last: scalar(1) })).rejects.toThrow(/within the ids and the cache/);
+    }
+    session.dispose();
+    return found;
+  }
+
+  for (const more of [{}, { bias: true, gelu: "tanh" as const }, { tieHead: false, nEmbd: 24 }]) {
+    test(`has the logits of forward(), ${JSON.stringify(more)}`, async () => {
+      const [own, plain] = [await logitsOf(true, more), await logitsOf(false, more)];
+      const most = Math.max(...plain.map(Math.abs));
+      expect(own).toHaveLength(84);
+      for (const [i, x] of own.entries()) expect(Math.abs(x - plain[i]!) / most, `${i}`).toBeLessThan(1e-5);
+    });
+  }
 });
