@@ -1,7 +1,7 @@
 /**
  * Budgets → a plan: the runs of a sweep, each with its complete settings, and the cells that were dropped, each with its
  * reason. It trains nothing; the time it tells comes from a short benchmark (sweep/speed.ts). sweep.ts makes runs of a
- * plan. Notebook 09-sweep plans one.
+ * plan. `folio scaling plan` shows one.
  */
 import os from "node:os";
 import { defaultSettings, parseSettings, type Settings } from "../lib/config.js";

@@ -1,7 +1,7 @@
 /**
  * Published rules for batch and learning rate: from N and D, from the loss, or from a run that is known to be good. The
  * power laws among them go into a plan as they are (`learningRate: stepLaw.learningRate`); a sweep's own rule comes of its
- * tuning runs (plan.ts). Notebooks 08-scaling-laws and 09-sweep show them.
+ * tuning runs (plan.ts). Notebook 08-scaling-laws shows them.
  */
 import type { PowerRule } from "./plan.js";
 

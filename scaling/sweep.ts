@@ -1,7 +1,7 @@
 /**
  * A plan → its runs: an async generator that keeps as many processes at work as the machine holds, hands out the longest
  * runs first, and yields a record of each thing that happens. Everything that counts lies in the sweep's folder: killed
- * at any moment, the same call goes on. Training stands in sweep/work.ts. Notebook 09-sweep drives it.
+ * at any moment, the same call goes on. Training stands in sweep/work.ts. `folio scaling run` drives it.
  */
 import fs from "node:fs";
 import path from "node:path";

@@ -386,7 +386,9 @@ describe("loadSettings()", () => {
 
   test("a folder of a preset's name is not mistaken for it", async () => {
     mkdirSync(join(folder, "cpu_demo"));
-    expect(await failure(() => loadSettings([join(folder, "cpu_demo")]))).toContain("it is a folder; a run is named --out_dir=");
+    expect(await failure(() => loadSettings([join(folder, "cpu_demo")]))).toContain(
+      "it is a folder; a run is named --out_dir=",
+    );
   });
 });
 

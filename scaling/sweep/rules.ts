@@ -1,7 +1,7 @@
 /**
  * Batch and learning rate of a run from its parameters and tokens: fixed numbers, power laws, or the power law that a
  * tuning sweep gives. Published rules (Step Law and others) are in laws.ts; their constants fit in here as power laws.
- * Notebook 09-sweep shows both.
+ * `folio scaling run` shows both.
  */
 
 /** value = factor · N^parameters · D^tokens, between the bounds. */

@@ -1,6 +1,6 @@
 /**
  * Which shape a model of about N parameters has: a ladder of widths, each with a depth and a number of heads. It knows
- * nothing of budgets; grid.ts asks it. Notebook 09-sweep shows it.
+ * nothing of budgets; grid.ts asks it. `folio scaling plan` shows it.
  */
 import { parameterCount, type Shape } from "../../lib/sizing.js";
 

@@ -1,7 +1,7 @@
 /**
  * What a run takes here: milliseconds a step, measured on a few of a plan's shapes with as many processes at a time as the
  * sweep will have, and interpolated over FLOPs a step; and what a sweep takes that hands out its longest runs first.
- * Measurements are kept by machine and shape. Notebook 09-sweep compares the estimate with the truth.
+ * Measurements are kept by machine and shape. The proof sweep-plan compares the estimate with the truth.
  */
 import fs from "node:fs";
 import os from "node:os";
