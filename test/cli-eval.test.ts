@@ -102,7 +102,7 @@ describe("folio eval", () => {
     [["--init_from=gtp2"], "Did you mean gpt2?"],
     [["--file=nowhere.txt"], "Cannot read the text nowhere.txt"],
     [["--n_layer=3"], "n_layer is a setting of `folio train`, not of `folio eval`."],
-    [["--stride=-1"], "stride is -1; wanted a whole number of at least 0"],
+    [["--stride=-1"], "Cannot read --stride: it is -1; wanted a whole number of at least 0"],
   ])("%j fails with one line", async (args, message) => {
     const { code, out, err } = await folio("eval", `--out_dir=${settings.outDir}`, "--no-compile", ...args);
     expect({ code, out }).toEqual({ code: 1, out: "" });
