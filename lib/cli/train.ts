@@ -2,6 +2,7 @@
  * `folio train`: shows the records of lib/train.ts as nanoGPT's log lines, with a progress line below them on a
  * terminal, and turns the first Ctrl-C into a checkpoint and the command that resumes. It trains nothing itself.
  */
+
 import { setImmediate } from "node:timers/promises";
 import { defaultSettings, parseSettings, type Settings } from "../config.js";
 import { helpText, readOverrides } from "../overrides.js";
@@ -9,6 +10,7 @@ import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from 
 import { readRunLog } from "../runs.js";
 import type { TrainOptions } from "../training-run.js";
 import { checkDataset, describeDevice, peakFlops, warnings } from "./before.js";
+import { stopOnSignals } from "./stop.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
 import { fetchWeights } from "./weights.js";
 
@@ -288,33 +290,3 @@ function paceMeter(maxIters: number, now = () => performance.now()) {
 
 /** What train() tells between two records. */
 type Doing = Parameters<NonNullable<TrainOptions["onProgress"]>>[0];
-
-interface Stop {
-  readonly signal: AbortSignal;
-  exitCode(): number | undefined;
-  close(): void;
-}
-
-function stopOnSignals(announce: (signal: "SIGINT" | "SIGTERM") => void): Stop {
-  const controller = new AbortController();
-  let exitCode: number | undefined;
-  const listener = (signal: NodeJS.Signals) => {
-    if (signal !== "SIGINT" && signal !== "SIGTERM") return;
-    if (controller.signal.aborted) {
-      // With no listener left the signal does what it does by default: it ends the process, whatever that is doing.
-      close();
-      process.kill(process.pid, signal);
-      return;
-    }
-    exitCode = signal === "SIGINT" ? 130 : 143;
-    announce(signal);
-    controller.abort();
-  };
-  const close = () => {
-    process.off("SIGINT", listener);
-    process.off("SIGTERM", listener);
-  };
-  process.on("SIGINT", listener);
-  process.on("SIGTERM", listener);
-  return { signal: controller.signal, exitCode: () => exitCode, close };
-}

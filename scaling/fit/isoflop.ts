@@ -3,10 +3,11 @@
  * optimum; then N* = nScale·C^a and D* = dScale·C^b through the vertices. A budget whose vertex the points do not enclose
  * gives no number.
  */
+import { surfaceExponents } from "../laws.js";
 import type { BudgetOptimum, FitWarning, ParabolaBias } from "../points.js";
 import type { Data } from "./data.js";
 import { fitLine, fitParabola, type Line } from "./lines.js";
-import { type Estimate, type Fitter, type MethodOptions, optimumExponents } from "./method.js";
+import type { Estimate, Fitter, MethodOptions } from "./method.js";
 import { predictSurface } from "./parametric.js";
 
 /** Fewer vertices than these leave a line nothing to be wrong by. */
@@ -165,7 +166,7 @@ export function biasOnSurface(surface: Surface, data: Data, tolerance: number): 
     .filter((vertex): vertex is BudgetOptimum => !("kind" in vertex));
   if (optima.length < 2) return undefined;
   const { n, d } = throughOptima(optima);
-  const { a, b } = optimumExponents(surface.alpha, surface.beta);
+  const { a, b } = surfaceExponents(surface);
   const last = optima.at(-1)!;
   const g = ((surface.alpha * surface.A) / (surface.beta * surface.B)) ** (1 / (surface.alpha + surface.beta));
   const product = last.n * last.d;

@@ -62,8 +62,3 @@ export interface Fitter {
 export function named(estimate: Pick<Estimate, "params" | "exponents">): Record<string, number> {
   return { ...estimate.params, ...estimate.exponents };
 }
-
-/** N* ∝ C^a, D* ∝ C^b at the optimum of E + A·N^−α + B·D^−β under C = 6ND (Hoffmann 2022, eq. 4). */
-export function optimumExponents(alpha: number, beta: number): { a: number; b: number } {
-  return { a: beta / (alpha + beta), b: alpha / (alpha + beta) };
-}

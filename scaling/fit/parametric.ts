@@ -3,11 +3,12 @@
  * by Newton. The answer is compared with one that needs no starts, the projection's, so that a search that missed the
  * minimum is found out (as Besiroglu 2024 found Hoffmann's out by hand).
  */
+import { surfaceExponents } from "../laws.js";
 import type { FitWarning } from "../points.js";
 import type { Data } from "./data.js";
 import { chinchillaStarts, searchFrom } from "./grid.js";
 import { type HuberObjective, huberObjective, type Start } from "./huber.js";
-import { type Estimate, type Fitter, type MethodOptions, optimumExponents } from "./method.js";
+import type { Estimate, Fitter, MethodOptions } from "./method.js";
 import { createProjection, type Projected } from "./projection.js";
 import { createMinimizer, type Minimum } from "./quasi-newton.js";
 
@@ -92,7 +93,7 @@ function toEstimate(
   const [a, b, e, alpha, beta]: Start = objective.outward(theta);
   return {
     params: { E: Math.exp(e), A: Math.exp(a), B: Math.exp(b), alpha, beta },
-    exponents: optimumExponents(alpha, beta),
+    exponents: surfaceExponents({ alpha, beta }),
     objective: objective.sum(found.value),
     gradient: found.gradient,
     converged,

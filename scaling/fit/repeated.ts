@@ -4,9 +4,10 @@
  * repetitions are worth anything. The matching discount of parameters is not fitted: it needs models larger than their
  * data by far.
  */
+import { surfaceExponents } from "../laws.js";
 import type { Data } from "./data.js";
 import { createLeastSquares } from "./least-squares.js";
-import { type Estimate, type Fitter, type MethodOptions, optimumExponents } from "./method.js";
+import type { Estimate, Fitter, MethodOptions } from "./method.js";
 import { projectionStopped } from "./power.js";
 import { createProjection } from "./projection.js";
 
@@ -65,7 +66,7 @@ export function repeatedFitter(data: Data, { maxIterations }: MethodOptions): Fi
         beta,
         rStar: Math.exp(x[5]!),
       },
-      exponents: optimumExponents(alpha, beta),
+      exponents: surfaceExponents({ alpha, beta }),
       objective: end.value,
       gradient: end.gradient,
       converged: end.converged,

@@ -1,6 +1,7 @@
 /** Approach 3 by variable projection, as a method. */
+import { surfaceExponents } from "../laws.js";
 import type { Data } from "./data.js";
-import { type Estimate, type Fitter, type MethodOptions, optimumExponents } from "./method.js";
+import type { Estimate, Fitter, MethodOptions } from "./method.js";
 import { predictSurface } from "./parametric.js";
 import { projectionStopped } from "./power.js";
 import { createProjection, type Projected } from "./projection.js";
@@ -18,7 +19,7 @@ export function projectionFitter(data: Data, { maxIterations }: MethodOptions): 
 function toEstimate({ value, gradient, converged, ...params }: Projected): Estimate {
   return {
     params,
-    exponents: optimumExponents(params.alpha, params.beta),
+    exponents: surfaceExponents(params),
     objective: value,
     gradient,
     converged,

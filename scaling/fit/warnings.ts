@@ -2,10 +2,10 @@
  * What a reader of a fit must know before using it, each found by a rule that is stated here. What a fit refuses outright
  * is in checks.ts and isoflop.ts.
  */
+import { surfaceExponents } from "../laws.js";
 import type { Fit, FitWarning, Interval, ParabolaBias, Point } from "../points.js";
 import type { Data } from "./data.js";
 import type { Deletion } from "./leave-out.js";
-import { optimumExponents } from "./method.js";
 
 const percent = (share: number) => `${(100 * share).toPrecision(2)} %`;
 
@@ -121,7 +121,7 @@ export function roundingWarning(
 ): FitWarning | undefined {
   const names = ["A", "B", "alpha", "beta"] as const;
   const lnOptimum = (c: typeof constants) => {
-    const { a } = optimumExponents(c.alpha, c.beta);
+    const { a } = surfaceExponents(c);
     return Math.log((c.alpha * c.A) / (c.beta * c.B)) / (c.alpha + c.beta) + a * Math.log(budgetFlops / 6);
   };
   const at = lnOptimum(constants);

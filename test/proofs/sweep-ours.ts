@@ -1,10 +1,13 @@
 import path from "node:path";
 import { fitLaw } from "../../scaling/fit.js";
-import { surfaceLoss } from "../../scaling/laws.js";
+import { type Surface, surfaceLoss } from "../../scaling/laws.js";
 import { readRows, toPoints } from "../../scaling/read-points.js";
 import { type Figures, type Proof, root, rounded } from "./proof.js";
 
-/** Folio's own sweep, from its committed table: nothing is trained here. */
+/**
+ * Folio's own sweep, from its committed table: nothing is trained here. It is judged by the runs as they were planned; a second
+ * seed was begun when their fit was known, so what it adds is told, not counted.
+ */
 export const sweepOurs: Proof = {
   name: "sweep-ours",
   claim:
@@ -13,18 +16,18 @@ export const sweepOurs: Proof = {
   async run() {
     const rows = await readRows(path.join(root, "scaling", "results", "novels.csv"));
     const columns = { n: "n", d: "d", c: "c", loss: "loss", group: "run" };
-    const points = (role: string) =>
-      toPoints(
-        rows.filter((row) => row.role === role),
-        columns,
-      ).points;
-    const [grid, heldOut] = [points("grid"), points("held-out")];
+    const points = (chosen: (row: (typeof rows)[number]) => boolean) => toPoints(rows.filter(chosen), columns).points;
+    const grid = points(({ role, plan }) => role === "grid" && plan === "novels");
+    const heldOut = points(({ role }) => role === "held-out");
     const compute = grid.map(({ c }) => c!);
     const decades = Math.log10(Math.max(...compute) / Math.min(...compute));
     const far = Math.min(...heldOut.map(({ c }) => c!)) / Math.max(...compute);
     const fit = await fitLaw(grid, { method: "parametric", bootstrap: 1000 });
-    const { E, A, B, alpha, beta } = fit.params as Record<"E" | "A" | "B" | "alpha" | "beta", number>;
-    const errors = heldOut.map(({ n, d, loss }) => surfaceLoss({ E, A, B, alpha, beta }, n, d) / loss - 1);
+    const errorsOf = ({ params }: typeof fit) =>
+      heldOut.map(({ n, d, loss }) => surfaceLoss(params as unknown as Surface, n, d) / loss - 1);
+    const errors = errorsOf(fit);
+    const both = points(({ role }) => role === "grid");
+    const withSecond = errorsOf(await fitLaw(both, { method: "parametric" }));
     const worst = Math.max(...errors.map(Math.abs));
     const digits = (values: Record<string, number>): Figures =>
       Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value.toPrecision(4))]));
@@ -36,6 +39,7 @@ export const sweepOurs: Proof = {
       exponents: digits({ ...fit.exponents }),
       ...{ converged: fit.converged, heldOutLoss: rounded(heldOut[0]!.loss, 4) },
       predictionErrorPercent: rounded(100 * errors[0]!, 2),
+      ...{ runsWithSecondSeed: both.length, errorWithSecondSeedPercent: rounded(100 * withSecond[0]!, 2) },
       warnings: fit.warnings.map(({ kind }) => kind).join(" "),
     };
     const holds = worst <= 0.02 && grid.length >= 40 && decades >= 1.5 && far >= 3 && epochs <= 4;

@@ -2,6 +2,7 @@
  * `folio scaling run`: does the runs of a plan that are not done, with a live table on a terminal and plain lines
  * elsewhere. The first Ctrl-C lets the processes save; the same command goes on.
  */
+
 import path from "node:path";
 import { type SweepPlan, savePlan } from "../../../scaling/plan.js";
 import { doRun, exitCodes } from "../../../scaling/sweep/one.js";
@@ -13,6 +14,7 @@ import {
   submitSweep,
   writeParquet,
 } from "../../../scaling/sweep.js";
+import { stopOnSignals } from "../stop.js";
 import { duration, type Io, styled } from "../terminal.js";
 import { openDisplay } from "./display.js";
 import { type FlagKinds, type Flags, findPlan, folderOf, positive, readFlags } from "./flags.js";
@@ -182,33 +184,4 @@ async function all(plan: SweepPlan, options: SweepOptions, { io, json, stopped }
     );
   }
   return stopped() ?? (counts!.failed > 0 ? 1 : 0);
-}
-
-interface Stop {
-  readonly signal: AbortSignal;
-  exitCode(): number | undefined;
-  close(): void;
-}
-
-function stopOnSignals(announce: (signal: NodeJS.Signals) => void): Stop {
-  const controller = new AbortController();
-  let exitCode: number | undefined;
-  const listener = (signal: NodeJS.Signals) => {
-    if (controller.signal.aborted) {
-      // With no listener left the signal does what it does by default; the processes notice that nobody hears them.
-      close();
-      process.kill(process.pid, signal);
-      return;
-    }
-    exitCode = signal === "SIGINT" ? 130 : 143;
-    announce(signal);
-    controller.abort();
-  };
-  const close = () => {
-    process.off("SIGINT", listener);
-    process.off("SIGTERM", listener);
-  };
-  process.on("SIGINT", listener);
-  process.on("SIGTERM", listener);
-  return { signal: controller.signal, exitCode: () => exitCode, close };
 }

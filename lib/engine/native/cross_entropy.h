@@ -19,8 +19,11 @@ class CrossEntropyOp : public OpKernel {
     int64_t counted = 0;
     for (int64_t n = 0; n < N; n++) {
       counted += target[n] >= 0;
-      const std::string range = "is outside the valid range of [0, " + std::to_string(V) + ")";
-      if (!Fits(context, target[n] < V, ("a target of " + std::to_string(target[n]) + " " + range).c_str())) return;
+      if (target[n] < V) continue;
+      // As TensorFlow's own says it.
+      const std::string found = "Received a label value of " + std::to_string(target[n]);
+      Fits(context, false, (found + " which is outside the valid range of [0, " + std::to_string(V) + ")").c_str());
+      return;
     }
     float *loss = Out(context, 0, TensorShape({})), *gradient = Out(context, 1, logits.shape());
     if (!context->status().ok()) return;
