@@ -234,10 +234,10 @@ describe("Ctrl-C", () => {
   });
 
   test("twice stops at once, without saving", async () => {
-    // A micro-batch of seconds: nothing but the second signal ends it soon.
-    const large = "--n_layer=4 --n_embd=256 --block_size=256 --batch_size=64 --max_iters=1 --compile=True".split(" ");
+    // A micro-batch of seconds: nothing but the second signal ends it soon. Before the first one, the first signal would.
+    const large = "--n_layer=4 --n_embd=256 --block_size=256 --batch_size=64 --max_iters=9 --compile=True".split(" ");
     const child = spawnFolio("train", ...tiny("twice", ...large, "--dataset=long", "--eval_only=False"));
-    await child.seen(/^number of parameters/m);
+    await child.seen(/^iter 0: /m);
     child.kill("SIGINT");
     await child.seen(/SIGINT: finishing this batch, then saving \(Ctrl-C again: stop at once, without saving\)/);
     child.kill("SIGINT");
