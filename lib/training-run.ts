@@ -160,8 +160,12 @@ function lock(outDir: string): FolderLock {
 function resolveSettings(settings: Settings, { meta, train, val }: Dataset): Settings {
   const vocabSize = settings.vocabSize || meta.vocabSize;
   if (vocabSize < meta.vocabSize) {
+    const remedy =
+      settings.initFrom === "resume"
+        ? "this model learned on other ids, so resume it with the dataset that it was trained on"
+        : `use vocabSize 0 or at least ${meta.vocabSize}`;
     throw new RangeError(
-      `Cannot train on ${meta.dataset}: vocabSize is ${vocabSize}, and the dataset has ${meta.vocabSize} ids; use vocabSize 0 or at least ${meta.vocabSize}.`,
+      `Cannot train on ${meta.dataset}: vocabSize is ${vocabSize}, and the dataset has ${meta.vocabSize} ids; ${remedy}.`,
     );
   }
   // A split that is too short for a block shows in its first row.

@@ -9,12 +9,12 @@ export default {
   dataset: "novels",
   grid: {
     kind: "isoflop",
-    budgets: [5e10, 1e11, 2e11, 4e11, 8e11, 1.6e12],
+    budgets: [1e11, 2e11, 4e11, 8e11, 1.6e12, 3.2e12],
     sizes: 7,
     spacing: 1.45,
     optimum: { budgetFlops: 3e11, parameters: 27_000 },
   },
-  heldOut: [{ budgetFlops: 5e12 }],
+  heldOut: [{ budgetFlops: 1e13 }],
   // A long memory of squared gradients: batches are of few tokens.
   settings: { blockSize: 64, beta2: 0.99, device: "cpu", dtype: "float32" },
   ladder: { widthStep: 4 },
@@ -23,7 +23,7 @@ export default {
   // Half of what novels-tuning finds best: there, single runs stay on a plateau, which no law describes.
   learningRate: 6e-3,
   warmup: 0.1,
-  limits: { epochs: 4, flopsPerRun: 1e13 },
+  limits: { epochs: 4, flopsPerRun: 1.01e13 },
   workers: 2,
   threads: 1,
 } satisfies PlanOptions;

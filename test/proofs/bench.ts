@@ -26,10 +26,10 @@ const rows: readonly Row[] = [
 ];
 
 /** Long enough for 2 cores to settle, and for the intervals to mean something. */
-const steps: Record<string, { steps: number; rounds: number; mostFirstStepMs: number }> = {
-  bench_small: { steps: 400, rounds: 20, mostFirstStepMs: 1000 },
-  bench_middle: { steps: 20, rounds: 10, mostFirstStepMs: 1000 },
-  bench_gpt2: { steps: 20, rounds: 10, mostFirstStepMs: 5000 },
+const steps: Record<string, { steps: number; rounds: number; mostCompileMs: number }> = {
+  bench_small: { steps: 400, rounds: 20, mostCompileMs: 1000 },
+  bench_middle: { steps: 20, rounds: 10, mostCompileMs: 1000 },
+  bench_gpt2: { steps: 20, rounds: 10, mostCompileMs: 5000 },
 };
 
 export const benchmark: Proof = {
@@ -45,7 +45,7 @@ export const benchmark: Proof = {
     const dtypes = fast === "bfloat16" ? "float32,bfloat16" : "float32";
     let holds = fast === "bfloat16";
     const figures: Record<string, Figures> = {};
-    for (const [preset, { mostFirstStepMs, ...turns }] of Object.entries(steps)) {
+    for (const [preset, { mostCompileMs, ...turns }] of Object.entries(steps)) {
       const json = path.join(folder, `${preset}.json`);
       const flags = Object.entries(turns).map(([name, value]) => `--${name}=${value}`);
       const { output } = await folio(
@@ -63,7 +63,7 @@ export const benchmark: Proof = {
         figures[row.name] = found;
         holds &&= found.reachesNeeded === true;
       }
-      const costs = costFigures(result, mostFirstStepMs);
+      const costs = costFigures(result, mostCompileMs);
       figures[`${preset}, start and memory`] = costs;
       holds &&= costs.compilesInTime === true && costs.noMoreMemory === true;
     }
@@ -90,16 +90,21 @@ function ratioFigures({ dtype, needed, aim, aimedShareOfPeak }: Row, { ratios, m
   };
 }
 
-/** First steps and peak memory, of the mode that needs most: Folio's against PyTorch's in the same number format. */
-function costFigures({ modes, peaks }: BenchResult, mostFirstStepMs: number): Figures & { noMoreMemory: boolean } {
+/**
+ * Compile time, which is what a first step takes longer than the median one, of the mode that needs most; and peak memory,
+ * Folio's against PyTorch's in the same number format.
+ */
+function costFigures({ modes, peaks }: BenchResult, mostCompileMs: number): Figures & { noMoreMemory: boolean } {
   const mib = (bytes: number) => Math.round(bytes / 2 ** 20);
   const ours = modes.filter(({ engine }) => engine === "folio");
   const theirs = (dtype: string) =>
     modes.filter((mode) => mode.engine === "pytorch" && mode.dtype === dtype).map(({ peakBytes }) => peakBytes);
   const firstStepMs = Math.max(...ours.map((mode) => mode.firstStepMs));
+  const compileMs = Math.max(...ours.map((mode) => mode.firstStepMs - mode.medianMs));
   return {
     firstStepMs: Math.round(firstStepMs),
-    compilesInTime: firstStepMs < mostFirstStepMs,
+    compileMs: Math.round(compileMs),
+    compilesInTime: compileMs < mostCompileMs,
     memoryMiB: Object.fromEntries(
       modes.map((mode) => [
         `${mode.engine} ${mode.compiled ? "compiled" : "eager"} ${mode.dtype}`,
