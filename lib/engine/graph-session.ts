@@ -69,7 +69,7 @@ export async function openGraphSession(
   const builder = new GraphBuilder();
   const variables = new Map<string, Variable>();
   const readers = new Map<string, Output>();
-  const writers = new Map<string, { input: Output; assign: Pointer }>();
+  const writers = new Map<string, { inputs: readonly Output[]; assign: Pointer }>();
   const traces = new Map<Step, Map<string, TracedStep>>();
   const device = tensorflowBackend().isUsingGpuDevice ? "cuda" : "cpu";
   // Folio's own operations divide their work themselves: between them, a hand-over from thread to thread is only lost.
@@ -86,24 +86,32 @@ export async function openGraphSession(
     builder.dispose();
   }
 
-  async function write(key: string, host: HostTensor): Promise<void> {
-    const variable = variables.get(key)!;
-    let writer = writers.get(key);
-    if (!writer) {
-      const input = builder.addPlaceholder(host.dtype, host.shape);
-      writer = { input, assign: addAssign(builder, variable, input, []) };
-      writers.set(key, writer);
+  async function write(tensors: readonly Named<HostTensor>[]): Promise<void> {
+    for (const batch of inBatches(tensors)) {
+      const keys = batch.map(([key]) => key);
+      const writer = writers.get(keys.join()) ?? addWriter(builder, variables, batch);
+      writers.set(keys.join(), writer);
+      const feeds = batch.map(([, host], index) => ({ output: writer.inputs[index]!, host }));
+      await run(session, feeds, [], writer.assign);
     }
-    await run(session, [{ output: writer.input, host }], [], writer.assign);
   }
 
-  try {
-    for (const [group, tensors] of Object.entries(initial)) {
-      for (const [name, spec] of Object.entries(tensors)) {
-        variables.set(`${group}/${name}`, addVariable(builder, spec, `${group}/${name}`));
-        if ("values" in spec) await write(`${group}/${name}`, spec as HostTensor);
-      }
+  async function read(names: readonly Named<TensorSpec>[]): Promise<HostTensor[]> {
+    const host: HostTensor[] = [];
+    for (const batch of inBatches(names)) {
+      for (const [key] of batch) if (!readers.has(key)) readers.set(key, addRead(builder, variables.get(key)!));
+      const fetches = batch.map(([key]) => readers.get(key)!);
+      host.push(...(await run(session, [], fetches)));
     }
+    return host;
+  }
+
+  const specs = Object.entries(initial).flatMap(([group, tensors]) =>
+    Object.entries(tensors).map(([name, spec]): Named<TensorSpec> => [`${group}/${name}`, spec]),
+  );
+  try {
+    for (const [key, spec] of specs) variables.set(key, addVariable(builder, spec, key));
+    await write(specs.filter((named): named is Named<HostTensor> => "values" in named[1]));
   } catch (error) {
     close();
     throw error;
@@ -142,27 +150,56 @@ export async function openGraphSession(
       }),
     read: (group) =>
       queue.add(async () => {
-        const host: Record<string, HostTensor> = {};
-        for (const name of Object.keys(initial[checkedGroup(group, groups)]!)) {
-          const key = `${group}/${name}`;
-          const reader = readers.get(key) ?? addRead(builder, variables.get(key)!);
-          readers.set(key, reader);
-          host[name] = (await run(session, [], [reader]))[0]!;
-        }
-        return host;
+        const names = Object.entries(initial[checkedGroup(group, groups)]!);
+        const host = await read(names.map(([name, spec]) => [`${group}/${name}`, spec]));
+        return Object.fromEntries(names.map(([name], index) => [name, host[index]!]));
       }),
     write: (group, tensors) =>
       queue.add(async () => {
         checkedGroup(group, groups);
-        const entries = Object.entries(tensors).map(([name, host]) => [`${group}/${name}`, host] as const);
-        for (const [key, host] of entries) checkedTensor(key, variables.get(key), host);
-        for (const [key, host] of entries) await write(key, host);
+        const named = Object.entries(tensors).map(([name, host]): Named<HostTensor> => [`${group}/${name}`, host]);
+        for (const [key, host] of named) checkedTensor(key, variables.get(key), host);
+        await write(named);
       }),
     dispose() {
       // A call under way must end before its session is deleted.
       void queue.close()?.then(close);
     },
   };
+}
+
+type Named<T> = readonly [key: string, value: T];
+
+const BATCH_ELEMENTS = 2 ** 24;
+
+/**
+ * Tensors that one run moves: TensorFlow prepares each run of other ones for some 20 ms, and all of a large model at once would
+ * stand in memory once more.
+ */
+function inBatches<T extends TensorSpec>(tensors: readonly Named<T>[]): Named<T>[][] {
+  const batches: Named<T>[][] = [];
+  let room = -1;
+  for (const named of tensors) {
+    const size = named[1].shape.reduce((product, axis) => product * axis, 1);
+    if (size > room) {
+      batches.push([]);
+      room = BATCH_ELEMENTS;
+    }
+    batches.at(-1)!.push(named);
+    room -= size;
+  }
+  return batches;
+}
+
+/** Placeholders, and the operation that assigns them to their variables. */
+function addWriter(
+  builder: GraphBuilder,
+  variables: ReadonlyMap<string, Variable>,
+  batch: readonly Named<HostTensor>[],
+): { inputs: readonly Output[]; assign: Pointer } {
+  const inputs = batch.map(([, { dtype, shape }]) => builder.addPlaceholder(dtype, shape));
+  const assigns = batch.map(([key], index) => addAssign(builder, variables.get(key)!, inputs[index]!, []));
+  return { inputs, assign: builder.add("NoOp", [], undefined, assigns) };
 }
 
 /** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
