@@ -16,7 +16,6 @@ import {
   mapRecord,
   openSession,
   type RunStep,
-  type Session,
   type SessionOptions,
   type State,
   type Step,
@@ -68,8 +67,7 @@ export async function* generate(
   const session = await openSession(state, options);
   try {
     const steps = generationSteps(settings, how);
-    const paced = newPace(session);
-    const [read, next] = [paced(steps.read), paced(steps.next)];
+    const [read, next] = [session.define(steps.read), session.define(steps.next)];
     const texts = Array.from({ length: how.rows }, () => [...prompt]);
     const seen = how.repetitionPenalty === 1 ? undefined : seenTokens(texts, how.vocabSize);
     let start = Math.max(0, prompt.length - blockSize); // of what is in the cache
@@ -100,27 +98,6 @@ export async function* generate(
   } finally {
     session.dispose();
   }
-}
-
-/** Steps that the calling thread runs when they are so brief that it had better; then it rests from time to time. */
-function newPace(session: Session): (step: Step) => RunStep {
-  const [briefMs, restMs] = [2, 10];
-  let rested = performance.now();
-  return (step) => {
-    const [aside, briefly] = [session.define(step), session.define(step, { brief: true })];
-    let lastMs = Number.POSITIVE_INFINITY;
-    return async (inputs) => {
-      if (performance.now() - rested > restMs) {
-        // Timers and files of the caller's have their turn, an AbortSignal among them.
-        await new Promise((resolve) => setImmediate(resolve));
-        rested = performance.now();
-      }
-      const started = performance.now();
-      const outputs = await (lastMs < briefMs ? briefly : aside)(inputs);
-      lastMs = performance.now() - started;
-      return outputs;
-    };
-  };
 }
 
 /** The two steps, over a state of `params` and `cache`. */

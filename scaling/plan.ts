@@ -1,6 +1,6 @@
 /**
  * Budgets → a plan: the runs of a sweep, each with its complete settings, and the cells that were dropped, each with its
- * reason. It trains nothing; the time it tells comes from a short benchmark (sweep/speed.ts). sweep.ts makes runs of a
+ * reason. It trains nothing; the time it tells comes from a short benchmark (sweep/measure.ts). sweep.ts makes runs of a
  * plan. `folio scaling plan` shows one.
  */
 import os from "node:os";
@@ -19,7 +19,7 @@ export type { Grid, IsoFlopGrid, Optimum, RatioGrid, SizesGrid } from "./sweep/g
 export { loadPlan, planTable, savePlan } from "./sweep/plan-file.js";
 export { type PowerRule, type TunedRates, tuneLearningRates } from "./sweep/rules.js";
 export { defaultLadder, type Ladder } from "./sweep/shapes.js";
-export { measureSpeed, type Speed } from "./sweep/speed.js";
+export type { Speed } from "./sweep/speed.js";
 
 /** What must not be exceeded; a cell that would is dropped, with the reason. */
 export interface Limits {
@@ -153,7 +153,7 @@ interface Cell extends Wanted {
 
 /**
  * The plan that options describe. The dataset must be prepared.
- * @param speed what a step takes here (`measureSpeed`); without it, the plan tells no times
+ * @param speed what runs take here (`measureSpeed` of sweep.ts); without it, the plan tells no times
  * @throws {RangeError} for options that make no plan
  * @example
  * const plan = planSweep({

@@ -25,6 +25,7 @@ import type { Outcome } from "./sweep/work.js";
 export { columns, type ResultRow } from "./sweep/columns.js";
 export type { RunState, SweepRun } from "./sweep/identity.js";
 export type { Job, JobOptions, StartJob } from "./sweep/local.js";
+export { type MeasureOptions, measureSpeed } from "./sweep/measure.js";
 export { readResults, resultsTable, writeParquet } from "./sweep/results.js";
 
 /** Which runs that are not finished are done: those not begun and the interrupted ones unless given. */

@@ -1,8 +1,9 @@
 /**
  * The compiled kind of session: one TF_Graph, to which each step's trace is added, and one TF_Session on it.
  * The state lives in resource variables that all steps share; a call runs on a worker thread, so the caller's event
- * loop goes on. What a session promises stands in session.ts.
+ * loop goes on, unless it is so brief that two changes of thread cost more. What a session promises stands in session.ts.
  */
+import { setImmediate } from "node:timers/promises";
 import type * as tf from "@tensorflow/tfjs-core";
 import {
   capi,
@@ -51,6 +52,8 @@ interface TracedStep {
   readonly inputs: readonly { name: string; output: Output }[];
   readonly outputs: readonly { name: string; output: Output }[];
   readonly update: Pointer;
+  /** What the last call took. */
+  lastMs: number;
 }
 
 interface TraceContext {
@@ -60,6 +63,11 @@ interface TraceContext {
   readonly shortened: "float16" | "bfloat16" | undefined;
   readonly shortProducts: boolean;
 }
+
+/** Calls that are expected to take less run on the calling thread, */
+const BRIEF_MS = 20;
+/** which rests when it has been busy so long: timers and files of the caller's have their turn, an AbortSignal among them. */
+const REST_MS = 10;
 
 /** Opens a compiled session over a copy of `initial`. */
 export async function openGraphSession(
@@ -74,6 +82,9 @@ export async function openGraphSession(
   const device = tensorflowBackend().isUsingGpuDevice ? "cuda" : "cpu";
   // Folio's own operations divide their work themselves: between them, a hand-over from thread to thread is only lost.
   const inOneThread = device === "cpu" && fusedEnabled() && !xla && !profiled;
+  // Not where TensorFlow's own threads compute otherwise: they take numbers too small for a normal float for 0.
+  const briefly = inOneThread || device === "cuda";
+  let rested = performance.now();
   const session = newSession(builder, sessionConfig({ dtype, xla, device, inOneThread }));
   const shortened = castProducts({ dtype, device });
   const shortProducts = dtype !== "float32";
@@ -131,17 +142,23 @@ export async function openGraphSession(
   const groups = Object.keys(initial);
   return {
     compiled: true,
-    define:
-      (step, { brief = false } = {}) =>
-      (hostInputs, profile) =>
-        queue.add(async () => {
-          if (profile && !profiled) throw new Error("Cannot profile a step: open the session with profiled: true.");
-          const { inputs, outputs, update } = traced(step, hostInputs);
-          const feeds = inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
-          const fetches = outputs.map(({ output }) => output);
-          const fetched = await run(session, feeds, fetches, update, { profile, brief });
-          return Object.fromEntries(outputs.map(({ name }, index) => [name, fetched[index]!]));
-        }),
+    define: (step) => (hostInputs, profile) =>
+      queue.add(async () => {
+        if (profile && !profiled) throw new Error("Cannot profile a step: open the session with profiled: true.");
+        const known = traced(step, hostInputs);
+        const { inputs, outputs, update } = known;
+        const feeds = inputs.map(({ name, output }) => ({ output, host: hostInputs[name]! }));
+        const fetches = outputs.map(({ output }) => output);
+        const brief = briefly && !profile && known.lastMs < BRIEF_MS;
+        if (brief && performance.now() - rested > REST_MS) {
+          await setImmediate();
+          rested = performance.now();
+        }
+        const started = performance.now();
+        const fetched = await run(session, feeds, fetches, update, { profile, brief });
+        known.lastMs = performance.now() - started;
+        return Object.fromEntries(outputs.map(({ name }, index) => [name, fetched[index]!]));
+      }),
     trace: (step, inputs) =>
       queue.add(async () => {
         const [before, started] = [builder.size, performance.now()];
@@ -240,7 +257,8 @@ function trace(
       name,
       output: fetchable(unwrap(tensor)),
     }));
-    return { inputs, outputs, update: builder.add("NoOp", [], undefined, updates) };
+    const update = builder.add("NoOp", [], undefined, updates);
+    return { inputs, outputs, update, lastMs: Number.POSITIVE_INFINITY };
   });
 }
 

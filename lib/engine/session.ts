@@ -45,15 +45,6 @@ export type Step = (
  */
 export type RunStep = (inputs: HostTensors, profile?: (metadata: Uint8Array) => void) => Promise<HostTensors>;
 
-/** How a step is called. */
-export interface StepOptions {
-  /**
-   * Of a step that takes less than a few milliseconds: compiled, the calling thread runs it, which saves two changes of
-   * thread, and the caller's event loop stands still meanwhile. Default false.
-   */
-  readonly brief?: boolean;
-}
-
 /** What became of a step that was traced. */
 export interface TraceReport {
   /** Operations that it added to the session's graph. */
@@ -68,7 +59,7 @@ export interface Session {
    * Makes a step callable. Compiled: traced at the first call with each combination of input shapes; a step that is
    * defined again shares its traces.
    */
-  define(step: Step, options?: StepOptions): RunStep;
+  define(step: Step): RunStep;
   /**
    * Compiled: traces a step for inputs of these shapes without running it, so that a mistake is found, or time measured,
    * before there are values. Nothing is computed and no tensor of the state's size is allocated.

@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import type { SweepPlan } from "../../scaling/plan.js";
 import { readResults } from "../../scaling/sweep.js";
-import { finish, folio, folioCommand, type Proof, rounded } from "./proof.js";
+import { finish, folio, folioCommand, type Proof, root, rounded } from "./proof.js";
 
 /** A dozen runs of 5 to 30 seconds. */
 const options = (dataDir: string) => ({
@@ -24,6 +24,8 @@ export const sweepPlan: Proof = {
     const file = path.join(folder, "timed.mjs");
     fs.writeFileSync(file, `export default ${JSON.stringify(options(folder))};\n`);
     const plan = path.join(folder, "timed.json");
+    // Measured now: the machine's speed changes from hour to hour.
+    fs.rmSync(path.join(root, ".cache", "sweep-speed.json"), { force: true });
     await folio("scaling", "plan", file, `--out=${plan}`);
     const { totals } = JSON.parse(fs.readFileSync(plan, "utf8")) as SweepPlan;
     say(`planned: ${totals.runs} runs, ${totals.flops.toExponential(3)} FLOPs, ${totals.seconds!.toFixed(0)} s`);

@@ -3,7 +3,8 @@ import { existsSync, readdirSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { createJiti } from "jiti";
-import { loadPlan, measureSpeed, type PlanOptions, planSweep, type SweepPlan, share } from "../../../scaling/plan.js";
+import { loadPlan, type PlanOptions, planSweep, type SweepPlan, share } from "../../../scaling/plan.js";
+import { measureSpeed } from "../../../scaling/sweep.js";
 import { packageRoot } from "../../version.js";
 
 /** The flags of a command: text, or yes and no. Written --data_dir or --data-dir. */
@@ -97,7 +98,7 @@ export async function findPlan(word: string | undefined, given: PlanningOptions)
   };
   const plan = planSweep(options);
   if (!benchmark) return plan;
-  return planSweep(options, await measureSpeed(plan.runs, { ...share(options), log }));
+  return planSweep(options, await measureSpeed(plan, { ...share(options), log }));
 }
 
 /** Where a sweep is kept unless --out says otherwise. */
