@@ -3,6 +3,7 @@
  * runs first, and yields a record of each thing that happens. Everything that counts lies in the sweep's folder: killed
  * at any moment, the same call goes on. Training stands in sweep/work.ts. `folio scaling run` drives it.
  */
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { type SweepPlan, savePlan, share } from "./plan.js";
@@ -104,10 +105,14 @@ export async function* runSweep(plan: SweepPlan, options: SweepOptions): AsyncGe
   yield { kind: "end", counts: countStates(runs), started: pool.started(), aborted: signal?.aborted ?? false };
 }
 
-/** The plan in the folder is the last one that was run there; rows tell their own plan's name. */
+/**
+ * plan.json is the plan that was run there last; processes read a file that another plan does not replace.
+ * @returns that file
+ */
 function writePlan(folder: string, plan: SweepPlan): string {
-  const file = path.join(path.resolve(folder), "plan.json");
-  savePlan(file, plan);
+  const hash = createHash("sha256").update(JSON.stringify(plan)).digest("hex").slice(0, 8);
+  const file = path.resolve(folder, "plans", `${plan.name}-${hash}.json`);
+  for (const each of [path.resolve(folder, "plan.json"), file]) savePlan(each, plan);
   return file;
 }
 

@@ -54,6 +54,7 @@ describe("folio scaling plan", () => {
     expect(await message("plan", "nowhere")).toMatch(
       /^folio: Cannot read the plan nowhere: there is no such file; Folio's own are novels.*\.\n$/,
     );
+    expect(await message("plan", folder)).toMatch(/^folio: Cannot read the plan .*: there is no such file;/);
     expect(await message("plan", planFile, "--wokers=2")).toMatch(
       /^folio: Cannot read the flags: Unknown option '--wokers'.*; `folio scaling plan --help` shows what there is\.\n$/,
     );

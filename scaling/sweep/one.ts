@@ -1,5 +1,5 @@
 /** One run of a plan by its name or identity: what a worker, a Slurm task and `folio scaling run --only` do. */
-import { loadPlan } from "../plan.js";
+import type { SweepPlan } from "../plan.js";
 import { identifyRuns, type SweepRun } from "./identity.js";
 import { type Outcome, type WorkOptions, work } from "./work.js";
 
@@ -16,9 +16,8 @@ export interface OneRun extends Pick<WorkOptions, "folder" | "signal" | "onRecor
   readonly dataDir?: string;
 }
 
-/** Does the run of a plan's file. @throws {RangeError} when the plan has no such run */
-export async function doRun(planFile: string, { run, dataDir, ...options }: OneRun): Promise<Outcome> {
-  const plan = loadPlan(planFile);
+/** Does a run of a plan. @throws {RangeError} when the plan has no such run */
+export async function doRun(plan: SweepPlan, { run, dataDir, ...options }: OneRun): Promise<Outcome> {
   return work(findRun(identifyRuns(plan, options.folder, dataDir), run), { plan, ...options });
 }
 

@@ -3,6 +3,7 @@
  * object a line, stops at SIGTERM, SIGINT and when whoever started it is gone (its standard input ends), saving before it
  * does, and ends with 0 finished, 1 failed, 75 held by another, 130 interrupted.
  */
+import { loadPlan } from "../plan.js";
 import { doRun, exitCodes } from "../sweep/one.js";
 
 const [plan, folder, run, dataDir] = process.argv.slice(2);
@@ -15,16 +16,22 @@ process.stdout.on("error", stop);
 
 const say = (message: object) => process.stdout.write(`${JSON.stringify(message)}\n`);
 let saidAt = 0;
-const outcome = await doRun(plan!, {
-  folder: folder!,
-  run: run!,
-  ...(dataDir === undefined ? {} : { dataDir }),
-  signal: controller.signal,
-  onRecord(record) {
-    if (record.kind !== "iter" || performance.now() - saidAt < 300) return;
-    saidAt = performance.now();
-    say({ step: record.step + 1, loss: record.loss });
-  },
-});
-if (outcome.state === "failed") say({ failed: outcome.message });
-process.exit(exitCodes[outcome.state]);
+try {
+  const outcome = await doRun(loadPlan(plan!), {
+    folder: folder!,
+    run: run!,
+    ...(dataDir === undefined ? {} : { dataDir }),
+    signal: controller.signal,
+    onRecord(record) {
+      if (record.kind !== "iter" || performance.now() - saidAt < 300) return;
+      saidAt = performance.now();
+      say({ step: record.step + 1, loss: record.loss });
+    },
+  });
+  if (outcome.state === "failed") say({ failed: outcome.message });
+  process.exit(exitCodes[outcome.state]);
+} catch (error) {
+  // The last line of what it says is what the sweep tells of a process that left no message.
+  console.error(process.env.FOLIO_DEBUG === "1" ? error : (error as Error).message);
+  process.exit(exitCodes.failed);
+}

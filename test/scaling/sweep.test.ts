@@ -3,7 +3,7 @@ import path from "node:path";
 import { parquetReadObjects } from "hyparquet";
 import { describe, expect, it } from "vitest";
 import { flopsPerToken, tokensPerStep } from "../../lib/sizing.js";
-import { type PlanOptions, planSweep } from "../../scaling/plan.js";
+import { loadPlan, type PlanOptions, planSweep } from "../../scaling/plan.js";
 import { doRun } from "../../scaling/sweep/one.js";
 import {
   readResults,
@@ -36,7 +36,7 @@ const options: PlanOptions = {
 /** Does a run in this process: to start one, and TypeScript in it, takes seconds. test/cli-scaling-run.test.ts starts some. */
 const inProcess: StartJob = (run, { planFile, folder, onProgress }) => {
   const controller = new AbortController();
-  const done = doRun(planFile, {
+  const done = doRun(loadPlan(planFile), {
     ...{ folder, run: run.id, signal: controller.signal },
     onRecord: (record) => record.kind === "iter" && onProgress({ step: record.step + 1, loss: record.loss }),
   });
@@ -98,6 +98,15 @@ describe("runSweep", () => {
     expect(started).toBe(1);
     expect(counts.finished).toBe(1);
     expect(readResults(folder).map(({ learning_rate }) => learning_rate)).toEqual([0.01, 0.02]);
+  });
+
+  it("leaves the runs under way their own plan when another is begun in the same folder", async () => {
+    const folder = path.join(dataDir, "two");
+    const late: PlanOptions = { ...options, name: "late", learningRate: 3e-2 };
+    const both = await Promise.all([sweep(folder, { workers: 1 }), sweep(folder, { workers: 1 }, late)]);
+    expect(both.map(({ counts }) => counts.finished)).toEqual([2, 2]);
+    const learned = readResults(folder).map(({ plan, learning_rate }) => `${plan} ${learning_rate}`);
+    expect(learned.sort()).toEqual(["fox 0.01", "fox 0.01", "late 0.03", "late 0.03"]);
   });
 
   it("tells failed from interrupted runs, and begins failed ones again only where it is asked to", async () => {

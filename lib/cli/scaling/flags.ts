@@ -1,5 +1,5 @@
 /** What the commands of a sweep share: reading flags, finding a plan, where a sweep is kept. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { createJiti } from "jiti";
@@ -58,7 +58,8 @@ export function ownPlans(): string[] {
 /** Options of a plan from a TypeScript, JavaScript or JSON file, or of Folio's own by its name. */
 async function readOptions(word: string): Promise<PlanOptions | SweepPlan> {
   const own = path.join(plansFolder(), `${word}.ts`);
-  const file = existsSync(word) ? word : existsSync(own) ? own : undefined;
+  const isFile = statSync(word, { throwIfNoEntry: false })?.isFile();
+  const file = isFile ? word : existsSync(own) ? own : undefined;
   if (!file) {
     throw new Error(`Cannot read the plan ${word}: there is no such file; Folio's own are ${ownPlans().join(", ")}.`);
   }

@@ -3,6 +3,7 @@
  * elsewhere. The first Ctrl-C lets the processes save; the same command goes on.
  */
 
+import { existsSync } from "node:fs";
 import path from "node:path";
 import { type SweepPlan, savePlan } from "../../../scaling/plan.js";
 import { doRun, exitCodes } from "../../../scaling/sweep/one.js";
@@ -67,8 +68,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   try {
     if (flags.text.only !== undefined) {
       const planFile = path.resolve(folder, "plan.json");
-      if (path.resolve(flags.words[0]!) !== planFile) savePlan(planFile, plan);
-      return await one(planFile, folder, { flags, io, signal: stop.signal });
+      if (!existsSync(planFile)) savePlan(planFile, plan); // for status
+      return await one(plan, folder, { flags, io, signal: stop.signal });
     }
     const options: SweepOptions = {
       folder,
@@ -135,10 +136,10 @@ interface One {
 }
 
 /** One run, here. */
-async function one(planFile: string, folder: string, { flags, io, signal }: One): Promise<number> {
+async function one(plan: SweepPlan, folder: string, { flags, io, signal }: One): Promise<number> {
   const dataDir = flags.text["data-dir"];
   let saidAt = 0;
-  const outcome = await doRun(planFile, {
+  const outcome = await doRun(plan, {
     folder: path.resolve(folder),
     run: flags.text.only!,
     signal,
