@@ -70,12 +70,14 @@ interface Context {
 
 /**
  * The parameters that settings ask for, in the order of the forward pass.
- * Weights start from N(0, 0.02²), those that write to the residual stream from N(0, (0.02 / √(2L))²).
+ * Weights start from N(0, σ²) with σ = initStd, those that write to the residual stream from N(0, (σ / √(2L))²). GPT-2's
+ * 0.02 is about 1/√C at its width; at a width of 64, 1/√C lets attention begin sooner.
  */
 export function parameterSpecs(config: ModelSettings): ParameterSpec[] {
   const { nLayer, nEmbd: C, vocabSize: V, blockSize, bias, tieHead } = config;
   if (V < 1) throw new RangeError("Cannot build the model: vocabSize is 0; set it to the tokenizer's vocabSize.");
-  const weight = (name: string, shape: number[], normal = 0.02): ParameterSpec => ({
+  const std = (config.initStd ?? 0.02) || 1 / Math.sqrt(C);
+  const weight = (name: string, shape: number[], normal = std): ParameterSpec => ({
     name: `${name}.weight`,
     shape,
     initializer: { normal },
@@ -93,7 +95,7 @@ export function parameterSpecs(config: ModelSettings): ParameterSpec[] {
     vector(`${name}.weight`, C, 1),
     ...(bias ? [vector(`${name}.bias`, C, 0)] : []),
   ];
-  const residual = 0.02 / Math.sqrt(2 * nLayer);
+  const residual = std / Math.sqrt(2 * nLayer);
   const blocks = Array.from({ length: nLayer }, (_, layer) => [
     ...norm(`h.${layer}.ln_1`),
     ...linear(`h.${layer}.attn.c_attn`, [C, 3 * C]),

@@ -146,7 +146,8 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
   const deleted = deletions(fitter, data, estimate);
   const residuals = fitter.predict?.(estimate.params, data).map((predicted, i) => predicted - data.lnLoss[i]!);
   const bias = settings.method === "isoflop" ? biasOf(data, settings.budgetTolerance) : undefined;
-  const ci80 = enough ? bootstrapIntervals(values, studentizing, good, 0.8) : allowed80;
+  const intervalsAt = (level: number) => bootstrapIntervals(values, good!, { errors: studentizing, level });
+  const ci80 = enough ? intervalsAt(0.8) : allowed80;
   const error = se[mainName(estimate)] ?? Number.NaN;
   const range = rangeOf(work.points);
   const holdout = holdOut(fitter, data, estimate, settings.budgetTolerance);
@@ -170,7 +171,7 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
     converged: estimate.converged,
     se,
     ci80,
-    ci95: enough ? bootstrapIntervals(values, studentizing, good, 0.95) : tIntervals(values, se, 0.95, freedom),
+    ci95: enough ? intervalsAt(0.95) : tIntervals(values, se, 0.95, freedom),
     intervals: enough ? "bootstrap" : "covariance",
     points: data.size,
     dropped,

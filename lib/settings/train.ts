@@ -52,10 +52,13 @@ export interface ModelSettings {
   tieHead: boolean;
   /** Activation of the MLP: erf as in PyTorch and nanoGPT, tanh as in GPT-2 and Hugging Face. */
   gelu: "erf" | "tanh";
+  /** Standard deviation of new weights, 0.02 as GPT-2's; 0: 1/√nEmbd, which suits narrow models. */
+  initStd?: number;
 }
 
 /** All settings of a training run. */
 export interface Settings extends ModelSettings {
+  initStd: number;
   /** Folder of the run: settings, log, checkpoints. */
   outDir: string;
   /** Folder of the prepared datasets. */
@@ -159,6 +162,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   bias: model(flag, false, "", "Biases in linear layers and layer norms, as GPT-2 has."),
   tieHead: model(flag, true, "", "The output head shares the token embedding's weights."),
   gelu: model(choice("erf", "tanh"), "erf" as "erf" | "tanh", "", "Activation of the MLP: erf as in PyTorch and nanoGPT, tanh as in GPT-2 and Hugging Face."),
+  initStd: model(atLeastZero, 0.02, "", "Standard deviation of new weights, 0.02 as GPT-2's; 0: 1/√nEmbd, which suits narrow models."),
 
   evalInterval: evaluation(integer(1), 2000, "steps", "Distance between two evaluations, each with a checkpoint."),
   logInterval: evaluation(integer(1), 1, "steps", "Distance between two log lines."),

@@ -20,12 +20,23 @@ export interface BootstrapJob {
   readonly to: number;
 }
 
-/** Weights of the points in refit `refit`: how often each cluster was drawn. */
-function drawWeights(data: Data, seed: number, refit: number): Float64Array {
-  const counts = new Float64Array(data.clusters);
-  for (let draw = 0; draw < data.clusters; draw++) {
-    counts[Math.floor(uniform(seed, "bootstrap", refit, draw) * data.clusters)]!++;
+/**
+ * Weights of the points in refit `refit`: how often each cluster was drawn; or, of single points under a robust objective,
+ * exponential numbers of mean 1 (Rubin 1981; Jin, Ying and Wei 2001 for such objectives), for a refit that has most points
+ * whole or not at all jumps from one to another, more than another sweep would make it.
+ */
+function drawWeights(
+  data: Data,
+  { seed, refit, robust }: { seed: number; refit: number; robust: boolean },
+): Float64Array {
+  const draw = (k: number) => uniform(seed, "bootstrap", refit, k);
+  if (robust && !data.grouped) {
+    const weights = Float64Array.from({ length: data.size }, (_, k) => -Math.log(1 - draw(k)));
+    const mean = weights.reduce((sum, weight) => sum + weight, 0) / data.size;
+    return weights.map((weight) => weight / mean);
   }
+  const counts = new Float64Array(data.clusters);
+  for (let k = 0; k < data.clusters; k++) counts[Math.floor(draw(k) * data.clusters)]!++;
   return Float64Array.from(data.cluster, (cluster) => counts[cluster]!);
 }
 
@@ -47,7 +58,7 @@ export function bootstrapRows({ data, options, estimate, seed, from, to }: Boots
   const width = 2 * names.length;
   const rows = new Float64Array((to - from) * width).fill(Number.NaN);
   for (let refit = from; refit < to; refit++) {
-    const weights = fitter.perturb ? undefined : drawWeights(data, seed, refit);
+    const weights = fitter.perturb ? undefined : drawWeights(data, { seed, refit, robust: fitter.delta !== undefined });
     const made = weights ? fitter.refit(weights, estimate) : fitter.perturb!(drawSigns(data, seed, refit), estimate);
     if (!made) continue;
     const spread = fitter.predict && weights && sandwich(fitter, data, made, { weights, studentizing: true });

@@ -44,14 +44,14 @@ export interface Refit {
 
 /**
  * Intervals from refits. With standard errors the symmetric bootstrap-t (Hall 1988): estimate ± q·error, q the quantile of
- * |refit − estimate| / the refit's own error, whatever errors are all measured in. With few points or few runs it covers as often as it says, where quantiles
- * of the refits cover too often for a robust objective (test/proofs/scaling-coverage.ts). Without errors, those quantiles.
+ * |refit − estimate| / the refit's own error, whatever errors are all measured in. With few points or few runs it covers
+ * about as often as it says, where quantiles of the refits cover too often for a robust objective
+ * (test/proofs/scaling-coverage.ts). Without errors, those quantiles.
  */
 export function bootstrapIntervals(
   values: Numbers,
-  errors: Numbers,
   refits: readonly Refit[],
-  level: number,
+  { errors, level }: { errors: Numbers; level: number },
 ): Record<string, Interval> {
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => {
