@@ -52,12 +52,13 @@ export interface ModelSettings {
   tieHead: boolean;
   /** Activation of the MLP: erf as in PyTorch and nanoGPT, tanh as in GPT-2 and Hugging Face. */
   gelu: "erf" | "tanh";
-  /** Standard deviation of new weights, 0.02 as GPT-2's; 0: 1/√nEmbd, which suits narrow models. */
+  /** As in Settings; it matters to new weights only. */
   initStd?: number;
 }
 
 /** All settings of a training run. */
 export interface Settings extends ModelSettings {
+  /** Standard deviation of new weights, 0.02 as GPT-2's; 0: 1/√nEmbd, which suits narrow models. */
   initStd: number;
   /** Folder of the run: settings, log, checkpoints. */
   outDir: string;
