@@ -1,7 +1,7 @@
 /**
  * Matrix products in 16 bits: each factor is cast before the product, the result back after it, as PyTorch's autocast
- * does. trace.ts asks it while a step is traced. Not for bfloat16 on a CPU, where TensorFlow's own rewrite of the graph
- * also keeps what lies between two products short. On a GPU it has none for bfloat16; that for float16 on a CPU
+ * does. trace.ts asks it while a step is traced. Not for bfloat16 on a CPU, where Folio's operations round their factors
+ * themselves, or TensorFlow's own rewrite of the graph also keeps what lies between two products short. On a GPU it has none for bfloat16; that for float16 on a CPU
  * (auto_mixed_precision_cpu, TensorFlow 2.21) ends the process at a training step, so neither is relied on.
  */
 import { capi, DataTypeNumber, type Output } from "./capi.js";

@@ -79,7 +79,7 @@ export function attendCache(attention: CacheAttention): Attended | undefined {
 /** A whole step of writing in one operation; nothing where `forward` has to spell it out. */
 export function writingStep(step: WritingStep): Written | undefined {
   const updater = currentUpdater();
-  if (!fusedEnabled() || !updater || updater.shortProducts || step.ids.size > mostRowsOfStep) return undefined;
+  if (!fusedEnabled() || !updater || updater.products !== "float32" || step.ids.size > mostRowsOfStep) return undefined;
   return updater.writingStep(step);
 }
 

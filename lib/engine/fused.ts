@@ -32,13 +32,15 @@ export function fusedRows(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D | u
 
 /** x [M, K], w [K, N] or, transposed, [N, K] → [M, N] */
 export function fusedLinear(x: tf.Tensor2D, w: tf.Tensor2D, transposed: boolean): Differentiable | undefined {
-  if (!fusedEnabled() || currentUpdater()?.shortProducts) return undefined;
-  const sides = [attribute("transpose_a", "BOOL", false), attribute("transpose_b", "BOOL", transposed), alone()];
+  const products = currentUpdater()?.products ?? "float32";
+  if (!fusedEnabled() || products === "shortened") return undefined;
+  const bf16 = attribute("bf16", "BOOL", products === "bfloat16");
+  const sides = [attribute("transpose_a", "BOOL", false), attribute("transpose_b", "BOOL", transposed)];
   return {
-    value: run("FolioMatMul", sides, [x, w], 1)[0]!,
+    value: run("FolioMatMul", [...sides, bf16, alone()], [x, w], 1)[0]!,
     saved: [x, w],
     gradient: (dy, saved) => {
-      const attributes = [attribute("transposed", "BOOL", transposed), attribute("scaled", "INT", 0)];
+      const attributes = [attribute("transposed", "BOOL", transposed), bf16, attribute("scaled", "INT", 0)];
       return run("FolioLinearGrad", attributes, [dy, ...saved], 2);
     },
   };

@@ -18,10 +18,11 @@ import {
   readTensor,
 } from "./capi.js";
 import { ProductCasts } from "./casts.js";
+import { instructionFlags } from "./dtype.js";
 import { fusedEnabled } from "./fused.js";
 import { GraphBuilder, typeAndShape } from "./graph.js";
 import { GraphUpdater } from "./graph-updater.js";
-import { withUpdater } from "./inplace.js";
+import { type Products, withUpdater } from "./inplace.js";
 import { newQueue } from "./queue.js";
 import {
   checkedGroup,
@@ -36,7 +37,7 @@ import {
   type TensorSpec,
   type TensorSpecs,
 } from "./session.js";
-import { castProducts, sessionConfig } from "./session-config.js";
+import { castProducts, productsOf, sessionConfig } from "./session-config.js";
 import { tensorflowBackend } from "./tensorflow.js";
 import { traceInto } from "./trace.js";
 
@@ -61,7 +62,7 @@ interface TraceContext {
   readonly variables: ReadonlyMap<string, Variable>;
   /** What matrix products are cast to. */
   readonly shortened: "float16" | "bfloat16" | undefined;
-  readonly shortProducts: boolean;
+  readonly products: Products;
 }
 
 /** Calls that are expected to take less run on the calling thread, */
@@ -87,7 +88,7 @@ export async function openGraphSession(
   let rested = performance.now();
   const session = newSession(builder, sessionConfig({ dtype, xla, device, inOneThread }));
   const shortened = castProducts({ dtype, device });
-  const shortProducts = dtype !== "float32";
+  const products = productsOf({ dtype, device, fused: fusedEnabled(), flags: instructionFlags() });
   // koffi's worker threads block the file system when many calls wait: one at a time.
   const queue = newQueue();
 
@@ -134,7 +135,7 @@ export async function openGraphSession(
     const signature = Object.entries(inputs)
       .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
       .join(" ");
-    const known = ofStep.get(signature) ?? trace({ builder, variables, shortened, shortProducts }, step, inputs);
+    const known = ofStep.get(signature) ?? trace({ builder, variables, shortened, products }, step, inputs);
     ofStep.set(signature, known);
     return known;
   }
@@ -220,11 +221,7 @@ function addWriter(
 }
 
 /** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
-function trace(
-  { builder, variables, shortened, shortProducts }: TraceContext,
-  step: Step,
-  specs: TensorSpecs,
-): TracedStep {
+function trace({ builder, variables, shortened, products }: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
   const casts = shortened && new ProductCasts(builder, shortened);
   return traceInto(builder, casts, (wrap, unwrap) => {
     const reads = new Map([...variables].map(([key, variable]) => [key, addRead(builder, variable)]));
@@ -237,7 +234,7 @@ function trace(
       name,
       output: builder.addPlaceholder(dtype, shape),
     }));
-    const updater = new GraphUpdater({ builder, shortProducts, variables, state, reads, wrap, unwrap });
+    const updater = new GraphUpdater({ builder, products, variables, state, reads, wrap, unwrap });
     const tensors = Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)]));
     const result = checkedResult(
       state,

@@ -7,12 +7,21 @@ import { capi, DataTypeNumber, type Output, type Pointer } from "./capi.js";
 import { fusedEnabled } from "./fused.js";
 import type { GraphBuilder } from "./graph.js";
 import type { Variable } from "./graph-session.js";
-import type { AdamUpdate, Attended, CacheAttention, InPlaceUpdater, Updated, WritingStep, Written } from "./inplace.js";
+import type {
+  AdamUpdate,
+  Attended,
+  CacheAttention,
+  InPlaceUpdater,
+  Products,
+  Updated,
+  WritingStep,
+  Written,
+} from "./inplace.js";
 import type { State } from "./session.js";
 
 /** What a trace knows when an update is asked for. */
 interface UpdaterContext {
-  readonly shortProducts: boolean;
+  readonly products: Products;
   readonly builder: GraphBuilder;
   readonly variables: ReadonlyMap<string, Variable>;
   readonly state: State;
@@ -42,8 +51,8 @@ export class GraphUpdater implements InPlaceUpdater {
     }
   }
 
-  get shortProducts(): boolean {
-    return this.context.shortProducts;
+  get products(): Products {
+    return this.context.products;
   }
 
   /** The operation that wrote the variable, when `tensor` stands for its new value. */

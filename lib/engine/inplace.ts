@@ -72,10 +72,15 @@ export interface Written {
   readonly cache: { readonly keys: readonly tf.Tensor4D[]; readonly values: readonly tf.Tensor4D[] };
 }
 
+/**
+ * How a session's matrix products are computed: by Folio's operation, in float32 or of factors in bfloat16, or by TensorFlow's,
+ * which it, or casts.ts, shortens to 16 bits.
+ */
+export type Products = "float32" | "bfloat16" | "shortened";
+
 /** Each updates in place and returns stand-ins for the new values, or nothing when the tensors are not variables. */
 export interface InPlaceUpdater {
-  /** Whether the session's matrix products are in 16 bits: TensorFlow's own then, which it, or casts.ts, shortens. */
-  readonly shortProducts: boolean;
+  readonly products: Products;
   adam(update: AdamUpdate): Updated | undefined;
   /** See `writeAt` in decode.ts. */
   write(cache: tf.Tensor4D, value: tf.Tensor4D, position: tf.Tensor): tf.Tensor | undefined;

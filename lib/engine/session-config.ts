@@ -3,6 +3,7 @@
  * rewriter_config.proto. What a number format or XLA does to a step is TensorFlow's matter.
  */
 import type { ResolvedDtype } from "./dtype.js";
+import type { Products } from "./inplace.js";
 
 /** What a compiled session is opened with. */
 export interface GraphOptions {
@@ -34,6 +35,21 @@ export function castProducts({
   device,
 }: Pick<GraphOptions, "dtype" | "device">): "float16" | "bfloat16" | undefined {
   return dtype === "float16" || (dtype === "bfloat16" && device === "cuda") ? dtype : undefined;
+}
+
+/**
+ * By whom products are computed, where Folio's operations are loaded (`fused`): its own use AVX512_BF16, but not AMX, whose
+ * tiles are several times as fast, and TensorFlow knows them.
+ */
+export function productsOf({
+  dtype,
+  device,
+  fused,
+  flags,
+}: Pick<GraphOptions, "dtype" | "device"> & { fused: boolean; flags: readonly string[] }): Products {
+  if (dtype === "float32") return "float32";
+  const own = dtype === "bfloat16" && device === "cpu" && fused;
+  return own && flags.includes("avx512_bf16") && !flags.includes("amx_bf16") ? "bfloat16" : "shortened";
 }
 
 /** A serialized ConfigProto. */

@@ -1,6 +1,7 @@
 /** What `dtype auto` means where, and which formats are refused. */
 import { describe, expect, test } from "vitest";
 import { autoDtype, checkDtype, instructionFlags, parseCpuFlags } from "../../lib/engine/dtype.js";
+import { productsOf } from "../../lib/engine/session-config.js";
 
 const cpu = (...flags: string[]) => ({ device: "cpu", flags, compile: true }) as const;
 const gpu = (computeCapability?: number) => ({ device: "cuda", flags: [], computeCapability, compile: true }) as const;
@@ -20,6 +21,21 @@ describe("autoDtype()", () => {
     [{ ...gpu(9), compile: false }, "float32", "eager steps know no other"],
   ] as const)("of %j is %s", (facts, dtype, reason) => {
     expect(autoDtype(facts)).toEqual({ dtype, reason });
+  });
+});
+
+describe("productsOf()", () => {
+  const how = { dtype: "bfloat16", device: "cpu", fused: true, flags: ["avx2", "avx512_bf16"] } as const;
+  test.each([
+    [how, "bfloat16"],
+    [{ ...how, dtype: "float32" }, "float32"],
+    [{ ...how, dtype: "float16" }, "shortened"],
+    [{ ...how, device: "cuda" }, "shortened"],
+    [{ ...how, fused: false }, "shortened"],
+    [{ ...how, flags: ["avx2"] }, "shortened"],
+    [{ ...how, flags: ["avx512_bf16", "amx_bf16"] }, "shortened"],
+  ] as const)("of %j is %s", (facts, products) => {
+    expect(productsOf(facts)).toBe(products);
   });
 });
 

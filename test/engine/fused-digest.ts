@@ -2,6 +2,7 @@
 import crypto from "node:crypto";
 import * as tf from "@tensorflow/tfjs-core";
 import { fusedAttention, fusedGelu, fusedLayerNorm, fusedLinear, fusedSquares } from "../../lib/engine/fused.js";
+import { type InPlaceUpdater, withUpdater } from "../../lib/engine/inplace.js";
 import { float32, openSession } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
 import { adamW } from "../../lib/optimizer.js";
@@ -22,6 +23,9 @@ tf.tidy(() => {
     fusedGelu(x, "tanh")!,
     fusedLinear(x, normal([127, 401], 8) as tf.Tensor2D, false)!,
     fusedLinear(x, normal([65, 127], 9) as tf.Tensor2D, true)!,
+    withUpdater({ products: "bfloat16" } as InPlaceUpdater, () =>
+      fusedLinear(x, normal([127, 401], 8) as tf.Tensor2D, false),
+    )!,
     fusedAttention(normal([4 * 67, 3 * 6 * 17], 3) as tf.Tensor2D, { batch: 4, heads: 6 })!,
   ];
   for (const { value, saved = [], gradient } of made)

@@ -8,11 +8,13 @@ import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
 import { parseSettings } from "../../lib/config.js";
 import { enableFused, fusedAttention, fusedEnabled, fusedGelu, fusedLayerNorm } from "../../lib/engine/fused.js";
+import { type InPlaceUpdater, withUpdater } from "../../lib/engine/inplace.js";
 import { loadOperations } from "../../lib/engine/operations.js";
 import { readStepTrace } from "../../lib/engine/profile.js";
 import { float32, type HostTensor, int32, mapRecord, openSession, toHost } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
 import { crossEntropy, gelu, layerNorm, linear } from "../../lib/functional.js";
+import { fromHalf, toHalf } from "../../lib/half.js";
 import { initialParameters } from "../../lib/model.js";
 import { adamW, biasCorrections } from "../../lib/optimizer.js";
 import { trainingSteps } from "../../lib/steps.js";
@@ -42,6 +44,11 @@ function both(
     return [value, ...grads];
   };
   return [run(true), run(false)];
+}
+
+/** The nearest bfloat16 of each number. */
+function rounded(x: tf.Tensor): tf.Tensor {
+  return tf.tensor(fromHalf("bfloat16", toHalf("bfloat16", x.dataSync<"float32">())), x.shape);
 }
 
 /** Attention spelled out as model.ts does it. qkv [B·T, 3C] → [B·T, C] */
@@ -181,25 +188,53 @@ suite(`Folio's own operations${available ? "" : " (not loaded here: `folio docto
     [0, 3, 4],
   ] as const) {
     for (const transposed of [false, true]) {
-      test(`linear() of ${M} × ${K} · ${K} × ${N}${transposed ? ", transposed," : ""} and its gradients are the plain form's`, () => {
+      const what = `${M} × ${K} · ${K} × ${N}${transposed ? ", transposed," : ""}`;
+      const product = (a: tf.Tensor, b: tf.Tensor): tf.Tensor =>
+        linear(a as tf.Tensor2D, b as tf.Tensor2D, { transposed });
+      const inputs = () => [random([M, K], 1), random(transposed ? [N, K] : [K, N], 2), random([M, N], 3)] as const;
+      const expectSame = (own: tf.Tensor[], plain: tf.Tensor[]) => {
+        for (const [index, tensor] of own.entries()) {
+          expect(tensor.shape).toEqual(plain[index]!.shape);
+          // Sums of nothing are 0; TensorFlow's product leaves there what was in memory.
+          if (M * K === 0) expect(Array.from(tensor.dataSync()).every((value) => value === 0)).toBe(true);
+          else expect(difference(tensor, plain[index]!)).toBeLessThan(3e-6);
+        }
+      };
+
+      test(`linear() of ${what} and its gradients are the plain form's`, () => {
         tf.tidy(() => {
-          const x = random([M, K], 1);
-          const w = random(transposed ? [N, K] : [K, N], 2);
-          const [own, plain] = both(
-            (a, b) => linear(a as tf.Tensor2D, b as tf.Tensor2D, { transposed }),
-            [x, w],
-            random([M, N], 3),
-          );
-          for (const [index, tensor] of own.entries()) {
-            expect(tensor.shape).toEqual(plain[index]!.shape);
-            // Sums of nothing are 0; TensorFlow's product leaves there what was in memory.
-            if (M * K === 0) expect(Array.from(tensor.dataSync()).every((value) => value === 0)).toBe(true);
-            else expect(difference(tensor, plain[index]!)).toBeLessThan(3e-6);
-          }
+          const [x, w, dy] = inputs();
+          expectSame(...both(product, [x, w], dy));
+        });
+      });
+
+      test(`linear() of ${what} in bfloat16 and its gradients are the plain form's of rounded factors`, () => {
+        tf.tidy(() => {
+          const [x, w, dy] = inputs();
+          const run = () => tf.valueAndGrads(product)([x, w], dy);
+          const own = withUpdater({ products: "bfloat16" } as InPlaceUpdater, run);
+          enableFused(false);
+          const plain = tf.valueAndGrads(product)([rounded(x), rounded(w)], rounded(dy));
+          expectSame([own.value, ...own.grads], [plain.value, ...plain.grads]);
         });
       });
     }
   }
+
+  test("a product in bfloat16 rounds to the nearest, of two to the even one, and hands on what is not a number", () => {
+    const product = (a: number[], b: number[]) =>
+      withUpdater({ products: "bfloat16" } as InPlaceUpdater, () =>
+        tf.tidy(() => linear(tf.tensor2d(a, [1, a.length]), tf.tensor2d(b, [b.length, 1])).dataSync()[0]),
+      );
+    const ulp = 2 ** -7;
+    for (const length of [1, 2, 33]) {
+      const first = (value: number) => [value, ...Array.from({ length: length - 1 }, () => 0)];
+      expect(product(first(1 + ulp / 2), first(1))).toBe(1);
+      expect(product(first(1 + (3 * ulp) / 2), first(-1))).toBe(-1 - 2 * ulp);
+      expect(product(first(Number.NaN), first(1))).toBeNaN();
+      expect(product(first(Number.POSITIVE_INFINITY), first(-1))).toBe(Number.NEGATIVE_INFINITY);
+    }
+  });
 
   test("what joins the operation before it in a compiled step is what it is apart", async () => {
     const [x, w, bias] = await Promise.all([random([9, 20], 1), random([20, 20], 2), random([20], 3)].map(toHost));

@@ -1,5 +1,5 @@
 // Matrix products of rank 2, and both gradients of a linear layer in one operation, so that its threads divide the work of
-// the two among them.
+// the two among them. With `bf16`, factors are rounded to bfloat16; sums and results are float32 in any case.
 #pragma once
 #include "gelu.h"
 #include "kernel.h"
@@ -14,8 +14,8 @@ using folio::View;
 void RunProducts(OpKernelContext* context, const std::vector<DividedProduct>& products) {
   double multiplications = 0;
   for (const DividedProduct& product : products) multiplications += static_cast<double>(product.M) * product.N * product.K;
-  folio::ProductRun run(products);
-  Take(context, run.Pieces(), multiplications / 32, [&run](int64_t piece) { run.Run(piece); });
+  auto take = [&](auto run) { Take(context, run.Pieces(), multiplications / 32, [&run](int64_t piece) { run.Run(piece); }); };
+  products[0].bf16 ? take(folio::ProductRun<folio::Bfloat16>(products)) : take(folio::ProductRun<folio::Float32>(products));
 }
 
 // c = op(a) op(b), or op(a) op(b) + plus. With an attribute `tanh`: gelu of that, and GELU's slope there.
@@ -25,6 +25,7 @@ class MatMulOp : public OpKernel {
   explicit MatMulOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("transpose_a", &transpose_a_));
     OP_REQUIRES_OK(context, context->GetAttr("transpose_b", &transpose_b_));
+    OP_REQUIRES_OK(context, context->GetAttr("bf16", &bf16_));
     if (WithGelu) OP_REQUIRES_OK(context, context->GetAttr("tanh", &tanh_));
   }
   void Compute(OpKernelContext* context) override {
@@ -42,7 +43,7 @@ class MatMulOp : public OpKernel {
     if (!c || !slope) return;
     const View a = transpose_a_ ? View{In(context, 0), 1, M} : View{In(context, 0), K, 1};
     const View b = transpose_b_ ? View{In(context, 1), 1, K} : View{In(context, 1), N, 1};
-    DividedProduct product(a, b, c, M, N, K, Threads(context));
+    DividedProduct product(a, b, c, M, N, K, bf16_, Threads(context));
     product.base = plus;
     product.ldbase = bias ? 0 : N;
     if (WithGelu) {
@@ -54,7 +55,7 @@ class MatMulOp : public OpKernel {
   }
 
  private:
-  bool transpose_a_, transpose_b_, tanh_ = false;
+  bool transpose_a_, transpose_b_, bf16_, tanh_ = false;
 };
 
 // Of y = x w (w [K, N], or [N, K] when it is transposed): dx = dy w^T and dw = x^T dy; or dx times what its elements are scaled by.
@@ -62,6 +63,7 @@ class LinearGradOp : public OpKernel {
  public:
   explicit LinearGradOp(OpKernelConstruction* context) : OpKernel(context) {
     OP_REQUIRES_OK(context, context->GetAttr("transposed", &transposed_));
+    OP_REQUIRES_OK(context, context->GetAttr("bf16", &bf16_));
   }
   void Compute(OpKernelContext* context) override {
     const Tensor &output = context->input(0), &input = context->input(1), &weight = context->input(2);
@@ -78,21 +80,21 @@ class LinearGradOp : public OpKernel {
     const int64_t threads = Threads(context);
     const View w_transposed = transposed_ ? View{w, K, 1} : View{w, 1, N};  // [N, K]
     const View x_transposed{x, 1, K}, dy_transposed{dy, 1, N};
-    DividedProduct by_input({dy, N, 1}, w_transposed, dx, M, K, N, threads);
+    DividedProduct by_input({dy, N, 1}, w_transposed, dx, M, K, N, bf16_, threads);
     if (scale) {
       by_input.finish = [=](int64_t row, int64_t column, int64_t rows, int64_t columns) {
         for (int64_t at = row * K + column; at < (row + rows) * K; at += K) Multiply(dx + at, scale + at, dx + at, columns);
       };
     }
     RunProducts(context, {
-        transposed_ ? DividedProduct(dy_transposed, {x, K, 1}, dw, N, K, M, threads)
-                    : DividedProduct(x_transposed, {dy, N, 1}, dw, K, N, M, threads),
+        transposed_ ? DividedProduct(dy_transposed, {x, K, 1}, dw, N, K, M, bf16_, threads)
+                    : DividedProduct(x_transposed, {dy, N, 1}, dw, K, N, M, bf16_, threads),
         std::move(by_input),
     });
   }
 
  private:
-  bool transposed_;
+  bool transposed_, bf16_;
 };
 
 absl::Status ProductShape(InferenceContext* c) {
@@ -108,18 +110,18 @@ absl::Status ProductShape(InferenceContext* c) {
 
 }  // namespace
 
-REGISTER_OP("FolioMatMul").Attr("transpose_a: bool").Attr("transpose_b: bool").Input("a: float").Input("b: float")
-    .Attr("added: int >= 0").Input("plus: added * float").Output("c: float")
+REGISTER_OP("FolioMatMul").Attr("transpose_a: bool").Attr("transpose_b: bool").Attr("bf16: bool").Input("a: float")
+    .Input("b: float").Attr("added: int >= 0").Input("plus: added * float").Output("c: float")
     .SetShapeFn(ProductShape);
-REGISTER_OP("FolioMatMulGelu").Attr("transpose_a: bool").Attr("transpose_b: bool").Attr("tanh: bool").Input("a: float")
-    .Input("b: float").Attr("added: int >= 0").Input("plus: added * float").Output("y: float").Output("slope: float")
+REGISTER_OP("FolioMatMulGelu").Attr("transpose_a: bool").Attr("transpose_b: bool").Attr("bf16: bool").Attr("tanh: bool")
+    .Input("a: float").Input("b: float").Attr("added: int >= 0").Input("plus: added * float").Output("y: float").Output("slope: float")
     .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(ProductShape(c));
       c->set_output(1, c->output(0));
       return absl::OkStatus();
     });
-REGISTER_OP("FolioLinearGrad").Attr("transposed: bool").Input("dy: float").Input("x: float").Input("w: float")
-    .Attr("scaled: int >= 0").Input("scale: scaled * float").Output("dx: float").Output("dw: float")
+REGISTER_OP("FolioLinearGrad").Attr("transposed: bool").Attr("bf16: bool").Input("dy: float").Input("x: float")
+    .Input("w: float").Attr("scaled: int >= 0").Input("scale: scaled * float").Output("dx: float").Output("dw: float")
     .SetShapeFn([](InferenceContext* c) {
       c->set_output(0, c->input(1));
       return SameAs(c, 1, 2);

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "pairs.h"
 #include "simd.h"
 #include "team.h"
 
@@ -132,50 +133,84 @@ inline void AnyTile(int64_t rows, const float* a, int64_t lda, const float* b, i
 // few places of a cache (multiples of a page), unless there are too few columns to read them for.
 inline bool Packs(View a, int64_t N) { return a.column != 1 || (a.row % 1024 == 0 && N >= 8 * kPanel); }
 
+// How the factors of a product are packed and multiplied. Both formats count in words of 32 bits, of which a depth of so many
+// elements takes `Words`.
+struct Float32 {
+  static constexpr int64_t kStrip = folio::kStrip, kDepth = folio::kDepth;
+  static int64_t Words(int64_t depth) { return depth; }
+  static bool Packs(View a, int64_t N) { return folio::Packs(a, N); }
+  static void PackPanels(View b, int64_t depth, int64_t width, float* out) { folio::PackPanels(b, depth, width, out, Apart(depth, kPanel)); }
+  static void PackStrips(View a, int64_t rows, int64_t depth, float* out) { folio::PackStrips(a, rows, depth, out, Apart(depth, kStrip)); }
+  static void Tile(bool packed, int64_t rows, const float* a, int64_t lda, const float* b, int64_t depth, float* c, int64_t ldc,
+                   int64_t columns, const float* base, int64_t ldbase) {
+    if (packed) AnyTile<true>(rows, a, kStrip, b, depth, c, ldc, columns, base, ldbase);
+    else AnyTile<false>(rows, a, lda, b, depth, c, ldc, columns, base, ldbase);
+  }
+};
+
+struct Bfloat16 {
+  static constexpr int64_t kStrip = kWide, kDepth = 2 * folio::kDepth;
+  static int64_t Words(int64_t depth) { return (depth + 1) / 2; }
+  static bool Packs(View, int64_t) { return true; }
+  static void PackPanels(View b, int64_t depth, int64_t width, float* out) {
+    PackPairs(b.data, b.column, b.row, width, depth, out, Apart(Words(depth), kPanel));
+  }
+  static void PackStrips(View a, int64_t rows, int64_t depth, float* out) {
+    PackPairs(a.data, a.row, a.column, rows, depth, out, Apart(Words(depth), kStrip));
+  }
+  static void Tile(bool, int64_t rows, const float* a, int64_t, const float* b, int64_t depth, float* c, int64_t ldc, int64_t columns,
+                   const float* base, int64_t ldbase) {
+    PairTile(a, b, Words(depth), c, ldc, rows, columns, base, ldbase);
+  }
+};
+
 // Called with each block of C, its first row and column and its size, once its sums are complete and while it is near.
 using Finish = std::function<void(int64_t row, int64_t column, int64_t rows, int64_t columns)>;
 
 // B [K, N] packed once for all threads: its blocks of kDepth rows one after another, panels of 16 columns in each.
+template <typename Format>
 struct Panels {
   View b;
   int64_t K, N;
   float* memory;
 
-  static constexpr int64_t kUnit = 4 * kPanel;  // columns that a thread packs at a time
+  static constexpr int64_t kUnit = 4 * kPanel, kDepth = Format::kDepth;  // columns that a thread packs at a time
   static int64_t Across(int64_t N) { return (N + kPanel - 1) / kPanel; }
-  static int64_t Size(int64_t K, int64_t N) { return Across(N) * (K * kPanel + (K / kDepth + 1) * 16); }
+  static int64_t Size(int64_t K, int64_t N) { return Across(N) * (Format::Words(K) * kPanel + (K / kDepth + 1) * 16); }
   float* At(int64_t k, int64_t j) const {
-    const int64_t before = Across(N) * (k * kPanel + k / kDepth * 16);
-    return memory + before + j / kPanel * Apart(std::min(kDepth, K - k), kPanel);
+    const int64_t before = Across(N) * (Format::Words(k) * kPanel + k / kDepth * 16);
+    return memory + before + j / kPanel * Apart(Format::Words(std::min(kDepth, K - k)), kPanel);
   }
   int64_t Units() const { return (K + kDepth - 1) / kDepth * ((N + kUnit - 1) / kUnit); }
   void Pack(int64_t unit) const {
     const int64_t across = (N + kUnit - 1) / kUnit, k = unit / across * kDepth, j = unit % across * kUnit;
-    const int64_t depth = std::min(kDepth, K - k);
-    PackPanels({b.data + k * b.row + j * b.column, b.row, b.column}, depth, std::min(kUnit, N - j), At(k, j), Apart(depth, kPanel));
+    Format::PackPanels({b.data + k * b.row + j * b.column, b.row, b.column}, std::min(kDepth, K - k), std::min(kUnit, N - j), At(k, j));
   }
 };
 
 // C [M, N] = A [M, K] B [K, N] on the calling thread, or base + A B; A and B may be views of transposes. `shared` has B
 // packed, or is nothing.
-inline void Product(View a, View b, const Panels* shared, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K, const float* base,
-                    int64_t ldbase, const Finish& finish) {
-  const bool packed = Packs(a, N);
-  const int64_t deepest = std::min(K, kDepth), widest = Panels::Across(std::min(N, kColumns));
+template <typename Format>
+void Product(View a, View b, const Panels<Format>* shared, float* c, int64_t ldc, int64_t M, int64_t N, int64_t K, const float* base,
+             int64_t ldbase, const Finish& finish) {
+  constexpr int64_t kStrip = Format::kStrip, kDepth = Format::kDepth;
+  const bool packed = Format::Packs(a, N);
+  const int64_t deepest = Format::Words(std::min(K, kDepth)), widest = Panels<Format>::Across(std::min(N, kColumns));
   float* panels = shared ? nullptr : Workspace(0, widest * Apart(deepest, kPanel));
   float* strips = packed ? Workspace(1, kRows / kStrip * Apart(deepest, kStrip) + kLanes) : nullptr;
   auto pack = [&](int64_t k, int64_t depth, int64_t i, int64_t rows) {
-    if (packed) PackStrips({a.data + i * a.row + k * a.column, a.row, a.column}, rows, depth, strips, Apart(depth, kStrip));
+    if (packed) Format::PackStrips({a.data + i * a.row + k * a.column, a.row, a.column}, rows, depth, strips);
   };
   auto block = [&](int64_t k, int64_t depth, int64_t i, int64_t rows, int64_t j, int64_t width, const float* from) {
     const float* left = a.data + i * a.row + k * a.column;
-    for (int64_t p = 0; p < width; p += kPanel, from += Apart(depth, kPanel)) {
+    const int64_t words = Format::Words(depth);
+    for (int64_t p = 0; p < width; p += kPanel, from += Apart(words, kPanel)) {
       for (int64_t r = 0; r < rows; r += kStrip) {
         float* to = c + (i + r) * ldc + j + p;
         const float* before = k > 0 ? to : base ? base + (i + r) * ldbase + j + p : nullptr;
         const int64_t ldbefore = k > 0 ? ldc : ldbase, strip = std::min(kStrip, rows - r), columns = std::min(kPanel, width - p);
-        if (packed) AnyTile<true>(strip, strips + r / kStrip * Apart(depth, kStrip), kStrip, from, depth, to, ldc, columns, before, ldbefore);
-        else AnyTile<false>(strip, left + r * a.row, a.row, from, depth, to, ldc, columns, before, ldbefore);
+        const float* of = packed ? strips + r / kStrip * Apart(words, kStrip) : left + r * a.row;
+        Format::Tile(packed, strip, of, a.row, from, depth, to, ldc, columns, before, ldbefore);
       }
     }
     if (finish && k + depth >= K) finish(i, j, rows, width);
@@ -192,7 +227,7 @@ inline void Product(View a, View b, const Panels* shared, float* c, int64_t ldc,
     }
     for (int64_t j = 0; j < N; j += kColumns) {
       const int64_t width = std::min(kColumns, N - j);
-      PackPanels({b.data + k * b.row + j * b.column, b.row, b.column}, depth, width, panels, Apart(depth, kPanel));
+      Format::PackPanels({b.data + k * b.row + j * b.column, b.row, b.column}, depth, width, panels);
       for (int64_t i = 0; i < M; i += kRows) {
         const int64_t rows = std::min(kRows, M - i);
         pack(k, depth, i, rows);
@@ -207,19 +242,36 @@ struct DividedProduct {
   View a, b;
   float* c;
   int64_t M, N, K;
+  bool bf16;
   const float* base = nullptr;  // added to the product, or nothing
   int64_t ldbase = 0;
   Finish finish;
   bool shares = false;    // whether B is packed once for all threads, before the pieces are taken
   int64_t rows, columns;  // of a piece
 
-  DividedProduct(View a, View b, float* c, int64_t M, int64_t N, int64_t K, int64_t threads)
-      : a(a), b(b), c(c), M(M), N(N), K(K), rows(std::max<int64_t>(M, 1)), columns(std::max<int64_t>(N, 1)) {
+  DividedProduct(View a, View b, float* c, int64_t M, int64_t N, int64_t K, bool bf16, int64_t threads)
+      : a(a), b(b), c(c), M(M), N(N), K(K), bf16(bf16), rows(std::max<int64_t>(M, 1)), columns(std::max<int64_t>(N, 1)) {
+    bf16 ? Divide<Bfloat16>(threads) : Divide<Float32>(threads);
+  }
+  int64_t Pieces() const { return M * N == 0 ? 0 : ((M + rows - 1) / rows) * ((N + columns - 1) / columns); }
+  template <typename Format>
+  void Run(int64_t piece, const Panels<Format>* shared) const {
+    const int64_t across = (N + columns - 1) / columns, i = piece / across * rows, j = piece % across * columns;
+    const View from{a.data + i * a.row, a.row, a.column}, to{b.data + j * b.column, b.row, b.column};
+    const float* added = base ? base + i * ldbase + j : nullptr;
+    const Finish here = finish ? [&](int64_t r, int64_t q, int64_t m, int64_t n) { finish(i + r, j + q, m, n); } : Finish();
+    Product<Format>(from, to, shared, c + i * N + j, N, std::min(rows, M - i), std::min(columns, N - j), K, added, ldbase, here);
+  }
+
+ private:
+  // Pieces of columns share no work where A is read as it lies; pieces of rows share none where B was packed for all, which
+  // pays as long as it stays near.
+  template <typename Format>
+  void Divide(int64_t threads) {
+    constexpr int64_t kStrip = Format::kStrip;
     auto part = [](int64_t size, int64_t parts, int64_t unit) { return ((size + parts - 1) / parts + unit - 1) / unit * unit; };
-    // Pieces of columns share no work where A is read as it lies; pieces of rows share none where B was packed for all,
-    // which pays as long as it stays near.
-    const bool packed = Packs(a, N), across = N > M && !packed;
-    shares = threads > 1 && !across && M > 2 * kStrip && K * N <= kShared;
+    const bool packed = Format::Packs(a, N), across = N > M && !packed;
+    shares = threads > 1 && !across && M > 2 * kStrip && Format::Words(K) * N <= kShared;
     if (across) columns = std::min(kColumns, std::max(part(N, 4 * threads, kPanel), 4 * kPanel));
     else if (shares) {
       for (int64_t each : {1, 2, 4}) {
@@ -229,23 +281,16 @@ struct DividedProduct {
     } else if (N > M) columns = part(N, threads, kPanel);
     else rows = packed ? part(M, threads, kStrip) : std::max(part(M, 4 * threads, kStrip), std::min(kRows, part(M, threads, kStrip)));
   }
-  int64_t Pieces() const { return M * N == 0 ? 0 : ((M + rows - 1) / rows) * ((N + columns - 1) / columns); }
-  void Run(int64_t piece, const Panels* shared) const {
-    const int64_t across = (N + columns - 1) / columns, i = piece / across * rows, j = piece % across * columns;
-    const View from{a.data + i * a.row, a.row, a.column}, to{b.data + j * b.column, b.row, b.column};
-    const float* added = base ? base + i * ldbase + j : nullptr;
-    const Finish here = finish ? [&](int64_t r, int64_t q, int64_t m, int64_t n) { finish(i + r, j + q, m, n); } : Finish();
-    Product(from, to, shared, c + i * N + j, N, std::min(rows, M - i), std::min(columns, N - j), K, added, ldbase, here);
-  }
 };
 
-// Runs products, each once, on the team: first what they share is packed, then their pieces are taken.
+// Runs products of one format, each once, on the team: first what they share is packed, then their pieces are taken.
+template <typename Format>
 class ProductRun {
  public:
   explicit ProductRun(const std::vector<DividedProduct>& products) : products_(products), left_(products.size()) {
     for (size_t i = 0; i < products.size(); i++) {
       const DividedProduct& p = products[i];
-      panels_.push_back({p.b, p.K, p.N, p.shares ? Workspace(2 + static_cast<int>(i), Panels::Size(p.K, p.N)) : nullptr});
+      panels_.push_back({p.b, p.K, p.N, p.shares ? Workspace(2 + static_cast<int>(i), Panels<Format>::Size(p.K, p.N)) : nullptr});
       left_[i] = p.shares ? panels_[i].Units() : 0;
       units_ += left_[i];
       pieces_ += p.Pieces();
@@ -266,7 +311,7 @@ class ProductRun {
       if (piece < products_[i].Pieces()) {
         // Pieces are taken in order, so somebody is at work on what is missing.
         for (int spins = 0; left_[i] > 0; spins++) spins < 10'000 ? Pause() : std::this_thread::yield();
-        return products_[i].Run(piece, products_[i].shares ? &panels_[i] : nullptr);
+        return products_[i].template Run<Format>(piece, products_[i].shares ? &panels_[i] : nullptr);
       }
       piece -= products_[i].Pieces();
     }
@@ -274,7 +319,7 @@ class ProductRun {
 
  private:
   const std::vector<DividedProduct>& products_;
-  std::vector<Panels> panels_;
+  std::vector<Panels<Format>> panels_;
   std::vector<std::atomic<int64_t>> left_;
   int64_t units_ = 0, pieces_ = 0;
 };
