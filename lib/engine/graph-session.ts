@@ -29,6 +29,7 @@ import {
   checkedResult,
   checkedTensor,
   type HostTensor,
+  mapRecord,
   type Session,
   type SessionOptions,
   type State,
@@ -140,7 +141,9 @@ export async function openGraphSession(
     return known;
   }
 
-  const groups = Object.keys(initial);
+  // Names alone: what the variables began with need not stand in memory a second time.
+  const names = mapRecord(initial, (tensors) => Object.keys(tensors));
+  const groups = Object.keys(names);
   return {
     compiled: true,
     define: (step) => (hostInputs, profile) =>
@@ -168,9 +171,9 @@ export async function openGraphSession(
       }),
     read: (group) =>
       queue.add(async () => {
-        const names = Object.entries(initial[checkedGroup(group, groups)]!);
-        const host = await read(names.map(([name, spec]) => [`${group}/${name}`, spec]));
-        return Object.fromEntries(names.map(([name], index) => [name, host[index]!]));
+        const inGroup = names[checkedGroup(group, groups)]!;
+        const host = await read(inGroup.map((name) => `${group}/${name}`).map((key) => [key, variables.get(key)!]));
+        return Object.fromEntries(inGroup.map((name, index) => [name, host[index]!]));
       }),
     write: (group, tensors) =>
       queue.add(async () => {

@@ -1,4 +1,7 @@
 /** Eager and compiled sessions keep one contract: the same values, the same refusals, nothing left behind. */
+import timers from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, test } from "vitest";
 import { adamUpdate } from "../../lib/engine/ops.js";
@@ -328,6 +331,21 @@ describe("a compiled session", () => {
     };
     const before = await cycle(10);
     expect((await cycle(100)) - before).toBeLessThan(100);
+  });
+
+  test("does not hold what its variables began with", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const open = async () => {
+      const initial = new Float32Array(100_000);
+      return { session: await openSession({ s: { a: float32(initial, [100_000]) } }), initial: new WeakRef(initial) };
+    };
+    const { session, initial } = await open();
+    await timers.setImmediate(); // a WeakRef holds until then
+    collect();
+    expect(initial.deref()).toBeUndefined();
+    expect((await session.read("s")).a!.shape).toEqual([100_000]);
+    session.dispose();
   });
 
   test("alone takes bfloat16", async () => {

@@ -25,9 +25,10 @@ class CrossEntropyOp : public OpKernel {
       Fits(context, false, (found + " which is outside the valid range of [0, " + std::to_string(V) + ")").c_str());
       return;
     }
-    float *loss = Out(context, 0, TensorShape({})), *gradient = Out(context, 1, logits.shape());
-    if (!context->status().ok()) return;
     const float* x = In(context, 0);
+    // In the logits' place where nobody else needs them.
+    float *loss = Out(context, 0, TensorShape({})), *gradient = OutOver(context, 1, 0, logits.shape());
+    if (!context->status().ok()) return;
     const float share = 1.0f / std::max<int64_t>(counted, 1);
     std::vector<double> losses(N, 0);
     double* each = losses.data();
@@ -43,7 +44,7 @@ class CrossEntropyOp : public OpKernel {
   }
 
  private:
-  // ln sum exp(x) - x[target]; gradient = share (softmax(x) - onehot(target)).
+  // ln sum exp(x) - x[target]; gradient = share (softmax(x) - onehot(target)). gradient may be x.
   static double Row(const float* x, int64_t V, int32 target, float share, float* gradient) {
     Vec highest = All(-HUGE_VALF);
     int64_t v = 0;
@@ -51,6 +52,7 @@ class CrossEntropyOp : public OpKernel {
     float top = x[0];
     for (int l = 0; l < kLanes; l++) top = highest[l] > top ? highest[l] : top;
     for (; v < V; v++) top = x[v] > top ? x[v] : top;
+    const double wanted = static_cast<double>(top) - x[target];
     Vec total = All(0);
     for (v = 0; v + kLanes <= V; v += kLanes) {
       const Vec e = folio::Exp(Load(x + v) - top);
@@ -67,7 +69,7 @@ class CrossEntropyOp : public OpKernel {
     for (v = 0; v + kLanes <= V; v += kLanes) Store(gradient + v, Load(gradient + v) * scale);
     for (; v < V; v++) gradient[v] *= scale;
     gradient[target] -= share;
-    return std::log(static_cast<double>(sum)) + (static_cast<double>(top) - x[target]);
+    return std::log(static_cast<double>(sum)) + wanted;
   }
 };
 
