@@ -72,7 +72,8 @@ describe("evaluateSplit()", () => {
   for (const compile of [false, true]) {
     test(`is the mean over all targets, as computed by hand, ${compile ? "compiled" : "eager"}`, async () => {
       const ids = dataset.val.read(0, dataset.val.length);
-      const { loss, targets } = await evaluateSplit({ ...model, settings: { ...settings, compile } }, dataset.val);
+      const inFloat32 = { ...model, settings: { ...settings, compile, dtype: "float32" as const } };
+      const { loss, targets } = await evaluateSplit(inFloat32, dataset.val);
       const wanted = byHand(ids);
       expect(targets).toBe(dataset.val.length - 1);
       expect(wanted.length).toBe(targets);
