@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { type SweepPlan, savePlan, share } from "./plan.js";
 import type { ResultRow } from "./sweep/columns.js";
 import {
@@ -21,7 +22,7 @@ import {
 import { type Job, type Progress, type StartJob, startCommand, startLocal } from "./sweep/local.js";
 import { addResults, readResults, replaceFile, writeParquet } from "./sweep/results.js";
 import { type SlurmFlags, type SlurmJob, submitToSlurm } from "./sweep/slurm.js";
-import type { Outcome } from "./sweep/work.js";
+import { type Outcome, PATIENCE_MS } from "./sweep/work.js";
 
 export { columns, type ResultRow } from "./sweep/columns.js";
 export type { RunState, SweepRun } from "./sweep/identity.js";
@@ -86,11 +87,11 @@ export async function* runSweep(plan: SweepPlan, options: SweepOptions): AsyncGe
   const planFile = writePlan(folder, plan);
   const runs = identifyRuns(plan, folder, dataDir);
   await recordKept(folder, runs);
-  const todo = chosen(runs, options);
+  const { todo, held } = chosen(runs, options);
   const { workers, threads } = machineShare(plan, options);
   yield { kind: "start", counts: countStates(runs), todo: todo.length, workers, threads };
   const events = openQueue<SweepRecord>();
-  const pool = openPool(todo, { options, planFile, workers, threads, emit: events.push });
+  const pool = openPool({ todo, held }, { options, planFile, workers, threads, emit: events.push });
   const abort = () => pool.stop();
   signal?.addEventListener("abort", abort);
   if (signal?.aborted) abort();
@@ -122,18 +123,28 @@ async function recordKept(folder: string, runs: readonly SweepRun[]): Promise<vo
   if (rows.length > 0) await addResults(folder, rows);
 }
 
-function chosen(runs: readonly SweepRun[], { retry, only }: SweepOptions): SweepRun[] {
-  const states: Record<Retry | "usual", readonly RunState[]> = {
+/** What is to be done, and what another process is at. */
+interface Chosen {
+  readonly todo: readonly SweepRun[];
+  readonly held: readonly SweepRun[];
+}
+
+function chosen(runs: readonly SweepRun[], { retry, only }: SweepOptions): Chosen {
+  const retried: Record<Retry | "usual", readonly RunState[]> = {
     usual: ["pending", "interrupted"],
     failed: ["failed"],
     interrupted: ["interrupted"],
     all: ["pending", "interrupted", "failed"],
   };
-  const wanted = states[retry ?? "usual"];
+  const wanted = retried[retry ?? "usual"];
   const named = (run: SweepRun) => !only || only.some((word) => run.name === word || run.id.startsWith(word));
-  return runs
-    .filter((run) => named(run) && wanted.includes(stateOf(run)))
-    .sort((a, b) => (b.seconds ?? b.flops) - (a.seconds ?? a.flops));
+  const states = runs.filter(named).map((run) => ({ run, state: stateOf(run) }));
+  const inState = (each: readonly RunState[]) =>
+    states
+      .filter(({ state }) => each.includes(state))
+      .map(({ run }) => run)
+      .sort((a, b) => (b.seconds ?? b.flops) - (a.seconds ?? a.flops));
+  return { todo: inState(wanted), held: wanted.includes("interrupted") ? inState(["running"]) : [] };
 }
 
 /**
@@ -151,7 +162,7 @@ export async function submitSweep(
   const planFile = writePlan(folder, plan);
   const runs = identifyRuns(plan, folder, dataDir);
   await recordKept(folder, runs);
-  const todo = chosen(runs, options);
+  const { todo } = chosen(runs, options);
   for (const run of todo) fs.rmSync(failureFile(run), { force: true });
   return submitToSlurm(todo, { planFile, folder, name: plan.name, threads, dataDir, ...slurm });
 }
@@ -173,11 +184,13 @@ interface PoolOptions {
 }
 
 /** Processes at work on a list of runs. */
-function openPool(todo: readonly SweepRun[], { options, planFile, workers, threads, emit }: PoolOptions) {
+function openPool({ todo, held }: Chosen, { options, planFile, workers, threads, emit }: PoolOptions) {
   const { folder, dataDir, command, gpus } = options;
   const begin: StartJob =
     options.start ?? (command === undefined ? startLocal : (run, job) => startCommand(run, command, job));
   const waiting = [...todo];
+  const elsewhere = [...held];
+  const patientUntil = performance.now() + PATIENCE_MS;
   const jobs = new Set<Job>();
   const kills = new Map<string, number>();
   let stopping = false;
@@ -190,9 +203,28 @@ function openPool(todo: readonly SweepRun[], { options, planFile, workers, threa
     return begin(run, { planFile, folder: path.resolve(folder), dataDir, threads, gpu, onProgress });
   };
 
+  /**
+   * What waits; then what other processes had in hand and left undone: after a kill of the command, its processes save
+   * and end while the next command is begun already.
+   */
+  const next = async (): Promise<SweepRun | undefined> => {
+    while (!stopping) {
+      const run = waiting.shift();
+      if (run) return run;
+      const other = elsewhere.shift();
+      if (!other) return undefined;
+      const state = stateOf(other);
+      if (state === "interrupted") return other;
+      if (state !== "running" || performance.now() > patientUntil) continue;
+      elsewhere.push(other);
+      await setTimeout(100);
+    }
+    return undefined;
+  };
+
   /** One process after another. */
   const serve = async (slot: number): Promise<void> => {
-    for (let run = waiting.shift(); run && !stopping; run = waiting.shift()) {
+    for (let run = await next(); run; run = await next()) {
       emit({ kind: "run-start", run, step: savedStep(run) });
       started++;
       const job = start(run, slot);

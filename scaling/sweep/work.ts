@@ -37,7 +37,7 @@ export interface WorkOptions {
 }
 
 /** How long to wait for a process that is about to let go of the run: its parent was killed, it saves and ends. */
-const PATIENCE_MS = 10_000;
+export const PATIENCE_MS = 10_000;
 
 /** Does a run, or what is left of it, unless it is done. Never throws for the run's own failure: that is an outcome. */
 export async function work(run: SweepRun, options: WorkOptions): Promise<Outcome> {

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { parquetReadObjects } from "hyparquet";
 import { describe, expect, it } from "vitest";
+import { type FolderLock, lockFolder } from "../../lib/engine/lock.js";
 import { flopsPerToken, tokensPerStep } from "../../lib/sizing.js";
 import { loadPlan, type PlanOptions, planSweep } from "../../scaling/plan.js";
 import { doRun } from "../../scaling/sweep/one.js";
@@ -143,6 +144,20 @@ describe("runSweep", () => {
     const [stopped, reference] = [readResults(folder)[0]!, readResults(whole)[0]!];
     expect(stopped.sittings).toBe(2);
     for (const column of ["run", "loss", "loss_smoothed", "curve"]) expect(stopped[column]).toBe(reference[column]);
+  });
+
+  it("takes over a run that another process had in hand and let go of undone, as after a kill", async () => {
+    const folder = path.join(dataDir, "let-go");
+    const [run] = sweepStatus(planSweep(options), { folder });
+    const lock = lockFolder(run!.run.folder) as FolderLock;
+    fs.writeFileSync(path.join(run!.run.folder, "started"), new Date().toISOString());
+    const releasing = setTimeout(() => lock.release(), 1000);
+    const { records, started, counts } = await sweep(folder);
+    clearTimeout(releasing);
+    expect(records[0]).toMatchObject({ kind: "start", todo: 1, counts: { running: 1, pending: 1 } });
+    expect(started).toBe(2);
+    expect(counts).toMatchObject({ finished: 2, interrupted: 0 });
+    expect((await sweep(folder)).started).toBe(0);
   });
 
   it("does runs by a command of one's own", async () => {
