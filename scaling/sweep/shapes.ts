@@ -13,6 +13,9 @@ export interface Ladder {
   /** Width over depth. */
   readonly aspect: number;
   readonly fewestLayers: number;
+  /** Layers and heads of every shape, in place of those that grow with the width: then N changes without a jump of shape. */
+  readonly nLayer?: number;
+  readonly nHead?: number;
 }
 
 export const defaultLadder: Ladder = { widthStep: 8, headSize: 16, aspect: 24, fewestLayers: 2 };
@@ -22,15 +25,24 @@ export type ModelShape = Pick<Shape, "nLayer" | "nHead" | "nEmbd">;
 /** What parameters follow from besides the shape. */
 export type ShapeContext = Omit<Shape, keyof ModelShape>;
 
-/** The ladder's shape of a width. */
-export function shapeOfWidth(nEmbd: number, { headSize, aspect, fewestLayers }: Ladder): ModelShape {
-  const nLayer = Math.max(fewestLayers, Math.round(nEmbd / aspect));
+/** The ladder's shape of a width. @throws {RangeError} when the ladder's heads do not divide the width */
+export function shapeOfWidth(nEmbd: number, ladder: Ladder): ModelShape {
+  const { aspect, fewestLayers, nLayer = Math.max(fewestLayers, Math.round(nEmbd / aspect)) } = ladder;
+  const { headSize, nHead = headsOfWidth(nEmbd, headSize) } = ladder;
+  if (nEmbd % nHead !== 0) {
+    throw new RangeError(`A width of ${nEmbd} has no ${nHead} heads: make the ladder's widthStep a multiple of nHead.`);
+  }
+  return { nLayer, nHead, nEmbd };
+}
+
+/** The number of heads that divides the width and gives heads nearest, in ratio, to a size. */
+function headsOfWidth(nEmbd: number, headSize: number): number {
   const distance = (heads: number) => Math.abs(Math.log(nEmbd / heads / headSize));
   let nHead = 1;
   for (let heads = 2; heads <= nEmbd; heads++) {
     if (nEmbd % heads === 0 && distance(heads) < distance(nHead)) nHead = heads;
   }
-  return { nLayer, nHead, nEmbd };
+  return nHead;
 }
 
 /** N of a shape: all parameters but the positions, which take part in no product. */

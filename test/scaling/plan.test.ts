@@ -46,6 +46,18 @@ describe("planSweep", () => {
     expect(totals.seconds).toBeNull();
   });
 
+  it("changes depth and heads with the width, or keeps both where the ladder fixes them", () => {
+    const grid = { kind: "sizes", sizes: [3000, 200_000], budgets: [1e12] } as const;
+    const shapes = (ladder: NonNullable<PlanOptions["ladder"]>) =>
+      planSweep({ ...options, grid, ladder }).runs.map(({ settings: { nLayer, nHead } }) => ({ nLayer, nHead }));
+    const [small, large] = shapes({ aspect: 16 });
+    expect(large!.nLayer).toBeGreaterThan(small!.nLayer);
+    expect(large!.nHead).toBeGreaterThan(small!.nHead);
+    const fixed = { nLayer: 3, nHead: 2 };
+    expect(shapes(fixed)).toEqual([fixed, fixed]);
+    expect(() => shapes({ widthStep: 8, nHead: 3 })).toThrow("make the ladder's widthStep a multiple of nHead");
+  });
+
   it("decays every learning rate to the end, after a warm-up of a twentieth", () => {
     for (const { settings, parameters } of planSweep(options).runs) {
       expect(settings.lrDecayIters).toBe(settings.maxIters);
