@@ -7,7 +7,7 @@ import { folioCommand, type Proof, rounded, start } from "./proof.js";
 
 const bytes = { small: 2e6, large: 20e9 };
 const rounds = 5;
-const maxIters = 3000;
+const maxIters = 12_000;
 
 interface Measured {
   /** From starting the process to the first step's line. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { warnOfRefits, warnOfWidth } from "../../scaling/fit/warnings.js";
 import { extrapolationWarning, type FitOptions, fitLaw, fitLawNow, roundingWarning } from "../../scaling/fit.js";
 import type { Point } from "../../scaling/points.js";
 import { hoffmann, isoflopSweep, lossOf, optimumOf, runsSweep, strewnSweep } from "./simulate.js";
@@ -105,6 +106,18 @@ describe("warned of", () => {
       (await fitLaw(good, { method: "projection", bootstrap, threads: 1 })).warnings.map(({ kind }) => kind);
     expect(await kinds(50)).toEqual(["narrow-intervals"]);
     expect(await kinds(200)).toEqual([]);
+  });
+
+  test("intervals narrower than the data can give: refits that do not move, or come to nothing", () => {
+    const allowed = { a: [0.4, 0.6] } as const;
+    expect(warnOfWidth({ a: [0.49, 0.52] }, allowed)).toMatchObject([
+      { kind: "narrow-intervals", message: expect.stringContaining("The interval of a is 0.15 of the width") },
+    ]);
+    expect(warnOfWidth({ a: [0.42, 0.55] }, allowed)).toEqual([]);
+    expect(warnOfRefits(1000, 900)).toMatchObject([
+      { kind: "narrow-intervals", message: expect.stringContaining("100 of 1000 refits came to nothing") },
+    ]);
+    expect(warnOfRefits(1000, 960)).toEqual([]);
   });
 
   test("a term that the points do not show", () => {
