@@ -1,6 +1,6 @@
 /**
- * Learning rates for novels.ts: five rates at each of two sizes, near the optimum of a small and of a large budget. Its
- * table is scaling/results/novels-tuning.csv.
+ * Learning rates for novels.ts: five rates near the optima of a small, a middle and the largest budget, and at a far smaller
+ * and a far larger model of the middle one, as an IsoFLOP grid has them. Its table is scaling/results/novels-tuning.csv.
  */
 import type { PlanOptions } from "../plan.js";
 import novels from "./novels.js";
@@ -10,14 +10,14 @@ const { grid: _, heldOut: __, ...shared } = novels;
 export default {
   ...shared,
   name: "novels-tuning",
-  // As it was run, before novels.ts had a longer memory and warm-up.
-  settings: { ...novels.settings, beta2: 0.95 },
-  warmup: 0.05,
   tuning: {
     at: [
       { budgetFlops: 2e11, parameters: 20_000 },
-      { budgetFlops: 2e12, parameters: 80_000 },
+      { budgetFlops: 8e11, parameters: 17_000 },
+      { budgetFlops: 8e11, parameters: 42_000 },
+      { budgetFlops: 8e11, parameters: 130_000 },
+      { budgetFlops: 3.2e12, parameters: 88_000 },
     ],
-    learningRates: [2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2],
+    learningRates: [1.5e-3, 3e-3, 6e-3, 1.2e-2, 2.4e-2],
   },
 } satisfies PlanOptions;

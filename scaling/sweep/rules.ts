@@ -36,6 +36,7 @@ export function rowsOf(rule: number | PowerRule, blockSize: number, inputs: Rule
 /** A finished run of a tuning sweep. */
 export interface TuningPoint {
   readonly parameters: number;
+  readonly tokens: number;
   readonly learningRate: number;
   readonly loss: number;
 }
@@ -43,6 +44,7 @@ export interface TuningPoint {
 /** The best learning rate of a size: the vertex of a parabola in log rate through the three lowest losses. */
 export interface BestRate {
   readonly parameters: number;
+  readonly tokens: number;
   readonly learningRate: number;
   readonly loss: number;
 }
@@ -54,24 +56,25 @@ export interface TunedRates {
 }
 
 /**
- * The learning rate that losses a size tell: of each size the vertex over log rate, of all sizes the power law in N
- * through them (one size: a constant).
+ * The learning rate that the losses of some sizes, each trained on so many tokens, tell: of each the vertex over log rate,
+ * of all the least-squares power law in N and D through them; in N alone where D follows from N, and for one size a constant.
  * @throws {RangeError} where a size's lowest loss is at the edge of its rates, which then say only in which direction
  */
 export function tuneLearningRates(points: readonly TuningPoint[]): TunedRates {
-  const sizes = [...new Set(points.map(({ parameters }) => parameters))].sort((a, b) => a - b);
-  if (sizes.length === 0) throw new RangeError("Cannot tune the learning rate: there is no finished tuning run.");
-  const best = sizes.map((size) => bestRate(points.filter(({ parameters }) => parameters === size)));
-  const { slope, at } = line(
-    best.map(({ parameters, learningRate }) => [Math.log(parameters), Math.log(learningRate)]),
-  );
-  return { best, rule: { factor: Math.exp(at), parameters: slope } };
+  if (points.length === 0) throw new RangeError("Cannot tune the learning rate: there is no finished tuning run.");
+  const sizes = new Map<string, TuningPoint[]>();
+  for (const point of points) {
+    const key = `${point.parameters} ${point.tokens}`;
+    sizes.set(key, [...(sizes.get(key) ?? []), point]);
+  }
+  const best = [...sizes.values()].map(bestRate).sort((a, b) => a.parameters - b.parameters || a.tokens - b.tokens);
+  return { best, rule: ruleThrough(best) };
 }
 
 function bestRate(points: readonly TuningPoint[]): BestRate {
   const sorted = [...points].sort((a, b) => a.learningRate - b.learningRate);
   const lowest = sorted.reduce((low, { loss }, index) => (loss < sorted[low]!.loss ? index : low), 0);
-  const { parameters, learningRate } = sorted[lowest]!;
+  const { parameters, tokens, learningRate } = sorted[lowest]!;
   const [before, after] = [sorted[lowest - 1], sorted[lowest + 1]];
   if (!before || !after) {
     const side = before ? "highest" : "lowest";
@@ -82,7 +85,7 @@ function bestRate(points: readonly TuningPoint[]): BestRate {
   const x = [before, sorted[lowest]!, after].map((point) => Math.log(point.learningRate));
   const y = [before, sorted[lowest]!, after].map((point) => point.loss);
   const vertex = parabolaVertex(x as [number, number, number], y as [number, number, number]);
-  return { parameters, learningRate: Math.exp(vertex.x), loss: vertex.y };
+  return { parameters, tokens, learningRate: Math.exp(vertex.x), loss: vertex.y };
 }
 
 /** The extremum of the parabola through three points. */
@@ -93,11 +96,27 @@ function parabolaVertex(x: [number, number, number], y: [number, number, number]
   return { x: at, y: y[1] + (at - x[1]) * d1 + curvature * (at - x[0]) * (at - x[1]) };
 }
 
-/** The least-squares line y = at + slope · x; through one point, a constant. */
-function line(points: readonly (readonly [number, number])[]): { slope: number; at: number } {
-  const mean = (axis: 0 | 1) => points.reduce((sum, point) => sum + point[axis], 0) / points.length;
-  const [mx, my] = [mean(0), mean(1)];
-  const sxx = points.reduce((sum, [x]) => sum + (x - mx) ** 2, 0);
-  const slope = sxx === 0 ? 0 : points.reduce((sum, [x, y]) => sum + (x - mx) * (y - my), 0) / sxx;
-  return { slope, at: my - slope * mx };
+/** D follows from N where it leaves less than this share of its variance to itself: then N alone is in the rule. */
+const ownShare = 0.05;
+
+/** ln rate = ln factor + p ln N + q ln D by least squares. */
+function ruleThrough(best: readonly BestRate[]): PowerRule {
+  const centred = (value: (of: BestRate) => number) => {
+    const logs = best.map((of) => Math.log(value(of)));
+    const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
+    return { mean, from: logs.map((log) => log - mean) };
+  };
+  const dot = (x: readonly number[], y: readonly number[]) => x.reduce((sum, value, k) => sum + value * y[k]!, 0);
+  const n = centred(({ parameters }) => parameters);
+  const d = centred(({ tokens }) => tokens);
+  const rate = centred(({ learningRate }) => learningRate);
+  const [nn, nd, dd] = [dot(n.from, n.from), dot(n.from, d.from), dot(d.from, d.from)];
+  const [nr, dr] = [dot(n.from, rate.from), dot(d.from, rate.from)];
+  const determinant = nn * dd - nd * nd;
+  if (determinant > ownShare * nn * dd) {
+    const [parameters, tokens] = [(nr * dd - dr * nd) / determinant, (dr * nn - nr * nd) / determinant];
+    return { factor: Math.exp(rate.mean - parameters * n.mean - tokens * d.mean), parameters, tokens };
+  }
+  const parameters = nn > 0 ? nr / nn : 0;
+  return { factor: Math.exp(rate.mean - parameters * n.mean), parameters };
 }

@@ -172,10 +172,10 @@ describe("share", () => {
 });
 
 describe("tuneLearningRates", () => {
-  const parabola = (parameters: number, best: number) =>
+  const parabola = (parameters: number, best: number, tokens = 20 * parameters) =>
     [0.5, 1, 2, 4].map((times) => {
       const learningRate = best * times * 0.8;
-      return { parameters, learningRate, loss: 2 + 0.1 * Math.log(learningRate / best) ** 2 };
+      return { parameters, tokens, learningRate, loss: 2 + 0.1 * Math.log(learningRate / best) ** 2 };
     });
 
   it("finds the vertices over log rate, and the power law through them", () => {
@@ -183,6 +183,22 @@ describe("tuneLearningRates", () => {
     expect(best.map(({ learningRate }) => learningRate)).toEqual([expect.closeTo(1e-2, 8), expect.closeTo(1e-3, 8)]);
     expect(rule.parameters).toBeCloseTo(-0.5, 8);
     expect(rule.factor).toBeCloseTo(1, 6);
+    expect(rule.tokens).toBeUndefined();
+  });
+
+  it("finds the power law in N and D where both vary by themselves", () => {
+    const law = (n: number, d: number) => 3 * n ** -0.7 * d ** 0.3;
+    const cells = [
+      [1e4, 1e6],
+      [1e4, 4e6],
+      [1e5, 1e6],
+      [1e5, 4e6],
+    ] as const;
+    const { best, rule } = tuneLearningRates(cells.flatMap(([n, d]) => parabola(n, law(n, d), d)));
+    expect(best.map(({ parameters, tokens }) => [parameters, tokens])).toEqual(cells);
+    expect(rule.parameters).toBeCloseTo(-0.7, 8);
+    expect(rule.tokens).toBeCloseTo(0.3, 8);
+    expect(rule.factor).toBeCloseTo(3, 6);
   });
 
   it("refuses a lowest loss at the edge of the rates", () => {
