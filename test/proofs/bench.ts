@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import type { BenchResult, ModeResult } from "../../lib/bench.js";
 import { autoDtype, instructionFlags } from "../../lib/engine/dtype.js";
-import { type Figures, folio, type Proof, peerPython, rounded } from "./proof.js";
+import { commands, type Figures, folio, type Proof, peerPython, rounded } from "./proof.js";
 
 /** A row of what `folio bench --peer` must show: speed over PyTorch, as a ratio of medians, and what a step may take. */
 interface Row {
@@ -36,7 +36,7 @@ export const benchmark: Proof = {
   name: "bench",
   claim:
     "A training step of three shapes is as much faster than PyTorch's best as was asked for, compiles in time, and needs no more memory",
-  inputs: ["lib", "bin", "configs", "test/bench"],
+  inputs: [...commands("bench"), "lib/bench", "test/bench"],
   byNameOnly: true,
   async run({ folder, say }) {
     const python = peerPython();

@@ -7,7 +7,7 @@ import { readRunLog } from "../../lib/runs.js";
 import { charTokenizer } from "../../lib/tokenizer.js";
 import { readNanoGptCheckpoint } from "../../lib/torch-checkpoint.js";
 import { askPeer, folioValues, largestDifference, measureLoading, peerLogits } from "./peer-weights.js";
-import { finish, folio, folioCommand, type Proof, root, rounded } from "./proof.js";
+import { commands, finish, folio, folioCommand, type Proof, root, rounded } from "./proof.js";
 
 interface Made {
   readonly ids: number[][];
@@ -21,7 +21,7 @@ export const ckptPt: Proof = {
   name: "ckpt-pt",
   claim:
     "a nanoGPT ckpt.pt of train_shakespeare_char's shape: fp32 logits within 1e-4, greedy text equal, its folder resumed by init_from=resume with the moments to PyTorch's own next losses within 1e-4 relative, exported and loaded by transformers with equal logits; hostile pickles refused with nothing executed",
-  inputs: ["lib", "test/golden", "test/proofs/gpt2-weights.py", "test/proofs/peer-weights.ts"],
+  inputs: [...commands("export", "train"), "test/golden", "test/proofs/gpt2-weights.py", "test/proofs/peer-weights.ts"],
   async run({ folder, say }) {
     loadTensorFlow();
     const file = path.join(folder, "ckpt.pt");

@@ -1,7 +1,7 @@
 import path from "node:path";
 import type { IterRecord } from "../../lib/records.js";
 import { readRunLog } from "../../lib/runs.js";
-import { folio, type Proof } from "./proof.js";
+import { commands, folio, type Proof } from "./proof.js";
 
 const steps = 100;
 const tolerance = 1e-5;
@@ -10,7 +10,7 @@ const tolerance = 1e-5;
 export const compiledEager: Proof = {
   name: "compiled-eager",
   claim: `${steps} steps, eager and compiled, have the same losses to ${tolerance} of their size in fp32, and a checkpoint of one goes on in the other`,
-  inputs: ["lib", "bin", "data", "configs"],
+  inputs: [...commands("prepare", "train"), "data"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const train = async (name: string, { compile, until = steps }: { compile: boolean; until?: number }) => {

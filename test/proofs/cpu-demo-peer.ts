@@ -3,7 +3,7 @@ import path from "node:path";
 import { autoDtype, instructionFlags, type ResolvedDtype } from "../../lib/engine/dtype.js";
 import { loadSettings } from "../../lib/overrides.js";
 import { readRunLog } from "../../lib/runs.js";
-import { type Figures, finish, folio, type Proof, peerPython, rounded } from "./proof.js";
+import { commands, type Figures, finish, folio, type Proof, peerPython, rounded } from "./proof.js";
 
 const most = 0.7;
 const flags = ["cpu_demo", "--compile=True", "--always_save_checkpoint=False"];
@@ -16,7 +16,7 @@ const flags = ["cpu_demo", "--compile=True", "--always_save_checkpoint=False"];
 export const cpuDemoPeer: Proof = {
   name: "cpu-demo-peer",
   claim: `nanoGPT's CPU demo compiled, 2,000 steps with its evaluations, takes at most ${most} of the same loop in PyTorch, start to finish`,
-  inputs: ["lib", "bin", "configs", "test/bench", "data/shakespeare_char"],
+  inputs: [...commands("prepare", "train"), "test/bench", "data/shakespeare_char"],
   byNameOnly: true,
   async run({ folder, say }) {
     const python = peerPython();

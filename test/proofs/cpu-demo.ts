@@ -3,7 +3,7 @@ import { openCheckpoint } from "../../lib/checkpoint.js";
 import { openDataset } from "../../lib/data.js";
 import { evaluateSplit } from "../../lib/evaluate.js";
 import { readRunLog } from "../../lib/runs.js";
-import { type Figures, folio, type Proof, rounded } from "./proof.js";
+import { commands, type Figures, folio, type Proof, rounded } from "./proof.js";
 
 // nanoGPT's README, "I only have a macbook": its flags, its spelling.
 const readme =
@@ -13,7 +13,7 @@ const mostLoss = 1.92;
 export const cpuDemo: Proof = {
   name: "cpu-demo",
   claim: `nanoGPT's CPU demo, flags as in its README, ends at ${mostLoss} or less on the whole validation split (nanoGPT's own: 1.898)`,
-  inputs: ["lib", "bin", "configs", "data/shakespeare_char"],
+  inputs: [...commands("prepare", "train"), "data/shakespeare_char"],
   async run({ folder, say }) {
     await folio("prepare", "shakespeare_char", `--data_dir=${folder}`);
     const measure = async (name: string, ...more: string[]): Promise<Figures & { loss: number }> => {

@@ -13,7 +13,7 @@ const tolerance = 0.02;
 export const flatMemory: Proof = {
   name: "flat-memory",
   claim: `over ${steps} compiled steps of a small model, the first ${warmUp} as a warm-up, resident memory stays within ${100 * tolerance} % from its least to its most, and the number of tensors stays the same`,
-  inputs: ["lib", "data", "configs"],
+  inputs: ["lib/engine", "data", "configs"],
   async run({ folder, say }) {
     await prepare({ dataDir: folder, log: say });
     const flags = [`--data_dir=${folder}`, "--dataset=typescript", `--out_dir=${path.join(folder, "run")}`];

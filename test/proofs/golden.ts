@@ -26,7 +26,7 @@ interface Index {
 export const golden: Proof = {
   name: "golden",
   claim: "fp32 logits within 1e-4 of PyTorch's, each gradient within 1e-3 of its largest value, 20 losses within 1e-3",
-  inputs: ["lib", "test/golden"],
+  inputs: ["lib/engine", "test/golden"],
   async run() {
     const index: Index = JSON.parse(fs.readFileSync(path.join(folder, "index.json"), "utf8"));
     const figures: Record<string, Figures> = {};

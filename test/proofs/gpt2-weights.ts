@@ -36,7 +36,7 @@ export const gpt2Weights: Proof = {
   name: "gpt2-weights",
   claim:
     "a Hugging Face GPT-2 of 124M random weights: fp32 logits within 1e-4, greedy text equal, exported again and loaded by transformers with equal logits; the file is read in the memory that its weights take",
-  inputs: ["lib", "test/proofs/gpt2-weights.py", "test/proofs/peer-weights.ts"],
+  inputs: ["lib/engine", "test/proofs/gpt2-weights.py", "test/proofs/peer-weights.ts"],
   async run({ folder, say }) {
     loadTensorFlow();
     const source = path.join(folder, "hf");

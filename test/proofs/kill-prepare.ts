@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { finish, folioCommand, type Proof, start } from "./proof.js";
+import { commands, finish, folioCommand, type Proof, start } from "./proof.js";
 import { writeSaltedText } from "./salted-text.js";
 
 const kills = 10;
@@ -9,7 +9,7 @@ const kills = 10;
 export const killPrepare: Proof = {
   name: "kill-prepare",
   claim: "prepare of a large text, killed ten times with SIGKILL, goes on each time and ends with the same bytes",
-  inputs: ["lib/corpus.ts", "lib/documents.ts", "lib/progress.ts", "lib/survey.ts"],
+  inputs: commands("prepare"),
   byNameOnly: true,
   async run({ folder, say }) {
     const text = path.join(folder, "text.txt");

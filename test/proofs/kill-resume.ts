@@ -3,7 +3,7 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { hasCheckpoint, openCheckpoint, readState } from "../../lib/checkpoint.js";
 import { readRunLog } from "../../lib/runs.js";
-import { folio, folioCommand, type Proof, start } from "./proof.js";
+import { commands, folio, folioCommand, type Proof, start } from "./proof.js";
 
 const kills = 10;
 const maxIters = 3000;
@@ -12,7 +12,7 @@ const maxIters = 3000;
 export const killResume: Proof = {
   name: "kill-resume",
   claim: `a run killed with -9 at ${kills} random moments and resumed each time ends with the weights, bit for bit, of one that was not`,
-  inputs: ["lib", "bin", "data", "configs"],
+  inputs: [...commands("prepare", "train"), "data"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const flags = (outDir: string) => [

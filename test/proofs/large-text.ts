@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { openDataset } from "../../lib/tokens.js";
-import { folioCommand, type Proof, rounded, start } from "./proof.js";
+import { commands, folioCommand, type Proof, rounded, start } from "./proof.js";
 import { writeSaltedText } from "./salted-text.js";
 
 /** VmRSS of a process, its threads included. */
@@ -16,7 +16,7 @@ function residentMegabytes(pid: number): number {
 export const largeText: Proof = {
   name: "large-text",
   claim: "a text of 2 GB is prepared by GPT-2's byte pairs in less than 1 GB of memory, worker threads included",
-  inputs: ["lib/corpus.ts", "lib/documents.ts", "lib/encode-pool.ts", "lib/bpe.ts", "lib/survey.ts", "lib/progress.ts"],
+  inputs: commands("prepare"),
   byNameOnly: true,
   async run({ folder, say }) {
     const text = path.join(folder, "large.txt");

@@ -3,7 +3,7 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { writeDataset } from "../../lib/data.js";
 import { charTokenizer } from "../../lib/tokenizer.js";
-import { folioCommand, type Proof, rounded, start } from "./proof.js";
+import { commands, folioCommand, type Proof, rounded, start } from "./proof.js";
 
 const bytes = { small: 2e6, large: 20e9 };
 const rounds = 5;
@@ -21,7 +21,7 @@ interface Measured {
 export const largeTokenFile: Proof = {
   name: "large-token-file",
   claim: "a token file of 20 GB trains in flat memory, that of one of 2 MB, and starts at most 0.2 s later",
-  inputs: ["lib", "bin", "configs"],
+  inputs: commands("train"),
   async run({ folder, say }) {
     for (const name of ["small", "large"] as const) writeZeros(folder, name);
     // Each round one after the other, so that what slows the machine slows both.

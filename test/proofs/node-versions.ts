@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { finish, folio, folioCommand, type Proof } from "./proof.js";
+import { commands, finish, folio, folioCommand, type Proof } from "./proof.js";
 
 const wanted = ["20.19", "22", "24"];
 
@@ -8,7 +8,7 @@ const wanted = ["20.19", "22", "24"];
 export const nodeVersions: Proof = {
   name: "node-versions",
   claim: `Node ${wanted.join(", ")} run the doctor and train a tiny model, all to the same loss`,
-  inputs: ["lib", "bin", "package-lock.json"],
+  inputs: [...commands("prepare", "train", "doctor"), "package-lock.json"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const figures: Record<string, string> = {};

@@ -17,7 +17,7 @@ export interface Proof {
   readonly name: string;
   /** What holds, in a sentence. */
   readonly claim: string;
-  /** Files and folders that decide it: a result is kept as long as they stay the same. */
+  /** Files and folders that decide it, besides the proof: a result is kept as long as they and their imports stay the same. */
   readonly inputs: readonly string[];
   /** Too long to run unless named. */
   readonly byNameOnly?: boolean;
@@ -64,6 +64,12 @@ export function peerPython(): string {
 
 export const folioCommand = path.join("bin", "folio.mjs");
 
+/** What decides what some of Folio's commands do: their sources, and the engine's native ones. */
+export const commands = (...names: readonly string[]): string[] => [
+  ...["bin", "configs", "lib/engine"],
+  ...names.map((name) => `lib/cli/${name}.ts`),
+];
+
 /** The real command. @throws {Error} with its output when it fails */
 export async function folio(...args: string[]): Promise<Finished> {
   const finished = await finish(process.execPath, [folioCommand, ...args]);
@@ -75,26 +81,37 @@ export function rounded(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }
 
-/** SHA-256 over the names and contents of the inputs, in order of their names. */
+/** SHA-256 over the names and contents of the inputs and of the sources that they import, in order of their names. */
 export function fingerprint(inputs: readonly string[]): string {
-  const files = inputs.flatMap((input) => {
-    const at = path.join(root, input);
-    if (!fs.statSync(at).isDirectory()) return [input];
-    return fs
-      .readdirSync(at, { recursive: true, withFileTypes: true })
-      .filter((entry) => entry.isFile() && /\.(ts|mjs|json|safetensors|txt)$/.test(entry.name))
-      .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)))
-      .filter((file) => !/(^|\/)(node_modules|results\.json|\.)/.test(file));
-  });
   const hash = createHash("sha256");
-  for (const file of [...new Set(files)].sort()) {
-    hash.update(
-      `${file}\0${createHash("sha256")
-        .update(fs.readFileSync(path.join(root, file)))
-        .digest("hex")}\n`,
-    );
+  for (const file of withImports(inputs.flatMap(filesOf)).sort()) {
+    const content = createHash("sha256").update(fs.readFileSync(path.join(root, file)));
+    hash.update(`${file}\0${content.digest("hex")}\n`);
   }
   return hash.digest("hex");
+}
+
+function filesOf(input: string): string[] {
+  const at = path.join(root, input);
+  if (!fs.statSync(at).isDirectory()) return [input];
+  return fs
+    .readdirSync(at, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && /\.(ts|mjs|json|safetensors|txt|csv|cc|h|py|sh)$/.test(entry.name))
+    .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)))
+    .filter((file) => !/(^|\/)(node_modules|results\.json|\.)/.test(file));
+}
+
+/** The files, and what TypeScript among them imports by a relative path, and that in turn: each once. */
+function withImports(files: readonly string[]): string[] {
+  const found = new Set(files);
+  for (const file of found) {
+    if (!file.endsWith(".ts")) continue;
+    for (const [, name] of fs.readFileSync(path.join(root, file), "utf8").matchAll(/"(\.{1,2}\/[^"]+)\.js"/g)) {
+      const source = path.join(path.dirname(file), `${name}.ts`);
+      if (fs.existsSync(path.join(root, source))) found.add(source);
+    }
+  }
+  return [...found];
 }
 
 export function versions(): Figures {

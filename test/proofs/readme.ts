@@ -29,6 +29,40 @@ const rows: Record<string, (figures: Figures) => [what: string, measured: string
       ["… a step of it, median", `${eager.medianStepMs} ms eager, ${compiled.medianStepMs} ms compiled`],
     ];
   },
+  bench: (figures) => {
+    const shape = (name: string) => {
+      const { ratio, interval95 } = group(figures, name);
+      return `${ratio} × (${String(interval95).replace(" - ", " to ")})`;
+    };
+    return [
+      [
+        "A training step, PyTorch's time over Folio's, each at its best (95 %): 0.8 M parameters",
+        shape("small, float32"),
+      ],
+      ["… the same, each in its best number format", shape("small, best of each")],
+      ["… 10.6 M parameters", `${shape("middle, float32")}; bfloat16 ${shape("middle, bfloat16")}`],
+      ["… GPT-2 124M", `${shape("GPT-2 124M, float32")}; bfloat16 ${shape("GPT-2 124M, bfloat16")}`],
+    ];
+  },
+  sampling: (figures) => {
+    const of = (name: string) => {
+      const { tokensPerSecond, ratio } = group(figures, name);
+      return `${tokensPerSecond} tokens/s, ${ratio} ×`;
+    };
+    return [
+      ["GPT-2 124M writes, over Hugging Face's rate with its cache", `${of("float32")}; bfloat16 ${of("bfloat16")}`],
+      ["The 0.8 M model writes, over nanoGPT's way in PyTorch", of("small")],
+    ];
+  },
+  "tokenize-speed": ({ oneCoreMegabytesPerSecond, twoCoresMegabytesPerSecond, jsTiktokenMegabytesPerSecond }) => [
+    [
+      "Text into GPT-2's ids",
+      `${oneCoreMegabytesPerSecond} MB/s on a core, ${twoCoresMegabytesPerSecond} on two (js-tiktoken: ${jsTiktokenMegabytesPerSecond})`,
+    ],
+  ],
+  "large-text": ({ seconds, peakMemoryMegabytes }) => [
+    ["`folio prepare` of 2 GB of text", `${seconds} s, at most ${peakMemoryMegabytes} MB of memory`],
+  ],
   golden: (figures) => {
     const [eager, compiled] = [group(figures, "eager"), group(figures, "compiled")];
     const short = (value: Figures[string] | undefined) => Number(value).toExponential(1);

@@ -16,7 +16,7 @@ const large = { vocabSize: 50_257, bias: true, gelu: "tanh" as const };
 export const sampling: Proof = {
   name: "sampling",
   claim: `GPT-2 124M writes ≥ ${wanted.float32} times Hugging Face's tokens a second in fp32, ≥ ${wanted.bfloat16} in bf16, the 0.8 M model ≥ ${wanted.small} times nanoGPT's, each token's time within 20 % of the mean`,
-  inputs: ["lib", "test/bench/sample_peer.py"],
+  inputs: ["lib/engine", "test/bench/sample_peer.py"],
   async run({ say }) {
     const figures: Record<string, Record<string, number | boolean | string>> = {};
     let holds = true;

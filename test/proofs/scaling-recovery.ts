@@ -13,7 +13,7 @@ export const scalingRecovery: Proof = {
   name: "scaling-recovery",
   claim:
     "Noise-free Chinchilla data: projection recovers all five constants to 1e-8 relative, the grid of starts to 1e-5",
-  inputs: ["scaling/fit.ts", "scaling/fit", "test/scaling/simulate.ts"],
+  inputs: ["test/scaling/simulate.ts"],
   async run() {
     let [projection, grid] = [0, 0];
     for (const law of [hoffmann, epoch]) {

@@ -7,7 +7,7 @@ const sweeps = 100;
 export const scalingStart: Proof = {
   name: "scaling-start",
   claim: `From Hoffmann's own point as the only start, on noisy data: the global minimum, or converged: false (${sweeps} sweeps)`,
-  inputs: ["scaling/fit.ts", "scaling/fit", "test/scaling/simulate.ts"],
+  inputs: ["test/scaling/simulate.ts"],
   async run() {
     const own: Start = [
       Math.log(hoffmann.A),

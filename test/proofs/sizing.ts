@@ -13,7 +13,7 @@ import {
   type SizeRow,
   trainingSeconds,
 } from "../../lib/sizing.js";
-import { type Figures, folio, folioCommand, type Proof, rounded, start } from "./proof.js";
+import { commands, type Figures, folio, folioCommand, type Proof, rounded, start } from "./proof.js";
 
 interface Printed {
   readonly parameters: readonly SizeRow[];
@@ -116,7 +116,7 @@ export const sizing: Proof = {
   name: "sizing",
   claim:
     "parameters, FLOPs, MFU and days are nanoGPT's to the last digit, Chinchilla's table A4 too; the memory that `folio sizes` foretells is within a third of what training takes",
-  inputs: ["lib", "bin", "configs"],
+  inputs: commands("prepare", "train", "sizes"),
   async run({ folder, say }) {
     const { output } = await folio("sizes", "--vocab_size=50257", "--json");
     const wrong = differences(JSON.parse(output) as Printed);

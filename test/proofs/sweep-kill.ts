@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { readResults, type SweepRecord } from "../../scaling/sweep.js";
-import { finish, folio, folioCommand, type Proof, start } from "./proof.js";
+import { commands, finish, folio, folioCommand, type Proof, start } from "./proof.js";
 
 const kills = 20;
 
@@ -35,7 +35,7 @@ export function rowsOf(folder: string): string[] {
 export const sweepKill: Proof = {
   name: "sweep-kill",
   claim: `a sweep whose workers, or all of whose processes, are killed with -9 at ${kills} random moments ends with the rows of one that was not`,
-  inputs: ["lib", "bin", "scaling"],
+  inputs: [...commands("prepare", "train", "scaling/run"), "scaling"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const plan = writeKilledPlan(folder);

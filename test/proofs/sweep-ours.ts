@@ -12,7 +12,7 @@ export const sweepOurs: Proof = {
   name: "sweep-ours",
   claim:
     "the parametric fit of Folio's own sweep, at least 40 runs over 1.5 decades, predicts the loss of a run of 3 times its largest compute within 2 %",
-  inputs: ["scaling", "lib/sizing.ts"],
+  inputs: ["scaling/results"],
   async run() {
     const rows = await readRows(path.join(root, "scaling", "results", "novels.csv"));
     const columns = { n: "n", d: "d", c: "c", loss: "loss", group: "run" };

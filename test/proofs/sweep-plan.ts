@@ -3,7 +3,7 @@ import os from "node:os";
 import path from "node:path";
 import type { SweepPlan } from "../../scaling/plan.js";
 import { readResults } from "../../scaling/sweep.js";
-import { finish, folio, folioCommand, type Proof, root, rounded } from "./proof.js";
+import { commands, finish, folio, folioCommand, type Proof, root, rounded } from "./proof.js";
 
 /** A dozen runs of 5 to 30 seconds. */
 const options = (dataDir: string) => ({
@@ -18,7 +18,7 @@ export const sweepPlan: Proof = {
   name: "sweep-plan",
   claim:
     "the dry run's total FLOPs are the runs', its time is within 25 % of theirs, and every core is at least 90 % busy",
-  inputs: ["lib", "bin", "scaling"],
+  inputs: [...commands("prepare", "scaling/plan", "scaling/run"), "scaling"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const file = path.join(folder, "timed.mjs");

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { finish, folio, folioCommand, type Proof, root } from "./proof.js";
+import { commands, finish, folio, folioCommand, type Proof, root } from "./proof.js";
 import { rowsOf, writeKilledPlan } from "./sweep-kill.js";
 
 const requeues = 6;
@@ -10,7 +10,7 @@ const requeues = 6;
 export const sweepSlurm: Proof = {
   name: "sweep-slurm",
   claim: "a sweep through Slurm, its tasks requeued and killed while at work, ends with the rows of one without Slurm",
-  inputs: ["lib", "bin", "scaling", "test/slurm"],
+  inputs: [...commands("prepare", "scaling/run", "scaling/status"), "scaling", "test/slurm"],
   byNameOnly: true,
   async run({ folder, say }) {
     if (spawnSync("slurmctld", ["-V"]).error || spawnSync("munged", ["--version"]).error) {

@@ -75,7 +75,7 @@ async function onCores<T>(cores: string, action: () => Promise<T>): Promise<T> {
 export const tokenizeSpeed: Proof = {
   name: "tokenize-speed",
   claim: "GPT-2's ids are made at 15 MB/s or more on one core and at 1.7 times that on two, with js-tiktoken's result",
-  inputs: ["lib/bpe.ts", "lib/pieces.ts", "lib/encode-pool.ts", "lib/workers", "lib/tokenizer.ts"],
+  inputs: ["lib/workers/encode.ts"],
   async run({ say }) {
     const { name, bytes } = readText();
     const one = await onCores("0", () => megabytesPerSecond(bytes, 1));

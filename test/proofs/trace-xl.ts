@@ -26,7 +26,7 @@ export const traceXl: Proof = {
   name: "trace-xl",
   claim:
     "tracing GPT-2 XL's training step takes no weight-sized memory, and compiling takes under 1 s for the small model and 5 s for GPT-2 124M",
-  inputs: ["lib"],
+  inputs: ["lib/engine"],
   async run({ say }) {
     const traced = await traceWithoutWeights(xl);
     say(`GPT-2 XL: ${traced.operations} operations in ${traced.elapsedMs} ms, ${traced.grownMiB} MiB`);

@@ -21,7 +21,7 @@ const kept = path.join(root, ".cache", "train-char-peer");
 export const trainCharPeer: Proof = {
   name: "train-char-peer",
   claim: `${steps} steps of train_shakespeare_char without dropout have PyTorch's losses, from the same weights on the same batches, within 1e-3`,
-  inputs: ["lib", "data/shakespeare_char", "test/proofs/train-char-peer.py", "test/bench/peer.py"],
+  inputs: ["lib/engine", "data/shakespeare_char", "test/proofs/train-char-peer.py", "test/bench/peer.py"],
   async run({ say }) {
     const python = process.env.FOLIO_PEER_PYTHON;
     if (!python) throw new Error("FOLIO_PEER_PYTHON is not set; it names a Python that has torch and safetensors");

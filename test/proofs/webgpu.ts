@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import type { IterRecord } from "../../lib/records.js";
 import { readRunLog } from "../../lib/runs.js";
-import { finish, folioCommand, type Proof, rounded } from "./proof.js";
+import { commands, finish, folioCommand, type Proof, rounded } from "./proof.js";
 
 const steps = 20;
 const tolerance = 1e-4;
@@ -28,7 +28,7 @@ async function folio(...args: string[]): Promise<string> {
 export const webGpu: Proof = {
   name: "webgpu",
   claim: `${steps} steps on WebGPU and on the CPU have the same losses to ${tolerance} of their size, dropout included, a checkpoint of one goes on on the other, and both write the same text`,
-  inputs: ["lib", "bin", "data", "configs"],
+  inputs: [...commands("prepare", "train"), "data"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const train = async (name: string, device: "cpu" | "webgpu", until = steps) => {
