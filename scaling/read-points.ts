@@ -8,6 +8,7 @@ import { closest } from "fastest-levenshtein";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import type { Point } from "./points.js";
+import type { TuningPoint } from "./sweep/rules.js";
 
 /** Which column holds what. D may be missing where C is there, and C where N and D are (C = 6ND). */
 export interface PointColumns {
@@ -92,7 +93,37 @@ export function toPoints(
   return { points, rows: kept, dropped };
 }
 
-function checkColumns(rows: readonly TableRow[], columns: PointColumns, name: string): void {
+/** Which column of a tuning sweep's table holds what. */
+export interface TuningColumns {
+  readonly n: string;
+  readonly d: string;
+  readonly rate: string;
+  readonly loss: string;
+}
+
+/**
+ * The runs of a tuning sweep; of a table with a column role, those of role tuning.
+ * @throws {RangeError} for a column that there is not, a row without one of the numbers, and where no run is left
+ */
+export function toTuningPoints(
+  rows: readonly TableRow[],
+  columns: TuningColumns,
+  { name = "the table", missing = "refuse" }: ReadPointsOptions = {},
+): TuningPoint[] {
+  checkColumns(rows, columns, name);
+  const points = rows.flatMap((row, index) => {
+    if ((row.role ?? "tuning") !== "tuning") return [];
+    const gap = Object.values(columns).find((column) => !Number.isFinite(numberOf(row[column])));
+    if (gap !== undefined && missing === "refuse") throw gapError(row, { index, column: gap, name });
+    const [parameters, tokens] = [numberOf(row[columns.n]), numberOf(row[columns.d])];
+    const [learningRate, loss] = [numberOf(row[columns.rate]), numberOf(row[columns.loss])];
+    return gap === undefined ? [{ parameters, tokens, learningRate, loss }] : [];
+  });
+  if (points.length > 0) return points;
+  throw new RangeError(`Cannot read points of ${name}: it has no runs of role tuning; a plan's \`tuning\` makes them.`);
+}
+
+function checkColumns(rows: readonly TableRow[], columns: PointColumns | TuningColumns, name: string): void {
   const there = Object.keys(rows[0] ?? {});
   for (const [what, column] of Object.entries(columns) as [string, string | undefined][]) {
     if (column === undefined || there.includes(column)) continue;

@@ -45,7 +45,7 @@ function fitFile(name: string, change: Partial<Fit> = {}, { c = 6 } = {}): strin
 describe("folio scaling", () => {
   test("lists its parts, and tells the help of one", async () => {
     const { out } = await folio("--help");
-    for (const part of ["fit", "optimum", "plan", "run", "status"])
+    for (const part of ["fit", "optimum", "plan", "run", "status", "tune", "report"])
       expect(out).toMatch(new RegExp(`^ {2}${part} `, "m"));
     const direct = await folio("optimum", "--help");
     expect(direct.out).toContain("Usage: folio scaling optimum");

@@ -1,5 +1,5 @@
 /**
- * `folio scaling fit | optimum | plan | run | status | report`: the command line of the scaling-law laboratory. This file
+ * `folio scaling fit | optimum | plan | run | status | tune | report`: the command line of the scaling-law laboratory. This file
  * finds the part and its help; each has a file in lib/cli/scaling/, loaded only when it is called, and its arithmetic in
  * scaling/. Notebook 08-scaling-laws does the same as functions.
  */
@@ -30,6 +30,10 @@ const parts: Readonly<Record<string, { summary: string; load: () => Promise<Part
   },
   run: { summary: "do the runs of a plan that are not done yet", load: () => import("./scaling/run.js") },
   status: { summary: "where every run of a sweep stands", load: () => import("./scaling/status.js") },
+  tune: {
+    summary: "the learning rates that a tuning sweep finds best, and the rule through them",
+    load: () => import("./scaling/tune.js"),
+  },
   report: {
     summary: "one offline HTML page: charts, the fits of all three approaches, warnings, runs",
     load: () => import("./scaling/report.js"),

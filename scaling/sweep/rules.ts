@@ -72,7 +72,7 @@ export function tuneLearningRates(points: readonly TuningPoint[]): TunedRates {
 }
 
 function bestRate(points: readonly TuningPoint[]): BestRate {
-  const sorted = [...points].sort((a, b) => a.learningRate - b.learningRate);
+  const sorted = meansByRate(points).sort((a, b) => a.learningRate - b.learningRate);
   const lowest = sorted.reduce((low, { loss }, index) => (loss < sorted[low]!.loss ? index : low), 0);
   const { parameters, tokens, learningRate } = sorted[lowest]!;
   const [before, after] = [sorted[lowest - 1], sorted[lowest + 1]];
@@ -86,6 +86,17 @@ function bestRate(points: readonly TuningPoint[]): BestRate {
   const y = [before, sorted[lowest]!, after].map((point) => point.loss);
   const vertex = parabolaVertex(x as [number, number, number], y as [number, number, number]);
   return { parameters, tokens, learningRate: Math.exp(vertex.x), loss: vertex.y };
+}
+
+/** Runs of one rate, which differ in their seed, as one of their mean loss. */
+function meansByRate(points: readonly TuningPoint[]): TuningPoint[] {
+  const losses = new Map<number, number[]>();
+  for (const { learningRate, loss } of points) losses.set(learningRate, [...(losses.get(learningRate) ?? []), loss]);
+  const { parameters, tokens } = points[0]!;
+  return [...losses].map(([learningRate, all]) => {
+    const loss = all.reduce((sum, each) => sum + each, 0) / all.length;
+    return { parameters, tokens, learningRate, loss };
+  });
 }
 
 /** The extremum of the parabola through three points. */

@@ -1,0 +1,73 @@
+/**
+ * `folio scaling tune`: a tuning sweep's table → the best learning rate of each size and the rule through them, to put
+ * into a plan. The arithmetic is scaling/sweep/rules.ts.
+ */
+import { readRows, toTuningPoints } from "../../../scaling/read-points.js";
+import { applyRule, type PowerRule, tuneLearningRates } from "../../../scaling/sweep/rules.js";
+import { grouped, type Io, table } from "../terminal.js";
+import { readFlags } from "./flags.js";
+
+export function help(): string {
+  return `folio scaling tune: the learning rates that a tuning sweep finds best, and the rule through them.
+
+Usage: folio scaling tune FILE [--flag value …]
+
+FILE is CSV or Parquet, a row a training: of each size some learning rates, on as many tokens. A table of
+\`folio scaling run\` needs no columns named; of its runs those of role tuning count, which a plan's \`tuning\` makes.
+Of each size the best rate is the vertex of the parabola in log rate through the three lowest losses, seeds averaged;
+through those of all sizes goes rate = factor · N^parameters · D^tokens, in N alone where D follows from N.
+
+  --n COL --d COL     parameters and tokens (default n, d)
+  --rate COL          learning rates (default learning_rate)
+  --loss COL          loss, nats a token (default loss)
+  --drop-missing      leave out rows that lack a number, instead of refusing the table
+  --json              for programs: best, rule, largest relative difference between them
+
+  folio scaling run novels-tuning --out out-tuning
+  folio scaling tune out-tuning/results.csv`;
+}
+
+const kinds = {
+  n: "string",
+  d: "string",
+  rate: "string",
+  loss: "string",
+  "drop-missing": "boolean",
+  json: "boolean",
+} as const;
+
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const flags = readFlags(args, kinds, "folio scaling tune");
+  const [file, ...more] = flags.words;
+  if (file === undefined)
+    throw new RangeError("Cannot tune: name a CSV or Parquet file of a tuning sweep's trainings.");
+  if (more.length > 0) throw new RangeError(`Cannot tune by ${file} and ${more.join(", ")}: it takes one file.`);
+  const { n = "n", d = "d", rate = "learning_rate", loss = "loss" } = flags.text;
+  const missing = flags.yes["drop-missing"] ? "drop" : "refuse";
+  const points = toTuningPoints(await readRows(file), { n, d, rate, loss }, { name: file, missing });
+  const { best, rule } = tuneLearningRates(points);
+  const off = Math.max(...best.map((each) => Math.abs(applyRule(rule, each) / each.learningRate - 1)));
+  if (flags.yes.json) {
+    io.stdout.write(`${JSON.stringify({ file, runs: points.length, best, rule, largestDifference: off }, null, 2)}\n`);
+    return 0;
+  }
+  const rows = best.map((each) => [
+    ...[grouped(each.parameters), grouped(each.tokens)],
+    ...[each.learningRate.toPrecision(3), applyRule(rule, each).toPrecision(3), each.loss.toFixed(4)],
+  ]);
+  const lines = [
+    ...table(["N", "D", "best rate", "the rule's", "loss there"], rows),
+    "",
+    `The rule is within ${Math.ceil(100 * off)} % of the best rates. In a plan:`,
+    `  learningRate: ${literal(rule)},`,
+  ];
+  io.stdout.write(`${lines.join("\n")}\n`);
+  return 0;
+}
+
+/** A rule as a plan has it. */
+function literal({ factor, parameters, tokens }: PowerRule): string {
+  const exponents = Object.entries({ parameters, tokens }).filter(([, exponent]) => exponent !== undefined);
+  const written = exponents.map(([name, exponent]) => `${name}: ${Number(exponent!.toFixed(3))}`);
+  return `{ ${[`factor: ${Number(factor.toPrecision(3))}`, ...written].join(", ")} }`;
+}
