@@ -1,6 +1,6 @@
 /**
  * Estimation: finished trainings → a law, with how far to trust it. Approach 1 (envelope), approach 2 (isoflop), approach 3
- * (parametric: Hoffmann's robust objective; projection: least squares), single power laws, the law of repeated data, the
+ * (parametric: Hoffmann's robust objective; projection: least squares), Kaplan's L(N, D), single power laws, the law of repeated data, the
  * broken law. What this file is not: it has no formulas of laws (laws.ts) and draws nothing (figures.ts). The parts are in
  * fit/. Notebook 08-scaling-laws shows it.
  */

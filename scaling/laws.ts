@@ -23,9 +23,27 @@ export const kaplan = {
   ofCompute: (flops: number): number => (1.6e7 / (flops / pfDay)) ** 0.057,
   /** L(Cmin) = (3.1e8 / Cmin)^.050, in PF-days: the least compute for a loss, by small batches (eq. 1.3). */
   ofLeastCompute: (flops: number): number => (3.1e8 / (flops / pfDay)) ** 0.05,
-  /** L(N, D) = [(6.4e13 / N)^(.076 / .103) + 1.8e13 / D]^.103 (eq. 1.5, table 2). */
-  ofBoth: (N: number, D: number): number => ((6.4e13 / N) ** (0.076 / 0.103) + 1.8e13 / D) ** 0.103,
+  /** L(N, D) (eq. 1.5) with the constants of table 2. */
+  ofBoth: (N: number, D: number): number => kaplanLoss({ Nc: 6.4e13, Dc: 1.8e13, alphaN: 0.076, alphaD: 0.103 }, N, D),
 } as const;
+
+/** The four constants of Kaplan's L(N, D): a law without irreducible loss, whose gain from N grows with D. */
+export interface KaplanLaw {
+  readonly Nc: number;
+  readonly Dc: number;
+  readonly alphaN: number;
+  readonly alphaD: number;
+}
+
+/** L(N, D) = [(Nc / N)^(alphaN / alphaD) + Dc / D]^alphaD (Kaplan 2020, eq. 1.5). */
+export function kaplanLoss(law: KaplanLaw, N: number, D: number): number {
+  return surfaceLoss(kaplanSurface(law), N, D) ** law.alphaD;
+}
+
+/** L^(1 / alphaD) of Kaplan's law, which is a surface; both have their optima at the same N and D. */
+export function kaplanSurface({ Nc, Dc, alphaN, alphaD }: KaplanLaw): Surface {
+  return { E: 0, A: Nc ** (alphaN / alphaD), B: Dc, alpha: alphaN / alphaD, beta: 1 };
+}
 
 /** The five constants of L(N, D) = E + A·N^−alpha + B·D^−beta (Hoffmann 2022, eq. 2). */
 export interface Surface {

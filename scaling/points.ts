@@ -47,9 +47,17 @@ export interface BudgetOptimum {
 
 /**
  * parametric: approach 3, Huber on log loss; projection: approach 3, least squares by variable projection; isoflop:
- * approach 2; envelope: approach 1; power: y = E + A·x^−α; repeated: Muennighoff's law; broken: Caballero's.
+ * approach 2; envelope: approach 1; kaplan: Kaplan's L(N, D); power: y = E + A·x^−α; repeated: Muennighoff's law; broken: Caballero's.
  */
-export type FitMethod = "parametric" | "projection" | "isoflop" | "envelope" | "power" | "repeated" | "broken";
+export type FitMethod =
+  | "parametric"
+  | "projection"
+  | "isoflop"
+  | "envelope"
+  | "kaplan"
+  | "power"
+  | "repeated"
+  | "broken";
 
 /** How well the law that the smaller budgets give predicts the largest ones, which it has not seen. */
 export interface Holdout {

@@ -7,7 +7,7 @@ const numbers = z.record(z.string(), z.number());
 // A law of C alone is of points without N and D: null in JSON.
 const interval = z.tuple([z.number().nullable(), z.number().nullable()]);
 const schema = z.looseObject({
-  method: z.enum(["parametric", "projection", "isoflop", "envelope", "power", "repeated", "broken"]),
+  method: z.enum(["parametric", "projection", "isoflop", "envelope", "kaplan", "power", "repeated", "broken"]),
   params: numbers,
   exponents: z.object({ a: z.number(), b: z.number() }).optional(),
   converged: z.boolean(),

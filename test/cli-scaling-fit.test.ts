@@ -4,6 +4,7 @@ import path from "node:path";
 import { parquetWriteFile } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { main } from "../lib/cli.js";
+import { kaplan } from "../scaling/laws.js";
 import type { Fit, Point } from "../scaling/points.js";
 import { hoffmann, isoflopSweep, lossOf } from "./scaling/simulate.js";
 
@@ -106,6 +107,14 @@ describe("folio scaling fit", () => {
     const flags = ["--n=n", "--d=d", "--unique=seen", "--method=repeated", "--bootstrap=0"];
     // As good as new: R* has no end.
     expect((await json(repeated, ...flags)).params.rStar).toBeGreaterThan(100);
+  });
+
+  test("fits Kaplan's law of both", async () => {
+    const rows = sweep.map(({ n, d }) => [n, d, kaplan.ofBoth(n, d)]);
+    const file = csv("kaplan.csv", "n,d,loss", rows);
+    const { params } = await json(file, "--n=n", "--d=d", "--method=kaplan", "--bootstrap=0");
+    expect(params).toMatchObject({ alphaN: expect.closeTo(0.076, 8), alphaD: expect.closeTo(0.103, 8) });
+    expect((await folio(file, "--n=n", "--d=d", "--method=kaplan", "--bootstrap=50")).out).toContain("alphaD");
   });
 
   test("clusters rows by --group", async () => {

@@ -5,7 +5,7 @@
 import { rampColor } from "../../lib/figure.js";
 import { letterTick } from "../../lib/ticks.js";
 import { computeOf } from "../fit/data.js";
-import { type Surface, surfaceLoss } from "../laws.js";
+import { type KaplanLaw, kaplanLoss, kaplanSurface, type Surface, surfaceLoss } from "../laws.js";
 import { optimumOfBudget } from "../optimum.js";
 import type { BudgetOptimum, Fit, Interval, Point } from "../points.js";
 
@@ -29,6 +29,14 @@ export function lawOf({ method }: Pick<Fit, "method">, params: Params, flopsPerP
       optimum: (c) => optimumOfBudget(surface, c, { flopsPerProduct }),
       loss: (n, d) => surfaceLoss(surface, n, d),
     };
+  }
+  if (method === "kaplan") {
+    const law = params as unknown as KaplanLaw;
+    const optimum = (c: number): BudgetOptimum => {
+      const { n, d } = optimumOfBudget(kaplanSurface(law), c, { flopsPerProduct });
+      return { c, n, d, loss: kaplanLoss(law, n, d) };
+    };
+    return { optimum, loss: (n, d) => kaplanLoss(law, n, d) };
   }
   const { nScale, dScale, a, b } = params;
   if (nScale === undefined || dScale === undefined || a === undefined || b === undefined)

@@ -3,7 +3,7 @@
  * stretches in ln y − a, whose slope changes by c_k at d_k, over a width f_k in ln x. Residuals are of ln y.
  */
 import type { Data } from "./data.js";
-import { createLeastSquares } from "./least-squares.js";
+import { createLeastSquares, lowestFrom } from "./least-squares.js";
 import { fitLine } from "./lines.js";
 import type { Estimate, Fitter, MethodOptions } from "./method.js";
 import { lnOver, projectionStopped } from "./power.js";
@@ -49,13 +49,7 @@ export function brokenFitter(data: Data, { over, breaks, maxIterations }: Method
   });
 
   function lowest(weights: Float64Array | undefined, from: readonly Float64Array[]): Estimate {
-    let best: { x: Float64Array; end: ReturnType<typeof search> } | undefined;
-    for (const start of from) {
-      const x = start.slice();
-      const end = search(x, maxIterations, weights);
-      if (!best || end.value < best.end.value) best = { x, end };
-    }
-    const { x, end } = best!;
+    const { x, end } = lowestFrom(search, from, { maxIterations, weights });
     return {
       params: toParams(x, middle),
       objective: end.value,

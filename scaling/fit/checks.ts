@@ -13,6 +13,8 @@ function parametersOf({ method, offset, breaks }: MethodOptions): number {
     case "parametric":
     case "projection":
       return 5;
+    case "kaplan":
+      return 4;
     case "repeated":
       return 6;
     case "power":

@@ -3,6 +3,7 @@ import { brokenFitter } from "./broken.js";
 import type { Data } from "./data.js";
 import { envelopeFitter } from "./envelope.js";
 import { isoflopFitter } from "./isoflop.js";
+import { kaplanFitter } from "./kaplan.js";
 import type { Fitter, MethodOptions } from "./method.js";
 import { parametricFitter } from "./parametric.js";
 import { powerFitter } from "./power.js";
@@ -19,6 +20,8 @@ export function createFitter(data: Data, options: MethodOptions): Fitter {
       return isoflopFitter(data, options);
     case "envelope":
       return envelopeFitter(data);
+    case "kaplan":
+      return kaplanFitter(data, options);
     case "power":
       return powerFitter(data, options);
     case "repeated":

@@ -1,6 +1,6 @@
 /**
  * Non-linear least squares of a few parameters (Levenberg 1944, Marquardt 1963), for laws whose residuals and gradients
- * are written out: the law of repeated data, the broken law. Nothing is allocated while it runs.
+ * are written out: Kaplan's, the law of repeated data, the broken law. Nothing is allocated while it runs.
  */
 import { cholesky, choleskySolve } from "./linear.js";
 
@@ -22,6 +22,19 @@ export interface LeastSquares {
 
 /** The cosine at which a minimum is one. */
 const tolerance = 1e-7;
+
+/** Where the lowest of searches from several starts ended. */
+export function lowestFrom(
+  search: ReturnType<typeof createLeastSquares>,
+  starts: readonly Float64Array[],
+  { maxIterations, weights }: { maxIterations: number; weights?: Float64Array | undefined },
+): { x: Float64Array; end: LeastSquares } {
+  const ends = starts.map((start) => {
+    const x = start.slice();
+    return { x, end: search(x, maxIterations, weights) };
+  });
+  return ends.reduce((best, other) => (other.end.value < best.end.value ? other : best));
+}
 
 /** A minimiser of such sums with memory of its own; `x` becomes where it ended. */
 export function createLeastSquares(law: Residuals) {

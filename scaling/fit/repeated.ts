@@ -6,7 +6,7 @@
  */
 import { surfaceExponents } from "../laws.js";
 import type { Data } from "./data.js";
-import { createLeastSquares } from "./least-squares.js";
+import { createLeastSquares, lowestFrom } from "./least-squares.js";
 import type { Estimate, Fitter, MethodOptions } from "./method.js";
 import { projectionStopped } from "./power.js";
 import { createProjection } from "./projection.js";
@@ -47,15 +47,8 @@ export function repeatedFitter(data: Data, { maxIterations }: MethodOptions): Fi
   });
 
   /** The lowest end of searches from several R*; given R*, the rest is a projection. */
-  function lowest(weights: Float64Array | undefined, from: readonly Float64Array[]): Estimate | undefined {
-    let best: { x: Float64Array; end: ReturnType<typeof search> } | undefined;
-    for (const start of from) {
-      const x = start.slice();
-      const end = search(x, maxIterations, weights);
-      if (!best || end.value < best.end.value) best = { x, end };
-    }
-    if (!best) return undefined;
-    const { x, end } = best;
+  function lowest(weights: Float64Array | undefined, from: readonly Float64Array[]): Estimate {
+    const { x, end } = lowestFrom(search, from, { maxIterations, weights });
     const [alpha, beta] = [x[3]!, x[4]!];
     return {
       params: {
@@ -83,7 +76,7 @@ export function repeatedFitter(data: Data, { maxIterations }: MethodOptions): Fi
         const ln = (value: number) => Math.log(Math.max(value, 1e-9));
         return Float64Array.of(ln(E), ln(A) - alpha * n, ln(B) - beta * d, alpha, beta, Math.log(rStar));
       });
-      return lowest(undefined, from)!;
+      return lowest(undefined, from);
     },
     refit: (weights, { starts: ended }) => lowest(weights, [Float64Array.from(ended![0]!)]),
     predict: ({ E, A, B, alpha, beta, rStar }, at) =>

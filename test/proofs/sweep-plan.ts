@@ -18,7 +18,7 @@ export const sweepPlan: Proof = {
   name: "sweep-plan",
   claim:
     "the dry run's total FLOPs are the runs', its time is within 25 % of theirs, and every core is at least 90 % busy",
-  inputs: [...commands("prepare", "scaling/plan", "scaling/run"), "scaling"],
+  inputs: [...commands("prepare", "scaling/plan", "scaling/run"), "scaling/workers"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const file = path.join(folder, "timed.mjs");
@@ -32,7 +32,7 @@ export const sweepPlan: Proof = {
 
     const out = path.join(folder, "out");
     const [busyBefore, begun] = [busySeconds(), performance.now()];
-    const { code, output } = await finish(process.execPath, [folioCommand, "scaling", "run", plan, `--out=${out}`]);
+    const { code, output } = await finish(process.execPath, [folioCommand, "scaling/workers", "run", plan, `--out=${out}`]);
     if (code !== 0) throw new Error(output);
     const seconds = (performance.now() - begun) / 1000;
     const busy = (busySeconds() - busyBefore) / seconds / os.availableParallelism();

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { lawOf } from "../../scaling/figures.js";
 import { chinchillaStarts, fitLaw, fitLawNow, parabolaBias } from "../../scaling/fit.js";
+import { kaplan } from "../../scaling/laws.js";
 import type { Point } from "../../scaling/points.js";
 import { hoffmann, isoflopSweep, lossOf, normal, optimumOf, runsSweep, strewnSweep } from "./simulate.js";
 
@@ -251,6 +253,23 @@ describe("laws of one variable, of repeated data and with breaks", () => {
     expect(largestError(fit.params, law)).toBeLessThan(1e-6);
     expect(fit.converged).toBe(true);
     expect(fitLawNow(along(broken, 0.003), { method: "broken" }).params.c1).toBeCloseTo(0.3, 1);
+  });
+
+  test("Kaplan's L(N, D) is recovered, with its own exponents of the optimum", () => {
+    const law = { Nc: 6.4e13, Dc: 1.8e13, alphaN: 0.076, alphaD: 0.103 };
+    const points = strewnSweep({ points: 40 }).map(({ n, d }) => ({ n, d, loss: kaplan.ofBoth(n, d) }));
+    const fit = fitLawNow(points, { method: "kaplan" });
+    expect(largestError(fit.params, law)).toBeLessThan(1e-6);
+    expect(fit.converged).toBe(true);
+    // Of equal compute, no other N is better than what the exponents say a decade further.
+    const { optimum, loss } = lawOf(fit, fit.params);
+    const [small, large] = [optimum(1e20), optimum(1e21)];
+    expect(Math.log10(large.n / small.n)).toBeCloseTo(fit.exponents!.a, 9);
+    for (const times of [0.9, 1.1]) expect(loss!(times * large.n, large.d / times)).toBeGreaterThan(large.loss);
+    expect(loss!(large.n, large.d)).toBeCloseTo(large.loss, 12);
+    const noisy = points.map((point, k) => ({ ...point, loss: point.loss * Math.exp(0.003 * normal(6, k)) }));
+    const { params, se } = fitLawNow(noisy, { method: "kaplan" });
+    expect(Math.abs(params.alphaD! - law.alphaD)).toBeLessThan(4 * se.alphaD!);
   });
 
   test("the law of repeated data is recovered", () => {

@@ -14,6 +14,7 @@ const methods: readonly FitMethod[] = [
   "projection",
   "isoflop",
   "envelope",
+  "kaplan",
   "power",
   "repeated",
   "broken",
@@ -36,7 +37,7 @@ FILE is CSV or Parquet, a row a training. A table of \`folio scaling run\` needs
                       projection: the same law by variable projection, least squares
                       isoflop: approach 2, parabolas        envelope: approach 1, the lower hull
                       power: E + A x^-alpha                 broken: a smoothly broken power law
-                      repeated: with tokens seen more than once
+                      kaplan: Kaplan's L(N, D)              repeated: with tokens seen more than once
   --over n|d|c        what power and broken are laws of (default c)
   --offset true|false power: with E (default true)
   --breaks K          broken: how many breaks (default 1)
