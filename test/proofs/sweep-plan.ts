@@ -32,7 +32,7 @@ export const sweepPlan: Proof = {
 
     const out = path.join(folder, "out");
     const [busyBefore, begun] = [busySeconds(), performance.now()];
-    const { code, output } = await finish(process.execPath, [folioCommand, "scaling/workers", "run", plan, `--out=${out}`]);
+    const { code, output } = await finish(process.execPath, [folioCommand, "scaling", "run", plan, `--out=${out}`]);
     if (code !== 0) throw new Error(output);
     const seconds = (performance.now() - begun) / 1000;
     const busy = (busySeconds() - busyBefore) / seconds / os.availableParallelism();
