@@ -111,7 +111,7 @@ export function fittedLaw(fit: Fit, name = "the fit"): KnownLaw {
   const numbers = numbersOf(fit.params, fit.exponents);
   if (!numbers) {
     throw new RangeError(
-      `Cannot ask ${name} for an optimum: a fit by ${fit.method} cannot be asked; fit by parametric, projection, isoflop, envelope or repeated.`,
+      `Cannot ask ${name} for an optimum: it reads no fit by ${fit.method}; fit by parametric, projection, isoflop, envelope or repeated.`,
     );
   }
   const refits = (fit.bootstrap ?? []).flatMap((row) => numbersOf(row) ?? []);

@@ -36,8 +36,8 @@ export interface KaplanLaw {
 }
 
 /** L(N, D) = [(Nc / N)^(alphaN / alphaD) + Dc / D]^alphaD (Kaplan 2020, eq. 1.5). */
-export function kaplanLoss(law: KaplanLaw, N: number, D: number): number {
-  return surfaceLoss(kaplanSurface(law), N, D) ** law.alphaD;
+export function kaplanLoss({ Nc, Dc, alphaN, alphaD }: KaplanLaw, N: number, D: number): number {
+  return ((Nc / N) ** (alphaN / alphaD) + Dc / D) ** alphaD;
 }
 
 /** L^(1 / alphaD) of Kaplan's law, which is a surface; both have their optima at the same N and D. */

@@ -111,16 +111,21 @@ export function toTuningPoints(
   { name = "the table", missing = "refuse" }: ReadPointsOptions = {},
 ): TuningPoint[] {
   checkColumns(rows, columns, name);
-  const points = rows.flatMap((row, index) => {
-    if ((row.role ?? "tuning") !== "tuning") return [];
-    const gap = Object.values(columns).find((column) => !Number.isFinite(numberOf(row[column])));
-    if (gap !== undefined && missing === "refuse") throw gapError(row, { index, column: gap, name });
+  const tuning = rows.map((row, index) => ({ row, index })).filter(({ row }) => (row.role ?? "tuning") === "tuning");
+  if (tuning.length === 0) {
+    throw new RangeError(
+      `Cannot read points of ${name}: it has no runs of role tuning; a plan's \`tuning\` makes them.`,
+    );
+  }
+  const points = tuning.flatMap(({ row, index }) => {
+    const gap = Object.values(columns).find((column) => !(numberOf(row[column]) > 0));
+    if (gap !== undefined && missing === "refuse") throw gapError(row, { index, column: gap, name, above: 0 });
     const [parameters, tokens] = [numberOf(row[columns.n]), numberOf(row[columns.d])];
     const [learningRate, loss] = [numberOf(row[columns.rate]), numberOf(row[columns.loss])];
     return gap === undefined ? [{ parameters, tokens, learningRate, loss }] : [];
   });
   if (points.length > 0) return points;
-  throw new RangeError(`Cannot read points of ${name}: it has no runs of role tuning; a plan's \`tuning\` makes them.`);
+  throw new RangeError(`Cannot read points of ${name}: every row lacks a number.`);
 }
 
 function checkColumns(rows: readonly TableRow[], columns: PointColumns | TuningColumns, name: string): void {
@@ -133,11 +138,14 @@ function checkColumns(rows: readonly TableRow[], columns: PointColumns | TuningC
   }
 }
 
-function gapError(row: TableRow, { index, column, name }: { index: number; column: string; name: string }): RangeError {
+function gapError(
+  row: TableRow,
+  { index, column, name, above }: { index: number; column: string; name: string; above?: number },
+): RangeError {
   const found =
     row[column] === undefined || row[column] === null || row[column] === "" ? "nothing" : `"${row[column]}"`;
   return new RangeError(
-    `Cannot read points of ${name}: row ${index + 1} has ${found} in column "${column}", where a number is wanted; complete or remove it, or leave such rows out (--drop_missing).`,
+    `Cannot read points of ${name}: row ${index + 1} has ${found} in column "${column}", where a number${above === undefined ? "" : ` above ${above}`} is wanted; complete or remove it, or leave such rows out (--drop_missing).`,
   );
 }
 

@@ -61,7 +61,7 @@ export type SweepRecord =
   | {
       readonly kind: "start";
       readonly counts: Counts;
-      /** How many are to be done. */
+      /** How many are to be done, besides those that another process may let go of. */
       readonly todo: number;
       readonly workers: number;
       readonly threads: number;
@@ -76,7 +76,8 @@ const KILLS = 3;
 
 /**
  * Does the runs of a plan that are not done. Runs that failed stay failed until `retry` asks for them; a run whose
- * process is killed goes on from its last checkpoint.
+ * process is killed goes on from its last checkpoint. Runs that another process is at are left to it; those that it lets
+ * go of undone, within ten seconds or by the time that the others are done, are done too.
  * @throws {Error} when the folder cannot be written, or the dataset is not prepared
  * @example
  * for await (const record of runSweep(plan, { folder: "out-small" })) if (record.kind === "run-end") console.log(record.outcome);
@@ -130,13 +131,13 @@ interface Chosen {
 }
 
 function chosen(runs: readonly SweepRun[], { retry, only }: SweepOptions): Chosen {
-  const retried: Record<Retry | "usual", readonly RunState[]> = {
+  const statesOf: Record<Retry | "usual", readonly RunState[]> = {
     usual: ["pending", "interrupted"],
     failed: ["failed"],
     interrupted: ["interrupted"],
     all: ["pending", "interrupted", "failed"],
   };
-  const wanted = retried[retry ?? "usual"];
+  const wanted = statesOf[retry ?? "usual"];
   const named = (run: SweepRun) => !only || only.some((word) => run.name === word || run.id.startsWith(word));
   const states = runs.filter(named).map((run) => ({ run, state: stateOf(run) }));
   const inState = (each: readonly RunState[]) =>
@@ -204,8 +205,8 @@ function openPool({ todo, held }: Chosen, { options, planFile, workers, threads,
   };
 
   /**
-   * What waits; then what other processes had in hand and left undone: after a kill of the command, its processes save
-   * and end while the next command is begun already.
+   * What waits; then what other processes had in hand and let go of undone: those of a command that was killed may still be
+   * saving when the next one begins.
    */
   const next = async (): Promise<SweepRun | undefined> => {
     while (!stopping) {
@@ -214,7 +215,7 @@ function openPool({ todo, held }: Chosen, { options, planFile, workers, threads,
       const other = elsewhere.shift();
       if (!other) return undefined;
       const state = stateOf(other);
-      if (state === "interrupted") return other;
+      if (state === "interrupted" || state === "pending") return other;
       if (state !== "running" || performance.now() > patientUntil) continue;
       elsewhere.push(other);
       await setTimeout(100);

@@ -229,6 +229,6 @@ describe("folio scaling optimum", () => {
     const range = { n: [Number.NaN, Number.NaN], d: [1, 2], c: [1, 2] } as const;
     const file = fitFile("power.json", { method: "power", params: { E: 1, A: 2, alpha: 0.1 }, range });
     const { err } = await folio("optimum", "--law", file, "--budget=1e20");
-    expect(err).toContain("a fit by power cannot be asked; fit by parametric, projection");
+    expect(err).toContain("it reads no fit by power; fit by parametric, projection");
   });
 });

@@ -66,6 +66,16 @@ describe("folio scaling tune", () => {
       'row 3 has nothing in column "loss"',
     ],
     [
+      "a size of 0",
+      [writeTable("zero.csv", (line, index) => (index === 3 ? line.replace("10000", "0") : line))],
+      'row 3 has "0" in column "n", where a number above 0 is wanted',
+    ],
+    [
+      "no number anywhere",
+      [writeTable("none.csv", (line, index) => (index > 0 ? line.replace(/[^,]*$/, "") : line)), "--drop-missing"],
+      "every row lacks a number",
+    ],
+    [
       "no tuning runs",
       [writeTable("grid.csv", (line) => line.replace("tuning", "grid"))],
       "it has no runs of role tuning; a plan's `tuning` makes them.",

@@ -1,6 +1,7 @@
 /**
- * Kaplan's L(N, D) = [(Nc / N)^(αN / αD) + Dc / D]^αD (2020, eq. 1.5) by least squares of log loss. Beside Chinchilla's surface
- * it says whether losses bend towards one that nothing undercuts: it has none, and its gain from N grows with D.
+ * Kaplan's L(N, D) = [(Nc / N)^(αN / αD) + Dc / D]^αD (2020, eq. 1.5) by least squares of log loss. Unlike
+ * Chinchilla's surface it has no irreducible loss, and its gain from N grows with D; the two side by side say how much of a
+ * prediction is the form's.
  */
 import { type KaplanLaw, kaplanLoss, surfaceExponents } from "../laws.js";
 import type { Data } from "./data.js";

@@ -191,7 +191,9 @@ export function warnOfWidth(
 /** A term of the law that the points do not need. */
 export function warnOfBounds(params: Readonly<Record<string, number>>): FitWarning[] {
   const gone = ["E", "A", "B"].filter((name) => params[name] !== undefined && params[name] < 1e-6);
-  const rising = ["alpha", "beta"].filter((name) => params[name] !== undefined && params[name] <= 0);
+  const rising = ["alpha", "beta", "alphaN", "alphaD"].filter(
+    (name) => params[name] !== undefined && params[name] <= 0,
+  );
   if (gone.length + rising.length === 0) return [];
   const what = [
     ...gone.map((name) => `${name} is 0`),

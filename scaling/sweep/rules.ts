@@ -41,7 +41,7 @@ export interface TuningPoint {
   readonly loss: number;
 }
 
-/** The best learning rate of a size: the vertex of a parabola in log rate through the three lowest losses. */
+/** The best learning rate of an N and D: the vertex of a parabola in log rate through the three lowest losses. */
 export interface BestRate {
   readonly parameters: number;
   readonly tokens: number;
@@ -56,9 +56,10 @@ export interface TunedRates {
 }
 
 /**
- * The learning rate that the losses of some sizes, each trained on so many tokens, tell: of each the vertex over log rate,
- * of all the least-squares power law in N and D through them; in N alone where D follows from N, and for one size a constant.
- * @throws {RangeError} where a size's lowest loss is at the edge of its rates, which then say only in which direction
+ * The learning rate that losses at some pairs of N and D tell: of each pair the vertex over log rate, of all the
+ * least-squares power law through them. It is in N alone where D is the same or follows from N, in D alone where N is the
+ * same, and a constant for one pair.
+ * @throws {RangeError} where the lowest loss of a pair is at the edge of its rates, which then say only in which direction
  */
 export function tuneLearningRates(points: readonly TuningPoint[]): TunedRates {
   if (points.length === 0) throw new RangeError("Cannot tune the learning rate: there is no finished tuning run.");
@@ -79,7 +80,7 @@ function bestRate(points: readonly TuningPoint[]): BestRate {
   if (!before || !after) {
     const side = before ? "highest" : "lowest";
     throw new RangeError(
-      `Cannot tune the learning rate: of the model of ${parameters} parameters the ${side} rate, ${learningRate}, is best; add ${before ? "higher" : "lower"} ones.`,
+      `Cannot tune the learning rate: of the model of ${parameters} parameters on ${tokens} tokens the ${side} rate, ${learningRate}, is best; add ${before ? "higher" : "lower"} ones.`,
     );
   }
   const x = [before, sorted[lowest]!, after].map((point) => Math.log(point.learningRate));
@@ -107,10 +108,12 @@ function parabolaVertex(x: [number, number, number], y: [number, number, number]
   return { x: at, y: y[1] + (at - x[1]) * d1 + curvature * (at - x[0]) * (at - x[1]) };
 }
 
-/** D follows from N where it leaves less than this share of its variance to itself: then N alone is in the rule. */
+/** D follows from N where N explains all but this share of the variance of ln D: then N alone is in the rule. */
 const ownShare = 0.05;
+/** Sums of squares below it are rounding: the quantity is the same everywhere. */
+const rounding = 1e-12;
 
-/** ln rate = ln factor + p ln N + q ln D by least squares. */
+/** ln rate = ln factor + p ln N + q ln D by least squares; a quantity that is the same everywhere is not in the rule. */
 function ruleThrough(best: readonly BestRate[]): PowerRule {
   const centred = (value: (of: BestRate) => number) => {
     const logs = best.map((of) => Math.log(value(of)));
@@ -124,10 +127,11 @@ function ruleThrough(best: readonly BestRate[]): PowerRule {
   const [nn, nd, dd] = [dot(n.from, n.from), dot(n.from, d.from), dot(d.from, d.from)];
   const [nr, dr] = [dot(n.from, rate.from), dot(d.from, rate.from)];
   const determinant = nn * dd - nd * nd;
-  if (determinant > ownShare * nn * dd) {
+  if (nn > rounding && dd > rounding && determinant > ownShare * nn * dd) {
     const [parameters, tokens] = [(nr * dd - dr * nd) / determinant, (dr * nn - nr * nd) / determinant];
     return { factor: Math.exp(rate.mean - parameters * n.mean - tokens * d.mean), parameters, tokens };
   }
-  const parameters = nn > 0 ? nr / nn : 0;
-  return { factor: Math.exp(rate.mean - parameters * n.mean), parameters };
+  if (nn > rounding) return { factor: Math.exp(rate.mean - (nr / nn) * n.mean), parameters: nr / nn };
+  if (dd > rounding) return { factor: Math.exp(rate.mean - (dr / dd) * d.mean), tokens: dr / dd };
+  return { factor: Math.exp(rate.mean) };
 }

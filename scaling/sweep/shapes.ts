@@ -30,7 +30,9 @@ export function shapeOfWidth(nEmbd: number, ladder: Ladder): ModelShape {
   const { aspect, fewestLayers, nLayer = Math.max(fewestLayers, Math.round(nEmbd / aspect)) } = ladder;
   const { headSize, nHead = headsOfWidth(nEmbd, headSize) } = ladder;
   if (nEmbd % nHead !== 0) {
-    throw new RangeError(`A width of ${nEmbd} has no ${nHead} heads: make the ladder's widthStep a multiple of nHead.`);
+    throw new RangeError(
+      `Cannot build a shape: the width ${nEmbd} is not divisible by ${nHead} heads; make the ladder's widthStep a multiple of nHead.`,
+    );
   }
   return { nLayer, nHead, nEmbd };
 }

@@ -64,9 +64,12 @@ export function peerPython(): string {
 
 export const folioCommand = path.join("bin", "folio.mjs");
 
-/** What decides what some of Folio's commands do: their sources, and the engine's native ones. */
+/**
+ * What decides what some of Folio's commands do: their sources, their worker threads', and the engine's native ones. Not
+ * lib/cli.ts, which finds a command, and imports all others.
+ */
 export const commands = (...names: readonly string[]): string[] => [
-  ...["bin", "configs", "lib/engine"],
+  ...["bin", "configs", "lib/engine", "lib/workers"],
   ...names.map((name) => `lib/cli/${name}.ts`),
 ];
 

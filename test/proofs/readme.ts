@@ -94,11 +94,13 @@ const rows: Record<string, (figures: Figures) => [what: string, measured: string
 /** The block of the README that stands between the marks. */
 export function measuredBlock(results: Readonly<Record<string, Entry>>): string {
   const known = Object.entries(rows).filter(([name]) => results[name]?.holds);
-  const first = known.map(([name]) => results[name]!).sort((a, b) => (a.date < b.date ? 1 : -1))[0];
-  if (!first) return `${begin}\n${end}`;
-  const { machine, date } = first;
+  const byDate = known.map(([name]) => results[name]!).sort((a, b) => (a.date < b.date ? 1 : -1));
+  const [last, first] = [byDate[0], byDate.at(-1)];
+  if (!last || !first) return `${begin}\n${end}`;
+  const { machine } = last;
+  const days = [...new Set([first, last].map(({ date }) => date.slice(0, 10)))].join(" to ");
   const lines = known.flatMap(([name, row]) => row(results[name]!.figures).map((cells) => `| ${cells.join(" | ")} |`));
-  const where = `${machine.cpu}, ${machine.cores} cores, ${date.slice(0, 10)}`;
+  const where = `${machine.cpu}, ${machine.cores} cores, ${days}`;
   return [
     begin,
     "| What | Measured |",

@@ -1,7 +1,8 @@
 /**
  * `npm run proofs [-- NAME… --again]`: measures what the README and the issues claim, and writes it with date, versions
- * and machine to results.json, and from that the README's table. A proof that holds is not run again while its inputs stay the same, so a campaign that was
- * stopped goes on; --again measures anyway. Those marked "by name" run only when they are named.
+ * and machine to results.json, and from that the README's table. A proof that holds is not run again while its inputs
+ * stay the same, so a campaign that was stopped goes on; --again measures anyway. Those marked "by name" run only when
+ * they are named.
  */
 import fs from "node:fs";
 import path from "node:path";

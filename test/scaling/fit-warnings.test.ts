@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { warnOfRefits, warnOfWidth } from "../../scaling/fit/warnings.js";
 import { extrapolationWarning, type FitOptions, fitLaw, fitLawNow, roundingWarning } from "../../scaling/fit.js";
+import { kaplan } from "../../scaling/laws.js";
 import type { Point } from "../../scaling/points.js";
 import { hoffmann, isoflopSweep, lossOf, optimumOf, runsSweep, strewnSweep } from "./simulate.js";
 
@@ -126,6 +127,10 @@ describe("warned of", () => {
       loss: 100 * point.n ** -0.2 + 50 * point.d ** -0.15,
     }));
     expect(kindsOf(flat)).toContain("at-bound");
+    const rising = strewnSweep({ points: 40 }).map(({ n, d }) => ({ n, d, loss: n ** 0.02 * (1 + 50 * d ** -0.3) }));
+    expect(kindsOf(rising, { method: "kaplan" })).toContain("at-bound");
+    const kaplans = rising.map(({ n, d }) => ({ n, d, loss: kaplan.ofBoth(n, d) }));
+    expect(kindsOf(kaplans, { method: "kaplan" })).toEqual([]);
   });
 });
 

@@ -201,10 +201,19 @@ describe("tuneLearningRates", () => {
     expect(rule.factor).toBeCloseTo(3, 6);
   });
 
+  it("leaves out of the rule what is the same everywhere", () => {
+    const sizes = [1e4, 3e4, 1e5].flatMap((n) => parabola(n, n ** -0.5, 3e6));
+    const bySize = tuneLearningRates(sizes).rule;
+    expect(bySize).toEqual({ factor: expect.closeTo(1, 6), parameters: expect.closeTo(-0.5, 8) });
+    const byTokens = tuneLearningRates([1e6, 3e6, 1e7].flatMap((d) => parabola(3e6, d ** -0.2, d))).rule;
+    expect(byTokens).toEqual({ factor: expect.closeTo(1, 6), tokens: expect.closeTo(-0.2, 8) });
+    expect(tuneLearningRates(parabola(1e4, 1e-2)).rule).toEqual({ factor: expect.closeTo(1e-2, 8) });
+  });
+
   it("refuses a lowest loss at the edge of the rates", () => {
     const points = parabola(1e4, 1e-2).filter(({ learningRate }) => learningRate > 7e-3);
     expect(() => tuneLearningRates(points)).toThrow(
-      "Cannot tune the learning rate: of the model of 10000 parameters the lowest rate, 0.008, is best; add lower ones.",
+      "Cannot tune the learning rate: of the model of 10000 parameters on 200000 tokens the lowest rate, 0.008, is best; add lower ones.",
     );
   });
 });

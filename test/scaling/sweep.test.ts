@@ -146,11 +146,14 @@ describe("runSweep", () => {
     for (const column of ["run", "loss", "loss_smoothed", "curve"]) expect(stopped[column]).toBe(reference[column]);
   });
 
-  it("takes over a run that another process had in hand and let go of undone, as after a kill", async () => {
-    const folder = path.join(dataDir, "let-go");
-    const [run] = sweepStatus(planSweep(options), { folder });
-    const lock = lockFolder(run!.run.folder) as FolderLock;
-    fs.writeFileSync(path.join(run!.run.folder, "started"), new Date().toISOString());
+  it.each([
+    ["undone", true],
+    ["before it had begun", false],
+  ])("takes over a run that another process had in hand and let go of %s, as after a kill", async (when, begun) => {
+    const folder = path.join(dataDir, `let go ${when}`);
+    const [status] = sweepStatus(planSweep(options), { folder });
+    const lock = lockFolder(status!.run.folder) as FolderLock;
+    if (begun) fs.writeFileSync(path.join(status!.run.folder, "started"), new Date().toISOString());
     const releasing = setTimeout(() => lock.release(), 1000);
     const { records, started, counts } = await sweep(folder);
     clearTimeout(releasing);

@@ -19,6 +19,7 @@ interface AtWork {
 /** A live table on a terminal; elsewhere lines only. */
 export function openDisplay(output: Output, now: () => number = () => performance.now()): Display {
   const running = new Map<string, AtWork>();
+  const begun = new Set<string>();
   let [done, todo, drawn, drawnAt] = [0, 0, 0, Number.NEGATIVE_INFINITY];
 
   const erase = () => {
@@ -49,6 +50,7 @@ export function openDisplay(output: Output, now: () => number = () => performanc
           break;
         case "run-start": {
           const { run, step } = record;
+          todo = Math.max(todo, begun.add(run.id).size); // more than was to be done: taken over from another process
           running.set(run.id, { name: run.name, steps: run.steps, since: now(), from: step, step, loss: Number.NaN });
           draw();
           break;
@@ -82,7 +84,8 @@ export function processesText(workers: number, threads: number): string {
 function startLine({ counts, todo, workers, threads }: Extract<SweepRecord, { kind: "start" }>): string {
   const parts = Object.entries(counts).flatMap(([state, count]) => (count > 0 ? [`${count} ${state}`] : []));
   const how = processesText(workers, threads);
-  return `${parts.join(", ")}: ${todo === 0 ? "nothing to do" : `${todo} to do, ${how}`}`;
+  const none = counts.running > 0 ? "nothing to do besides" : "nothing to do";
+  return `${parts.join(", ")}: ${todo === 0 ? none : `${todo} to do, ${how}`}`;
 }
 
 function endLine(

@@ -14,8 +14,8 @@ Usage: folio scaling tune FILE [--flag value …]
 
 FILE is CSV or Parquet, a row a training: of each size some learning rates, on as many tokens. A table of
 \`folio scaling run\` needs no columns named; of its runs those of role tuning count, which a plan's \`tuning\` makes.
-Of each size the best rate is the vertex of the parabola in log rate through the three lowest losses, seeds averaged;
-through those of all sizes goes rate = factor · N^parameters · D^tokens, in N alone where D follows from N.
+At each N and D the best rate is the vertex of the parabola in log rate through the three lowest losses, seeds averaged;
+through them all goes rate = factor · N^parameters · D^tokens, in N alone where D is the same or follows from N.
 
   --n COL --d COL     parameters and tokens (default n, d)
   --rate COL          learning rates (default learning_rate)
@@ -45,7 +45,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { n = "n", d = "d", rate = "learning_rate", loss = "loss" } = flags.text;
   const missing = flags.yes["drop-missing"] ? "drop" : "refuse";
   const points = toTuningPoints(await readRows(file), { n, d, rate, loss }, { name: file, missing });
-  const { best, rule } = tuneLearningRates(points);
+  const { best, rule: exact } = tuneLearningRates(points);
+  const rule = rounded(exact);
   const off = Math.max(...best.map((each) => Math.abs(applyRule(rule, each) / each.learningRate - 1)));
   if (flags.yes.json) {
     io.stdout.write(`${JSON.stringify({ file, runs: points.length, best, rule, largestDifference: off }, null, 2)}\n`);
@@ -65,9 +66,15 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
+/** As people write it: exponents to four decimals, which ten billion tokens make a thousandth. */
+function rounded({ factor, ...exponents }: PowerRule): PowerRule {
+  const short = Object.entries(exponents).map(([name, value]) => [name, Number(value.toFixed(4))]);
+  return { factor: Number(factor.toPrecision(4)), ...Object.fromEntries(short) };
+}
+
 /** A rule as a plan has it. */
-function literal({ factor, parameters, tokens }: PowerRule): string {
-  const exponents = Object.entries({ parameters, tokens }).filter(([, exponent]) => exponent !== undefined);
-  const written = exponents.map(([name, exponent]) => `${name}: ${Number(exponent!.toFixed(3))}`);
-  return `{ ${[`factor: ${Number(factor.toPrecision(3))}`, ...written].join(", ")} }`;
+function literal(rule: PowerRule): string {
+  return `{ ${Object.entries(rule)
+    .map(([name, value]) => `${name}: ${value}`)
+    .join(", ")} }`;
 }
