@@ -231,7 +231,8 @@ describe("again", () => {
   });
 
   test("goes on after an interruption, over what was written beyond the last commit, to the same bytes", async () => {
-    const from = write("text.txt", longText(8_000));
+    // Three stops of three commits each, with what was in hand then, are half of it.
+    const from = write("text.txt", longText(16_000));
     await prepare("whole", from, { workers: 0 });
     // Stopped by its third piece of writing down, thrice; then to the end.
     for (const round of [1, 2, 3, 4]) {

@@ -8,11 +8,12 @@ mkdir -p "$folder/state" "$folder/spool" "$folder/munge"
 host=$(hostname -s)
 cores=$(nproc)
 memory=$(awk '/MemTotal/ { print int($2 / 1024 * 0.9) }' /proc/meminfo)
+port=$((20000 + $$ % 20000)) # so that two can be up at once
 cat > "$folder/slurm.conf" <<CONF
 ClusterName=folio
 SlurmctldHost=$host(127.0.0.1)
-SlurmctldPort=16817
-SlurmdPort=16818
+SlurmctldPort=$port
+SlurmdPort=$((port + 1))
 AuthType=auth/munge
 AuthInfo=socket=$folder/munge/socket
 CryptoType=crypto/munge
@@ -51,5 +52,5 @@ for _ in $(seq 100); do
   sleep 0.2
 done
 echo "Slurm did not come up:" >&2
-tail -5 "$folder"/*.log >&2
+tail -n 5 "$folder"/*.log >&2
 exit 1
