@@ -11,9 +11,10 @@ import type { BenchSettings, Dtype, Settings } from "../config.js";
 import { openDataset } from "../data.js";
 import { mayBeWebGpu } from "../engine/device.js";
 import { readStepTrace, type TracedStep } from "../engine/profile.js";
+import { memoryBytes } from "../memory.js";
 import { parameterCount } from "../sizing.js";
 import { packageRoot } from "../version.js";
-import { type BenchProcess, type BenchTask, startPeer, startWorker } from "./process.js";
+import { type BenchProcess, type BenchTask, startPeer, startWorker, touchMemory } from "./process.js";
 import { median } from "./statistics.js";
 
 /** How far a benchmark is, in steps of all modes. */
@@ -178,6 +179,7 @@ async function openMode(run: BenchRun, mode: Mode): Promise<void> {
   const { realData, threads } = run;
   const found = await process.ask({ op: "open", task, settings, realData, threads, profiled: false });
   Object.assign(mode, found);
+  if (task === "train" && found.device === "cpu") await touchMemory(memoryBytes(settings));
   const first = await process.ask({ op: "run", count: 1 });
   mode.firstStepMs = first.ms[0]!;
   mode.stepMs = mode.firstStepMs;

@@ -4,6 +4,7 @@
  * uses no processor. What is asked when is modes.ts' matter.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { once } from "node:events";
 import { createRequire } from "node:module";
 import path from "node:path";
 import readline from "node:readline";
@@ -81,6 +82,16 @@ export function startPeer(python: string, script: string, threads: number): Benc
   // Chosen for NumPy in some set-ups, where they slow PyTorch down.
   const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...environment } = process.env;
   return startProcess([python, "-u", script], { ...environment, OMP_NUM_THREADS: String(threads) });
+}
+
+/**
+ * Takes memory, writes to it and gives it back, in a process that ends at once. A virtual machine has its memory from the
+ * host only where it was written to before: a gigabyte of it may take seconds, and the first step to need it would seem slow.
+ */
+export async function touchMemory(bytes: number): Promise<void> {
+  const most = Math.min(bytes, process.availableMemory() / 2);
+  const script = `const held = []; for (let left = ${most}; left > 0; left -= 2 ** 28) held.push(Buffer.alloc(2 ** 28, 1));`;
+  await once(spawn(process.execPath, ["-e", script], { stdio: "ignore" }), "exit");
 }
 
 function startProcess([command, ...args]: readonly string[], env: NodeJS.ProcessEnv): BenchProcess {
