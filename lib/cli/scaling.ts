@@ -1,7 +1,7 @@
 /**
- * `folio scaling fit | optimum | plan | run | status | tune | report`: the command line of the scaling-law laboratory. This file
- * finds the part and its help; each has a file in lib/cli/scaling/, loaded only when it is called, and its arithmetic in
- * scaling/. Notebook 08-scaling-laws does the same as functions.
+ * `folio scaling fit | optimum | plan | run | status | tune | report`: the command line of the scaling-law laboratory.
+ * This file finds the part and its help; each has a file in lib/cli/scaling/, loaded only when it is called, and its
+ * arithmetic in scaling/. Notebook 08-scaling-laws does the same as functions.
  */
 import { closest, distance } from "fastest-levenshtein";
 import type { Io } from "./terminal.js";

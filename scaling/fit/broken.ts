@@ -5,8 +5,8 @@
 import type { Data } from "./data.js";
 import { createLeastSquares, lowestFrom } from "./least-squares.js";
 import { fitLine } from "./lines.js";
-import type { Estimate, Fitter, MethodOptions } from "./method.js";
-import { lnOver, projectionStopped } from "./power.js";
+import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
+import { lnOver } from "./power.js";
 
 /** ln(1 + e^s), without overflow. */
 const softplus = (s: number) => (s > 30 ? s : Math.log1p(Math.exp(s)));
@@ -52,10 +52,7 @@ export function brokenFitter(data: Data, { over, breaks, maxIterations }: Method
     const { x, end } = lowestFrom(search, from, { maxIterations, weights });
     return {
       params: toParams(x, middle),
-      objective: end.value,
-      gradient: end.gradient,
-      converged: end.converged,
-      warnings: end.converged ? [] : [projectionStopped(end.gradient)],
+      ...endOf(end),
       starts: [[...x]],
     };
   }

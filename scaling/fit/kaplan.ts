@@ -6,8 +6,7 @@
 import { type KaplanLaw, kaplanLoss, surfaceExponents } from "../laws.js";
 import type { Data } from "./data.js";
 import { createLeastSquares, lowestFrom } from "./least-squares.js";
-import type { Estimate, Fitter, MethodOptions } from "./method.js";
-import { projectionStopped } from "./power.js";
+import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
 
 /** Exponents from which searches start; Kaplan's are .076 and .103. */
 const exponents = [0.05, 0.15, 0.4];
@@ -40,10 +39,7 @@ export function kaplanFitter(data: Data, { maxIterations }: MethodOptions): Fitt
     return {
       params: { Nc: Math.exp(n + x[0]! / alphaN), Dc: Math.exp(d + x[2]! / alphaD), alphaN, alphaD },
       exponents: surfaceExponents({ alpha: alphaN, beta: alphaD }),
-      objective: end.value,
-      gradient: end.gradient,
-      converged: end.converged,
-      warnings: end.converged ? [] : [projectionStopped(end.gradient)],
+      ...endOf(end),
       starts: [[...x]],
     };
   }

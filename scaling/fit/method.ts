@@ -62,3 +62,12 @@ export interface Fitter {
 export function named(estimate: Pick<Estimate, "params" | "exponents">): Record<string, number> {
   return { ...estimate.params, ...estimate.exponents };
 }
+
+/** What an estimate says of the end of its search of the exponents. */
+export function endOf({ value, gradient, converged }: { value: number; gradient: number; converged: boolean }) {
+  const stopped: FitWarning = {
+    kind: "stopped-early",
+    message: `The search of the exponents stopped with a gradient of ${gradient.toExponential(1)} before its minimum: these are no estimates. Raise maxIterations.`,
+  };
+  return { objective: value, gradient, converged, warnings: converged ? [] : [stopped] };
+}

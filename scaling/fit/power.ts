@@ -2,10 +2,9 @@
  * L(x) = E + A·x^−alpha, x being N, D or C. With the offset E by variable projection of relative residuals; without it a
  * straight line through the logarithms (Kaplan 2020, eq. 1.1-1.3, where A = x0^alpha).
  */
-import type { FitWarning } from "../points.js";
 import type { Data } from "./data.js";
 import { fitLine } from "./lines.js";
-import type { Estimate, Fitter, MethodOptions } from "./method.js";
+import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
 import { createProjection } from "./projection.js";
 
 /** ln of what the loss is a law of. */
@@ -27,20 +26,12 @@ export function powerFitter(data: Data, { over, offset, maxIterations }: MethodO
   }
   const projection = createProjection(data, lnX);
   const curved = (options: Parameters<typeof projection.fit>[0]): Estimate => {
-    const { E, A, alpha, value, gradient, converged } = projection.fit({ maxIterations, ...options });
-    const warnings = converged ? [] : [projectionStopped(gradient)];
-    return { params: { E, A, alpha }, objective: value, gradient, converged, warnings };
+    const { E, A, alpha, ...end } = projection.fit({ maxIterations, ...options });
+    return { params: { E, A, alpha }, ...endOf(end) };
   };
   return {
     estimate: () => curved({}),
     refit: (weights, { params }) => curved({ weights, from: [params.alpha!, 0] }),
     predict,
-  };
-}
-
-export function projectionStopped(gradient: number): FitWarning {
-  return {
-    kind: "stopped-early",
-    message: `The search of the exponents stopped with a gradient of ${gradient.toExponential(1)} before its minimum: these are no estimates. Raise maxIterations.`,
   };
 }

@@ -7,8 +7,7 @@
 import { surfaceExponents } from "../laws.js";
 import type { Data } from "./data.js";
 import { createLeastSquares, lowestFrom } from "./least-squares.js";
-import type { Estimate, Fitter, MethodOptions } from "./method.js";
-import { projectionStopped } from "./power.js";
+import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
 import { createProjection } from "./projection.js";
 
 /** R* from which searches start: Muennighoff's is 15.4; a small one is one pass, a large one as good as new tokens. */
@@ -60,10 +59,7 @@ export function repeatedFitter(data: Data, { maxIterations }: MethodOptions): Fi
         rStar: Math.exp(x[5]!),
       },
       exponents: surfaceExponents({ alpha, beta }),
-      objective: end.value,
-      gradient: end.gradient,
-      converged: end.converged,
-      warnings: end.converged ? [] : [projectionStopped(end.gradient)],
+      ...endOf(end),
       starts: [[...x]],
     };
   }

@@ -1,9 +1,8 @@
 /** Approach 3 by variable projection, as a method. */
 import { surfaceExponents } from "../laws.js";
 import type { Data } from "./data.js";
-import type { Estimate, Fitter, MethodOptions } from "./method.js";
+import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
 import { predictSurface } from "./parametric.js";
-import { projectionStopped } from "./power.js";
 import { createProjection, type Projected } from "./projection.js";
 
 export function projectionFitter(data: Data, { maxIterations }: MethodOptions): Fitter {
@@ -17,12 +16,5 @@ export function projectionFitter(data: Data, { maxIterations }: MethodOptions): 
 }
 
 function toEstimate({ value, gradient, converged, ...params }: Projected): Estimate {
-  return {
-    params,
-    exponents: surfaceExponents(params),
-    objective: value,
-    gradient,
-    converged,
-    warnings: converged ? [] : [projectionStopped(gradient)],
-  };
+  return { params, exponents: surfaceExponents(params), ...endOf({ value, gradient, converged }) };
 }

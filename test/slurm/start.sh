@@ -8,7 +8,7 @@ mkdir -p "$folder/state" "$folder/spool" "$folder/munge"
 host=$(hostname -s)
 cores=$(nproc)
 memory=$(awk '/MemTotal/ { print int($2 / 1024 * 0.9) }' /proc/meminfo)
-port=$((20000 + $$ % 20000)) # so that two can be up at once
+port=$((20000 + $$ % 5000 * 2)) # a pair for each process, so that two can be up at once
 cat > "$folder/slurm.conf" <<CONF
 ClusterName=folio
 SlurmctldHost=$host(127.0.0.1)
