@@ -5,7 +5,8 @@
  */
 import { quantile } from "./fit/intervals.js";
 import { extrapolationWarning, roundingWarning } from "./fit/warnings.js";
-import { type LawName, laws, type NamedLaw, type Repetition, type Surface, surfaceExponents } from "./laws.js";
+import { exponentsOf, type KnownLaw, type LawNumbers, type OptimumLine } from "./known-law.js";
+import { kaplanLoss, kaplanSurface, laws, type Surface } from "./laws.js";
 import {
   type Allocation,
   allocation,
@@ -17,39 +18,7 @@ import {
   tokensForLoss,
   tokensForParameters,
 } from "./optimum.js";
-import type { Fit, FitWarning, Interval } from "./points.js";
-
-/** Approaches 1 and 2: N* = nScale·C^a, D* = dScale·C^b, and no loss. */
-export interface OptimumLine {
-  readonly nScale: number;
-  readonly dScale: number;
-  readonly a: number;
-  readonly b: number;
-}
-
-/** A law's numbers: a surface L(N, D), or only its optima. */
-type LawNumbers =
-  | { readonly surface: Surface; readonly repetition?: Repetition | undefined }
-  | { readonly line: OptimumLine };
-
-/** A law that can be asked. */
-export interface KnownLaw {
-  readonly name: string;
-  /** The paper, or the method of the fit. */
-  readonly source: string;
-  readonly numbers: LawNumbers;
-  /** One a bootstrap refit. */
-  readonly refits?: readonly LawNumbers[];
-  /** Why there are no intervals. */
-  readonly noIntervals: string;
-  /** Names of conventions.ts, as far as they are known. */
-  readonly conventions: { readonly parameters?: string; readonly flops?: string };
-  /** C / (N·D) as the law's points count C. */
-  readonly flopsPerProduct: number;
-  readonly range?: Partial<Fit["range"]>;
-  /** Of the fit itself. */
-  readonly warnings: readonly FitWarning[];
-}
+import type { FitWarning, Interval } from "./points.js";
 
 /** One of budget, loss, parameters and tokens asks for the optimum; two of them for that training. */
 export interface Question {
@@ -87,66 +56,6 @@ export interface Answer extends Answered {
   readonly warnings: readonly FitWarning[];
 }
 
-/** A law of laws.ts. */
-export function publishedLaw(name: LawName): KnownLaw {
-  const { surface, source, repetition, parameters, flops, range }: NamedLaw = laws[name];
-  return {
-    name,
-    source,
-    numbers: { surface, repetition },
-    noIntervals:
-      "none of its optimum are published, and errors of single constants do not give them, for these are correlated; `folio scaling fit` makes them from points",
-    conventions: { ...(parameters && { parameters }), ...(flops && { flops }) },
-    flopsPerProduct: 6,
-    ...(range && { range }),
-    warnings: [],
-  };
-}
-
-/**
- * The law that a fit found.
- * @throws {RangeError} for a fit by a method that says nothing of optima
- */
-export function fittedLaw(fit: Fit, name = "the fit"): KnownLaw {
-  const numbers = numbersOf(fit.params, fit.exponents);
-  if (!numbers) {
-    throw new RangeError(
-      `Cannot ask ${name} for an optimum: it reads no fit by ${fit.method}; fit by parametric, projection, isoflop, envelope or repeated.`,
-    );
-  }
-  const refits = (fit.bootstrap ?? []).flatMap((row) => numbersOf(row) ?? []);
-  const stopped = { kind: "not-converged", message: "The fit did not converge: its numbers are no estimates." };
-  return {
-    name,
-    source: `${fit.method} fit of ${fit.points} points`,
-    numbers,
-    ...(refits.length > 0 && { refits }),
-    noIntervals: "the fit has no bootstrap refits; `folio scaling fit … --bootstrap 1000 --json FILE` writes them",
-    conventions: {
-      ...(fit.counting?.parameters && { parameters: fit.counting.parameters }),
-      ...(fit.counting?.flops && { flops: fit.counting.flops }),
-    },
-    flopsPerProduct: fit.counting?.flopsPerProduct ?? 6,
-    range: fit.range,
-    warnings: [...(fit.converged ? [] : [stopped]), ...fit.warnings],
-  };
-}
-
-function numbersOf(
-  params: Readonly<Record<string, number>>,
-  exponents: { readonly a: number; readonly b: number } | undefined = params as unknown as { a: number; b: number },
-): LawNumbers | undefined {
-  const { E, A, B, alpha, beta, rStar, nScale, dScale } = params;
-  if (nScale !== undefined && dScale !== undefined && exponents) {
-    return { line: { nScale, dScale, a: exponents.a, b: exponents.b } };
-  }
-  if (E === undefined || A === undefined || B === undefined || alpha === undefined || beta === undefined)
-    return undefined;
-  // The repeated law's fit leaves parameters in excess their full worth.
-  const repetition = rStar === undefined ? undefined : { tokens: rStar, parameters: Number.POSITIVE_INFINITY };
-  return { surface: { E, A, B, alpha, beta }, repetition };
-}
-
 /**
  * What a law says.
  * @throws {RangeError} for a question that fixes nothing, too much, or what the law cannot reach
@@ -171,8 +80,7 @@ export function ask(law: KnownLaw, question: Question): Answer {
     ...(T !== undefined && { totalFlops: c + (law.flopsPerProduct / 3) * n * T }),
     ...(U !== undefined && { epochs: d / Math.min(U, d) }),
     ...(given.length === 2 && { best: bestAt(law, c, question) }),
-    exponents:
-      "line" in law.numbers ? { a: law.numbers.line.a, b: law.numbers.line.b } : surfaceExponents(law.numbers.surface),
+    exponents: exponentsOf(law.numbers),
     intervals: intervals?.intervals ?? null,
     intervalsFrom: intervals?.from ?? law.noIntervals,
     warnings: [...law.warnings, ...warningsOf(law, answered)],
@@ -231,7 +139,22 @@ function circumstancesOf(law: KnownLaw, numbers: LawNumbers, question: Question)
 
 function answerOf(law: KnownLaw, numbers: LawNumbers, question: Question): Answered {
   if ("line" in numbers) return onLine(law, numbers.line, question);
-  return onSurface(numbers.surface, question, circumstancesOf(law, numbers, question));
+  const circumstances = circumstancesOf(law, numbers, question);
+  if ("surface" in numbers) return onSurface(numbers.surface, question, circumstances);
+  if (question.uniqueTokens !== undefined) {
+    throw new RangeError(
+      `Cannot count repetitions: ${law.name} is Kaplan's law, of which nobody has measured them; fit by repeated.`,
+    );
+  }
+  const { alphaD } = numbers.kaplan;
+  const { loss: asked, ...rest } = question;
+  const floor = kaplanLoss(numbers.kaplan, Number.POSITIVE_INFINITY, question.tokens ?? Number.POSITIVE_INFINITY);
+  if (asked !== undefined && asked <= floor) {
+    throw new RangeError(`Cannot reach a loss of ${asked}: any size on as many tokens leaves ${floor.toPrecision(4)}.`);
+  }
+  const raised = { ...rest, ...(asked !== undefined && { loss: asked ** (1 / alphaD) }) };
+  const { loss, ...answered } = onSurface(kaplanSurface(numbers.kaplan), raised, circumstances);
+  return { ...answered, loss: loss ** alphaD };
 }
 
 function onSurface(surface: Surface, question: Question, circumstances: Circumstances): Allocation {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { main } from "../lib/cli.js";
 import { fitLawNow } from "../scaling/fit.js";
-import { laws, surfaceLoss } from "../scaling/laws.js";
+import { kaplan, laws, surfaceLoss } from "../scaling/laws.js";
 import { optimumOfBudget } from "../scaling/optimum.js";
 import type { Fit } from "../scaling/points.js";
 
@@ -170,6 +170,25 @@ describe("folio scaling optimum", () => {
     expect((await json("--law", file, "--tokens=1.6e10")).c / 1e20).toBeCloseTo(1, 9);
     const { err } = await folio("optimum", "--law", file, "--loss=3");
     expect(err).toContain("knows where the optima are and no losses");
+  });
+
+  test("asks a fit of Kaplan's law, whose optimum no other split of the budget undercuts", async () => {
+    const params = { Nc: 6.4e13, Dc: 1.8e13, alphaN: 0.076, alphaD: 0.103 };
+    const file = fitFile("kaplan.json", { method: "kaplan", params, bootstrap: [] });
+    const answer = await json("--law", file, "--budget=6e20");
+    const [n, d, loss] = [answer.n, answer.d, answer.loss!];
+    expect((n * d) / 1e20).toBeCloseTo(1, 9);
+    expect(loss).toBeCloseTo(kaplan.ofBoth(n, d), 9);
+    for (const times of [0.9, 1.1]) expect(kaplan.ofBoth(n * times, d / times)).toBeGreaterThan(loss);
+    expect(answer.exponents).toMatchObject({ a: expect.closeTo(0.103 / 0.179, 9) });
+    const back = await json("--law", file, `--loss=${loss}`);
+    expect([back.n / n, back.d / d]).toEqual([expect.closeTo(1, 6), expect.closeTo(1, 6)]);
+    const given = await json("--law", file, `--loss=${loss}`, `--tokens=${2 * d}`);
+    expect(kaplan.ofBoth(given.n, 2 * d)).toBeCloseTo(loss, 9);
+    expect((await folio("optimum", "--law", file, "--budget=6e20")).out).toContain("^0.7379 + 1.80e+13 / D]^0.103");
+    const refused = async (...flags: string[]) => (await folio("optimum", "--law", file, ...flags)).err;
+    expect(await refused("--loss=2", "--tokens=1e9")).toContain("any size on as many tokens leaves 2.743");
+    expect(await refused("--budget=6e20", "--unique_tokens=1e9")).toContain("fit by repeated");
   });
 
   test("counts a budget as the fit's points count theirs", async () => {

@@ -4,17 +4,9 @@
  */
 import { existsSync } from "node:fs";
 import { closest, distance } from "fastest-levenshtein";
-import {
-  type Answer,
-  type Answered,
-  ask,
-  describe,
-  fittedLaw,
-  type KnownLaw,
-  publishedLaw,
-  type Question,
-} from "../../../scaling/ask.js";
+import { type Answer, type Answered, ask, describe, type Question } from "../../../scaling/ask.js";
 import { flopsConventions, parameterConventions } from "../../../scaling/conventions.js";
+import { fittedLaw, type KnownLaw, publishedLaw } from "../../../scaling/known-law.js";
 import { type LawName, laws } from "../../../scaling/laws.js";
 import { readFit } from "../../../scaling/read-fit.js";
 import { grouped, type Io, styled, table, wrapped } from "../terminal.js";
@@ -104,13 +96,20 @@ function findLaw(name: string | undefined): KnownLaw {
 function heading(law: KnownLaw, { exponents: { a, b } }: Answer): string[] {
   const { numbers, conventions, flopsPerProduct } = law;
   const short = (value: number) => String(Number(value.toPrecision(4)));
-  const formula =
-    "surface" in numbers
-      ? `L(N, D) = ${short(numbers.surface.E)} + ${short(numbers.surface.A)} N^-${short(numbers.surface.alpha)} + ${short(numbers.surface.B)} D^-${short(numbers.surface.beta)}`
-      : `N* = ${short(numbers.line.nScale)} C^${short(a)}, D* = ${short(numbers.line.dScale)} C^${short(b)}`;
+  const formulaOf = (): string => {
+    if ("line" in numbers) {
+      return `N* = ${short(numbers.line.nScale)} C^${short(a)}, D* = ${short(numbers.line.dScale)} C^${short(b)}`;
+    }
+    if ("kaplan" in numbers) {
+      const { Nc, Dc, alphaN, alphaD } = numbers.kaplan;
+      return `L(N, D) = [(${Nc.toPrecision(3)} / N)^${short(alphaN / alphaD)} + ${Dc.toPrecision(3)} / D]^${short(alphaD)}`;
+    }
+    const { E, A, B, alpha, beta } = numbers.surface;
+    return `L(N, D) = ${short(E)} + ${short(A)} N^-${short(alpha)} + ${short(B)} D^-${short(beta)}`;
+  };
   return [
     `${law.name}: ${law.source}`,
-    `${formula}; N* ∝ C^${a.toFixed(3)}, D* ∝ C^${b.toFixed(3)}`,
+    `${formulaOf()}; N* ∝ C^${a.toFixed(3)}, D* ∝ C^${b.toFixed(3)}`,
     `N: ${meaning(conventions.parameters, parameterConventions)}`,
     `C: ${meaning(conventions.flops, flopsConventions)}${flopsPerProduct === 6 ? "" : `; ${flopsPerProduct.toPrecision(4)} N D here`}`,
   ];
