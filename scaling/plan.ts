@@ -50,6 +50,8 @@ export interface PlanOptions {
   /** Of the sweep; its folder bears it. */
   readonly name: string;
   readonly dataset: string;
+  /** What the dataset's tokens must be; sizes and learning rates of a plan hang on it. */
+  readonly tokenizer?: TokenMeta["tokenizer"]["kind"];
   /** Folder of the prepared datasets; "data" unless given. */
   readonly dataDir?: string;
   /** The runs; without one, only tuning and held-out runs. */
@@ -166,6 +168,12 @@ export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
   checkName(name);
   const opened = openDataset(dataDir, dataset);
   opened.close();
+  const { kind } = opened.meta.tokenizer;
+  if (options.tokenizer && kind !== options.tokenizer) {
+    throw new RangeError(
+      `Cannot plan the sweep ${name}: it is for ${options.tokenizer} tokens, and ${dataset} in ${dataDir} has ${kind} ones; prepare it again: folio prepare ${dataset} --from=TEXT --tokenizer=${options.tokenizer} --overwrite.`,
+    );
+  }
   const { workers, threads } = share(options);
   const base = baseSettings(options, opened.meta);
   const ladder = { ...defaultLadder, ...options.ladder };

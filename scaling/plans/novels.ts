@@ -1,12 +1,14 @@
 /**
  * Folio's own sweep: 39.5 million characters of novels, a token each, IsoFLOP over 1.5 decades, and a run beyond it whose
- * loss the fits are to predict. Its tables and how they were made are in scaling/results/.
+ * loss the fits are to predict. Its tables and how they were made are in scaling/results/. Any text will do for the dataset:
+ * folio prepare novels --from=TEXT --tokenizer=char.
  */
 import type { PlanOptions } from "../plan.js";
 
 export default {
   name: "novels",
   dataset: "novels",
+  tokenizer: "char",
   grid: {
     kind: "isoflop",
     budgets: [1e11, 2e11, 4e11, 8e11, 1.6e12, 3.2e12],

@@ -46,6 +46,12 @@ describe("planSweep", () => {
     expect(totals.seconds).toBeNull();
   });
 
+  it("refuses a dataset of other tokens than the plan is for", () => {
+    expect(planSweep({ ...options, tokenizer: "char" }).runs).not.toEqual([]);
+    const message = "it is for bpe tokens, and fox in .* has char ones; prepare it again: folio prepare fox";
+    expect(() => planSweep({ ...options, tokenizer: "bpe" })).toThrow(new RegExp(message));
+  });
+
   it("changes depth and heads with the width, or keeps both where the ladder fixes them", () => {
     const grid = { kind: "sizes", sizes: [3000, 200_000], budgets: [1e12] } as const;
     const shapes = (ladder: NonNullable<PlanOptions["ladder"]>) =>

@@ -69,7 +69,9 @@ async function readStudy(file: string, flags: Flags): Promise<{ points: readonly
     some.length > 0 ? toPoints(some, columns, { name: file, missing }).points : [];
   const points = read(rows.filter(({ role }) => role !== "held-out" && role !== "tuning"));
   if (points.length === 0)
-    throw new RangeError(`Cannot report on ${file}: it has no runs besides tuning and held-out.`);
+    throw new RangeError(
+      `Cannot report on ${file}: it has no runs besides tuning and held-out; \`folio scaling tune\` reads a tuning's.`,
+    );
   return { points, heldOut: read(rows.filter(({ role }) => role === "held-out")) };
 }
 
@@ -104,7 +106,7 @@ function summary(fits: readonly Approach[], out: string): string[] {
   const lines = fits.map(({ name, fit, refused }) => {
     if (!fit?.exponents) return `${name}: ${refused ?? "no exponents"}`;
     const { a, b } = fit.exponents;
-    const warned = fit.warnings.length > 0 ? `; ${fit.warnings.length} warnings` : "";
+    const warned = fit.warnings.length > 0 ? `; warns of ${fit.warnings.map(({ kind }) => kind).join(", ")}` : "";
     return `${name}: N* ∝ C^${a.toFixed(3)}, D* ∝ C^${b.toFixed(3)}${fit.converged ? "" : ", not converged"}${warned}`;
   });
   return [...lines, `wrote ${out}`];
