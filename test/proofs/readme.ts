@@ -82,6 +82,34 @@ const rows: Record<string, (figures: Figures) => [what: string, measured: string
   "prepare-shakespeare": ({ trainIds, valIds, characters }) => [
     ["`folio prepare shakespeare_char`", `${grouped(trainIds)} / ${grouped(valIds)} ids, ${characters} characters`],
   ],
+  "scaling-speed": ({ points, starts, fitSeconds, refits, refitSeconds }) => [
+    [
+      `A scaling law's fit: ${points} trainings from ${grouped(starts)} starts, then ${grouped(refits)} bootstrap refits`,
+      `${fitSeconds} s, ${refitSeconds} s`,
+    ],
+  ],
+  "scaling-coverage": ({ sweeps, ...groups }) => {
+    const shares = Object.values(groups).flatMap((of) => (typeof of === "object" ? Object.values(of as Figures) : []));
+    const [least, most] = [Math.min, Math.max].map((of) => of(...shares.map(Number)));
+    return [
+      [
+        `… its 80 % intervals hold the truth, in ${sweeps} simulated sweeps`,
+        `${least} to ${most} % of them, by constant`,
+      ],
+    ];
+  },
+  "sweep-kill": ({ killsOfAWorker, killsOfEverything, rowsEqualBitForBit }) => [
+    [
+      `A sweep killed with -9, ${killsOfAWorker} times a process and ${killsOfEverything} times all, against one that was not`,
+      rowsEqualBitForBit ? "rows equal, bit for bit" : "rows differ",
+    ],
+  ],
+  "sweep-ours": ({ runs, decades, heldOutOverLargest, predictionErrorPercent }) => [
+    [
+      `Our own sweep, ${runs} runs over ${decades} decades: its law of a run of ${heldOutOverLargest} times the compute`,
+      `${predictionErrorPercent} % off`,
+    ],
+  ],
   "clean-clone": (figures) => {
     const minutes = (name: string) => group(figures, name).minutes;
     return [
