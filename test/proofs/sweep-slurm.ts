@@ -31,7 +31,7 @@ export const sweepSlurm: Proof = {
       const again = (await submit(args)).output.trim();
       let [requeued, killed] = [0, 0];
       while (active(submitted.job).length > 0) {
-        await setTimeout(2000 + Math.random() * 3000);
+        await setTimeout(1000 + Math.random() * 2000);
         const running = active(submitted.job).filter(({ state }) => state === "RUNNING");
         const task = running[Math.floor(Math.random() * running.length)];
         if (!task || requeued + killed >= requeues) continue;
