@@ -17,14 +17,14 @@ export default {
     optimum: { budgetFlops: 3e11, parameters: 27_000 },
   },
   heldOut: [{ budgetFlops: 1e13 }],
-  // A context of 16: with 64, or with tokens of several characters, models this small have hardly begun to use it, and their
-  // losses fall faster and faster with compute, which no law of this form describes. A long memory of squared gradients:
+  // A context of 16: with 64, or with tokens of several characters, models this small have hardly begun to use it, and at some
+  // budget their losses stop falling less with each doubling, as a law that ends in an E has it. A long memory of squared gradients:
   // batches are of few tokens. Weights as wide as such narrow models want: with GPT-2's .02 their attention begins late, at a
   // step that differs by the seed.
   settings: { blockSize: 16, initStd: 0, beta2: 0.99, device: "cpu", dtype: "float32" },
   // Sizes that differ in width alone: where a layer is added, the loss jumps by a percent or two, which no law in N describes.
   ladder: { widthStep: 4, nLayer: 2, nHead: 2 },
-  // Small batches early in training: 5 sequences for a million tokens, 19 for ten million.
+  // Small batches early in training: 350 tokens of a million, 1,300 of ten million.
   batchTokens: { factor: 0.13, tokens: 0.571, least: 256 },
   // What novels-tuning and `folio scaling tune` find. One rate for all left the smallest models' losses up to 3 % higher.
   learningRate: { factor: 0.507, parameters: -0.5, tokens: 0.0794 },
