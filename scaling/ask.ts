@@ -148,11 +148,15 @@ function answerOf(law: KnownLaw, numbers: LawNumbers, question: Question): Answe
   }
   const { alphaD } = numbers.kaplan;
   const { loss: asked, ...rest } = question;
-  const floor = kaplanLoss(numbers.kaplan, Number.POSITIVE_INFINITY, question.tokens ?? Number.POSITIVE_INFINITY);
-  if (asked !== undefined && asked <= floor) {
-    throw new RangeError(`Cannot reach a loss of ${asked}: any size on as many tokens leaves ${floor.toPrecision(4)}.`);
+  const raise = (value: number) => value ** (1 / alphaD);
+  const D = question.tokens ?? Number.POSITIVE_INFINITY;
+  const floor = kaplanLoss(numbers.kaplan, Number.POSITIVE_INFINITY, D);
+  if (asked !== undefined && !(raise(asked) > raise(floor))) {
+    throw new RangeError(
+      `Cannot reach a loss of ${asked}: any size on ${D.toPrecision(3)} tokens leaves ${floor.toPrecision(4)}; ask for more than that.`,
+    );
   }
-  const raised = { ...rest, ...(asked !== undefined && { loss: asked ** (1 / alphaD) }) };
+  const raised = { ...rest, ...(asked !== undefined && { loss: raise(asked) }) };
   const { loss, ...answered } = onSurface(kaplanSurface(numbers.kaplan), raised, circumstances);
   return { ...answered, loss: loss ** alphaD };
 }

@@ -22,7 +22,7 @@ export interface OptimumLine {
   readonly b: number;
 }
 
-/** A law's numbers: a surface L(N, D), Kaplan's, whose power 1 / alphaD is one, or only its optima. */
+/** A law's numbers: a surface L(N, D), Kaplan's, which raised to 1 / alphaD is a surface, or only its optima. */
 export type LawNumbers =
   | { readonly surface: Surface; readonly repetition?: Repetition | undefined }
   | { readonly kaplan: KaplanLaw }
@@ -96,8 +96,10 @@ function numbersOf(
   params: Readonly<Record<string, number>>,
   exponents: { readonly a: number; readonly b: number } | undefined = params as unknown as { a: number; b: number },
 ): LawNumbers | undefined {
-  const { E, A, B, alpha, beta, rStar, nScale, dScale, Nc } = params;
-  if (Nc !== undefined) return { kaplan: params as unknown as KaplanLaw };
+  const { E, A, B, alpha, beta, rStar, nScale, dScale, Nc, Dc, alphaN, alphaD } = params;
+  if (Nc !== undefined && Dc !== undefined && alphaN !== undefined && alphaD !== undefined) {
+    return { kaplan: { Nc, Dc, alphaN, alphaD } };
+  }
   if (nScale !== undefined && dScale !== undefined && exponents) {
     return { line: { nScale, dScale, a: exponents.a, b: exponents.b } };
   }

@@ -168,12 +168,7 @@ export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
   checkName(name);
   const opened = openDataset(dataDir, dataset);
   opened.close();
-  const { kind } = opened.meta.tokenizer;
-  if (options.tokenizer && kind !== options.tokenizer) {
-    throw new RangeError(
-      `Cannot plan the sweep ${name}: it is for ${options.tokenizer} tokens, and ${dataset} in ${dataDir} has ${kind} ones; prepare it again: folio prepare ${dataset} --from=TEXT --tokenizer=${options.tokenizer} --overwrite.`,
-    );
-  }
+  checkTokenizer(options, opened.meta);
   const { workers, threads } = share(options);
   const base = baseSettings(options, opened.meta);
   const ladder = { ...defaultLadder, ...options.ladder };
@@ -216,6 +211,15 @@ export function share({ workers, threads }: Pick<PlanOptions, "workers" | "threa
   const cores = os.availableParallelism();
   const processes = workers ?? (threads ? Math.max(1, Math.floor(cores / threads)) : cores);
   return { workers: processes, threads: threads ?? Math.max(1, Math.floor(cores / processes)) };
+}
+
+function checkTokenizer({ name, dataset, tokenizer }: PlanOptions, meta: TokenMeta): void {
+  const { kind } = meta.tokenizer;
+  if (tokenizer === undefined || tokenizer === kind) return;
+  const wanted = tokenizer === "bpe" ? "bpe:N" : tokenizer;
+  throw new RangeError(
+    `Cannot plan the sweep ${name}: it is for ${tokenizer} tokens, and ${dataset} has ${kind} ones; prepare it again: folio prepare ${dataset} --from=TEXT --tokenizer=${wanted} --overwrite.`,
+  );
 }
 
 function baseSettings({ settings = {}, dataset, dataDir = "data" }: PlanOptions, meta: TokenMeta): Readonly<Settings> {

@@ -187,7 +187,10 @@ describe("folio scaling optimum", () => {
     expect(kaplan.ofBoth(given.n, 2 * d)).toBeCloseTo(loss, 9);
     expect((await folio("optimum", "--law", file, "--budget=6e20")).out).toContain("^0.7379 + 1.80e+13 / D]^0.103");
     const refused = async (...flags: string[]) => (await folio("optimum", "--law", file, ...flags)).err;
-    expect(await refused("--loss=2", "--tokens=1e9")).toContain("any size on as many tokens leaves 2.743");
+    expect(await refused("--loss=2", "--tokens=1e9")).toContain(
+      "any size on 1.00e+9 tokens leaves 2.743; ask for more",
+    );
+    expect(await refused("--loss=1e-40")).toContain("Cannot reach a loss of 1e-40");
     expect(await refused("--budget=6e20", "--unique_tokens=1e9")).toContain("fit by repeated");
   });
 

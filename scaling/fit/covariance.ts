@@ -130,10 +130,12 @@ function sandwiched(bread: Float64Array, meat: Float64Array, size: number): Floa
   return result;
 }
 
-/** The delta method, for a = β/(α + β) and b = 1 − a. */
-function withExponents({ names, matrix }: Spread, { alpha, beta }: Record<string, number>): Spread {
-  const total = (alpha! + beta!) ** 2;
-  const gradient = names.map((name) => (name === "alpha" ? -beta! / total : name === "beta" ? alpha! / total : 0));
+/** The delta method, for a = β/(α + β) and b = 1 − a; in Kaplan's law the two are αN and αD. */
+function withExponents({ names, matrix }: Spread, params: Record<string, number>): Spread {
+  const [ofN, ofD] = names.includes("alphaN") ? ["alphaN", "alphaD"] : ["alpha", "beta"];
+  const [alpha, beta] = [params[ofN!]!, params[ofD!]!];
+  const total = (alpha + beta) ** 2;
+  const gradient = names.map((name) => (name === ofN ? -beta / total : name === ofD ? alpha / total : 0));
   const withA = matrix.map((row) => row.reduce((sum, value, k) => sum + value * gradient[k]!, 0));
   const variance = withA.reduce((sum, value, k) => sum + value * gradient[k]!, 0);
   return {
@@ -151,4 +153,4 @@ export function standardErrors({ names, matrix }: Spread): Record<string, number
 }
 
 /** Estimates' names that are neither below 0 nor symmetric about anything: their logarithms have the intervals. */
-export const positive: ReadonlySet<string> = new Set(["A", "B", "nScale", "dScale"]);
+export const positive: ReadonlySet<string> = new Set(["A", "B", "nScale", "dScale", "Nc", "Dc"]);

@@ -24,7 +24,7 @@ export default {
   settings: { blockSize: 16, initStd: 0, beta2: 0.99, device: "cpu", dtype: "float32" },
   // Sizes that differ in width alone: where a layer is added, the loss jumps by a percent or two, which no law in N describes.
   ladder: { widthStep: 4, nLayer: 2, nHead: 2 },
-  // Small batches early in training: 350 tokens of a million, 1,300 of ten million.
+  // Small batches early in training: 350 tokens for a million, 1,300 for ten million.
   batchTokens: { factor: 0.13, tokens: 0.571, least: 256 },
   // What novels-tuning and `folio scaling tune` find. One rate for all left the smallest models' losses up to 3 % higher.
   learningRate: { factor: 0.507, parameters: -0.5, tokens: 0.0794 },

@@ -106,7 +106,7 @@ const rows: Record<string, (figures: Figures) => [what: string, measured: string
   ],
   "sweep-ours": ({ runs, decades, heldOutOverLargest, predictionErrorPercent }) => [
     [
-      `Our own sweep, ${runs} runs over ${decades} decades: its law of a run of ${heldOutOverLargest} times the compute`,
+      `Our own sweep, ${runs} runs over ${decades} decades: its law's prediction of a run of ${heldOutOverLargest} times the compute`,
       `${predictionErrorPercent} % off`,
     ],
   ],

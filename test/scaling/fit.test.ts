@@ -270,6 +270,10 @@ describe("laws of one variable, of repeated data and with breaks", () => {
     const noisy = points.map((point, k) => ({ ...point, loss: point.loss * Math.exp(0.003 * normal(6, k)) }));
     const { params, se } = fitLawNow(noisy, { method: "kaplan" });
     expect(Math.abs(params.alphaD! - law.alphaD)).toBeLessThan(4 * se.alphaD!);
+    const misses = law.alphaD / (law.alphaN + law.alphaD) - params.alphaD! / (params.alphaN! + params.alphaD!);
+    expect(se.a).toBeGreaterThan(0);
+    expect(Math.abs(misses)).toBeLessThan(4 * se.a!);
+    expect(se.b).toBeCloseTo(se.a!, 12);
   });
 
   test("the law of repeated data is recovered", () => {
