@@ -95,7 +95,7 @@ test("a log that a kill cut in the middle of a line, or that is ahead of the che
 
 test("a run killed with -9 twice at random moments and resumed is the same run", async () => {
   const long: Partial<Settings> = { compile: true, dropout: 0.1, gradientAccumulationSteps: 2, evalInterval: 10 };
-  const reference = newRun({ ...long, maxIters: 300, lrDecayIters: 300 });
+  const reference = newRun({ ...long, maxIters: 800, lrDecayIters: 800 });
   const settings = newRun({ ...reference, outDir: undefined as never });
   settings.outDir = path.join(folder, "killed");
   await collect(train(reference));
@@ -112,7 +112,7 @@ test("a run killed with -9 twice at random moments and resumed is the same run",
     expect(await ended(child), child.output()).toEqual({ code: null, signal: "SIGKILL" });
     steps.push(readState(settings.outDir).step);
   }
-  expect(steps.every((step) => step > 0 && step < 300)).toBe(true);
+  expect(steps.every((step) => step > 0 && step < 800)).toBe(true);
   const [start] = await collect(train({ ...settings, initFrom: initFrom() }));
   expect(start).toMatchObject({ step: steps.at(-1) });
   expectSameRun(settings.outDir, reference.outDir);
