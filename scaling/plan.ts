@@ -6,14 +6,14 @@
 import os from "node:os";
 import { defaultSettings, parseSettings, type Settings } from "../lib/config.js";
 import { openDataset } from "../lib/data.js";
-import { gigabytes, memoryBytes } from "../lib/memory.js";
-import { flopsPerToken, tokensPerStep } from "../lib/sizing.js";
+import { gigabytes } from "../lib/memory.js";
 import type { TokenMeta } from "../lib/tokens.js";
 import { folioVersion } from "../lib/version.js";
-import { expectedOptimum, type Grid, type Optimum, type Wanted, wantedCells } from "./sweep/grid.js";
-import { applyRule, type PowerRule, rowsOf } from "./sweep/rules.js";
-import { defaultLadder, type Ladder, type ModelShape, nearestShape, sizeOf } from "./sweep/shapes.js";
-import { runSeconds, type Speed, sweepSeconds } from "./sweep/speed.js";
+import { expectedOptimum, type Grid, type Optimum, wantedCells } from "./sweep/grid.js";
+import { type Cell, type Context, plannedRun, shapeName } from "./sweep/planned-run.js";
+import type { PowerRule } from "./sweep/rules.js";
+import { defaultLadder, type Ladder, nearestShape } from "./sweep/shapes.js";
+import { type Speed, sweepSeconds } from "./sweep/speed.js";
 
 export type { Grid, IsoFlopGrid, Optimum, RatioGrid, SizesGrid } from "./sweep/grid.js";
 export { loadPlan, planTable, savePlan } from "./sweep/plan-file.js";
@@ -137,22 +137,6 @@ export interface PlanTotals {
   readonly seconds: number | null;
 }
 
-/** What determines the runs besides the options. */
-interface Context {
-  readonly options: PlanOptions;
-  readonly base: Readonly<Settings>;
-  readonly meta: TokenMeta;
-  readonly ladder: Ladder;
-  readonly workers: number;
-  readonly speed: Speed | undefined;
-}
-
-interface Cell extends Wanted {
-  readonly role: Role;
-  readonly learningRate?: number;
-  readonly seed: number;
-}
-
 /**
  * The plan that options describe. The dataset must be prepared.
  * @param speed what runs take here (`measureSpeed` of sweep.ts); without it, the plan tells no times
@@ -267,80 +251,6 @@ function place(cell: Cell, context: Context, { runs, dropped }: { runs: PlannedR
   }
   const { role, budgetFlops, parameters } = run;
   dropped.push({ role, budgetFlops, parameters, shape: shapeName(shape), reason });
-}
-
-const shapeName = ({ nLayer, nEmbd }: ModelShape): string => `${nLayer}L${nEmbd}`;
-
-function plannedRun(cell: Cell, shape: ModelShape, context: Context): PlannedRun {
-  const { base, meta, options, speed } = context;
-  const parameters = sizeOf(shape, base);
-  const flopsEach = flopsPerToken({ ...base, ...shape });
-  const { budgetFlops, tokensPerParameter } = cell;
-  const wantedTokens = tokensPerParameter ? tokensPerParameter * parameters : budgetFlops! / flopsEach;
-  const inputs = { parameters, tokens: wantedTokens };
-  const settings = runSettings(cell, shape, { inputs, options, base });
-  const steps = settings.maxIters;
-  const tokens = steps * tokensPerStep(settings);
-  const flops = tokens * flopsEach;
-  const { validationTokens = 262_144 } = options;
-  return {
-    name: nameOf(cell, shape, { flops, learningRate: settings.learningRate, seeds: options.seeds }),
-    role: cell.role,
-    budgetFlops: cell.budgetFlops ?? null,
-    settings,
-    parameters,
-    steps,
-    tokens,
-    epochs: tokens / meta.splits.train.tokens,
-    flops,
-    memoryBytes: memoryBytes(settings),
-    seconds: speed ? runSeconds(settings, { validationTokens, speed }) : null,
-  };
-}
-
-function runSettings(
-  { role, learningRate, seed }: Cell,
-  shape: ModelShape,
-  { inputs, options, base }: { inputs: { parameters: number; tokens: number }; options: PlanOptions; base: Settings },
-): Readonly<Settings> {
-  const { warmup = 0.05, finalRate = 0 } = options;
-  const batchSize = rowsOf(options.batchTokens, base.blockSize, inputs);
-  const stepTokens = tokensPerStep({ ...base, batchSize });
-  const maxIters = Math.max(1, Math.round(inputs.tokens / stepTokens));
-  const rate = significant(role === "tuning" ? learningRate! : applyRule(options.learningRate, inputs));
-  return parseSettings(
-    {
-      ...shape,
-      seed,
-      batchSize,
-      maxIters,
-      lrDecayIters: maxIters,
-      warmupIters: Math.min(maxIters - 1, Math.max(1, Math.round(warmup * maxIters))),
-      learningRate: rate,
-      minLr: significant(rate * finalRate),
-      // Training's own estimates are not the result: the worker evaluates at the end.
-      evalInterval: maxIters,
-      evalIters: 1,
-      logInterval: Math.max(1, Math.round(maxIters / 200)),
-      saveInterval: Math.max(1, Math.round(maxIters / 10)),
-      keepCheckpoints: 1,
-    },
-    base,
-  );
-}
-
-/** Four digits: a rate that people can write down. */
-const significant = (value: number): number => Number(value.toPrecision(4));
-
-function nameOf(
-  { role, budgetFlops, seed }: Cell,
-  shape: ModelShape,
-  { flops, learningRate, seeds }: { flops: number; learningRate: number; seeds: readonly number[] | undefined },
-): string {
-  const budget = (budgetFlops ?? flops).toExponential(2).replace("+", "");
-  const rate = role === "tuning" ? [`lr${learningRate}`] : [];
-  const which = seeds && seeds.length > 1 ? [`seed${seed}`] : [];
-  return [role, budget, shapeName(shape), ...rate, ...which].join("-");
 }
 
 /** Why a run is not to be done; undefined where it may be. */

@@ -90,7 +90,7 @@ export function startPeer(python: string, script: string, threads: number): Benc
  */
 export async function touchMemory(bytes: number): Promise<void> {
   const most = Math.min(bytes, process.availableMemory() / 2);
-  const script = `const held = []; for (let left = ${most}; left > 0; left -= 2 ** 28) held.push(Buffer.alloc(2 ** 28, 1));`;
+  const script = `const held = []; for (let left = ${most}; left > 0; left -= 2 ** 28) held.push(Buffer.alloc(Math.min(left, 2 ** 28), 1));`;
   await once(spawn(process.execPath, ["-e", script], { stdio: "ignore" }), "exit");
 }
 

@@ -64,7 +64,16 @@ describe("folio scaling report", () => {
     expect(fs.existsSync(out)).toBe(true);
   });
 
+  test("names what a fit warns of", async () => {
+    const few = path.join(folder, "few.csv");
+    fs.writeFileSync(few, table.split("\n").slice(0, 22).join("\n"));
+    expect(await report(few)).toMatch(/approach 2: .*; warns of .*few-budgets/);
+  });
+
   test("says what is wrong with its arguments", async () => {
+    const tuning = path.join(folder, "tuning.csv");
+    fs.writeFileSync(tuning, table.replaceAll(",grid,", ",tuning,"));
+    await expect(report(tuning)).rejects.toThrow("no runs besides tuning and held-out; `folio scaling tune` reads");
     await expect(report()).rejects.toThrow(/name a CSV or Parquet file/);
     await expect(report(file, "--n=size")).rejects.toThrow(/no column "size"/);
     await expect(report(file, "--out", path.join(folder, "none", "x.html"))).rejects.toThrow(/Cannot write the report/);

@@ -95,24 +95,25 @@ function findLaw(name: string | undefined): KnownLaw {
 
 function heading(law: KnownLaw, { exponents: { a, b } }: Answer): string[] {
   const { numbers, conventions, flopsPerProduct } = law;
-  const short = (value: number) => String(Number(value.toPrecision(4)));
-  const formulaOf = (): string => {
-    if ("line" in numbers) {
-      return `N* = ${short(numbers.line.nScale)} C^${short(a)}, D* = ${short(numbers.line.dScale)} C^${short(b)}`;
-    }
-    if ("kaplan" in numbers) {
-      const { Nc, Dc, alphaN, alphaD } = numbers.kaplan;
-      return `L(N, D) = [(${Nc.toPrecision(3)} / N)^${short(alphaN / alphaD)} + ${Dc.toPrecision(3)} / D]^${short(alphaD)}`;
-    }
-    const { E, A, B, alpha, beta } = numbers.surface;
-    return `L(N, D) = ${short(E)} + ${short(A)} N^-${short(alpha)} + ${short(B)} D^-${short(beta)}`;
-  };
   return [
     `${law.name}: ${law.source}`,
-    `${formulaOf()}; N* ∝ C^${a.toFixed(3)}, D* ∝ C^${b.toFixed(3)}`,
+    `${formula(numbers, { a, b })}; N* ∝ C^${a.toFixed(3)}, D* ∝ C^${b.toFixed(3)}`,
     `N: ${meaning(conventions.parameters, parameterConventions)}`,
     `C: ${meaning(conventions.flops, flopsConventions)}${flopsPerProduct === 6 ? "" : `; ${flopsPerProduct.toPrecision(4)} N D here`}`,
   ];
+}
+
+function formula(numbers: KnownLaw["numbers"], { a, b }: Answer["exponents"]): string {
+  const short = (value: number) => String(Number(value.toPrecision(4)));
+  if ("line" in numbers) {
+    return `N* = ${short(numbers.line.nScale)} C^${short(a)}, D* = ${short(numbers.line.dScale)} C^${short(b)}`;
+  }
+  if ("kaplan" in numbers) {
+    const { Nc, Dc, alphaN, alphaD } = numbers.kaplan;
+    return `L(N, D) = [(${Nc.toPrecision(3)} / N)^${short(alphaN / alphaD)} + ${Dc.toPrecision(3)} / D]^${short(alphaD)}`;
+  }
+  const { E, A, B, alpha, beta } = numbers.surface;
+  return `L(N, D) = ${short(E)} + ${short(A)} N^-${short(alpha)} + ${short(B)} D^-${short(beta)}`;
 }
 
 function meaning(name: string | undefined, known: Readonly<Record<string, string>>): string {
