@@ -5,18 +5,18 @@
  * fit/. Notebook 08-scaling-laws shows it.
  */
 import { availableParallelism } from "node:os";
-import { toRefits } from "./fit/bootstrap.js";
 import { checkIdentifiable, checkPoints } from "./fit/checks.js";
-import { type Spread, sandwich, standardErrors } from "./fit/covariance.js";
-import { computeOf, type Data, toData } from "./fit/data.js";
-import { createFitter } from "./fit/fitters.js";
-import { defaultDelta, type Start } from "./fit/huber.js";
-import { bootstrapIntervals, type Refit, tIntervals } from "./fit/intervals.js";
-import { biasOnSurface, type Surface } from "./fit/isoflop.js";
-import { deletions, holdOut, jackknife } from "./fit/leave-out.js";
-import { type Estimate, type Fitter, type MethodOptions, named } from "./fit/method.js";
-import { runBootstrap } from "./fit/pool.js";
-import { createProjection } from "./fit/projection.js";
+import { computeOf, type Data, toData } from "./fit/columns.js";
+import { createFitter } from "./fit/methods/fitters.js";
+import { biasOnSurface, type Surface } from "./fit/methods/isoflop.js";
+import { type Estimate, type Fitter, type MethodOptions, named } from "./fit/methods/method.js";
+import { defaultDelta, type Start } from "./fit/search/huber-objective.js";
+import { createProjection } from "./fit/search/variable-projection.js";
+import { toRefits } from "./fit/uncertainty/bootstrap.js";
+import { runBootstrap } from "./fit/uncertainty/bootstrap-threads.js";
+import { type Spread, sandwich, standardErrors } from "./fit/uncertainty/covariance.js";
+import { bootstrapIntervals, type Refit, tIntervals } from "./fit/uncertainty/intervals.js";
+import { deletions, holdOut, jackknife } from "./fit/uncertainty/leave-out.js";
 import {
   extrapolationWarning,
   warnOfBias,
@@ -30,8 +30,8 @@ import {
 } from "./fit/warnings.js";
 import type { Counting, Fit, FitMethod, FitWarning, Interval, ParabolaBias, Point } from "./points.js";
 
-export { chinchillaStarts } from "./fit/grid.js";
-export type { Start } from "./fit/huber.js";
+export { chinchillaStarts } from "./fit/search/chinchilla-starts.js";
+export type { Start } from "./fit/search/huber-objective.js";
 export { extrapolationWarning, roundingWarning } from "./fit/warnings.js";
 
 /** How to fit; each has a default. */

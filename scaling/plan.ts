@@ -4,22 +4,22 @@
  * plan. `folio scaling plan` shows one.
  */
 import os from "node:os";
-import { defaultSettings, parseSettings, type Settings } from "../lib/config.js";
-import { openDataset } from "../lib/data.js";
-import { gigabytes } from "../lib/memory.js";
-import type { TokenMeta } from "../lib/tokens.js";
-import { folioVersion } from "../lib/version.js";
-import { expectedOptimum, type Grid, type Optimum, wantedCells } from "./sweep/grid.js";
-import { type Cell, type Context, plannedRun, shapeName } from "./sweep/planned-run.js";
-import type { PowerRule } from "./sweep/rules.js";
-import { defaultLadder, type Ladder, nearestShape } from "./sweep/shapes.js";
-import { type Speed, sweepSeconds } from "./sweep/speed.js";
+import { openDataset } from "../lib/data/batches.js";
+import type { TokenMeta } from "../lib/data/token-file.js";
+import { folioVersion } from "../lib/host/package.js";
+import { gigabytes } from "../lib/model/memory.js";
+import { defaultSettings, parseSettings, type Settings } from "../lib/settings/settings.js";
+import { expectedOptimum, type Grid, type Optimum, wantedCells } from "./planning/cells.js";
+import type { PowerRule } from "./planning/learning-rates.js";
+import { type Cell, type Context, plannedRun, shapeName } from "./planning/planned-run.js";
+import { defaultLadder, type Ladder, nearestShape } from "./planning/shapes.js";
+import { type Speed, sweepSeconds } from "./planning/time-estimate.js";
 
-export type { Grid, IsoFlopGrid, Optimum, RatioGrid, SizesGrid } from "./sweep/grid.js";
-export { loadPlan, planTable, savePlan } from "./sweep/plan-file.js";
-export { type PowerRule, type TunedRates, tuneLearningRates } from "./sweep/rules.js";
-export { defaultLadder, type Ladder } from "./sweep/shapes.js";
-export type { Speed } from "./sweep/speed.js";
+export type { Grid, IsoFlopGrid, Optimum, RatioGrid, SizesGrid } from "./planning/cells.js";
+export { type PowerRule, type TunedRates, tuneLearningRates } from "./planning/learning-rates.js";
+export { loadPlan, planTable, savePlan } from "./planning/plan-file.js";
+export { defaultLadder, type Ladder } from "./planning/shapes.js";
+export type { Speed } from "./planning/time-estimate.js";
 
 /** What must not be exceeded; a cell that would is dropped, with the reason. */
 export interface Limits {

@@ -7,8 +7,8 @@ import { fromCSV } from "arquero";
 import { closest } from "fastest-levenshtein";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
+import type { TuningPoint } from "./planning/learning-rates.js";
 import type { Point } from "./points.js";
-import type { TuningPoint } from "./sweep/rules.js";
 
 /** Which column holds what. D may be missing where C is there, and C where N and D are (C = 6ND). */
 export interface PointColumns {

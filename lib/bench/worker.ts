@@ -8,18 +8,18 @@ import fs from "node:fs";
 import os from "node:os";
 import readline from "node:readline";
 import * as tf from "@tensorflow/tfjs-core";
-import { type BatchFeed, batchFeed } from "../batches.js";
-import type { Settings } from "../config.js";
-import { openDataset } from "../data.js";
+import { openDataset } from "../data/batches.js";
 import { engineVersions, type ResolvedDevice, resolveDevice } from "../engine/device.js";
-import { fusedEnabled } from "../engine/fused.js";
+import { fusedEnabled } from "../engine/operations/fused.js";
 import { float32, type HostTensors, int32, mapRecord, openSession, toHost } from "../engine/session.js";
-import { initialLossScale } from "../loss-scale.js";
-import { initialParameters } from "../model.js";
-import { biasCorrections, learningRate } from "../optimizer.js";
-import { uniform } from "../random.js";
-import { trainingSteps } from "../steps.js";
-import { type BenchAnswers, type BenchRequest, type BenchTask, PRODUCTS, productSize } from "./process.js";
+import { uniform } from "../host/random.js";
+import { initialParameters } from "../model/model.js";
+import type { Settings } from "../settings/settings.js";
+import { type BatchFeed, batchFeed } from "../train/batch-feed.js";
+import { initialLossScale } from "../train/optimizers/loss-scale.js";
+import { biasCorrections, learningRate } from "../train/optimizers/optimizer.js";
+import { trainingSteps } from "../train/steps.js";
+import { type BenchAnswers, type BenchRequest, type BenchTask, PRODUCTS, productSize } from "./protocol.js";
 
 /** Takes one step. */
 type TakeStep = (profile?: (metadata: Uint8Array) => void) => Promise<number>;

@@ -3,10 +3,10 @@
  * it also turns nanoGPT's ckpt.pt into such a folder.
  */
 import { closest } from "fastest-levenshtein";
-import { camelCase } from "../config.js";
-import type { FloatFormat } from "../safetensors.js";
-import { grouped, type Io } from "./terminal.js";
-import { fetchWeights } from "./weights.js";
+import { camelCase } from "../settings/settings.js";
+import type { FloatFormat } from "../weights/safetensors.js";
+import { fetchWeights } from "./shared/download-weights.js";
+import { grouped, type Io } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio export: writes a model as a folder that Python's transformers load.
@@ -41,9 +41,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     throw new RangeError(`Cannot export: dtype is ${dtype}; wanted ${formats.join(", ")}.`);
   }
   await fetchWeights(source, io);
-  const { countParameters } = await import("../model.js");
-  const { loadPretrained } = await import("../pretrained.js");
-  const { writeGpt2Folder } = await import("../gpt2.js");
+  const { countParameters } = await import("../model/model.js");
+  const { loadPretrained } = await import("../runs/trained-model.js");
+  const { writeGpt2Folder } = await import("../weights/gpt2-folder.js");
   const pretrained = await loadPretrained(source);
   try {
     writeGpt2Folder(to, pretrained, { floats: dtype as FloatFormat });

@@ -6,10 +6,10 @@ import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { closest } from "fastest-levenshtein";
-import { camelCase } from "../config.js";
-import { type PrepareModule, type PrepareOptions, prepareText } from "../prepare.js";
-import type { TokenMeta } from "../tokens.js";
-import type { Io } from "./terminal.js";
+import { type PrepareModule, type PrepareOptions, prepareText } from "../data/prepare/prepare.js";
+import type { TokenMeta } from "../data/token-file.js";
+import { camelCase } from "../settings/settings.js";
+import type { Io } from "./shared/terminal.js";
 
 // data/ beside lib/: the sources when this is a source, the built modules in dist/ when it is built.
 const dataFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "data");
@@ -94,7 +94,7 @@ async function prepareOwn(
 
 /** Shows what `checkDataset` finds. @returns 1 if something looks wrong */
 async function check(names: readonly string[], dataDir: string, log: (line: string) => void): Promise<number> {
-  const { checkDataset } = await import("../check-dataset.js");
+  const { checkDataset } = await import("../data/check-dataset.js");
   let problems = 0;
   for (const name of names) {
     const found = await checkDataset(dataDir, name);

@@ -4,10 +4,10 @@
  */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, normalize } from "node:path";
-import type { Settings } from "../config.js";
-import type { IterRecord, StepRecord } from "../records.js";
-import { readRunLog } from "../runs.js";
-import { grouped, type Io, millions, styled, table } from "./terminal.js";
+import type { IterRecord, StepRecord } from "../runs/records.js";
+import { readRunLog } from "../runs/run-folder.js";
+import type { Settings } from "../settings/settings.js";
+import { grouped, type Io, millions, styled, table } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio runs: lists the runs in folders, or compares some.
@@ -71,9 +71,9 @@ async function writeReports(folders: readonly string[], io: Io): Promise<number>
       `Cannot write a report: ${other} is no run; name the folder of a run, as \`folio runs ${found} --report\`.`,
     );
   }
-  const { parseSettings } = await import("../config.js");
-  const { hasCheckpoint, readState } = await import("../checkpoint.js");
-  const { writeReport } = await import("../report.js");
+  const { parseSettings } = await import("../settings/settings.js");
+  const { hasCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const { writeReport } = await import("../runs/report.js");
   for (const folder of folders) {
     const { settings, problem } = readSettings(folder);
     if (problem) throw new Error(`Cannot write a report: ${problem}.`);

@@ -3,14 +3,14 @@
  * they are being written. Only text goes to standard output; what it is sampled from goes to standard error.
  */
 import { readFileSync } from "node:fs";
-import { parseSampleSettings, parseSettings, type SampleSettings } from "../config.js";
-import type { TrainedModel } from "../evaluate.js";
-import { helpText, readOverrides } from "../overrides.js";
-import type { SampledToken } from "../sample.js";
-import type { TokenizerSpec } from "../tokenizer.js";
-import { announceDevice } from "./before.js";
-import { type Io, styled } from "./terminal.js";
-import { fetchWeights } from "./weights.js";
+import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
+import type { SampledToken } from "../sample/sample.js";
+import { helpText, readOverrides } from "../settings/config-files.js";
+import { parseSampleSettings, parseSettings, type SampleSettings } from "../settings/settings.js";
+import type { TrainedModel } from "../train/evaluate.js";
+import { fetchWeights } from "./shared/download-weights.js";
+import { announceDevice } from "./shared/preflight.js";
+import { type Io, styled } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio sample: writes text with a trained model.
@@ -32,9 +32,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { values, notes } = await readOverrides("sample", args);
   for (const note of notes) io.stderr.write(`${note}\n`);
   const settings = parseSampleSettings(values);
-  const { explainedUse } = await import("../failures.js");
-  const { noiseWarnings, sample } = await import("../sample.js");
-  const { tokenizerFromSpec } = await import("../tokenizer.js");
+  const { explainedUse } = await import("../train/failures.js");
+  const { noiseWarnings, sample } = await import("../sample/sample.js");
+  const { tokenizerFromSpec } = await import("../data/tokenizers/tokenizer.js");
   const prompt = readPrompt(settings.start);
   const { model, spec, step, name, bestValLoss } = await openModel(settings, io);
   const tokenizer = tokenizerFromSpec(spec);
@@ -73,8 +73,8 @@ interface OpenModel {
 }
 
 async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSettings, io: Io): Promise<OpenModel> {
-  const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
-  const { nanoGptFile } = await import("../sources.js");
+  const { hasCheckpoint, openCheckpoint } = await import("../runs/checkpoint.js");
+  const { nanoGptFile } = await import("../train/first-weights.js");
   const initFrom = settings.initFrom === "resume" ? (nanoGptFile(outDir) ?? "resume") : settings.initFrom;
   const folder = initFrom === "resume" ? outDir : initFrom;
   if (initFrom === "resume" || hasCheckpoint(initFrom)) {
@@ -90,7 +90,7 @@ async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSet
     };
   }
   await fetchWeights(initFrom, io);
-  const { loadPretrained } = await import("../pretrained.js");
+  const { loadPretrained } = await import("../runs/trained-model.js");
   const { params, model, tokenizer: spec } = await loadPretrained(initFrom, { dataDir });
   if (!spec) {
     throw new Error(

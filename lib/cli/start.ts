@@ -6,14 +6,14 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import quickstart from "../../configs/quickstart.js";
-import { hasCheckpoint, openCheckpoint, readState } from "../checkpoint.js";
-import { parseSettings, type Settings } from "../config.js";
-import { type Dataset, openDataset } from "../data.js";
-import { helpText, readOverrides } from "../overrides.js";
-import { identityOf, readRunLog } from "../runs.js";
+import { type Dataset, openDataset } from "../data/batches.js";
+import { hasCheckpoint, openCheckpoint, readState } from "../runs/checkpoint.js";
+import { identityOf, readRunLog } from "../runs/run-folder.js";
+import { helpText, readOverrides } from "../settings/config-files.js";
+import { parseSettings, type Settings } from "../settings/settings.js";
 import { prepareDataset } from "./prepare.js";
 import { printSamples } from "./sample.js";
-import { grouped, type Io, styled } from "./terminal.js";
+import { grouped, type Io, styled } from "./shared/terminal.js";
 import { resumeCommand, showTraining } from "./train.js";
 
 export function help(): string {
@@ -97,8 +97,8 @@ function standing(
 }
 
 async function present(settings: Settings, dataset: Dataset, io: Io, heading: (text: string) => void): Promise<void> {
-  const { sample } = await import("../sample.js");
-  const { evaluateSplit } = await import("../evaluate.js");
+  const { sample } = await import("../sample/sample.js");
+  const { evaluateSplit } = await import("../train/evaluate.js");
   const { outDir, device, compile } = settings;
   const which = hasCheckpoint(outDir, "best") ? "best" : "last";
   const model = openCheckpoint(outDir, which, { optimizer: false });
@@ -123,7 +123,7 @@ async function present(settings: Settings, dataset: Dataset, io: Io, heading: (t
     io.stdout.write(styled(io.stdout, loss < trigram ? "green" : "yellow", `  It ${verdict}.\n`));
   }
 
-  const { writeReport } = await import("../report.js");
+  const { writeReport } = await import("../runs/report.js");
   const path = await writeReport(outDir, {
     settings: model.settings,
     records: readRunLog(outDir),
@@ -145,6 +145,6 @@ function firstLine({ tokenizer, train }: Dataset): string {
 
 async function countedLosses({ train, val, meta }: Dataset): Promise<number[]> {
   if (train.length + val.length > mostCounted) return [];
-  const { ngramLosses } = await import("../ngrams.js");
+  const { ngramLosses } = await import("../data/ngrams.js");
   return ngramLosses(train.read(0, train.length), val.read(0, val.length), { vocabSize: meta.vocabSize, order: 3 });
 }

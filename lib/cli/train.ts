@@ -1,18 +1,18 @@
 /**
- * `folio train`: shows the records of lib/train.ts as nanoGPT's log lines, with a progress line below them on a
+ * `folio train`: shows the records of lib/train/train.ts as nanoGPT's log lines, with a progress line below them on a
  * terminal, and turns the first Ctrl-C into a checkpoint and the command that resumes. It trains nothing itself.
  */
 
 import { setImmediate } from "node:timers/promises";
-import { defaultSettings, parseSettings, type Settings } from "../config.js";
-import { helpText, readOverrides } from "../overrides.js";
-import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
-import { readRunLog } from "../runs.js";
-import type { TrainOptions } from "../training-run.js";
-import { checkDataset, describeDevice, peakFlops, warnings } from "./before.js";
-import { stopOnSignals } from "./stop.js";
-import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
-import { fetchWeights } from "./weights.js";
+import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../runs/records.js";
+import { readRunLog } from "../runs/run-folder.js";
+import { helpText, readOverrides } from "../settings/config-files.js";
+import { defaultSettings, parseSettings, type Settings } from "../settings/settings.js";
+import type { TrainOptions } from "../train/open-run.js";
+import { fetchWeights } from "./shared/download-weights.js";
+import { checkDataset, describeDevice, peakFlops, warnings } from "./shared/preflight.js";
+import { stopOnSignals } from "./shared/stop-signals.js";
+import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio train: trains a model, or goes on with one.
@@ -54,8 +54,8 @@ async function baseSettings({
   outDir = defaultSettings.outDir,
 }: Partial<Settings>): Promise<Readonly<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return defaultSettings;
-  const { hasCheckpoint, readState } = await import("../checkpoint.js");
-  const { nanoGptFile, nanoGptSettings } = await import("../sources.js");
+  const { hasCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const { nanoGptFile, nanoGptSettings } = await import("../train/first-weights.js");
   const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
   if (theirs) return nanoGptSettings(theirs);
   if (initFrom === "resume") return { ...readState(outDir).settings, outDir }; // it may have been moved since
@@ -92,7 +92,7 @@ export interface Shown {
 
 /** Trains and shows it. The first SIGINT or SIGTERM lets the step under way finish and saves; a second one kills. */
 export async function showTraining(settings: Readonly<Settings>, io: Io, resume: string): Promise<Shown> {
-  const { train } = await import("../train.js");
+  const { train } = await import("../train/train.js");
   await fetchWeights(settings.initFrom, io);
   const progress = openProgress(io.stdout);
   const stop = stopOnSignals((signal) => {

@@ -4,11 +4,11 @@
  * It knows nothing of models; train.ts, sample.ts and the notebooks hand it functions. Notebook 01-train shows both.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { type DataTypeName, oneLine, type TypedArray } from "./capi.js";
-import type { ResolvedDtype } from "./dtype.js";
-import { openGraphSession } from "./graph-session.js";
-import { newQueue } from "./queue.js";
-import { loadTensorFlow, useBackend } from "./tensorflow.js";
+import { newQueue } from "./call-queue.js";
+import { openGraphSession } from "./compiled/compiled-session.js";
+import type { ResolvedDtype } from "./number-format.js";
+import { type DataTypeName, oneLine, type TypedArray } from "./tensorflow/c-api.js";
+import { loadTensorFlow, useBackend } from "./tensorflow/load.js";
 import { checkWebGpu, startWebGpu } from "./webgpu.js";
 
 /** A tensor without values. */

@@ -1,6 +1,6 @@
 /**
  * What a row of a settings table is, and the kinds of values that rows take. The tables are train.ts and sample.ts
- * beside this file; reading and checking values against them is lib/config.ts.
+ * beside this file; reading and checking values against them is lib/settings/settings.ts.
  */
 import { z } from "zod";
 

@@ -2,9 +2,9 @@
  * What the charts of scaling laws share: titles of axes with their conventions, the law that a fit is, intervals of what
  * its refits predict, and colours by size. Pure functions of points and fits; it draws nothing.
  */
-import { rampColor } from "../../lib/figure.js";
-import { letterTick } from "../../lib/ticks.js";
-import { computeOf } from "../fit/data.js";
+import { rampColor } from "../../lib/charts/figure.js";
+import { letterTick } from "../../lib/charts/log-ticks.js";
+import { computeOf } from "../fit/columns.js";
 import { type KaplanLaw, kaplanLoss, kaplanSurface, type Surface, surfaceLoss } from "../laws.js";
 import { optimumOfBudget } from "../optimum.js";
 import type { BudgetOptimum, Fit, Interval, Point } from "../points.js";

@@ -1,9 +1,9 @@
 /** What points must be before anything is fitted to them, with errors that name the point. */
 import type { Point } from "../points.js";
-import { computeOf, type Data } from "./data.js";
-import { scaleOf } from "./huber.js";
-import type { MethodOptions } from "./method.js";
-import { lnOver } from "./power.js";
+import { computeOf, type Data } from "./columns.js";
+import type { MethodOptions } from "./methods/method.js";
+import { lnOver } from "./methods/power.js";
+import { scaleOf } from "./search/huber-objective.js";
 
 const letters = { n: "N", d: "D", c: "C", loss: "the loss" } as const;
 

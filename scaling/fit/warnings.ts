@@ -4,8 +4,8 @@
  */
 import { surfaceExponents } from "../laws.js";
 import type { Fit, FitWarning, Interval, ParabolaBias, Point } from "../points.js";
-import type { Data } from "./data.js";
-import type { Deletion } from "./leave-out.js";
+import type { Data } from "./columns.js";
+import type { Deletion } from "./uncertainty/leave-out.js";
 
 const percent = (share: number) => `${(100 * share).toPrecision(2)} %`;
 

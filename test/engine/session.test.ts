@@ -4,7 +4,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, test } from "vitest";
-import { adamUpdate } from "../../lib/engine/ops.js";
+import { adamUpdate } from "../../lib/engine/operations/raw.js";
 import {
   float32,
   type HostState,
@@ -15,7 +15,7 @@ import {
   type Session,
   type Step,
 } from "../../lib/engine/session.js";
-import { crossEntropy, embedding, gelu, layerNorm } from "../../lib/functional.js";
+import { crossEntropy, embedding, gelu, layerNorm } from "../../lib/model/functional.js";
 
 const kinds = [false, true].map((compile) => ({ compile, name: compile ? "compiled" : "eager" }));
 const ab = (): HostState => ({ s: { a: float32([1, 2], [2]), b: float32([30, 40], [2]) } });

@@ -1,12 +1,12 @@
 import fs from "node:fs";
 import path from "node:path";
 import type * as tf from "@tensorflow/tfjs-core";
-import { defaultSettings, type Settings } from "../../lib/config.js";
 import { float32, type HostTensors, int32, mapRecord, openSession } from "../../lib/engine/session.js";
-import { forward, parameterSpecs } from "../../lib/model.js";
-import { biasCorrections, learningRate } from "../../lib/optimizer.js";
-import { readSafetensors } from "../../lib/safetensors.js";
-import { lossAndGradients, trainingSteps } from "../../lib/steps.js";
+import { forward, parameterSpecs } from "../../lib/model/model.js";
+import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
+import { biasCorrections, learningRate } from "../../lib/train/optimizers/optimizer.js";
+import { lossAndGradients, trainingSteps } from "../../lib/train/steps.js";
+import { readSafetensors } from "../../lib/weights/safetensors.js";
 import { type Figures, type Proof, root } from "./proof.js";
 
 const folder = path.join(root, "test", "golden");

@@ -1,6 +1,6 @@
 /** What `folio scaling run` shows: a line a finished run, and on a terminal the runs at work below, redrawn in place. */
 import type { SweepRecord } from "../../../scaling/sweep.js";
-import { duration, grouped, type Output, styled, table } from "../terminal.js";
+import { duration, grouped, type Output, styled, table } from "../shared/terminal.js";
 
 export interface Display {
   show(record: SweepRecord): void;

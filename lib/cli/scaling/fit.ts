@@ -6,7 +6,7 @@ import { writeFileSync } from "node:fs";
 import { type FitOptions, fitLaw } from "../../../scaling/fit.js";
 import type { Fit, FitMethod, Interval } from "../../../scaling/points.js";
 import { ownColumns, type PointColumns, readRows, type TableRow, toPoints } from "../../../scaling/read-points.js";
-import { grouped, type Io, styled, table, wrapped } from "../terminal.js";
+import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
 import { type Flags, positive, readFlags } from "./flags.js";
 
 const methods: readonly FitMethod[] = [

@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { createJiti } from "jiti";
 import { loadPlan, type PlanOptions, planSweep, type SweepPlan, share } from "../../../scaling/plan.js";
 import { measureSpeed } from "../../../scaling/sweep.js";
-import { packageRoot } from "../../version.js";
+import { packageRoot } from "../../host/package.js";
 
 /** The flags of a command: text, or yes and no. Written --data_dir or --data-dir. */
 export type FlagKinds = Readonly<Record<string, "string" | "boolean">>;

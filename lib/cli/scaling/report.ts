@@ -7,7 +7,7 @@ import path from "node:path";
 import type { Point } from "../../../scaling/points.js";
 import { ownColumns, type PointColumns, readRows, type TableRow, toPoints } from "../../../scaling/read-points.js";
 import { type Approach, fitApproaches, scalingReport } from "../../../scaling/report.js";
-import type { Io } from "../terminal.js";
+import type { Io } from "../shared/terminal.js";
 import { type Flags, positive, readFlags } from "./flags.js";
 
 export function help(): string {

@@ -1,10 +1,11 @@
 /**
  * `folio scaling tune`: a tuning sweep's table → the best learning rate of each size and the rule through them, to put
- * into a plan. The arithmetic is scaling/sweep/rules.ts.
+ * into a plan. The arithmetic is scaling/planning/learning-rates.ts.
  */
+
+import { applyRule, type PowerRule, tuneLearningRates } from "../../../scaling/planning/learning-rates.js";
 import { readRows, toTuningPoints } from "../../../scaling/read-points.js";
-import { applyRule, type PowerRule, tuneLearningRates } from "../../../scaling/sweep/rules.js";
-import { grouped, type Io, table } from "../terminal.js";
+import { grouped, type Io, table } from "../shared/terminal.js";
 import { readFlags } from "./flags.js";
 
 export function help(): string {

@@ -1,0 +1,84 @@
+/**
+ * What a run tells of itself: the records that train() yields and log.jsonl keeps, one a line. Losses are in nats a
+ * token, times in milliseconds.
+ */
+import type { DecayGroup } from "../train/optimizers/optimizer.js";
+
+/** Every record has a kind and a step. */
+export type StepRecord = StartRecord | EvalRecord | IterRecord | CheckpointRecord | EndRecord;
+
+export interface StartRecord {
+  readonly kind: "start";
+  readonly step: number;
+  readonly runId: string;
+  /** All of them, position embeddings included. */
+  readonly parameters: number;
+  /** The number that nanoGPT prints. */
+  readonly parametersWithoutPositions: number;
+  /** FLOPs of training on a token, by PaLM's formula. */
+  readonly flopsPerToken: number;
+  readonly decayed: DecayGroup;
+  readonly undecayed: DecayGroup;
+  readonly tokensPerStep: number;
+  /** "cpu", "cuda" or "webgpu". */
+  readonly device: string;
+  /** Why: "asked for", or what `auto` found. Absent in older logs. */
+  readonly deviceReason?: string;
+  /** Of WebGPU's adapter. */
+  readonly deviceName?: string;
+  readonly dtype: string;
+  /** Why: "asked for", or what `auto` found. Absent in older logs. */
+  readonly dtypeReason?: string;
+  readonly compiled: boolean;
+  /** The checkpoint that the run goes on from. */
+  readonly resumedFrom?: string;
+  /** Whose weights it begins with, where they are not new: setting initFrom. */
+  readonly initFrom?: string;
+}
+
+/** An evaluation before the update of `step`. */
+export interface EvalRecord {
+  readonly kind: "eval";
+  readonly step: number;
+  readonly trainLoss: number;
+  readonly valLoss: number;
+  readonly learningRate: number;
+  /** Whether this is the lowest validation loss of the run. */
+  readonly best: boolean;
+}
+
+/** One update. */
+export interface IterRecord {
+  readonly kind: "iter";
+  readonly step: number;
+  /** Mean over the micro-batches, before the update. */
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Norm of the whole gradient before clipping. */
+  readonly gradNorm: number;
+  /** In float16: what the next step's loss is multiplied by, and whether this update was left out. */
+  readonly lossScale?: number;
+  readonly skipped?: true;
+  /** ‖Δp‖ / ‖p‖ of this update by kind of parameter; with setting logUpdates, where the step is logged. */
+  readonly updateRatios?: Readonly<Record<string, number>>;
+  readonly elapsedMs: number;
+  /** Tokens trained on so far. */
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+}
+
+export interface CheckpointRecord {
+  readonly kind: "checkpoint";
+  readonly step: number;
+  readonly path: string;
+  readonly best: boolean;
+}
+
+export interface EndRecord {
+  readonly kind: "end";
+  readonly step: number;
+  readonly reason: "finished" | "aborted";
+  readonly bestValLoss: number | null;
+  /** Time spent in steps, over all sittings. */
+  readonly trainedMs: number;
+}

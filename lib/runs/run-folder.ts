@@ -1,0 +1,146 @@
+/**
+ * A run's folder besides its checkpoints: `config.json` (the resolved settings), `log.jsonl` (one record a line), and
+ * the run's identity. Which records there are stands in records.ts, where else they go in trackers.ts.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import type { TokenMeta } from "../data/token-file.js";
+import { folioVersion } from "../host/package.js";
+import type { Settings } from "../settings/settings.js";
+import type { StepRecord } from "./records.js";
+import type { Tracker } from "./trackers.js";
+
+// Where a run lives, what it keeps and how often it reports change nothing in its result.
+const WITHOUT_EFFECT = [
+  "outDir",
+  "dataDir",
+  "initFrom",
+  "overwrite",
+  "logInterval",
+  "logUpdates",
+  "saveInterval",
+  "keepCheckpoints",
+  "tensorboard",
+  "wandbLog",
+  "wandbProject",
+  "wandbRunName",
+] as const satisfies readonly (keyof Settings)[];
+
+/** What a run came from besides its settings and data. */
+export interface RunOrigin {
+  /** SHA-256 of the weights that it began with, where they were not new. */
+  readonly weights?: string;
+  /** The run whose settings or data were changed, and the step at which they were. */
+  readonly runId?: string;
+  readonly step?: number;
+}
+
+/**
+ * Identity of a run: SHA-256 of what determines its result, the settings without those that have no effect, the
+ * data's checksum and the versions of the code, in a canonical order.
+ */
+export function runIdentity(settings: Settings, inputs: Readonly<Record<string, string | number>>): string {
+  const effective = Object.entries(settings).filter(([key]) => !WITHOUT_EFFECT.includes(key as never));
+  const canonical = [...effective, ...Object.entries(inputs)].sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash("sha256").update(JSON.stringify(canonical)).digest("hex");
+}
+
+/** runIdentity() of these settings on this dataset in this version of Folio. */
+export function identityOf(
+  settings: Settings,
+  { vocabSize, splits }: Pick<TokenMeta, "vocabSize" | "splits">,
+  { weights, runId, step }: RunOrigin = {},
+): string {
+  const inputs = {
+    data: [splits.train, splits.val].map(({ sha256, tokens }) => sha256 || `${tokens} tokens`).join(" "),
+    folio: folioVersion(),
+    ...(weights && { weights }),
+    ...(runId && { changed: `${runId} ${step}` }),
+  };
+  return runIdentity({ ...settings, vocabSize: settings.vocabSize || vocabSize }, inputs);
+}
+
+/** In which settings two runs differ, without those that have no effect: `maxIters 2000 there, 3000 here`. */
+export function differingSettings(there: Settings, here: Settings): string[] {
+  const keys = (Object.keys(here) as (keyof Settings)[]).filter((key) => !WITHOUT_EFFECT.includes(key as never));
+  return keys
+    .filter((key) => there[key] !== here[key] && !(key === "vocabSize" && here[key] === 0))
+    .map((key) => `${key} ${there[key]} there, ${here[key]} here`);
+}
+
+/** The log of a run, open for appending. */
+export interface RunLog extends Tracker {
+  /** What the log has of before. */
+  readonly kept: readonly StepRecord[];
+  close(): void;
+}
+
+/**
+ * Opens a run's folder for writing: stores the settings, and cuts the log to what came before `step` (0: empties it),
+ * evaluation of that step included when it was done, so that a resumed run's log reads as if it had never stopped.
+ * @throws {Error} when the folder cannot be written
+ */
+export function openRunLog(settings: Settings, { step, evaluated }: { step: number; evaluated: boolean }): RunLog {
+  const { outDir } = settings;
+  const file = path.join(outDir, "log.jsonl");
+  try {
+    fs.mkdirSync(outDir, { recursive: true });
+    const before = (record: StepRecord) =>
+      record.step < step ||
+      (evaluated && record.step === step && (record.kind === "eval" || record.kind === "checkpoint"));
+    const kept = step === 0 ? [] : readRunLog(outDir).filter((record) => record.kind !== "end" && before(record));
+    replaceFile(file, kept.map((record) => `${JSON.stringify(record)}\n`).join(""));
+    replaceFile(path.join(outDir, "config.json"), `${JSON.stringify(settings, null, 2)}\n`);
+    const descriptor = fs.openSync(file, "a");
+    return {
+      kept,
+      append(record) {
+        try {
+          fs.writeFileSync(descriptor, `${JSON.stringify(record)}\n`);
+        } catch (error) {
+          throw cannotWrite(outDir, error);
+        }
+      },
+      close: () => fs.closeSync(descriptor),
+    };
+  } catch (error) {
+    throw cannotWrite(outDir, error);
+  }
+}
+
+/** The error of a run's folder that cannot be written, from the file system's. */
+export function cannotWrite(outDir: string, error: unknown): Error {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const full = code === "ENOSPC" || code === "EDQUOT";
+  const reason = full ? "the disk is full. Free some space, or choose" : `${message}. Choose`;
+  return new Error(`Cannot write the run's folder ${outDir}: ${reason} another outDir.`, { cause: error });
+}
+
+/** The records of a run's log; a last line that a kill cut short is left out. Empty when there is no log. */
+export function readRunLog(outDir: string): StepRecord[] {
+  const file = path.join(outDir, "log.jsonl");
+  if (!fs.existsSync(file)) return [];
+  return fs
+    .readFileSync(file, "utf8")
+    .split("\n")
+    .flatMap((line) => {
+      try {
+        const record: unknown = JSON.parse(line);
+        return typeof record === "object" && record !== null ? [record as StepRecord] : [];
+      } catch {
+        return [];
+      }
+    });
+}
+
+function replaceFile(file: string, content: string): void {
+  const partial = `${file}.partial`;
+  try {
+    fs.writeFileSync(partial, content, { flush: true });
+    fs.renameSync(partial, file);
+  } catch (error) {
+    fs.rmSync(partial, { force: true });
+    throw error;
+  }
+}
