@@ -19,7 +19,7 @@ const options: PlanOptions = {
 };
 
 const there = !spawnSync("slurmctld", ["-V"]).error && !spawnSync("munged", ["--version"]).error;
-const script = (name: string) => path.join(import.meta.dirname, "..", "slurm", name);
+const script = (name: string) => path.join(import.meta.dirname, "..", "..", "slurm", name);
 
 // test/slurm/start.sh says what it needs; elsewhere this is reported as skipped.
 describe.skipIf(!there || process.getuid?.() !== 0)("a sweep through Slurm", () => {
