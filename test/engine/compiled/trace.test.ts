@@ -44,7 +44,7 @@ async function failure(step: Step, inputs?: HostTensors): Promise<string> {
   return message;
 }
 
-const here = /at .*test\/engine\/trace\.test\.ts:\d+:\d+/;
+const here = /at .*test\/engine\/compiled\/trace\.test\.ts:\d+:\d+/;
 
 describe("while tracing, a tensor from outside", () => {
   test("is a constant of the step, and afterwards what it was", async () => {
