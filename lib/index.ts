@@ -10,7 +10,8 @@ export { type BenchRecord, type BenchResult, bench, type ModeResult, modeName } 
 export type { Figure } from "./charts/figure.js";
 export { svgImage, toSvg } from "./charts/figure-svg.js";
 export { type Heatmap, heatmapSvg } from "./charts/heatmap.js";
-export { type LineChart, lineChart, lossCurve, type Series, toHtml } from "./charts/line-chart.js";
+export { type LineChart, lineChart, type Series, toHtml } from "./charts/line-chart.js";
+export { lossCurve } from "./charts/loss-curve.js";
 export {
   type Batch,
   type Dataset,
@@ -32,6 +33,18 @@ export {
   tokenizerFromSpec,
 } from "./data/tokenizers/tokenizer.js";
 export {
+  float32,
+  type HostState,
+  type HostTensor,
+  type HostTensors,
+  int32,
+  type StateSpecs,
+  type TensorSpec,
+  type TensorSpecs,
+  toHost,
+  toTensor,
+} from "./engine/host-tensors.js";
+export {
   chromeTrace,
   type OperationTime,
   readStepTrace,
@@ -39,25 +52,8 @@ export {
   timeByPart,
   timeByType,
 } from "./engine/profile.js";
-export {
-  float32,
-  type HostState,
-  type HostTensor,
-  type HostTensors,
-  int32,
-  openSession,
-  type RunStep,
-  type Session,
-  type SessionOptions,
-  type State,
-  type StateSpecs,
-  type Step,
-  type TensorSpec,
-  type TensorSpecs,
-  type TraceReport,
-  toHost,
-  toTensor,
-} from "./engine/session.js";
+export { openSession } from "./engine/session.js";
+export type { RunStep, Session, SessionOptions, State, Step, TraceReport } from "./engine/steps.js";
 export { findHardware, type Hardware, knownPeakFlops } from "./host/hardware.js";
 export { readPickle } from "./host/pickle.js";
 export { key, uniform } from "./host/random.js";
@@ -97,11 +93,20 @@ export {
   openCheckpoint,
   saveCheckpoint,
 } from "./runs/checkpoint.js";
-export type { CheckpointRecord, EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./runs/records.js";
+export type {
+  CheckpointRecord,
+  EndRecord,
+  EvalRecord,
+  IterRecord,
+  OpenTracker,
+  StartRecord,
+  StepRecord,
+  TrackedRun,
+  Tracker,
+} from "./runs/records.js";
 export { trainingReport, writeReport } from "./runs/report.js";
 export { readRunLog } from "./runs/run-folder.js";
-export type { OpenTracker, TrackedRun, Tracker } from "./runs/trackers.js";
-export { type LoadOptions, loadPretrained } from "./runs/trained-model.js";
+export { type LoadOptions, loadPretrained, type TrainedModel } from "./runs/trained-model.js";
 export { drawTokens, type Filter, penalize, sampleProbabilities } from "./sample/next-token.js";
 export { type Alternative, noiseWarnings, type SampledToken, type SampleOptions, sample } from "./sample/sample.js";
 export { loadSampleSettings, loadSettings } from "./settings/config-files.js";
@@ -121,7 +126,6 @@ export {
   type Evaluation,
   evaluateSplit,
   lossUnits,
-  type TrainedModel,
   targetBytes,
   tokensOfText,
 } from "./train/evaluate.js";
@@ -130,12 +134,11 @@ export {
   type AdamWInputs,
   adamW,
   biasCorrections,
-  clipScale,
   decayGroups,
-  globalNorm,
   initialMoments,
-  learningRate,
-} from "./train/optimizers/optimizer.js";
+} from "./train/optimizers/adamw.js";
+export { clipScale, globalNorm } from "./train/optimizers/clipping.js";
+export { learningRate } from "./train/optimizers/schedule.js";
 export { lossAndGradients, type TrainingSteps, trainingSteps } from "./train/steps.js";
 export { train } from "./train/train.js";
 export {

@@ -7,10 +7,11 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { replaceFile } from "../lib/host/replace-file.js";
 import { type SweepPlan, savePlan, share } from "./plan.js";
 import type { ResultRow } from "./sweep/columns.js";
 import { type Job, type Progress, type StartJob, startCommand, startLocal } from "./sweep/processes.js";
-import { addResults, readResults, replaceFile, writeParquet } from "./sweep/results-table.js";
+import { addResults, readResults, writeParquet } from "./sweep/results-table.js";
 import {
   failureFile,
   failureOf,

@@ -10,14 +10,16 @@ import readline from "node:readline";
 import * as tf from "@tensorflow/tfjs-core";
 import { openDataset } from "../data/batches.js";
 import { engineVersions, type ResolvedDevice, resolveDevice } from "../engine/device.js";
+import { float32, type HostTensors, int32, mapRecord, toHost } from "../engine/host-tensors.js";
 import { fusedEnabled } from "../engine/operations/fused.js";
-import { float32, type HostTensors, int32, mapRecord, openSession, toHost } from "../engine/session.js";
+import { openSession } from "../engine/session.js";
 import { uniform } from "../host/random.js";
 import { initialParameters } from "../model/model.js";
 import type { Settings } from "../settings/settings.js";
 import { type BatchFeed, batchFeed } from "../train/batch-feed.js";
+import { biasCorrections } from "../train/optimizers/adamw.js";
 import { initialLossScale } from "../train/optimizers/loss-scale.js";
-import { biasCorrections, learningRate } from "../train/optimizers/optimizer.js";
+import { learningRate } from "../train/optimizers/schedule.js";
 import { trainingSteps } from "../train/steps.js";
 import { type BenchAnswers, type BenchRequest, type BenchTask, PRODUCTS, productSize } from "./protocol.js";
 

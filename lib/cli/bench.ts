@@ -6,7 +6,8 @@ import fs from "node:fs";
 import path from "node:path";
 import type { BenchResult, ModeResult } from "../bench/bench.js";
 import { chromeTrace, type OperationTime, timeByPart, timeByType } from "../engine/profile.js";
-import { helpText, readOverrides } from "../settings/config-files.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
 import { type BenchSettings, parseBenchSettings } from "../settings/settings.js";
 import { grouped, type Io, millions, openProgress, styled, table } from "./shared/terminal.js";
 

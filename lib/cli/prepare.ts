@@ -2,17 +2,14 @@
  * `folio prepare NAME`: finds data/NAME/prepare and runs it, prepares a text of one's own, or checks what is prepared.
  * What a dataset is and where it comes from is that module's business.
  */
-import { existsSync, readdirSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { closest } from "fastest-levenshtein";
 import { type PrepareModule, type PrepareOptions, prepareText } from "../data/prepare/prepare.js";
 import type { TokenMeta } from "../data/token-file.js";
 import { camelCase } from "../settings/settings.js";
+import { datasetNames, modulePath } from "./shared/datasets.js";
 import type { Io } from "./shared/terminal.js";
-
-// data/ beside lib/: the sources when this is a source, the built modules in dist/ when it is built.
-const dataFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "data");
 
 export function help(): string {
   return `folio prepare: makes a dataset's token files.
@@ -98,7 +95,7 @@ async function check(names: readonly string[], dataDir: string, log: (line: stri
   let problems = 0;
   for (const name of names) {
     const found = await checkDataset(dataDir, name);
-    log(`${join(dataDir, name)}`);
+    log(`${path.join(dataDir, name)}`);
     for (const fact of found.facts) log(`  ${fact}`);
     for (const { where, text } of found.samples) log(`  ${where}: ${JSON.stringify(text)}`);
     for (const problem of found.problems) log(`  WRONG? ${problem}`);
@@ -128,17 +125,6 @@ function parseArguments(args: readonly string[]): { names: string[]; flags: Flag
     flags[key] = value;
   }
   return { names, flags };
-}
-
-/** The datasets that can be prepared. */
-export function datasetNames(): string[] {
-  return readdirSync(dataFolder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && modulePath(entry.name) !== undefined)
-    .map((entry) => entry.name);
-}
-
-function modulePath(name: string): string | undefined {
-  return ["prepare.js", "prepare.ts"].map((file) => join(dataFolder, name, file)).find(existsSync);
 }
 
 /** Prepares one dataset. @throws RangeError naming the nearest dataset when there is none of that name */

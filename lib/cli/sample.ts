@@ -4,10 +4,11 @@
  */
 import { readFileSync } from "node:fs";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
+import type { TrainedModel } from "../runs/trained-model.js";
 import type { SampledToken } from "../sample/sample.js";
-import { helpText, readOverrides } from "../settings/config-files.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
 import { parseSampleSettings, parseSettings, type SampleSettings } from "../settings/settings.js";
-import type { TrainedModel } from "../train/evaluate.js";
 import { fetchWeights } from "./shared/download-weights.js";
 import { announceDevice } from "./shared/preflight.js";
 import { type Io, styled } from "./shared/terminal.js";

@@ -16,7 +16,8 @@ import {
   tokensPerStep,
   trainingSeconds,
 } from "../model/sizing.js";
-import { helpText, readOverrides } from "../settings/config-files.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
 import { defaultSettings, parseSizesSettings, type Settings, type SizesSettings } from "../settings/settings.js";
 import { duration, grouped, type Io, styled, table, wrapped } from "./shared/terminal.js";
 

@@ -6,7 +6,8 @@
 import { setImmediate } from "node:timers/promises";
 import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../runs/records.js";
 import { readRunLog } from "../runs/run-folder.js";
-import { helpText, readOverrides } from "../settings/config-files.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
 import { defaultSettings, parseSettings, type Settings } from "../settings/settings.js";
 import type { TrainOptions } from "../train/open-run.js";
 import { fetchWeights } from "./shared/download-weights.js";

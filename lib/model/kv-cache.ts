@@ -3,7 +3,7 @@
  * of a session's state, where they are written in place. How they are read is model.ts' matter.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { float32, type HostTensors } from "../engine/session.js";
+import { float32, type HostTensors } from "../engine/host-tensors.js";
 import type { ModelSettings } from "../settings/settings.js";
 import type { Cache } from "./model.js";
 

@@ -8,11 +8,12 @@
 import fs from "node:fs";
 import path from "node:path";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
-import type { HostTensors } from "../engine/session.js";
+import type { HostTensors } from "../engine/host-tensors.js";
+import { replaceFile } from "../host/replace-file.js";
 import { parameterSpecs } from "../model/model.js";
 import { parseSettings, type Settings } from "../settings/settings.js";
 import { readSafetensors, writeSafetensors } from "../weights/safetensors.js";
-import type { RunOrigin } from "./run-folder.js";
+import type { RunOrigin } from "./identity.js";
 
 /** What state.json holds: all of a checkpoint that is not a tensor. */
 export interface CheckpointState {
@@ -92,12 +93,12 @@ export function saveCheckpoint(
     const both = { ...prefixed("m", m), ...prefixed("v", v), ...prefixed("scaler", scaler) };
     writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
     writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
-    writeFlushed(path.join(partial, "state.json"), `${JSON.stringify(content, null, 2)}\n`);
+    fs.writeFileSync(path.join(partial, "state.json"), `${JSON.stringify(content, null, 2)}\n`, { flush: true });
     flushFolder(partial);
     fs.renameSync(partial, target);
     flushFolder(folder);
     if (keep !== undefined) writeNumbered(folder, name, keep);
-    for (const pointer of best ? ["best", "last"] : ["last"]) replaceFlushed(path.join(folder, pointer), `${name}\n`);
+    for (const pointer of best ? ["best", "last"] : ["last"]) replaceFile(path.join(folder, pointer), `${name}\n`);
     flushFolder(folder);
   } catch (error) {
     removeUnreferenced(folder);
@@ -130,7 +131,7 @@ function readNumbered(folder: string): string[] {
 function writeNumbered(folder: string, name: string, keep: number): void {
   const all = [...readNumbered(folder).filter((other) => stepOf(other) !== stepOf(name)), name];
   const kept = all.sort((a, b) => stepOf(a) - stepOf(b)).slice(keep === 0 ? 0 : -keep);
-  replaceFlushed(path.join(folder, "numbered"), `${kept.join("\n")}\n`);
+  replaceFile(path.join(folder, "numbered"), `${kept.join("\n")}\n`);
 }
 
 /** Why a checkpoint was not saved, and what there still is. */
@@ -302,28 +303,6 @@ function removeUnreferenced(folder: string): void {
     }
   } catch {
     // see above
-  }
-}
-
-/** Replaces a file whole or not at all. */
-function replaceFlushed(file: string, content: string): void {
-  const partial = path.join(path.dirname(file), `.partial-${path.basename(file)}`);
-  try {
-    writeFlushed(partial, content);
-    fs.renameSync(partial, file);
-  } catch (error) {
-    fs.rmSync(partial, { force: true });
-    throw error;
-  }
-}
-
-function writeFlushed(file: string, content: string): void {
-  const descriptor = fs.openSync(file, "w");
-  try {
-    fs.writeFileSync(descriptor, content);
-    fs.fsyncSync(descriptor);
-  } finally {
-    fs.closeSync(descriptor);
   }
 }
 

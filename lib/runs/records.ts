@@ -2,7 +2,7 @@
  * What a run tells of itself: the records that train() yields and log.jsonl keeps, one a line. Losses are in nats a
  * token, times in milliseconds.
  */
-import type { DecayGroup } from "../train/optimizers/optimizer.js";
+import type { Settings } from "../settings/settings.js";
 
 /** Every record has a kind and a step. */
 export type StepRecord = StartRecord | EvalRecord | IterRecord | CheckpointRecord | EndRecord;
@@ -82,3 +82,28 @@ export interface EndRecord {
   /** Time spent in steps, over all sittings. */
   readonly trainedMs: number;
 }
+
+/** Parameters that weight decay applies to, or those that it does not. */
+export interface DecayGroup {
+  readonly tensors: number;
+  readonly parameters: number;
+}
+
+/** Takes a run's records as they come. */
+export interface Tracker {
+  append(record: StepRecord): void;
+  close(): void | Promise<void>;
+}
+
+/** A run that begins, or goes on. */
+export interface TrackedRun {
+  readonly settings: Settings;
+  readonly runId: string;
+  /** The step at which it begins. */
+  readonly step: number;
+  /** What its log has of before. */
+  readonly kept: readonly StepRecord[];
+}
+
+/** What train()'s option `trackers` takes. */
+export type OpenTracker = (run: TrackedRun) => Tracker | Promise<Tracker>;

@@ -3,14 +3,15 @@
  * reaches on the same text, speed, settings and environment. It computes nothing of the model: callers bring the
  * numbers. `npm start` ends with one; notebook 01-train shows the same curve.
  */
-import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { escapeHtml, htmlPage, reportCss } from "../charts/html-page.js";
-import { interactiveFigure, lossCurve } from "../charts/line-chart.js";
+import { interactiveFigure } from "../charts/line-chart.js";
+import { lossCurve } from "../charts/loss-curve.js";
 import { loadTensorFlow, tensorflowLoaded } from "../engine/tensorflow/load.js";
 import { webGpuStarted, webGpuVersion } from "../engine/webgpu.js";
 import { folioVersion } from "../host/package.js";
+import { replaceFile } from "../host/replace-file.js";
 import { defaultSettings, type Settings, settingRows } from "../settings/settings.js";
 import type { EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 
@@ -42,13 +43,10 @@ export interface ValidationResult {
  */
 export async function writeReport(outDir: string, content: ReportContent): Promise<string> {
   const file = path.join(outDir, "report.html");
-  const partial = `${file}.partial`;
   const html = trainingReport({ ...content, environment: content.environment ?? describeEnvironment() });
   try {
-    await fs.promises.writeFile(partial, html);
-    await fs.promises.rename(partial, file);
+    replaceFile(file, html);
   } catch (error) {
-    await fs.promises.rm(partial, { force: true });
     throw new Error(`Cannot write the report ${file}: ${(error as Error).message}.`, { cause: error });
   }
   return file;

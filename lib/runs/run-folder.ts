@@ -2,72 +2,12 @@
  * A run's folder besides its checkpoints: `config.json` (the resolved settings), `log.jsonl` (one record a line), and
  * the run's identity. Which records there are stands in records.ts, where else they go in trackers.ts.
  */
-import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import type { TokenMeta } from "../data/token-file.js";
-import { folioVersion } from "../host/package.js";
+import { replaceFile } from "../host/replace-file.js";
 import type { Settings } from "../settings/settings.js";
-import type { StepRecord } from "./records.js";
-import type { Tracker } from "./trackers.js";
-
-// Where a run lives, what it keeps and how often it reports change nothing in its result.
-const WITHOUT_EFFECT = [
-  "outDir",
-  "dataDir",
-  "initFrom",
-  "overwrite",
-  "logInterval",
-  "logUpdates",
-  "saveInterval",
-  "keepCheckpoints",
-  "tensorboard",
-  "wandbLog",
-  "wandbProject",
-  "wandbRunName",
-] as const satisfies readonly (keyof Settings)[];
-
-/** What a run came from besides its settings and data. */
-export interface RunOrigin {
-  /** SHA-256 of the weights that it began with, where they were not new. */
-  readonly weights?: string;
-  /** The run whose settings or data were changed, and the step at which they were. */
-  readonly runId?: string;
-  readonly step?: number;
-}
-
-/**
- * Identity of a run: SHA-256 of what determines its result, the settings without those that have no effect, the
- * data's checksum and the versions of the code, in a canonical order.
- */
-export function runIdentity(settings: Settings, inputs: Readonly<Record<string, string | number>>): string {
-  const effective = Object.entries(settings).filter(([key]) => !WITHOUT_EFFECT.includes(key as never));
-  const canonical = [...effective, ...Object.entries(inputs)].sort(([a], [b]) => (a < b ? -1 : 1));
-  return createHash("sha256").update(JSON.stringify(canonical)).digest("hex");
-}
-
-/** runIdentity() of these settings on this dataset in this version of Folio. */
-export function identityOf(
-  settings: Settings,
-  { vocabSize, splits }: Pick<TokenMeta, "vocabSize" | "splits">,
-  { weights, runId, step }: RunOrigin = {},
-): string {
-  const inputs = {
-    data: [splits.train, splits.val].map(({ sha256, tokens }) => sha256 || `${tokens} tokens`).join(" "),
-    folio: folioVersion(),
-    ...(weights && { weights }),
-    ...(runId && { changed: `${runId} ${step}` }),
-  };
-  return runIdentity({ ...settings, vocabSize: settings.vocabSize || vocabSize }, inputs);
-}
-
-/** In which settings two runs differ, without those that have no effect: `maxIters 2000 there, 3000 here`. */
-export function differingSettings(there: Settings, here: Settings): string[] {
-  const keys = (Object.keys(here) as (keyof Settings)[]).filter((key) => !WITHOUT_EFFECT.includes(key as never));
-  return keys
-    .filter((key) => there[key] !== here[key] && !(key === "vocabSize" && here[key] === 0))
-    .map((key) => `${key} ${there[key]} there, ${here[key]} here`);
-}
+import { cannotWrite } from "./cannot-write.js";
+import type { StepRecord, Tracker } from "./records.js";
 
 /** The log of a run, open for appending. */
 export interface RunLog extends Tracker {
@@ -109,14 +49,6 @@ export function openRunLog(settings: Settings, { step, evaluated }: { step: numb
   }
 }
 
-/** The error of a run's folder that cannot be written, from the file system's. */
-export function cannotWrite(outDir: string, error: unknown): Error {
-  const { code, message } = error as NodeJS.ErrnoException;
-  const full = code === "ENOSPC" || code === "EDQUOT";
-  const reason = full ? "the disk is full. Free some space, or choose" : `${message}. Choose`;
-  return new Error(`Cannot write the run's folder ${outDir}: ${reason} another outDir.`, { cause: error });
-}
-
 /** The records of a run's log; a last line that a kill cut short is left out. Empty when there is no log. */
 export function readRunLog(outDir: string): StepRecord[] {
   const file = path.join(outDir, "log.jsonl");
@@ -132,15 +64,4 @@ export function readRunLog(outDir: string): StepRecord[] {
         return [];
       }
     });
-}
-
-function replaceFile(file: string, content: string): void {
-  const partial = `${file}.partial`;
-  try {
-    fs.writeFileSync(partial, content, { flush: true });
-    fs.renameSync(partial, file);
-  } catch (error) {
-    fs.rmSync(partial, { force: true });
-    throw error;
-  }
 }

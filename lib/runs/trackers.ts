@@ -4,29 +4,9 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import type { Settings } from "../settings/settings.js";
+import { cannotWrite } from "./cannot-write.js";
 import { openEventFile } from "./event-file.js";
-import type { StepRecord } from "./records.js";
-import { cannotWrite } from "./run-folder.js";
-
-/** Takes a run's records as they come. */
-export interface Tracker {
-  append(record: StepRecord): void;
-  close(): void | Promise<void>;
-}
-
-/** A run that begins, or goes on. */
-export interface TrackedRun {
-  readonly settings: Settings;
-  readonly runId: string;
-  /** The step at which it begins. */
-  readonly step: number;
-  /** What its log has of before. */
-  readonly kept: readonly StepRecord[];
-}
-
-/** What train()'s option `trackers` takes. */
-export type OpenTracker = (run: TrackedRun) => Tracker | Promise<Tracker>;
+import type { OpenTracker, StepRecord } from "./records.js";
 
 /** The curves that a record has a point of, by nanoGPT's names where it has them. */
 export function scalars(record: StepRecord): Record<string, number> {

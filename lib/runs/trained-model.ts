@@ -8,6 +8,8 @@ import path from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import { openDataset } from "../data/batches.js";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
+import type { HostTensors } from "../engine/host-tensors.js";
+import type { Settings } from "../settings/settings.js";
 import {
   cropBlockSize,
   type Gpt2Name,
@@ -19,6 +21,12 @@ import {
 import type { HubOptions } from "../weights/gpt2-hub.js";
 import { type NanoGptCheckpoint, readNanoGptCheckpoint } from "../weights/nanogpt-checkpoint.js";
 import { hasCheckpoint, openCheckpoint } from "./checkpoint.js";
+
+/** A model with values: what openCheckpoint gives, or its parts. */
+export interface TrainedModel {
+  readonly params: HostTensors;
+  readonly settings: Settings;
+}
 
 export interface LoadOptions extends HubOptions {
   /** Fewer positions than it has. */

@@ -5,24 +5,15 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
+import { float32, type HostTensor, type HostTensors, int32, mapRecord } from "../engine/host-tensors.js";
 import { pairsReadable, writingStep } from "../engine/operations/decoding.js";
-import {
-  float32,
-  type HostTensor,
-  type HostTensors,
-  int32,
-  mapRecord,
-  openSession,
-  type RunStep,
-  type SessionOptions,
-  type State,
-  type Step,
-} from "../engine/session.js";
+import { openSession } from "../engine/session.js";
+import type { RunStep, SessionOptions, State, Step } from "../engine/steps.js";
 import { uniform } from "../host/random.js";
 import { toHalf } from "../host/sixteen-bit.js";
 import { cacheGroup, cacheOf, cacheState } from "../model/kv-cache.js";
 import { type Cache, forward, type Parameters, parameterSpecs } from "../model/model.js";
-import type { TrainedModel } from "../train/evaluate.js";
+import type { TrainedModel } from "../runs/trained-model.js";
 import { drawTokens, nextTokens, penalize, sampleProbabilities } from "./next-token.js";
 
 /** How ids are drawn; see SampleOptions. */

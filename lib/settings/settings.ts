@@ -8,18 +8,20 @@ import { closest, distance } from "fastest-levenshtein";
 import { type BenchSettings, benchRows } from "./bench.js";
 import type { InitFrom } from "./common.js";
 import { type EvalSettings, evalRows } from "./eval.js";
+import type { ModelSettings } from "./model.js";
 import type { SettingRow } from "./rows.js";
 import { type SampleSettings, sampleRows } from "./sample.js";
 import { type SizesSettings, sizesRows } from "./sizes.js";
-import { type ModelSettings, type Settings, trainRows } from "./train.js";
+import { type Settings, trainRows } from "./train.js";
 
 export type { BenchSettings } from "./bench.js";
 export type { Device, Dtype } from "./common.js";
 export type { EvalSettings } from "./eval.js";
+export type { ModelSettings } from "./model.js";
 export type { SettingRow } from "./rows.js";
 export type { SampleSettings } from "./sample.js";
 export type { SizesSettings } from "./sizes.js";
-export type { ModelSettings, Settings } from "./train.js";
+export type { Settings } from "./train.js";
 
 /** Which table of settings: that of which command. */
 export type SettingsKind = "train" | "sample" | "eval" | "bench" | "sizes";

@@ -6,7 +6,7 @@
 
 import { type Batch, type Dataset, drawBatch, epochBatch } from "../data/batches.js";
 import { type EpochRows, epochRows } from "../data/epoch-rows.js";
-import { type HostTensors, int32 } from "../engine/session.js";
+import { type HostTensors, int32 } from "../engine/host-tensors.js";
 import { key } from "../host/random.js";
 import type { Settings } from "../settings/settings.js";
 

@@ -7,15 +7,11 @@
 import { drawBatch, type SplitBatch, type TokenFile, wholeSplit } from "../data/batches.js";
 import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
 import { resolveDevice } from "../engine/device.js";
-import { type HostTensors, int32, openSession } from "../engine/session.js";
+import { int32 } from "../engine/host-tensors.js";
+import { openSession } from "../engine/session.js";
+import type { TrainedModel } from "../runs/trained-model.js";
 import type { Settings } from "../settings/settings.js";
 import { trainingSteps } from "./steps.js";
-
-/** A model with values: what openCheckpoint gives, or its parts. */
-export interface TrainedModel {
-  readonly params: HostTensors;
-  readonly settings: Settings;
-}
 
 /** What to evaluate on, and how; what is left out is as the model's settings say. */
 export interface EvaluateOptions extends Partial<Pick<Settings, "device" | "dtype" | "compile" | "batchSize">> {

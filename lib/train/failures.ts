@@ -4,11 +4,11 @@
  * and lib/cli/train.ts gives a hint.
  */
 import os from "node:os";
-import type { HostTensors } from "../engine/session.js";
+import type { HostTensors } from "../engine/host-tensors.js";
 import { countParameters } from "../model/model.js";
 import { hasCheckpoint, readState } from "../runs/checkpoint.js";
 import type { Settings } from "../settings/settings.js";
-import { learningRate } from "./optimizers/optimizer.js";
+import { learningRate } from "./optimizers/schedule.js";
 
 // A model that knows nothing has ln(vocabSize) nats, 12 at most. 1,000 are no spike that training gets over.
 export const isSaneLoss = (loss: number): boolean => Math.abs(loss) < 1000;

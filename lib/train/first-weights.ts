@@ -9,11 +9,11 @@ import path from "node:path";
 import { closest, distance } from "fastest-levenshtein";
 import type { Dataset } from "../data/batches.js";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
-import { type HostTensors, toHost } from "../engine/session.js";
+import { type HostTensors, toHost } from "../engine/host-tensors.js";
 import { initialParameters } from "../model/model.js";
 import { tokensPerStep } from "../model/sizing.js";
 import { type Checkpoint, hasCheckpoint, openCheckpoint, readState } from "../runs/checkpoint.js";
-import { differingSettings, identityOf } from "../runs/run-folder.js";
+import { differingSettings, identityOf } from "../runs/identity.js";
 import { loadPretrained, nanoGptTokenizer } from "../runs/trained-model.js";
 import {
   defaultSettings,

@@ -5,12 +5,15 @@
 
 import { type Dataset, drawBatch } from "../data/batches.js";
 import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
-import { float32, type HostTensors, mapRecord, openSession, type RunStep, type Session } from "../engine/session.js";
+import { float32, type HostTensors, mapRecord } from "../engine/host-tensors.js";
+import { openSession } from "../engine/session.js";
+import type { RunStep, Session } from "../engine/steps.js";
 import { type FolderLock, lockFolder } from "../host/folder-lock.js";
 import { tokensPerStep } from "../model/sizing.js";
+import { cannotWrite } from "../runs/cannot-write.js";
 import { type Checkpoint, removeCheckpoints } from "../runs/checkpoint.js";
-import { cannotWrite, identityOf, type RunOrigin } from "../runs/run-folder.js";
-import type { OpenTracker, Tracker } from "../runs/trackers.js";
+import { identityOf, type RunOrigin } from "../runs/identity.js";
+import type { OpenTracker, Tracker } from "../runs/records.js";
 import type { Settings } from "../settings/settings.js";
 import { type BatchFeed, batchFeed } from "./batch-feed.js";
 import { checkMemory } from "./failures.js";

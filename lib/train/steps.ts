@@ -5,11 +5,12 @@
  * a scaled loss `scaler` (loss-scale.ts).
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { State, Step } from "../engine/session.js";
+import type { State, Step } from "../engine/steps.js";
 import { forward, loss, type Parameters } from "../model/model.js";
 import type { Settings } from "../settings/settings.js";
+import { type AdamWInputs, adamW, adamWChange } from "./optimizers/adamw.js";
+import { clipScale, globalNorm } from "./optimizers/clipping.js";
 import { scaleStep } from "./optimizers/loss-scale.js";
-import { type AdamWInputs, adamW, adamWChange, clipScale, globalNorm } from "./optimizers/optimizer.js";
 
 /**
  * The steps of training. Inputs of both: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; of `update` also

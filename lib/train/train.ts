@@ -7,27 +7,21 @@
 import { setImmediate } from "node:timers/promises";
 import { drawBatch, openDataset } from "../data/batches.js";
 import { engineVersions } from "../engine/device.js";
-import { float32, type HostTensors, mapRecord } from "../engine/session.js";
+import { float32, type HostTensors, mapRecord } from "../engine/host-tensors.js";
 import { folioVersion } from "../host/package.js";
 import { countParameters, parameterSpecs } from "../model/model.js";
 import { flopsPerToken, tokensPerStep } from "../model/sizing.js";
 import { hasCheckpoint, saveCheckpoint } from "../runs/checkpoint.js";
-import type { CheckpointRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../runs/records.js";
+import type { CheckpointRecord, EvalRecord, IterRecord, StartRecord, StepRecord, Tracker } from "../runs/records.js";
 import { openRunLog } from "../runs/run-folder.js";
-import {
-  loadWandb,
-  openTensorBoard,
-  removeEventFiles,
-  type Tracker,
-  type Wandb,
-  wandbTracker,
-} from "../runs/trackers.js";
+import { loadWandb, openTensorBoard, removeEventFiles, type Wandb, wandbTracker } from "../runs/trackers.js";
 import type { Settings } from "../settings/settings.js";
 import { batchInputs } from "./batch-feed.js";
 import { brokenWeights, explained, exploded, isSaneLoss } from "./failures.js";
 import { type Held, isScaled, openRun, type Run, type TrainOptions } from "./open-run.js";
+import { biasCorrections, decayGroups } from "./optimizers/adamw.js";
 import { LEAST_SCALE } from "./optimizers/loss-scale.js";
-import { biasCorrections, decayGroups, learningRate } from "./optimizers/optimizer.js";
+import { learningRate } from "./optimizers/schedule.js";
 
 /**
  * Trains. Every update yields an `iter` record; every `evalInterval` updates, and at the end, an `eval` record comes

@@ -8,7 +8,7 @@ import path from "node:path";
 import { z } from "zod";
 import { tokenizerFiles } from "../data/tokenizers/hugging-face.js";
 import { type TokenizerSpec, tokenizerFromSpec } from "../data/tokenizers/tokenizer.js";
-import { float32, type HostTensors } from "../engine/session.js";
+import { float32, type HostTensors } from "../engine/host-tensors.js";
 import { parameterSpecs } from "../model/model.js";
 import type { ModelSettings } from "../settings/settings.js";
 import type { ModelShape } from "./nanogpt-checkpoint.js";

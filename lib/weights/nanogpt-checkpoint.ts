@@ -4,7 +4,7 @@
  * It writes none: export goes to Hugging Face's format (gpt2.ts). Notebook 05-gpt2 shows it.
  */
 
-import type { HostTensor, HostTensors } from "../engine/session.js";
+import type { HostTensor, HostTensors } from "../engine/host-tensors.js";
 import { type ParameterSpec, parameterSpecs } from "../model/model.js";
 import type { ModelSettings } from "../settings/settings.js";
 import { openTorchFile, type TorchFile, TorchTensor } from "./torch-file.js";

@@ -4,7 +4,7 @@
  * Which tensors a checkpoint consists of is checkpoint.ts' matter.
  */
 import fs from "node:fs";
-import { float32, type HostTensor, type HostTensors } from "../engine/session.js";
+import { float32, type HostTensor, type HostTensors } from "../engine/host-tensors.js";
 import { fromHalf, type HalfFormat, toHalf } from "../host/sixteen-bit.js";
 
 const typeNames = { float32: "F32", int32: "I32", bool: "BOOL", float16: "F16", bfloat16: "BF16" } as const;

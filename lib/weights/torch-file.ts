@@ -4,7 +4,7 @@
  * anything (pickle.ts). What a nanoGPT checkpoint consists of is torch-checkpoint.ts' matter.
  */
 import fs from "node:fs";
-import { float32, type HostTensor } from "../engine/session.js";
+import { float32, type HostTensor } from "../engine/host-tensors.js";
 import { type NamedGlobal, type PickleGlobal, readPickle } from "../host/pickle.js";
 import { fromHalf } from "../host/sixteen-bit.js";
 import { readInto, type ZipEntry, zipEntries } from "../host/zip-entries.js";

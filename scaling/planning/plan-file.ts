@@ -2,10 +2,10 @@
 import fs from "node:fs";
 import path from "node:path";
 import { type ColumnTable, from } from "arquero";
+import { replaceFile } from "../../lib/host/replace-file.js";
 import { tokensPerStep } from "../../lib/model/sizing.js";
 import { parseSettings } from "../../lib/settings/settings.js";
-import type { SweepPlan } from "../plan.js";
-import { replaceFile } from "../sweep/results-table.js";
+import type { SweepPlan } from "./plan-types.js";
 
 /** A plan as a table, a row a run. */
 export function planTable({ runs }: Pick<SweepPlan, "runs">): ColumnTable {

@@ -4,9 +4,9 @@ import type { TokenMeta } from "../../lib/data/token-file.js";
 import { memoryBytes } from "../../lib/model/memory.js";
 import { flopsPerToken, tokensPerStep } from "../../lib/model/sizing.js";
 import { parseSettings, type Settings } from "../../lib/settings/settings.js";
-import type { PlannedRun, PlanOptions, Role } from "../plan.js";
 import type { Wanted } from "./cells.js";
 import { applyRule, rowsOf } from "./learning-rates.js";
+import type { PlannedRun, PlanOptions, Role } from "./plan-types.js";
 import { type Ladder, type ModelShape, sizeOf } from "./shapes.js";
 import { runSeconds, type Speed } from "./time-estimate.js";
 

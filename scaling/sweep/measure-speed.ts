@@ -7,6 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import { type BenchProcess, startWorker } from "../../lib/bench/protocol.js";
 import { folioVersion, packageRoot } from "../../lib/host/package.js";
+import { replaceFile } from "../../lib/host/replace-file.js";
 import { median } from "../../lib/host/statistics.js";
 import { tokensPerStep } from "../../lib/model/sizing.js";
 import type { Settings } from "../../lib/settings/settings.js";
@@ -161,8 +162,7 @@ function readCache(file: string): Record<string, number> {
 function writeCache(file: string, cached: Record<string, number>): void {
   try {
     fs.mkdirSync(path.dirname(file), { recursive: true });
-    fs.writeFileSync(`${file}.partial`, JSON.stringify(cached, null, 1));
-    fs.renameSync(`${file}.partial`, file);
+    replaceFile(file, JSON.stringify(cached, null, 1));
   } catch {
     // a package that cannot be written to measures each time
   }

@@ -9,6 +9,7 @@ import { setTimeout } from "node:timers/promises";
 import { type ColumnTable, from } from "arquero";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { lockFolder } from "../../lib/host/folder-lock.js";
+import { replaceFile } from "../../lib/host/replace-file.js";
 import { columns, type ResultRow, type Value } from "./columns.js";
 
 const csvOf = (folder: string) => path.join(folder, "results.csv");
@@ -100,18 +101,6 @@ function repaired(folder: string): Set<Value | undefined> {
   if (!text.startsWith(header)) replaceFile(file, header + rows.map(rowLine).join(""));
   else if (!text.endsWith("\n")) fs.truncateSync(file, Buffer.byteLength(text.slice(0, text.lastIndexOf("\n") + 1)));
   return new Set(rows.map(({ run }) => run));
-}
-
-/** Replaces a file whole or not at all. */
-export function replaceFile(file: string, content: string | Uint8Array): void {
-  const partial = `${file}.${process.pid}.partial`;
-  try {
-    fs.writeFileSync(partial, content, { flush: true });
-    fs.renameSync(partial, file);
-  } catch (error) {
-    fs.rmSync(partial, { force: true });
-    throw error;
-  }
 }
 
 /** The table of a sweep's folder. @throws {Error} where there is none */

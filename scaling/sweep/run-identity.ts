@@ -8,7 +8,7 @@ import path from "node:path";
 import { readMeta, type TokenMeta } from "../../lib/data/token-file.js";
 import { lockFolder } from "../../lib/host/folder-lock.js";
 import { hasCheckpoint, readState } from "../../lib/runs/checkpoint.js";
-import { identityOf, runIdentity } from "../../lib/runs/run-folder.js";
+import { identityOf, runIdentity } from "../../lib/runs/identity.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import type { PlannedRun, SweepPlan } from "../plan.js";
 import type { ResultRow } from "./columns.js";

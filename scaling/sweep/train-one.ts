@@ -10,6 +10,7 @@ import { type Dataset, openDataset } from "../../lib/data/batches.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { type FolderLock, lockFolder } from "../../lib/host/folder-lock.js";
 import { folioVersion, packageRoot } from "../../lib/host/package.js";
+import { replaceFile } from "../../lib/host/replace-file.js";
 import { tokensPerStep } from "../../lib/model/sizing.js";
 import { hasCheckpoint, openCheckpoint } from "../../lib/runs/checkpoint.js";
 import type { EndRecord, IterRecord, StartRecord, StepRecord } from "../../lib/runs/records.js";
@@ -18,7 +19,7 @@ import { type Evaluation, evaluateSplit } from "../../lib/train/evaluate.js";
 import { train } from "../../lib/train/train.js";
 import type { SweepPlan } from "../plan.js";
 import { type ResultRow, sizeColumns } from "./columns.js";
-import { addResults, replaceFile } from "./results-table.js";
+import { addResults } from "./results-table.js";
 import { failureFile, keptRow, resultFile, type SweepRun } from "./run-identity.js";
 
 /** How a run's process ended. `busy`: another process has it. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { svgImage, toSvg } from "../../lib/charts/figure-svg.js";
-import { lineChart, lossCurve, toHtml } from "../../lib/charts/line-chart.js";
+import { lineChart, toHtml } from "../../lib/charts/line-chart.js";
+import { lossCurve } from "../../lib/charts/loss-curve.js";
 
 const chart = {
   title: "Loss & compute",

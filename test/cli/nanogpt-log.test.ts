@@ -7,7 +7,7 @@ import { countParameters, parameterSpecs } from "../../lib/model/model.js";
 import { flopsPerToken, tokensPerStep } from "../../lib/model/sizing.js";
 import { loadSettings } from "../../lib/settings/config-files.js";
 import type { Settings } from "../../lib/settings/settings.js";
-import { decayGroups } from "../../lib/train/optimizers/optimizer.js";
+import { decayGroups } from "../../lib/train/optimizers/adamw.js";
 import { temporaryFolder, writeFox } from "../tiny-run.js";
 
 // shared/reference.md, from nanoGPT's code: tokens an iteration, parameters, decayed and other tensors and their sizes.

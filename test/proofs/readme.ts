@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { toSvg } from "../../lib/charts/figure-svg.js";
-import { lossCurve } from "../../lib/charts/line-chart.js";
+import { lossCurve } from "../../lib/charts/loss-curve.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { type Figures, root } from "./proof.js";
 

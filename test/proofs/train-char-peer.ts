@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { drawBatch, openDataset } from "../../lib/data/batches.js";
-import { toHost } from "../../lib/engine/session.js";
+import { toHost } from "../../lib/engine/host-tensors.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { initialParameters } from "../../lib/model/model.js";
 import { hasCheckpoint } from "../../lib/runs/checkpoint.js";
@@ -10,7 +10,7 @@ import { loadSettings } from "../../lib/settings/config-files.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
 import { writeSafetensors } from "../../lib/weights/safetensors.js";
-import { finish, folio, type Proof, root } from "./proof.js";
+import { type Proof, finish, folio, root } from "./proof.js";
 
 const steps = 40;
 

@@ -2,17 +2,9 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import { float32, int32 } from "../../lib/engine/session.js";
+import { float32, int32 } from "../../lib/engine/host-tensors.js";
 import { parameterSpecs } from "../../lib/model/model.js";
-import {
-  type Checkpoint,
-  hasCheckpoint,
-  numberedCheckpoints,
-  openCheckpoint,
-  readState,
-  removeCheckpoints,
-  saveCheckpoint,
-} from "../../lib/runs/checkpoint.js";
+import { type Checkpoint, hasCheckpoint, numberedCheckpoints, openCheckpoint, readState, removeCheckpoints, saveCheckpoint } from "../../lib/runs/checkpoint.js";
 import { readSafetensors, writeSafetensors } from "../../lib/weights/safetensors.js";
 import { ended, mountDisk, startChild, temporaryFolder, tinySettings } from "../tiny-run.js";
 

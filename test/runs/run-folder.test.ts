@@ -1,8 +1,9 @@
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
+import { runIdentity } from "../../lib/runs/identity.js";
 import type { StepRecord } from "../../lib/runs/records.js";
-import { openRunLog, readRunLog, runIdentity } from "../../lib/runs/run-folder.js";
+import { openRunLog, readRunLog } from "../../lib/runs/run-folder.js";
 import { mountDisk, temporaryFolder, tinySettings } from "../tiny-run.js";
 
 const folder = temporaryFolder();

@@ -2,15 +2,15 @@ import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { charTokenizer, type Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { float32, type HostTensor, mapRecord, toHost } from "../../lib/engine/host-tensors.js";
 import { enableFused, fusedEnabled } from "../../lib/engine/operations/fused.js";
-import { float32, type HostTensor, mapRecord, toHost } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { uniform } from "../../lib/host/random.js";
 import { initialParameters } from "../../lib/model/model.js";
+import type { TrainedModel } from "../../lib/runs/trained-model.js";
 import { drawTokens, penalize, sampleProbabilities } from "../../lib/sample/next-token.js";
 import { noiseWarnings, type SampledToken, type SampleOptions, sample } from "../../lib/sample/sample.js";
 import { defaultSettings } from "../../lib/settings/settings.js";
-import type { TrainedModel } from "../../lib/train/evaluate.js";
 import { expectNoLeak } from "../leaks.js";
 
 // PyTorch's values: test/golden/make.py made them.

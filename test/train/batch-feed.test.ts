@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Dataset, openDataset } from "../../lib/data/batches.js";
-import type { HostTensors } from "../../lib/engine/session.js";
+import type { HostTensors } from "../../lib/engine/host-tensors.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { batchFeed } from "../../lib/train/batch-feed.js";
 import { temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";

@@ -4,11 +4,12 @@ import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Dataset, openDataset, openTokenFile } from "../../lib/data/batches.js";
 import { charTokenizer, gpt2Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
-import { toHost } from "../../lib/engine/session.js";
+import { toHost } from "../../lib/engine/host-tensors.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { forward, initialParameters } from "../../lib/model/model.js";
 import { openCheckpoint } from "../../lib/runs/checkpoint.js";
-import { evaluateSplit, lossUnits, type TrainedModel, targetBytes, tokensOfText } from "../../lib/train/evaluate.js";
+import type { TrainedModel } from "../../lib/runs/trained-model.js";
+import { evaluateSplit, lossUnits, targetBytes, tokensOfText } from "../../lib/train/evaluate.js";
 import { train } from "../../lib/train/train.js";
 import { collect, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 

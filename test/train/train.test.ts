@@ -8,7 +8,7 @@ import { hasCheckpoint, openCheckpoint, readState } from "../../lib/runs/checkpo
 import type { EvalRecord, IterRecord, StepRecord } from "../../lib/runs/records.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import type { Settings } from "../../lib/settings/settings.js";
-import { learningRate } from "../../lib/train/optimizers/optimizer.js";
+import { learningRate } from "../../lib/train/optimizers/schedule.js";
 import { train } from "../../lib/train/train.js";
 import { checkpointFile, collect, mountDisk, results, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 

@@ -3,10 +3,11 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, test } from "vitest";
-import { float32, type HostTensors, int32, mapRecord, openSession } from "../../lib/engine/session.js";
+import { type HostTensors, float32, int32, mapRecord } from "../../lib/engine/host-tensors.js";
+import { openSession } from "../../lib/engine/session.js";
 import { forward } from "../../lib/model/model.js";
-import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
-import { biasCorrections } from "../../lib/train/optimizers/optimizer.js";
+import { type Settings, defaultSettings } from "../../lib/settings/settings.js";
+import { biasCorrections } from "../../lib/train/optimizers/adamw.js";
 import { trainingSteps } from "../../lib/train/steps.js";
 import { readNanoGptCheckpoint } from "../../lib/weights/nanogpt-checkpoint.js";
 

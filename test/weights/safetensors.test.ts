@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
-import { float32, int32 } from "../../lib/engine/session.js";
+import { float32, int32 } from "../../lib/engine/host-tensors.js";
 import { readSafetensors, writeSafetensors } from "../../lib/weights/safetensors.js";
 import { temporaryFolder } from "../tiny-run.js";
 

@@ -2,11 +2,11 @@
  * `folio scaling report`: a table of trainings → one offline HTML page with every chart, the three approaches' fits, their
  * warnings and the runs. The page is scaling/report.ts; this file reads the table and writes the page.
  */
-import fs from "node:fs";
 import path from "node:path";
 import type { Point } from "../../../scaling/points.js";
 import { ownColumns, type PointColumns, readRows, type TableRow, toPoints } from "../../../scaling/read-points.js";
 import { type Approach, fitApproaches, scalingReport } from "../../../scaling/report.js";
+import { replaceFile } from "../../host/replace-file.js";
 import type { Io } from "../shared/terminal.js";
 import { type Flags, positive, readFlags } from "./flags.js";
 
@@ -92,12 +92,9 @@ function options(flags: Flags): { bootstrap: number; seed?: number; threads?: nu
 
 /** A page is written whole or not at all. */
 function writeWhole(file: string, text: string): void {
-  const partial = `${file}.partial`;
   try {
-    fs.writeFileSync(partial, text);
-    fs.renameSync(partial, file);
+    replaceFile(file, text);
   } catch (error) {
-    fs.rmSync(partial, { force: true });
     throw new Error(`Cannot write the report ${file}: ${(error as Error).message}.`, { cause: error });
   }
 }

@@ -10,6 +10,7 @@ import type { DeviceSettings } from "../../engine/device.js";
 import { knownPeakFlops } from "../../host/hardware.js";
 import type { StartRecord } from "../../runs/records.js";
 import type { Settings } from "../../settings/settings.js";
+import { datasetNames } from "./datasets.js";
 import { type Io, styled, withFlags } from "./terminal.js";
 
 const isPrepared = (folder: string) =>
@@ -19,7 +20,6 @@ const isPrepared = (folder: string) =>
 export async function checkDataset({ dataDir, dataset }: Settings): Promise<void> {
   const folder = path.join(dataDir, dataset);
   if (isPrepared(folder)) return;
-  const { datasetNames } = await import("../prepare.js");
   const known = datasetNames();
   const prepare = known.includes(dataset)
     ? `run \`folio prepare ${dataset}\` first`

@@ -8,6 +8,7 @@ import { isUtf8 } from "node:buffer";
 import fs from "node:fs";
 import path from "node:path";
 import { lastCut } from "../tokenizers/gpt2-split.js";
+import { refuseSource } from "./refuse-source.js";
 
 export type SourceKind = "text" | "jsonl" | "parquet";
 
@@ -45,11 +46,6 @@ export interface ReadOptions {
   readonly cuts?: readonly number[];
   /** How large a piece is, about; 1 MiB unless given. */
   readonly pieceBytes?: number;
-}
-
-/** What is named on the command line could not be read. */
-export function refuseSource(where: string, found: string, wanted: string): RangeError {
-  return new RangeError(`Cannot read ${where}: ${found}; ${wanted}.`);
 }
 
 const kinds: Readonly<Record<string, SourceKind>> = { ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet" };

@@ -13,7 +13,7 @@ import {
   parquetRead,
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
-import { refuseSource } from "./documents.js";
+import { refuseSource } from "./refuse-source.js";
 
 const largestGroupBytes = 2 ** 31;
 

@@ -9,7 +9,8 @@ import { fileSha256 } from "../../host/download.js";
 import { permutation } from "../../host/numpy-permutation.js";
 import { countPieces, trainBytePairs } from "../tokenizers/learn-byte-pairs.js";
 import { bpeTokenizer, characterTokenizer, gpt2Tokenizer, type Tokenizer } from "../tokenizers/tokenizer.js";
-import { isBlank, readLines, readPieces, refuseSource, type SourceFile } from "./documents.js";
+import { isBlank, readLines, readPieces, type SourceFile } from "./documents.js";
+import { refuseSource } from "./refuse-source.js";
 
 /** How many of `documents` are for validation: the share, rounded up, as `datasets.train_test_split` has it. */
 export function validationCount(documents: number, valFraction: number): number {

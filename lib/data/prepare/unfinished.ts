@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
+import { replaceFile } from "../../host/replace-file.js";
 import { bytesPerToken, type TokenDtype, type TokenMeta, toLittleEndian } from "../token-file.js";
 import { dtypeOf, syncDirectory } from "../token-writer.js";
 import { type TokenizerSpec, tokenizerFromSpec } from "../tokenizers/tokenizer.js";
@@ -137,17 +138,9 @@ export function openParts(files: DatasetFiles, dtype: TokenDtype, progress: Prog
 
 const fdatasync = promisify(fs.fdatasync);
 
-/** Replaces a file whole. */
+/** A file of what is known of a preparation, replaced whole. */
 export function writeJson(filePath: string, value: unknown): void {
-  const partial = `${filePath}.tmp`;
-  const descriptor = fs.openSync(partial, "w");
-  try {
-    fs.writeFileSync(descriptor, `${JSON.stringify(value, null, 2)}\n`);
-    fs.fsyncSync(descriptor);
-  } finally {
-    fs.closeSync(descriptor);
-  }
-  fs.renameSync(partial, filePath);
+  replaceFile(filePath, `${JSON.stringify(value, null, 2)}\n`);
 }
 
 /** Puts the files in place; may be called again after a kill at any moment. */

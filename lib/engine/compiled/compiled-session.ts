@@ -6,6 +6,7 @@
 import { setImmediate } from "node:timers/promises";
 import type * as tf from "@tensorflow/tfjs-core";
 import { newQueue } from "../call-queue.js";
+import { type HostTensor, mapRecord, type StateSpecs, type TensorSpec, type TensorSpecs } from "../host-tensors.js";
 import { instructionFlags } from "../number-format.js";
 import { fusedEnabled } from "../operations/fused.js";
 import { type Products, withUpdater } from "../operations/in-place.js";
@@ -13,21 +14,14 @@ import {
   checkedGroup,
   checkedResult,
   checkedTensor,
-  type HostTensor,
-  mapRecord,
   type Session,
   type SessionOptions,
   type State,
-  type StateSpecs,
   type Step,
-  type TensorSpec,
-  type TensorSpecs,
-} from "../session.js";
+} from "../steps.js";
 import {
   capi,
   checked,
-  type DataTypeName,
-  DataTypeNumber,
   newTensor,
   type Output,
   oneLine,
@@ -38,16 +32,10 @@ import {
 import { tensorflowBackend } from "../tensorflow/load.js";
 import { castProducts, productsOf, sessionConfig } from "../tensorflow/session-config.js";
 import { ProductCasts } from "./cast-products.js";
-import { GraphBuilder, typeAndShape } from "./graph-builder.js";
+import { GraphBuilder } from "./graph-builder.js";
 import { traceInto } from "./trace.js";
 import { GraphUpdater } from "./update-variables.js";
-
-/** A resource variable in the graph. */
-export interface Variable {
-  readonly handle: Output;
-  readonly dtype: DataTypeName;
-  readonly shape: readonly number[];
-}
+import { addAssign, addRead, addVariable, addWriter, inBatches, type Named, type Variable } from "./variables.js";
 
 /** A step's place in the graph: what to feed, what to fetch, and the operation that assigns the new state. */
 interface TracedStep {
@@ -189,40 +177,6 @@ export async function openGraphSession(
   };
 }
 
-type Named<T> = readonly [key: string, value: T];
-
-const BATCH_ELEMENTS = 2 ** 24;
-
-/**
- * Tensors that one run moves: TensorFlow prepares each run of other ones for some 20 ms, and all of a large model at once would
- * stand in memory once more.
- */
-function inBatches<T extends TensorSpec>(tensors: readonly Named<T>[]): Named<T>[][] {
-  const batches: Named<T>[][] = [];
-  let room = -1;
-  for (const named of tensors) {
-    const size = named[1].shape.reduce((product, axis) => product * axis, 1);
-    if (size > room) {
-      batches.push([]);
-      room = BATCH_ELEMENTS;
-    }
-    batches.at(-1)!.push(named);
-    room -= size;
-  }
-  return batches;
-}
-
-/** Placeholders, and the operation that assigns them to their variables. */
-function addWriter(
-  builder: GraphBuilder,
-  variables: ReadonlyMap<string, Variable>,
-  batch: readonly Named<HostTensor>[],
-): { inputs: readonly Output[]; assign: Pointer } {
-  const inputs = batch.map(([, { dtype, shape }]) => builder.addPlaceholder(dtype, shape));
-  const assigns = batch.map(([key], index) => addAssign(builder, variables.get(key)!, inputs[index]!, []));
-  return { inputs, assign: builder.add("NoOp", [], undefined, assigns) };
-}
-
 /** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
 function trace({ builder, variables, shortened, products }: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
   const casts = shortened && new ProductCasts(builder, shortened);
@@ -268,27 +222,6 @@ function changed(state: State, next: State): [string, tf.Tensor][] {
       .filter(([name, tensor]) => state[group]?.[name] !== tensor)
       .map(([name, tensor]): [string, tf.Tensor] => [`${group}/${name}`, tensor]),
   );
-}
-
-function addVariable(builder: GraphBuilder, { dtype, shape }: TensorSpec, name: string): Variable {
-  const setShape = typeAndShape(dtype, shape);
-  const describe = (description: Pointer) => {
-    setShape(description);
-    const bytes = Buffer.from(name);
-    capi().setAttrString(description, "shared_name", bytes, bytes.length);
-  };
-  const oper = builder.add("VarHandleOp", [], describe, [], `state/${name.replace(/[^\w./-]/g, "_")}`);
-  return { handle: { oper, index: 0 }, dtype, shape };
-}
-
-function addRead(builder: GraphBuilder, { handle, dtype }: Variable): Output {
-  const oper = builder.add("ReadVariableOp", [handle], (d) => capi().setAttrType(d, "dtype", DataTypeNumber[dtype]));
-  return { oper, index: 0 };
-}
-
-function addAssign(builder: GraphBuilder, { handle, dtype }: Variable, value: Output, after: Pointer[]): Pointer {
-  const setType = (description: Pointer) => capi().setAttrType(description, "dtype", DataTypeNumber[dtype]);
-  return builder.add("AssignVariableOp", [handle, value], setType, after);
 }
 
 function newSession(builder: GraphBuilder, config: Uint8Array): Pointer {

@@ -14,10 +14,10 @@ import type {
   WritingStep,
   Written,
 } from "../operations/in-place.js";
-import type { State } from "../session.js";
+import type { State } from "../steps.js";
 import { capi, DataTypeNumber, type Output, type Pointer } from "../tensorflow/c-api.js";
-import type { Variable } from "./compiled-session.js";
 import type { GraphBuilder } from "./graph-builder.js";
+import type { Variable } from "./variables.js";
 
 /** What a trace knows when an update is asked for. */
 interface UpdaterContext {

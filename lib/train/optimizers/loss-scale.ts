@@ -5,9 +5,9 @@
  * steps.ts uses it where dtype is float16.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { HostTensor, HostTensors } from "../../engine/session.js";
+import type { HostTensor, HostTensors } from "../../engine/host-tensors.js";
 import type { Parameters } from "../../model/model.js";
-import type { AdamWInputs, AdamWSettings } from "./optimizer.js";
+import type { AdamWInputs, AdamWSettings } from "./adamw.js";
 
 const INITIAL_SCALE = 65536;
 const GROWTH = 2;

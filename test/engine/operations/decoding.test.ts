@@ -1,15 +1,17 @@
 /** Writing token by token: Folio's own operations against the plain forms, on shapes that do not fit eight lanes. */
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
+import { type HostTensor, int32, toHost } from "../../../lib/engine/host-tensors.js";
 import { project, rowsOf, writeAt, writingStep } from "../../../lib/engine/operations/decoding.js";
 import { enableFused, fusedEnabled } from "../../../lib/engine/operations/fused.js";
-import { type HostTensor, int32, openSession, type Step, toHost } from "../../../lib/engine/session.js";
+import { openSession } from "../../../lib/engine/session.js";
+import type { Step } from "../../../lib/engine/steps.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
 import { fromHalf, toHalf } from "../../../lib/host/sixteen-bit.js";
 import { cacheGroup, cacheOf, cacheState } from "../../../lib/model/kv-cache.js";
 import { forward, initialParameters, parameterSpecs } from "../../../lib/model/model.js";
 import { nextTokens } from "../../../lib/sample/next-token.js";
-import { defaultSettings, type ModelSettings } from "../../../lib/settings/settings.js";
+import { type ModelSettings, defaultSettings } from "../../../lib/settings/settings.js";
 import { expectNoLeak } from "../../leaks.js";
 
 loadTensorFlow();

@@ -1,17 +1,12 @@
 /** Prints a hash of what Folio's own operations give: test/engine/operations/fused.test.ts starts it with few threads and many. */
 import crypto from "node:crypto";
 import * as tf from "@tensorflow/tfjs-core";
-import {
-  fusedAttention,
-  fusedGelu,
-  fusedLayerNorm,
-  fusedLinear,
-  fusedSquares,
-} from "../../../lib/engine/operations/fused.js";
+import { float32 } from "../../../lib/engine/host-tensors.js";
+import { fusedAttention, fusedGelu, fusedLayerNorm, fusedLinear, fusedSquares } from "../../../lib/engine/operations/fused.js";
 import { type InPlaceUpdater, withUpdater } from "../../../lib/engine/operations/in-place.js";
-import { float32, openSession } from "../../../lib/engine/session.js";
+import { openSession } from "../../../lib/engine/session.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
-import { adamW } from "../../../lib/train/optimizers/optimizer.js";
+import { adamW } from "../../../lib/train/optimizers/adamw.js";
 
 loadTensorFlow();
 const hash = crypto.createHash("sha256");

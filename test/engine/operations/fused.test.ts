@@ -6,23 +6,18 @@ import path from "node:path";
 import { promisify } from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
-import {
-  enableFused,
-  fusedAttention,
-  fusedEnabled,
-  fusedGelu,
-  fusedLayerNorm,
-} from "../../../lib/engine/operations/fused.js";
+import { type HostTensor, float32, int32, mapRecord, toHost } from "../../../lib/engine/host-tensors.js";
+import { enableFused, fusedAttention, fusedEnabled, fusedGelu, fusedLayerNorm } from "../../../lib/engine/operations/fused.js";
 import { type InPlaceUpdater, withUpdater } from "../../../lib/engine/operations/in-place.js";
 import { readStepTrace } from "../../../lib/engine/profile.js";
-import { float32, type HostTensor, int32, mapRecord, openSession, toHost } from "../../../lib/engine/session.js";
+import { openSession } from "../../../lib/engine/session.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
 import { loadOperations } from "../../../lib/engine/tensorflow/own-operations.js";
 import { fromHalf, toHalf } from "../../../lib/host/sixteen-bit.js";
 import { crossEntropy, gelu, layerNorm, linear } from "../../../lib/model/functional.js";
 import { initialParameters } from "../../../lib/model/model.js";
 import { parseSettings } from "../../../lib/settings/settings.js";
-import { adamW, biasCorrections } from "../../../lib/train/optimizers/optimizer.js";
+import { adamW, biasCorrections } from "../../../lib/train/optimizers/adamw.js";
 import { trainingSteps } from "../../../lib/train/steps.js";
 import { expectNoLeak } from "../../leaks.js";
 

@@ -2,19 +2,14 @@ import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, test } from "vitest";
 import charSettings from "../../../configs/train_shakespeare_char.js";
-import { float32, type HostTensors, int32, mapRecord, openSession } from "../../../lib/engine/session.js";
+import { type HostTensors, float32, int32, mapRecord } from "../../../lib/engine/host-tensors.js";
+import { openSession } from "../../../lib/engine/session.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
 import { parameterSpecs } from "../../../lib/model/model.js";
-import { defaultSettings, parseSettings, type Settings } from "../../../lib/settings/settings.js";
-import {
-  adamW,
-  biasCorrections,
-  clipScale,
-  decayGroups,
-  globalNorm,
-  initialMoments,
-  learningRate,
-} from "../../../lib/train/optimizers/optimizer.js";
+import { type Settings, defaultSettings, parseSettings } from "../../../lib/settings/settings.js";
+import { adamW, biasCorrections, decayGroups, initialMoments } from "../../../lib/train/optimizers/adamw.js";
+import { clipScale, globalNorm } from "../../../lib/train/optimizers/clipping.js";
+import { learningRate } from "../../../lib/train/optimizers/schedule.js";
 import { trainingSteps } from "../../../lib/train/steps.js";
 import { readSafetensors } from "../../../lib/weights/safetensors.js";
 import { expectNoLeak } from "../../leaks.js";

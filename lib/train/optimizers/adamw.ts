@@ -3,9 +3,9 @@
  * Not a training loop (train.ts), and no schedule knows a tensor. Notebook 01-train plots the schedules.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { fusedSquares } from "../../engine/operations/fused.js";
-import { adamUpdate, addAll } from "../../engine/operations/raw.js";
+import { adamUpdate } from "../../engine/operations/raw.js";
 import type { ParameterSpec, Parameters } from "../../model/model.js";
+import type { DecayGroup } from "../../runs/records.js";
 import type { Settings } from "../../settings/settings.js";
 
 /** First and second moments of the gradient, by parameter name. */
@@ -30,30 +30,6 @@ export interface AdamWInputs {
 /** What stays the same over a run. */
 export type AdamWSettings = Pick<Settings, "beta1" | "beta2" | "weightDecay"> & { readonly epsilon?: number };
 
-/**
- * Learning rate of step `step` = 0, 1, …: a linear warm-up `η (step + 1) / (warmupIters + 1)`, then the schedule, at
- * `minLr` after `lrDecayIters`. With progress p from 0 to 1 between the two:
- * cosine `minLr + (η − minLr) (1 + cos πp) / 2` (nanoGPT's), linear `η − (η − minLr) p`, constant `η`, and wsd
- * (Hu 2024): `η` until the last `decayFraction` of lrDecayIters, then linear.
- */
-export function learningRate(
-  step: number,
-  settings: Pick<
-    Settings,
-    "learningRate" | "minLr" | "warmupIters" | "lrDecayIters" | "decayLr" | "schedule" | "decayFraction"
-  >,
-): number {
-  const { learningRate: peak, minLr, warmupIters, lrDecayIters, decayLr, schedule, decayFraction } = settings;
-  if (!decayLr) return peak;
-  if (step < warmupIters) return (peak * (step + 1)) / (warmupIters + 1);
-  if (schedule === "constant") return peak;
-  if (step > lrDecayIters) return minLr;
-  const start = schedule === "wsd" ? Math.max(warmupIters, lrDecayIters * (1 - decayFraction)) : warmupIters;
-  const p = lrDecayIters > start ? Math.max(0, (step - start) / (lrDecayIters - start)) : 1;
-  if (schedule === "cosine") return minLr + 0.5 * (1 + Math.cos(Math.PI * p)) * (peak - minLr);
-  return peak - (peak - minLr) * p;
-}
-
 /** Whether weight decay applies: to matrices and tables, not to vectors, as in nanoGPT. */
 function decays({ shape }: { readonly shape: readonly number[] }): boolean {
   return shape.length >= 2;
@@ -69,11 +45,6 @@ export function decayGroups(specs: readonly ParameterSpec[]): Record<"decayed" |
   return { decayed: group(true), undecayed: group(false) };
 }
 
-export interface DecayGroup {
-  readonly tensors: number;
-  readonly parameters: number;
-}
-
 /** Moments of zeros; the caller owns the tensors. */
 export function initialMoments(params: Parameters): { m: Record<string, tf.Tensor>; v: Record<string, tf.Tensor> } {
   const zeros = () => Object.fromEntries(Object.entries(params).map(([name, p]) => [name, tf.zeros(p.shape)]));
@@ -83,17 +54,6 @@ export function initialMoments(params: Parameters): { m: Record<string, tf.Tenso
 /** `1 − βᵗ`, computed in double precision on the host, for AdamWInputs. */
 export function biasCorrections(t: number, { beta1, beta2 }: Pick<Settings, "beta1" | "beta2">): [number, number] {
   return [1 - beta1 ** t, 1 - beta2 ** t];
-}
-
-/** ‖g‖, the norm over all gradients together. */
-export function globalNorm(gradients: Parameters): tf.Scalar {
-  const tensors = Object.values(gradients);
-  return tf.tidy(() => tf.sqrt(fusedSquares(tensors) ?? addAll(tensors.map((g) => tf.sum(tf.square(g))))));
-}
-
-/** What PyTorch's clip_grad_norm_ multiplies all gradients by: `min(1, maxNorm / (‖g‖ + 1e-6))`; 1 for `maxNorm` 0. */
-export function clipScale(norm: tf.Scalar, maxNorm: number): tf.Scalar {
-  return tf.tidy(() => (maxNorm === 0 ? tf.scalar(1) : tf.minimum(1, tf.div(maxNorm, tf.add(norm, 1e-6)))));
 }
 
 /** By how much the update that led to `state` moved each parameter, from the moments that it left behind. */
