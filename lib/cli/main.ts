@@ -4,7 +4,10 @@
  * command has a file in lib/cli/ and is loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`,
  * which must run before a build.
  */
+import fs from "node:fs";
+import { inspect } from "node:util";
 import { closest, distance } from "fastest-levenshtein";
+import { openProcessOutput, printableIo } from "./shared/output.js";
 import { type Io, styled, withFlags } from "./shared/terminal.js";
 
 /** What a command's file exports. */
@@ -57,14 +60,51 @@ For example: folio train configs/train_shakespeare_char.ts --device=cpu --n_laye
 
 /**
  * Runs one command line, without `node` and the script's name.
- * @returns the exit code: 0 done, 1 failed, 2 no such command, 130 stopped by Ctrl-C
+ * @returns the exit code: 0 done, 1 failed, 2 no such command; of what was stopped 130 (Ctrl-C), 143 (SIGTERM), 129 (the
+ * terminal closed), 141 (nobody reads its output any more)
  */
-export async function main(argv: readonly string[], io: Io = process): Promise<number> {
+export async function main(argv: readonly string[], io?: Io): Promise<number> {
+  return io ? await runCommand(argv, printableIo(io)) : await runInProcess(argv);
+}
+
+/** With the process' own output; what nobody awaits, and a process that ends in the middle, get a message as well. */
+async function runInProcess(argv: readonly string[]): Promise<number> {
+  let done = false;
+  const end = (code: number): never => {
+    done = true;
+    process.exit(code);
+  };
+  // A reader that has seen enough (`folio runs | head`) ends what only prints.
+  const output = openProcessOutput(({ exitCode }) => end(exitCode === 141 ? 0 : exitCode));
+  const io = printableIo(output.io);
+  const fail = (error: unknown) => {
+    if (done) return;
+    void report(error, io).then(() => end(1));
+  };
+  process.on("uncaughtException", fail).on("unhandledRejection", fail);
+  process.once("exit", () => {
+    if (done) return;
+    process.exitCode = 1;
+    // A config file that calls process.exit(), a promise that nobody keeps: it must not pass for success.
+    writeLast("folio: Cannot go on: the program ended before its work was done.\n");
+  });
+  const code = await runCommand(argv, io);
+  const lost = await output.settled();
+  done = true;
+  return code === 0 && lost?.exitCode === 1 ? 1 : code;
+}
+
+function writeLast(text: string): void {
+  try {
+    fs.writeSync(2, text);
+  } catch {
+    // nobody hears it
+  }
+}
+
+async function runCommand(argv: readonly string[], io: Io): Promise<number> {
   const [name = "help", ...args] = argv;
   const print = (text: string) => io.stdout.write(`${text}\n`);
-  // A reader that has seen enough (`folio train | head`) ends the command without a stack trace.
-  if (io === process)
-    process.stdout.once("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   try {
     if (name === "--version" || name === "-v") {
       print((await import("../host/package.js")).folioVersion());
@@ -84,12 +124,23 @@ export async function main(argv: readonly string[], io: Io = process): Promise<n
     }
     return await command.run(args, io);
   } catch (error) {
-    const message = await withFlags(error instanceof Error ? error.message : String(error));
-    io.stderr.write(`${styled(io.stderr, "red", "folio:")} ${message}\n`);
-    // A stack helps whoever changes Folio, not whoever mistyped a flag.
-    if (process.env.FOLIO_DEBUG && error instanceof Error) io.stderr.write(`${error.stack}\n`);
+    await report(error, io);
     return error instanceof UnknownCommand ? 2 : 1;
   }
+}
+
+/** What went wrong, as one message. */
+async function report(error: unknown, io: Io): Promise<void> {
+  const message = await withFlags(messageOf(error));
+  io.stderr.write(`${styled(io.stderr, "red", "folio:")} ${message}\n`);
+  // A stack helps whoever changes Folio, not whoever mistyped a flag.
+  if (process.env.FOLIO_DEBUG && error instanceof Error) io.stderr.write(`${error.stack}\n`);
+}
+
+/** Anything can be thrown. */
+function messageOf(error: unknown): string {
+  if (error instanceof Error) return error.message || error.name;
+  return typeof error === "string" ? error : `something went wrong that is no error: ${inspect(error, { depth: 0 })}`;
 }
 
 class UnknownCommand extends Error {}

@@ -125,15 +125,16 @@ export async function printSamples(
   io: Io,
 ): Promise<string[]> {
   const texts = Array.from({ length: numSamples }, () => prompt);
+  const write = (text: string) => (io.stdout.writeText ?? io.stdout.write)(text);
   let begun = false;
   for await (const { sample, text } of tokens) {
     // Not before the first token: by then the prompt is known to be one that the model understands.
-    if (!begun) io.stdout.write(prompt);
+    if (!begun) write(prompt);
     begun = true;
     texts[sample] += text;
-    if (sample === 0) io.stdout.write(text);
+    if (sample === 0) write(text);
   }
-  io.stdout.write(
+  write(
     dashes +
       texts
         .slice(1)

@@ -95,9 +95,11 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
   const { train } = await import("../train/train.js");
   await fetchWeights(settings.initFrom, io);
   const progress = openProgress(io.stdout);
-  const stop = stopOnSignals((signal) => {
-    const again = signal === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
-    progress.line(styled(io.stdout, "yellow", `${signal}: finishing this batch, then saving${again}`));
+  const stop = stopOnSignals(io, (reason) => {
+    const again = reason === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
+    const text = `${reason}: finishing this batch, then saving${again}`;
+    if (reason.startsWith("SIG")) progress.line(styled(io.stdout, "yellow", text));
+    else io.stderr.write(`${styled(io.stderr, "yellow", text)}\n`);
   });
   const show = recordPrinter(settings, progress, io);
   await warnings(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
@@ -130,7 +132,8 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
       end.step > 0
         ? `stopped at step ${end.step} of ${settings.maxIters}, saved. Resume with:\n  ${resume}`
         : "stopped before the first step: nothing to resume.";
-    io.stdout.write(`${styled(io.stdout, "yellow", text)}\n`);
+    const output = stop.heard(io);
+    output.write(`${styled(output, "yellow", text)}\n`);
   }
   return { exitCode: end?.reason === "aborted" ? (stop.exitCode() ?? 1) : 0, end };
 }
