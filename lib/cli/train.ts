@@ -52,15 +52,20 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 async function baseSettings({
   initFrom,
   outDir = defaultSettings.outDir,
+  checkpoint,
 }: Partial<Settings>): Promise<Readonly<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return defaultSettings;
-  const { hasCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const { chooseCheckpoint, readState } = await import("../runs/checkpoint.js");
   const { nanoGptFile, nanoGptSettings } = await import("../train/first-weights.js");
   const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
   if (theirs) return nanoGptSettings(theirs);
-  if (initFrom === "resume") return { ...readState(outDir).settings, outDir }; // it may have been moved since
-  if (!hasCheckpoint(initFrom)) return defaultSettings;
-  const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = readState(initFrom).settings;
+  if (initFrom === "resume") {
+    return { ...readState(outDir).settings, outDir, checkpoint: "auto" }; // it may have been moved since
+  }
+  const chosen = chooseCheckpoint(initFrom, checkpoint);
+  if (!chosen) return defaultSettings;
+  const { settings } = readState(chosen.outDir, chosen.name);
+  const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = settings;
   return { ...defaultSettings, nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout };
 }
 
@@ -216,8 +221,12 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
       return [`step ${record.step}: train loss ${record.trainLoss.toFixed(4)}, val loss ${record.valLoss.toFixed(4)}`];
     case "iter": {
       if (record.step % settings.logInterval !== 0) return [];
-      const { step, loss, elapsedMs } = record;
-      return [`iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%`];
+      const { step, loss, learningRate, elapsedMs } = record;
+      const rate = learningRate.toExponential(2);
+      // nanoGPT's line; what it lacks stands at its end.
+      return [
+        `iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%, lr ${rate}`,
+      ];
     }
     case "checkpoint":
       return [`saving checkpoint to ${settings.outDir}`];

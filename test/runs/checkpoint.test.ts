@@ -151,7 +151,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(openCheckpoint(outDir, 4)).toMatchObject({ step: 4 });
     expect([3, 4].map((step) => hasCheckpoint(outDir, step))).toEqual([false, true]);
     expect(() => openCheckpoint(outDir, 3)).toThrow(
-      /^Cannot find the checkpoint of step 3 in .*: there are 4, 5; saveInterval keeps them, "last" and "best" are others\.$/,
+      /^Cannot find the checkpoint of step 3 in .*: there are 1, 4, 5, 6; saveInterval keeps them\.$/,
     );
     expect(() => openCheckpoint(newRun(), 3)).toThrow("none was kept by its step");
     saveCheckpoint(outDir, checkpointOf(7), { best: false, keep: 0 });
