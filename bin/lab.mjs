@@ -47,9 +47,13 @@ process.exitCode = codes[1] ?? 1;
  * @param {string[]} args
  */
 function start(command, args) {
-  const stdio = /** @type {const} */ (["pipe", "inherit", "inherit"]);
-  const child = spawn(process.execPath, [guard, command, ...args], { cwd: root, env, detached: true, stdio });
-  child.stdin.on("error", () => {}); // it has ended
+  const child = spawn(process.execPath, [guard, command, ...args], {
+    cwd: root,
+    env,
+    detached: true,
+    stdio: ["pipe", "inherit", "inherit"],
+  });
+  child.stdin?.on("error", () => {}); // it has ended
   /** @type {Promise<number | null>} */
   const ended = new Promise((resolve) => {
     child.once("error", (error) => {
@@ -65,5 +69,5 @@ function start(command, args) {
 function end() {
   if (ending) return;
   ending = true;
-  for (const { child } of children) child.stdin.end();
+  for (const { child } of children) child.stdin?.end();
 }

@@ -18,22 +18,36 @@ interface Command {
   run(args: readonly string[], io: Io): Promise<number>;
 }
 
-const commands: Readonly<Record<string, { summary: string; load: () => Promise<Command> }>> = {
+interface CommandEntry {
+  readonly summary: string;
+  load(): Promise<Command>;
+  /** Whether it does work that is lost when its output is: it must not end as if all were well. */
+  works?(args: readonly string[]): boolean;
+}
+
+const always = () => true;
+const commands: Readonly<Record<string, CommandEntry>> = {
   start: {
     summary: "the main job: prepare the embedded corpus, train a small GPT, sample, write a report",
     load: () => import("./start.js"),
+    works: always,
   },
-  prepare: { summary: "make a dataset's token files", load: () => import("./prepare.js") },
-  train: { summary: "train a model, or resume", load: () => import("./train.js") },
+  prepare: { summary: "make a dataset's token files", load: () => import("./prepare.js"), works: always },
+  train: { summary: "train a model, or resume", load: () => import("./train.js"), works: always },
   sample: { summary: "write text with a trained model", load: () => import("./sample.js") },
-  bench: { summary: "time training steps: eager, compiled, against PyTorch", load: () => import("./bench.js") },
-  export: { summary: "write a model as a Hugging Face folder", load: () => import("./export.js") },
+  bench: {
+    summary: "time training steps: eager, compiled, against PyTorch",
+    load: () => import("./bench.js"),
+    works: always,
+  },
+  export: { summary: "write a model as a Hugging Face folder", load: () => import("./export.js"), works: always },
   eval: { summary: "the loss of a trained model on a split or a text", load: () => import("./eval.js") },
   sizes: { summary: "parameters, FLOPs, memory and time of a configuration", load: () => import("./sizes.js") },
   runs: { summary: "list the runs in a folder, or compare some", load: () => import("./runs.js") },
   scaling: {
     summary: "scaling laws: plan a sweep, run it, fit it, ask for the optimum",
     load: () => import("./scaling/main.js"),
+    works: ([part]) => part === "run",
   },
   doctor: { summary: "say what this machine has and what is wrong", load: () => import("./doctor.js") },
 };
@@ -74,8 +88,10 @@ async function runInProcess(argv: readonly string[]): Promise<number> {
     done = true;
     process.exit(code);
   };
-  // A reader that has seen enough (`folio runs | head`) ends what only prints.
-  const output = openProcessOutput(({ exitCode }) => end(exitCode === 141 ? 0 : exitCode));
+  const [name = "", ...args] = argv;
+  const works = Object.hasOwn(commands, name) && commands[name]!.works?.(args);
+  // A reader that has seen enough (`folio runs | head`) ends what only prints; what works has begun nothing yet.
+  const output = openProcessOutput(({ exitCode }) => end(exitCode === 141 && !works ? 0 : exitCode));
   const io = printableIo(output.io);
   const fail = (error: unknown) => {
     if (done) return;

@@ -219,7 +219,7 @@ export function readState(outDir: string, name: CheckpointName = "last"): Checkp
   }
   if (state?.format !== "folio-checkpoint" || state.version !== 1) {
     throw new Error(
-      `Cannot open the checkpoint in ${outDir}: ${file} has format ${state?.format} ${state?.version}; this Folio reads folio-checkpoint 1.`,
+      `Cannot open the checkpoint in ${outDir}: ${file} has format ${JSON.stringify(state?.format)}, version ${JSON.stringify(state?.version)}; this Folio reads folio-checkpoint 1.`,
     );
   }
   const fault = faultOf(stateSchema, state);
@@ -266,9 +266,7 @@ function pointedFolder(outDir: string, name: CheckpointName): string {
     if (ofStep) return path.join(folder, ofStep);
     const steps = [...new Set(kept.map(stepOf))].sort((a, b) => a - b).join(", ");
     const found = steps ? `there are ${steps}` : "none was kept by its step";
-    throw new Error(
-      `Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; saveInterval keeps them.`,
-    );
+    throw new Error(`Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; saveInterval keeps them.`);
   }
   const pointer = path.join(folder, name);
   if (!fs.existsSync(pointer)) {

@@ -167,7 +167,8 @@ export function readRunSettings(outDir: string): Readonly<Settings> {
   try {
     return parseSettings(JSON.parse(readRegularText(file, 2 ** 24)));
   } catch (error) {
-    throw new Error(`${file} cannot be read: ${(error as Error).message}`, { cause: error });
+    const reason = (error as Error).message.replace(/^Cannot read the settings: /, "");
+    throw new Error(`Cannot read ${file}: ${reason}`, { cause: error });
   }
 }
 

@@ -124,6 +124,7 @@ function negatedKey(kind: SettingsKind, written: string): string | undefined {
 }
 
 function configWord(arg: string): string {
+  if (arg.includes("\0")) throw new TypeError("Cannot read the command line: a word has a NUL in it.");
   if (!/^-[A-Za-z]/.test(arg)) return arg;
   throw new TypeError(`Cannot read ${arg}: flags begin with two dashes, as in --batch_size=8.`);
 }

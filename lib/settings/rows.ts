@@ -54,10 +54,12 @@ export const aboveZero = kind("number", z.number().positive(), "a number above 0
 export const fraction = kind("number", z.number().min(0).lt(1), "a number of at least 0 and below 1");
 export const share = kind("number", z.number().positive().max(1), "a number above 0 and at most 1");
 export const flag = kind("boolean", z.boolean(), "true or false");
-export const text = kind("text", z.string(), "text");
-export const folder = kind("text", z.string().trim().min(1), "the path of a folder");
+// No path and no text for people has a NUL in it.
+const words = z.string().refine((value) => !value.includes("\0"));
+export const text = kind("text", words, "text");
+export const folder = kind("text", words.trim().min(1), "the path of a folder");
 /** Names or a path: whoever opens it checks it. */
-export const source = (wanted: string): Kind => kind("text", z.string().trim().min(1), wanted);
+export const source = (wanted: string): Kind => kind("text", words.trim().min(1), wanted);
 export const name = kind("text", z.string().regex(/^(?!\.)[\w.-]+$/), "a name of letters, digits, _, - and .");
 export const choice = (...choices: string[]): Kind => kind("choice", z.enum(choices), choices.join(", "));
 

@@ -192,7 +192,7 @@ test("openTokenFile() refuses a file that is missing, empty, cut within an id, o
   expect(() => open(rawFile(new Uint8Array(7)))).toThrow(/truncated: 7 bytes are not a whole number of uint16 ids/);
   expect(() => open(rawFile(new Uint8Array(8)), 5)).toThrow(/truncated: it holds 4 ids, where meta.json counts 5/);
   expect(() => open(rawFile(new Uint8Array(8)), 3)).toThrow(/too long: it holds 4 ids, where meta.json counts 3/);
-  expect(() => open(dataDir)).toThrow(/it is not a file/);
+  expect(() => open(dataDir)).toThrow(/it is a folder, not a file/);
   expect(open(rawFile(new Uint8Array(8)), 4).length).toBe(4);
 });
 

@@ -197,7 +197,7 @@ describe("openCheckpoint() refuses", () => {
     ],
     "a state.json that is null": [
       (at) => fs.writeFileSync(path.join(at, "state.json"), "null"),
-      /has format undefined undefined; this Folio reads folio-checkpoint 1/,
+      /has format undefined, version undefined; this Folio reads folio-checkpoint 1/,
     ],
     "another format version": [edit({ version: 2 }), /folio-checkpoint 2; this Folio reads folio-checkpoint 1/],
     "a step that is no count": [edit({ step: "7" }), /state\.json is damaged: step is "7"/],
