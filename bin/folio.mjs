@@ -35,9 +35,13 @@ async function folio(argv) {
   return /** @type {Promise<number>} */ (cli.main(argv));
 }
 
-try {
-  process.exitCode = await folio(process.argv.slice(2));
-} catch (error) {
-  console.error(error instanceof Error && process.env.FOLIO_DEBUG !== "1" ? error.message : error);
-  process.exitCode = 1;
-}
+// Not awaited at the top level: Node would add words of its own where a program ends before its work is done.
+folio(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error) => {
+    console.error(error instanceof Error && process.env.FOLIO_DEBUG !== "1" ? error.message : error);
+    process.exitCode = 1;
+  },
+);

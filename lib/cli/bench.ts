@@ -9,6 +9,7 @@ import { chromeTrace, type OperationTime, timeByPart, timeByType } from "../engi
 import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
 import { type BenchSettings, parseBenchSettings } from "../settings/settings.js";
+import { stopOnSignals } from "./shared/stop-signals.js";
 import { grouped, type Io, millions, openProgress, styled, table } from "./shared/terminal.js";
 
 export function help(): string {
@@ -52,24 +53,19 @@ async function measure(
 ): Promise<{ exitCode: number } | { exitCode?: undefined; result: BenchResult }> {
   const { bench } = await import("../bench/bench.js");
   const progress = openProgress(io.stdout);
-  const controller = new AbortController();
-  let exitCode = 1;
-  const stop = (signal: NodeJS.Signals) => {
-    exitCode = signal === "SIGINT" ? 130 : 143;
-    controller.abort();
-  };
-  process.on("SIGINT", stop).on("SIGTERM", stop);
+  const stop = stopOnSignals(io, () => {});
   try {
-    for await (const record of bench(settings, { signal: controller.signal })) {
+    for await (const record of bench(settings, { signal: stop.signal })) {
       if (record.kind === "result") return { result: record.result };
       progress.update(record.done, record.total, record.doing);
     }
   } finally {
     progress.close();
-    process.off("SIGINT", stop).off("SIGTERM", stop);
+    stop.close();
   }
-  io.stdout.write(`${styled(io.stdout, "yellow", "stopped: nothing was written.")}\n`);
-  return { exitCode };
+  const output = stop.heard(io);
+  output.write(`${styled(output, "yellow", "stopped: nothing was written.")}\n`);
+  return { exitCode: stop.exitCode() ?? 1 };
 }
 
 // -------------------------------------------------------------------------------------------------------- the table

@@ -2,10 +2,10 @@
  * `folio eval`: how well a trained model predicts a split of a dataset or a text file, as a table or as JSON. What a
  * loss is and in which units stands in lib/train/evaluate.ts.
  */
-import { readFileSync } from "node:fs";
 import type { TokenFile } from "../data/batches.js";
 import type { Tokenizer, TokenizerSpec } from "../data/tokenizers/tokenizer.js";
-import type { CheckpointName } from "../runs/checkpoint.js";
+import { readRegularFile } from "../host/regular-file.js";
+import type { ChosenCheckpoint } from "../runs/checkpoint.js";
 import type { TrainedModel } from "../runs/trained-model.js";
 import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
@@ -84,13 +84,13 @@ async function loadModel({ outDir, initFrom, checkpoint, dataDir }: EvalSettings
     throw new RangeError("Cannot evaluate: initFrom is scratch, a model that has learnt nothing; set it to resume.");
   }
   const { nanoGptFile, nanoGptSettings } = await import("../train/first-weights.js");
+  const { chooseCheckpoint } = await import("../runs/checkpoint.js");
   const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
   if (initFrom === "resume" && !theirs) {
-    const { hasCheckpoint, openCheckpoint } = await import("../runs/checkpoint.js");
-    const which: CheckpointName = checkpoint === "best" && hasCheckpoint(outDir, "best") ? "best" : "last";
-    const { step, params, settings, tokenizer } = openCheckpoint(outDir, which, { optimizer: false });
-    return { name: `${outDir}, ${which} checkpoint, step ${step}`, step, params, settings, tokenizer };
+    return await loadRun({ outDir, name: "last", ...chooseCheckpoint(outDir, checkpoint) });
   }
+  const chosen = theirs ? undefined : chooseCheckpoint(initFrom, checkpoint);
+  if (chosen) return await loadRun(chosen);
   const { loadPretrained } = await import("../runs/trained-model.js");
   const source = theirs ?? initFrom;
   const { params, model, tokenizer } = await loadPretrained(source, dataDir ? { dataDir } : {});
@@ -98,6 +98,12 @@ async function loadModel({ outDir, initFrom, checkpoint, dataDir }: EvalSettings
   const dataset = theirs ? nanoGptSettings(theirs).dataset : "";
   const settings = { ...defaultSettings, ...model, batchSize, dataset, dropout: 0 };
   return { name: source, step: 0, params, settings, tokenizer };
+}
+
+async function loadRun(chosen: ChosenCheckpoint): Promise<Loaded> {
+  const { describeCheckpoint, openCheckpoint } = await import("../runs/checkpoint.js");
+  const { step, params, settings, tokenizer } = openCheckpoint(chosen.outDir, chosen.name, { optimizer: false });
+  return { name: describeCheckpoint(chosen, step), step, params, settings, tokenizer };
 }
 
 interface Text {
@@ -144,7 +150,7 @@ async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator
 
 function readText(file: string): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(readFileSync(file));
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(readRegularFile(file, 2 ** 30));
   } catch (error) {
     const { message } = error as Error;
     const reason = error instanceof TypeError ? "it is no text in UTF-8" : message;

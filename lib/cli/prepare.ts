@@ -9,6 +9,7 @@ import { type PrepareModule, type PrepareOptions, prepareText } from "../data/pr
 import type { TokenMeta } from "../data/token-file.js";
 import { camelCase } from "../settings/settings.js";
 import { datasetNames, modulePath } from "./shared/datasets.js";
+import { stopOnSignals } from "./shared/stop-signals.js";
 import type { Io } from "./shared/terminal.js";
 
 export function help(): string {
@@ -41,6 +42,9 @@ FOLIO_DATA_DIR is looked in before any download.
   FOLIO_DATA_DIR=texts folio prepare shakespeare_char`;
 }
 
+/** How long a preparation may take to stop. */
+const patienceMs = 10_000;
+
 type Flags = Readonly<Record<string, string | undefined>>;
 
 const flagNames = ["data_dir", "source", "url", "from", "tokenizer", "val_fraction", "text_key", "overwrite", "check"];
@@ -55,18 +59,44 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { dataDir = "data", source, url } = flags;
   if (flags.check) return await check(names, dataDir, log);
   const overwrite = flags.overwrite !== undefined;
-  for (const name of names) {
-    const foreign = ofText.find((key) => flags[key] !== undefined);
-    if (foreign === undefined) {
-      await prepareDataset(name, { dataDir, overwrite, log, ...(source && { source }), ...(url && { url }) });
-    } else await prepareOwn(name, { dataDir, overwrite, log }, flags);
+  return await stoppable(io, async (signal) => {
+    const options = { dataDir, overwrite, log, signal };
+    for (const name of names) {
+      const foreign = ofText.find((key) => flags[key] !== undefined);
+      if (foreign === undefined)
+        await prepareDataset(name, { ...options, ...(source && { source }), ...(url && { url }) });
+      else await prepareOwn(name, options, flags);
+    }
+  });
+}
+
+/**
+ * Prepares until it is done or stopped. What cannot stop in the middle ends with the process: the same command goes on
+ * after any end.
+ * @returns the exit code
+ */
+export async function stoppable(io: Io, prepare: (signal: AbortSignal) => Promise<void>): Promise<number> {
+  let timer: NodeJS.Timeout | undefined;
+  const stop = stopOnSignals(io, (reason) => {
+    io.stderr.write(`${reason}: keeping what is finished (again: stop at once)\n`);
+    timer = setTimeout(() => process.exit(stop.exitCode()), patienceMs);
+  });
+  try {
+    await prepare(stop.signal);
+    return 0;
+  } catch (error) {
+    if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
+    io.stderr.write("stopped; the same command goes on from there.\n");
+    return stop.exitCode() ?? 1;
+  } finally {
+    clearTimeout(timer);
+    stop.close();
   }
-  return 0;
 }
 
 async function prepareOwn(
   name: string,
-  options: Pick<PrepareOptions, "dataDir" | "overwrite" | "log">,
+  options: Pick<PrepareOptions, "dataDir" | "overwrite" | "log" | "signal">,
   flags: Flags,
 ): Promise<void> {
   const { from, tokenizer, textKey, valFraction } = flags;

@@ -68,11 +68,14 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 async function baseSettings({
   initFrom,
   outDir = defaultSettings.outDir,
+  checkpoint,
 }: Partial<Settings>): Promise<Partial<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return {};
   if (Object.hasOwn(gpt2Shapes, initFrom)) return { ...gpt2Shapes[initFrom as keyof typeof gpt2Shapes] };
-  const { readState } = await import("../runs/checkpoint.js");
-  return readState(initFrom === "resume" ? outDir : initFrom).settings;
+  const { chooseCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const source = initFrom === "resume" ? outDir : initFrom;
+  const chosen = chooseCheckpoint(source, checkpoint);
+  return readState(chosen?.outDir ?? source, chosen?.name).settings;
 }
 
 // Datasets whose vocabulary is known before they are prepared.

@@ -13,7 +13,7 @@ import { readRunLog } from "../runs/run-folder.js";
 import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
 import { parseSettings, type Settings } from "../settings/settings.js";
-import { prepareDataset } from "./prepare.js";
+import { prepareDataset, stoppable } from "./prepare.js";
 import { printSamples } from "./sample.js";
 import { grouped, type Io, styled } from "./shared/terminal.js";
 import { resumeCommand, showTraining } from "./train.js";
@@ -46,7 +46,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const heading = (text: string) => io.stdout.write(`\n${styled(io.stdout, "bold", text)}\n`);
   const { settings: wanted, notes } = await startSettings(args);
   for (const note of notes) io.stderr.write(`${note}\n`);
-  await prepareIfMissing(wanted, io, heading);
+  const exitCode = await prepareIfMissing(wanted, io, heading);
+  if (exitCode !== 0) return exitCode;
   const dataset = openDataset(wanted.dataDir, wanted.dataset);
   try {
     const { settings, finished } = standing(wanted, dataset);
@@ -77,11 +78,18 @@ async function startSettings(
   };
 }
 
-async function prepareIfMissing(settings: Settings, io: Io, heading: (text: string) => void): Promise<void> {
-  if (existsSync(join(settings.dataDir, settings.dataset, "meta.json"))) return;
-  heading(`Preparing ${settings.dataset}`);
+/** @returns the exit code: 0, or that of what stopped it */
+async function prepareIfMissing(
+  { dataDir, dataset }: Settings,
+  io: Io,
+  heading: (text: string) => void,
+): Promise<number> {
+  if (existsSync(join(dataDir, dataset, "meta.json"))) return 0;
+  heading(`Preparing ${dataset}`);
   const log = (line: string) => io.stdout.write(`${line}\n`);
-  await prepareDataset(settings.dataset, { dataDir: settings.dataDir, log });
+  return await stoppable(io, async (signal) => {
+    await prepareDataset(dataset, { dataDir, log, signal });
+  });
 }
 
 /** Whether the folder holds this very run already: finished, or to be gone on with. */

@@ -53,15 +53,20 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 async function baseSettings({
   initFrom,
   outDir = defaultSettings.outDir,
+  checkpoint,
 }: Partial<Settings>): Promise<Readonly<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return defaultSettings;
-  const { hasCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const { chooseCheckpoint, readState } = await import("../runs/checkpoint.js");
   const { nanoGptFile, nanoGptSettings } = await import("../train/first-weights.js");
   const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
   if (theirs) return nanoGptSettings(theirs);
-  if (initFrom === "resume") return { ...readState(outDir).settings, outDir }; // it may have been moved since
-  if (!hasCheckpoint(initFrom)) return defaultSettings;
-  const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = readState(initFrom).settings;
+  if (initFrom === "resume") {
+    return { ...readState(outDir).settings, outDir, checkpoint: "auto" }; // it may have been moved since
+  }
+  const chosen = chooseCheckpoint(initFrom, checkpoint);
+  if (!chosen) return defaultSettings;
+  const { settings } = readState(chosen.outDir, chosen.name);
+  const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = settings;
   return { ...defaultSettings, nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout };
 }
 
@@ -96,9 +101,11 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
   const { train } = await import("../train/train.js");
   await fetchWeights(settings.initFrom, io);
   const progress = openProgress(io.stdout);
-  const stop = stopOnSignals((signal) => {
-    const again = signal === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
-    progress.line(styled(io.stdout, "yellow", `${signal}: finishing this batch, then saving${again}`));
+  const stop = stopOnSignals(io, (reason) => {
+    const again = reason === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
+    const text = `${reason}: finishing this batch, then saving${again}`;
+    if (reason.startsWith("SIG")) progress.line(styled(io.stdout, "yellow", text));
+    else io.stderr.write(`${styled(io.stderr, "yellow", text)}\n`);
   });
   const show = recordPrinter(settings, progress, io);
   await warnings(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
@@ -131,7 +138,8 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
       end.step > 0
         ? `stopped at step ${end.step} of ${settings.maxIters}, saved. Resume with:\n  ${resume}`
         : "stopped before the first step: nothing to resume.";
-    io.stdout.write(`${styled(io.stdout, "yellow", text)}\n`);
+    const output = stop.heard(io);
+    output.write(`${styled(output, "yellow", text)}\n`);
   }
   return { exitCode: end?.reason === "aborted" ? (stop.exitCode() ?? 1) : 0, end };
 }
@@ -214,8 +222,12 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
       return [`step ${record.step}: train loss ${record.trainLoss.toFixed(4)}, val loss ${record.valLoss.toFixed(4)}`];
     case "iter": {
       if (record.step % settings.logInterval !== 0) return [];
-      const { step, loss, elapsedMs } = record;
-      return [`iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%`];
+      const { step, loss, learningRate, elapsedMs } = record;
+      const rate = learningRate.toExponential(2);
+      // nanoGPT's line; what it lacks stands at its end.
+      return [
+        `iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%, lr ${rate}`,
+      ];
     }
     case "checkpoint":
       return [`saving checkpoint to ${settings.outDir}`];

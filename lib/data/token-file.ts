@@ -8,7 +8,11 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { z } from "zod";
+import { faultOf } from "../host/checked-json.js";
 import { readPickle } from "../host/pickle.js";
+import { openRegularFile, readRegularFile, readRegularText } from "../host/regular-file.js";
+import { largest } from "../settings/rows.js";
 import {
   characterTokenizer,
   gpt2Tokenizer,
@@ -101,7 +105,7 @@ export function openTokenFile(filePath: string, options: { dtype: TokenDtype; to
     new RangeError(`Cannot open the token file ${filePath}: ${found}; prepare the dataset again.`);
   let descriptor: number;
   try {
-    descriptor = fs.openSync(filePath, "r");
+    descriptor = openRegularFile(filePath);
   } catch (error) {
     throw refuse(errorCode(error) === "ENOENT" ? "it is missing" : (error as Error).message);
   }
@@ -109,7 +113,6 @@ export function openTokenFile(filePath: string, options: { dtype: TokenDtype; to
     const status = fs.fstatSync(descriptor);
     const width = bytesPerToken[dtype];
     const length = status.size / width;
-    if (!status.isFile()) throw refuse("it is not a file");
     if (status.size === 0) throw refuse("it is empty");
     if (!Number.isInteger(length)) {
       throw refuse(
@@ -210,7 +213,7 @@ function nanoGptTokenizer(picklePath: string): Tokenizer {
     new RangeError(
       `Cannot read ${picklePath}: ${found}; it should hold nanoGPT's stoi and itos, of one character each. Prepare the text with folio prepare NAME --from=FILE.`,
     );
-  const meta = readPickle(fs.readFileSync(picklePath), { name: picklePath });
+  const meta = readPickle(readRegularFile(picklePath), { name: picklePath });
   const itos = meta instanceof Map ? meta.get("itos") : undefined;
   if (!(itos instanceof Map) || itos.size === 0) throw refuse("it has no table of characters (itos)");
   const characters = Array.from({ length: itos.size }, (_, id) => itos.get(id));
@@ -222,7 +225,7 @@ function nanoGptTokenizer(picklePath: string): Tokenizer {
 /** A checksum of a file's length, its ends and 64 places between: files that nobody counted may be too large to read. */
 function sampledSha256(filePath: string): string {
   const blockBytes = 4096;
-  const descriptor = fs.openSync(filePath, "r");
+  const descriptor = openRegularFile(filePath);
   try {
     const { size } = fs.fstatSync(descriptor);
     const hash = createHash("sha256").update(`${size}`);
@@ -275,9 +278,11 @@ function readOwnMeta(directory: string, name: string): TokenMeta {
   const metaPath = path.join(directory, "meta.json");
   let text: string;
   try {
-    text = fs.readFileSync(metaPath, "utf8");
+    text = readRegularText(metaPath);
   } catch (error) {
-    if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") throw error;
+    if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") {
+      throw new RangeError(`Cannot read ${metaPath}: ${(error as Error).message}.`, { cause: error });
+    }
     const found = fs.existsSync(path.join(directory, "train.bin"))
       ? `${directory} holds train.bin but no meta.json (a preparation that was interrupted)`
       : `${directory} holds no prepared dataset`;
@@ -289,24 +294,23 @@ function readOwnMeta(directory: string, name: string): TokenMeta {
   } catch (error) {
     throw new RangeError(`Cannot read ${metaPath}: it is not JSON; run folio prepare ${name}.`, { cause: error });
   }
-  const fault = metaFault(meta);
-  if (fault) throw new RangeError(`Cannot read ${metaPath}: ${fault}; run folio prepare ${name}.`);
+  const fault = faultOf(metaSchema, meta);
+  if (fault) throw new RangeError(`Cannot read ${metaPath}: its ${fault}; run folio prepare ${name}.`);
   return meta as TokenMeta;
 }
 
-/** What is wrong with the contents of a meta.json, if anything (the tokenizer's specification is checked on its own). */
-function metaFault(value: unknown): string | undefined {
-  const meta = value as Partial<TokenMeta> | null;
-  const isCount = (count: unknown): boolean => Number.isSafeInteger(count) && (count as number) > 0;
-  if (meta?.format !== "folio-tokens") return `its format is ${JSON.stringify(meta?.format)}, not "folio-tokens"`;
-  if (meta.version !== 1) return `its version is ${JSON.stringify(meta.version)}; this version of Folio reads 1`;
-  if (meta.dtype !== "uint16" && meta.dtype !== "uint32") {
-    return `its dtype is ${JSON.stringify(meta.dtype)}, neither "uint16" nor "uint32"`;
-  }
-  if (!isCount(meta.vocabSize)) return `its vocabSize is ${JSON.stringify(meta.vocabSize)}, not a positive integer`;
-  for (const split of ["train", "val"] as const) {
-    const tokens = meta.splits?.[split]?.tokens;
-    if (!isCount(tokens)) return `its splits.${split}.tokens is ${JSON.stringify(tokens)}, not a positive integer`;
-  }
-  return undefined;
-}
+const split = z.object({ tokens: z.int().positive(), sha256: z.string().max(64).optional() });
+/** What meta.json holds; the tokenizer's specification is checked by whoever makes one of it. */
+const metaSchema = z.object({
+  format: z.literal("folio-tokens"),
+  version: z.literal(1),
+  dataset: z.string().regex(/^\w[\w.-]*$/),
+  dtype: z.enum(["uint16", "uint32"]),
+  vocabSize: z.int().positive().max(largest.vocabSize),
+  tokenizer: z.record(z.string(), z.unknown()),
+  splits: z.object({ train: split, val: split }),
+  source: z
+    .object({ name: z.string(), licence: z.string(), sha256: z.string(), url: z.string().optional() })
+    .optional(),
+  recipe: z.record(z.string(), z.union([z.string(), z.number()])).optional(),
+});

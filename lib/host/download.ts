@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { openRegularFile } from "./regular-file.js";
 
 /** How far a download has come. */
 export interface DownloadProgress {
@@ -34,7 +35,7 @@ const advice = "Check the URL and the network, or give a local file as source.";
 /** SHA-256 of a file, in flat memory. */
 export async function fileSha256(filePath: string): Promise<string> {
   const hash = createHash("sha256");
-  for await (const chunk of fs.createReadStream(filePath)) hash.update(chunk as Buffer);
+  for await (const chunk of fs.createReadStream("", { fd: openRegularFile(filePath) })) hash.update(chunk as Buffer);
   return hash.digest("hex");
 }
 

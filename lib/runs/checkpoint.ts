@@ -5,10 +5,14 @@
  * too: a kill at any moment leaves what was good.
  * It starts no training; train.ts says when to save. Notebook 01-train resumes from one.
  */
+import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { z } from "zod";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import type { HostTensors } from "../engine/host-tensors.js";
+import { faultOf } from "../host/checked-json.js";
+import { readRegularText } from "../host/regular-file.js";
 import { replaceFile } from "../host/replace-file.js";
 import { parameterSpecs } from "../model/model.js";
 import { parseSettings, type Settings } from "../settings/settings.js";
@@ -49,8 +53,8 @@ export interface Checkpoint extends CheckpointState {
   readonly scaler?: HostTensors;
 }
 
-/** A number: the one that was kept of that step. */
-export type CheckpointName = "last" | "best" | number;
+/** A number: the one of that step. A text of that form: a checkpoint's folder by its name. */
+export type CheckpointName = "last" | "best" | number | `step-${string}`;
 
 /** What a checkpoint is besides the last one. */
 export interface SaveOptions {
@@ -65,6 +69,37 @@ const folderOf = (outDir: string) => path.join(outDir, "checkpoint");
 export function hasCheckpoint(outDir: string, name: CheckpointName = "last"): boolean {
   if (typeof name === "number") return numberedCheckpoints(outDir).includes(name);
   return fs.existsSync(path.join(folderOf(outDir), name));
+}
+
+/** A checkpoint of a run: `openCheckpoint(outDir, name)`. */
+export interface ChosenCheckpoint {
+  readonly outDir: string;
+  readonly name: CheckpointName;
+}
+
+/**
+ * The checkpoint that a path and the setting `checkpoint` mean: of a run's folder the best where there is one, or the one
+ * of that name or step; of a checkpoint's own folder, itself. Undefined when the path is neither.
+ */
+export function chooseCheckpoint(source: string, wanted = "auto"): ChosenCheckpoint | undefined {
+  const folder = path.resolve(source);
+  const name = path.basename(folder);
+  if (/^step-[\w-]+$/.test(name) && fs.existsSync(path.join(folder, "state.json"))) {
+    return { outDir: path.dirname(path.dirname(folder)), name: name as `step-${string}` };
+  }
+  if (hasCheckpoint(source)) {
+    if (wanted === "auto") return { outDir: source, name: hasCheckpoint(source, "best") ? "best" : "last" };
+    return { outDir: source, name: wanted === "best" || wanted === "last" ? wanted : Number(wanted) };
+  }
+  if (!/^\d+$/.test(wanted)) return undefined;
+  throw new RangeError(`Cannot find the checkpoint of step ${wanted}: ${source} is no run of Folio's.`);
+}
+
+/** As commands name it: `out, best checkpoint, step 1000`. */
+export function describeCheckpoint({ outDir, name }: ChosenCheckpoint, step: number): string {
+  return name === "best" || name === "last"
+    ? `${outDir}, ${name} checkpoint, step ${step}`
+    : `${outDir}, checkpoint of step ${step}`;
 }
 
 /** The steps of the checkpoints that were kept by their step, oldest first. */
@@ -89,7 +124,9 @@ export function saveCheckpoint(
     const name = freeName(folder, `step-${String(state.step).padStart(6, "0")}-${state.runId.slice(0, 8)}`);
     target = path.join(folder, name);
     const content: CheckpointState = { format: "folio-checkpoint", version: 1, ...state };
-    const partial = fs.mkdtempSync(path.join(folder, ".partial-"));
+    // Not mkdtemp: that makes folders which others cannot read.
+    const partial = path.join(folder, `.partial-${randomUUID()}`);
+    fs.mkdirSync(partial);
     const both = { ...prefixed("m", m), ...prefixed("v", v), ...prefixed("scaler", scaler) };
     writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
     writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
@@ -124,7 +161,7 @@ const stepOf = (name: string): number => Number(/^step-(\d+)/.exec(name)?.[1]);
 function readNumbered(folder: string): string[] {
   const file = path.join(folder, "numbered");
   if (!fs.existsSync(file)) return [];
-  const names = fs.readFileSync(file, "utf8").split("\n");
+  const names = readRegularText(file).split("\n");
   return names.filter((name) => /^step-\d+-[\w-]+$/.test(name));
 }
 
@@ -139,10 +176,11 @@ function reasonOf(error: unknown, outDir: string): string {
   const { code, message } = error as NodeJS.ErrnoException;
   const full = code === "ENOSPC" || code === "EDQUOT";
   const reason = full ? "the disk is full; free some space, or choose another outDir" : message;
+  if (!hasCheckpoint(outDir)) return `${reason}. There is no checkpoint before it.`;
   try {
-    return `${reason}. The checkpoint before it (step ${readState(outDir).step}) is whole.`;
-  } catch {
-    return `${reason}. There is no checkpoint before it.`;
+    return `${reason}. The checkpoint before it (step ${openCheckpoint(outDir).step}) is whole.`;
+  } catch (error) {
+    return `${reason}. The checkpoint before it is damaged: ${(error as Error).message}`;
   }
 }
 
@@ -182,14 +220,11 @@ export function readState(outDir: string, name: CheckpointName = "last"): Checkp
   }
   if (state?.format !== "folio-checkpoint" || state.version !== 1) {
     throw new Error(
-      `Cannot open the checkpoint in ${outDir}: ${file} has format ${state?.format} ${state?.version}; this Folio reads folio-checkpoint 1.`,
+      `Cannot open the checkpoint in ${outDir}: ${file} has format ${JSON.stringify(state?.format)}, version ${JSON.stringify(state?.version)}; this Folio reads folio-checkpoint 1.`,
     );
   }
-  const fault = Object.entries(stateChecks).find(([key, valid]) => !valid(state[key as keyof CheckpointState]));
-  if (fault) {
-    const found = JSON.stringify(state[fault[0] as keyof CheckpointState])?.slice(0, 60);
-    throw new Error(`Cannot open the checkpoint in ${outDir}: ${file} is damaged: ${fault[0]} is ${found}.`);
-  }
+  const fault = faultOf(stateSchema, state);
+  if (fault) throw new Error(`Cannot open the checkpoint in ${outDir}: ${file} is damaged: ${fault}.`);
   try {
     return { ...state, settings: parseSettings(state.settings) };
   } catch (error) {
@@ -197,20 +232,23 @@ export function readState(outDir: string, name: CheckpointName = "last"): Checkp
   }
 }
 
-const isCount = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
-const stateChecks: { readonly [K in keyof CheckpointState]?: (value: unknown) => boolean } = {
-  runId: (value) => typeof value === "string" && /^[\da-f]{8,}$/.test(value),
-  step: isCount,
-  evaluated: (value) => typeof value === "boolean",
-  bestValLoss: (value) => value === null || typeof value === "number",
-  trainedMs: (value) => typeof value === "number",
-  tokens: (value) => value === undefined || isCount(value),
-  origin: (value) => value === undefined || isObject(value),
-  settings: isObject,
-  tokenizer: isObject,
-  versions: isObject,
-};
+const count = z.int().min(0);
+const stateSchema = z.object({
+  format: z.literal("folio-checkpoint"),
+  version: z.literal(1),
+  runId: z.string().regex(/^[\da-f]{8,64}$/),
+  origin: z
+    .object({ weights: z.string().max(64).optional(), runId: z.string().max(64).optional(), step: count.optional() })
+    .optional(),
+  step: count,
+  evaluated: z.boolean(),
+  bestValLoss: z.number().nullable(),
+  trainedMs: z.number().min(0),
+  tokens: count.optional(),
+  settings: z.record(z.string(), z.unknown()), // parseSettings() checks them
+  tokenizer: z.record(z.string(), z.unknown()), // whoever makes one of it checks it
+  versions: z.record(z.string(), z.string()),
+});
 
 const POINTERS = ["last", "best", "numbered"] as const;
 
@@ -222,14 +260,14 @@ export function removeCheckpoints(outDir: string): void {
 
 function pointedFolder(outDir: string, name: CheckpointName): string {
   const folder = folderOf(outDir);
+  if (typeof name === "string" && name.startsWith("step-")) return path.join(folder, name);
   if (typeof name === "number") {
-    const numbered = readNumbered(folder).find((numbered) => stepOf(numbered) === name);
-    if (numbered) return path.join(folder, numbered);
-    const steps = numberedCheckpoints(outDir).join(", ");
+    const kept = [...readNumbered(folder), ...pointed(folder)];
+    const ofStep = kept.find((other) => stepOf(other) === name);
+    if (ofStep) return path.join(folder, ofStep);
+    const steps = [...new Set(kept.map(stepOf))].sort((a, b) => a - b).join(", ");
     const found = steps ? `there are ${steps}` : "none was kept by its step";
-    throw new Error(
-      `Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; saveInterval keeps them, "last" and "best" are others.`,
-    );
+    throw new Error(`Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; saveInterval keeps them.`);
   }
   const pointer = path.join(folder, name);
   if (!fs.existsSync(pointer)) {
@@ -237,10 +275,16 @@ function pointedFolder(outDir: string, name: CheckpointName): string {
       `Cannot find a checkpoint: there is no ${pointer}. ${elsewhere(outDir) ?? `Train a model into ${outDir} first`}, or name another outDir.`,
     );
   }
-  const target = fs.readFileSync(pointer, "utf8").trim();
+  const target = readRegularText(pointer).trim();
   if (!/^step-[\w-]+$/.test(target))
     throw new Error(`Cannot open the checkpoint: ${pointer} names ${JSON.stringify(target)}, not a checkpoint.`);
   return path.join(folder, target);
+}
+
+/** The folders that "last" and "best" name. */
+function pointed(folder: string): string[] {
+  const files = ["last", "best"].map((name) => path.join(folder, name)).filter((file) => fs.existsSync(file));
+  return files.map((file) => readRegularText(file).trim()).filter((name) => /^step-\d+[\w-]*$/.test(name));
 }
 
 /** What to do with a folder that nanoGPT trained into. */
@@ -290,7 +334,7 @@ function removeUnreferenced(folder: string): void {
     const kept = new Set(
       POINTERS.map((name) => path.join(folder, name))
         .filter((file) => fs.existsSync(file))
-        .flatMap((file) => fs.readFileSync(file, "utf8").trim().split("\n")),
+        .flatMap((file) => readRegularText(file).trim().split("\n")),
     );
     for (const entry of fs.readdirSync(folder)) {
       const at = path.join(folder, entry);

@@ -9,6 +9,7 @@ export const WITHOUT_EFFECT = [
   "outDir",
   "dataDir",
   "initFrom",
+  "checkpoint",
   "overwrite",
   "logInterval",
   "logUpdates",

@@ -2,6 +2,8 @@
  * What a run tells of itself: the records that train() yields and log.jsonl keeps, one a line. Losses are in nats a
  * token, times in milliseconds.
  */
+
+import { z } from "zod";
 import type { Settings } from "../settings/settings.js";
 
 /** Every record has a kind and a step. */
@@ -107,3 +109,36 @@ export interface TrackedRun {
 
 /** What train()'s option `trackers` takes. */
 export type OpenTracker = (run: TrackedRun) => Tracker | Promise<Tracker>;
+
+const count = z.int().min(0);
+const text = z.string();
+const group = z.object({ tensors: count, parameters: count });
+
+/** A line of log.jsonl, whoever wrote it. What a newer version adds to a record is no fault. */
+export const recordSchema = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("start"),
+    ...{ step: count, runId: text, parameters: count, parametersWithoutPositions: count, flopsPerToken: z.number() },
+    ...{ decayed: group, undecayed: group, tokensPerStep: count, device: text, dtype: text, compiled: z.boolean() },
+    ...{ deviceReason: text.optional(), deviceName: text.optional(), dtypeReason: text.optional() },
+    ...{ resumedFrom: text.optional(), initFrom: text.optional() },
+  }),
+  z.object({
+    kind: z.literal("eval"),
+    ...{ step: count, trainLoss: z.number(), valLoss: z.number(), learningRate: z.number(), best: z.boolean() },
+  }),
+  z.object({
+    kind: z.literal("iter"),
+    // A gradient that overflows float16 is no number, which JSON writes as null.
+    ...{ step: count, loss: z.number().nullable(), learningRate: z.number(), gradNorm: z.number().nullable() },
+    ...{ lossScale: z.number().optional(), skipped: z.literal(true).optional() },
+    updateRatios: z.record(text, z.number().nullable()).optional(),
+    ...{ elapsedMs: z.number(), tokens: count, tokensPerSecond: z.number() },
+  }),
+  z.object({ kind: z.literal("checkpoint"), step: count, path: text, best: z.boolean() }),
+  z.object({
+    kind: z.literal("end"),
+    ...{ step: count, reason: z.enum(["finished", "aborted"]), bestValLoss: z.number().nullable() },
+    trainedMs: z.number(),
+  }),
+]);

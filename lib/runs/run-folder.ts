@@ -4,10 +4,11 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { readRegularText } from "../host/regular-file.js";
 import { replaceFile } from "../host/replace-file.js";
-import type { Settings } from "../settings/settings.js";
+import { parseSettings, type Settings } from "../settings/settings.js";
 import { cannotWrite } from "./cannot-write.js";
-import type { StepRecord, Tracker } from "./records.js";
+import { recordSchema, type StepRecord, type Tracker } from "./records.js";
 
 /** The log of a run, open for appending. */
 export interface RunLog extends Tracker {
@@ -49,19 +50,55 @@ export function openRunLog(settings: Settings, { step, evaluated }: { step: numb
   }
 }
 
-/** The records of a run's log; a last line that a kill cut short is left out. Empty when there is no log. */
+/** What a log holds, and which of its lines cannot be read. */
+export interface RunRecords {
+  readonly records: readonly StepRecord[];
+  /** Numbers of damaged lines, from 1; a last line that a kill cut short is not among them. */
+  readonly damaged: readonly number[];
+}
+
+/** The records of a run's log that can be read. Empty when there is no log. */
 export function readRunLog(outDir: string): StepRecord[] {
+  return [...inspectRunLog(outDir).records];
+}
+
+/** As readRunLog, with what cannot be read. @throws {Error} when log.jsonl is no file, or larger than any run's */
+export function inspectRunLog(outDir: string): RunRecords {
   const file = path.join(outDir, "log.jsonl");
-  if (!fs.existsSync(file)) return [];
-  return fs
-    .readFileSync(file, "utf8")
-    .split("\n")
-    .flatMap((line) => {
-      try {
-        const record: unknown = JSON.parse(line);
-        return typeof record === "object" && record !== null ? [record as StepRecord] : [];
-      } catch {
-        return [];
-      }
-    });
+  if (!fs.existsSync(file)) return { records: [], damaged: [] };
+  let text: string;
+  try {
+    text = readRegularText(file);
+  } catch (error) {
+    throw new Error(`Cannot read the run's log ${file}: ${(error as Error).message}.`, { cause: error });
+  }
+  const lines = text.split("\n");
+  const records: StepRecord[] = [];
+  const damaged: number[] = [];
+  for (const [index, line] of lines.entries()) {
+    const record = line === "" ? undefined : parseRecord(line);
+    if (record) records.push(record);
+    else if (index < lines.length - 1) damaged.push(index + 1);
+  }
+  return { records, damaged };
+}
+
+function parseRecord(line: string): StepRecord | undefined {
+  try {
+    const record: unknown = JSON.parse(line);
+    return recordSchema.safeParse(record).success ? (record as StepRecord) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A run's settings as its config.json has them. @throws {Error} when they cannot be read or are wrong */
+export function readRunSettings(outDir: string): Readonly<Settings> {
+  const file = path.join(outDir, "config.json");
+  try {
+    return parseSettings(JSON.parse(readRegularText(file, 2 ** 24)));
+  } catch (error) {
+    const reason = (error as Error).message.replace(/^Cannot read the settings: /, "");
+    throw new Error(`Cannot read ${file}: ${reason}`, { cause: error });
+  }
 }

@@ -20,7 +20,7 @@ import {
 } from "../weights/gpt2-folder.js";
 import type { HubOptions } from "../weights/gpt2-hub.js";
 import { type NanoGptCheckpoint, readNanoGptCheckpoint } from "../weights/nanogpt-checkpoint.js";
-import { hasCheckpoint, openCheckpoint } from "./checkpoint.js";
+import { type ChosenCheckpoint, chooseCheckpoint, openCheckpoint } from "./checkpoint.js";
 
 /** A model with values: what openCheckpoint gives, or its parts. */
 export interface TrainedModel {
@@ -29,6 +29,8 @@ export interface TrainedModel {
 }
 
 export interface LoadOptions extends HubOptions {
+  /** Of a run: "best", "last" or a step; the best where there is one unless given. */
+  readonly checkpoint?: string;
   /** Fewer positions than it has. */
   readonly blockSize?: number;
   /** More ids than it has; see `padVocabulary`. */
@@ -55,9 +57,10 @@ async function load(source: string, options: LoadOptions): Promise<Pretrained> {
     const { gpt2Folder } = await import("../weights/gpt2-hub.js"); // 0.1 s to load: only for those who want it
     return readGpt2Folder(await gpt2Folder(source, options));
   }
+  const chosen = chooseCheckpoint(source, options.checkpoint);
+  if (chosen) return fromRun(chosen);
   const status = fs.statSync(source, { throwIfNoEntry: false });
   if (status?.isFile()) return fromNanoGpt(source, options.dataDir);
-  if (status && hasCheckpoint(source)) return fromRun(source);
   if (status && fs.existsSync(path.join(source, "config.json"))) return readGpt2Folder(source);
   if (status && fs.existsSync(path.join(source, "ckpt.pt"))) {
     return fromNanoGpt(path.join(source, "ckpt.pt"), options.dataDir);
@@ -71,9 +74,8 @@ async function load(source: string, options: LoadOptions): Promise<Pretrained> {
 
 const isGpt2Name = (source: string): source is Gpt2Name => (gpt2Names as readonly string[]).includes(source);
 
-function fromRun(outDir: string): Pretrained {
-  const which = hasCheckpoint(outDir, "best") ? "best" : "last";
-  const { params, settings, tokenizer } = openCheckpoint(outDir, which, { optimizer: false });
+function fromRun({ outDir, name }: ChosenCheckpoint): Pretrained {
+  const { params, settings, tokenizer } = openCheckpoint(outDir, name, { optimizer: false });
   const { nLayer, nHead, nEmbd, blockSize, vocabSize, bias, tieHead, gelu } = settings;
   return { params, tokenizer, model: { nLayer, nHead, nEmbd, blockSize, vocabSize, bias, tieHead, gelu } };
 }

@@ -9,6 +9,7 @@ import { float32, type HostTensor, type HostTensors, int32, mapRecord } from "..
 import { pairsReadable, writingStep } from "../engine/operations/decoding.js";
 import { openSession } from "../engine/session.js";
 import type { RunStep, SessionOptions, State, Step } from "../engine/steps.js";
+import { machineBytes } from "../host/memory.js";
 import { uniform } from "../host/random.js";
 import { toHalf } from "../host/sixteen-bit.js";
 import { cacheGroup, cacheOf, cacheState } from "../model/kv-cache.js";
@@ -53,6 +54,7 @@ export async function* generate(
 ): AsyncGenerator<Drawn> {
   const { settings } = model;
   const { blockSize } = settings;
+  checkMemory(settings, how.rows);
   const { params, ...options } = heldWeights(model, await resolveDevice({ ...settings, xla: false }));
   const state = { params, cache: cacheState(settings, how.rows) };
   const session = await openSession(state, options);
@@ -89,6 +91,15 @@ export async function* generate(
   } finally {
     session.dispose();
   }
+}
+
+/** @throws {RangeError} when the keys and values of all texts are more than this machine's memory */
+function checkMemory({ nLayer, nEmbd, blockSize }: TrainedModel["settings"], rows: number): void {
+  const bytes = 8 * rows * nLayer * blockSize * nEmbd;
+  if (bytes <= machineBytes()) return;
+  throw new RangeError(
+    `Cannot sample: ${rows.toLocaleString("en-US")} texts side by side need ${(bytes / 1e9).toFixed(1)} GB for their keys and values, and there are ${(machineBytes() / 1e9).toFixed(1)}; lower numSamples (${rows}).`,
+  );
 }
 
 /** The two steps, over a state of `params` and `cache`. */

@@ -3,11 +3,14 @@
  * order, flags on top. A config file is data in TypeScript, JavaScript or JSON, or nanoGPT's in Python; TypeScript and
  * JavaScript are run, so only name files that you trust. Not here: what a setting means (lib/settings/settings.ts). Flags are flags.ts' matter.
  */
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, extname, join, relative, resolve } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { inspect } from "node:util";
 import { closest, distance } from "fastest-levenshtein";
 import { createJiti } from "jiti";
 import { packageRoot } from "../host/package.js";
+import { readRegularText } from "../host/regular-file.js";
 import { readFlags, withoutEffect } from "./flags.js";
 import { parsePythonConfig } from "./python-config.js";
 import {
@@ -88,6 +91,9 @@ function findConfig(word: string): string {
   if (statSync(word, { throwIfNoEntry: false })?.isDirectory()) {
     throw new TypeError(`Cannot read the config file ${word}: it is a folder; a run is named --out_dir=${word}.`);
   }
+  if (existsSync(word)) {
+    throw new TypeError(`Cannot read the config file ${word}: it is a pipe or a device; a config file is a file.`);
+  }
   const near = closest(name, presetNames());
   const hint = distance(name, near) <= Math.max(2, near.length / 2) ? `did you mean ${near}? ` : "";
   const known = `${hint}Folio's own are ${presetNames().join(", ")}.`;
@@ -96,15 +102,19 @@ function findConfig(word: string): string {
 
 async function readConfig(kind: SettingsKind, file: string, notes: string[]): Promise<Record<string, unknown>> {
   const action = `Cannot read ${file}`;
-  const content = await evaluate(file, action);
+  const content = (await evaluate(file, action)).default;
+  if (content instanceof Promise) {
+    content.catch(() => {}); // whatever becomes of it, this is what is said
+    throw new TypeError(`${action}: its default export is a promise; write export default await ….`);
+  }
   if (typeof content !== "object" || content === null || Array.isArray(content)) {
     const wanted = file.endsWith(".json") ? "one object" : "an object as its default export";
     throw new TypeError(`${action}: wanted ${wanted}, as { nLayer: 4, dropout: 0.2 }.`);
   }
   const values: Record<string, unknown> = {};
-  for (const [written, value] of Object.entries(content)) {
+  for (const [written, value] of entriesOf(content, action)) {
     // One file may serve several commands: the others' settings are known, and left to them.
-    const ignored = withoutEffect[camelCase(written)];
+    const ignored = withoutEffect.get(camelCase(written));
     if (ignored) notes.push(ignored);
     if (ignored || value === undefined || otherOwner(kind, camelCase(written))) continue;
     const key = resolveKey(kind, written, action);
@@ -113,15 +123,52 @@ async function readConfig(kind: SettingsKind, file: string, notes: string[]): Pr
   return values;
 }
 
-async function evaluate(file: string, action: string): Promise<unknown> {
+/** A module may export an object whose properties throw when they are read. */
+function entriesOf(content: object, action: string): [string, unknown][] {
   try {
-    if (file.endsWith(".py")) return parsePythonConfig(readFileSync(file, "utf8"));
-    if (file.endsWith(".json")) return JSON.parse(readFileSync(file, "utf8").replace(/^\uFEFF/, ""));
+    return Object.entries(content);
+  } catch (error) {
+    throw new Error(`${action}: ${firstLine(error)}`, { cause: error });
+  }
+}
+
+/** What was thrown, which in a module can be anything, in a line. */
+function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message || error.name : `it throws ${inspect(error, { depth: 0 })}`;
+  return text.split("\n")[0]!;
+}
+
+/** How long a module's promises may take to fail after it is loaded, and still be told as the module's. */
+const afterLoadMs = 5;
+
+/** Loads a module; a promise of it that fails, and that nobody awaits, is a failure of the module. */
+async function withItsRejections<T>(load: () => Promise<T>): Promise<T> {
+  let [failed, reason]: [boolean, unknown] = [false, undefined];
+  const fail = (error: unknown) => {
+    [failed, reason] = [true, error];
+  };
+  const others = process.listeners("unhandledRejection");
+  process.removeAllListeners("unhandledRejection").on("unhandledRejection", fail);
+  try {
+    const loaded = await load();
+    await setTimeout(afterLoadMs);
+    if (failed) throw reason;
+    return loaded;
+  } finally {
+    process.removeAllListeners("unhandledRejection");
+    for (const other of others) process.on("unhandledRejection", other);
+  }
+}
+
+/** What a config file holds, as its default export: in an object, since a promise would be awaited. */
+async function evaluate(file: string, action: string): Promise<{ readonly default?: unknown }> {
+  try {
+    if (file.endsWith(".py")) return { default: parsePythonConfig(readRegularText(file)) };
+    if (file.endsWith(".json")) return { default: JSON.parse(readRegularText(file).replace(/^\uFEFF/, "")) };
     // Neither cache: a notebook may edit a file and load it again, and no folder is written to.
     const jiti = createJiti(import.meta.url, { fsCache: false, moduleCache: false, interopDefault: false });
-    const module = await jiti.import<{ default?: unknown }>(resolve(file));
-    return module.default;
+    return await withItsRejections(() => jiti.import<{ default?: unknown }>(resolve(file)));
   } catch (error) {
-    throw new Error(`${action}: ${(error as Error).message.split("\n")[0]}`, { cause: error });
+    throw new Error(`${action}: ${firstLine(error)}`, { cause: error });
   }
 }

@@ -35,7 +35,7 @@ export function readFlags(kind: SettingsKind, args: readonly string[]): Flags {
       flags[negated] = false;
       continue;
     }
-    const ignored = withoutEffect[camelCase(written.slice(2))];
+    const ignored = withoutEffect.get(camelCase(written.slice(2)));
     if (ignored) {
       notes.push(ignored);
       if (equals < 0) i++;
@@ -60,10 +60,11 @@ export function readFlags(kind: SettingsKind, args: readonly string[]): Flags {
 /** `--no-compile` → "compile". */
 function negatedKey(kind: SettingsKind, written: string): string | undefined {
   const key = camelCase(/^--no[-_](.+)$/.exec(written)?.[1] ?? "");
-  return settingRows(kind)[key]?.type === "boolean" ? key : undefined;
+  return Object.hasOwn(settingRows(kind), key) && settingRows(kind)[key]!.type === "boolean" ? key : undefined;
 }
 
 function configWord(arg: string): string {
+  if (arg.includes("\0")) throw new TypeError("Cannot read the command line: a word has a NUL in it.");
   if (!/^-[A-Za-z]/.test(arg)) return arg;
   throw new TypeError(`Cannot read ${arg}: flags begin with two dashes, as in --batch_size=8.`);
 }
@@ -81,10 +82,10 @@ function parseValue(row: SettingRow, written: string): unknown {
   return written;
 }
 
-// nanoGPT's settings that have nothing to decide here.
-export const withoutEffect: Readonly<Record<string, string>> = {
-  backend: "backend is nanoGPT's and has no effect: Folio reduces gradients in TensorFlow's graph",
-};
+// nanoGPT's settings that have nothing to decide here. A Map: a setting may be called "constructor".
+export const withoutEffect: ReadonlyMap<string, string> = new Map([
+  ["backend", "backend is nanoGPT's and has no effect: Folio reduces gradients in TensorFlow's graph"],
+]);
 
 /** Every setting of a command: flag, type, default, unit, doc, in groups, from the one table in lib/settings/settings.ts. */
 export function helpText(kind: SettingsKind, preset: Readonly<Partial<Settings>> = {}): string {

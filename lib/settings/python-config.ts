@@ -8,7 +8,7 @@ type Value = number | string | boolean | null;
 
 /** @throws {Error} that names the line. */
 export function parsePythonConfig(source: string): Record<string, Value> {
-  const values: Record<string, Value> = {};
+  const values: Record<string, Value> = Object.create(null); // "__proto__" is a name as any other
   const lines = source.replace(/^\uFEFF/, "").replace(/("""|''')[\s\S]*?\1/g, (text) => text.replace(/[^\n]/g, ""));
   for (const [index, line] of lines.split(/\r?\n/).entries()) {
     const code = withoutComment(line).trimEnd();
@@ -96,8 +96,26 @@ function ownValue(names: Readonly<Record<string, Value>>, name: string): Value |
   return Object.hasOwn(names, name) ? names[name] : undefined;
 }
 
-const escapes: Readonly<Record<string, string>> = { n: "\n", t: "\t", r: "\r" };
+const escapes = new Map(
+  Object.entries({ n: "\n", t: "\t", r: "\r", a: "\x07", b: "\b", f: "\f", v: "\v", "\\": "\\", "'": "'", '"': '"' }),
+);
 
-function unquoted(word: string): string {
-  return word.slice(1, -1).replace(/\\(.)/g, (_, letter: string) => escapes[letter] ?? letter);
+/** A text literal's value, as Python has it: an escape that Python does not know stays as it is written. */
+function unquoted(word: string): string | undefined {
+  let known = true;
+  const value = word
+    .slice(1, -1)
+    .replace(
+      /\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|([0-7]{1,3})|(.))/g,
+      (found, ...groups: (string | undefined)[]) => {
+        const [x, u, long, octal, letter] = groups;
+        const code = octal === undefined ? Number.parseInt(x ?? u ?? long ?? "", 16) : Number.parseInt(octal, 8);
+        // \\x without its two digits, \\N{name}: Python refuses the one, and knows names that nobody here does.
+        if (letter !== undefined && /[xuUN]/.test(letter)) known = false;
+        if (letter !== undefined) return escapes.get(letter) ?? found;
+        if (code > 0x10_ffff) known = false;
+        return known ? String.fromCodePoint(code) : "";
+      },
+    );
+  return known ? value : undefined;
 }

@@ -60,6 +60,13 @@ export function camelCase(key: string): string {
   return key.replace(/[-_]+([a-zA-Z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** Flags of torchrun's, and of the launchers before it. */
+const launchers: Readonly<Record<string, true>> = Object.fromEntries(
+  "nprocPerNode standalone nnodes nodeRank masterAddr masterPort maxRestarts localRank monitorInterval startMethod logDir"
+    .split(" ")
+    .map((name) => [name, true] as const),
+);
+
 /** The setting that a key names, in any of its three spellings. @throws RangeError naming the nearest key. */
 export function resolveKey(kind: SettingsKind, key: string, action = "Cannot read the settings"): string {
   const rows = settingRows(kind);
@@ -68,6 +75,11 @@ export function resolveKey(kind: SettingsKind, key: string, action = "Cannot rea
   const other = otherOwner(kind, camel);
   if (other) {
     throw new RangeError(`${action}: ${key} is a setting of \`folio ${other}\`, not of \`folio ${kind}\`.`);
+  }
+  if (Object.hasOwn(launchers, camel) || camel.startsWith("rdzv")) {
+    throw new RangeError(
+      `${action}: ${key} is torchrun's, which starts a process for each GPU; here a run has one process and one device, so leave it out.`,
+    );
   }
   if (camel === "backend") {
     throw new RangeError(`${action}: there is no setting ${key}, which in nanoGPT joins several GPUs; leave it out.`);
@@ -85,14 +97,22 @@ const lower = (word: string): string => word.toLowerCase();
  * One value, checked against its row. `null` (Python's None) switches topK off.
  * @throws TypeError for the wrong kind of value, RangeError for a value out of range.
  */
-export function checkValue(kind: SettingsKind, key: string, value: unknown, action = "Cannot read the settings") {
+export function checkValue(
+  kind: SettingsKind,
+  key: string,
+  value: unknown,
+  action = "Cannot read the settings",
+): SettingRow["default"] {
   if (key === "topK" && value === null) return 0;
   if (key === "device" && value === "cuda:0") return "cuda";
+  if (key === "checkpoint" && Number.isSafeInteger(value)) return checkValue(kind, key, String(value), action);
   const row = settingRows(kind)[key]!;
   if (row.accepts(value)) return value as SettingRow["default"];
   const rightType = typeof value === typeof row.default;
   const found = rightType ? quote(value) : `${quote(value)}, ${article(value)}`;
-  const wanted = row.type === "choice" ? `one of ${row.wanted}` : row.wanted;
+  const tooMany = row.most !== undefined && typeof value === "number" && value > row.most;
+  const allowed = tooMany ? `at most ${row.most!.toLocaleString("en-US")}` : row.wanted;
+  const wanted = row.type === "choice" ? `one of ${row.wanted}` : allowed;
   const message = `${action}: ${key} is ${found}; wanted ${wanted}${row.unit && ` (${row.unit})`}.${adviceOn(key, value)}`;
   throw rightType ? new RangeError(message) : new TypeError(message);
 }

@@ -3,10 +3,16 @@
  * there, a GPU that does not answer, a step that cannot be compiled. Errors only; that a loss does not fall is no error,
  * and lib/cli/train.ts gives a hint.
  */
-import os from "node:os";
 import type { HostTensors } from "../engine/host-tensors.js";
+import { machineBytes } from "../host/memory.js";
 import { countParameters } from "../model/model.js";
-import { hasCheckpoint, readState } from "../runs/checkpoint.js";
+import {
+  type ChosenCheckpoint,
+  hasCheckpoint,
+  numberedCheckpoints,
+  openCheckpoint,
+  readState,
+} from "../runs/checkpoint.js";
 import type { Settings } from "../settings/settings.js";
 import { learningRate } from "./optimizers/schedule.js";
 
@@ -18,14 +24,37 @@ const LARGEST_WEIGHT = 1e18;
 /** The error of a run that is broken, by what was found. */
 export function exploded({ settings, step }: { settings: Settings; step: number }, found: string): Error {
   const { outDir, gradClip } = settings;
-  const good = hasCheckpoint(outDir)
-    ? `The last good checkpoint is step ${readState(outDir).step} in ${outDir}.`
-    : "No checkpoint was saved yet.";
+  const good = lastGood(outDir);
   const rate = learningRate(step, settings).toPrecision(3);
   const clipping = gradClip === 0 ? "no clipping (gradClip 0)" : `too little clipping (gradClip ${gradClip})`;
   return new Error(
     `Cannot go on: ${found} at step ${step}. ${good} Likely causes: a learning rate that is too high (${rate} now; lower learningRate or raise warmupIters), ${clipping}, or bfloat16 where float32 is needed.`,
   );
+}
+
+/** Which checkpoint there is to go back to: one is called good when it opens and its numbers are numbers. */
+function lastGood(outDir: string): string {
+  if (!hasCheckpoint(outDir)) return "No checkpoint was saved yet.";
+  const fault = faultOfCheckpoint({ outDir, name: "last" });
+  if (!fault) return `The last good checkpoint is step ${readState(outDir).step} in ${outDir}.`;
+  const others: ChosenCheckpoint[] = [
+    ...(hasCheckpoint(outDir, "best") ? [{ outDir, name: "best" as const }] : []),
+    ...numberedCheckpoints(outDir)
+      .reverse()
+      .map((name) => ({ outDir, name })),
+  ];
+  const good = others.find((other) => !faultOfCheckpoint(other));
+  if (!good) return `No checkpoint in ${outDir} is good: ${fault}.`;
+  return `The last checkpoint in ${outDir} is not good either (${fault}); that of step ${readState(outDir, good.name).step} is: begin with its weights (initFrom: "${outDir}", checkpoint: "${good.name}", another outDir).`;
+}
+
+function faultOfCheckpoint({ outDir, name }: ChosenCheckpoint): string | undefined {
+  try {
+    const { params, m, v } = openCheckpoint(outDir, name);
+    return brokenWeights(params) ?? brokenWeights(m) ?? brokenWeights(v);
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 /** What is wrong with weights that are about to be saved, if anything. */
@@ -48,17 +77,19 @@ export function stateBytes(settings: Settings): number {
  */
 export function checkMemory(settings: Settings, availableBytes = machineBytes()): void {
   const bytes = stateBytes(settings);
+  const { batchSize, blockSize, nEmbd } = settings;
+  // Whatever else a step keeps: its ids, what is to be predicted, and the vectors that go into the first block.
+  const batchBytes = batchSize * blockSize * (8 + 4 * nEmbd);
+  if (bytes <= availableBytes && bytes + batchBytes > availableBytes) {
+    throw new RangeError(
+      `Cannot train: a batch of ${batchSize.toLocaleString("en-US")} × ${blockSize.toLocaleString("en-US")} tokens needs ${gigabytes(batchBytes)} and more, and there are ${gigabytes(availableBytes)}; lower batchSize (gradientAccumulationSteps makes up for it) or blockSize.`,
+    );
+  }
   if (bytes <= availableBytes) return;
   const held = settings.evalOnly ? "weights" : "weights, gradients and AdamW's moments";
   throw new RangeError(
     `Cannot build the model: its ${countParameters(settings).toLocaleString("en-US")} parameters need ${gigabytes(bytes)} (${held}), and there are ${gigabytes(availableBytes)}; lower nEmbd, nLayer${settings.tieHead ? "" : ", vocabSize"} or blockSize.`,
   );
-}
-
-/** Of the machine, or of the container. */
-function machineBytes(): number {
-  const limit = process.constrainedMemory();
-  return limit > 0 ? Math.min(limit, os.totalmem()) : os.totalmem();
 }
 
 /** An error of TensorFlow, of Dawn or of JavaScript that means that memory ran out. */

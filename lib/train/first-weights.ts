@@ -12,7 +12,7 @@ import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import { type HostTensors, toHost } from "../engine/host-tensors.js";
 import { initialParameters } from "../model/model.js";
 import { tokensPerStep } from "../model/sizing.js";
-import { type Checkpoint, hasCheckpoint, openCheckpoint, readState } from "../runs/checkpoint.js";
+import { type Checkpoint, chooseCheckpoint, hasCheckpoint, openCheckpoint, readState } from "../runs/checkpoint.js";
 import { differingSettings, identityOf } from "../runs/identity.js";
 import { loadPretrained, nanoGptTokenizer } from "../runs/trained-model.js";
 import {
@@ -68,10 +68,10 @@ function withIds(source: Pretrained, { vocabSize }: Settings, { meta }: Dataset)
   return vocabSize > model.vocabSize && model.vocabSize >= meta.vocabSize ? padVocabulary(source, vocabSize) : source;
 }
 
-async function openSource({ initFrom, dataDir }: Settings): Promise<Pretrained> {
-  if (isRun(initFrom)) {
-    const which = hasCheckpoint(initFrom, "best") ? "best" : "last";
-    const { params, settings, tokenizer } = openCheckpoint(initFrom, which, { optimizer: false });
+async function openSource({ initFrom, checkpoint, dataDir }: Settings): Promise<Pretrained> {
+  const chosen = chooseCheckpoint(initFrom, checkpoint);
+  if (chosen) {
+    const { params, settings, tokenizer } = openCheckpoint(chosen.outDir, chosen.name, { optimizer: false });
     return { params, model: settings, tokenizer };
   }
   if (!NAMES.includes(initFrom) && !fs.existsSync(initFrom)) {
@@ -82,11 +82,6 @@ async function openSource({ initFrom, dataDir }: Settings): Promise<Pretrained> 
   }
   const { params, model, tokenizer } = await loadPretrained(initFrom, { dataDir });
   return { params, model: { ...model, dropout: 0 }, tokenizer };
-}
-
-/** Whether a path is the folder of a run that has weights. */
-export function isRun(path: string): boolean {
-  return hasCheckpoint(path);
 }
 
 /** The model that results: the weights' shape, with fewer positions and another dropout where they are asked for. */
@@ -132,8 +127,13 @@ function digest(params: HostTensors): string {
  * left as it is. A run that goes on may change how it trains, not what the model is.
  */
 export function openToResume(settings: Settings, dataset: Dataset): Checkpoint {
-  const { outDir } = settings;
+  const { outDir, checkpoint: wanted } = settings;
   const { meta } = dataset;
+  if (wanted !== "auto" && wanted !== "last") {
+    throw new RangeError(
+      `Cannot resume from ${outDir} at its checkpoint ${wanted}: a run goes on from its last one. To begin with the weights of another, name the run and a folder for the new one (initFrom: "${outDir}", another outDir).`,
+    );
+  }
   const file = nanoGptFile(outDir);
   const checkpoint = file
     ? openNanoGptRun(file, settings, dataset)

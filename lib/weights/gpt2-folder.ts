@@ -3,13 +3,16 @@
  * Folio's parameters bear the same names and layouts, so what is read is what is there. Fetching a folder is hub.ts',
  * tokenizer files are hf-tokenizer.ts', nanoGPT's checkpoints torch-checkpoint.ts'. Shown in notebooks/05-gpt2.
  */
+import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { tokenizerFiles } from "../data/tokenizers/hugging-face.js";
 import { type TokenizerSpec, tokenizerFromSpec } from "../data/tokenizers/tokenizer.js";
 import { float32, type HostTensors } from "../engine/host-tensors.js";
+import { readRegularText } from "../host/regular-file.js";
 import { parameterSpecs } from "../model/model.js";
+import { largest } from "../settings/rows.js";
 import type { ModelSettings } from "../settings/settings.js";
 import type { ModelShape } from "./nanogpt-checkpoint.js";
 import { type FloatFormat, readSafetensors, writeSafetensors } from "./safetensors.js";
@@ -26,16 +29,16 @@ export interface Pretrained {
 export const gpt2Names = ["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"] as const;
 export type Gpt2Name = (typeof gpt2Names)[number];
 
-const count = z.number().int().positive();
+const count = (most: number) => z.number().int().positive().max(most);
 /** What of config.json matters. What is absent has the default that transformers gives it. */
 const configSchema = z.object({
   model_type: z.literal("gpt2"),
-  n_layer: count.default(12),
-  n_head: count.default(12),
-  n_embd: count.default(768),
-  n_positions: count.default(1024),
-  vocab_size: count.default(50_257),
-  n_inner: count.nullish(),
+  n_layer: count(largest.nLayer).default(12),
+  n_head: count(largest.nHead).default(12),
+  n_embd: count(largest.nEmbd).default(768),
+  n_positions: count(largest.blockSize).default(1024),
+  vocab_size: count(largest.vocabSize).default(50_257),
+  n_inner: count(4 * largest.nEmbd).nullish(),
   activation_function: z.enum(["gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu"]).default("gelu_new"),
   layer_norm_epsilon: z.literal(1e-5).default(1e-5),
   tie_word_embeddings: z.boolean().default(true),
@@ -103,10 +106,11 @@ function readModelShape(file: string): ModelShape {
 
 function readJson(file: string): unknown {
   try {
-    return JSON.parse(fs.readFileSync(file, "utf8"));
+    return JSON.parse(readRegularText(file));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const found = code === "ENOENT" ? "it is missing" : "it is no JSON";
+    const found =
+      code === "ENOENT" ? "it is missing" : error instanceof SyntaxError ? "it is no JSON" : (error as Error).message;
     throw new Error(`Cannot read ${file}: ${found}; a folder with config.json and model.safetensors is wanted.`, {
       cause: error,
     });
@@ -211,8 +215,12 @@ export function writeGpt2Folder(
   }
   const target = path.resolve(folder);
   fs.mkdirSync(path.dirname(target), { recursive: true });
-  const partial = fs.mkdtempSync(path.join(path.dirname(target), ".partial-"));
+  // Beside it, by its name: what a kill left of it is known, and goes.
+  const beside = (end: string) => path.join(path.dirname(target), `.${path.basename(target)}.partial${end}`);
+  removeStale(path.dirname(target), path.basename(beside("-")));
+  const partial = beside(`-${randomUUID()}`);
   try {
+    fs.mkdirSync(partial);
     const { files, endOfText } = tokenizerFiles(tokenizer);
     const ends = { bos_token_id: endOfText ?? null, eos_token_id: endOfText ?? null };
     const json = {
@@ -226,12 +234,18 @@ export function writeGpt2Folder(
       fs.writeFileSync(path.join(partial, name), text);
     }
     writeSafetensors(path.join(partial, "model.safetensors"), gpt2Tensors(params, model), { format: "pt" }, { floats });
-    fs.chmodSync(partial, 0o755);
     if (there) fs.rmdirSync(target);
     fs.renameSync(partial, target);
   } catch (error) {
     fs.rmSync(partial, { recursive: true, force: true });
     throw new Error(`Cannot export to ${folder}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Removes folders that an export to the same name left when it was killed. */
+function removeStale(folder: string, prefix: string): void {
+  for (const name of fs.readdirSync(folder)) {
+    if (name.startsWith(prefix)) fs.rmSync(path.join(folder, name), { recursive: true, force: true });
   }
 }
 

@@ -8,6 +8,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { getHFHubCachePath, getRepoFolderName, type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { type DownloadProgress, fetchFile } from "../host/download.js";
+import { readRegularFile, readRegularText } from "../host/regular-file.js";
 import { type Gpt2Name, shardNames } from "./gpt2-folder.js";
 
 export interface HubOptions {
@@ -44,7 +45,7 @@ export async function gpt2Folder(name: Gpt2Name, options: HubOptions = {}): Prom
 function commitOf(cache: string, revision: string): string {
   const ref = path.join(cache, "refs", revision);
   try {
-    const commit = fs.readFileSync(ref, "utf8").trim();
+    const commit = readRegularText(ref).trim();
     return isCommit(commit) ? commit : revision;
   } catch {
     return revision;
@@ -166,7 +167,7 @@ async function fetchEntry(
 
 /** Small files have git's checksum in place of a SHA-256. */
 function checkGitBlob(file: string, checksum: string, name: string): void {
-  const bytes = fs.readFileSync(file);
+  const bytes = readRegularFile(file);
   const found = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
   if (found === checksum) return;
   fs.rmSync(file);

@@ -5,6 +5,7 @@
  */
 import fs from "node:fs";
 import { float32, type HostTensor, type HostTensors } from "../engine/host-tensors.js";
+import { openRegularFile } from "../host/regular-file.js";
 import { fromHalf, type HalfFormat, toHalf } from "../host/sixteen-bit.js";
 
 const typeNames = { float32: "F32", int32: "I32", bool: "BOOL", float16: "F16", bfloat16: "BF16" } as const;
@@ -77,7 +78,6 @@ export function readSafetensors(
   try {
     const status = fs.fstatSync(file);
     const size = status.size;
-    if (!status.isFile()) fail("it is not a file");
     if (size < 8) fail(`it has ${size} bytes`);
     const headerBytes = Number(readAt(file, 0, 8).readBigUInt64LE());
     if (headerBytes > MAX_HEADER_BYTES || 8 + headerBytes > size) fail(`its header claims ${headerBytes} bytes`);
@@ -106,7 +106,7 @@ type Fail = (found: string) => never;
 
 function open(path: string, fail: Fail): number {
   try {
-    return fs.openSync(path, "r");
+    return openRegularFile(path);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     return fail(code === "ENOENT" ? "it is missing" : message);

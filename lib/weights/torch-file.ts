@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import { float32, type HostTensor } from "../engine/host-tensors.js";
 import { type NamedGlobal, type PickleGlobal, readPickle } from "../host/pickle.js";
+import { openRegularFile } from "../host/regular-file.js";
 import { fromHalf } from "../host/sixteen-bit.js";
 import { readInto, type ZipEntry, zipEntries } from "../host/zip-entries.js";
 
@@ -59,13 +60,12 @@ export function openTorchFile(path: string): TorchFile {
   };
   let file: number;
   try {
-    file = fs.openSync(path, "r");
+    file = openRegularFile(path);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     return fail(code === "ENOENT" ? "it is missing" : message);
   }
   try {
-    if (!fs.fstatSync(file).isFile()) fail("it is not a file");
     const entries = archive(file, fail);
     const pickle = readEntry(file, entries.get("data.pkl") ?? fail("it has no data.pkl"), MAX_PICKLE_BYTES, fail);
     const order = entries.get("byteorder");

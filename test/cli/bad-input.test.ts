@@ -217,7 +217,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
         fs.writeFileSync(file, fs.readFileSync(file, "utf8").replace('"version": 1', '"version": 9'));
         return ["sample", `--out_dir=${path.join(folder, "version")}`];
       },
-      message: /has format folio-checkpoint 9; this Folio reads folio-checkpoint 1/,
+      message: /has format "folio-checkpoint", version 9; this Folio reads folio-checkpoint 1/,
     },
     "a device that is not there": {
       argv: () => tiny("new", "--device=tpu"),

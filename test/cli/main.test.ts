@@ -403,12 +403,12 @@ describe("folio runs", () => {
     const { code, out } = await folio("runs", runs);
     expect([code, out.split("\n").length]).toEqual([0, 8]);
     expect(out).toMatch(/damaged +damaged +0\/0/);
-    expect(out).toMatch(/^\S*damaged.config\.json cannot be read: .*JSON/m);
+    expect(out).toMatch(/^Cannot read \S*damaged.config\.json: .*JSON/m);
     const [found] = JSON.parse((await folio("runs", damaged, "--json")).out);
-    expect(found).toMatchObject({ state: "damaged", problem: expect.stringContaining("config.json") });
+    expect(found).toMatchObject({ state: "damaged", problems: [expect.stringContaining("config.json")] });
     for (const content of ["null", "[1]"]) {
       writeFileSync(join(damaged, "config.json"), content);
-      expect((await folio("runs", damaged)).out).toContain("config.json holds no settings");
+      expect((await folio("runs", damaged)).out).toMatch(/config\.json: .* is not an object of settings/);
     }
     rmSync(damaged, { recursive: true });
   });

@@ -192,7 +192,7 @@ test("openTokenFile() refuses a file that is missing, empty, cut within an id, o
   expect(() => open(rawFile(new Uint8Array(7)))).toThrow(/truncated: 7 bytes are not a whole number of uint16 ids/);
   expect(() => open(rawFile(new Uint8Array(8)), 5)).toThrow(/truncated: it holds 4 ids, where meta.json counts 5/);
   expect(() => open(rawFile(new Uint8Array(8)), 3)).toThrow(/too long: it holds 4 ids, where meta.json counts 3/);
-  expect(() => open(dataDir)).toThrow(/it is not a file/);
+  expect(() => open(dataDir)).toThrow(/it is a folder, not a file/);
   expect(open(rawFile(new Uint8Array(8)), 4).length).toBe(4);
 });
 
@@ -301,12 +301,12 @@ test("openDataset() refuses a damaged meta.json, naming the fault", () => {
   const metaPath = path.join(dataDir, "letters", "meta.json");
   const faults: [unknown, RegExp][] = [
     ["{", /is not JSON; run folio prepare letters/],
-    [null, /its format is undefined, not "folio-tokens"/],
+    [null, /its content is null; expected object/],
     [{ ...meta, format: "x" }, /its format is "x"/],
-    [{ ...meta, version: 2 }, /its version is 2; this version of Folio reads 1/],
-    [{ ...meta, dtype: "int8" }, /its dtype is "int8", neither/],
+    [{ ...meta, version: 2 }, /its version is 2; expected 1/],
+    [{ ...meta, dtype: "int8" }, /its dtype is "int8"; expected one of "uint16"\|"uint32"/],
     [{ ...meta, vocabSize: 0 }, /its vocabSize is 0/],
-    [{ ...meta, splits: {} }, /its splits.train.tokens is undefined/],
+    [{ ...meta, splits: {} }, /its splits.train is undefined/],
     [{ ...meta, tokenizer: { kind: "x" } }, /its kind is "x"; this version knows/],
     [{ ...meta, vocabSize: 25 }, /its tokenizer has 26 ids, where meta.json says 25/],
     [{ ...meta, splits: { ...meta.splits, val: { tokens: 101 } } }, /holds 100 ids, where meta.json counts 101/],

@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { float32, int32, toHost } from "../../lib/engine/host-tensors.js";
-import { type TracedStep, chromeTrace, readStepTrace, timeByPart, timeByType } from "../../lib/engine/profile.js";
+import { chromeTrace, readStepTrace, type TracedStep, timeByPart, timeByType } from "../../lib/engine/profile.js";
 import { openSession } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { initialParameters } from "../../lib/model/model.js";

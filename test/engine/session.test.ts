@@ -4,7 +4,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, test } from "vitest";
-import { type HostState, type HostTensors, float32, int32 } from "../../lib/engine/host-tensors.js";
+import { float32, type HostState, type HostTensors, int32 } from "../../lib/engine/host-tensors.js";
 import { adamUpdate } from "../../lib/engine/operations/raw.js";
 import { openSession } from "../../lib/engine/session.js";
 import type { RunStep, Session, Step } from "../../lib/engine/steps.js";

@@ -6,13 +6,13 @@ import fs from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import koffi from "koffi";
 import { afterEach, describe, expect, test } from "vitest";
-import { type DeviceSettings, chooseDevice, mayBeWebGpu, resolveDevice } from "../../lib/engine/device.js";
-import { type HostTensor, float32, toHost } from "../../lib/engine/host-tensors.js";
+import { chooseDevice, type DeviceSettings, mayBeWebGpu, resolveDevice } from "../../lib/engine/device.js";
+import { float32, type HostTensor, toHost } from "../../lib/engine/host-tensors.js";
 import { randomUniform } from "../../lib/engine/operations/raw.js";
 import { openSession } from "../../lib/engine/session.js";
 import type { State } from "../../lib/engine/steps.js";
 import { loadTensorFlow, tensorflowLoaded, useBackend } from "../../lib/engine/tensorflow/load.js";
-import { type WebGpuAdapter, checkWebGpu, describeAdapter, findAdapter } from "../../lib/engine/webgpu.js";
+import { checkWebGpu, describeAdapter, findAdapter, type WebGpuAdapter } from "../../lib/engine/webgpu.js";
 import { dropout } from "../../lib/model/functional.js";
 import { ended, startChild, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 

@@ -5,8 +5,16 @@ import { type HostTensor, type HostTensors, int32, toTensor } from "../../lib/en
 import { openSession } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { emptyCache } from "../../lib/model/kv-cache.js";
-import { type Cache, type Parameters, countParameters, forward, initialParameters, loss, parameterSpecs } from "../../lib/model/model.js";
-import { type ModelSettings, type Settings, defaultSettings } from "../../lib/settings/settings.js";
+import {
+  type Cache,
+  countParameters,
+  forward,
+  initialParameters,
+  loss,
+  type Parameters,
+  parameterSpecs,
+} from "../../lib/model/model.js";
+import { defaultSettings, type ModelSettings, type Settings } from "../../lib/settings/settings.js";
 import { lossAndGradients } from "../../lib/train/steps.js";
 import { readSafetensors } from "../../lib/weights/safetensors.js";
 import { expectNoLeak } from "../leaks.js";

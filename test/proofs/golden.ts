@@ -1,10 +1,10 @@
 import fs from "node:fs";
 import path from "node:path";
 import type * as tf from "@tensorflow/tfjs-core";
-import { type HostTensors, float32, int32, mapRecord } from "../../lib/engine/host-tensors.js";
+import { float32, type HostTensors, int32, mapRecord } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
 import { forward, parameterSpecs } from "../../lib/model/model.js";
-import { type Settings, defaultSettings } from "../../lib/settings/settings.js";
+import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
 import { biasCorrections } from "../../lib/train/optimizers/adamw.js";
 import { learningRate } from "../../lib/train/optimizers/schedule.js";
 import { lossAndGradients, trainingSteps } from "../../lib/train/steps.js";

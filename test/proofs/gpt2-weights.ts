@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
-import { type PieceCounts, countPieces, trainBytePairs } from "../../lib/data/tokenizers/learn-byte-pairs.js";
-import { type Tokenizer, bpeTokenizer, charTokenizer, gpt2Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { countPieces, type PieceCounts, trainBytePairs } from "../../lib/data/tokenizers/learn-byte-pairs.js";
+import { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { mapRecord, toHost } from "../../lib/engine/host-tensors.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { initialParameters } from "../../lib/model/model.js";

@@ -5,7 +5,7 @@ import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { initialParameters } from "../../lib/model/model.js";
 import { parseSettings } from "../../lib/settings/settings.js";
 import { gpt2Names, writeGpt2Folder } from "../../lib/weights/gpt2-folder.js";
-import { type Finished, type Proof, finish, folioCommand, root } from "./proof.js";
+import { type Finished, finish, folioCommand, type Proof, root } from "./proof.js";
 
 const cpuFlags =
   "--device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 --max_iters=2000 --lr_decay_iters=2000 --dropout=0.0";

@@ -10,7 +10,7 @@ import { loadSettings } from "../../lib/settings/config-files.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
 import { writeSafetensors } from "../../lib/weights/safetensors.js";
-import { type Proof, finish, folio, root } from "./proof.js";
+import { finish, folio, type Proof, root } from "./proof.js";
 
 const steps = 40;
 

@@ -4,7 +4,15 @@ import { setTimeout } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { float32, int32 } from "../../lib/engine/host-tensors.js";
 import { parameterSpecs } from "../../lib/model/model.js";
-import { type Checkpoint, hasCheckpoint, numberedCheckpoints, openCheckpoint, readState, removeCheckpoints, saveCheckpoint } from "../../lib/runs/checkpoint.js";
+import {
+  type Checkpoint,
+  hasCheckpoint,
+  numberedCheckpoints,
+  openCheckpoint,
+  readState,
+  removeCheckpoints,
+  saveCheckpoint,
+} from "../../lib/runs/checkpoint.js";
 import { readSafetensors, writeSafetensors } from "../../lib/weights/safetensors.js";
 import { ended, mountDisk, startChild, temporaryFolder, tinySettings } from "../tiny-run.js";
 
@@ -143,7 +151,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(openCheckpoint(outDir, 4)).toMatchObject({ step: 4 });
     expect([3, 4].map((step) => hasCheckpoint(outDir, step))).toEqual([false, true]);
     expect(() => openCheckpoint(outDir, 3)).toThrow(
-      /^Cannot find the checkpoint of step 3 in .*: there are 4, 5; saveInterval keeps them, "last" and "best" are others\.$/,
+      /^Cannot find the checkpoint of step 3 in .*: there are 1, 4, 5, 6; saveInterval keeps them\.$/,
     );
     expect(() => openCheckpoint(newRun(), 3)).toThrow("none was kept by its step");
     saveCheckpoint(outDir, checkpointOf(7), { best: false, keep: 0 });
@@ -189,7 +197,7 @@ describe("openCheckpoint() refuses", () => {
     ],
     "a state.json that is null": [
       (at) => fs.writeFileSync(path.join(at, "state.json"), "null"),
-      /has format undefined undefined; this Folio reads folio-checkpoint 1/,
+      /has format undefined, version undefined; this Folio reads folio-checkpoint 1/,
     ],
     "another format version": [edit({ version: 2 }), /folio-checkpoint 2; this Folio reads folio-checkpoint 1/],
     "a step that is no count": [edit({ step: "7" }), /state\.json is damaged: step is "7"/],

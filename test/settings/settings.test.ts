@@ -5,7 +5,15 @@ import { afterAll, describe, expect, test } from "vitest";
 import { parameterCount } from "../../lib/model/sizing.js";
 import { loadSampleSettings, loadSettings, readOverrides } from "../../lib/settings/config-files.js";
 import { helpText } from "../../lib/settings/flags.js";
-import { type SettingsKind, checkModelSettings, defaultSampleSettings, defaultSettings, parseSampleSettings, parseSettings, settingRows } from "../../lib/settings/settings.js";
+import {
+  checkModelSettings,
+  defaultSampleSettings,
+  defaultSettings,
+  parseSampleSettings,
+  parseSettings,
+  type SettingsKind,
+  settingRows,
+} from "../../lib/settings/settings.js";
 
 const folder = mkdtempSync(join(tmpdir(), "folio-config-"));
 afterAll(() => rmSync(folder, { recursive: true }));

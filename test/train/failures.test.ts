@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { float32 } from "../../lib/engine/host-tensors.js";
-import { type Settings, defaultSettings } from "../../lib/settings/settings.js";
+import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
 import { brokenWeights, checkMemory, explained, explainedUse, stateBytes } from "../../lib/train/failures.js";
 
 const settings: Settings = { ...defaultSettings, vocabSize: 50_304 }; // 124M

@@ -1,13 +1,13 @@
 /** The steps of training: accumulated, eager, compiled and cached, they compute one and the same thing. */
 import type * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, test } from "vitest";
-import { type HostTensors, float32, int32, mapRecord, toHost } from "../../lib/engine/host-tensors.js";
+import { float32, type HostTensors, int32, mapRecord, toHost } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { key } from "../../lib/host/random.js";
 import { cacheGroup, cacheOf, cacheState } from "../../lib/model/kv-cache.js";
 import { forward, initialParameters } from "../../lib/model/model.js";
-import { type Settings, parseSettings } from "../../lib/settings/settings.js";
+import { parseSettings, type Settings } from "../../lib/settings/settings.js";
 import { biasCorrections } from "../../lib/train/optimizers/adamw.js";
 import { trainingSteps } from "../../lib/train/steps.js";
 

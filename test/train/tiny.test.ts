@@ -5,12 +5,12 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, test } from "vitest";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
-import { type HostTensors, float32, int32, mapRecord, toHost } from "../../lib/engine/host-tensors.js";
+import { float32, type HostTensors, int32, mapRecord, toHost } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { uniform } from "../../lib/host/random.js";
 import { crossEntropy, embedding, layerNorm } from "../../lib/model/functional.js";
-import { type Parameters, forward, initialParameters, loss } from "../../lib/model/model.js";
+import { forward, initialParameters, loss, type Parameters } from "../../lib/model/model.js";
 import { sample } from "../../lib/sample/sample.js";
 import { parseSettings } from "../../lib/settings/settings.js";
 import { biasCorrections } from "../../lib/train/optimizers/adamw.js";

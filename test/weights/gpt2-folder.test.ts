@@ -5,14 +5,20 @@ import type * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { writeDataset } from "../../lib/data/batches.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
-import { type HostTensors, float32, int32 } from "../../lib/engine/host-tensors.js";
+import { float32, type HostTensors, int32 } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
 import { forward } from "../../lib/model/model.js";
 import { openCheckpoint } from "../../lib/runs/checkpoint.js";
 import { loadPretrained } from "../../lib/runs/trained-model.js";
-import { type Settings, defaultSettings } from "../../lib/settings/settings.js";
+import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
-import { type Pretrained, cropBlockSize, padVocabulary, readGpt2Folder, writeGpt2Folder } from "../../lib/weights/gpt2-folder.js";
+import {
+  cropBlockSize,
+  type Pretrained,
+  padVocabulary,
+  readGpt2Folder,
+  writeGpt2Folder,
+} from "../../lib/weights/gpt2-folder.js";
 import { readSafetensors, writeSafetensors } from "../../lib/weights/safetensors.js";
 import { temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 

@@ -64,7 +64,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     log,
   });
   const folder = folderOf(plan, flags.text.out);
-  const stop = stopOnSignals((signal) => log(`${signal}: letting the runs save (again: stop at once)`));
+  const stop = stopOnSignals(io, (reason) => log(`${reason}: letting the runs save (again: stop at once)`));
   try {
     if (flags.text.only !== undefined) {
       const planFile = path.resolve(folder, "plan.json");

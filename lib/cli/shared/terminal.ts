@@ -3,10 +3,14 @@
  * below the log. Colour and the progress line appear on a terminal only; NO_COLOR switches colour off.
  */
 import { styleText } from "node:util";
+import { ownEscapes, shortened } from "./output.js";
 
 /** A stream as process.stdout is; tests hand in their own. */
 export interface Output {
+  /** Words of Folio's, with what they quote: shown as printable text. */
   write(text: string): unknown;
+  /** Text that a command is asked for, as a sample: as it is, but on a terminal, which would obey its escapes. */
+  writeText?(text: string): unknown;
   readonly isTTY?: boolean | undefined;
   readonly columns?: number | undefined;
 }
@@ -15,6 +19,15 @@ export interface Output {
 export interface Io {
   readonly stdout: Output;
   readonly stderr: Output;
+  /** Calls `listener` once, when standard output cannot be written any more; without one, that ends the process. */
+  onLost?(listener: (lost: LostOutput) => void): void;
+}
+
+/** Why standard output cannot be written any more. */
+export interface LostOutput {
+  /** Of a command that had to stop for it: 141 for a pipe that was closed, 129 for a terminal, 1 for a full device. */
+  readonly exitCode: 1 | 129 | 141;
+  readonly found: string;
 }
 
 export type Style = Parameters<typeof styleText>[0];
@@ -22,7 +35,9 @@ export type Style = Parameters<typeof styleText>[0];
 /** `text` in colour where `output` shows colour, else as it is. */
 export function styled(output: Output, style: Style, text: string): string {
   const plain = !output.isTTY || process.env.NO_COLOR || process.env.TERM === "dumb";
-  return plain ? text : styleText(style, text, { validateStream: false });
+  if (plain) return text;
+  const [before, after] = styleText(style, "\0", { validateStream: false }).split("\0");
+  return ownEscapes(before!) + text + ownEscapes(after!);
 }
 
 /** 1234567 → "1,234,567". */
@@ -48,9 +63,12 @@ export function wrapped(text: string, columns = 119): string {
   return text.replace(new RegExp(`(.{1,${columns}})(?: +|$)`, "g"), "$1\n").trimEnd();
 }
 
+/** No cell of a table is longer: a name that is shown need not be the whole of it. */
+const longestCell = 120;
+
 /** A table of text: columns padded to their widest cell, numbers to the right. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const all = [head, ...rows];
+  const all = [head, ...rows].map((cells) => cells.map((cell) => shortened(cell, longestCell).replace(/[\n\t]/g, " ")));
   const widths = head.map((_, column) => Math.max(...all.map((cells) => (cells[column] ?? "").length)));
   const right = head.map((_, column) => rows.every((cells) => /^[-\d.,%/ ?]*$/.test(cells[column] ?? "")));
   const pad = (cell: string, column: number) =>
@@ -85,7 +103,7 @@ export function progressText(done: number, total: number, rest: string, columns:
 }
 
 export function openProgress(output: Output, now: () => number = () => performance.now()): Progress {
-  const erase = "\r\x1b[K";
+  const erase = ownEscapes("\r\x1b[K");
   let shown = "";
   let drawnAt = Number.NEGATIVE_INFINITY;
   let wroteAt = now();

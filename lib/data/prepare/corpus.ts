@@ -187,7 +187,7 @@ async function encodeAll(options: CorpusOptions, files: DatasetFiles, progress: 
     const pending: Promise<void>[] = [];
     let written: Promise<void> = Promise.resolve();
     for await (const placed of jobsOf(options, progress)) {
-      signal?.throwIfAborted();
+      if (signal?.aborted) break;
       written = Promise.all([pool.encode(placed.job), written]).then(([ids]) => write(ids, placed));
       written.catch(() => {}); // awaited below, and by the next one
       pending.push(written);
@@ -195,6 +195,7 @@ async function encodeAll(options: CorpusOptions, files: DatasetFiles, progress: 
     }
     await written;
     await output.commit();
+    signal?.throwIfAborted();
   } finally {
     await pool.close();
     output.close();

@@ -83,6 +83,8 @@ export function listSource(from: string): Source {
   const status = fs.statSync(from, { throwIfNoEntry: false });
   if (!status) throw refuseSource(from, "it is missing", "give a text, JSONL or Parquet file, or a folder of them");
   if (!status.isDirectory()) {
+    if (!status.isFile())
+      throw refuseSource(from, "it is no file, but a pipe or a device", "write its text into a file");
     if (status.size === 0) throw refuseSource(from, "it is empty", "give a file that holds text");
     const kind = kindOf(from);
     return { files: [{ path: from, kind, bytes: status.size }], single: kind === "text", skipped: 0 };

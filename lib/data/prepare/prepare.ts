@@ -2,9 +2,9 @@
  * Preparing datasets: what the modules data/NAME/prepare.ts share, and texts of one's own. To add a dataset, add a folder
  * with a module that exports `prepare(options)` and a README with source, licence and sizes. Notebook 02-data shows it.
  */
-import fs from "node:fs";
 import path from "node:path";
 import { fetchFile } from "../../host/download.js";
+import { readRegularFile } from "../../host/regular-file.js";
 import { openDataset, type TokenMeta } from "../token-file.js";
 import { prepareCorpus } from "./corpus.js";
 import { listSource } from "./documents.js";
@@ -174,7 +174,7 @@ export function readText(filePath: string): string {
     new RangeError(`Cannot read the text ${filePath}: ${found}; give a UTF-8 text file as source.`);
   let bytes: Buffer;
   try {
-    bytes = fs.readFileSync(filePath);
+    bytes = readRegularFile(filePath, 2 ** 30);
   } catch (error) {
     throw refuse((error as NodeJS.ErrnoException).code === "ENOENT" ? "it is missing" : (error as Error).message);
   }

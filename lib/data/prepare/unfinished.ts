@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
+import { readRegularText } from "../../host/regular-file.js";
 import { replaceFile } from "../../host/replace-file.js";
 import { bytesPerToken, type TokenDtype, type TokenMeta, toLittleEndian } from "../token-file.js";
 import { dtypeOf, syncDirectory } from "../token-writer.js";
@@ -62,7 +63,7 @@ export function unfinished(files: DatasetFiles): string[] {
 export function readProgress(files: DatasetFiles, wish: string): Progress | undefined {
   let progress: Progress;
   try {
-    progress = JSON.parse(fs.readFileSync(files.progress, "utf8")) as Progress;
+    progress = JSON.parse(readRegularText(files.progress)) as Progress;
   } catch {
     return undefined;
   }

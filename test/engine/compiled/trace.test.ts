@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
 import { GraphBuilder } from "../../../lib/engine/compiled/graph-builder.js";
 import { traceInto } from "../../../lib/engine/compiled/trace.js";
-import { type HostTensors, float32, int32 } from "../../../lib/engine/host-tensors.js";
+import { float32, type HostTensors, int32 } from "../../../lib/engine/host-tensors.js";
 import type { RawBackend } from "../../../lib/engine/operations/raw.js";
 import { openSession } from "../../../lib/engine/session.js";
 import type { Session, Step } from "../../../lib/engine/steps.js";

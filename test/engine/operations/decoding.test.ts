@@ -11,7 +11,7 @@ import { fromHalf, toHalf } from "../../../lib/host/sixteen-bit.js";
 import { cacheGroup, cacheOf, cacheState } from "../../../lib/model/kv-cache.js";
 import { forward, initialParameters, parameterSpecs } from "../../../lib/model/model.js";
 import { nextTokens } from "../../../lib/sample/next-token.js";
-import { type ModelSettings, defaultSettings } from "../../../lib/settings/settings.js";
+import { defaultSettings, type ModelSettings } from "../../../lib/settings/settings.js";
 import { expectNoLeak } from "../../leaks.js";
 
 loadTensorFlow();

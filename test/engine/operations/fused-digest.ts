@@ -2,7 +2,13 @@
 import crypto from "node:crypto";
 import * as tf from "@tensorflow/tfjs-core";
 import { float32 } from "../../../lib/engine/host-tensors.js";
-import { fusedAttention, fusedGelu, fusedLayerNorm, fusedLinear, fusedSquares } from "../../../lib/engine/operations/fused.js";
+import {
+  fusedAttention,
+  fusedGelu,
+  fusedLayerNorm,
+  fusedLinear,
+  fusedSquares,
+} from "../../../lib/engine/operations/fused.js";
 import { type InPlaceUpdater, withUpdater } from "../../../lib/engine/operations/in-place.js";
 import { openSession } from "../../../lib/engine/session.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";

@@ -6,8 +6,14 @@ import path from "node:path";
 import { promisify } from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
-import { type HostTensor, float32, int32, mapRecord, toHost } from "../../../lib/engine/host-tensors.js";
-import { enableFused, fusedAttention, fusedEnabled, fusedGelu, fusedLayerNorm } from "../../../lib/engine/operations/fused.js";
+import { float32, type HostTensor, int32, mapRecord, toHost } from "../../../lib/engine/host-tensors.js";
+import {
+  enableFused,
+  fusedAttention,
+  fusedEnabled,
+  fusedGelu,
+  fusedLayerNorm,
+} from "../../../lib/engine/operations/fused.js";
 import { type InPlaceUpdater, withUpdater } from "../../../lib/engine/operations/in-place.js";
 import { readStepTrace } from "../../../lib/engine/profile.js";
 import { openSession } from "../../../lib/engine/session.js";

@@ -1,8 +1,14 @@
 /** The table of raw operations: on "tensorflow" and, plain, on TensorFlow.js' "cpu" backend, as a browser has it. */
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
-import { type HostTensors, float32, int32, toTensor } from "../../../lib/engine/host-tensors.js";
-import { gatherRows, randomNormal, randomUniform, rawBackend, sparseCrossEntropy } from "../../../lib/engine/operations/raw.js";
+import { float32, type HostTensors, int32, toTensor } from "../../../lib/engine/host-tensors.js";
+import {
+  gatherRows,
+  randomNormal,
+  randomUniform,
+  rawBackend,
+  sparseCrossEntropy,
+} from "../../../lib/engine/operations/raw.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
 import { initialParameters } from "../../../lib/model/model.js";
 import { defaultSettings } from "../../../lib/settings/settings.js";
