@@ -3,13 +3,16 @@
  * reason. It trains nothing; the time it tells comes from a short benchmark (sweep/measure.ts). sweep.ts makes runs of a
  * plan. `folio scaling plan` shows one.
  */
+import fs from "node:fs";
 import os from "node:os";
+import path from "node:path";
 import { openDataset } from "../lib/data/batches.js";
 import type { TokenMeta } from "../lib/data/token-file.js";
-import { folioVersion } from "../lib/host/package.js";
+import { folioVersion, packageRoot } from "../lib/host/package.js";
 import { gigabytes } from "../lib/model/memory.js";
 import { defaultSettings, parseSettings, type Settings } from "../lib/settings/settings.js";
 import { expectedOptimum, type Optimum, wantedCells } from "./planning/cells.js";
+import { checkPlanOptions, mostProcesses } from "./planning/plan-options.js";
 import type { DroppedCell, PlannedRun, PlanOptions, PlanTotals, SweepPlan, Tuning } from "./planning/plan-types.js";
 import { type Cell, type Context, plannedRun, shapeName } from "./planning/planned-run.js";
 import { defaultLadder, nearestShape } from "./planning/shapes.js";
@@ -43,8 +46,9 @@ export type { Speed } from "./planning/time-estimate.js";
  * });
  */
 export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
+  checkPlanOptions(options);
   const { name, dataset, dataDir = "data", seeds = [defaultSettings.seed] } = options;
-  checkName(name);
+  checkPrepared(options);
   const opened = openDataset(dataDir, dataset);
   opened.close();
   checkTokenizer(options, opened.meta);
@@ -75,10 +79,15 @@ export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
   };
 }
 
-function checkName(name: string): void {
-  if (/^[\w][\w.-]*$/.test(name)) return;
-  throw new RangeError(
-    `Cannot plan the sweep: its name is ${JSON.stringify(name)}; wanted letters, digits, dots and dashes, as "novels".`,
+/** How a dataset of one's own is prepared, for whoever plans before it is. */
+function checkPrepared({ name, dataset, dataDir = "data", tokenizer }: PlanOptions): void {
+  if (fs.existsSync(path.join(dataDir, dataset))) return;
+  const given = fs.existsSync(path.join(packageRoot(), "data", dataset, "prepare.ts"));
+  const text = given ? "" : " --from=TEXT";
+  const kind = tokenizer === undefined ? "" : ` --tokenizer=${tokenizer === "bpe" ? "bpe:N" : tokenizer}`;
+  const whose = given ? "" : `; TEXT is any text, a file or a folder`;
+  throw new Error(
+    `Cannot plan the sweep ${name}: there is no dataset ${dataset} in ${dataDir}; prepare it: folio prepare ${dataset}${text}${kind}${whose}.`,
   );
 }
 
@@ -87,9 +96,17 @@ export function share({ workers, threads }: Pick<PlanOptions, "workers" | "threa
   workers: number;
   threads: number;
 } {
+  checkProcesses({ workers, threads });
   const cores = os.availableParallelism();
   const processes = workers ?? (threads ? Math.max(1, Math.floor(cores / threads)) : cores);
   return { workers: processes, threads: threads ?? Math.max(1, Math.floor(cores / processes)) };
+}
+
+function checkProcesses(given: Readonly<Record<string, number | undefined>>): void {
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= mostProcesses)) continue;
+    throw new RangeError(`Cannot share the machine: ${name} is ${value}; wanted a whole number from 1 to ${mostProcesses}.`);
+  }
 }
 
 function checkTokenizer({ name, dataset, tokenizer }: PlanOptions, meta: TokenMeta): void {

@@ -1,13 +1,14 @@
-/** What a benchmark makes of its times: quantiles, and a ratio with the interval that its noise leaves. No clock here. */
+/** Quantiles, and of a benchmark's times the ratio with the interval that its noise leaves. No clock here. */
+import { quantileSorted } from "d3-array";
 import { uniform } from "./random.js";
 
-/** The value below which a share `q` of the sorted values lies, between two of them in proportion. */
-export function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = q * (sorted.length - 1);
-  const below = Math.floor(at);
-  const first = sorted[below] ?? Number.NaN;
-  return first + (at - below) * ((sorted[below + 1] ?? first) - first);
+/**
+ * The value below which a share `q` of the values lies, between two of them in proportion (R's type 7, NumPy's default).
+ * NaN of none.
+ */
+export function quantile(values: Iterable<number>, q: number): number {
+  const sorted: ArrayLike<number> = Float64Array.from(values).sort();
+  return quantileSorted(sorted as number[], q) ?? Number.NaN; // its types name arrays alone
 }
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);

@@ -12,6 +12,7 @@ import { loadTensorFlow, tensorflowLoaded } from "../engine/tensorflow/load.js";
 import { webGpuStarted, webGpuVersion } from "../engine/webgpu.js";
 import { folioVersion } from "../host/package.js";
 import { replaceFile } from "../host/replace-file.js";
+import { quantile } from "../host/statistics.js";
 import { defaultSettings, type Settings, settingRows } from "../settings/settings.js";
 import type { EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
 
@@ -240,9 +241,4 @@ function duration(ms: number): string {
   if (seconds < 60) return `${(ms / 1000).toFixed(1)} s`;
   const [minutes, hours] = [Math.floor(seconds / 60) % 60, Math.floor(seconds / 3600)];
   return hours > 0 ? `${hours} h ${minutes} min` : `${minutes} min ${seconds % 60} s`;
-}
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))]!;
 }

@@ -48,3 +48,13 @@ export function toData(points: readonly Point[]): Data {
 export function computeOf({ n, d, c }: Point): number {
   return c ?? 6 * n * d;
 }
+
+/** The smallest and the largest. A call of Math.min with every value as an argument ends where there are many. */
+export function extent(values: Iterable<number>): [low: number, high: number] {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
+}

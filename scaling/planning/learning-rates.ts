@@ -39,14 +39,22 @@ export interface TuningPoint {
   readonly tokens: number;
   readonly learningRate: number;
   readonly loss: number;
+  /** Of a step, in tokens or sequences; runs of different batches have different best rates. */
+  readonly batch?: number;
 }
 
-/** The best learning rate of an N and D: the vertex of a parabola in log rate through the three lowest losses. */
+/**
+ * The best learning rate of an N and D: the vertex of a parabola in log rate through the three lowest losses of the batch
+ * that reached the lowest.
+ */
 export interface BestRate {
   readonly parameters: number;
   readonly tokens: number;
   readonly learningRate: number;
   readonly loss: number;
+  readonly batch?: number;
+  /** The other batches that were tried at this N and D. */
+  readonly otherBatches?: readonly number[];
 }
 
 /** What a tuning sweep says. */
@@ -66,14 +74,28 @@ export function tuneLearningRates(points: readonly TuningPoint[]): TunedRates {
   const sizes = new Map<string, TuningPoint[]>();
   for (const point of points) {
     const key = `${point.parameters} ${point.tokens}`;
-    sizes.set(key, [...(sizes.get(key) ?? []), point]);
+    if (sizes.has(key)) sizes.get(key)!.push(point);
+    else sizes.set(key, [point]);
   }
   const best = [...sizes.values()].map(bestRate).sort((a, b) => a.parameters - b.parameters || a.tokens - b.tokens);
   return { best, rule: ruleThrough(best) };
 }
 
 function bestRate(points: readonly TuningPoint[]): BestRate {
-  const sorted = meansByRate(points).sort((a, b) => a.learningRate - b.learningRate);
+  const batches = [...new Set(points.map(({ batch }) => batch))];
+  const means = batches.map((batch) => meansByRate(points.filter((point) => point.batch === batch)));
+  const lowestOf = (sorted: readonly TuningPoint[]) => Math.min(...sorted.map(({ loss }) => loss));
+  const sorted = means.reduce((best, other) => (lowestOf(other) < lowestOf(best) ? other : best));
+  const { batch } = sorted[0]!;
+  const otherBatches = batches.filter((other) => other !== undefined && other !== batch) as number[];
+  return {
+    ...vertexOverRate(sorted),
+    ...(batch !== undefined && { batch }),
+    ...(otherBatches.length > 0 && { otherBatches }),
+  };
+}
+
+function vertexOverRate(sorted: readonly TuningPoint[]): BestRate {
   const lowest = sorted.reduce((low, { loss }, index) => (loss < sorted[low]!.loss ? index : low), 0);
   const { parameters, tokens, learningRate } = sorted[lowest]!;
   const [before, after] = [sorted[lowest - 1], sorted[lowest + 1]];
@@ -89,15 +111,28 @@ function bestRate(points: readonly TuningPoint[]): BestRate {
   return { parameters, tokens, learningRate: Math.exp(vertex.x), loss: vertex.y };
 }
 
-/** Runs of one rate, which differ in their seed, as one of their mean loss. */
+/** Runs of one rate, which differ in their seed, as one of their mean loss; by rate, rising. */
 function meansByRate(points: readonly TuningPoint[]): TuningPoint[] {
   const losses = new Map<number, number[]>();
   for (const { learningRate, loss } of points) losses.set(learningRate, [...(losses.get(learningRate) ?? []), loss]);
-  const { parameters, tokens } = points[0]!;
-  return [...losses].map(([learningRate, all]) => {
-    const loss = all.reduce((sum, each) => sum + each, 0) / all.length;
-    return { parameters, tokens, learningRate, loss };
-  });
+  return [...losses]
+    .map(([learningRate, all]) => {
+      checkSeeds(learningRate, all);
+      const loss = all.reduce((sum, each) => sum + each, 0) / all.length;
+      return { ...points[0]!, learningRate, loss };
+    })
+    .sort((one, other) => one.learningRate - other.learningRate);
+}
+
+/** Losses of seeds differ by a percent or two. */
+const mostBySeed = 1.2;
+
+function checkSeeds(learningRate: number, losses: readonly number[]): void {
+  const [low, high] = [Math.min(...losses), Math.max(...losses)];
+  if (high <= mostBySeed * low) return;
+  throw new RangeError(
+    `Cannot tune the learning rate: runs of one N, D and rate (${learningRate}) have losses from ${low} to ${high}, more than seeds make them differ; if their batch differs, name its column (--batch), else leave out what went wrong.`,
+  );
 }
 
 /** The extremum of the parabola through three points. */

@@ -3,7 +3,7 @@
  * number of tokens; what a given training comes to. Intervals are quantiles of the answers of a fit's bootstrap refits. The
  * arithmetic is optimum.ts; `folio scaling optimum` asks on the command line. Notebook 08-scaling-laws shows it.
  */
-import { quantile } from "../fit/uncertainty/intervals.js";
+import { quantile } from "../../lib/host/statistics.js";
 import { extrapolationWarning, roundingWarning } from "../fit/warnings.js";
 import { kaplanLoss, kaplanSurface, laws, type Surface } from "../laws.js";
 import {
@@ -211,8 +211,8 @@ function intervalsOf(law: KnownLaw, question: Question, open: readonly Quantity[
   const at = (level: number) =>
     Object.fromEntries(
       open.map((name) => {
-        const sorted = Float64Array.from(answers, (answered) => answered[name]!).sort();
-        return [name, [quantile(sorted, (1 - level) / 2), quantile(sorted, (1 + level) / 2)]];
+        const values = answers.map((answered) => answered[name]!);
+        return [name, [quantile(values, (1 - level) / 2), quantile(values, (1 + level) / 2)]];
       }),
     ) as Partial<Record<Quantity, Interval>>;
   const lost = answers.length < all ? `, ${all - answers.length} of which have no answer` : "";

@@ -46,6 +46,11 @@ export function positive(flags: Flags, name: string, { whole = false } = {}): nu
   throw new RangeError(`Cannot read --${name}: ${JSON.stringify(written)} is not ${wanted}.`);
 }
 
+/** A whole number from 0 on. */
+export function whole(flags: Flags, name: string): number | undefined {
+  return flags.text[name] === "0" ? 0 : positive(flags, name, { whole: true });
+}
+
 const plansFolder = () => path.join(packageRoot(), "scaling", "plans");
 
 /** Names of Folio's own plans. */

@@ -1,18 +1,18 @@
 /**
  * Approach 1 (Hoffmann 2022, section 3.1): the lowest loss that any run had reached at each compute, and power laws
- * through the sizes that reached it. Runs with several points are curves, joined by straight lines in ln C and ln L;
- * where every run has one point, the envelope is the lower hull of the points. Stretches held by the smallest and the
+ * through the sizes that reached it. Runs with several points are curves, and so are the runs of one size, joined by
+ * straight lines in ln C and ln L; where hardly a size has two points, the envelope is the lower hull of the points. Stretches held by the smallest and the
  * largest size are left out: what lies beyond them was not tried, so they may not be the best.
  */
 import type { BudgetOptimum } from "../../points.js";
-import type { Data } from "../columns.js";
+import { type Data, extent } from "../columns.js";
 import { throughOptima } from "./isoflop.js";
 import type { Estimate, Fitter } from "./method.js";
 
 const steps = 200;
 const fewest = 3;
 
-/** A curve's points, compute rising. */
+/** A curve's points, compute rising; a run by itself is a curve of one point. */
 type Curve = readonly number[];
 
 /** An optimum of the envelope, and how much of ln C it holds. */
@@ -30,60 +30,70 @@ function curvesOf(data: Data, weights?: Float64Array): Curve[] {
     if (curve) curve.push(i);
     else curves.set(key, [i]);
   }
-  for (const curve of curves.values()) curve.sort((i, j) => data.lnC[i]! - data.lnC[j]!);
+  for (const curve of curves.values())
+    curve.sort((i, j) => data.lnC[i]! - data.lnC[j]! || data.lnLoss[i]! - data.lnLoss[j]!);
   return [...curves.values()];
 }
 
 function stretchesOf(data: Data, weights?: Float64Array): Stretch[] {
   const curves = curvesOf(data, weights);
   const long = curves.filter((curve) => data.lnC[curve.at(-1)!]! > data.lnC[curve[0]!]!);
-  const found = long.length >= fewest ? alongCurves(data, long) : lowerHull(data, curves.flat());
-  const sizes = (weights ? curves.flat() : [...data.lnN.keys()]).map((i) => Math.exp(data.lnN[i]!));
-  const [smallest, largest] = [Math.min(...sizes), Math.max(...sizes)];
+  const found = long.length >= fewest ? alongCurves(data, curves) : lowerHull(data, curves.flat());
+  const [smallest, largest] = extent((weights ? curves.flat() : [...data.lnN.keys()]).map((i) => Math.exp(data.lnN[i]!)));
   return found.filter(({ optimum: { n } }) => n > smallest * (1 + 1e-9) && n < largest * (1 - 1e-9));
 }
 
-/** Which curve is lowest at each of many computes; neighbours with the same one are one stretch. */
+/** Which curve is lowest at each of many computes, those of all points among them; neighbours with one curve are a stretch. */
 function alongCurves(data: Data, curves: readonly Curve[]): Stretch[] {
-  const ends = curves.flatMap((curve) => [data.lnC[curve[0]!]!, data.lnC[curve.at(-1)!]!]);
-  const [low, high] = [Math.min(...ends), Math.max(...ends)];
-  const held: { curve: Curve; from: number; to: number }[] = [];
-  for (let step = 0; step <= steps; step++) {
-    const lnC = low + ((high - low) * step) / steps;
-    let best: { curve: Curve; lnLoss: number } | undefined;
-    for (const curve of curves) {
-      const lnLoss = between(data, curve, lnC, data.lnLoss);
-      if (lnLoss !== undefined && (!best || lnLoss < best.lnLoss)) best = { curve, lnLoss };
-    }
-    if (!best) continue;
+  const places = computesOf(data, curves);
+  const held: { curve: Curve; first: number; last: number }[] = [];
+  places.forEach((lnC, place) => {
+    const best = lowestAt(data, curves, lnC);
+    if (!best) return;
     const last = held.at(-1);
-    if (last?.curve === best.curve) last.to = lnC;
-    else held.push({ curve: best.curve, from: lnC, to: lnC });
-  }
-  return held.map(({ curve, from, to }) => {
-    const lnC = (from + to) / 2;
-    return {
-      optimum: {
-        c: Math.exp(lnC),
-        n: Math.exp(between(data, curve, lnC, data.lnN)!),
-        d: Math.exp(between(data, curve, lnC, data.lnD)!),
-        loss: Math.exp(between(data, curve, lnC, data.lnLoss)!),
-      },
-      weight: to - from + (high - low) / steps,
-    };
+    if (last?.curve === best) last.last = place;
+    else held.push({ curve: best, first: place, last: place });
   });
+  const border = (place: number, other: number) => (places[place]! + (places[other] ?? places[place]!)) / 2;
+  return held.map(({ curve, first, last }) => {
+    const lnC = (places[first]! + places[last]!) / 2;
+    return { optimum: optimumOn(data, curve, lnC), weight: border(last, last + 1) - border(first, first - 1) };
+  });
+}
+
+/** ln C where curves are compared: evenly spaced, and at every point, so that no point lies below the envelope. */
+function computesOf(data: Data, curves: readonly Curve[]): number[] {
+  const own = curves.flat().map((i) => data.lnC[i]!);
+  const [low, high] = extent(own);
+  const even = Array.from({ length: steps + 1 }, (_, step) => low + ((high - low) * step) / steps);
+  return [...new Set([...even, ...own])].sort((x, y) => x - y);
+}
+
+function lowestAt(data: Data, curves: readonly Curve[], lnC: number): Curve | undefined {
+  let best: { curve: Curve; lnLoss: number } | undefined;
+  for (const curve of curves) {
+    const lnLoss = between(data, curve, lnC, data.lnLoss);
+    if (lnLoss !== undefined && (!best || lnLoss < best.lnLoss)) best = { curve, lnLoss };
+  }
+  return best?.curve;
+}
+
+function optimumOn(data: Data, curve: Curve, lnC: number): BudgetOptimum {
+  const at = (column: Float64Array) => Math.exp(between(data, curve, lnC, column)!);
+  return { c: Math.exp(lnC), n: at(data.lnN), d: at(data.lnD), loss: at(data.lnLoss) };
 }
 
 /** A column along a curve, straight between its points in ln C. */
 function between(data: Data, curve: Curve, lnC: number, column: Float64Array): number | undefined {
   if (lnC < data.lnC[curve[0]!]! - 1e-9 || lnC > data.lnC[curve.at(-1)!]! + 1e-9) return undefined;
+  if (curve.length === 1) return column[curve[0]!]!;
   const after = Math.max(
     1,
     curve.findIndex((i) => data.lnC[i]! >= lnC),
   );
   const [i, j] = [curve[after - 1]!, curve[after]!];
   const width = data.lnC[j]! - data.lnC[i]!;
-  const share = width > 0 ? Math.min(1, Math.max(0, (lnC - data.lnC[i]!) / width)) : 1;
+  const share = width > 0 ? Math.min(1, Math.max(0, (lnC - data.lnC[i]!) / width)) : 0;
   return column[i]! + share * (column[j]! - column[i]!);
 }
 

@@ -5,16 +5,16 @@
  */
 import { surfaceExponents } from "../../laws.js";
 import type { BudgetOptimum, FitWarning, ParabolaBias } from "../../points.js";
-import type { Data } from "../columns.js";
+import { type Data, extent } from "../columns.js";
 import { fitLine, fitParabola, type Line } from "../search/line-fit.js";
-import type { Estimate, Fitter, MethodOptions } from "./method.js";
+import type { Draws, Estimate, Fitter, MethodOptions } from "./method.js";
 import { predictSurface } from "./parametric.js";
 
 /** Fewer vertices than these leave a line nothing to be wrong by. */
 const fewest = 3;
 
 /** Points of about the same compute. */
-interface Budget {
+export interface Budget {
   readonly c: number;
   readonly indices: readonly number[];
 }
@@ -48,8 +48,8 @@ function vertexOf(data: Pick<Data, "lnN" | "lnD" | "loss">, { c, indices }: Budg
   const parabola = fitParabola(x, y, weights && used.map((i) => weights[i]!));
   if (!(parabola.bend > 0))
     return { kind: "concave-profile", why: "its losses do not curve upwards, so they have no minimum" };
-  const [low, high] = [Math.min(...x), Math.max(...x)];
-  const lowest = x[y.indexOf(Math.min(...y))]!;
+  const [low, high] = extent(x);
+  const lowest = x[y.indexOf(extent(y)[0])]!;
   const outside = parabola.vertex <= low || parabola.vertex >= high;
   // A resampled profile may lack the end that encloses its minimum.
   const atEdge = !weights && (lowest === low || lowest === high);
@@ -72,81 +72,116 @@ export function throughOptima(optima: readonly BudgetOptimum[], weights?: readon
   return { n: fitLine(column("c"), column("n"), weights), d: fitLine(column("c"), column("d"), weights) };
 }
 
+/** A power law through the optima that budgets give, and why the others give none. */
+interface ThroughVertices {
+  readonly estimate?: Estimate;
+  readonly refused: readonly FitWarning[];
+}
+
+function throughVertices(
+  budgets: readonly Budget[],
+  at: Pick<Data, "lnN" | "lnD" | "loss">,
+  weights?: Float64Array,
+): ThroughVertices {
+  const vertices = budgets.map((budget) => vertexOf(at, budget, weights));
+  const optima = vertices.filter((vertex): vertex is BudgetOptimum => !("kind" in vertex));
+  const refused = vertices.flatMap((vertex, index) => ("kind" in vertex ? [refusal(budgets[index]!, vertex)] : []));
+  if (optima.length < fewest) return { refused };
+  const { n, d } = throughOptima(optima);
+  if (!Number.isFinite(n.slope)) return { refused };
+  const estimate: Estimate = {
+    params: { nScale: Math.exp(n.intercept), dScale: Math.exp(d.intercept) },
+    exponents: { a: n.slope, b: d.slope },
+    objective: n.sum,
+    converged: true,
+    optima,
+    warnings: refused,
+    se: {
+      nScale: Math.exp(n.intercept) * n.interceptError,
+      dScale: Math.exp(d.intercept) * d.interceptError,
+      a: n.slopeError,
+      b: d.slopeError,
+    },
+    freedom: optima.length - 2,
+  };
+  return { estimate, refused };
+}
+
+function refusal({ c }: Budget, { kind, why }: { readonly kind: string; readonly why: string }): FitWarning {
+  return { kind, message: `The budget ${c.toExponential(2)} gives no optimum: ${why}.` };
+}
+
+/** The parabola of a budget, and how its points scatter about it. */
+export interface Profile {
+  readonly indices: readonly number[];
+  /** Losses on the parabola. */
+  readonly smooth: readonly number[];
+  /** Σ of squared residuals, and their degrees of freedom. */
+  readonly sum: number;
+  readonly freedom: number;
+}
+
+export function profilesOf(data: Pick<Data, "lnN" | "loss">, budgets: readonly Budget[]): Profile[] {
+  return budgets.flatMap(({ indices }) => {
+    const x = indices.map((i) => data.lnN[i]!);
+    const y = indices.map((i) => data.loss[i]!);
+    if (new Set(x).size < 3) return [];
+    const { vertex, height, bend } = fitParabola(x, y);
+    const smooth = x.map((value) => height + bend * (value - vertex) ** 2);
+    const sum = y.reduce((total, value, k) => total + (value - smooth[k]!) ** 2, 0);
+    return [{ indices, smooth, sum, freedom: Math.max(0, y.length - 3) }];
+  });
+}
+
+/** Degrees of freedom below which a budget's own scatter says too little: all budgets' is taken instead. */
+const leastFreedom = 2;
+
+/**
+ * Losses as another sweep would have them: on the parabolas, with noise of a variance that is drawn too, from what the
+ * budget's scatter leaves open (σ² = Σr² / χ²), for runs of one compute are alike and runs of another need not be. Turning
+ * the residuals over instead moved the vertices a fifth too little: a parabola bends most towards the points at its ends,
+ * whose residuals are then small.
+ */
+export function redrawnLosses(data: Pick<Data, "loss" | "cluster">, profiles: readonly Profile[], draws: Draws): Float64Array {
+  const loss = data.loss.slice();
+  const all = { sum: total(profiles, "sum"), freedom: total(profiles, "freedom") };
+  profiles.forEach((profile, budget) => {
+    const { sum, freedom } = profile.freedom < leastFreedom ? all : profile;
+    const variance = freedom > 0 ? sum / chiSquare(freedom, (k) => draws.normal(`variance ${budget}`, k)) : 0;
+    profile.indices.forEach((i, k) => {
+      loss[i] = profile.smooth[k]! + Math.sqrt(variance) * draws.normal("noise", data.cluster[i]!);
+    });
+  });
+  return loss;
+}
+
+function total(profiles: readonly Profile[], what: "sum" | "freedom"): number {
+  return profiles.reduce((sum, profile) => sum + profile[what], 0);
+}
+
+function chiSquare(freedom: number, normal: (k: number) => number): number {
+  let sum = 0;
+  for (let k = 0; k < freedom; k++) sum += normal(k) ** 2;
+  return sum;
+}
+
 export function isoflopFitter(data: Data, options: MethodOptions): Fitter {
   const budgets = budgetsOf(data, options.budgetTolerance);
-
-  /** Losses on the parabolas, and how far each point is from its own, widened to what it was before the fit drew it near. */
-  function residuals(): { smooth: Float64Array; off: Float64Array } {
-    const [smooth, off] = [data.loss.slice(), new Float64Array(data.size)];
-    for (const { indices } of budgets) {
-      const x = indices.map((i) => data.lnN[i]!);
-      if (new Set(x).size < 3) continue;
-      const { vertex, height, bend } = fitParabola(
-        x,
-        indices.map((i) => data.loss[i]!),
-      );
-      const widened = Math.sqrt(indices.length / Math.max(1, indices.length - 3));
-      for (const i of indices) {
-        smooth[i] = height + bend * (data.lnN[i]! - vertex) ** 2;
-        off[i] = widened * (data.loss[i]! - smooth[i]!);
-      }
-    }
-    return { smooth, off };
-  }
-  let parts: ReturnType<typeof residuals> | undefined;
+  let profiles: Profile[] | undefined;
   const ones = new Float64Array(data.size).fill(1);
-
-  function through(
-    weights?: Float64Array,
-    at: Pick<Data, "lnN" | "lnD" | "loss"> = data,
-  ): { estimate?: Estimate; refused: FitWarning[] } {
-    const vertices = budgets.map((budget) => vertexOf(at, budget, weights));
-    const optima = vertices.filter((vertex): vertex is BudgetOptimum => !("kind" in vertex));
-    const refused = vertices.flatMap((vertex, index) =>
-      "kind" in vertex
-        ? [
-            {
-              kind: vertex.kind,
-              message: `The budget ${budgets[index]!.c.toExponential(2)} gives no optimum: ${vertex.why}.`,
-            },
-          ]
-        : [],
-    );
-    if (optima.length < fewest) return { refused };
-    const { n, d } = throughOptima(optima);
-    if (!Number.isFinite(n.slope)) return { refused };
-    const estimate: Estimate = {
-      params: { nScale: Math.exp(n.intercept), dScale: Math.exp(d.intercept) },
-      exponents: { a: n.slope, b: d.slope },
-      objective: n.sum,
-      converged: true,
-      optima,
-      warnings: refused,
-      se: {
-        nScale: Math.exp(n.intercept) * n.interceptError,
-        dScale: Math.exp(d.intercept) * d.interceptError,
-        a: n.slopeError,
-        b: d.slopeError,
-      },
-      freedom: optima.length - 2,
-    };
-    return { estimate, refused };
-  }
-
   return {
     estimate() {
-      const { estimate, refused } = through();
+      const { estimate, refused } = throughVertices(budgets, data);
       if (estimate) return estimate;
       const left = budgets.length - refused.length;
       throw new RangeError(
         `Cannot fit by IsoFLOP parabolas: ${left} of ${budgets.length} budgets give an optimum, and a power law through them needs ${fewest}. ${refused.map(({ message }) => message).join(" ")}`.trim(),
       );
     },
-    refit: (weights) => through(weights).estimate,
-    perturb(signs) {
-      parts ??= residuals();
-      const { smooth, off } = parts;
-      return through(ones, { ...data, loss: smooth.map((value, i) => value + signs[i]! * off[i]!) }).estimate;
+    refit: (weights) => throughVertices(budgets, data, weights).estimate,
+    redraw(draws) {
+      profiles ??= profilesOf(data, budgets);
+      return throughVertices(budgets, { ...data, loss: redrawnLosses(data, profiles, draws) }, ones).estimate;
     },
   };
 }
@@ -154,11 +189,18 @@ export function isoflopFitter(data: Data, options: MethodOptions): Fitter {
 /** A surface's five constants. */
 export type Surface = Readonly<Record<"E" | "A" | "B" | "alpha" | "beta", number>>;
 
+/** What parabolas on a surface without noise get wrong: of the optimum, and of the line's own numbers. */
+export interface SurfaceBias {
+  readonly optimum: ParabolaBias;
+  /** Of the exponents a and b, and of ln nScale and ln dScale. */
+  readonly line: Readonly<Record<"a" | "b" | "nScale" | "dScale", number>>;
+}
+
 /**
  * What approach 2 makes of a surface without noise at these points' N and D: how far its optimum at the largest budget,
- * and its exponents, are from the surface's own.
+ * and its line, are from the surface's own.
  */
-export function biasOnSurface(surface: Surface, data: Data, tolerance: number): ParabolaBias | undefined {
+export function biasOnSurface(surface: Surface, data: Data, tolerance: number): SurfaceBias | undefined {
   const lnLoss = predictSurface(surface, data);
   const smooth: Data = { ...data, lnLoss, loss: lnLoss.map(Math.exp) };
   const optima = budgetsOf(smooth, tolerance)
@@ -168,13 +210,13 @@ export function biasOnSurface(surface: Surface, data: Data, tolerance: number): 
   const { n, d } = throughOptima(optima);
   const { a, b } = surfaceExponents(surface);
   const last = optima.at(-1)!;
-  const g = ((surface.alpha * surface.A) / (surface.beta * surface.B)) ** (1 / (surface.alpha + surface.beta));
-  const product = last.n * last.d;
-  const at = Math.log(last.c);
+  const lnG = Math.log((surface.alpha * surface.A) / (surface.beta * surface.B)) / (surface.alpha + surface.beta);
+  const [lnC, lnProduct] = [Math.log(last.c), Math.log(last.n * last.d)];
+  // The surface's own line: ln N* = ln G + a·ln(N·D), where N·D is C by a factor that is the points'.
+  const own = { n: lnG + a * (lnProduct - lnC), d: -lnG + b * (lnProduct - lnC) };
+  const line = { a: n.slope - a, b: d.slope - b, nScale: n.intercept - own.n, dScale: d.intercept - own.d };
   return {
-    n: Math.exp(n.intercept + n.slope * at) / (g * product ** a) - 1,
-    d: Math.exp(d.intercept + d.slope * at) / (product ** b / g) - 1,
-    a: n.slope - a,
-    b: d.slope - b,
+    line,
+    optimum: { n: Math.expm1(line.nScale + line.a * lnC), d: Math.expm1(line.dScale + line.b * lnC), a: line.a, b: line.b },
   };
 }

@@ -41,6 +41,12 @@ export interface Estimate {
   readonly freedom?: number;
 }
 
+/** The random numbers of one refit: the same for the same words, whichever thread asks. */
+export interface Draws {
+  /** Standard normal. */
+  normal(what: string, index: number): number;
+}
+
 /** A method at work on some data. */
 export interface Fitter {
   /** With all its starts. @throws {RangeError} where the data cannot identify what is asked for */
@@ -48,10 +54,10 @@ export interface Fitter {
   /** With weights (0: left out), from where an estimate ended; undefined where these points do not do. */
   refit(weights: Float64Array, from: Estimate): Estimate | undefined;
   /**
-   * With the residuals of each point turned over (−1) or as they are (1): the wild bootstrap, of methods for which a
-   * resampled budget would lack the points that its curve hangs on.
+   * With losses redrawn about the fit: the bootstrap of methods for which a resampled budget would lack the points that its
+   * curve hangs on.
    */
-  perturb?(signs: Float64Array, from: Estimate): Estimate | undefined;
+  redraw?(draws: Draws, from: Estimate): Estimate | undefined;
   /** ln of the predicted loss at each point of `at`; of methods that predict it. */
   predict?(params: Readonly<Record<string, number>>, at: Data): Float64Array;
   /** parametric: Huber's δ; the others' objective is a sum of squares. */

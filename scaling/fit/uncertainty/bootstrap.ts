@@ -6,9 +6,10 @@
 import { uniform } from "../../../lib/host/random.js";
 import type { Data } from "../columns.js";
 import { createFitter } from "../methods/fitters.js";
-import { type Estimate, type MethodOptions, named } from "../methods/method.js";
+import { type Draws, type Estimate, type MethodOptions, named } from "../methods/method.js";
 import { sandwich, standardErrors } from "./covariance.js";
 import type { Refit } from "./intervals.js";
+import { normalQuantile } from "./student-quantile.js";
 
 /** What a thread is to do. */
 export interface BootstrapJob {
@@ -40,12 +41,10 @@ function drawWeights(
   return Float64Array.from(data.cluster, (cluster) => counts[cluster]!);
 }
 
-/** ±1 by the cluster (Liu 1988): whether refit `refit` turns the residuals of its points over. */
-function drawSigns(data: Data, seed: number, refit: number): Float64Array {
-  const signs = Float64Array.from({ length: data.clusters }, (_, k) =>
-    uniform(seed, "signs", refit, k) < 0.5 ? -1 : 1,
-  );
-  return Float64Array.from(data.cluster, (cluster) => signs[cluster]!);
+/** Of refit `refit`. */
+function drawsOf(seed: number, refit: number): Draws {
+  // 1 − u is above 0: no infinite deviate.
+  return { normal: (what, index) => normalQuantile(1 - uniform(seed, what, refit, index)) };
 }
 
 /**
@@ -58,8 +57,8 @@ export function bootstrapRows({ data, options, estimate, seed, from, to }: Boots
   const width = 2 * names.length;
   const rows = new Float64Array((to - from) * width).fill(Number.NaN);
   for (let refit = from; refit < to; refit++) {
-    const weights = fitter.perturb ? undefined : drawWeights(data, { seed, refit, robust: fitter.delta !== undefined });
-    const made = weights ? fitter.refit(weights, estimate) : fitter.perturb!(drawSigns(data, seed, refit), estimate);
+    const weights = fitter.redraw ? undefined : drawWeights(data, { seed, refit, robust: fitter.delta !== undefined });
+    const made = weights ? fitter.refit(weights, estimate) : fitter.redraw!(drawsOf(seed, refit), estimate);
     if (!made) continue;
     const spread = fitter.predict && weights && sandwich(fitter, data, made, { weights, studentizing: true });
     const [values, errors] = [named(made), spread ? standardErrors(spread) : {}];

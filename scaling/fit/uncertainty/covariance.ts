@@ -153,4 +153,4 @@ export function standardErrors({ names, matrix }: Spread): Record<string, number
 }
 
 /** Estimates' names that are neither below 0 nor symmetric about anything: their logarithms have the intervals. */
-export const positive: ReadonlySet<string> = new Set(["A", "B", "nScale", "dScale", "Nc", "Dc"]);
+export const positive: ReadonlySet<string> = new Set(["A", "B", "nScale", "dScale", "Nc", "Dc", "rStar"]);

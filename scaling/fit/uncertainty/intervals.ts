@@ -2,9 +2,10 @@
  * Intervals of an estimate: from its bootstrap refits, or estimate ± Student's t × standard error; about the logarithm
  * where a parameter is positive and skewed (A, B). Notebook 08-scaling-laws shows them.
  */
+import { quantile } from "../../../lib/host/statistics.js";
 import type { Interval } from "../../points.js";
 import { positive } from "./covariance.js";
-import { studentQuantile } from "./student-quantile.js";
+import { normalQuantile, studentQuantile } from "./student-quantile.js";
 
 type Numbers = Readonly<Record<string, number>>;
 
@@ -19,20 +20,37 @@ function about(name: string, value: number, half: number): Interval {
   return [value / factor, value * factor];
 }
 
+/** Numbers that no fit finds below 0: their intervals do not go there either. */
+const notNegative = new Set(["E", "A", "B", "Nc", "Dc", "nScale", "dScale", "rStar"]);
+
+function bounded(name: string, values: Numbers): boolean {
+  // Of the broken law a, b, places and widths of its breaks; elsewhere a and b are exponents.
+  return notNegative.has(name) || (values.c0 !== undefined && /^[abdf]\d*$/.test(name));
+}
+
+function within(name: string, [low, high]: Interval, values: Numbers): Interval {
+  return bounded(name, values) ? [Math.max(0, low), Math.max(0, high)] : [low, high];
+}
+
+/** The standard error that a normal distribution of these 80 % intervals has; of the logarithm's where they are about it. */
+export function errorsOfIntervals(ci80: Readonly<Record<string, Interval>>, values: Numbers): Record<string, number> {
+  const reach = normalQuantile(0.9);
+  return Object.fromEntries(
+    Object.entries(ci80).map(([name, [low, high]]) => {
+      const value = values[name]!;
+      if (positive.has(name) && low > 0) return [name, (value * Math.log(high / low)) / (2 * reach)];
+      // At the bound only the upper end is free.
+      return [name, low === 0 && bounded(name, values) ? (high - value) / reach : (high - low) / (2 * reach)];
+    }),
+  );
+}
+
 export function tIntervals(values: Numbers, se: Numbers, level: number, freedom: number): Record<string, Interval> {
   return Object.fromEntries(
     Object.entries(values)
       .filter(([name]) => Number.isFinite(se[name]))
-      .map(([name, value]) => [name, tInterval(name, value, se[name]!, level, freedom)]),
+      .map(([name, value]) => [name, within(name, tInterval(name, value, se[name]!, level, freedom), values)]),
   );
-}
-
-/** The quantile of sorted values, between neighbours (R's type 7). */
-export function quantile(sorted: ArrayLike<number>, p: number): number {
-  const at = Math.min(Math.max(p, 0), 1) * (sorted.length - 1);
-  const low = Math.floor(at);
-  const [below, above] = [sorted[low]!, sorted[Math.min(low + 1, sorted.length - 1)]!];
-  return below + (at - low) * (above - below);
 }
 
 /** A refit of resampled points. */
@@ -63,12 +81,12 @@ export function bootstrapIntervals(
         })
         .filter(Number.isFinite);
       if (scores.length < refits.length / 2) {
-        const sorted = Float64Array.from(refits, (refit) => refit.values[name]!).sort();
-        return [name, [quantile(sorted, (1 - level) / 2), quantile(sorted, (1 + level) / 2)]];
+        const found = refits.map((refit) => refit.values[name]!);
+        return [name, [quantile(found, (1 - level) / 2), quantile(found, (1 + level) / 2)]];
       }
       const sizes = Float64Array.from(scores, Math.abs).sort();
       const q = sizes[Math.min(sizes.length, Math.ceil((sizes.length + 1) * level)) - 1]!;
-      return [name, about(name, value, q * errors[name]!)];
+      return [name, within(name, about(name, value, q * errors[name]!), values)];
     }),
   );
 }
