@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /**
- * Tries Folio's own operations: `node bin/operations.mjs ROOT LIBRARY` loads them into TensorFlow and runs each once, on
- * numbers whose result is known. A program of its own, so that a library that crashes takes only this process along:
- * set-up asks it before the library takes its place, `folio doctor` whether it works.
+ * Tries Folio's own operations: `node bin/operations.mjs ROOT LIBRARY` loads them into TensorFlow and runs each once in
+ * every variant that this processor has, or in those named behind, on numbers whose result is known. A program of its own,
+ * so that a library that crashes takes only this process along: set-up asks it before the library takes its place,
+ * `folio doctor` whether it works.
  */
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -12,15 +13,33 @@ import { findPackage } from "./state.mjs";
 /**
  * @param {string} root
  * @param {string} file the library of operations
+ * @param {string[]} asked variants; those that this processor lacks are passed over
  */
-function tryOperations(root, file) {
+function tryOperations(root, file, asked) {
   const require = createRequire(path.join(root, "package.json"));
   // As in lib/engine/tensorflow.ts: Node 23 removed what tfjs-node 4.22 calls.
   /** @type {any} */ (util).isNullOrUndefined ??= (/** @type {unknown} */ value) => value == null;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
   const tf = require(findPackage(root, "@tensorflow/tfjs-node-gpu") ?? "@tensorflow/tfjs-node-gpu");
-  load(require(findPackage(root, "koffi") ?? "koffi"), file);
+  const library = load(require(findPackage(root, "koffi") ?? "koffi"), file);
+  const runnable = String(library.func("const char* folio_runnable()")()).split(" ");
+  const choose = library.func("bool folio_choose(const char*)");
+  for (const variant of runnable) {
+    if (asked.length > 0 && !asked.includes(variant)) continue;
+    if (!choose(variant)) throw new Error(`the variant ${variant} cannot be chosen`);
+    try {
+      tryVariant(tf, variant);
+    } catch (error) {
+      throw new Error(`${variant}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+}
 
+/**
+ * @param {any} tf
+ * @param {string} variant
+ */
+function tryVariant(tf, variant) {
   const backend = tf.backend();
   const { binding } = backend;
   /** @type {(name: string, type: string, value: unknown) => object} */
@@ -105,7 +124,7 @@ function tryOperations(root, file) {
   const float = attribute("dtype", "TYPE", binding.TF_FLOAT);
   /** @type {(name: string, value: any) => any} */
   const variable = (name, value) => {
-    const names = [attribute("shared_name", "STRING", name), attribute("container", "STRING", "")];
+    const names = [attribute("shared_name", "STRING", `${variant} ${name}`), attribute("container", "STRING", "")];
     const [handle] = run("VarHandleOp", [float, attribute("shape", "SHAPE", value.shape), ...names], [], 1);
     run("AssignVariableOp", [float], [handle, value], 0);
     return handle;
@@ -140,13 +159,13 @@ function load(koffi, file) {
   const library = koffi.load(tensorflow ?? null);
   const status = library.func("void* TF_NewStatus()")();
   library.func("void* TF_LoadLibrary(const char*, void*)")(file, status);
-  if (library.func("int TF_GetCode(void*)")(status) === 0) return;
+  if (library.func("int TF_GetCode(void*)")(status) === 0) return koffi.load(file);
   throw new Error(String(library.func("const char* TF_Message(void*)")(status)));
 }
 
 try {
-  const [root = "", file = ""] = process.argv.slice(2);
-  tryOperations(root, file);
+  const [root = "", file = "", ...variants] = process.argv.slice(2);
+  tryOperations(root, file, variants);
 } catch (error) {
   console.error(`Error: ${error instanceof Error ? error.message.replaceAll("\n", " ") : error}`);
   process.exitCode = 1;

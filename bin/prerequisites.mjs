@@ -102,12 +102,17 @@ function pythonCandidates() {
   return ["python3", "python3.13", "python3.12", "python3.11", "python3.10", "python"];
 }
 
+/** The commands of C++ compilers, in the order in which they are tried. */
+export function compilerCandidates() {
+  return process.env.CXX ? [process.env.CXX] : ["g++", "clang++", "c++"];
+}
+
 /**
  * The first C++ compiler that compiles C++17; or what is missing.
  * @param {string[]} [candidates]
  * @returns {string[] | Missing}
  */
-export function findCompiler(candidates = process.env.CXX ? [process.env.CXX] : ["g++", "clang++", "c++"]) {
+export function findCompiler(candidates = compilerCandidates()) {
   for (const candidate of candidates) {
     const [command = "", ...args] = candidate.trim().split(/\s+/);
     const options = [...args, "-std=c++17", "-x", "c++", "-fsyntax-only", "-"];

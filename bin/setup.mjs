@@ -9,6 +9,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { compileVariants, describeFailure, nativeFolder, registeringFlags } from "./native.mjs";
 import {
   describeMissing,
   findCompiler,
@@ -16,6 +17,7 @@ import {
   missingDisk,
   missingNode,
   missingPlatform,
+  thisSystem,
   windowsHelp,
 } from "./prerequisites.mjs";
 import { endTogether, progress, runCommand, takeLock } from "./process.mjs";
@@ -25,16 +27,18 @@ import * as state from "./state.mjs";
  * @typedef {import("./state.mjs").Layout} Layout
  * @typedef {import("./state.mjs").Step} Step
  * @typedef {import("./prerequisites.mjs").Python} Python
+ * @typedef {import("./prerequisites.mjs").Missing} Missing
  * @typedef {{ say: (text: string) => void }} Speaker
- * @typedef {{ at: Layout, lock: import("./process.mjs").Lock, python: Python | undefined, compiler: string[], speaker: Speaker, operations?: Promise<void> | undefined }} Job
+ * @typedef {{ variants: string[], left: Record<string, string> }} Compiled
+ * @typedef {{ at: Layout, lock: import("./process.mjs").Lock, python: Python | undefined, compiler: string[] | Missing, speaker: Speaker, operations?: Promise<Compiled> | undefined }} Job
  */
 
 /**
- * Does what is to be done.
- * @param {{ root?: string, print?: (line: string) => void }} [options]
+ * Does what is to be done; with `retry`, also what failed and would otherwise be left until something changes.
+ * @param {{ root?: string, retry?: boolean, print?: (line: string) => void }} [options]
  * @returns {Promise<number>} the exit code
  */
-export async function setup({ root = state.packageRoot, print = console.log } = {}) {
+export async function setup({ root = state.packageRoot, retry = false, print = console.log } = {}) {
   const startMs = performance.now();
   const seconds = () => ((performance.now() - startMs) / 1000).toFixed(2);
   if (process.platform === "win32") {
@@ -46,6 +50,7 @@ export async function setup({ root = state.packageRoot, print = console.log } = 
     print(describeMissing([node]));
     return 1;
   }
+  if (retry) forgetFailure(state.layout(root));
   if (state.pendingSteps(state.layout(root)).length === 0) {
     print(`Folio is set up (looked in ${seconds()} s).`);
     return 0;
@@ -67,6 +72,12 @@ export async function setup({ root = state.packageRoot, print = console.log } = 
   }
 }
 
+/** @param {Layout} at */
+function forgetFailure(at) {
+  const stamp = at.tfjs && state.operationsStamp(at);
+  if (stamp && (stamp.failed || Object.keys(stamp.left ?? {}).length > 0)) fs.rmSync(state.operationsPaths(at).stamp);
+}
+
 /**
  * @param {string} root
  * @param {import("./process.mjs").Lock} lock
@@ -80,7 +91,7 @@ async function doPending(root, lock, print) {
   fs.writeFileSync(first.logFile, `Folio set-up, ${new Date().toISOString()}, Node ${process.version}\n`);
   const { python, compiler } = prerequisites(first, new Set(pending.map(({ step }) => step)));
   print(first.checkout ? `Setting up Folio in ${root}` : `Setting up Folio; TensorFlow goes to ${first.venv}`);
-  /** @type {Promise<void> | undefined} */
+  /** @type {Promise<Compiled> | undefined} */
   let operations;
   for (const step of state.steps) {
     // Looked at again: a step changes what the next ones find.
@@ -90,7 +101,7 @@ async function doPending(root, lock, print) {
     const shown = progress().start(titles[step](at), reason.replace(`${root}/`, ""));
     try {
       if (step === "binding" && state.operationsReason(at)) {
-        // Two compilations of ten seconds, side by side; whether this one fails is its own step's matter.
+        // Two compilations side by side; whether this one fails is its own step's matter.
         operations = compileOperationsBeside({ at, lock, compiler });
         operations.catch(() => {});
       }
@@ -102,32 +113,45 @@ async function doPending(root, lock, print) {
       await operations?.catch(() => {});
       throw error;
     }
-    const failed = step === "operations" && state.readJson(state.operationsPaths(at).stamp)?.failed;
-    if (!failed) shown.done();
-    else {
-      shown.failed();
-      print(`    TensorFlow's own are used instead: slower, otherwise the same. ${failed} (the log: ${at.logFile})`);
-    }
+    const stamp = step === "operations" ? state.operationsStamp(at) : undefined;
+    if (stamp?.failed) shown.failed();
+    else shown.done();
+    for (const line of operationsLines(stamp)) print(`    ${line}`);
   }
+}
+
+/**
+ * What the user reads of operations that were not made, or not whole: the reason and the remedy, a line each.
+ * @param {import("./state.mjs").OperationsStamp | undefined} stamp
+ */
+export function operationsLines(stamp) {
+  if (stamp?.failed) {
+    return [
+      `TensorFlow's own operations are used instead: slower, otherwise the same. Reason: ${stamp.failed}. Remedy: ${stamp.remedy}.`,
+    ];
+  }
+  return Object.entries(stamp?.left ?? {}).map(([name, reason]) => `Without the variant ${name}: ${reason}.`);
 }
 
 /**
  * Everything that is missing is told at once, before anything is installed.
  * @param {Layout} at
  * @param {Set<Step>} pending
- * @returns {{ python: Python | undefined, compiler: string[] }}
+ * @returns {{ python: Python | undefined, compiler: string[] | Missing }}
  */
 function prerequisites(at, pending) {
   const platform = missingPlatform();
   if (platform) throw new Error(describeMissing([platform]));
   const python = pending.has("venv") ? findPython() : undefined;
-  const compiles = pending.has("binding") || pending.has("operations") || pending.has("packages");
-  const compiler = compiles ? findCompiler() : [];
+  const needed = pending.has("binding") || pending.has("packages"); // Folio's own operations are optional
+  const compiler = needed || pending.has("operations") ? findCompiler() : [];
   const wantedBytes = state.wantedVariant() === "cuda" ? 9e9 : 2.5e9;
   const disk = pending.has("venv") ? missingDisk(at.cacheDir, wantedBytes) : undefined;
-  const missing = [python, compiler, disk].flatMap((found) => (found && "remedy" in found ? [found] : []));
+  const missing = [python, needed ? compiler : undefined, disk].flatMap((found) =>
+    found && "remedy" in found ? [found] : [],
+  );
   if (missing.length > 0) throw new Error(describeMissing(missing));
-  return { python: /** @type {Python | undefined} */ (python), compiler: /** @type {string[]} */ (compiler) };
+  return { python: /** @type {Python | undefined} */ (python), compiler };
 }
 
 /** @type {Record<Step, (at: Layout) => string>} */
@@ -138,7 +162,7 @@ const titles = {
     return at.checkout ? `${tensorflow} and Jupyter into .venv` : tensorflow;
   },
   binding: () => "TensorFlow's binding, compiled",
-  operations: () => "Folio's own operations, compiled for this processor",
+  operations: () => "Folio's own operations, compiled",
   kernel: () => "TypeScript kernel of the notebooks",
   build: () => "TypeScript build",
 };
@@ -254,6 +278,7 @@ async function compileBinding({ at, lock, compiler, speaker }) {
   const { tfjs, nodeApiHeaders } = at;
   if (!venv || !tfjs || !nodeApiHeaders)
     throw new Error("Cannot compile the binding: TensorFlow or tfjs-node is absent.");
+  if (!Array.isArray(compiler)) throw new Error(describeMissing([compiler]));
   const [command = "c++", ...commandArgs] = compiler;
   const { dir, file, stamp } = state.bindingPaths(at);
   const work = path.join(dir, `.work-${process.pid}`);
@@ -295,49 +320,106 @@ async function compileBinding({ at, lock, compiler, speaker }) {
  * @param {Job} job
  */
 async function compileOperations(job) {
-  const { at, lock, speaker } = job;
+  const { at, compiler } = job;
   const venv = state.venvStamp(at);
   if (!venv) throw new Error("Cannot compile the operations: TensorFlow is absent.");
   const { sources, file, stamp } = state.operationsPaths(at);
   const made = operationsBeside(at);
-  const noted = { key: state.operationsKey(at, venv), sources: state.hash(sources.map(state.readText)) };
+  const noted = {
+    key: state.operationsKey(at, venv),
+    sources: state.hash(sources.map(state.readText)),
+    compilers: state.compilersHere(),
+  };
+  const note = (/** @type {object} */ more) => state.writeWhole(stamp, JSON.stringify({ ...noted, ...more }, null, 2));
   try {
-    speaker.say("ops.cc");
-    await (job.operations ?? compileOperationsBeside(job));
-    speaker.say("trying them");
-    const args = [path.join(state.packageRoot, "bin", "operations.mjs"), at.root, made];
-    await runCommand(process.execPath, args, { logFile: at.logFile, lock });
+    const compiled = await (job.operations ?? compileOperationsBeside(job));
+    const tried = await tryVariants(job, made, compiled);
     const bytes = fs.statSync(made).size;
     fs.renameSync(made, file);
-    state.writeWhole(stamp, JSON.stringify({ ...noted, bytes }, null, 2));
+    note({ bytes, ...tried });
   } catch (error) {
-    fs.rmSync(made, { force: true });
     fs.rmSync(file, { force: true });
-    const [how = "", next = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
-    // The program's own first error says more than its command.
-    const failed = /^ *\| (.*)/.exec(next)?.[1] ?? how;
-    state.writeWhole(stamp, JSON.stringify({ ...noted, bytes: 0, failed }, null, 2));
+    const failure = Array.isArray(compiler) ? describeFailure(error, compiler) : noCompiler(compiler);
+    note({ bytes: 0, failed: failure.what, remedy: failure.remedy });
+  } finally {
+    fs.rmSync(path.dirname(made), { recursive: true, force: true });
   }
 }
 
-/** @param {Layout} at */
+/** @param {Missing} missing */
+function noCompiler({ what, remedy }) {
+  const system = thisSystem();
+  const command = system === "unknown" ? "install g++ or clang++" : `\`${remedy[system]}\``;
+  return { what: `there is no ${what.replace(/^a /, "")}`, remedy: `${command}, then \`npm run setup\`` };
+}
+
+/**
+ * Runs each operation of each variant that this processor has. One that fails is left out, unless it is the only one.
+ * @param {Job} job
+ * @param {string} library
+ * @param {Compiled} compiled
+ * @returns {Promise<Compiled>}
+ */
+async function tryVariants({ at, lock, speaker }, library, { variants, left }) {
+  const attempt = (/** @type {string[]} */ ...names) => {
+    const args = [path.join(state.packageRoot, "bin", "operations.mjs"), at.root, library, ...names];
+    return runCommand(process.execPath, args, { logFile: at.logFile, lock });
+  };
+  speaker.say("trying them");
+  try {
+    await attempt();
+    return { variants, left };
+  } catch (error) {
+    /** @type {Record<string, string>} */
+    const failed = {};
+    for (const name of variants) {
+      await attempt(name).catch((reason) => {
+        failed[name] = `it does not work here (${describeFailure(reason, ["it"]).what})`;
+      });
+    }
+    const working = variants.filter((name) => !failed[name]);
+    if (working.length === 0) throw error;
+    return { variants: working, left: { ...left, ...failed } };
+  }
+}
+
+/**
+ * The library in a folder of this set-up's own, beside its place.
+ * @param {Layout} at
+ */
 function operationsBeside(at) {
-  return `${state.operationsPaths(at).file}.${process.pid}.tmp`;
+  const { file } = state.operationsPaths(at);
+  return path.join(path.dirname(file), `.operations-${process.pid}`, path.basename(file));
 }
 
-/** @param {Pick<Job, "at" | "lock" | "compiler">} job */
-async function compileOperationsBeside({ at, lock, compiler }) {
+/**
+ * @param {Pick<Job, "at" | "lock" | "compiler"> & { speaker?: Speaker }} job
+ * @returns {Promise<Compiled>}
+ */
+async function compileOperationsBeside({ at, lock, compiler, speaker }) {
+  if (!Array.isArray(compiler)) throw new Error(describeMissing([compiler]));
   const tensorflow = state.venvStamp(at)?.tensorflow.dir ?? "";
-  const { main, file } = state.operationsPaths(at);
-  const dir = path.dirname(file);
-  fs.mkdirSync(dir, { recursive: true });
-  for (const name of fs.readdirSync(dir)) {
-    if (name.startsWith(`${path.basename(file)}.`)) fs.rmSync(path.join(dir, name)); // of a set-up that was killed
+  const made = operationsBeside(at);
+  const folder = path.dirname(made);
+  fs.mkdirSync(folder, { recursive: true });
+  for (const name of fs.readdirSync(path.dirname(folder))) {
+    const file = path.join(path.dirname(folder), name);
+    // Of a set-up that was killed, and of versions that had a library for each processor.
+    if ((name.startsWith(".operations-") && file !== folder) || /^folio_ops-[0-9a-f]{8}\./.test(name))
+      fs.rmSync(file, { recursive: true, force: true });
   }
-  const [command = "c++", ...commandArgs] = compiler;
-  const flags = [...state.operationsFlags(), `-I${path.join(tensorflow, "include")}`];
-  const args = [...commandArgs, ...flags, main, "-o", operationsBeside(at), ...linkFlags(tensorflow)];
-  await runCommand(command, args, { logFile: at.logFile, lock });
+  const run = (/** @type {string} */ command, /** @type {string[]} */ args) =>
+    runCommand(command, args, { logFile: at.logFile, lock });
+  const say = (/** @type {string} */ what) => speaker?.say(what);
+  const { made: variants, objects, left } = await compileVariants({ root: at.root, compiler, folder, run, say });
+  say("registration with TensorFlow");
+  const [command = "c++", ...first] = compiler;
+  const registering = path.join(folder, "ops.o");
+  const source = path.join(nativeFolder(at.root), "tensorflow", "ops.cc");
+  const include = `-I${path.join(tensorflow, "include")}`;
+  await run(command, [...first, ...registeringFlags(variants), include, "-c", source, "-o", registering]);
+  await run(command, [...first, "-shared", registering, ...objects, "-o", made, ...linkFlags(tensorflow)]);
+  return { variants: variants.map(({ name }) => name), left };
 }
 
 /**
@@ -414,5 +496,5 @@ export async function buildIfNeeded(at) {
 }
 
 if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  process.exitCode = await setup();
+  process.exitCode = await setup({ retry: process.argv.includes("--retry") });
 }

@@ -10,6 +10,8 @@ import os from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { kernelSpec } from "./kernel.mjs";
+import { nativeSources, nativeVariants, registeringFlags, variantFlags } from "./native.mjs";
+import { compilerCandidates } from "./prerequisites.mjs";
 
 /**
  * @typedef {"packages" | "venv" | "binding" | "operations" | "kernel" | "build"} Step
@@ -24,7 +26,10 @@ import { kernelSpec } from "./kernel.mjs";
  *   tensorflow: { package: string, version: string, dir: string }
  * }} VenvStamp
  * @typedef {{ key: string, bytes: number, tensorflowDir: string }} BindingStamp
- * @typedef {{ key: string, sources: string, bytes: number, failed?: string }} OperationsStamp
+ * @typedef {{
+ *   key: string, sources: string, bytes: number, compilers: string, failed?: string, remedy?: string,
+ *   variants?: string[], left?: Record<string, string>
+ * }} OperationsStamp
  */
 
 export const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -228,54 +233,22 @@ export function bindingReason(at) {
 // ---- operations
 
 /**
- * Folio's own TensorFlow operations: sources in the package, the library beside the binding.
+ * Folio's own TensorFlow operations: sources in the package, the library beside the binding, one for all processors of an
+ * architecture, so that machines that share a folder share it. lib/engine/operations.ts looks in the same place.
  * @param {Layout} at
  */
 export function operationsPaths(at) {
   const { dir } = bindingPaths(at);
-  const name = `folio_ops-${hash([processor()]).slice(0, 8)}`;
-  const native = path.join(at.root, "lib", "engine", "native");
-  return {
-    // ops.cc includes the others; lib/engine/operations.ts reads the same folder.
-    main: path.join(native, "ops.cc"),
-    sources: (fs.existsSync(native) ? fs.readdirSync(native).sort() : []).map((file) => path.join(native, file)),
-    file: path.join(dir, `${name}.so`),
-    stamp: path.join(dir, `${name}.json`),
-  };
+  const name = `folio_ops-${process.arch}`;
+  return { sources: nativeSources(at.root), file: path.join(dir, `${name}.so`), stamp: path.join(dir, `${name}.json`) };
 }
 
 /**
- * The instruction sets of the processor, in the words of the system. The operations are compiled for just these, and
- * their file is named after them: machines that share a folder have a library each, and none loads another's, whose
- * instructions it may not know. lib/engine/operations.ts asks the same.
+ * @param {Layout} at
+ * @returns {OperationsStamp | undefined}
  */
-export function processor() {
-  return /^(?:flags|Features)\s*:.*$/m.exec(readStart("/proc/cpuinfo"))?.[0] ?? os.cpus()[0]?.model ?? process.arch;
-}
-
-/**
- * The first 16 kB: of /proc/cpuinfo the first processors, where all of them take long on a large machine.
- * @param {string} file
- */
-function readStart(file) {
-  try {
-    const descriptor = fs.openSync(file, "r");
-    const buffer = Buffer.alloc(16_384);
-    // The kernel gives such a file in pieces.
-    let end = 0;
-    for (let count = -1; count !== 0 && end < buffer.length; end += count)
-      count = fs.readSync(descriptor, buffer, end, buffer.length - end, null);
-    fs.closeSync(descriptor);
-    return buffer.toString("utf8", 0, end);
-  } catch {
-    return "";
-  }
-}
-
-/** How the operations are compiled. -O3 alone keeps NaN and the order of sums, which are as the source has them. */
-export function operationsFlags() {
-  const native = process.arch === "x64" ? "-march=native" : "-mcpu=native";
-  return ["-std=c++17", "-O3", native, "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC", "-shared"];
+export function operationsStamp(at) {
+  return readJson(operationsPaths(at).stamp);
 }
 
 /**
@@ -283,26 +256,43 @@ export function operationsFlags() {
  * @param {VenvStamp} venv
  */
 export function operationsKey(at, venv) {
-  const sources = operationsPaths(at).sources.map(readText);
-  return hash([...sources, ...operationsFlags(), JSON.stringify(venv.tensorflow), processor()]);
+  const variants = nativeVariants();
+  const flags = [...variants.flatMap(variantFlags), ...registeringFlags(variants)];
+  return hash([...operationsPaths(at).sources.map(readText), ...flags, JSON.stringify(venv.tensorflow)]);
 }
 
 /**
- * A failure is remembered too: Folio runs without them, and the same attempt would fail again.
+ * A failure is remembered too: Folio runs without them, and the same attempt would fail again. Another compiler may do what
+ * the last one could not.
  * @param {Layout} at
  */
 export function operationsReason(at) {
   const venv = venvStamp(at);
   if (!at.tfjs || !venv) return "there is no TensorFlow to link with";
   if (venv.variant === "cuda") return undefined;
-  const { file, stamp: stampFile } = operationsPaths(at);
-  const stamp = /** @type {OperationsStamp | undefined} */ (readJson(stampFile));
-  if (!stamp) return "they are absent or half-made, or another processor's";
+  const stamp = operationsStamp(at);
+  if (!stamp) return "they are absent or half-made";
   if (stamp.key !== operationsKey(at, venv)) return "their sources or TensorFlow changed";
+  const incomplete = stamp.failed !== undefined || Object.keys(stamp.left ?? {}).length > 0;
+  const compilers = compilersHere();
+  if (incomplete && compilers !== "" && stamp.compilers !== compilers) return "there is another compiler than the last";
   if (stamp.failed) return undefined;
-  return fs.statSync(file, { throwIfNoEntry: false })?.size === stamp.bytes
+  return fs.statSync(operationsPaths(at).file, { throwIfNoEntry: false })?.size === stamp.bytes
     ? undefined
     : "their file is absent or changed";
+}
+
+/** The compilers that set-up would try, by the size and date of their files; an empty text where there is none. */
+export function compilersHere() {
+  const folders = (process.env.PATH ?? "").split(path.delimiter);
+  return compilerCandidates()
+    .flatMap((candidate) => {
+      const command = candidate.trim().split(/\s+/)[0] ?? "";
+      const places = command.includes(path.sep) ? [command] : folders.map((folder) => path.join(folder, command));
+      const found = places.map((file) => fs.statSync(file, { throwIfNoEntry: false })).find((file) => file?.isFile());
+      return found ? [`${candidate} ${found.size} ${found.mtimeMs}`] : [];
+    })
+    .join(", ");
 }
 
 // ---- kernel

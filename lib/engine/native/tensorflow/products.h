@@ -1,22 +1,8 @@
-// Matrix products of rank 2, and both gradients of a linear layer in one operation, so that its threads divide the work of
-// the two among them. With `bf16`, factors are rounded to bfloat16; sums and results are float32 in any case.
+// Matrix products of rank 2, and both gradients of a linear layer in one operation.
 #pragma once
-#include "gelu.h"
-#include "kernel.h"
-#include "product.h"
+#include "context.h"
 
 namespace {
-
-using folio::DividedProduct;
-using folio::View;
-
-// Runs products on all threads, or on this one where they are small; a thread that comes late finds the others done.
-void RunProducts(OpKernelContext* context, const std::vector<DividedProduct>& products) {
-  double multiplications = 0;
-  for (const DividedProduct& product : products) multiplications += static_cast<double>(product.M) * product.N * product.K;
-  auto take = [&](auto run) { Take(context, run.Pieces(), multiplications / 32, [&run](int64_t piece) { run.Run(piece); }); };
-  products[0].bf16 ? take(folio::ProductRun<folio::Bfloat16>(products)) : take(folio::ProductRun<folio::Float32>(products));
-}
 
 // c = op(a) op(b), or op(a) op(b) + plus. With an attribute `tanh`: gelu of that, and GELU's slope there.
 template <bool WithGelu>
@@ -43,15 +29,7 @@ class MatMulOp : public OpKernel {
     if (!c || !slope) return;
     const View a = transpose_a_ ? View{In(context, 0), 1, M} : View{In(context, 0), K, 1};
     const View b = transpose_b_ ? View{In(context, 1), 1, K} : View{In(context, 1), N, 1};
-    DividedProduct product(a, b, c, M, N, K, bf16_, Threads(context));
-    product.base = plus;
-    product.ldbase = bias ? 0 : N;
-    if (WithGelu) {
-      product.finish = [=](int64_t row, int64_t column, int64_t rows, int64_t columns) {
-        for (int64_t at = row * N + column; at < (row + rows) * N; at += N) Gelu(c + at, c + at, slope + at, columns, tanh_);
-      };
-    }
-    RunProducts(context, {std::move(product)});
+    Variant().matrix_product(HostFor(context), {a, b, c, M, N, K, bf16_, plus, bias ? 0 : N, WithGelu ? slope : nullptr, tanh_});
   }
 
  private:
@@ -77,20 +55,7 @@ class LinearGradOp : public OpKernel {
     if (!context->status().ok()) return;  // of nothing, dx has no memory, and dw is 0
     const float* scale;
     if (!Plus(context, 3, input.shape(), &scale)) return;
-    const int64_t threads = Threads(context);
-    const View w_transposed = transposed_ ? View{w, K, 1} : View{w, 1, N};  // [N, K]
-    const View x_transposed{x, 1, K}, dy_transposed{dy, 1, N};
-    DividedProduct by_input({dy, N, 1}, w_transposed, dx, M, K, N, bf16_, threads);
-    if (scale) {
-      by_input.finish = [=](int64_t row, int64_t column, int64_t rows, int64_t columns) {
-        for (int64_t at = row * K + column; at < (row + rows) * K; at += K) Multiply(dx + at, scale + at, dx + at, columns);
-      };
-    }
-    RunProducts(context, {
-        transposed_ ? DividedProduct(dy_transposed, {x, K, 1}, dw, N, K, M, bf16_, threads)
-                    : DividedProduct(x_transposed, {dy, N, 1}, dw, K, N, M, bf16_, threads),
-        std::move(by_input),
-    });
+    Variant().linear_gradient(HostFor(context), {dy, x, w, scale, M, N, K, transposed_, bf16_, dx, dw});
   }
 
  private:

@@ -1,21 +1,20 @@
 // Products of a few rows with a matrix of weights, which run as fast as the matrix is read: what writing text one token at
-// a time spends its time on. Weights are float32, or bfloat16, half as much to read; sums are float32. decode.h and
-// write.h use them.
+// a time spends its time on. Weights are float32, or bfloat16, half as much to read; sums are float32. few_tokens.h
+// and whole_model.h use them.
 #pragma once
-#include "kernel.h"
-#ifdef __AVX2__
-#include <immintrin.h>
-#endif
+#include "simd.h"
 
 namespace folio {
+namespace {
 
-typedef uint16_t Half __attribute__((vector_size(16)));
-typedef uint16_t UnalignedHalf __attribute__((vector_size(16), aligned(2), may_alias));
-typedef uint32_t VecU __attribute__((vector_size(32)));
+typedef uint16_t Half __attribute__((vector_size(2 * FOLIO_LANES)));
+typedef uint16_t UnalignedHalf __attribute__((vector_size(2 * FOLIO_LANES), aligned(2), may_alias));
 
 // bfloat16 is the upper half of a float32.
 inline Vec Load(const uint16_t* p) {
-#ifdef __AVX2__  // of __builtin_convertvector, GCC makes four instructions where this is one
+#if defined(FOLIO_AVX512)  // of __builtin_convertvector, GCC makes four instructions where this is one
+  return reinterpret_cast<Vec>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
+#elif defined(FOLIO_AVX2)
   return reinterpret_cast<Vec>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
 #else
   const Half half = *reinterpret_cast<const UnalignedHalf*>(p);
@@ -98,15 +97,7 @@ inline void TransposedProduct(const float* x, int64_t ldx, const W* w, int64_t l
   for (int64_t n = 4 * quarter; n < N; n++) Dots<1>(x, ldx, w + n * ldw, ldw, 1, y + n, ldy, R, K);
 }
 
-}  // namespace folio
-
-namespace {
-
-// A matrix of weights.
-struct Matrix {
-  const void* data;
-  bool half;  // bfloat16
-};
+// ---- divided among the threads
 
 template <typename F>
 void OfType(Matrix w, const F& f) {
@@ -115,13 +106,13 @@ void OfType(Matrix w, const F& f) {
 }
 
 // y [R, N] = x [R, K] transpose(W [N, K]) + bias, which may be absent.
-void TransposedProduct(OpKernelContext* context, const float* x, Matrix weight, const float* bias, float* y, int64_t R, int64_t K, int64_t N) {
+void TransposedProduct(const Host& host, const float* x, Matrix weight, const float* bias, float* y, int64_t R, int64_t K, int64_t N) {
   constexpr int64_t kRows = 64;
   OfType(weight, [=](const auto* w) {
-    Parallel(context, (N + kRows - 1) / kRows, kRows * K * sizeof(*w) / 16 * (3 + R), [=](int64_t from, int64_t to) {
+    Parallel(host, (N + kRows - 1) / kRows, kRows * K * sizeof(*w) / 16 * (3 + R), [=](int64_t from, int64_t to) {
       for (int64_t block = from; block < to; block++) {
-        const int64_t first = block * kRows, count = std::min(kRows, N - first);
-        folio::TransposedProduct(x, K, w + first * K, K, y + first, N, R, K, count);
+        const int64_t first = block * kRows, count = Least(kRows, N - first);
+        TransposedProduct(x, K, w + first * K, K, y + first, N, R, K, count);
         for (int64_t r = 0; bias && r < R; r++) for (int64_t n = first; n < first + count; n++) y[r * N + n] += bias[n];
       }
     });
@@ -129,7 +120,7 @@ void TransposedProduct(OpKernelContext* context, const float* x, Matrix weight, 
 }
 
 // W is cut into blocks of whole rows, whose size follows from K alone: sums do not depend on the number of threads.
-int64_t BlockRows(int64_t K) { return std::max<int64_t>(32, (K + 31) / 32 * 4); }
+int64_t BlockRows(int64_t K) { return Most(32, (K + 31) / 32 * 4); }
 int64_t BlockCount(int64_t K) { return (K + BlockRows(K) - 1) / BlockRows(K); }
 
 // What becomes of a product: y = act(product + bias) + plus, where bias [N] and plus [R, N] may be absent, and plus be y.
@@ -141,22 +132,23 @@ struct Result {
 
 // Of x [R, K] W [K, N]; sums has room for BlockCount(K) R N.
 template <typename Act>
-void Product(OpKernelContext* context, const float* x, Matrix weight, float* sums, int64_t R, int64_t K, int64_t N, Result result, const Act& act) {
+void Product(const Host& host, const float* x, Matrix weight, float* sums, int64_t R, int64_t K, int64_t N, Result result, const Act& act) {
   const int64_t rows = BlockRows(K), blocks = BlockCount(K);
   OfType(weight, [=](const auto* w) {
-    Parallel(context, blocks, rows * N * sizeof(*w) / 16 * (3 + R), [=](int64_t from, int64_t to) {
+    Parallel(host, blocks, rows * N * sizeof(*w) / 16 * (3 + R), [=](int64_t from, int64_t to) {
       for (int64_t block = from; block < to; block++) {
         const int64_t k = block * rows;
         float* own = sums + block * R * N;
-        std::fill_n(own, R * N, 0.0f);
-        folio::AddProduct(x + k, K, w + k * N, N, own, N, R, std::min(rows, K - k), N);
+        Fill(own, R * N, 0.0f);
+        AddProduct(x + k, K, w + k * N, N, own, N, R, Least(rows, K - k), N);
       }
     });
   });
-  const auto [y, bias, plus] = result;
+  float* y = result.y;
+  const float *bias = result.bias, *plus = result.plus;
   for (int64_t r = 0; r < R; r++) {
     for (int64_t n = 0; n < N; n += kLanes) {
-      const int64_t at = r * N + n, count = std::min<int64_t>(kLanes, N - n);
+      const int64_t at = r * N + n, count = Least(kLanes, N - n);
       const auto load = [=](const float* p) { return count == kLanes ? Load(p) : LoadTail(p, count); };
       Vec total = bias ? load(bias + n) : All(0);
       for (int64_t block = 0; block < blocks; block++) total += load(sums + block * R * N + at);
@@ -169,3 +161,4 @@ void Product(OpKernelContext* context, const float* x, Matrix weight, float* sum
 }
 
 }  // namespace
+}  // namespace folio
