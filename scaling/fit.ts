@@ -216,7 +216,15 @@ function spreadOf(work: Work, bias: SurfaceBias | undefined, made?: readonly Ref
   const ci80 = at(0.8);
   const narrow = covariance ? warnOfWidth(ci80, without(0.8)) : [];
   const warnings = [...narrow, ...few];
-  return { ...found, ...refits, se: errorsOfIntervals(ci80, values), ci80, ci95: at(0.95), intervals: "bootstrap", warnings };
+  return {
+    ...found,
+    ...refits,
+    se: errorsOfIntervals(ci80, values),
+    ci80,
+    ci95: at(0.95),
+    intervals: "bootstrap",
+    warnings,
+  };
 }
 
 /** An interval's end, or a refit's number, without what parabolas add to it on a surface without noise. */

@@ -108,7 +108,13 @@ const mostRefits = 100_000;
 const mostThreads = 1024;
 
 /** @throws {RangeError} for a number of refits or threads that is none, or more than a machine holds */
-export function checkResampling({ bootstrap, threads }: { readonly bootstrap: number; readonly threads: number }): void {
+export function checkResampling({
+  bootstrap,
+  threads,
+}: {
+  readonly bootstrap: number;
+  readonly threads: number;
+}): void {
   const check = (name: string, value: number, least: number, most: number) => {
     if (Number.isInteger(value) && value >= least && value <= most) return;
     throw new RangeError(`Cannot fit: ${name} is ${value}; it must be a whole number from ${least} to ${most}.`);
@@ -122,7 +128,9 @@ const mostBreaks = 4;
 
 function checkBreaks({ method, breaks }: MethodOptions): void {
   if (method !== "broken" || (Number.isInteger(breaks) && breaks >= 1 && breaks <= mostBreaks)) return;
-  throw new RangeError(`Cannot fit the broken law: breaks is ${breaks}; it must be a whole number from 1 to ${mostBreaks}.`);
+  throw new RangeError(
+    `Cannot fit the broken law: breaks is ${breaks}; it must be a whole number from 1 to ${mostBreaks}.`,
+  );
 }
 
 /** Of ln D given ln N: with less to go by, N^−α and D^−β cannot be told apart. */

@@ -24,9 +24,12 @@ export function parseDelimited(text: string): ColumnTable {
   const full = cells.filter((row) => row.some((cell) => cell !== null));
   const long = full.findIndex((row) => row[width] !== null);
   if (long >= 0) {
-    throw new RangeError(`row ${long + 1} has more cells than the header, which has ${width}; quote cells that hold "${delimiter}"`);
+    throw new RangeError(
+      `row ${long + 1} has more cells than the header, which has ${width}; quote cells that hold "${delimiter}"`,
+    );
   }
-  const decimal = delimiter !== "," && hasDecimalCommas(everyCell(full)) ? withoutDecimalComma : (cell: unknown) => cell;
+  const decimal =
+    delimiter !== "," && hasDecimalCommas(everyCell(full)) ? withoutDecimalComma : (cell: unknown) => cell;
   return toTable(
     names.slice(0, width),
     Array.from({ length: width }, (_, column) => full.map((row) => decimal(row[column]))),
@@ -53,10 +56,16 @@ function withoutComments(text: string): string {
   const above = /^(?:[ \t]*(?:#[^\n]*)?\r?\n)+/.exec(text)?.[0];
   if (above === undefined) return text;
   const rest = text.slice(above.length);
-  const last = above.trimEnd().split("\n").at(-1)!.replace(/^\s*#\s*/, "").trimEnd();
+  const last = above
+    .trimEnd()
+    .split("\n")
+    .at(-1)!
+    .replace(/^\s*#\s*/, "")
+    .trimEnd();
   const delimiter = delimiterOf(last);
   const [names, first] = [last.split(delimiter), firstLine(rest).split(delimiter)];
-  const bare = names.length > 1 && names.length === first.length && first.every((cell) => cellNumber(cell) !== undefined);
+  const bare =
+    names.length > 1 && names.length === first.length && first.every((cell) => cellNumber(cell) !== undefined);
   return bare ? `${last}\n${rest}` : rest;
 }
 

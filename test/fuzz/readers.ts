@@ -14,7 +14,7 @@ import { defaultSettings, parseSettings } from "../../lib/settings/settings.js";
 import { readGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { readNanoGptCheckpoint } from "../../lib/weights/nanogpt-checkpoint.js";
 import { readSafetensors } from "../../lib/weights/safetensors.js";
-import { ownColumns, readRows, toPoints } from "../../scaling/read-points.js";
+import { ownColumns, readTable, toPoints } from "../../scaling/read-points.js";
 import { readNotebook } from "../notebooks/notebook.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -199,14 +199,14 @@ function dataReaders(folder: string, written: Write): Reader[] {
       name: "Parquet, a table",
       kind: "bytes",
       file: written("table/table.parquet", fs.readFileSync(golden("parquet", "train-00001-of-00003.parquet"))),
-      read: (file) => readRows(file),
+      read: (file) => readTable(file),
     },
     {
       name: "CSV",
       kind: "text",
       file: written("csv/table.csv", csv),
       read: async (file) => {
-        const rows = await readRows(file);
+        const rows = await readTable(file);
         toPoints(rows, ownColumns(rows));
       },
       command: (file) => ["scaling", "fit", file, "--n=n", "--d=d", "--loss=loss", "--bootstrap=20"],

@@ -39,7 +39,9 @@ function stretchesOf(data: Data, weights?: Float64Array): Stretch[] {
   const curves = curvesOf(data, weights);
   const long = curves.filter((curve) => data.lnC[curve.at(-1)!]! > data.lnC[curve[0]!]!);
   const found = long.length >= fewest ? alongCurves(data, curves) : lowerHull(data, curves.flat());
-  const [smallest, largest] = extent((weights ? curves.flat() : [...data.lnN.keys()]).map((i) => Math.exp(data.lnN[i]!)));
+  const [smallest, largest] = extent(
+    (weights ? curves.flat() : [...data.lnN.keys()]).map((i) => Math.exp(data.lnN[i]!)),
+  );
   return found.filter(({ optimum: { n } }) => n > smallest * (1 + 1e-9) && n < largest * (1 - 1e-9));
 }
 
