@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-const plain = "test/{model,optimizer,steps,tiny,train}.test.ts";
+const plain = "test/{model/model,train/steps,train/tiny,train/train,train/optimizers/adamw}.test.ts";
 
 export default defineConfig({
   test: {

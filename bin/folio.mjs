@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * The command `folio`. It is plain JavaScript because it runs before anything is built: it says what set-up is missing,
- * brings dist up to date in a checkout, and hands over to lib/cli.ts.
+ * brings dist up to date in a checkout, and hands over to lib/cli/main.ts.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -31,13 +31,17 @@ async function folio(argv) {
   await buildIfNeeded(at);
   const warning = needsTensorFlow && computing.has(argv[0] ?? "") ? operationsWarning(at) : undefined;
   if (warning) process.stderr.write(`${warning}\n`);
-  const cli = await import(pathToFileURL(path.join(at.root, "dist", "lib", "cli.js")).href);
+  const cli = await import(pathToFileURL(path.join(at.root, "dist", "lib", "cli", "main.js")).href);
   return /** @type {Promise<number>} */ (cli.main(argv));
 }
 
-try {
-  process.exitCode = await folio(process.argv.slice(2));
-} catch (error) {
-  console.error(error instanceof Error && process.env.FOLIO_DEBUG !== "1" ? error.message : error);
-  process.exitCode = 1;
-}
+// Not awaited at the top level: Node would add words of its own where a program ends before its work is done.
+folio(process.argv.slice(2)).then(
+  (code) => {
+    process.exitCode = code;
+  },
+  (error) => {
+    console.error(error instanceof Error && process.env.FOLIO_DEBUG !== "1" ? error.message : error);
+    process.exitCode = 1;
+  },
+);

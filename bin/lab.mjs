@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * `npm run lab`: JupyterLab on the notebooks, on this machine only and with Jupyter's own token, beside a build that
- * watches the sources. Ctrl-C ends both. `--inspect[=PORT]` lets a debugger attach to the kernel (one at a time);
+ * watches the sources. Ctrl-C ends both, and so does any other end of this process. `--inspect[=PORT]` lets a debugger attach to the kernel (one at a time);
  * everything else goes to JupyterLab: `npm run lab -- --no-browser --port=8899`.
  */
 import { spawn } from "node:child_process";
@@ -9,8 +9,7 @@ import path from "node:path";
 import { setup } from "./setup.mjs";
 import { findPackage, packageRoot as root } from "./state.mjs";
 
-/** How long an asked program may take to end before it is killed. */
-const patienceMs = 10_000;
+const guard = path.join(root, "bin", "guard.mjs");
 
 const given = process.argv.slice(2);
 const inspect = given.find((arg) => /^--inspect(=\d+)?$/.test(arg));
@@ -42,12 +41,19 @@ const codes = await Promise.all(children.map(({ ended }) => ended.finally(end)))
 process.exitCode = codes[1] ?? 1;
 
 /**
- * Each in a group of its own, so that Ctrl-C reaches this process alone: Jupyter would ask back, and leave tsc behind.
+ * Each with a guard, in a group of its own, so that Ctrl-C reaches this process alone: Jupyter would ask back, and leave
+ * tsc behind. The guard ends its program when the pipe to it is closed.
  * @param {string} command
  * @param {string[]} args
  */
 function start(command, args) {
-  const child = spawn(command, args, { cwd: root, env, detached: true, stdio: ["ignore", "inherit", "inherit"] });
+  const child = spawn(process.execPath, [guard, command, ...args], {
+    cwd: root,
+    env,
+    detached: true,
+    stdio: ["pipe", "inherit", "inherit"],
+  });
+  child.stdin?.on("error", () => {}); // it has ended
   /** @type {Promise<number | null>} */
   const ended = new Promise((resolve) => {
     child.once("error", (error) => {
@@ -59,13 +65,9 @@ function start(command, args) {
   return { child, ended };
 }
 
-/** SIGTERM: JupyterLab shuts its kernels down and ends. */
+/** The guards ask their programs to end; JupyterLab shuts its kernels down first. */
 function end() {
   if (ending) return;
   ending = true;
-  for (const { child } of children) {
-    if (child.exitCode !== null || child.signalCode !== null) continue;
-    child.kill("SIGTERM");
-    setTimeout(() => child.kill("SIGKILL"), patienceMs).unref();
-  }
+  for (const { child } of children) child.stdin?.end();
 }

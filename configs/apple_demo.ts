@@ -2,7 +2,7 @@
  * A model of 3.98 million parameters for a laptop's GPU, an Apple one for instance: train_shakespeare_char, smaller.
  * A validation loss of about 1.60 is what others report for this shape.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 import shakespeareChar from "./train_shakespeare_char.js";
 
 export default {

@@ -1,5 +1,5 @@
 /** For `folio bench`: GPT-2 124M on short rows. Weights and the vocabulary's 50,304 logits take most memory and much time. */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   nLayer: 12,

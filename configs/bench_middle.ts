@@ -1,5 +1,5 @@
 /** For `folio bench`: the model of nanoGPT's train_shakespeare_char, 10.6 M parameters. Matrix products fill most of a step. */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   dataset: "shakespeare_char",

@@ -1,5 +1,5 @@
 /** For `folio bench`: nanoGPT's demo for a CPU, 0.8 M parameters. A step is so short that every call counts. */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   dataset: "shakespeare_char",

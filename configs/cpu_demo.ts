@@ -2,7 +2,7 @@
  * nanoGPT's demo for a CPU: its train_shakespeare_char with the flags of its README, as one file. A few minutes;
  * nanoGPT's own ends at 1.898 on the whole validation split.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 import shakespeareChar from "./train_shakespeare_char.js";
 
 export default {

@@ -2,7 +2,7 @@
  * nanoGPT's eval_gpt2: the loss of OpenAI's gpt2 (124 M parameters) on OpenWebText, no training.
  * nanoGPT's train / validation loss: 3.11 / 3.12.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   batchSize: 8,

@@ -2,7 +2,7 @@
  * nanoGPT's eval_gpt2_large: the loss of OpenAI's gpt2-large (774 M parameters) on OpenWebText, no training.
  * nanoGPT's train / validation loss: 2.66 / 2.67.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   batchSize: 8,

@@ -2,7 +2,7 @@
  * nanoGPT's eval_gpt2_medium: the loss of OpenAI's gpt2-medium (350 M parameters) on OpenWebText, no training.
  * nanoGPT's train / validation loss: 2.85 / 2.84.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   batchSize: 8,

@@ -2,7 +2,7 @@
  * nanoGPT's eval_gpt2_xl: the loss of OpenAI's gpt2-xl (1,558 M parameters) on OpenWebText, no training.
  * nanoGPT's train / validation loss: 2.56 / 2.54.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   batchSize: 8,

@@ -3,7 +3,7 @@
  * without a large GPU. 4 sequences × 256 tokens = 1,024 tokens a step; 1,000 steps are about three and a half passes
  * over 301,966. Before, its loss there is about 4.03.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   outDir: "out-shakespeare-gpt2",

@@ -3,7 +3,7 @@
  * One sequence × 32 micro-batches × 1024 tokens = 32,768 tokens a step; Shakespeare has 301,966, so 20 steps are about
  * two passes. The weights alone are 6.2 GB; finetune_gpt2_small.ts does with a laptop.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   outDir: "out-shakespeare",

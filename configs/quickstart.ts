@@ -2,7 +2,7 @@
  * What `npm start` trains: the shape of nanoGPT's CPU demo (0.8 million parameters) on the corpus that needs no
  * download, TypeScript's own declarations. About a minute on two cores.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   outDir: "out-quickstart",

@@ -2,7 +2,7 @@
  * nanoGPT's train_gpt2: GPT-2 124M on OpenWebText, 12 sequences × 1024 tokens × 40 micro-batches = 491,520 tokens a
  * step, about 300 billion in all. nanoGPT reaches a validation loss of 2.85 in four days on eight A100.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   wandbLog: false, // true in nanoGPT's; it needs an account

@@ -2,7 +2,7 @@
  * nanoGPT's train_shakespeare_char: a character model of Shakespeare, for a quick look and for debugging.
  * nanoGPT reaches a validation loss of 1.4697 on a GPU near step 2,000, then it overfits.
  */
-import type { Settings } from "../lib/config.js";
+import type { Settings } from "../lib/settings/settings.js";
 
 export default {
   outDir: "out-shakespeare-char",

@@ -2,36 +2,48 @@
  * Folio's public names, and nothing else. Importing it makes TensorFlow the backend that `tf` of @tensorflow/tfjs-core
  * loads when it makes its first tensor; a run that comes first decides by its settings which device that has.
  */
-import { offerTensorFlow } from "./engine/tensorflow.js";
+import { offerTensorFlow } from "./engine/tensorflow/load.js";
 
 offerTensorFlow();
 
-export { type BenchRecord, type BenchResult, bench, type ModeResult, modeName } from "./bench.js";
-export { countPieces, type MergeRecord, type PieceCounts, trainBytePairs } from "./bpe-train.js";
-export { type LineChart, lineChart, lossCurve, type Series, toHtml } from "./charts.js";
-export { checkDataset, type DatasetCheck } from "./check-dataset.js";
+export { type BenchRecord, type BenchResult, bench, type ModeResult, modeName } from "./bench/bench.js";
+export type { Figure } from "./charts/figure.js";
+export { svgImage, toSvg } from "./charts/figure-svg.js";
+export { type Heatmap, heatmapSvg } from "./charts/heatmap.js";
+export { type LineChart, lineChart, type Series, toHtml } from "./charts/line-chart.js";
+export { lossCurve } from "./charts/loss-curve.js";
 export {
-  type Checkpoint,
-  type CheckpointName,
-  type CheckpointState,
-  hasCheckpoint,
-  numberedCheckpoints,
-  openCheckpoint,
-  saveCheckpoint,
-} from "./checkpoint.js";
+  type Batch,
+  type Dataset,
+  drawBatch,
+  openDataset,
+  type TokenFile,
+  wholeSplit,
+  writeDataset,
+} from "./data/batches.js";
+export { checkDataset, type DatasetCheck } from "./data/check-dataset.js";
+export { ngramLosses } from "./data/ngrams.js";
+export { type PrepareOptions, prepareText, type TextOptions } from "./data/prepare/prepare.js";
+export { countPieces, type MergeRecord, type PieceCounts, trainBytePairs } from "./data/tokenizers/learn-byte-pairs.js";
 export {
-  type BenchSettings,
-  defaultSampleSettings,
-  defaultSettings,
-  type ModelSettings,
-  parseBenchSettings,
-  parseSampleSettings,
-  parseSettings,
-  type SampleSettings,
-  type Settings,
-} from "./config.js";
-export { type Batch, type Dataset, drawBatch, openDataset, type TokenFile, wholeSplit, writeDataset } from "./data.js";
-export { drawTokens, type Filter, penalize, sampleProbabilities } from "./draw.js";
+  bpeTokenizer,
+  charTokenizer,
+  gpt2Tokenizer,
+  type Tokenizer,
+  tokenizerFromSpec,
+} from "./data/tokenizers/tokenizer.js";
+export {
+  float32,
+  type HostState,
+  type HostTensor,
+  type HostTensors,
+  int32,
+  type StateSpecs,
+  type TensorSpec,
+  type TensorSpecs,
+  toHost,
+  toTensor,
+} from "./engine/host-tensors.js";
 export {
   chromeTrace,
   type OperationTime,
@@ -40,48 +52,13 @@ export {
   timeByPart,
   timeByType,
 } from "./engine/profile.js";
-export {
-  float32,
-  type HostState,
-  type HostTensor,
-  type HostTensors,
-  int32,
-  openSession,
-  type RunStep,
-  type Session,
-  type SessionOptions,
-  type State,
-  type StateSpecs,
-  type Step,
-  type TensorSpec,
-  type TensorSpecs,
-  type TraceReport,
-  toHost,
-  toTensor,
-} from "./engine/session.js";
-export {
-  type EvaluateOptions,
-  type Evaluation,
-  evaluateSplit,
-  lossUnits,
-  type TrainedModel,
-  targetBytes,
-  tokensOfText,
-} from "./evaluate.js";
-export type { Figure } from "./figure.js";
-export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./functional.js";
-export {
-  cropBlockSize,
-  type Exported,
-  type Pretrained,
-  padVocabulary,
-  readGpt2Folder,
-  writeGpt2Folder,
-} from "./gpt2.js";
-export { findHardware, type Hardware, knownPeakFlops } from "./hardware.js";
-export { type Heatmap, heatmapSvg } from "./heatmap.js";
-export type { HubOptions } from "./hub.js";
-export { type MemoryRow, type MemorySettings, memoryBytes, memoryTable, memoryWarning } from "./memory.js";
+export { openSession } from "./engine/session.js";
+export type { RunStep, Session, SessionOptions, State, Step, TraceReport } from "./engine/steps.js";
+export { findHardware, type Hardware, knownPeakFlops } from "./host/hardware.js";
+export { readPickle } from "./host/pickle.js";
+export { key, uniform } from "./host/random.js";
+export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./model/functional.js";
+export { type MemoryRow, type MemorySettings, memoryBytes, memoryTable, memoryWarning } from "./model/memory.js";
 export {
   type Cache,
   countParameters,
@@ -93,27 +70,7 @@ export {
   type Parameters,
   parameterSpecs,
   type Tap,
-} from "./model.js";
-export { ngramLosses } from "./ngrams.js";
-export {
-  type AdamWInputs,
-  adamW,
-  biasCorrections,
-  clipScale,
-  decayGroups,
-  globalNorm,
-  initialMoments,
-  learningRate,
-} from "./optimizer.js";
-export { loadSampleSettings, loadSettings } from "./overrides.js";
-export { readPickle } from "./pickle.js";
-export { type PrepareOptions, prepareText, type TextOptions } from "./prepare.js";
-export { type LoadOptions, loadPretrained } from "./pretrained.js";
-export { key, uniform } from "./random.js";
-export type { CheckpointRecord, EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "./records.js";
-export { trainingReport, writeReport } from "./report.js";
-export { readRunLog } from "./runs.js";
-export { type Alternative, noiseWarnings, type SampledToken, type SampleOptions, sample } from "./sample.js";
+} from "./model/model.js";
 export {
   chinchillaFlops,
   chinchillaParameters,
@@ -126,11 +83,71 @@ export {
   type Shape,
   type SizeRow,
   trainingSeconds,
-} from "./sizing.js";
-export { lossAndGradients, type TrainingSteps, trainingSteps } from "./steps.js";
-export { svgImage, toSvg } from "./svg.js";
-export { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer, tokenizerFromSpec } from "./tokenizer.js";
-export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./torch-checkpoint.js";
-export type { OpenTracker, TrackedRun, Tracker } from "./trackers.js";
-export { train } from "./train.js";
-export type { Progress, TrainOptions } from "./training-run.js";
+} from "./model/sizing.js";
+export {
+  type Checkpoint,
+  type CheckpointName,
+  type CheckpointState,
+  hasCheckpoint,
+  numberedCheckpoints,
+  openCheckpoint,
+  saveCheckpoint,
+} from "./runs/checkpoint.js";
+export type {
+  CheckpointRecord,
+  EndRecord,
+  EvalRecord,
+  IterRecord,
+  OpenTracker,
+  StartRecord,
+  StepRecord,
+  TrackedRun,
+  Tracker,
+} from "./runs/records.js";
+export { trainingReport, writeReport } from "./runs/report.js";
+export { readRunLog } from "./runs/run-folder.js";
+export { type LoadOptions, loadPretrained, type TrainedModel } from "./runs/trained-model.js";
+export { drawTokens, type Filter, penalize, sampleProbabilities } from "./sample/next-token.js";
+export { type Alternative, noiseWarnings, type SampledToken, type SampleOptions, sample } from "./sample/sample.js";
+export { loadSampleSettings, loadSettings } from "./settings/config-files.js";
+export {
+  type BenchSettings,
+  defaultSampleSettings,
+  defaultSettings,
+  type ModelSettings,
+  parseBenchSettings,
+  parseSampleSettings,
+  parseSettings,
+  type SampleSettings,
+  type Settings,
+} from "./settings/settings.js";
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  evaluateSplit,
+  lossUnits,
+  targetBytes,
+  tokensOfText,
+} from "./train/evaluate.js";
+export type { Progress, TrainOptions } from "./train/open-run.js";
+export {
+  type AdamWInputs,
+  adamW,
+  biasCorrections,
+  decayGroups,
+  initialMoments,
+} from "./train/optimizers/adamw.js";
+export { clipScale, globalNorm } from "./train/optimizers/clipping.js";
+export { learningRate } from "./train/optimizers/schedule.js";
+export { lossAndGradients, type TrainingSteps, trainingSteps } from "./train/steps.js";
+export { train } from "./train/train.js";
+export {
+  cropBlockSize,
+  type Exported,
+  type Pretrained,
+  padVocabulary,
+  readGpt2Folder,
+  writeGpt2Folder,
+} from "./weights/gpt2-folder.js";
+export type { HubOptions } from "./weights/gpt2-hub.js";
+export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./weights/nanogpt-checkpoint.js";

@@ -1,6 +1,6 @@
 /**
  * How parameters and training FLOPs are counted: named choices that every table and fit carries, for exponents change with
- * them (published.ts has a sweep that gives .375, .536 and .696 by how N is counted). The arithmetic is lib/sizing.ts.
+ * them (published.ts has a sweep that gives .375, .536 and .696 by how N is counted). The arithmetic is lib/model/sizing.ts.
  * Notebook 08-scaling-laws shows them.
  */
 import {
@@ -10,7 +10,7 @@ import {
   parameterCount,
   parameterTable,
   type Shape,
-} from "../lib/sizing.js";
+} from "../lib/model/sizing.js";
 
 /** What counts as a parameter. */
 export const parameterConventions = {

@@ -5,18 +5,18 @@
  * fit/. Notebook 08-scaling-laws shows it.
  */
 import { availableParallelism } from "node:os";
-import { toRefits } from "./fit/bootstrap.js";
-import { checkIdentifiable, checkPoints } from "./fit/checks.js";
-import { type Spread, sandwich, standardErrors } from "./fit/covariance.js";
-import { computeOf, type Data, toData } from "./fit/data.js";
-import { createFitter } from "./fit/fitters.js";
-import { defaultDelta, type Start } from "./fit/huber.js";
-import { bootstrapIntervals, type Refit, tIntervals } from "./fit/intervals.js";
-import { biasOnSurface, type Surface } from "./fit/isoflop.js";
-import { deletions, holdOut, jackknife } from "./fit/leave-out.js";
-import { type Estimate, type Fitter, type MethodOptions, named } from "./fit/method.js";
-import { runBootstrap } from "./fit/pool.js";
-import { createProjection } from "./fit/projection.js";
+import { checkIdentifiable, checkPoints, checkResampling } from "./fit/checks.js";
+import { computeOf, type Data, extent, toData } from "./fit/columns.js";
+import { createFitter } from "./fit/methods/fitters.js";
+import { biasOnSurface, type Surface, type SurfaceBias } from "./fit/methods/isoflop.js";
+import { type Estimate, type Fitter, type MethodOptions, named } from "./fit/methods/method.js";
+import { defaultDelta, type Start } from "./fit/search/huber-objective.js";
+import { createProjection } from "./fit/search/variable-projection.js";
+import { toRefits } from "./fit/uncertainty/bootstrap.js";
+import { runBootstrap } from "./fit/uncertainty/bootstrap-threads.js";
+import { positive, type Spread, sandwich, standardErrors } from "./fit/uncertainty/covariance.js";
+import { bootstrapIntervals, errorsOfIntervals, type Refit, tIntervals } from "./fit/uncertainty/intervals.js";
+import { deletions, holdOut, jackknife } from "./fit/uncertainty/leave-out.js";
 import {
   extrapolationWarning,
   warnOfBias,
@@ -30,8 +30,8 @@ import {
 } from "./fit/warnings.js";
 import type { Counting, Fit, FitMethod, FitWarning, Interval, ParabolaBias, Point } from "./points.js";
 
-export { chinchillaStarts } from "./fit/grid.js";
-export type { Start } from "./fit/huber.js";
+export { chinchillaStarts } from "./fit/search/chinchilla-starts.js";
+export type { Start } from "./fit/search/huber-objective.js";
 export { extrapolationWarning, roundingWarning } from "./fit/warnings.js";
 
 /** How to fit; each has a default. */
@@ -74,9 +74,10 @@ export async function fitLaw(points: readonly Point[], options: FitOptions = {})
   const settings = complete(options);
   const work = prepare(points, settings, options);
   const { bootstrap: refits = 0, seed = 1337, threads = availableParallelism() } = options;
+  checkResampling({ bootstrap: refits, threads });
   if (refits === 0) return finish(work);
   const { data, estimate } = work;
-  const rows = await runBootstrap({ data, options: settings, estimate, seed }, refits, threads);
+  const rows = await runBootstrap({ data, options: settings, estimate, seed }, refits, Math.min(threads, refits));
   return finish(work, toRefits(rows, Object.keys(named(estimate))));
 }
 
@@ -97,7 +98,7 @@ export function parabolaBias(
   points: readonly Omit<Point, "loss">[],
   budgetTolerance = 0.1,
 ): ParabolaBias | undefined {
-  return biasOnSurface(surface, toData(points.map((point) => ({ ...point, loss: 1 }))), budgetTolerance);
+  return biasOnSurface(surface, toData(points.map((point) => ({ ...point, loss: 1 }))), budgetTolerance)?.optimum;
 }
 
 function complete(options: FitOptions): MethodOptions {
@@ -121,7 +122,8 @@ interface Work {
 
 function prepare(given: readonly Point[], settings: MethodOptions, options: FitOptions): Work {
   const dropped = highest(given, options.dropHighest ?? 0);
-  const kept = Array.from(given.keys()).filter((index) => !dropped.includes(index));
+  const out = new Set(dropped);
+  const kept = Array.from(given.keys()).filter((index) => !out.has(index));
   const points = kept.map((index) => given[index]!);
   checkPoints(given, settings, points.length);
   const data = toData(points);
@@ -138,17 +140,11 @@ function highest(points: readonly Point[], count: number): number[] {
 
 function finish(work: Work, refits?: readonly Refit[]): Fit {
   const { data, settings, options, fitter, estimate, dropped } = work;
-  const values = named(estimate);
-  const { covariance, se, freedom, studentizing } = errorsOf(work);
-  const allowed80 = tIntervals(values, se, 0.8, freedom);
-  const good = refits?.filter((refit) => Object.values(refit.values).every(Number.isFinite));
-  const enough = good !== undefined && good.length >= 20;
-  const deleted = deletions(fitter, data, estimate);
-  const residuals = fitter.predict?.(estimate.params, data).map((predicted, i) => predicted - data.lnLoss[i]!);
   const bias = settings.method === "isoflop" ? biasOf(data, settings.budgetTolerance) : undefined;
-  const intervalsAt = (level: number) => bootstrapIntervals(values, good!, { errors: studentizing, level });
-  const ci80 = enough ? intervalsAt(0.8) : allowed80;
-  const error = se[mainName(estimate)] ?? Number.NaN;
+  const spread = spreadOf(work, bias, refits);
+  const residuals = fitter.predict?.(estimate.params, data).map((predicted, i) => predicted - data.lnLoss[i]!);
+  const deleted = deletions(fitter, data, estimate);
+  const error = spread.se[mainName(estimate)] ?? Number.NaN;
   const range = rangeOf(work.points);
   const holdout = holdOut(fitter, data, estimate, settings.budgetTolerance);
   const warnings = [
@@ -158,9 +154,8 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
     ...warnOfOutliers(deleted, error, work.kept),
     ...(residuals ? warnOfCorrelation(data, residuals) : []),
     ...(estimate.optima ? warnOfBudgets(estimate.optima.length, range.c[1] / range.c[0]) : []),
-    ...warnOfBias(bias),
-    ...(enough && covariance ? warnOfWidth(ci80, allowed80) : []),
-    ...(refits ? warnOfRefits(refits.length, good!.length) : []),
+    ...warnOfBias(bias?.optimum),
+    ...spread.warnings,
     ...maybe(options.budgetFlops && extrapolationWarning({ range }, options.budgetFlops)),
   ];
   return {
@@ -169,10 +164,10 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
     ...(estimate.exponents ? { exponents: estimate.exponents } : {}),
     huberSum: estimate.objective,
     converged: estimate.converged,
-    se,
-    ci80,
-    ci95: enough ? intervalsAt(0.95) : tIntervals(values, se, 0.95, freedom),
-    intervals: enough ? "bootstrap" : "covariance",
+    se: spread.se,
+    ci80: spread.ci80,
+    ci95: spread.ci95,
+    intervals: spread.intervals,
     points: data.size,
     dropped,
     // Without noise both are rounding.
@@ -180,14 +175,69 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
     warnings,
     range,
     counting: countingOf(work.points),
-    ...(covariance ? { covariance } : {}),
+    ...(spread.covariance ? { covariance: spread.covariance } : {}),
     ...(estimate.gradient === undefined ? {} : { gradient: estimate.gradient }),
     ...(residuals ? { residuals: [...residuals] } : {}),
     ...(holdout ? { holdout } : {}),
     ...(estimate.optima ? { optima: estimate.optima } : {}),
-    ...(bias ? { bias } : {}),
-    ...(good ? { bootstrap: good.map((refit) => refit.values) } : {}),
+    ...(bias ? { bias: bias.optimum } : {}),
+    ...(spread.refits ? { bootstrap: spread.refits } : {}),
   };
+}
+
+/** How sure a fit is of its numbers. */
+interface FitSpread extends Pick<Fit, "se" | "ci80" | "ci95" | "intervals"> {
+  readonly covariance?: Spread;
+  readonly refits?: readonly Readonly<Record<string, number>>[];
+  readonly warnings: readonly FitWarning[];
+}
+
+/** Refits that quantiles need. */
+const leastRefits = 20;
+
+/**
+ * Intervals and standard errors, of one estimate: from the refits where there are enough, with the errors that a normal
+ * distribution of the same 80 % intervals has; else of the covariance, whose errors the intervals are made of. What
+ * parabolas get wrong by themselves is taken off both.
+ */
+function spreadOf(work: Work, bias: SurfaceBias | undefined, made?: readonly Refit[]): FitSpread {
+  const { estimate } = work;
+  const values = named(estimate);
+  const { covariance, se, freedom, studentizing } = errorsOf(work);
+  const without = (level: number) => unbiased(tIntervals(values, se, level, freedom), bias);
+  const found = { ...(covariance ? { covariance } : {}) };
+  const good = made?.filter((refit) => Object.values(refit.values).every(Number.isFinite));
+  const refits = good && { refits: good.map((refit) => unbiasedRefit(refit.values, bias)) };
+  const few = made ? warnOfRefits(made.length, good!.length) : [];
+  if (good === undefined || good.length < leastRefits) {
+    return { ...found, ...refits, se, ci80: without(0.8), ci95: without(0.95), intervals: "covariance", warnings: few };
+  }
+  const at = (level: number) => unbiased(bootstrapIntervals(values, good, { errors: studentizing, level }), bias);
+  const ci80 = at(0.8);
+  const narrow = covariance ? warnOfWidth(ci80, without(0.8)) : [];
+  const warnings = [...narrow, ...few];
+  return { ...found, ...refits, se: errorsOfIntervals(ci80, values), ci80, ci95: at(0.95), intervals: "bootstrap", warnings };
+}
+
+/** An interval's end, or a refit's number, without what parabolas add to it on a surface without noise. */
+function unbiasedValue(name: string, value: number, bias: SurfaceBias): number {
+  const off = (bias.line as Readonly<Record<string, number>>)[name] ?? 0;
+  return positive.has(name) ? value * Math.exp(-off) : value - off;
+}
+
+function unbiased(intervals: Record<string, Interval>, bias: SurfaceBias | undefined): Record<string, Interval> {
+  if (bias === undefined) return intervals;
+  return Object.fromEntries(
+    Object.entries(intervals).map(([name, [low, high]]) => [
+      name,
+      [unbiasedValue(name, low, bias), unbiasedValue(name, high, bias)],
+    ]),
+  );
+}
+
+function unbiasedRefit(values: Refit["values"], bias: SurfaceBias | undefined): Refit["values"] {
+  if (bias === undefined) return values;
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, unbiasedValue(name, value, bias)]));
 }
 
 function maybe(warning: FitWarning | undefined | 0): FitWarning[] {
@@ -221,7 +271,7 @@ function errorsOf({ data, fitter, estimate }: Work): Errors {
 }
 
 /** On the surface that projection finds in the same points. */
-function biasOf(data: Data, tolerance: number): ParabolaBias | undefined {
+function biasOf(data: Data, tolerance: number): SurfaceBias | undefined {
   if (data.size <= 5) return undefined;
   const surface = createProjection(data, data.lnN, data.lnD).fit();
   if (!surface.converged || !(surface.alpha > 0) || !(surface.beta > 0) || surface.A === 0 || surface.B === 0)
@@ -243,9 +293,6 @@ function countingOf(points: readonly Point[]): Counting {
 }
 
 function rangeOf(points: readonly Point[]): Fit["range"] {
-  const extent = (of: (point: Point) => number): Interval => {
-    const values = points.map(of);
-    return [Math.min(...values), Math.max(...values)];
-  };
-  return { n: extent(({ n }) => n), d: extent(({ d }) => d), c: extent(computeOf) };
+  const ends = (of: (point: Point) => number): Interval => extent(points.map(of));
+  return { n: ends(({ n }) => n), d: ends(({ d }) => d), c: ends(computeOf) };
 }

@@ -3,139 +3,37 @@
  * reason. It trains nothing; the time it tells comes from a short benchmark (sweep/measure.ts). sweep.ts makes runs of a
  * plan. `folio scaling plan` shows one.
  */
+import fs from "node:fs";
 import os from "node:os";
-import { defaultSettings, parseSettings, type Settings } from "../lib/config.js";
-import { openDataset } from "../lib/data.js";
-import { gigabytes } from "../lib/memory.js";
-import type { TokenMeta } from "../lib/tokens.js";
-import { folioVersion } from "../lib/version.js";
-import { expectedOptimum, type Grid, type Optimum, wantedCells } from "./sweep/grid.js";
-import { type Cell, type Context, plannedRun, shapeName } from "./sweep/planned-run.js";
-import type { PowerRule } from "./sweep/rules.js";
-import { defaultLadder, type Ladder, nearestShape } from "./sweep/shapes.js";
-import { type Speed, sweepSeconds } from "./sweep/speed.js";
+import path from "node:path";
+import { openDataset } from "../lib/data/batches.js";
+import type { TokenMeta } from "../lib/data/token-file.js";
+import { folioVersion, packageRoot } from "../lib/host/package.js";
+import { gigabytes } from "../lib/model/memory.js";
+import { defaultSettings, parseSettings, type Settings } from "../lib/settings/settings.js";
+import { expectedOptimum, type Optimum, wantedCells } from "./planning/cells.js";
+import { checkPlanOptions, mostProcesses } from "./planning/plan-options.js";
+import type { DroppedCell, PlannedRun, PlanOptions, PlanTotals, SweepPlan, Tuning } from "./planning/plan-types.js";
+import { type Cell, type Context, plannedRun, shapeName } from "./planning/planned-run.js";
+import { defaultLadder, nearestShape } from "./planning/shapes.js";
+import { type Speed, sweepSeconds } from "./planning/time-estimate.js";
 
-export type { Grid, IsoFlopGrid, Optimum, RatioGrid, SizesGrid } from "./sweep/grid.js";
-export { loadPlan, planTable, savePlan } from "./sweep/plan-file.js";
-export { type PowerRule, type TunedRates, tuneLearningRates } from "./sweep/rules.js";
-export { defaultLadder, type Ladder } from "./sweep/shapes.js";
-export type { Speed } from "./sweep/speed.js";
-
-/** What must not be exceeded; a cell that would is dropped, with the reason. */
-export interface Limits {
-  /** How often a training token is seen at most; 4 unless given (Muennighoff 2023: beyond, repetition costs). */
-  readonly epochs?: number;
-  readonly flopsPerRun?: number;
-  /** Updates at least; 100 unless given: a schedule needs some. */
-  readonly fewestSteps?: number;
-  /** Of one run; the machine's, shared by its processes, unless given. */
-  readonly memoryBytes?: number;
-}
-
-/** A run beyond the grid, whose loss the fit is to predict. */
-export interface HeldOut {
-  readonly budgetFlops: number;
-  /** N; the expected optimum unless given. */
-  readonly parameters?: number;
-}
-
-/** A short sweep over learning rates before the sweep: every rate at each of some sizes, near their budgets' optima. */
-export interface Tuning {
-  readonly at: readonly { readonly budgetFlops: number; readonly parameters: number }[];
-  readonly learningRates: readonly number[];
-}
-
-/** What a plan is made of. */
-export interface PlanOptions {
-  /** Of the sweep; its folder bears it. */
-  readonly name: string;
-  readonly dataset: string;
-  /** What the dataset's tokens must be; sizes and learning rates of a plan hang on it. */
-  readonly tokenizer?: TokenMeta["tokenizer"]["kind"];
-  /** Folder of the prepared datasets; "data" unless given. */
-  readonly dataDir?: string;
-  /** The runs; without one, only tuning and held-out runs. */
-  readonly grid?: Grid;
-  readonly heldOut?: readonly HeldOut[];
-  readonly tuning?: Tuning;
-  /** Settings that all runs share: blockSize, device, dtype, weightDecay … */
-  readonly settings?: Partial<Settings>;
-  readonly ladder?: Partial<Ladder>;
-  /** Tokens an update, rounded to whole sequences. */
-  readonly batchTokens: number | PowerRule;
-  readonly learningRate: number | PowerRule;
-  /** Share of the steps that warm up; 0.05 unless given. */
-  readonly warmup?: number;
-  /** Last learning rate over the highest; 0 unless given. */
-  readonly finalRate?: number;
-  readonly seeds?: readonly number[];
-  readonly limits?: Limits;
-  /** Tokens that the final loss is a mean over, the same ones for all runs; 262,144 unless given. */
-  readonly validationTokens?: number;
-  /** Processes at a time; as many as cores unless given. */
-  readonly workers?: number;
-  /** Threads of each; the cores shared fairly unless given. */
-  readonly threads?: number;
-}
-
-export type Role = "grid" | "held-out" | "tuning";
-
-/** A run of a plan. */
-export interface PlannedRun {
-  /** For people: `grid-3.0e11-2L48`. */
-  readonly name: string;
-  readonly role: Role;
-  /** FLOPs that were to be spent; `flops` are what the steps take. */
-  readonly budgetFlops: number | null;
-  /** Complete, but for where the run is kept. */
-  readonly settings: Readonly<Settings>;
-  /** Without positions. */
-  readonly parameters: number;
-  readonly steps: number;
-  readonly tokens: number;
-  /** Training tokens over the dataset's. */
-  readonly epochs: number;
-  /** By PaLM's formula: (6N + 12·L·H·Q·T) a token. */
-  readonly flops: number;
-  readonly memoryBytes: number;
-  /** Estimated; null where nothing was measured. */
-  readonly seconds: number | null;
-}
-
-/** A cell that is not run. */
-export interface DroppedCell {
-  readonly role: Role;
-  readonly budgetFlops: number | null;
-  readonly parameters: number;
-  readonly shape: string;
-  readonly reason: string;
-}
-
-/** A plan, as its JSON file has it. */
-export interface SweepPlan {
-  readonly format: "folio-sweep-plan";
-  readonly version: 1;
-  readonly name: string;
-  readonly folio: string;
-  readonly validationTokens: number;
-  /** The dataset's training tokens. */
-  readonly datasetTokens: number;
-  readonly workers: number;
-  readonly threads: number;
-  readonly runs: readonly PlannedRun[];
-  readonly dropped: readonly DroppedCell[];
-  readonly totals: PlanTotals;
-}
-
-export interface PlanTotals {
-  readonly runs: number;
-  readonly flops: number;
-  readonly tokens: number;
-  /** One process after another. */
-  readonly processorSeconds: number | null;
-  /** With `workers` processes at a time. */
-  readonly seconds: number | null;
-}
+export type { Grid, IsoFlopGrid, Optimum, RatioGrid, SizesGrid } from "./planning/cells.js";
+export { type PowerRule, type TunedRates, tuneLearningRates } from "./planning/learning-rates.js";
+export { loadPlan, planTable, savePlan } from "./planning/plan-file.js";
+export type {
+  DroppedCell,
+  HeldOut,
+  Limits,
+  PlannedRun,
+  PlanOptions,
+  PlanTotals,
+  Role,
+  SweepPlan,
+  Tuning,
+} from "./planning/plan-types.js";
+export { defaultLadder, type Ladder } from "./planning/shapes.js";
+export type { Speed } from "./planning/time-estimate.js";
 
 /**
  * The plan that options describe. The dataset must be prepared.
@@ -148,8 +46,9 @@ export interface PlanTotals {
  * });
  */
 export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
+  checkPlanOptions(options);
   const { name, dataset, dataDir = "data", seeds = [defaultSettings.seed] } = options;
-  checkName(name);
+  checkPrepared(options);
   const opened = openDataset(dataDir, dataset);
   opened.close();
   checkTokenizer(options, opened.meta);
@@ -180,10 +79,15 @@ export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
   };
 }
 
-function checkName(name: string): void {
-  if (/^[\w][\w.-]*$/.test(name)) return;
-  throw new RangeError(
-    `Cannot plan the sweep: its name is ${JSON.stringify(name)}; wanted letters, digits, dots and dashes, as "novels".`,
+/** How a dataset of one's own is prepared, for whoever plans before it is. */
+function checkPrepared({ name, dataset, dataDir = "data", tokenizer }: PlanOptions): void {
+  if (fs.existsSync(path.join(dataDir, dataset))) return;
+  const given = fs.existsSync(path.join(packageRoot(), "data", dataset, "prepare.ts"));
+  const text = given ? "" : " --from=TEXT";
+  const kind = tokenizer === undefined ? "" : ` --tokenizer=${tokenizer === "bpe" ? "bpe:N" : tokenizer}`;
+  const whose = given ? "" : `; TEXT is any text, a file or a folder`;
+  throw new Error(
+    `Cannot plan the sweep ${name}: there is no dataset ${dataset} in ${dataDir}; prepare it: folio prepare ${dataset}${text}${kind}${whose}.`,
   );
 }
 
@@ -192,9 +96,17 @@ export function share({ workers, threads }: Pick<PlanOptions, "workers" | "threa
   workers: number;
   threads: number;
 } {
+  checkProcesses({ workers, threads });
   const cores = os.availableParallelism();
   const processes = workers ?? (threads ? Math.max(1, Math.floor(cores / threads)) : cores);
   return { workers: processes, threads: threads ?? Math.max(1, Math.floor(cores / processes)) };
+}
+
+function checkProcesses(given: Readonly<Record<string, number | undefined>>): void {
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= mostProcesses)) continue;
+    throw new RangeError(`Cannot share the machine: ${name} is ${value}; wanted a whole number from 1 to ${mostProcesses}.`);
+  }
 }
 
 function checkTokenizer({ name, dataset, tokenizer }: PlanOptions, meta: TokenMeta): void {

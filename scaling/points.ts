@@ -10,7 +10,7 @@ export interface Point {
   readonly n: number;
   /** Training tokens, D. */
   readonly d: number;
-  /** Loss, nats a token. */
+  /** Loss, nats per token. */
   readonly loss: number;
   /** Training FLOPs, C; 6ND where it is missing. */
   readonly c?: number;
@@ -106,6 +106,7 @@ export interface Fit {
   readonly huberSum: number;
   /** The optimizer reached a minimum, and none lower is known. */
   readonly converged: boolean;
+  /** Standard errors: what the intervals are made of, or, where refits make them, the error that goes with ci80. */
   readonly se: Readonly<Record<string, number>>;
   readonly ci80: Readonly<Record<string, Interval>>;
   readonly ci95: Readonly<Record<string, Interval>>;
@@ -116,7 +117,7 @@ export interface Fit {
   /** For each fitted point: how far leaving it out moves exponent a (or the law's exponent), in standard errors. */
   readonly influence: readonly number[];
   readonly warnings: readonly FitWarning[];
-  /** A row a budget, of isoflop and envelope. */
+  /** A row per budget, of isoflop and envelope. */
   readonly optima?: readonly BudgetOptimum[];
   /** Where the intervals are from: refits of resampled points, or the covariance and Student's t. */
   readonly intervals: "bootstrap" | "covariance";
@@ -132,6 +133,6 @@ export interface Fit {
   readonly holdout?: Holdout;
   /** Of isoflop. */
   readonly bias?: ParabolaBias;
-  /** Each bootstrap refit's parameters and exponents. */
+  /** Each bootstrap refit's parameters and exponents; of isoflop without the parabola's bias. */
   readonly bootstrap?: readonly Readonly<Record<string, number>>[];
 }

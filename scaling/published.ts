@@ -2,7 +2,7 @@
  * Optima that others published, as data, and the lines through them: Chinchilla's three approaches, nanoGPT's line, and
  * nanochat's sweep counted in three ways. The laws are laws.ts. Notebook 08-scaling-laws shows them.
  */
-import { fitLine } from "./fit/lines.js";
+import { fitLine } from "./fit/search/line-fit.js";
 
 /** N that is the best use of C, with the D that goes with it. */
 export interface PublishedOptimum {

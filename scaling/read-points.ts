@@ -1,14 +1,16 @@
 /**
- * A table of finished trainings, CSV or Parquet, one's own or another study's → points. Which column is what is said by
- * name; a sweep's own table says it by itself. What this file is not: it fits nothing (fit.ts).
+ * A table of finished trainings, one's own or another study's → points. Which column is what is said by name; a sweep's own
+ * table says it by itself, and which of its runs are held out or were for tuning. It fits nothing (fit.ts) and reads no
+ * files (tables/read-table.ts).
  */
-import { readFile } from "node:fs/promises";
-import { fromCSV } from "arquero";
+import type { ColumnTable } from "arquero";
 import { closest } from "fastest-levenshtein";
-import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
+import type { TuningPoint } from "./planning/learning-rates.js";
 import type { Point } from "./points.js";
-import type { TuningPoint } from "./sweep/rules.js";
+import { cellNumber } from "./tables/cell-number.js";
+import { columnOf } from "./tables/delimited.js";
+
+export { readTable } from "./tables/read-table.js";
 
 /** Which column holds what. D may be missing where C is there, and C where N and D are (C = 6ND). */
 export interface PointColumns {
@@ -21,9 +23,6 @@ export interface PointColumns {
   /** Tokens that differ, of the law of repeated data. */
   readonly unique?: string;
 }
-
-/** A row of any table. */
-export type TableRow = Readonly<Record<string, unknown>>;
 
 export interface ReadPointsOptions {
   /** A row without one of the numbers: refuse the table (the default), or leave the row out. */
@@ -40,138 +39,176 @@ export interface ReadPoints {
   readonly dropped: readonly number[];
 }
 
-/** The rows of a CSV or Parquet file. @throws {Error} where there is none, or it cannot be read */
-export async function readRows(file: string): Promise<TableRow[]> {
-  const parquet = /\.parquet$/i.test(file);
-  let rows: TableRow[];
-  try {
-    if (parquet) rows = await parquetReadObjects({ file: await asyncBufferFromFile(file), compressors });
-    // Kept as text, so that what is no number can be shown as it stands.
-    else rows = fromCSV(await readFile(file, "utf8"), { autoType: false }).objects() as TableRow[];
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") throw new Error(`Cannot read ${file}: there is no such file.`, { cause: error });
-    throw new Error(`Cannot read ${file}: it is no ${parquet ? "Parquet" : "CSV"} file (${message}).`, {
-      cause: error,
-    });
-  }
-  if (rows.length === 0) throw new RangeError(`Cannot read ${file}: it has no rows.`);
-  return rows;
+/** A table's points by what they are for. */
+export interface Study extends ReadPoints {
+  /** Runs beyond the grid, which a fit is to predict and must not see; with their rows. */
+  readonly heldOut: ReadPoints;
+  /** Rows of runs that learning rates were tuned by. */
+  readonly tuning: readonly number[];
 }
 
 /** The columns that a table has by the names of Folio's own sweeps, for whoever names none. */
-export function ownColumns(rows: readonly TableRow[]): PointColumns {
-  const has = new Set(Object.keys(rows[0] ?? {}));
-  const own = (["n", "d", "c"] as const).filter((name) => has.has(name));
-  return { loss: "loss", ...Object.fromEntries(own.map((name) => [name, name])) };
+export function ownColumns(table: ColumnTable): PointColumns {
+  const there = table.columnNames();
+  const find = (name: string) => columnNamed(there, name);
+  const own = (["n", "d", "c"] as const).filter((name) => find(name) !== undefined);
+  return { loss: find("loss") ?? "loss", ...Object.fromEntries(own.map((name) => [name, find(name)])) };
+}
+
+/** The column of that name, or the only one that differs from it in capitals. */
+function columnNamed(there: readonly string[], name: string): string | undefined {
+  if (there.includes(name)) return name;
+  const alike = there.filter((column) => column.toLowerCase() === name.trim().toLowerCase());
+  return alike.length === 1 ? alike[0] : undefined;
 }
 
 /**
- * The points of a table's rows. Columns n_convention, flops_convention, warmup_steps with steps, and final_lr_ratio, where
- * there are any, are what a fit's warnings go by.
+ * The points of a table's rows, whatever their role. Columns n_convention, flops_convention, warmup_steps with steps, and
+ * final_lr_ratio, where there are any, are what a fit's warnings go by.
  * @throws {RangeError} for a column that there is not (naming the nearest), or a row without one of the numbers
  */
-export function toPoints(
-  rows: readonly TableRow[],
-  columns: PointColumns,
-  options: ReadPointsOptions = {},
-): ReadPoints {
-  const { name = "the table", missing = "refuse" } = options;
-  checkColumns(rows, columns, name);
-  const points: Point[] = [];
-  const kept: number[] = [];
-  const dropped: number[] = [];
-  rows.forEach((row, index) => {
-    const numbers = numbersOf(row, columns);
-    const gap = Object.entries(numbers).find(([, value]) => !Number.isFinite(value))?.[0] as keyof PointColumns;
-    if (gap === undefined) {
-      points.push(toPoint(row, columns, numbers));
-      kept.push(index);
-    } else if (missing === "drop") dropped.push(index);
-    else throw gapError(row, { index, column: columns[gap]!, name });
-  });
-  return { points, rows: kept, dropped };
-}
-
-/** Which column of a tuning sweep's table holds what. */
-export interface TuningColumns {
-  readonly n: string;
-  readonly d: string;
-  readonly rate: string;
-  readonly loss: string;
+export function toPoints(table: ColumnTable, columns: PointColumns, options: ReadPointsOptions = {}): ReadPoints {
+  return pointsOf(openRows(table, columns, options), Array.from({ length: table.numRows() }, (_, row) => row));
 }
 
 /**
- * The runs of a tuning sweep; of a table with a column role, those of role tuning.
- * @throws {RangeError} for a column that there is not, a row without one of the numbers, and where no run is left
+ * The points of a table that says what its runs are for (column role): those of the grid, and the held-out ones. A table
+ * without roles is all grid.
+ * @throws {RangeError} as `toPoints`, and where no run of the grid is left
  */
-export function toTuningPoints(
-  rows: readonly TableRow[],
-  columns: TuningColumns,
-  { name = "the table", missing = "refuse" }: ReadPointsOptions = {},
-): TuningPoint[] {
-  checkColumns(rows, columns, name);
-  const tuning = rows.map((row, index) => ({ row, index })).filter(({ row }) => (row.role ?? "tuning") === "tuning");
-  if (tuning.length === 0) {
+export function toStudy(table: ColumnTable, columns: PointColumns, options: ReadPointsOptions = {}): Study {
+  const rows = openRows(table, columns, options);
+  const roles = rolesOf(table);
+  const of = (wanted: (role: string) => boolean) => roles.flatMap((role, row) => (wanted(role) ? [row] : []));
+  const [heldOut, tuning] = [of((role) => role === "held-out"), of((role) => role === "tuning")];
+  const grid = of((role) => role !== "held-out" && role !== "tuning");
+  if (grid.length === 0) {
     throw new RangeError(
-      `Cannot read points of ${name}: it has no runs of role tuning; a plan's \`tuning\` makes them.`,
+      `Cannot read points of ${rows.name}: it has no runs besides tuning and held-out; \`folio scaling tune\` reads a tuning's.`,
     );
   }
-  const points = tuning.flatMap(({ row, index }) => {
-    const gap = Object.values(columns).find((column) => !(numberOf(row[column]) > 0));
-    if (gap !== undefined && missing === "refuse") throw gapError(row, { index, column: gap, name, above: 0 });
-    const [parameters, tokens] = [numberOf(row[columns.n]), numberOf(row[columns.d])];
-    const [learningRate, loss] = [numberOf(row[columns.rate]), numberOf(row[columns.loss])];
-    return gap === undefined ? [{ parameters, tokens, learningRate, loss }] : [];
-  });
-  if (points.length > 0) return points;
-  throw new RangeError(`Cannot read points of ${name}: every row lacks a number.`);
+  return { ...pointsOf(rows, grid), heldOut: pointsOf(rows, heldOut), tuning };
 }
 
-function checkColumns(rows: readonly TableRow[], columns: PointColumns | TuningColumns, name: string): void {
-  const there = Object.keys(rows[0] ?? {});
-  for (const [what, column] of Object.entries(columns) as [string, string | undefined][]) {
-    if (column === undefined || there.includes(column)) continue;
-    throw new RangeError(
-      `Cannot read points of ${name}: it has no column "${column}" (for ${what}); the nearest is "${closest(column, there)}" of ${there.join(", ")}.`,
-    );
-  }
-}
-
-function gapError(
-  row: TableRow,
-  { index, column, name, above }: { index: number; column: string; name: string; above?: number },
-): RangeError {
-  const found =
-    row[column] === undefined || row[column] === null || row[column] === "" ? "nothing" : `"${row[column]}"`;
-  return new RangeError(
-    `Cannot read points of ${name}: row ${index + 1} has ${found} in column "${column}", where a number${above === undefined ? "" : ` above ${above}`} is wanted; complete or remove it, or leave such rows out (--drop_missing).`,
+/** What each row is for, in lower case; "" where the table does not say. */
+function rolesOf(table: ColumnTable): string[] {
+  const column = columnNamed(table.columnNames(), "role");
+  if (column === undefined) return Array.from({ length: table.numRows() }, () => "");
+  return Array.from(table.array(column) as ArrayLike<unknown>, (role) =>
+    String(role ?? "")
+      .trim()
+      .toLowerCase()
+      .replace(/^held[ _]?out$/, "held-out"),
   );
 }
 
-function numberOf(value: unknown): number {
-  if (typeof value === "number") return value;
-  if (typeof value === "bigint") return Number(value);
-  return typeof value === "string" && value.trim() !== "" ? Number(value.replaceAll("_", "")) : Number.NaN;
+/** A table's cells by row, and how a row without a number is taken. */
+interface Rows {
+  readonly name: string;
+  readonly missing: "refuse" | "drop";
+  readonly columns: PointColumns;
+  cell(column: string, row: number): unknown;
 }
 
-function numbersOf(row: TableRow, columns: PointColumns): Partial<Record<"n" | "d" | "c" | "loss" | "unique", number>> {
-  const wanted = (["n", "d", "c", "loss", "unique"] as const).filter((what) => columns[what] !== undefined);
-  return Object.fromEntries(wanted.map((what) => [what, numberOf(row[columns[what]!])]));
+function openRows(table: ColumnTable, given: PointColumns, options: ReadPointsOptions): Rows {
+  const { name = "the table", missing = "refuse" } = options;
+  return { name, missing, columns: checkedColumns(table, given, name), cell: cellReader(table) };
 }
 
-function toPoint(row: TableRow, columns: PointColumns, numbers: ReturnType<typeof numbersOf>): Point {
+function cellReader(table: ColumnTable): Rows["cell"] {
+  const read = new Map<string, ArrayLike<unknown>>();
+  const there = new Set(table.columnNames());
+  return (column, row) => {
+    if (!there.has(column)) return undefined;
+    const cells = read.get(column) ?? (table.array(column) as ArrayLike<unknown>);
+    read.set(column, cells);
+    return cells[row];
+  };
+}
+
+const measured = ["n", "d", "c", "loss", "unique"] as const;
+type Numbers = Partial<Record<(typeof measured)[number], number>>;
+
+function pointsOf(rows: Rows, indices: readonly number[]): ReadPoints {
+  const points: Point[] = [];
+  const kept: number[] = [];
+  const dropped: number[] = [];
+  for (const row of indices) {
+    const numbers = numbersOf(rows, row);
+    if (numbers === undefined) dropped.push(row);
+    else {
+      points.push(toPoint(rows, row, numbers));
+      kept.push(row);
+    }
+  }
+  return { points, rows: kept, dropped };
+}
+
+/** The numbers of a row; undefined where it lacks one and such rows are left out. */
+function numbersOf(rows: Rows, row: number): Numbers | undefined {
+  const numbers: Numbers = {};
+  for (const what of measured) {
+    const column = rows.columns[what];
+    if (column === undefined) continue;
+    const value = positiveCell(rows, row, column);
+    if (value === null) return undefined;
+    numbers[what] = value;
+  }
+  return numbers;
+}
+
+/** A number above 0; null where the row is to be left out. @throws {RangeError} for any other text */
+function positiveCell({ cell, missing, name }: Pick<Rows, "cell" | "missing" | "name">, row: number, column: string) {
+  const found = cell(column, row);
+  const value = cellNumber(found);
+  if (value !== null && value !== undefined && value > 0) return value;
+  if (value === null && missing === "drop") return null;
+  const said = found === undefined || found === null || found === "" ? "nothing" : `"${String(found)}"`;
+  const help =
+    value === null
+      ? "complete or remove it, or leave such rows out (--drop_missing)"
+      : "correct or remove it (a number may be written 12000000, 1.2e7 or 12M)";
+  throw new RangeError(
+    `Cannot read points of ${name}: row ${row + 1} has ${said} in column "${column}", where a number above 0 is wanted; ${help}.`,
+  );
+}
+
+/** The columns as the table writes them. @throws {RangeError} for one that there is not, or that there is twice */
+function checkedColumns<Columns extends object>(table: ColumnTable, given: Columns, name: string): Columns {
+  const there = table.columnNames();
+  const entries = Object.entries(given) as [string, string | undefined][];
+  return Object.fromEntries(
+    entries.flatMap(([what, column]) => {
+      if (column === undefined) return [];
+      const found = columnNamed(there, column);
+      if (found !== undefined) return [[what, found]];
+      throw noColumn(there, { what, column, name });
+    }),
+  ) as Columns;
+}
+
+function noColumn(there: readonly string[], { what, column, name }: { what: string; column: string; name: string }) {
+  const same = there.filter((_, index) => there[index] === columnOf(column, index + 1));
+  const found =
+    same.length > 1
+      ? `it has ${same.length} columns named "${column}" (for ${what}); rename one, or name the right one: ${same.map((each) => `"${each}"`).join(" or ")}`
+      : `it has no column "${column}" (for ${what}); the nearest is "${closest(column, [...there])}" of ${there.join(", ")}`;
+  return new RangeError(`Cannot read points of ${name}: ${found}.`);
+}
+
+function toPoint({ columns, cell }: Rows, row: number, numbers: Numbers): Point {
   const { n = Number.NaN, c, loss, unique } = numbers;
   const d = numbers.d ?? (c === undefined ? Number.NaN : c / (6 * n));
-  const steps = numberOf(row.steps);
+  const of = (column: string) => cellNumber(cell(column, row)) ?? Number.NaN;
+  const steps = of("steps");
   const optional = {
     c,
     unique,
-    group: columns.group === undefined ? undefined : String(row[columns.group]),
-    nConvention: textOf(row.n_convention),
-    flopsConvention: textOf(row.flops_convention),
-    warmupShare: steps > 0 ? finite(numberOf(row.warmup_steps) / steps) : undefined,
-    finalLrRatio: finite(numberOf(row.final_lr_ratio)),
+    group: columns.group === undefined ? undefined : String(cell(columns.group, row)),
+    nConvention: textOf(cell("n_convention", row)),
+    flopsConvention: textOf(cell("flops_convention", row)),
+    warmupShare: steps > 0 ? finite(of("warmup_steps") / steps) : undefined,
+    finalLrRatio: finite(of("final_lr_ratio")),
   };
   const there = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
   return { n, d, loss: loss!, ...there };
@@ -179,3 +216,68 @@ function toPoint(row: TableRow, columns: PointColumns, numbers: ReturnType<typeo
 
 const finite = (value: number): number | undefined => (Number.isFinite(value) ? value : undefined);
 const textOf = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
+
+/** Which column of a tuning sweep's table holds what. */
+export interface TuningColumns {
+  readonly n: string;
+  readonly d: string;
+  readonly rate: string;
+  readonly loss: string;
+  /** Tokens or sequences per step; a sweep's own, or one named batch, unless given. */
+  readonly batch?: string;
+}
+
+const batchColumns = ["batch_tokens", "batch_size", "batch"];
+
+/** Settings that move the best rate. Runs that differ in one of them are not seeds of each other. */
+const otherSettings = ["weight_decay", "beta1", "beta2", "grad_clip", "dropout", "schedule", "optimizer", "dataset"];
+
+/**
+ * The runs of a tuning sweep; of a table with a column role, those of role tuning.
+ * @throws {RangeError} for a column that there is not, a row without one of the numbers, runs of one N and D that
+ * differ in another setting than rate, batch and seed, and where no run is left
+ */
+export function toTuningPoints(
+  table: ColumnTable,
+  given: TuningColumns,
+  { name = "the table", missing = "refuse" }: ReadPointsOptions = {},
+): TuningPoint[] {
+  const batch = given.batch ?? batchColumns.find((column) => columnNamed(table.columnNames(), column) !== undefined);
+  const columns = checkedColumns(table, { ...given, ...(batch !== undefined && { batch }) }, name);
+  const rows = { name, missing, cell: cellReader(table) };
+  const tuning = rolesOf(table).flatMap((role, row) => (role === "tuning" || role === "" ? [row] : []));
+  if (tuning.length === 0) {
+    throw new RangeError(
+      `Cannot read points of ${name}: it has no runs of role tuning; a plan's \`tuning\` makes them.`,
+    );
+  }
+  checkSettings(rows, tuning, columns);
+  const points = tuning.flatMap((row) => {
+    const read = (column: string) => positiveCell(rows, row, column);
+    const [parameters, tokens] = [read(columns.n), read(columns.d)];
+    const [learningRate, loss] = [read(columns.rate), read(columns.loss)];
+    const batchOf = columns.batch === undefined ? undefined : read(columns.batch);
+    if (parameters === null || tokens === null || learningRate === null || loss === null || batchOf === null) return [];
+    return [{ parameters, tokens, learningRate, loss, ...(batchOf !== undefined && { batch: batchOf }) }];
+  });
+  if (points.length > 0) return points;
+  throw new RangeError(`Cannot read points of ${name}: every row lacks a number.`);
+}
+
+/** Rows of one N, D and batch may differ in rate and seed alone. */
+function checkSettings({ name, cell }: Pick<Rows, "name" | "cell">, rows: readonly number[], columns: TuningColumns): void {
+  const { n, d, batch } = columns;
+  for (const setting of otherSettings) {
+    const found = new Map<string, unknown>();
+    for (const row of rows) {
+      const key = JSON.stringify([n, d, ...(batch ? [batch] : [])].map((column) => cellNumber(cell(column, row))));
+      const value = cell(setting, row) ?? null;
+      if (found.has(key) && found.get(key) !== value) {
+        throw new RangeError(
+          `Cannot read points of ${name}: runs of one N and D differ in ${setting} (${String(found.get(key))} and ${String(value)}), so that it is not the rate alone that their losses tell of; keep the runs of one.`,
+        );
+      }
+      found.set(key, value);
+    }
+  }
+}

@@ -3,10 +3,11 @@
  * intervals and warnings, every chart, the table of runs and how things were counted. A method that refuses the points
  * is in it with its reason. It writes no files: `folio scaling report` does. Notebook 08-scaling-laws shows the charts.
  */
-import { interactiveFigure } from "../lib/charts.js";
-import type { Figure } from "../lib/figure.js";
-import { escapeHtml, htmlPage, reportCss } from "../lib/page.js";
-import { letterTick } from "../lib/ticks.js";
+
+import type { Figure } from "../lib/charts/figure.js";
+import { escapeHtml, htmlPage, reportCss } from "../lib/charts/html-page.js";
+import { interactiveFigure } from "../lib/charts/line-chart.js";
+import { letterTick } from "../lib/charts/log-ticks.js";
 import { flopsConventions, parameterConventions } from "./conventions.js";
 import { fittedLaw, rangeOf } from "./figures/common.js";
 import {
@@ -20,7 +21,7 @@ import {
   optimumPrediction,
   residualPlot,
 } from "./figures.js";
-import { computeOf } from "./fit/data.js";
+import { computeOf } from "./fit/columns.js";
 import { fitLaw } from "./fit.js";
 import type { Fit, FitMethod, Interval, Point } from "./points.js";
 

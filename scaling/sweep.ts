@@ -7,8 +7,11 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { replaceFile } from "../lib/host/replace-file.js";
 import { type SweepPlan, savePlan, share } from "./plan.js";
 import type { ResultRow } from "./sweep/columns.js";
+import { type Job, type Progress, type StartJob, startCommand, startLocal } from "./sweep/processes.js";
+import { addResults, readResults, writeParquet } from "./sweep/results-table.js";
 import {
   failureFile,
   failureOf,
@@ -18,17 +21,15 @@ import {
   type SweepRun,
   savedStep,
   stateOf,
-} from "./sweep/identity.js";
-import { type Job, type Progress, type StartJob, startCommand, startLocal } from "./sweep/local.js";
-import { addResults, readResults, replaceFile, writeParquet } from "./sweep/results.js";
+} from "./sweep/run-identity.js";
 import { type SlurmFlags, type SlurmJob, submitToSlurm } from "./sweep/slurm.js";
-import { type Outcome, PATIENCE_MS } from "./sweep/work.js";
+import { type Outcome, PATIENCE_MS } from "./sweep/train-one.js";
 
 export { columns, type ResultRow } from "./sweep/columns.js";
-export type { RunState, SweepRun } from "./sweep/identity.js";
-export type { Job, JobOptions, StartJob } from "./sweep/local.js";
-export { type MeasureOptions, measureSpeed } from "./sweep/measure.js";
-export { readResults, resultsTable, writeParquet } from "./sweep/results.js";
+export { type MeasureOptions, measureSpeed } from "./sweep/measure-speed.js";
+export type { Job, JobOptions, StartJob } from "./sweep/processes.js";
+export { readResults, resultsTable, writeParquet } from "./sweep/results-table.js";
+export type { RunState, SweepRun } from "./sweep/run-identity.js";
 
 /** Which runs that are not finished are done: those not begun and the interrupted ones unless given. */
 export type Retry = "failed" | "interrupted" | "all";

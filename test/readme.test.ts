@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { describe, expect, test } from "vitest";
-import { settingRows } from "../lib/config.js";
+import { settingRows } from "../lib/settings/settings.js";
 import { withMeasured } from "./proofs/readme.js";
 
 const readme = fs.readFileSync("README.md", "utf8");

@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
-import { defaultSettings, type Settings } from "../lib/config.js";
-import { writeDataset } from "../lib/data.js";
-import type { StepRecord } from "../lib/records.js";
-import { readRunLog } from "../lib/runs.js";
-import { charTokenizer } from "../lib/tokenizer.js";
+import { writeDataset } from "../lib/data/batches.js";
+import { charTokenizer } from "../lib/data/tokenizers/tokenizer.js";
+import type { StepRecord } from "../lib/runs/records.js";
+import { readRunLog } from "../lib/runs/run-folder.js";
+import { defaultSettings, type Settings } from "../lib/settings/settings.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 

@@ -5,12 +5,12 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import { type CorpusOptions, prepareCorpus, type RemoteFiles } from "../../lib/corpus.js";
-import { listSource, type SourceFile } from "../../lib/documents.js";
-import { fetchFile } from "../../lib/download.js";
-import { countParquetRows } from "../../lib/parquet.js";
-import { describeSplits, type PrepareOptions, preparedAlready } from "../../lib/prepare.js";
-import type { TokenMeta } from "../../lib/tokens.js";
+import { type CorpusOptions, prepareCorpus, type RemoteFiles } from "../../lib/data/prepare/corpus.js";
+import { listSource, type SourceFile } from "../../lib/data/prepare/documents.js";
+import { countParquetRows } from "../../lib/data/prepare/parquet-text.js";
+import { describeSplits, type PrepareOptions, preparedAlready } from "../../lib/data/prepare/prepare.js";
+import type { TokenMeta } from "../../lib/data/token-file.js";
+import { fetchFile } from "../../lib/host/download.js";
 
 const hub = process.env.HF_ENDPOINT ?? "https://huggingface.co";
 const publicUrl = `${hub}/datasets/Skylion007/openwebtext/resolve/main/plain_text/train-{index}-of-00080.parquet`;

@@ -3,9 +3,9 @@
  * them (301,966 and 36,059 ids). The split is by characters, before encoding. Source and licence: README.md.
  */
 import path from "node:path";
-import { type TokenMeta, writeDataset } from "../../lib/data.js";
-import { type PrepareOptions, preparedAlready } from "../../lib/prepare.js";
-import { gpt2Tokenizer } from "../../lib/tokenizer.js";
+import { type TokenMeta, writeDataset } from "../../lib/data/batches.js";
+import { type PrepareOptions, preparedAlready } from "../../lib/data/prepare/prepare.js";
+import { gpt2Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { readShakespeare } from "../shakespeare_char/prepare.js";
 
 /** Writes `<dataDir>/shakespeare`. */

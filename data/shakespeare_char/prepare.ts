@@ -4,10 +4,10 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import { type TokenMeta, type TokenSource, writeDataset } from "../../lib/data.js";
-import { fileSha256 } from "../../lib/download.js";
-import { download, type PrepareOptions, preparedAlready, readText } from "../../lib/prepare.js";
-import { charTokenizer } from "../../lib/tokenizer.js";
+import { type TokenMeta, type TokenSource, writeDataset } from "../../lib/data/batches.js";
+import { download, type PrepareOptions, preparedAlready, readText } from "../../lib/data/prepare/prepare.js";
+import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { fileSha256 } from "../../lib/host/download.js";
 
 const sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed";
 const publicUrl = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt";

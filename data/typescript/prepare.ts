@@ -7,9 +7,9 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
-import { type TokenMeta, writeDataset } from "../../lib/data.js";
-import { type PrepareOptions, preparedAlready, readText } from "../../lib/prepare.js";
-import { charTokenizer } from "../../lib/tokenizer.js";
+import { type TokenMeta, writeDataset } from "../../lib/data/batches.js";
+import { type PrepareOptions, preparedAlready, readText } from "../../lib/data/prepare/prepare.js";
+import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 
 /** One name in ten is for validation, spread over the alphabet as the file is sorted. */
 const validationEvery = 10;

@@ -7,15 +7,15 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import type { BenchSettings, Dtype, Settings } from "../config.js";
-import { openDataset } from "../data.js";
+import { openDataset } from "../data/batches.js";
 import { mayBeWebGpu } from "../engine/device.js";
 import { readStepTrace, type TracedStep } from "../engine/profile.js";
-import { memoryBytes } from "../memory.js";
-import { parameterCount } from "../sizing.js";
-import { packageRoot } from "../version.js";
-import { type BenchProcess, type BenchTask, startPeer, startWorker, touchMemory } from "./process.js";
-import { median } from "./statistics.js";
+import { packageRoot } from "../host/package.js";
+import { median } from "../host/statistics.js";
+import { memoryBytes } from "../model/memory.js";
+import { parameterCount } from "../model/sizing.js";
+import type { BenchSettings, Dtype, Settings } from "../settings/settings.js";
+import { type BenchProcess, type BenchTask, startPeer, startWorker, touchMemory } from "./protocol.js";
 
 /** How far a benchmark is, in steps of all modes. */
 export interface BenchProgress {

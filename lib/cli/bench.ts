@@ -1,14 +1,16 @@
 /**
- * `folio bench`: shows what lib/bench.ts measures as a table, and writes it as JSON, as a chart and as traces. With a
+ * `folio bench`: shows what lib/bench/bench.ts measures as a table, and writes it as JSON, as a chart and as traces. With a
  * progress line on a terminal; Ctrl-C ends the processes and writes nothing.
  */
 import fs from "node:fs";
 import path from "node:path";
-import type { BenchResult, ModeResult } from "../bench.js";
-import { type BenchSettings, parseBenchSettings } from "../config.js";
+import type { BenchResult, ModeResult } from "../bench/bench.js";
 import { chromeTrace, type OperationTime, timeByPart, timeByType } from "../engine/profile.js";
-import { helpText, readOverrides } from "../overrides.js";
-import { grouped, type Io, millions, openProgress, styled, table } from "./terminal.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
+import { type BenchSettings, parseBenchSettings } from "../settings/settings.js";
+import { stopOnSignals } from "./shared/stop-signals.js";
+import { grouped, type Io, millions, openProgress, styled, table } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio bench: how fast training is here.
@@ -49,26 +51,21 @@ async function measure(
   settings: Readonly<BenchSettings>,
   io: Io,
 ): Promise<{ exitCode: number } | { exitCode?: undefined; result: BenchResult }> {
-  const { bench } = await import("../bench.js");
+  const { bench } = await import("../bench/bench.js");
   const progress = openProgress(io.stdout);
-  const controller = new AbortController();
-  let exitCode = 1;
-  const stop = (signal: NodeJS.Signals) => {
-    exitCode = signal === "SIGINT" ? 130 : 143;
-    controller.abort();
-  };
-  process.on("SIGINT", stop).on("SIGTERM", stop);
+  const stop = stopOnSignals(io, () => {});
   try {
-    for await (const record of bench(settings, { signal: controller.signal })) {
+    for await (const record of bench(settings, { signal: stop.signal })) {
       if (record.kind === "result") return { result: record.result };
       progress.update(record.done, record.total, record.doing);
     }
   } finally {
     progress.close();
-    process.off("SIGINT", stop).off("SIGTERM", stop);
+    stop.close();
   }
-  io.stdout.write(`${styled(io.stdout, "yellow", "stopped: nothing was written.")}\n`);
-  return { exitCode };
+  const output = stop.heard(io);
+  output.write(`${styled(output, "yellow", "stopped: nothing was written.")}\n`);
+  return { exitCode: stop.exitCode() ?? 1 };
 }
 
 // -------------------------------------------------------------------------------------------------------- the table
@@ -213,8 +210,8 @@ async function writeOutputs(result: BenchResult, { json, charts }: Outputs, io: 
 
 /** Milliseconds of each timed step in order, a line a mode. */
 async function drawn({ modes, settings }: BenchResult, file: string): Promise<string> {
-  const { lineChart, toHtml } = await import("../charts.js");
-  const { toSvg } = await import("../svg.js");
+  const { lineChart, toHtml } = await import("../charts/line-chart.js");
+  const { toSvg } = await import("../charts/figure-svg.js");
   const { modeName } = await import("../bench/modes.js");
   const { nLayer, nHead, nEmbd, batchSize, blockSize } = settings;
   const title = `A training step, ${nLayer}L ${nHead}H ${nEmbd}, ${batchSize} × ${blockSize}`;

@@ -1,6 +1,6 @@
 /** `folio doctor`: prints what lib/engine/doctor.ts finds on this machine, and fails when something is wrong. */
 import { formatReport, inspectMachine } from "../engine/doctor.js";
-import type { Io } from "./terminal.js";
+import type { Io } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio doctor: says what this machine has and what is wrong.

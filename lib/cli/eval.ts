@@ -1,17 +1,19 @@
 /**
  * `folio eval`: how well a trained model predicts a split of a dataset or a text file, as a table or as JSON. What a
- * loss is and in which units stands in lib/evaluate.ts.
+ * loss is and in which units stands in lib/train/evaluate.ts.
  */
-import { readFileSync } from "node:fs";
-import type { CheckpointName } from "../checkpoint.js";
-import { defaultSettings, type EvalSettings, parseEvalSettings } from "../config.js";
-import type { TokenFile } from "../data.js";
-import type { EvaluateOptions, TrainedModel } from "../evaluate.js";
-import { helpText, readOverrides } from "../overrides.js";
-import type { Tokenizer, TokenizerSpec } from "../tokenizer.js";
-import { announceDevice } from "./before.js";
-import { grouped, type Io, openProgress, styled, table } from "./terminal.js";
-import { fetchWeights } from "./weights.js";
+import type { TokenFile } from "../data/batches.js";
+import type { Tokenizer, TokenizerSpec } from "../data/tokenizers/tokenizer.js";
+import { readRegularFile } from "../host/regular-file.js";
+import type { ChosenCheckpoint } from "../runs/checkpoint.js";
+import type { TrainedModel } from "../runs/trained-model.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
+import { defaultSettings, type EvalSettings, parseEvalSettings } from "../settings/settings.js";
+import type { EvaluateOptions } from "../train/evaluate.js";
+import { fetchWeights } from "./shared/download-weights.js";
+import { announceDevice } from "./shared/preflight.js";
+import { grouped, type Io, openProgress, styled, table } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio eval: the loss of a trained model on a split or a text.
@@ -54,7 +56,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   for (const note of notes) io.stderr.write(`${note}\n`);
   const settings = parseEvalSettings(values);
   await fetchWeights(settings.initFrom, io);
-  const { explainedUse } = await import("../failures.js");
+  const { explainedUse } = await import("../train/failures.js");
   const model = await loadModel(settings);
   io.stderr.write(styled(io.stderr, "dim", `evaluating ${model.name}\n`));
   await announceDevice(settings, model.settings.dtype, io);
@@ -81,21 +83,27 @@ async function loadModel({ outDir, initFrom, checkpoint, dataDir }: EvalSettings
   if (initFrom === "scratch") {
     throw new RangeError("Cannot evaluate: initFrom is scratch, a model that has learnt nothing; set it to resume.");
   }
-  const { nanoGptFile, nanoGptSettings } = await import("../sources.js");
+  const { nanoGptFile, nanoGptSettings } = await import("../train/first-weights.js");
+  const { chooseCheckpoint } = await import("../runs/checkpoint.js");
   const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
   if (initFrom === "resume" && !theirs) {
-    const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
-    const which: CheckpointName = checkpoint === "best" && hasCheckpoint(outDir, "best") ? "best" : "last";
-    const { step, params, settings, tokenizer } = openCheckpoint(outDir, which, { optimizer: false });
-    return { name: `${outDir}, ${which} checkpoint, step ${step}`, step, params, settings, tokenizer };
+    return await loadRun({ outDir, name: "last", ...chooseCheckpoint(outDir, checkpoint) });
   }
-  const { loadPretrained } = await import("../pretrained.js");
+  const chosen = theirs ? undefined : chooseCheckpoint(initFrom, checkpoint);
+  if (chosen) return await loadRun(chosen);
+  const { loadPretrained } = await import("../runs/trained-model.js");
   const source = theirs ?? initFrom;
   const { params, model, tokenizer } = await loadPretrained(source, dataDir ? { dataDir } : {});
   const batchSize = Math.max(1, Math.floor(4096 / model.blockSize));
   const dataset = theirs ? nanoGptSettings(theirs).dataset : "";
   const settings = { ...defaultSettings, ...model, batchSize, dataset, dropout: 0 };
   return { name: source, step: 0, params, settings, tokenizer };
+}
+
+async function loadRun(chosen: ChosenCheckpoint): Promise<Loaded> {
+  const { describeCheckpoint, openCheckpoint } = await import("../runs/checkpoint.js");
+  const { step, params, settings, tokenizer } = openCheckpoint(chosen.outDir, chosen.name, { optimizer: false });
+  return { name: describeCheckpoint(chosen, step), step, params, settings, tokenizer };
 }
 
 interface Text {
@@ -107,9 +115,9 @@ interface Text {
 
 /** The texts that are asked for; each is closed when the next is. */
 async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator<Text> {
-  const { tokenizerFromSpec } = await import("../tokenizer.js");
+  const { tokenizerFromSpec } = await import("../data/tokenizers/tokenizer.js");
   if (settings.file !== "") {
-    const { tokensOfText } = await import("../evaluate.js");
+    const { tokensOfText } = await import("../train/evaluate.js");
     if (!model.tokenizer) throw new RangeError(`Cannot evaluate ${model.name} on a text: nothing tells its tokenizer.`);
     const tokenizer = tokenizerFromSpec(model.tokenizer);
     const tokens = tokensOfText(readText(settings.file), tokenizer, settings.file);
@@ -123,7 +131,7 @@ async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator
   }
   const name = settings.dataset || model.settings.dataset;
   if (name === "") throw new RangeError(`Cannot evaluate ${model.name}: on what? Name a --dataset or a --file.`);
-  const { openDataset } = await import("../data.js");
+  const { openDataset } = await import("../data/batches.js");
   const dataset = openDataset(settings.dataDir || model.settings.dataDir, name);
   try {
     if (model.tokenizer && JSON.stringify(model.tokenizer) !== JSON.stringify(dataset.meta.tokenizer)) {
@@ -142,7 +150,7 @@ async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator
 
 function readText(file: string): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(readFileSync(file));
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(readRegularFile(file, 2 ** 30));
   } catch (error) {
     const { message } = error as Error;
     const reason = error instanceof TypeError ? "it is no text in UTF-8" : message;
@@ -152,7 +160,7 @@ function readText(file: string): string {
 
 async function evaluateText(text: Text, model: Loaded, settings: EvalSettings, io: Io): Promise<Result> {
   const { dtypeFor } = await import("../engine/device.js");
-  const { evaluateSplit, lossUnits, targetBytes } = await import("../evaluate.js");
+  const { evaluateSplit, lossUnits, targetBytes } = await import("../train/evaluate.js");
   const { tokens, tokenizer } = text;
   // A text shorter than the context is one window.
   const blockSize = Math.min(model.settings.blockSize, tokens.length - 1);

@@ -2,18 +2,21 @@
  * `folio export`: a model as a folder of Hugging Face's, from a run, or from anything that init_from may name, so that
  * it also turns nanoGPT's ckpt.pt into such a folder.
  */
+import { setImmediate } from "node:timers/promises";
 import { closest } from "fastest-levenshtein";
-import { camelCase } from "../config.js";
-import type { FloatFormat } from "../safetensors.js";
-import { grouped, type Io } from "./terminal.js";
-import { fetchWeights } from "./weights.js";
+import { camelCase, checkValue } from "../settings/settings.js";
+import type { FloatFormat } from "../weights/safetensors.js";
+import { fetchWeights } from "./shared/download-weights.js";
+import { stopOnSignals } from "./shared/stop-signals.js";
+import { grouped, type Io } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio export: writes a model as a folder that Python's transformers load.
 
-Usage: folio export --out_dir=RUN --to=FOLDER [--dtype=float32]
+Usage: folio export --out_dir=RUN --to=FOLDER [--checkpoint=auto] [--dtype=float32]
 
-  --out_dir=RUN     the run whose best checkpoint is exported
+  --out_dir=RUN     the run whose checkpoint is exported
+  --checkpoint=auto auto (the best where there is one), best, last, or a step that save_interval kept
   --init_from=…     in place of a run: gpt2, gpt2-medium, gpt2-large, gpt2-xl, a Hugging Face folder, a ckpt.pt
   --to=FOLDER       the folder to write; it must not be there yet
   --dtype=float32   how weights are stored: float32, float16, bfloat16
@@ -27,12 +30,12 @@ get a tokenizer.json too. GPT-2 has biases: a model without gets zeros, which co
 In Python: AutoModelForCausalLM.from_pretrained("my-gpt2")`;
 }
 
-const flags = ["outDir", "initFrom", "to", "dtype"] as const;
+const flags = ["outDir", "initFrom", "checkpoint", "to", "dtype"] as const;
 const formats = ["float32", "float16", "bfloat16"] as const;
 type Arguments = Partial<Record<(typeof flags)[number], string>>;
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
-  const { outDir, initFrom, to, dtype = "float32" } = parseArguments(args);
+  const { outDir, initFrom, checkpoint, to, dtype = "float32" } = parseArguments(args);
   const source = initFrom ?? outDir;
   if (!source || (initFrom && outDir))
     throw new TypeError("Cannot export: name a run, --out_dir=RUN, or another model, --init_from=…");
@@ -41,16 +44,23 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     throw new RangeError(`Cannot export: dtype is ${dtype}; wanted ${formats.join(", ")}.`);
   }
   await fetchWeights(source, io);
-  const { countParameters } = await import("../model.js");
-  const { loadPretrained } = await import("../pretrained.js");
-  const { writeGpt2Folder } = await import("../gpt2.js");
-  const pretrained = await loadPretrained(source);
+  const { countParameters } = await import("../model/model.js");
+  const { loadPretrained } = await import("../runs/trained-model.js");
+  const { writeGpt2Folder } = await import("../weights/gpt2-folder.js");
+  if (checkpoint !== undefined) checkValue("sample", "checkpoint", checkpoint, "Cannot read --checkpoint");
+  // Writing is not interrupted: what is half-written would bear the folder's name, or lie beside it.
+  const stop = stopOnSignals(io, (reason) => io.stderr.write(`${reason}: letting the folder be written\n`));
+  const pretrained = await loadPretrained(source, checkpoint === undefined ? {} : { checkpoint });
+  await setImmediate(); // let signals in
+  if (stop.signal.aborted) return stop.exitCode() ?? 1;
   try {
     writeGpt2Folder(to, pretrained, { floats: dtype as FloatFormat });
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
     throw new Error(`Cannot export to ${to}: ${message}; choose a folder that can be written.`, { cause: error });
+  } finally {
+    stop.close();
   }
   const { model, tokenizer } = pretrained;
   io.stdout.write(`${to}: ${grouped(countParameters({ ...model, dropout: 0 }))} parameters in ${dtype}\n`);
@@ -66,7 +76,7 @@ function parseArguments(args: readonly string[]): Arguments {
     const key = flags.find((flag) => flag === camelCase(written.replace(/^--?/, "")));
     if (!arg.startsWith("-")) throw new RangeError(`Cannot export: ${arg} is no flag; the run is --out_dir=${arg}.`);
     if (!key) {
-      const nearest = closest(written, ["--out_dir", "--init_from", "--to", "--dtype"]);
+      const nearest = closest(written, ["--out_dir", "--init_from", "--checkpoint", "--to", "--dtype"]);
       throw new RangeError(`Cannot export: there is no flag ${written}; did you mean ${nearest}?`);
     }
     const value = arg.includes("=") ? arg.slice(arg.indexOf("=") + 1) : args[++i];

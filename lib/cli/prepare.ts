@@ -2,17 +2,15 @@
  * `folio prepare NAME`: finds data/NAME/prepare and runs it, prepares a text of one's own, or checks what is prepared.
  * What a dataset is and where it comes from is that module's business.
  */
-import { existsSync, readdirSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { closest } from "fastest-levenshtein";
-import { camelCase } from "../config.js";
-import { type PrepareModule, type PrepareOptions, prepareText } from "../prepare.js";
-import type { TokenMeta } from "../tokens.js";
-import type { Io } from "./terminal.js";
-
-// data/ beside lib/: the sources when this is a source, the built modules in dist/ when it is built.
-const dataFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "data");
+import { type PrepareModule, type PrepareOptions, prepareText } from "../data/prepare/prepare.js";
+import type { TokenMeta } from "../data/token-file.js";
+import { camelCase } from "../settings/settings.js";
+import { datasetNames, modulePath } from "./shared/datasets.js";
+import { stopOnSignals } from "./shared/stop-signals.js";
+import type { Io } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio prepare: makes a dataset's token files.
@@ -44,6 +42,9 @@ FOLIO_DATA_DIR is looked in before any download.
   FOLIO_DATA_DIR=texts folio prepare shakespeare_char`;
 }
 
+/** How long a preparation may take to stop. */
+const patienceMs = 10_000;
+
 type Flags = Readonly<Record<string, string | undefined>>;
 
 const flagNames = ["data_dir", "source", "url", "from", "tokenizer", "val_fraction", "text_key", "overwrite", "check"];
@@ -58,18 +59,44 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { dataDir = "data", source, url } = flags;
   if (flags.check) return await check(names, dataDir, log);
   const overwrite = flags.overwrite !== undefined;
-  for (const name of names) {
-    const foreign = ofText.find((key) => flags[key] !== undefined);
-    if (foreign === undefined) {
-      await prepareDataset(name, { dataDir, overwrite, log, ...(source && { source }), ...(url && { url }) });
-    } else await prepareOwn(name, { dataDir, overwrite, log }, flags);
+  return await stoppable(io, async (signal) => {
+    const options = { dataDir, overwrite, log, signal };
+    for (const name of names) {
+      const foreign = ofText.find((key) => flags[key] !== undefined);
+      if (foreign === undefined)
+        await prepareDataset(name, { ...options, ...(source && { source }), ...(url && { url }) });
+      else await prepareOwn(name, options, flags);
+    }
+  });
+}
+
+/**
+ * Prepares until it is done or stopped. What cannot stop in the middle ends with the process: the same command goes on
+ * after any end.
+ * @returns the exit code
+ */
+export async function stoppable(io: Io, prepare: (signal: AbortSignal) => Promise<void>): Promise<number> {
+  let timer: NodeJS.Timeout | undefined;
+  const stop = stopOnSignals(io, (reason) => {
+    io.stderr.write(`${reason}: keeping what is finished (again: stop at once)\n`);
+    timer = setTimeout(() => process.exit(stop.exitCode()), patienceMs);
+  });
+  try {
+    await prepare(stop.signal);
+    return 0;
+  } catch (error) {
+    if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
+    io.stderr.write("stopped; the same command goes on from there.\n");
+    return stop.exitCode() ?? 1;
+  } finally {
+    clearTimeout(timer);
+    stop.close();
   }
-  return 0;
 }
 
 async function prepareOwn(
   name: string,
-  options: Pick<PrepareOptions, "dataDir" | "overwrite" | "log">,
+  options: Pick<PrepareOptions, "dataDir" | "overwrite" | "log" | "signal">,
   flags: Flags,
 ): Promise<void> {
   const { from, tokenizer, textKey, valFraction } = flags;
@@ -94,11 +121,11 @@ async function prepareOwn(
 
 /** Shows what `checkDataset` finds. @returns 1 if something looks wrong */
 async function check(names: readonly string[], dataDir: string, log: (line: string) => void): Promise<number> {
-  const { checkDataset } = await import("../check-dataset.js");
+  const { checkDataset } = await import("../data/check-dataset.js");
   let problems = 0;
   for (const name of names) {
     const found = await checkDataset(dataDir, name);
-    log(`${join(dataDir, name)}`);
+    log(`${path.join(dataDir, name)}`);
     for (const fact of found.facts) log(`  ${fact}`);
     for (const { where, text } of found.samples) log(`  ${where}: ${JSON.stringify(text)}`);
     for (const problem of found.problems) log(`  WRONG? ${problem}`);
@@ -128,17 +155,6 @@ function parseArguments(args: readonly string[]): { names: string[]; flags: Flag
     flags[key] = value;
   }
   return { names, flags };
-}
-
-/** The datasets that can be prepared. */
-export function datasetNames(): string[] {
-  return readdirSync(dataFolder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && modulePath(entry.name) !== undefined)
-    .map((entry) => entry.name);
-}
-
-function modulePath(name: string): string | undefined {
-  return ["prepare.js", "prepare.ts"].map((file) => join(dataFolder, name, file)).find(existsSync);
 }
 
 /** Prepares one dataset. @throws RangeError naming the nearest dataset when there is none of that name */

@@ -2,12 +2,12 @@
  * `folio runs`: the runs found in folders, one line each, and what differs between some. It reads config.json and
  * log.jsonl only, so it also shows a run that is being trained.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, normalize } from "node:path";
-import type { Settings } from "../config.js";
-import type { IterRecord, StepRecord } from "../records.js";
-import { readRunLog } from "../runs.js";
-import { grouped, type Io, millions, styled, table } from "./terminal.js";
+import type { IterRecord, StepRecord } from "../runs/records.js";
+import { inspectRunLog, readRunLog, readRunSettings } from "../runs/run-folder.js";
+import type { Settings } from "../settings/settings.js";
+import { grouped, type Io, millions, styled, table } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio runs: lists the runs in folders, or compares some.
@@ -40,8 +40,8 @@ export interface RunSummary {
   /** Of the last line of its log, ISO 8601. */
   readonly updatedAt: string;
   readonly settings: Partial<Settings>;
-  /** What is wrong with its config.json. */
-  readonly problem?: string;
+  /** What is wrong with its config.json and its log. */
+  readonly problems: readonly string[];
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -71,14 +71,13 @@ async function writeReports(folders: readonly string[], io: Io): Promise<number>
       `Cannot write a report: ${other} is no run; name the folder of a run, as \`folio runs ${found} --report\`.`,
     );
   }
-  const { parseSettings } = await import("../config.js");
-  const { hasCheckpoint, readState } = await import("../checkpoint.js");
-  const { writeReport } = await import("../report.js");
+  const { hasCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const { writeReport } = await import("../runs/report.js");
   for (const folder of folders) {
-    const { settings, problem } = readSettings(folder);
-    if (problem) throw new Error(`Cannot write a report: ${problem}.`);
+    const { settings, problems } = readSettings(folder);
+    if (!settings) throw new Error(`Cannot write a report: ${problems[0]}.`);
     const environment = hasCheckpoint(folder) ? readState(folder).versions : {};
-    const content = { settings: parseSettings(settings), records: readRunLog(folder), environment };
+    const content = { settings, records: readRunLog(folder), environment };
     io.stdout.write(`${await writeReport(folder, content)}\n`);
   }
   return 0;
@@ -88,7 +87,7 @@ function describe(runs: readonly RunSummary[], compare: boolean, folders: readon
   if (runs.length === 0) return [`There are no runs in ${folders.join(", ")}; \`folio train\` makes one.`];
   const [head, ...rows] = list(runs);
   const bold = (line: string) => styled(io.stdout, "bold", line);
-  const problems = runs.flatMap(({ problem }) => (problem ? [styled(io.stdout, "yellow", problem)] : []));
+  const problems = runs.flatMap(({ problems }) => problems.map((problem) => styled(io.stdout, "yellow", problem)));
   if (!compare) return [bold(head!), ...rows, ...problems];
   const [names, ...differences] = settingsTable(runs);
   const same = "The settings are the same.";
@@ -109,8 +108,8 @@ function findRuns(folder: string, depth: number): string[] {
 }
 
 function summarize(path: string): RunSummary {
-  const records = readRunLog(path);
-  const { settings, problem } = readSettings(path);
+  const { records, problems: inLog } = readRecords(path);
+  const { settings, problems } = readSettings(path);
   const iters = records.filter((record) => record.kind === "iter");
   const evaluations = records.filter((record) => record.kind === "eval");
   const last = evaluations.at(-1);
@@ -119,18 +118,18 @@ function summarize(path: string): RunSummary {
   const changedAt = statSync(join(path, "log.jsonl")).mtime;
   return {
     path,
-    state: problem ? "damaged" : stateOf(records, changedAt),
+    state: settings ? stateOf(records, changedAt) : "damaged",
     // An iteration's step is the number of those before it.
     step: records.reduce((most, { kind, step }) => Math.max(most, step + (kind === "iter" ? 1 : 0)), 0),
-    maxIters: settings.maxIters ?? 0,
+    maxIters: settings?.maxIters ?? 0,
     trainLoss: last?.trainLoss ?? null,
     valLoss: last?.valLoss ?? null,
     bestValLoss: losses.length > 0 ? Math.min(...losses) : null,
     parameters: start?.parameters ?? null,
     tokensPerSecond: medianSpeed(iters),
     updatedAt: changedAt.toISOString(),
-    settings,
-    ...(problem ? { problem } : {}),
+    settings: settings ?? {},
+    problems: [...problems, ...inLog],
   };
 }
 
@@ -140,14 +139,24 @@ function stateOf(records: readonly StepRecord[], changedAt: Date): RunSummary["s
   return Date.now() - changedAt.getTime() < 120_000 ? "running?" : "interrupted";
 }
 
-function readSettings(path: string): { settings: Partial<Settings>; problem?: string } {
-  const file = join(path, "config.json");
+function readSettings(path: string): { settings?: Settings; problems: string[] } {
   try {
-    const settings: unknown = JSON.parse(readFileSync(file, "utf8"));
-    if (typeof settings === "object" && settings !== null && !Array.isArray(settings)) return { settings };
-    return { settings: {}, problem: `${file} holds no settings` };
+    return { settings: readRunSettings(path), problems: [] };
   } catch (error) {
-    return { settings: {}, problem: `${file} cannot be read: ${(error as Error).message}` };
+    return { problems: [(error as Error).message] };
+  }
+}
+
+/** What can be read of a log counts; what cannot is said. */
+function readRecords(path: string): { records: readonly StepRecord[]; problems: string[] } {
+  try {
+    const { records, damaged } = inspectRunLog(path);
+    const lines = damaged.slice(0, 5).join(", ") + (damaged.length > 5 ? ", …" : "");
+    const found = `${damaged.length} damaged ${damaged.length === 1 ? "line" : "lines"} (${lines})`;
+    const problem = `${join(path, "log.jsonl")} has ${found}, which are left out`;
+    return { records, problems: damaged.length > 0 ? [problem] : [] };
+  } catch (error) {
+    return { records: [], problems: [(error as Error).message] };
   }
 }
 

@@ -2,22 +2,24 @@
  * `folio sample`: prints samples of a run as nanoGPT does, each with its prompt and a line of dashes after it, while
  * they are being written. Only text goes to standard output; what it is sampled from goes to standard error.
  */
-import { readFileSync } from "node:fs";
-import { parseSampleSettings, parseSettings, type SampleSettings } from "../config.js";
-import type { TrainedModel } from "../evaluate.js";
-import { helpText, readOverrides } from "../overrides.js";
-import type { SampledToken } from "../sample.js";
-import type { TokenizerSpec } from "../tokenizer.js";
-import { announceDevice } from "./before.js";
-import { type Io, styled } from "./terminal.js";
-import { fetchWeights } from "./weights.js";
+import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
+import { readRegularFile, readStandardInput } from "../host/regular-file.js";
+import type { TrainedModel } from "../runs/trained-model.js";
+import type { SampledToken } from "../sample/sample.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
+import { parseSampleSettings, parseSettings, type SampleSettings } from "../settings/settings.js";
+import { fetchWeights } from "./shared/download-weights.js";
+import { announceDevice } from "./shared/preflight.js";
+import { type Io, styled } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio sample: writes text with a trained model.
 
 Usage: folio sample [config file …] [--setting=value …]
 
-Samples from the best checkpoint of the run in out_dir, or from what --init_from names. Config files of \`folio train\`
+Samples from the best checkpoint of the run in out_dir, from another of its checkpoints (--checkpoint=1000, or its
+folder as --init_from), or from what --init_from names. Config files of \`folio train\`
 do: only their out_dir and the settings below count.
 
   folio sample --out_dir=out-shakespeare-char --num_samples=3
@@ -32,9 +34,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { values, notes } = await readOverrides("sample", args);
   for (const note of notes) io.stderr.write(`${note}\n`);
   const settings = parseSampleSettings(values);
-  const { explainedUse } = await import("../failures.js");
-  const { noiseWarnings, sample } = await import("../sample.js");
-  const { tokenizerFromSpec } = await import("../tokenizer.js");
+  const { explainedUse } = await import("../train/failures.js");
+  const { noiseWarnings, sample } = await import("../sample/sample.js");
+  const { tokenizerFromSpec } = await import("../data/tokenizers/tokenizer.js");
   const prompt = readPrompt(settings.start);
   const { model, spec, step, name, bestValLoss } = await openModel(settings, io);
   const tokenizer = tokenizerFromSpec(spec);
@@ -73,24 +75,25 @@ interface OpenModel {
 }
 
 async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSettings, io: Io): Promise<OpenModel> {
-  const { hasCheckpoint, openCheckpoint } = await import("../checkpoint.js");
-  const { nanoGptFile } = await import("../sources.js");
+  const { chooseCheckpoint, describeCheckpoint, openCheckpoint } = await import("../runs/checkpoint.js");
+  const { nanoGptFile } = await import("../train/first-weights.js");
   const initFrom = settings.initFrom === "resume" ? (nanoGptFile(outDir) ?? "resume") : settings.initFrom;
   const folder = initFrom === "resume" ? outDir : initFrom;
-  if (initFrom === "resume" || hasCheckpoint(initFrom)) {
-    const which = checkpoint === "auto" ? (hasCheckpoint(folder, "best") ? "best" : "last") : checkpoint;
-    const found = openCheckpoint(folder, which, { optimizer: false });
+  const chosen = chooseCheckpoint(folder, checkpoint);
+  if (initFrom === "resume" || chosen) {
+    const which = chosen ?? ({ outDir: folder, name: "last" } as const); // which says that there is none
+    const found = openCheckpoint(which.outDir, which.name, { optimizer: false });
     const { step, bestValLoss, params, settings, tokenizer: spec } = found;
     return {
       model: { params, settings },
       spec,
       step,
       bestValLoss,
-      name: `${folder}, ${which} checkpoint, step ${step}`,
+      name: describeCheckpoint(which, step),
     };
   }
   await fetchWeights(initFrom, io);
-  const { loadPretrained } = await import("../pretrained.js");
+  const { loadPretrained } = await import("../runs/trained-model.js");
   const { params, model, tokenizer: spec } = await loadPretrained(initFrom, { dataDir });
   if (!spec) {
     throw new Error(
@@ -100,12 +103,16 @@ async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSet
   return { model: { params, settings: parseSettings(model) }, spec, step: undefined, name: initFrom };
 }
 
+const mostPromptBytes = 64 * 2 ** 20;
+
 /** `FILE:path` → the file's text, `-` and `FILE:-` → standard input; anything else is the prompt itself. */
 export function readPrompt(start: string): string {
   if (start !== "-" && !start.startsWith("FILE:")) return start;
   const path = start === "-" ? "-" : start.slice("FILE:".length);
   try {
-    return readFileSync(path === "-" ? 0 : path, "utf8");
+    return (path === "-" ? readStandardInput(mostPromptBytes) : readRegularFile(path, mostPromptBytes)).toString(
+      "utf8",
+    );
   } catch (error) {
     const name = path === "-" ? "from standard input" : path;
     throw new Error(`Cannot read the prompt ${name}: ${(error as Error).message}`, { cause: error });
@@ -125,15 +132,16 @@ export async function printSamples(
   io: Io,
 ): Promise<string[]> {
   const texts = Array.from({ length: numSamples }, () => prompt);
+  const write = (text: string) => (io.stdout.writeText ?? io.stdout.write)(text);
   let begun = false;
   for await (const { sample, text } of tokens) {
     // Not before the first token: by then the prompt is known to be one that the model understands.
-    if (!begun) io.stdout.write(prompt);
+    if (!begun) write(prompt);
     begun = true;
     texts[sample] += text;
-    if (sample === 0) io.stdout.write(text);
+    if (sample === 0) write(text);
   }
-  io.stdout.write(
+  write(
     dashes +
       texts
         .slice(1)

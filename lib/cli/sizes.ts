@@ -1,14 +1,12 @@
 /**
  * `folio sizes`: parameters, FLOPs, memory and time of a configuration, before anything is trained, as tables or as
- * JSON. The arithmetic is lib/sizing.ts and lib/memory.ts.
+ * JSON. The arithmetic is lib/model/sizing.ts and lib/model/memory.ts.
  */
 import { existsSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { defaultSettings, parseSizesSettings, type Settings, type SizesSettings } from "../config.js";
-import { findHardware, knownHardware, knownPeakFlops } from "../hardware.js";
-import { gigabytes, type MemoryRow, memoryTable, memoryWarning } from "../memory.js";
-import { helpText, readOverrides } from "../overrides.js";
+import { findHardware, knownHardware, knownPeakFlops } from "../host/hardware.js";
+import { gigabytes, type MemoryRow, memoryTable, memoryWarning } from "../model/memory.js";
 import {
   flopsPerToken,
   flopsTable,
@@ -17,8 +15,11 @@ import {
   type SizeRow,
   tokensPerStep,
   trainingSeconds,
-} from "../sizing.js";
-import { duration, grouped, type Io, styled, table, wrapped } from "./terminal.js";
+} from "../model/sizing.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
+import { defaultSettings, parseSizesSettings, type Settings, type SizesSettings } from "../settings/settings.js";
+import { duration, grouped, type Io, styled, table, wrapped } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio sizes: parameters, FLOPs, memory and time of a configuration.
@@ -67,11 +68,14 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 async function baseSettings({
   initFrom,
   outDir = defaultSettings.outDir,
+  checkpoint,
 }: Partial<Settings>): Promise<Partial<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return {};
   if (Object.hasOwn(gpt2Shapes, initFrom)) return { ...gpt2Shapes[initFrom as keyof typeof gpt2Shapes] };
-  const { readState } = await import("../checkpoint.js");
-  return readState(initFrom === "resume" ? outDir : initFrom).settings;
+  const { chooseCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const source = initFrom === "resume" ? outDir : initFrom;
+  const chosen = chooseCheckpoint(source, checkpoint);
+  return readState(chosen?.outDir ?? source, chosen?.name).settings;
 }
 
 // Datasets whose vocabulary is known before they are prepared.
@@ -84,7 +88,7 @@ const vocabularies: Readonly<Record<string, number>> = {
 async function vocabularySize({ vocabSize, dataDir, dataset }: Settings): Promise<number> {
   if (vocabSize > 0) return vocabSize;
   if (existsSync(path.join(dataDir, dataset, "train.bin"))) {
-    const { openDataset } = await import("../data.js");
+    const { openDataset } = await import("../data/batches.js");
     const opened = openDataset(dataDir, dataset);
     opened.close();
     return opened.meta.vocabSize;

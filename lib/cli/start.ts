@@ -6,14 +6,16 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import quickstart from "../../configs/quickstart.js";
-import { hasCheckpoint, openCheckpoint, readState } from "../checkpoint.js";
-import { parseSettings, type Settings } from "../config.js";
-import { type Dataset, openDataset } from "../data.js";
-import { helpText, readOverrides } from "../overrides.js";
-import { identityOf, readRunLog } from "../runs.js";
-import { prepareDataset } from "./prepare.js";
+import { type Dataset, openDataset } from "../data/batches.js";
+import { hasCheckpoint, openCheckpoint, readState } from "../runs/checkpoint.js";
+import { identityOf } from "../runs/identity.js";
+import { readRunLog } from "../runs/run-folder.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
+import { parseSettings, type Settings } from "../settings/settings.js";
+import { prepareDataset, stoppable } from "./prepare.js";
 import { printSamples } from "./sample.js";
-import { grouped, type Io, styled } from "./terminal.js";
+import { grouped, type Io, styled } from "./shared/terminal.js";
 import { resumeCommand, showTraining } from "./train.js";
 
 export function help(): string {
@@ -44,7 +46,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const heading = (text: string) => io.stdout.write(`\n${styled(io.stdout, "bold", text)}\n`);
   const { settings: wanted, notes } = await startSettings(args);
   for (const note of notes) io.stderr.write(`${note}\n`);
-  await prepareIfMissing(wanted, io, heading);
+  const exitCode = await prepareIfMissing(wanted, io, heading);
+  if (exitCode !== 0) return exitCode;
   const dataset = openDataset(wanted.dataDir, wanted.dataset);
   try {
     const { settings, finished } = standing(wanted, dataset);
@@ -75,11 +78,18 @@ async function startSettings(
   };
 }
 
-async function prepareIfMissing(settings: Settings, io: Io, heading: (text: string) => void): Promise<void> {
-  if (existsSync(join(settings.dataDir, settings.dataset, "meta.json"))) return;
-  heading(`Preparing ${settings.dataset}`);
+/** @returns the exit code: 0, or that of what stopped it */
+async function prepareIfMissing(
+  { dataDir, dataset }: Settings,
+  io: Io,
+  heading: (text: string) => void,
+): Promise<number> {
+  if (existsSync(join(dataDir, dataset, "meta.json"))) return 0;
+  heading(`Preparing ${dataset}`);
   const log = (line: string) => io.stdout.write(`${line}\n`);
-  await prepareDataset(settings.dataset, { dataDir: settings.dataDir, log });
+  return await stoppable(io, async (signal) => {
+    await prepareDataset(dataset, { dataDir, log, signal });
+  });
 }
 
 /** Whether the folder holds this very run already: finished, or to be gone on with. */
@@ -97,8 +107,8 @@ function standing(
 }
 
 async function present(settings: Settings, dataset: Dataset, io: Io, heading: (text: string) => void): Promise<void> {
-  const { sample } = await import("../sample.js");
-  const { evaluateSplit } = await import("../evaluate.js");
+  const { sample } = await import("../sample/sample.js");
+  const { evaluateSplit } = await import("../train/evaluate.js");
   const { outDir, device, compile } = settings;
   const which = hasCheckpoint(outDir, "best") ? "best" : "last";
   const model = openCheckpoint(outDir, which, { optimizer: false });
@@ -123,7 +133,7 @@ async function present(settings: Settings, dataset: Dataset, io: Io, heading: (t
     io.stdout.write(styled(io.stdout, loss < trigram ? "green" : "yellow", `  It ${verdict}.\n`));
   }
 
-  const { writeReport } = await import("../report.js");
+  const { writeReport } = await import("../runs/report.js");
   const path = await writeReport(outDir, {
     settings: model.settings,
     records: readRunLog(outDir),
@@ -145,6 +155,6 @@ function firstLine({ tokenizer, train }: Dataset): string {
 
 async function countedLosses({ train, val, meta }: Dataset): Promise<number[]> {
   if (train.length + val.length > mostCounted) return [];
-  const { ngramLosses } = await import("../ngrams.js");
+  const { ngramLosses } = await import("../data/ngrams.js");
   return ngramLosses(train.read(0, train.length), val.read(0, val.length), { vocabSize: meta.vocabSize, order: 3 });
 }

@@ -1,18 +1,19 @@
 /**
- * `folio train`: shows the records of lib/train.ts as nanoGPT's log lines, with a progress line below them on a
+ * `folio train`: shows the records of lib/train/train.ts as nanoGPT's log lines, with a progress line below them on a
  * terminal, and turns the first Ctrl-C into a checkpoint and the command that resumes. It trains nothing itself.
  */
 
 import { setImmediate } from "node:timers/promises";
-import { defaultSettings, parseSettings, type Settings } from "../config.js";
-import { helpText, readOverrides } from "../overrides.js";
-import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../records.js";
-import { readRunLog } from "../runs.js";
-import type { TrainOptions } from "../training-run.js";
-import { checkDataset, describeDevice, peakFlops, warnings } from "./before.js";
-import { stopOnSignals } from "./stop.js";
-import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./terminal.js";
-import { fetchWeights } from "./weights.js";
+import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../runs/records.js";
+import { readRunLog } from "../runs/run-folder.js";
+import { readOverrides } from "../settings/config-files.js";
+import { helpText } from "../settings/flags.js";
+import { defaultSettings, parseSettings, type Settings } from "../settings/settings.js";
+import type { TrainOptions } from "../train/open-run.js";
+import { fetchWeights } from "./shared/download-weights.js";
+import { checkDataset, describeDevice, peakFlops, warnings } from "./shared/preflight.js";
+import { stopOnSignals } from "./shared/stop-signals.js";
+import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio train: trains a model, or goes on with one.
@@ -52,15 +53,20 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 async function baseSettings({
   initFrom,
   outDir = defaultSettings.outDir,
+  checkpoint,
 }: Partial<Settings>): Promise<Readonly<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return defaultSettings;
-  const { hasCheckpoint, readState } = await import("../checkpoint.js");
-  const { nanoGptFile, nanoGptSettings } = await import("../sources.js");
+  const { chooseCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const { nanoGptFile, nanoGptSettings } = await import("../train/first-weights.js");
   const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
   if (theirs) return nanoGptSettings(theirs);
-  if (initFrom === "resume") return { ...readState(outDir).settings, outDir }; // it may have been moved since
-  if (!hasCheckpoint(initFrom)) return defaultSettings;
-  const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = readState(initFrom).settings;
+  if (initFrom === "resume") {
+    return { ...readState(outDir).settings, outDir, checkpoint: "auto" }; // it may have been moved since
+  }
+  const chosen = chooseCheckpoint(initFrom, checkpoint);
+  if (!chosen) return defaultSettings;
+  const { settings } = readState(chosen.outDir, chosen.name);
+  const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = settings;
   return { ...defaultSettings, nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout };
 }
 
@@ -92,12 +98,14 @@ export interface Shown {
 
 /** Trains and shows it. The first SIGINT or SIGTERM lets the step under way finish and saves; a second one kills. */
 export async function showTraining(settings: Readonly<Settings>, io: Io, resume: string): Promise<Shown> {
-  const { train } = await import("../train.js");
+  const { train } = await import("../train/train.js");
   await fetchWeights(settings.initFrom, io);
   const progress = openProgress(io.stdout);
-  const stop = stopOnSignals((signal) => {
-    const again = signal === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
-    progress.line(styled(io.stdout, "yellow", `${signal}: finishing this batch, then saving${again}`));
+  const stop = stopOnSignals(io, (reason) => {
+    const again = reason === "SIGINT" ? " (Ctrl-C again: stop at once, without saving)" : "";
+    const text = `${reason}: finishing this batch, then saving${again}`;
+    if (reason.startsWith("SIG")) progress.line(styled(io.stdout, "yellow", text));
+    else io.stderr.write(`${styled(io.stderr, "yellow", text)}\n`);
   });
   const show = recordPrinter(settings, progress, io);
   await warnings(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
@@ -130,7 +138,8 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
       end.step > 0
         ? `stopped at step ${end.step} of ${settings.maxIters}, saved. Resume with:\n  ${resume}`
         : "stopped before the first step: nothing to resume.";
-    io.stdout.write(`${styled(io.stdout, "yellow", text)}\n`);
+    const output = stop.heard(io);
+    output.write(`${styled(output, "yellow", text)}\n`);
   }
   return { exitCode: end?.reason === "aborted" ? (stop.exitCode() ?? 1) : 0, end };
 }
@@ -213,8 +222,12 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
       return [`step ${record.step}: train loss ${record.trainLoss.toFixed(4)}, val loss ${record.valLoss.toFixed(4)}`];
     case "iter": {
       if (record.step % settings.logInterval !== 0) return [];
-      const { step, loss, elapsedMs } = record;
-      return [`iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%`];
+      const { step, loss, learningRate, elapsedMs } = record;
+      const rate = learningRate.toExponential(2);
+      // nanoGPT's line; what it lacks stands at its end.
+      return [
+        `iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%, lr ${rate}`,
+      ];
     }
     case "checkpoint":
       return [`saving checkpoint to ${settings.outDir}`];

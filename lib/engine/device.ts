@@ -3,7 +3,7 @@
  * have. It measures nothing; dtype.ts says what `dtype auto` means, webgpu.ts opens that device, doctor.ts describes the
  * machine.
  */
-import type { Settings } from "../config.js";
+import type { Settings } from "../settings/settings.js";
 import {
   autoDtype,
   checkDtype,
@@ -11,8 +11,8 @@ import {
   type DtypeFacts,
   instructionFlags,
   type ResolvedDtype,
-} from "./dtype.js";
-import { loadTensorFlow, tensorflowBackend, tensorflowLoaded } from "./tensorflow.js";
+} from "./number-format.js";
+import { loadTensorFlow, tensorflowBackend, tensorflowLoaded } from "./tensorflow/load.js";
 import { findAdapter, startWebGpu, type WebGpuAdapter, webGpuVersion } from "./webgpu.js";
 
 export interface ResolvedDevice {

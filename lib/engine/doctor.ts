@@ -10,9 +10,9 @@ import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { folioVersion, packageRoot } from "../version.js";
+import { folioVersion, packageRoot } from "../host/package.js";
 import { chooseDevice } from "./device.js";
-import { autoDtype, computeCapability, type DtypeChoice, instructionFlags } from "./dtype.js";
+import { autoDtype, computeCapability, type DtypeChoice, instructionFlags } from "./number-format.js";
 import { type AdapterInfo, describeAdapter, type WebGpuAdapter } from "./webgpu.js";
 
 /** Something wrong, and what to do about it. */

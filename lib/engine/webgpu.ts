@@ -7,7 +7,7 @@
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
-import { withoutStderr } from "./quiet.js";
+import { withoutStderr } from "./tensorflow/quiet-stderr.js";
 
 /** What computes, as Dawn tells it. */
 export interface WebGpuAdapter {

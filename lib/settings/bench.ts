@@ -1,6 +1,6 @@
 /** The settings of a benchmark: those of training, and how to measure. Names and defaults are nanoGPT's where it has them. */
 import { type Dtype, device, deviceDoc } from "./common.js";
-import { flag, integer, type Kind, row, type SettingRow, text } from "./rows.js";
+import { count, flag, type Kind, row, type SettingRow, text } from "./rows.js";
 import { type Settings, trainRows } from "./train.js";
 
 /** All settings of a benchmark. */
@@ -43,9 +43,9 @@ const sometimes: Kind = {
 
 // biome-ignore format: a table reads best as a table
 export const benchRows: { readonly [K in keyof BenchSettings]: SettingRow & { readonly default: BenchSettings[K] } } = {
-  burnIn: bench(integer(1), 10, "steps", "Steps of each mode that are not counted, the first of which traces."),
-  steps: bench(integer(1), 20, "steps", "Steps of each mode that are timed."),
-  rounds: bench(integer(1), 10, "turns", "Turns in which the modes take their steps, one mode after the other."),
+  burnIn: bench(count(1, 1e6), 10, "steps", "Steps of each mode that are not counted, the first of which traces."),
+  steps: bench(count(1, 1e6), 20, "steps", "Steps of each mode that are timed."),
+  rounds: bench(count(1, 1e6), 10, "turns", "Turns in which the modes take their steps, one mode after the other."),
   compile: bench(sometimes, true as boolean | "both", "", "Compiled (true), eager (false), or both."),
   dtype: bench(dtypeList, "auto", "", "Number formats to measure, with commas between: float32,bfloat16."),
   device: bench(device, "auto", "", deviceDoc),

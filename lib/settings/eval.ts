@@ -11,7 +11,7 @@ import {
   run,
   seed,
 } from "./common.js";
-import { choice, flag, folder, integer, row, type SettingRow, text } from "./rows.js";
+import { checkpoint, choice, count, flag, folder, row, type SettingRow, text } from "./rows.js";
 
 /** All settings of an evaluation. */
 export interface EvalSettings {
@@ -19,8 +19,8 @@ export interface EvalSettings {
   outDir: string;
   /** Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt. */
   initFrom: InitFrom;
-  /** Which of the run's checkpoints; best where there is one. */
-  checkpoint: "best" | "last";
+  /** Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept. */
+  checkpoint: string;
   /** Folder of the prepared datasets; none: the run's. */
   dataDir: string;
   /** Name of the dataset; none: the run's. */
@@ -53,15 +53,15 @@ const evaluation = row("Evaluation");
 export const evalRows: { readonly [K in keyof EvalSettings]: SettingRow & { readonly default: EvalSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to evaluate."),
   initFrom: run(initFrom, "resume" as InitFrom, "", "Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt."),
-  checkpoint: run(choice("best", "last"), "best" as "best" | "last", "", "Which of the run's checkpoints; best where there is one."),
+  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept."),
   dataDir: run(text, "", "", "Folder of the prepared datasets; none: the run's."),
   dataset: run(text, "", "", "Name of the dataset; none: the run's."),
 
   split: evaluation(choice("val", "train", "both"), "val" as "val" | "train" | "both", "", "Which part of the dataset."),
   file: evaluation(text, "", "", "A text file to evaluate on, in place of a dataset."),
-  evalIters: evaluation(integer(0), 0, "batches", "Random batches that estimate the loss; 0: every token once."),
-  stride: evaluation(integer(0), 0, "tokens", "Distance between two windows of the whole; 0: blockSize, so that they do not overlap."),
-  batchSize: evaluation(integer(0), 0, "sequences", "Sequences in a batch; 0: as many as the run has."),
+  evalIters: evaluation(count(0), 0, "batches", "Random batches that estimate the loss; 0: every token once."),
+  stride: evaluation(count(0), 0, "tokens", "Distance between two windows of the whole; 0: blockSize, so that they do not overlap."),
+  batchSize: evaluation(count(0, 1e6), 0, "sequences", "Sequences in a batch; 0: as many as the run has."),
   seed: evaluation(seed, 1337, "", "Seed of random batches; the run's gives those of its own evaluations."),
   json: evaluation(flag, false, "", "Print everything as JSON, for programs."),
 

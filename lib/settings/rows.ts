@@ -1,6 +1,6 @@
 /**
  * What a row of a settings table is, and the kinds of values that rows take. The tables are train.ts and sample.ts
- * beside this file; reading and checking values against them is lib/config.ts.
+ * beside this file; reading and checking values against them is lib/settings/settings.ts.
  */
 import { z } from "zod";
 
@@ -13,29 +13,53 @@ export interface SettingRow {
   readonly doc: string;
   readonly default: number | boolean | string;
   readonly accepts: (value: unknown) => boolean;
+  /** The largest number that is accepted, where `wanted` does not say it. */
+  readonly most?: number;
 }
 
 /** What a row says of its values. */
-export type Kind = Pick<SettingRow, "type" | "wanted" | "accepts">;
+export type Kind = Pick<SettingRow, "type" | "wanted" | "accepts" | "most">;
+
+/** Beyond these no model is built: what is larger is a mistake, and must not be found out by filling the memory. */
+export const largest = {
+  nLayer: 10_000,
+  nHead: 100_000,
+  nEmbd: 1_000_000,
+  blockSize: 2 ** 24,
+  vocabSize: 2 ** 24,
+} as const;
 
 const kind = (type: SettingRow["type"], schema: z.ZodType, wanted: string): Kind => ({
   type,
   wanted,
   accepts: (value) => schema.safeParse(value).success,
 });
-export const integer = (min: number, max?: number): Kind =>
-  max === undefined
-    ? kind("integer", z.int().min(min), `a whole number of at least ${min}`)
-    : kind("integer", z.int().min(min).max(max), `a whole number from ${min} to ${max}`);
+export const integer = (min: number, max: number): Kind =>
+  kind("integer", z.int().min(min).max(max), `a whole number from ${min} to ${max}`);
+/** A number of things, of which nobody means more than `most`. */
+export const count = (min: number, most = 1e9): Kind => ({
+  ...kind("integer", z.int().min(min).max(most), `a whole number of at least ${min}`),
+  most,
+});
+/** Which of a run's checkpoints: the best where there is one, or one by its name or step. */
+export const checkpoint: Kind = {
+  ...kind(
+    "text",
+    z.string().regex(/^(auto|best|last|\d{1,10})$/),
+    "auto, best, last, or the step of one that was kept",
+  ),
+};
 export const atLeastZero = kind("number", z.number().min(0), "a number of at least 0");
 export const aboveZero = kind("number", z.number().positive(), "a number above 0");
 export const fraction = kind("number", z.number().min(0).lt(1), "a number of at least 0 and below 1");
 export const share = kind("number", z.number().positive().max(1), "a number above 0 and at most 1");
 export const flag = kind("boolean", z.boolean(), "true or false");
-export const text = kind("text", z.string(), "text");
-export const folder = kind("text", z.string().trim().min(1), "the path of a folder");
+// No path and no text for people has a NUL in it.
+const words = z.string().refine((value) => !value.includes("\0"));
+export const text = kind("text", words, "text");
+export const folder = kind("text", words.trim().min(1), "the path of a folder");
 /** Names or a path: whoever opens it checks it. */
-export const source = (wanted: string): Kind => kind("text", z.string().trim().min(1), wanted);
+export const source = (wanted: string): Kind => kind("text", words.trim().min(1), wanted);
 export const name = kind("text", z.string().regex(/^(?!\.)[\w.-]+$/), "a name of letters, digits, _, - and .");
 export const choice = (...choices: string[]): Kind => kind("choice", z.enum(choices), choices.join(", "));
 

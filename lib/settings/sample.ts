@@ -12,7 +12,7 @@ import {
   run,
   seed,
 } from "./common.js";
-import { aboveZero, choice, flag, folder, integer, row, type SettingRow, share, text } from "./rows.js";
+import { aboveZero, checkpoint, count, flag, folder, row, type SettingRow, share, text } from "./rows.js";
 
 /** All settings of sampling from a run. */
 export interface SampleSettings {
@@ -20,8 +20,8 @@ export interface SampleSettings {
   outDir: string;
   /** Sample from the run in outDir (resume), or from GPT-2 by name, a Hugging Face folder, a ckpt.pt, another run. */
   initFrom: InitFrom;
-  /** Which checkpoint of the run; auto: the best where there is one. */
-  checkpoint: "auto" | "best" | "last";
+  /** Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept. */
+  checkpoint: string;
   /** Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has. */
   dataDir: string;
   /** Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input. */
@@ -60,14 +60,14 @@ const samples = row("Samples");
 export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { readonly default: SampleSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to sample from."),
   initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume), or from GPT-2 by name, a Hugging Face folder, a ckpt.pt, another run."),
-  checkpoint: run(choice("auto", "best", "last"), "auto" as "auto" | "best" | "last", "", "Which checkpoint of the run; auto: the best where there is one."),
+  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept."),
   dataDir: run(folder, "data", "", "Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has."),
 
   start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input."),
-  numSamples: samples(integer(1), 10, "samples", "Samples to write."),
-  maxNewTokens: samples(integer(1), 500, "tokens", "Length of a sample."),
+  numSamples: samples(count(1, 10_000), 10, "samples", "Samples to write."),
+  maxNewTokens: samples(count(1), 500, "tokens", "Length of a sample."),
   temperature: samples(aboveZero, 0.8, "", "Below 1: more careful, above 1: more daring."),
-  topK: samples(integer(0), 200, "tokens", "Only the k likeliest tokens are drawn; 0: all."),
+  topK: samples(count(0), 200, "tokens", "Only the k likeliest tokens are drawn; 0: all."),
   topP: samples(share, 1, "share", "Of those, the fewest likeliest that have this share of probability together; 1: all."),
   repetitionPenalty: samples(aboveZero, 1, "", "Logits of tokens that stand in the text already are divided by it; 1: nothing changes."),
   stop: samples(text, "", "", "Text at which a sample ends; empty: none."),

@@ -15,13 +15,16 @@ import {
   run,
   seed,
 } from "./common.js";
+import type { ModelSettings } from "./model.js";
 import {
   atLeastZero,
+  checkpoint,
   choice,
+  count,
   flag,
   folder,
   fraction,
-  integer,
+  largest,
   name,
   row,
   type SettingRow,
@@ -31,30 +34,6 @@ import {
 
 export type BatchSampling = "uniform" | "epochs";
 export type Schedule = "cosine" | "linear" | "constant" | "wsd";
-
-/** What determines the shape of the model and its forward pass. */
-export interface ModelSettings {
-  /** Transformer blocks, one after the other. */
-  nLayer: number;
-  /** Attention heads in each block; must divide nEmbd. */
-  nHead: number;
-  /** Width of the model: features of a token's vector. */
-  nEmbd: number;
-  /** Longest context the model sees. */
-  blockSize: number;
-  /** Ids the model knows; 0: as many as the dataset has. */
-  vocabSize: number;
-  /** Share of activations set to zero while training. */
-  dropout: number;
-  /** Biases in linear layers and layer norms, as GPT-2 has. */
-  bias: boolean;
-  /** The output head shares the token embedding's weights. */
-  tieHead: boolean;
-  /** Activation of the MLP: erf as in PyTorch and nanoGPT, tanh as in GPT-2 and Hugging Face. */
-  gelu: "erf" | "tanh";
-  /** As in Settings; it matters to new weights only. */
-  initStd?: number;
-}
 
 /** All settings of a training run. */
 export interface Settings extends ModelSettings {
@@ -68,6 +47,8 @@ export interface Settings extends ModelSettings {
   dataset: string;
   /** New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt. */
   initFrom: InitFrom;
+  /** Which checkpoint of the run that initFrom names: auto (the best where there is one), best, last, or a kept step. */
+  checkpoint: string;
   /** Replace the run that outDir holds; false: fail rather than lose it. */
   overwrite: boolean;
   /** Seed of weights, batches, dropout and evaluation. */
@@ -151,35 +132,36 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   dataDir: run(folder, "data", "", "Folder of the prepared datasets."),
   dataset: run(name, "openwebtext", "", "Name of the dataset, a folder in dataDir."),
   initFrom: run(initFrom, "scratch" as InitFrom, "", "New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt."),
+  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of the run that initFrom names: auto (the best where there is one), best, last, or a step that saveInterval kept."),
   overwrite: run(flag, false, "", "Replace the run that outDir holds; false: fail rather than lose it."),
   seed: run(seed, 1337, "", "Seed of weights, batches, dropout and evaluation."),
 
-  nLayer: model(integer(1), 12, "blocks", "Transformer blocks, one after the other."),
-  nHead: model(integer(1), 12, "heads", "Attention heads in each block; must divide nEmbd."),
-  nEmbd: model(integer(1), 768, "features", "Width of the model: features of a token's vector."),
-  blockSize: model(integer(1), 1024, "tokens", "Longest context the model sees."),
-  vocabSize: model(integer(0), 0, "ids", "Ids the model knows; 0: as many as the dataset has."),
+  nLayer: model(count(1, largest.nLayer), 12, "blocks", "Transformer blocks, one after the other."),
+  nHead: model(count(1, largest.nHead), 12, "heads", "Attention heads in each block; must divide nEmbd."),
+  nEmbd: model(count(1, largest.nEmbd), 768, "features", "Width of the model: features of a token's vector."),
+  blockSize: model(count(1, largest.blockSize), 1024, "tokens", "Longest context the model sees."),
+  vocabSize: model(count(0, largest.vocabSize), 0, "ids", "Ids the model knows; 0: as many as the dataset has."),
   dropout: model(fraction, 0, "share", "Share of activations set to zero while training."),
   bias: model(flag, false, "", "Biases in linear layers and layer norms, as GPT-2 has."),
   tieHead: model(flag, true, "", "The output head shares the token embedding's weights."),
   gelu: model(choice("erf", "tanh"), "erf" as "erf" | "tanh", "", "Activation of the MLP: erf as in PyTorch and nanoGPT, tanh as in GPT-2 and Hugging Face."),
   initStd: model(atLeastZero, 0.02, "", "Standard deviation of new weights, 0.02 as GPT-2's; 0: 1/√nEmbd, which suits narrow models."),
 
-  evalInterval: evaluation(integer(1), 2000, "steps", "Distance between two evaluations, each with a checkpoint."),
-  logInterval: evaluation(integer(1), 1, "steps", "Distance between two log lines."),
-  evalIters: evaluation(integer(1), 200, "batches", "Batches that estimate a split's loss."),
+  evalInterval: evaluation(count(1), 2000, "steps", "Distance between two evaluations, each with a checkpoint."),
+  logInterval: evaluation(count(1), 1, "steps", "Distance between two log lines."),
+  evalIters: evaluation(count(1), 200, "batches", "Batches that estimate a split's loss."),
   evalOnly: evaluation(flag, false, "", "Evaluate once, then stop."),
   alwaysSaveCheckpoint: evaluation(flag, true, "", "Save at each evaluation, not only when the validation loss is the best so far."),
-  saveInterval: evaluation(integer(0), 0, "steps", "Distance between two checkpoints that are kept by their step; 0: none."),
-  keepCheckpoints: evaluation(integer(0), 3, "checkpoints", "How many of those are kept, the newest; 0: all."),
+  saveInterval: evaluation(count(0), 0, "steps", "Distance between two checkpoints that are kept by their step; 0: none."),
+  keepCheckpoints: evaluation(count(0), 3, "checkpoints", "How many of those are kept, the newest; 0: all."),
   logUpdates: evaluation(flag, false, "", "Log how far each step moves each kind of parameter, ‖Δp‖ / ‖p‖."),
   tensorboard: evaluation(flag, true, "", "Write TensorBoard's event files into outDir/tensorboard."),
 
   batchSampling: batch(choice("uniform", "epochs"), "uniform" as BatchSampling, "", "Rows of a batch: at uniform offsets, as nanoGPT, or in epochs, each token once, rows within a document."),
-  gradientAccumulationSteps: batch(integer(1), 40, "micro-batches", "Micro-batches whose gradients are averaged into one step."),
-  batchSize: batch(integer(1), 12, "sequences", "Sequences in a micro-batch."),
+  gradientAccumulationSteps: batch(count(1, 1e6), 40, "micro-batches", "Micro-batches whose gradients are averaged into one step."),
+  batchSize: batch(count(1, 1e6), 12, "sequences", "Sequences in a micro-batch."),
 
-  maxIters: optimizer(integer(0), 600_000, "steps", "Training steps in all."),
+  maxIters: optimizer(count(0), 600_000, "steps", "Training steps in all."),
   weightDecay: optimizer(atLeastZero, 0.1, "", "AdamW's decay, on parameters of two or more dimensions."),
   beta1: optimizer(fraction, 0.9, "", "AdamW's memory of the gradient."),
   beta2: optimizer(fraction, 0.95, "", "AdamW's memory of the squared gradient."),
@@ -188,8 +170,8 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   learningRate: rate(atLeastZero, 6e-4, "", "Highest learning rate, reached after the warm-up."),
   decayLr: rate(flag, true, "", "Follow the schedule; false: learningRate throughout, without warm-up."),
   schedule: rate(choice("cosine", "linear", "constant", "wsd"), "cosine" as Schedule, "", "Shape of the learning rate after the warm-up; wsd: constant, then a decay at the end."),
-  warmupIters: rate(integer(0), 2000, "steps", "Length of the linear warm-up."),
-  lrDecayIters: rate(integer(1), 600_000, "steps", "Step at which the learning rate has come down to minLr."),
+  warmupIters: rate(count(0), 2000, "steps", "Length of the linear warm-up."),
+  lrDecayIters: rate(count(1), 600_000, "steps", "Step at which the learning rate has come down to minLr."),
   minLr: rate(atLeastZero, 6e-5, "", "Lowest learning rate; nanoGPT takes a tenth of learningRate."),
   decayFraction: rate(share, 0.2, "share", "Share of lrDecayIters in which a wsd schedule decays."),
 

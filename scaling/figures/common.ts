@@ -2,9 +2,10 @@
  * What the charts of scaling laws share: titles of axes with their conventions, the law that a fit is, intervals of what
  * its refits predict, and colours by size. Pure functions of points and fits; it draws nothing.
  */
-import { rampColor } from "../../lib/figure.js";
-import { letterTick } from "../../lib/ticks.js";
-import { computeOf } from "../fit/data.js";
+import { rampColor } from "../../lib/charts/figure.js";
+import { letterTick } from "../../lib/charts/log-ticks.js";
+import { quantile } from "../../lib/host/statistics.js";
+import { computeOf } from "../fit/columns.js";
 import { type KaplanLaw, kaplanLoss, kaplanSurface, type Surface, surfaceLoss } from "../laws.js";
 import { optimumOfBudget } from "../optimum.js";
 import type { BudgetOptimum, Fit, Interval, Point } from "../points.js";
@@ -64,16 +65,8 @@ export function predictedInterval(
   const perProduct = flopsPerProduct(points);
   const values = (fit.bootstrap ?? []).map((params) => of(lawOf(fit, params, perProduct))).filter(Number.isFinite);
   if (values.length < 20) return undefined;
-  values.sort((x, y) => x - y);
   const tail = (1 - share) / 2;
   return [quantile(values, tail), quantile(values, 1 - tail)];
-}
-
-/** Of sorted values, between neighbours. */
-export function quantile(sorted: readonly number[], share: number): number {
-  const at = share * (sorted.length - 1);
-  const [low, high] = [sorted[Math.floor(at)]!, sorted[Math.ceil(at)]!];
-  return low + (high - low) * (at % 1);
 }
 
 /** `count` numbers from low to high, evenly in their logarithm. */

@@ -2,12 +2,13 @@
  * Charts of the runs themselves: loss against compute with the envelope (approach 1), IsoFLOP curves with their vertices
  * (approach 2), and what a law leaves over at each run. Notebook 08-scaling-laws shows them.
  */
-import { lineChart, type Series } from "../../lib/charts.js";
-import { type Figure, grey, palette, rampColor } from "../../lib/figure.js";
-import { letterTick, powerTick } from "../../lib/ticks.js";
-import { computeOf, toData } from "../fit/data.js";
-import { budgetsOf } from "../fit/isoflop.js";
-import { fitParabola } from "../fit/lines.js";
+
+import { type Figure, grey, palette, rampColor } from "../../lib/charts/figure.js";
+import { lineChart, type Series } from "../../lib/charts/line-chart.js";
+import { letterTick, powerTick } from "../../lib/charts/log-ticks.js";
+import { computeOf, toData } from "../fit/columns.js";
+import { budgetsOf } from "../fit/methods/isoflop.js";
+import { fitParabola } from "../fit/search/line-fit.js";
 import type { BudgetOptimum, Fit, Point } from "../points.js";
 import { bySize, fittedLaw, logSpace, rangeOf, titles } from "./common.js";
 import { vertexInterval } from "./vertex.js";

@@ -3,9 +3,10 @@
  * those touches its lowest loss. Lines are found by bisection, exact to the pixel, so a figure is a few kilobytes and
  * its SVG the same picture. Notebook 08-scaling-laws shows it.
  */
-import { lineChart, type Series } from "../../lib/charts.js";
-import { type Figure, grey, palette, rampColor } from "../../lib/figure.js";
-import { powerTick } from "../../lib/ticks.js";
+
+import { type Figure, grey, palette, rampColor } from "../../lib/charts/figure.js";
+import { lineChart, type Series } from "../../lib/charts/line-chart.js";
+import { powerTick } from "../../lib/charts/log-ticks.js";
 import type { Interval, Point } from "../points.js";
 import { type Law, logSpace, rangeOf, titles } from "./common.js";
 

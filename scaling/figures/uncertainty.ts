@@ -3,9 +3,10 @@
  * what is predicted beyond the points, with bands and with runs that the fit has not seen. Notebook 08-scaling-laws
  * shows them.
  */
-import { lineChart, type ReferenceLine, type Series } from "../../lib/charts.js";
-import { type Figure, grey, palette } from "../../lib/figure.js";
-import { computeOf } from "../fit/data.js";
+
+import { type Figure, grey, palette } from "../../lib/charts/figure.js";
+import { lineChart, type ReferenceLine, type Series } from "../../lib/charts/line-chart.js";
+import { computeOf } from "../fit/columns.js";
 import type { Fit, Interval, Point } from "../points.js";
 import { fittedLaw, type Law, logSpace, predictedInterval, rangeOf, titles } from "./common.js";
 

@@ -2,9 +2,9 @@
  * How well the points of one budget tell where their parabola's vertex is: the delta method on the quadratic regression
  * of the loss on ln N, with Student's t. It is the picture's interval; a fit's own intervals come of its refits.
  */
-import { inverse } from "../fit/linear.js";
-import { fitParabola } from "../fit/lines.js";
-import { studentQuantile } from "../fit/student.js";
+import { inverse } from "../fit/search/cholesky.js";
+import { fitParabola } from "../fit/search/line-fit.js";
+import { studentQuantile } from "../fit/uncertainty/student-quantile.js";
 import type { Interval, Point } from "../points.js";
 
 /** The interval of the optimal N; undefined of fewer than four sizes, or where there is no minimum. */

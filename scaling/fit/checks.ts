@@ -1,9 +1,10 @@
 /** What points must be before anything is fitted to them, with errors that name the point. */
+import { quantile } from "../../lib/host/statistics.js";
 import type { Point } from "../points.js";
-import { computeOf, type Data } from "./data.js";
-import { scaleOf } from "./huber.js";
-import type { MethodOptions } from "./method.js";
-import { lnOver } from "./power.js";
+import { computeOf, type Data, extent } from "./columns.js";
+import type { MethodOptions } from "./methods/method.js";
+import { lnOver } from "./methods/power.js";
+import { scaleOf } from "./search/huber-objective.js";
 
 const letters = { n: "N", d: "D", c: "C", loss: "the loss" } as const;
 
@@ -28,6 +29,7 @@ function parametersOf({ method, offset, breaks }: MethodOptions): number {
 
 /** @throws {RangeError} naming the first point whose numbers cannot be a training's */
 export function checkPoints(points: readonly Point[], options: MethodOptions, kept = points.length): void {
+  checkBreaks(options);
   const needed: (keyof typeof letters)[] =
     options.method === "power" || options.method === "broken" ? [options.over, "loss"] : ["n", "d", "c", "loss"];
   points.forEach((point, index) => {
@@ -37,12 +39,90 @@ export function checkPoints(points: readonly Point[], options: MethodOptions, ke
       throw new RangeError(`Cannot fit: ${letters[name]} of point ${index} is ${value}; it must be a number above 0.`);
     }
   });
+  if (needed.includes("n")) {
+    checkUnits(points);
+    checkSpread(points);
+  }
+  if (options.method === "repeated") checkRepeated(points);
   const least = parametersOf(options);
   if (kept <= least) {
     throw new RangeError(
       `Cannot fit: there are ${kept} points for ${least} parameters; more points than parameters are needed.`,
     );
   }
+}
+
+/** No training has fewer parameters or tokens. */
+const leastSize = 100;
+/** C / (N·D) is 6 by most conventions; of sparse models or of tiny ones by another count it may be this far from it. */
+const fewestFlops = 0.02;
+const mostFlops = 1000;
+/** ln of 160,000: above it, in nats, the usual run would be worse than guessing among all tokens of a large vocabulary. */
+const guessing = 12;
+
+/** @throws {RangeError} where numbers are of another unit than parameters, tokens, FLOPs and nats per token */
+function checkUnits(points: readonly Point[]): void {
+  points.forEach((point, index) => {
+    for (const name of ["n", "d"] as const) {
+      if (point[name] >= leastSize) continue;
+      throw new RangeError(
+        `Cannot fit: ${letters[name]} of point ${index} is ${point[name]}, which no training has; if the column is in millions, in billions or a logarithm, write the numbers out (12e6 or 12M).`,
+      );
+    }
+    const each = computeOf(point) / (point.n * point.d);
+    if (each >= fewestFlops && each <= mostFlops) return;
+    throw new RangeError(
+      `Cannot fit: point ${index} has ${each.toPrecision(2)} FLOPs per parameter and token, where about 6 are usual; C must be in FLOPs (1 PFLOP is 1e15, a PF-day 8.64e19), N in parameters, D in tokens.`,
+    );
+  });
+  const middle = quantile(
+    points.map(({ loss }) => loss),
+    0.5,
+  );
+  if (middle <= guessing) return;
+  throw new RangeError(
+    `Cannot fit: the loss is ${middle.toPrecision(3)} in the median, where nats per token are wanted; of perplexities take the logarithm, percentages are none.`,
+  );
+}
+
+function checkSpread(points: readonly Point[]): void {
+  const [low, high] = extent(points.map(({ loss }) => loss));
+  if (points.length === 0 || high > low) return;
+  throw new RangeError(`Cannot fit: the loss of every point is ${low}; losses that do not differ tell no law.`);
+}
+
+function checkRepeated(points: readonly Point[]): void {
+  if (points.some(({ unique }) => unique === undefined)) {
+    throw new RangeError(
+      "Cannot fit the law of repeated data: the points do not say how many of their tokens differ; name that column (--unique).",
+    );
+  }
+  if (points.some(({ d, unique }) => d > 1.01 * unique!)) return;
+  throw new RangeError(
+    "Cannot fit the law of repeated data: no point has seen its tokens more than once; fit by parametric or projection.",
+  );
+}
+
+/** Refits and threads that a machine can hold. */
+const mostRefits = 100_000;
+const mostThreads = 1024;
+
+/** @throws {RangeError} for a number of refits or threads that is none, or more than a machine holds */
+export function checkResampling({ bootstrap, threads }: { readonly bootstrap: number; readonly threads: number }): void {
+  const check = (name: string, value: number, least: number, most: number) => {
+    if (Number.isInteger(value) && value >= least && value <= most) return;
+    throw new RangeError(`Cannot fit: ${name} is ${value}; it must be a whole number from ${least} to ${most}.`);
+  };
+  check("bootstrap", bootstrap, 0, mostRefits);
+  check("threads", threads, 1, mostThreads);
+}
+
+/** Breaks that a search can place: each more multiplies its starts. */
+const mostBreaks = 4;
+
+function checkBreaks({ method, breaks }: MethodOptions): void {
+  if (method !== "broken" || (Number.isInteger(breaks) && breaks >= 1 && breaks <= mostBreaks)) return;
+  throw new RangeError(`Cannot fit the broken law: breaks is ${breaks}; it must be a whole number from 1 to ${mostBreaks}.`);
 }
 
 /** Of ln D given ln N: with less to go by, N^−α and D^−β cannot be told apart. */
@@ -77,7 +157,7 @@ function scatterGiven(x: Float64Array, y: Float64Array): number {
   for (const column of basis) {
     let fresh: Float64Array = column;
     for (const other of orthogonal) fresh = without(fresh, other);
-    if (Math.hypot(...fresh) < 1e-9 * Math.sqrt(x.length)) continue;
+    if (Math.sqrt(fresh.reduce((sum, value) => sum + value * value, 0)) < 1e-9 * Math.sqrt(x.length)) continue;
     orthogonal.push(fresh);
     left = without(left, fresh);
   }

@@ -2,10 +2,11 @@
  * What a reader of a fit must know before using it, each found by a rule that is stated here. What a fit refuses outright
  * is in checks.ts and isoflop.ts.
  */
+import { quantile } from "../../lib/host/statistics.js";
 import { surfaceExponents } from "../laws.js";
 import type { Fit, FitWarning, Interval, ParabolaBias, Point } from "../points.js";
-import type { Data } from "./data.js";
-import type { Deletion } from "./leave-out.js";
+import { type Data, extent } from "./columns.js";
+import type { Deletion } from "./uncertainty/leave-out.js";
 
 const percent = (share: number) => `${(100 * share).toPrecision(2)} %`;
 
@@ -16,7 +17,27 @@ export function warnOfPoints(points: readonly Point[]): FitWarning[] {
     mixed(points, "flopsConvention", "FLOPs"),
     longWarmup(points),
     undecayed(points),
+    exchanged(points),
+    copies(points),
   ].flat();
+}
+
+/** N and D change places without a trace: the law has the same form in both. */
+function exchanged(points: readonly Point[]): FitWarning[] {
+  const ratios = points.map(({ n, d }) => d / n).filter(Number.isFinite);
+  const middle = quantile(ratios, 0.5);
+  if (!(middle < 1)) return [];
+  const message = `Most points have fewer tokens than parameters (D / N is ${middle.toPrecision(2)} in the median): if N and D are exchanged, so are alpha and beta, a and b; see which column is which.`;
+  return [{ kind: "exchanged-columns", message }];
+}
+
+/** Two trainings do not agree in all digits: a row that is there twice is a copy. */
+function copies(points: readonly Point[]): FitWarning[] {
+  const seen = new Set(points.map(({ n, d, c, loss }) => `${n} ${d} ${c} ${loss}`));
+  const twice = points.length - seen.size;
+  if (twice === 0) return [];
+  const message = `${twice} of ${points.length} points are copies of others in N, D and loss: they count as runs of their own, so that intervals are too narrow and the fit leans towards them; take them out.`;
+  return [{ kind: "copied-points", message }];
 }
 
 function mixed(points: readonly Point[], key: "nConvention" | "flopsConvention", what: string): FitWarning[] {
@@ -32,7 +53,7 @@ const longestWarmup = 0.15;
 function longWarmup(points: readonly Point[]): FitWarning[] {
   const long = points.filter(({ warmupShare = 0 }) => warmupShare > longestWarmup);
   if (long.length === 0) return [];
-  const most = Math.max(...long.map(({ warmupShare }) => warmupShare!));
+  const [, most] = extent(long.map(({ warmupShare }) => warmupShare!));
   const message = `${long.length} of ${points.length} runs warmed up for more than ${percent(longestWarmup)} of their steps (up to ${percent(most)}): short runs then look worse than they are, which tilts the exponents; let the warm-up shrink with the run.`;
   return [{ kind: "long-warmup", message }];
 }
@@ -43,7 +64,7 @@ const highestEnd = 0.15;
 function undecayed(points: readonly Point[]): FitWarning[] {
   const high = points.filter(({ finalLrRatio = 0 }) => finalLrRatio > highestEnd);
   if (high.length === 0) return [];
-  const most = Math.max(...high.map(({ finalLrRatio }) => finalLrRatio!));
+  const [, most] = extent(high.map(({ finalLrRatio }) => finalLrRatio!));
   const message = `${high.length} of ${points.length} points end with a learning rate above ${percent(highestEnd)} of its highest (up to ${percent(most)}): their loss would still fall; decay to the end of each run.`;
   return [{ kind: "undecayed-learning-rate", message }];
 }
@@ -82,7 +103,7 @@ const tolerableBias = 0.01;
 export function warnOfBias(bias: ParabolaBias | undefined): FitWarning[] {
   if (!bias || Math.max(Math.abs(bias.n), Math.abs(bias.d)) < tolerableBias) return [];
   const signed = (share: number) => `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`;
-  const message = `The grids are so wide that parabolas are biased: on the surface fitted to these points, without noise, N* comes out ${signed(bias.n)} and D* ${signed(bias.d)} at the largest budget (exponent a ${bias.a < 0 ? "−" : "+"}${Math.abs(bias.a).toFixed(4)}); narrow the grids, or fit by projection.`;
+  const message = `The grids are so wide that parabolas are biased: on the surface fitted to these points, without noise, N* comes out ${signed(bias.n)} and D* ${signed(bias.d)} at the largest budget (exponent a ${bias.a < 0 ? "−" : "+"}${Math.abs(bias.a).toFixed(4)}). The intervals have it taken off, the estimates do not; narrow the grids, or fit by projection.`;
   return [{ kind: "biased-parabola", message }];
 }
 
@@ -149,7 +170,11 @@ const significant = 3.3;
 export function warnOfCorrelation(data: Data, residuals: Float64Array): FitWarning[] {
   if (data.grouped) return [];
   const groups = new Map<number, number[]>();
-  for (let i = 0; i < data.size; i++) groups.set(data.lnN[i]!, [...(groups.get(data.lnN[i]!) ?? []), residuals[i]!]);
+  for (let i = 0; i < data.size; i++) {
+    const group = groups.get(data.lnN[i]!);
+    if (group) group.push(residuals[i]!);
+    else groups.set(data.lnN[i]!, [residuals[i]!]);
+  }
   const sets = [...groups.values()].filter((set) => set.length > 1);
   const count = sets.reduce((sum, set) => sum + set.length, 0);
   const between = sets.length - 1;

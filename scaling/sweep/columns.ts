@@ -2,7 +2,7 @@
  * The columns of a sweep's result table, a row a finished run: its loss, how large it was by every convention, how it was
  * trained and by what. results.ts writes them; `folio scaling fit` reads n, d, loss, c or any other of them.
  */
-import type { Settings } from "../../lib/config.js";
+import type { Settings } from "../../lib/settings/settings.js";
 import {
   type Conventions,
   countFlops,

@@ -6,9 +6,9 @@
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { packageRoot } from "../../lib/version.js";
-import type { SweepRun } from "./identity.js";
-import { threadEnvironment } from "./threads.js";
+import { packageRoot } from "../../lib/host/package.js";
+import { threadEnvironment } from "./environment.js";
+import type { SweepRun } from "./run-identity.js";
 
 /** What Slurm is to know besides. */
 export interface SlurmFlags {

@@ -1,7 +1,7 @@
 """
 The peer of `folio bench --peer PYTHON`: the training step of the same GPT in PyTorch, as fast as PyTorch's own means
 make it (scaled_dot_product_attention, fused AdamW, torch.compile, autocast, gradients set to None). It answers the
-requests of lib/bench/process.ts, a JSON object a line, and waits for the next one without using the processor.
+requests of lib/bench/protocol.ts, a JSON object a line, and waits for the next one without using the processor.
 
 `peer.py train SETTINGS.json` is nanoGPT's whole loop instead (evaluations, log, checkpoints), for proofs.
 """

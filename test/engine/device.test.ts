@@ -1,8 +1,8 @@
 /** The settings' wishes against the machine; what decides a device is tried in processes of their own. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { resolveDevice } from "../../lib/engine/device.js";
-import { autoDtype, instructionFlags } from "../../lib/engine/dtype.js";
-import { loadTensorFlow, tensorflowBackend } from "../../lib/engine/tensorflow.js";
+import { autoDtype, instructionFlags } from "../../lib/engine/number-format.js";
+import { loadTensorFlow, tensorflowBackend } from "../../lib/engine/tensorflow/load.js";
 import { ended, startChild } from "../tiny-run.js";
 
 process.env.CUDA_VISIBLE_DEVICES = "-1"; // also where there is a GPU

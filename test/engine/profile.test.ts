@@ -1,11 +1,12 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { parseSettings } from "../../lib/config.js";
+import { float32, int32, toHost } from "../../lib/engine/host-tensors.js";
 import { chromeTrace, readStepTrace, type TracedStep, timeByPart, timeByType } from "../../lib/engine/profile.js";
-import { float32, int32, openSession, toHost } from "../../lib/engine/session.js";
-import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
-import { initialParameters } from "../../lib/model.js";
-import { trainingSteps } from "../../lib/steps.js";
+import { openSession } from "../../lib/engine/session.js";
+import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { initialParameters } from "../../lib/model/model.js";
+import { parseSettings } from "../../lib/settings/settings.js";
+import { trainingSteps } from "../../lib/train/steps.js";
 
 // Protocol buffers by hand: a field's key is its number and kind (0 a number, 2 bytes), numbers in groups of 7 bits.
 const variable = (value: number): number[] =>

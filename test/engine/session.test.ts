@@ -4,18 +4,11 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, test } from "vitest";
-import { adamUpdate } from "../../lib/engine/ops.js";
-import {
-  float32,
-  type HostState,
-  type HostTensors,
-  int32,
-  openSession,
-  type RunStep,
-  type Session,
-  type Step,
-} from "../../lib/engine/session.js";
-import { crossEntropy, embedding, gelu, layerNorm } from "../../lib/functional.js";
+import { float32, type HostState, type HostTensors, int32 } from "../../lib/engine/host-tensors.js";
+import { adamUpdate } from "../../lib/engine/operations/raw.js";
+import { openSession } from "../../lib/engine/session.js";
+import type { RunStep, Session, Step } from "../../lib/engine/steps.js";
+import { crossEntropy, embedding, gelu, layerNorm } from "../../lib/model/functional.js";
 
 const kinds = [false, true].map((compile) => ({ compile, name: compile ? "compiled" : "eager" }));
 const ab = (): HostState => ({ s: { a: float32([1, 2], [2]), b: float32([30, 40], [2]) } });

@@ -7,11 +7,13 @@ import * as tf from "@tensorflow/tfjs-core";
 import koffi from "koffi";
 import { afterEach, describe, expect, test } from "vitest";
 import { chooseDevice, type DeviceSettings, mayBeWebGpu, resolveDevice } from "../../lib/engine/device.js";
-import { randomUniform } from "../../lib/engine/ops.js";
-import { float32, type HostTensor, openSession, type State, toHost } from "../../lib/engine/session.js";
-import { loadTensorFlow, tensorflowLoaded, useBackend } from "../../lib/engine/tensorflow.js";
+import { float32, type HostTensor, toHost } from "../../lib/engine/host-tensors.js";
+import { randomUniform } from "../../lib/engine/operations/raw.js";
+import { openSession } from "../../lib/engine/session.js";
+import type { State } from "../../lib/engine/steps.js";
+import { loadTensorFlow, tensorflowLoaded, useBackend } from "../../lib/engine/tensorflow/load.js";
 import { checkWebGpu, describeAdapter, findAdapter, type WebGpuAdapter } from "../../lib/engine/webgpu.js";
-import { dropout } from "../../lib/functional.js";
+import { dropout } from "../../lib/model/functional.js";
 import { ended, startChild, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
 process.env.CUDA_VISIBLE_DEVICES = "-1"; // also where there is a GPU
@@ -98,7 +100,7 @@ describe("without an adapter", () => {
     const settings = { ...tinySettings(folder, "out"), device: "webgpu" };
     // A loader's list that names nothing: no GPU, whatever the machine has. Metal and D3D12 would still find one.
     const code = `process.env.VK_ICD_FILENAMES = "/nowhere.json"; process.env.VK_DRIVER_FILES = "/nowhere.json";
-      const { train } = await load("lib/train.ts");
+      const { train } = await load("lib/train/train.ts");
       try { for await (const record of train(argument)); } catch (error) { console.log(error.message); }`;
     const child = startChild(code, settings);
     expect(await ended(child)).toEqual({ code: 0, signal: null });

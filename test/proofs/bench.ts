@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
-import type { BenchResult, ModeResult } from "../../lib/bench.js";
-import { autoDtype, instructionFlags } from "../../lib/engine/dtype.js";
+import type { BenchResult, ModeResult } from "../../lib/bench/bench.js";
+import { autoDtype, instructionFlags } from "../../lib/engine/number-format.js";
 import { commands, type Figures, folio, type Proof, peerPython, rounded } from "./proof.js";
 
 /** A row of what `folio bench --peer` must show: speed over PyTorch, as a ratio of medians, and what a step may take. */

@@ -1,11 +1,11 @@
 import fs from "node:fs";
 import path from "node:path";
-import { drawBatch, openDataset, writeDataset } from "../../lib/data.js";
-import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
-import { uniform } from "../../lib/random.js";
-import { readRunLog } from "../../lib/runs.js";
-import { charTokenizer } from "../../lib/tokenizer.js";
-import { readNanoGptCheckpoint } from "../../lib/torch-checkpoint.js";
+import { drawBatch, openDataset, writeDataset } from "../../lib/data/batches.js";
+import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { uniform } from "../../lib/host/random.js";
+import { readRunLog } from "../../lib/runs/run-folder.js";
+import { readNanoGptCheckpoint } from "../../lib/weights/nanogpt-checkpoint.js";
 import { askPeer, folioValues, largestDifference, measureLoading, peerLogits } from "./peer-weights.js";
 import { commands, finish, folio, folioCommand, type Proof, root, rounded } from "./proof.js";
 
@@ -29,7 +29,7 @@ export const ckptPt: Proof = {
     const made = askPeer<Made>("ckpt", file, { batches: writeText(dataDir) });
     const wanted = peerLogits(folder);
     const code = (options: string) =>
-      `const { readNanoGptCheckpoint } = await load("lib/torch-checkpoint.ts"); return () => readNanoGptCheckpoint(target, ${options});`;
+      `const { readNanoGptCheckpoint } = await load("lib/weights/nanogpt-checkpoint.ts"); return () => readNanoGptCheckpoint(target, ${options});`;
     const weights = await measureLoading(code("{}"), file);
     const all = await measureLoading(code("{ optimizer: true }"), file);
     const megabytes = fs.statSync(file).size / 2 ** 20;

@@ -1,6 +1,6 @@
 import path from "node:path";
-import type { IterRecord } from "../../lib/records.js";
-import { readRunLog } from "../../lib/runs.js";
+import type { IterRecord } from "../../lib/runs/records.js";
+import { readRunLog } from "../../lib/runs/run-folder.js";
 import { commands, folio, type Proof } from "./proof.js";
 
 const steps = 100;

@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
-import { autoDtype, instructionFlags, type ResolvedDtype } from "../../lib/engine/dtype.js";
-import { loadSettings } from "../../lib/overrides.js";
-import { readRunLog } from "../../lib/runs.js";
+import { autoDtype, instructionFlags, type ResolvedDtype } from "../../lib/engine/number-format.js";
+import { readRunLog } from "../../lib/runs/run-folder.js";
+import { loadSettings } from "../../lib/settings/config-files.js";
 import { commands, type Figures, finish, folio, type Proof, peerPython, rounded } from "./proof.js";
 
 const most = 0.7;

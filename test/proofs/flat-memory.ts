@@ -1,8 +1,8 @@
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { prepare } from "../../data/typescript/prepare.js";
-import { loadSettings } from "../../lib/overrides.js";
-import { train } from "../../lib/train.js";
+import { loadSettings } from "../../lib/settings/config-files.js";
+import { train } from "../../lib/train/train.js";
 import { type Proof, rounded } from "./proof.js";
 
 const steps = 10_000;

@@ -1,12 +1,12 @@
 import fs from "node:fs";
 import path from "node:path";
-import { countPieces, type PieceCounts, trainBytePairs } from "../../lib/bpe-train.js";
-import { parseSettings } from "../../lib/config.js";
-import { mapRecord, toHost } from "../../lib/engine/session.js";
-import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
-import { readGpt2Folder, writeGpt2Folder } from "../../lib/gpt2.js";
-import { initialParameters } from "../../lib/model.js";
-import { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer } from "../../lib/tokenizer.js";
+import { countPieces, type PieceCounts, trainBytePairs } from "../../lib/data/tokenizers/learn-byte-pairs.js";
+import { bpeTokenizer, charTokenizer, gpt2Tokenizer, type Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { mapRecord, toHost } from "../../lib/engine/host-tensors.js";
+import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { initialParameters } from "../../lib/model/model.js";
+import { parseSettings } from "../../lib/settings/settings.js";
+import { readGpt2Folder, writeGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { askPeer, folioValues, largestDifference, measureLoading, peerLogits } from "./peer-weights.js";
 import { type Figures, type Proof, rounded } from "./proof.js";
 
@@ -43,7 +43,7 @@ export const gpt2Weights: Proof = {
     const made = askPeer<Made>("hf", source);
     const wanted = peerLogits(source);
     const megabytes = fs.statSync(path.join(source, "model.safetensors")).size / 2 ** 20;
-    const code = `const { readGpt2Folder } = await load("lib/gpt2.ts"); return () => readGpt2Folder(target);`;
+    const code = `const { readGpt2Folder } = await load("lib/weights/gpt2-folder.ts"); return () => readGpt2Folder(target);`;
     const loading = await measureLoading(code, source);
     say(`loaded in ${loading.seconds.toFixed(2)} s, ${loading.megabytes.toFixed(0)} MB for ${megabytes.toFixed(0)}`);
     const read = readGpt2Folder(source);

@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { writeDataset } from "../../lib/data.js";
-import { charTokenizer } from "../../lib/tokenizer.js";
+import { writeDataset } from "../../lib/data/batches.js";
+import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { commands, folioCommand, type Proof, rounded, start } from "./proof.js";
 
 const bytes = { small: 2e6, large: 20e9 };

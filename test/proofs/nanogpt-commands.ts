@@ -1,10 +1,10 @@
 import fs from "node:fs";
 import path from "node:path";
-import { parseSettings } from "../../lib/config.js";
-import { toHost } from "../../lib/engine/session.js";
-import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
-import { gpt2Names, writeGpt2Folder } from "../../lib/gpt2.js";
-import { initialParameters } from "../../lib/model.js";
+import { toHost } from "../../lib/engine/host-tensors.js";
+import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { initialParameters } from "../../lib/model/model.js";
+import { parseSettings } from "../../lib/settings/settings.js";
+import { gpt2Names, writeGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { type Finished, finish, folioCommand, type Proof, root } from "./proof.js";
 
 const cpuFlags =

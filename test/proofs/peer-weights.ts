@@ -3,10 +3,11 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import type { ModelSettings } from "../../lib/config.js";
-import { int32, openSession } from "../../lib/engine/session.js";
-import type { Pretrained } from "../../lib/gpt2.js";
-import { forward } from "../../lib/model.js";
+import { int32 } from "../../lib/engine/host-tensors.js";
+import { openSession } from "../../lib/engine/session.js";
+import { forward } from "../../lib/model/model.js";
+import type { ModelSettings } from "../../lib/settings/settings.js";
+import type { Pretrained } from "../../lib/weights/gpt2-folder.js";
 import { finish, root } from "./proof.js";
 
 /** Runs gpt2-weights.py in the Python that FOLIO_PEER_PYTHON names. @returns what it prints, JSON */

@@ -2,7 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { Tiktoken } from "js-tiktoken/lite";
 import ranks from "js-tiktoken/ranks/gpt2";
-import { openDataset } from "../../lib/data.js";
+import { openDataset } from "../../lib/data/batches.js";
 import { folio, type Proof } from "./proof.js";
 
 /** The bytes that nanoGPT's data/shakespeare/prepare.py writes for a part of the text, by js-tiktoken. */
@@ -16,8 +16,15 @@ export const prepareShakespeare: Proof = {
   claim:
     "folio prepare gives nanoGPT's 1,003,854 and 111,540 ids of 65 characters, and its 301,966 and 36,059 of GPT-2's",
   inputs: [
-    ...["lib/tokenizer.ts", "lib/bpe.ts", "lib/pieces.ts", "lib/tokens.ts", "lib/token-writer.ts", "lib/prepare.ts"],
-    ...["lib/download.ts", "data/shakespeare_char", "data/shakespeare"],
+    ...[
+      "lib/data/tokenizers/tokenizer.ts",
+      "lib/data/tokenizers/byte-pairs.ts",
+      "lib/data/tokenizers/gpt2-split.ts",
+      "lib/data/token-file.ts",
+      "lib/data/token-writer.ts",
+      "lib/data/prepare/prepare.ts",
+    ],
+    ...["lib/host/download.ts", "data/shakespeare_char", "data/shakespeare"],
   ],
   async run({ folder }) {
     await folio("prepare", "shakespeare_char", "shakespeare", `--data_dir=${folder}`);

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { folioVersion, packageRoot } from "../../lib/version.js";
+import { folioVersion, packageRoot } from "../../lib/host/package.js";
 
 export const root = packageRoot();
 
@@ -66,10 +66,10 @@ export const folioCommand = path.join("bin", "folio.mjs");
 
 /**
  * What decides what some of Folio's commands do: their sources, their worker threads', and the engine's native ones. Not
- * lib/cli.ts, which finds a command, and imports all others.
+ * lib/cli/main.ts, which finds a command, and imports all others.
  */
 export const commands = (...names: readonly string[]): string[] => [
-  ...["bin", "configs", "lib/engine", "lib/workers"],
+  ...["bin", "configs", "lib/engine", "lib/data/prepare/encode-worker.ts"],
   ...names.map((name) => `lib/cli/${name}.ts`),
 ];
 

@@ -1,9 +1,9 @@
 /** Makes the README's "Measured" from results.json, and its picture from the log of the CPU demo. */
 import fs from "node:fs";
 import path from "node:path";
-import { lossCurve } from "../../lib/charts.js";
-import { readRunLog } from "../../lib/runs.js";
-import { toSvg } from "../../lib/svg.js";
+import { toSvg } from "../../lib/charts/figure-svg.js";
+import { lossCurve } from "../../lib/charts/loss-curve.js";
+import { readRunLog } from "../../lib/runs/run-folder.js";
 import { type Figures, root } from "./proof.js";
 
 /** What is read here of an entry of results.json. */

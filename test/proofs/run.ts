@@ -12,7 +12,9 @@ import { cleanClone } from "./clean-clone.js";
 import { compiledEager } from "./compiled-eager.js";
 import { cpuDemo } from "./cpu-demo.js";
 import { cpuDemoPeer } from "./cpu-demo-peer.js";
+import { everyEnd } from "./every-end.js";
 import { flatMemory } from "./flat-memory.js";
+import { fuzz } from "./fuzz.js";
 import { golden } from "./golden.js";
 import { gpt2Weights } from "./gpt2-weights.js";
 import { killPrepare } from "./kill-prepare.js";
@@ -53,6 +55,8 @@ const proofs: readonly Proof[] = [
   largeText,
   killPrepare,
   killResume,
+  everyEnd,
+  fuzz,
   compiledEager,
   flatMemory,
   traceXl,

@@ -45,7 +45,7 @@ async function coverage(kind: (typeof kinds)[number], method: FitMethod): Promis
 export const scalingCoverage: Proof = {
   name: "scaling-coverage",
   claim: `80 % intervals hold the truth in 75 to 85 % of ${sweeps} simulated sweeps; also where points share runs`,
-  inputs: ["test/scaling/simulate.ts", "scaling/workers/bootstrap.ts"],
+  inputs: ["test/scaling/simulate.ts", "scaling/fit/uncertainty/bootstrap-worker.ts"],
   async run({ say }) {
     const jobs = fitted.flatMap((method) => kinds.map((kind) => ({ kind, method })));
     const figures: Record<string, Figures> = {};

@@ -1,10 +1,10 @@
-import { chinchillaFlops, chinchillaParameters } from "../../lib/sizing.js";
-import { approach2Bias } from "../../scaling/bias.js";
+import { chinchillaFlops, chinchillaParameters } from "../../lib/model/sizing.js";
 import { effectiveTokens, kaplan, laws, pfDay, repeatedLoss, surfaceLoss } from "../../scaling/laws.js";
 import { optimumOfBudget, optimumOfLoss, tokensForParameters } from "../../scaling/optimum.js";
+import { applyRule } from "../../scaling/planning/learning-rates.js";
 import { chinchillaOptima, exponentsOf, nanochatSweep, tokensLine } from "../../scaling/published.js";
+import { approach2Bias } from "../../scaling/questions/budget-width.js";
 import { criticalBatchTokens, stepLaw } from "../../scaling/rules.js";
-import { applyRule } from "../../scaling/sweep/rules.js";
 import { folio, type Proof } from "./proof.js";
 
 /** A number, how it is printed where it was published, and what we have. */
@@ -116,7 +116,7 @@ export const scalingNumbers: Proof = {
   name: "scaling-numbers",
   claim:
     "scaling laws, their optima, counting conventions, rules and the four biases of approach 2 are the published numbers to the digits given",
-  inputs: ["scaling", "lib/sizing.ts", "lib/cli/scaling"],
+  inputs: ["scaling", "lib/model/sizing.ts", "lib/cli/scaling"],
   async run({ say }) {
     const rows = [...chinchilla(), ...biases(), ...others(), ...(await commands())];
     const wrong = rows.filter(([, published, ours]) => published !== ours);

@@ -7,7 +7,7 @@ const refits = 4000;
 export const scalingSpeed: Proof = {
   name: "scaling-speed",
   claim: "240 points: the fit from 4,500 starts takes less than 3 s, 4,000 bootstrap refits less than 20 s on 2 cores",
-  inputs: ["scaling/workers/bootstrap.ts", "test/scaling/simulate.ts"],
+  inputs: ["scaling/fit/uncertainty/bootstrap-worker.ts", "test/scaling/simulate.ts"],
   async run() {
     const points = strewnSweep({ noise: 0.01 });
     const seconds = async (bootstrap: number) => {

@@ -1,7 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { parseSettings } from "../../lib/config.js";
-import { memoryBytes } from "../../lib/memory.js";
+import { memoryBytes } from "../../lib/model/memory.js";
 import {
   chinchillaFlops,
   chinchillaParameters,
@@ -12,7 +11,8 @@ import {
   parameterCount,
   type SizeRow,
   trainingSeconds,
-} from "../../lib/sizing.js";
+} from "../../lib/model/sizing.js";
+import { parseSettings } from "../../lib/settings/settings.js";
 import { commands, type Figures, folio, folioCommand, type Proof, rounded, start } from "./proof.js";
 
 interface Printed {

@@ -1,7 +1,7 @@
 import path from "node:path";
 import { fitLaw } from "../../scaling/fit.js";
 import { type Surface, surfaceLoss } from "../../scaling/laws.js";
-import { readRows, toPoints } from "../../scaling/read-points.js";
+import { readTable, toStudy } from "../../scaling/read-points.js";
 import { type Figures, type Proof, root, rounded } from "./proof.js";
 
 /**
@@ -14,11 +14,10 @@ export const sweepOurs: Proof = {
     "the parametric fit of Folio's own sweep, at least 40 runs over 1.5 decades, predicts the loss of a run of 3 times its largest compute within 2 %",
   inputs: ["scaling/results"],
   async run() {
-    const rows = await readRows(path.join(root, "scaling", "results", "novels.csv"));
+    const table = await readTable(path.join(root, "scaling", "results", "novels.csv"));
     const columns = { n: "n", d: "d", c: "c", loss: "loss", group: "run" };
-    const points = (chosen: (row: (typeof rows)[number]) => boolean) => toPoints(rows.filter(chosen), columns).points;
-    const grid = points(({ role }) => role === "grid");
-    const heldOut = points(({ role }) => role === "held-out");
+    const study = toStudy(table, columns);
+    const [grid, heldOut] = [study.points, study.heldOut.points];
     const compute = grid.map(({ c }) => c!);
     const decades = Math.log10(Math.max(...compute) / Math.min(...compute));
     const far = Math.min(...heldOut.map(({ c }) => c!)) / Math.max(...compute);
@@ -28,7 +27,7 @@ export const sweepOurs: Proof = {
     const worst = Math.max(...errors.map(Math.abs));
     const digits = (values: Record<string, number>): Figures =>
       Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value.toPrecision(4))]));
-    const epochs = Math.max(...rows.map((row) => Number(row.epochs)));
+    const epochs = Math.max(...Array.from(table.array("epochs") as ArrayLike<unknown>, Number));
     const figures = {
       ...{ runs: grid.length, decades: rounded(decades, 2), heldOutOverLargest: rounded(far, 2) },
       ...{ mostEpochs: rounded(epochs, 2), mostFlops: Math.max(...compute, ...heldOut.map(({ c }) => c!)) },

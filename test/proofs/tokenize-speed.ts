@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { type EncodeJob, openEncodePool } from "../../lib/encode-pool.js";
-import { lastCut } from "../../lib/pieces.js";
-import { gpt2Tokenizer } from "../../lib/tokenizer.js";
+import { type EncodeJob, openEncodePool } from "../../lib/data/prepare/encode-threads.js";
+import { lastCut } from "../../lib/data/tokenizers/gpt2-split.js";
+import { gpt2Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { type Proof, root, rounded } from "./proof.js";
 
 /** novels.txt, or Shakespeare again and again where only that is. */
@@ -75,7 +75,7 @@ async function onCores<T>(cores: string, action: () => Promise<T>): Promise<T> {
 export const tokenizeSpeed: Proof = {
   name: "tokenize-speed",
   claim: "GPT-2's ids are made at 15 MB/s or more on one core and at 1.7 times that on two, with js-tiktoken's result",
-  inputs: ["lib/workers/encode.ts"],
+  inputs: ["lib/data/prepare/encode-worker.ts"],
   async run({ say }) {
     const { name, bytes } = readText();
     const one = await onCores("0", () => megabytesPerSecond(bytes, 1));

@@ -1,14 +1,8 @@
-import { defaultSettings, type Settings } from "../../lib/config.js";
-import {
-  float32,
-  type HostTensors,
-  int32,
-  openSession,
-  type StateSpecs,
-  type TensorSpecs,
-} from "../../lib/engine/session.js";
-import { countParameters, parameterSpecs } from "../../lib/model.js";
-import { trainingSteps } from "../../lib/steps.js";
+import { float32, type HostTensors, int32, type StateSpecs, type TensorSpecs } from "../../lib/engine/host-tensors.js";
+import { openSession } from "../../lib/engine/session.js";
+import { countParameters, parameterSpecs } from "../../lib/model/model.js";
+import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
+import { trainingSteps } from "../../lib/train/steps.js";
 import { type Figures, type Proof, rounded } from "./proof.js";
 
 const xl = shape({ nLayer: 48, nHead: 25, nEmbd: 1600, blockSize: 1024, bias: true, gradientAccumulationSteps: 2 });

@@ -1,15 +1,15 @@
 import fs from "node:fs";
 import path from "node:path";
-import { hasCheckpoint } from "../../lib/checkpoint.js";
-import type { Settings } from "../../lib/config.js";
-import { drawBatch, openDataset } from "../../lib/data.js";
-import { toHost } from "../../lib/engine/session.js";
-import { loadTensorFlow } from "../../lib/engine/tensorflow.js";
-import { initialParameters } from "../../lib/model.js";
-import { loadSettings } from "../../lib/overrides.js";
-import { readRunLog } from "../../lib/runs.js";
-import { writeSafetensors } from "../../lib/safetensors.js";
-import { train } from "../../lib/train.js";
+import { drawBatch, openDataset } from "../../lib/data/batches.js";
+import { toHost } from "../../lib/engine/host-tensors.js";
+import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { initialParameters } from "../../lib/model/model.js";
+import { hasCheckpoint } from "../../lib/runs/checkpoint.js";
+import { readRunLog } from "../../lib/runs/run-folder.js";
+import { loadSettings } from "../../lib/settings/config-files.js";
+import type { Settings } from "../../lib/settings/settings.js";
+import { train } from "../../lib/train/train.js";
+import { writeSafetensors } from "../../lib/weights/safetensors.js";
 import { finish, folio, type Proof, root } from "./proof.js";
 
 const steps = 40;

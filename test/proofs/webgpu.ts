@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
-import type { IterRecord } from "../../lib/records.js";
-import { readRunLog } from "../../lib/runs.js";
+import type { IterRecord } from "../../lib/runs/records.js";
+import { readRunLog } from "../../lib/runs/run-folder.js";
 import { commands, finish, folioCommand, type Proof, rounded } from "./proof.js";
 
 const steps = 20;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { defaultSettings } from "../../lib/config.js";
-import { chinchillaFlops, chinchillaParameters, gpt2Shapes } from "../../lib/sizing.js";
+import { chinchillaFlops, chinchillaParameters, gpt2Shapes } from "../../lib/model/sizing.js";
+import { defaultSettings } from "../../lib/settings/settings.js";
 import { countFlops, countParameters } from "../../scaling/conventions.js";
 import { sizeColumns } from "../../scaling/sweep/columns.js";
 

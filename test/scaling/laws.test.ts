@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { approach2Bias } from "../../scaling/bias.js";
 import {
   type BrokenLaw,
   brokenLoss,
@@ -22,9 +21,10 @@ import {
   tokensForLoss,
   tokensForParameters,
 } from "../../scaling/optimum.js";
+import { applyRule } from "../../scaling/planning/learning-rates.js";
 import { approach2Points, chinchillaOptima, exponentsOf, nanochatSweep, tokensLine } from "../../scaling/published.js";
+import { approach2Bias } from "../../scaling/questions/budget-width.js";
 import { criticalBatchTokens, leastOfBoth, nanochatRule, stepLaw } from "../../scaling/rules.js";
-import { applyRule } from "../../scaling/sweep/rules.js";
 
 const { hoffmann, epoch, muennighoff } = laws;
 const unrounded = laws["hoffmann-unrounded"];

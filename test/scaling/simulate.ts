@@ -1,5 +1,5 @@
 /** Sweeps made up from a law, for tests and proofs of fits: their truth is known. */
-import { uniform } from "../../lib/random.js";
+import { uniform } from "../../lib/host/random.js";
 import type { Point } from "../../scaling/points.js";
 
 /** Hoffmann's constants, unrounded (reference: the TeX source of Hoffmann 2022). */

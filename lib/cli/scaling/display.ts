@@ -1,6 +1,7 @@
 /** What `folio scaling run` shows: a line a finished run, and on a terminal the runs at work below, redrawn in place. */
 import type { SweepRecord } from "../../../scaling/sweep.js";
-import { duration, grouped, type Output, styled, table } from "../terminal.js";
+import { ownEscapes } from "../shared/output.js";
+import { duration, grouped, type Output, styled, table } from "../shared/terminal.js";
 
 export interface Display {
   show(record: SweepRecord): void;
@@ -23,7 +24,7 @@ export function openDisplay(output: Output, now: () => number = () => performanc
   let [done, todo, drawn, drawnAt] = [0, 0, 0, Number.NEGATIVE_INFINITY];
 
   const erase = () => {
-    if (drawn > 0) output.write(`\x1b[${drawn}A\x1b[0J`);
+    if (drawn > 0) output.write(ownEscapes(`\x1b[${drawn}A\x1b[0J`));
     drawn = 0;
   };
   const draw = () => {

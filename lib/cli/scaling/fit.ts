@@ -5,9 +5,10 @@
 import { writeFileSync } from "node:fs";
 import { type FitOptions, fitLaw } from "../../../scaling/fit.js";
 import type { Fit, FitMethod, Interval } from "../../../scaling/points.js";
-import { ownColumns, type PointColumns, readRows, type TableRow, toPoints } from "../../../scaling/read-points.js";
-import { grouped, type Io, styled, table, wrapped } from "../terminal.js";
-import { type Flags, positive, readFlags } from "./flags.js";
+import type { PointColumns } from "../../../scaling/read-points.js";
+import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { type Flags, positive, readFlags, whole } from "./flags.js";
+import { fileHelp, leftOut, readStudy, resampling, studyKinds } from "./study.js";
 
 const methods: readonly FitMethod[] = [
   "parametric",
@@ -25,14 +26,14 @@ export function help(): string {
 
 Usage: folio scaling fit FILE [--n COL] [--d COL] [--c COL] [--loss COL] [--flag value …]
 
-FILE is CSV or Parquet, a row a training. A table of \`folio scaling run\` needs no columns named.
+${fileHelp} Its runs of role held-out and tuning are left out.
 
   --n COL             parameters
   --d COL             training tokens
   --c COL             training FLOPs; stands in for a missing --d (C = 6ND)
-  --loss COL          loss, nats a token (default loss)
+  --loss COL          loss, nats per token (default loss)
   --group COL         the run that rows share: they are then resampled together
-  --unique COL        tokens that differ, for --method repeated
+  --unique COL        tokens that differ, which --method repeated needs
   --method NAME       parametric: Chinchilla's approach 3, Huber on log loss from 4,500 starts (default)
                       projection: the same law by variable projection, least squares
                       isoflop: approach 2, parabolas        envelope: approach 1, the lower hull
@@ -43,8 +44,8 @@ FILE is CSV or Parquet, a row a training. A table of \`folio scaling run\` needs
   --breaks K          broken: how many breaks (default 1)
   --delta X           parametric: where Huber's loss turns linear (default 1e-3)
   --drop-highest K    leave out the K rows of highest loss
-  --drop-missing      leave out rows that lack a number, instead of refusing the table
-  --bootstrap R       refits of resampled rows (default 1000); 0: intervals from the covariance
+  --drop-missing      leave out rows without a number (empty, NA, NaN), instead of refusing the table
+  --bootstrap R       refits of resampled rows (default 1000, at most 100000); 0: intervals from the covariance
   --seed S            of the resampling (default 1337)
   --threads T         that refit (default: one a core)
   --budget C          FLOPs that the law is for: warns if that is far beyond the rows
@@ -55,22 +56,13 @@ FILE is CSV or Parquet, a row a training. A table of \`folio scaling run\` needs
 }
 
 const kinds = {
-  n: "string",
-  d: "string",
-  c: "string",
-  loss: "string",
-  group: "string",
-  unique: "string",
+  ...studyKinds,
   method: "string",
   over: "string",
   offset: "string",
   breaks: "string",
   delta: "string",
   "drop-highest": "string",
-  "drop-missing": "boolean",
-  bootstrap: "string",
-  seed: "string",
-  threads: "string",
   budget: "string",
   json: "string",
 } as const;
@@ -78,24 +70,23 @@ const kinds = {
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const flags = readFlags(args, kinds, "folio scaling fit");
   const [file, ...more] = flags.words;
-  if (file === undefined) throw new RangeError("Cannot fit: name a CSV or Parquet file of trainings.");
+  if (file === undefined) throw new RangeError("Cannot fit: name a table of trainings.");
   if (more.length > 0) throw new RangeError(`Cannot fit ${file} and ${more.join(", ")}: it takes one file.`);
   const options = optionsOf(flags);
-  const rows = await readRows(file);
-  const columns = columnsOf(flags, rows);
-  checkColumns(columns, options);
-  const read = toPoints(rows, columns, { name: file, missing: flags.yes["drop-missing"] ? "drop" : "refuse" });
-  const fitted = await fitLaw(read.points, options);
-  // Rows of the file, also those that held no point.
-  const dropped = [...read.dropped, ...fitted.dropped.map((index) => read.rows[index]!)].sort((a, b) => a - b);
-  const fit: Fit = { ...fitted, dropped };
+  const study = await readStudy(file, flags, (columns) => checkColumns(columns, options));
+  const fitted = await fitLaw(study.points, options);
+  const highest = fitted.dropped.map((index) => study.rows[index]!);
+  // Rows of the file, also those that held no point of the grid.
+  const { heldOut, tuning } = study;
+  const left = [...study.dropped, ...heldOut.rows, ...heldOut.dropped, ...tuning, ...highest];
+  const fit: Fit = { ...fitted, dropped: left.sort((a, b) => a - b) };
   const text = `${JSON.stringify(fit, null, 2)}\n`;
   if (flags.text.json === "-") {
     io.stdout.write(text);
     return 0;
   }
   if (flags.text.json !== undefined) writeFileSync(flags.text.json, text);
-  io.stdout.write(`${describe(fit, file).join("\n")}\n`);
+  io.stdout.write(`${describe(fit, file, leftOut(study, highest.length)).join("\n")}\n`);
   for (const { kind, message } of fit.warnings) {
     io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
   }
@@ -108,17 +99,15 @@ function optionsOf(flags: Flags): FitOptions {
   oneOf("over", over, ["n", "d", "c"]);
   oneOf("offset", offset, ["true", "false"]);
   const [delta, breaks] = [positive(flags, "delta"), positive(flags, "breaks", { whole: true })];
-  const [threads, budgetFlops] = [positive(flags, "threads", { whole: true }), positive(flags, "budget")];
+  const budgetFlops = positive(flags, "budget");
   return {
     method: method as FitMethod,
     over: over as "n" | "d" | "c",
     offset: offset === "true",
-    dropHighest: count(flags, "drop-highest", 0),
-    bootstrap: count(flags, "bootstrap", 1000),
-    seed: count(flags, "seed", 1337),
+    dropHighest: whole(flags, "drop-highest") ?? 0,
+    ...resampling(flags),
     ...(delta !== undefined && { delta }),
     ...(breaks !== undefined && { breaks }),
-    ...(threads !== undefined && { threads }),
     ...(budgetFlops !== undefined && { budgetFlops }),
   };
 }
@@ -127,19 +116,6 @@ function oneOf(flag: string, value: string, known: readonly string[]): void {
   if (!known.includes(value)) {
     throw new RangeError(`Cannot read --${flag}: "${value}" is none of ${known.join(", ")}.`);
   }
-}
-
-/** A whole number from 0 on. */
-function count(flags: Flags, name: string, otherwise: number): number {
-  return flags.text[name] === "0" ? 0 : (positive(flags, name, { whole: true }) ?? otherwise);
-}
-
-function columnsOf({ text }: Flags, rows: readonly TableRow[]): PointColumns {
-  const { n, d, c, loss, group, unique } = text;
-  const named = { n, d, c, loss, group, unique };
-  const given = Object.fromEntries(Object.entries(named).filter(([, column]) => column !== undefined));
-  const base = n === undefined && d === undefined && c === undefined ? ownColumns(rows) : { loss: "loss" };
-  return { ...base, ...given };
 }
 
 function checkColumns({ n, d, c }: PointColumns, { method, over }: FitOptions): void {
@@ -155,8 +131,7 @@ function checkColumns({ n, d, c }: PointColumns, { method, over }: FitOptions): 
   }
 }
 
-function describe(fit: Fit, file: string): string[] {
-  const left = fit.dropped.length > 0 ? `, ${fit.dropped.length} left out` : "";
+function describe(fit: Fit, file: string, left: string): string[] {
   const refits = fit.bootstrap ? `${grouped(fit.bootstrap.length)} refits` : "the covariance";
   const values = { ...fit.params, ...fit.exponents };
   const range = (interval: Interval | undefined) =>

@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { createJiti } from "jiti";
 import { loadPlan, type PlanOptions, planSweep, type SweepPlan, share } from "../../../scaling/plan.js";
 import { measureSpeed } from "../../../scaling/sweep.js";
-import { packageRoot } from "../../version.js";
+import { packageRoot } from "../../host/package.js";
 
 /** The flags of a command: text, or yes and no. Written --data_dir or --data-dir. */
 export type FlagKinds = Readonly<Record<string, "string" | "boolean">>;
@@ -44,6 +44,11 @@ export function positive(flags: Flags, name: string, { whole = false } = {}): nu
   if (written !== "" && value > 0 && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value;
   const wanted = whole ? "a whole number above 0" : "a number above 0, as 1e12";
   throw new RangeError(`Cannot read --${name}: ${JSON.stringify(written)} is not ${wanted}.`);
+}
+
+/** A whole number from 0 on. */
+export function whole(flags: Flags, name: string): number | undefined {
+  return flags.text[name] === "0" ? 0 : positive(flags, name, { whole: true });
 }
 
 const plansFolder = () => path.join(packageRoot(), "scaling", "plans");

@@ -1,15 +1,15 @@
 /**
  * `folio scaling optimum`: what a law, published or fitted, says of a budget, a loss, a size or a number of tokens. The
- * arithmetic is scaling/ask.ts.
+ * arithmetic is scaling/questions/answer.ts.
  */
 import { existsSync } from "node:fs";
 import { closest, distance } from "fastest-levenshtein";
-import { type Answer, type Answered, ask, describe, type Question } from "../../../scaling/ask.js";
 import { flopsConventions, parameterConventions } from "../../../scaling/conventions.js";
-import { fittedLaw, type KnownLaw, publishedLaw } from "../../../scaling/known-law.js";
 import { type LawName, laws } from "../../../scaling/laws.js";
-import { readFit } from "../../../scaling/read-fit.js";
-import { grouped, type Io, styled, table, wrapped } from "../terminal.js";
+import { type Answer, type Answered, ask, describe, type Question } from "../../../scaling/questions/answer.js";
+import { fittedLaw, type KnownLaw, publishedLaw } from "../../../scaling/questions/known-law.js";
+import { readFit } from "../../../scaling/questions/read-fit.js";
+import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
 import { positive, readFlags } from "./flags.js";
 
 export function help(): string {

@@ -1,8 +1,8 @@
 /** `folio scaling plan`: the runs of a sweep and what was dropped, as a table, with the total of FLOPs and time; as JSON. */
 import { type PlannedRun, type SweepPlan, savePlan } from "../../../scaling/plan.js";
-import { gigabytes } from "../../memory.js";
-import { tokensPerStep } from "../../sizing.js";
-import { duration, grouped, type Io, styled, table } from "../terminal.js";
+import { gigabytes } from "../../model/memory.js";
+import { tokensPerStep } from "../../model/sizing.js";
+import { duration, grouped, type Io, styled, table } from "../shared/terminal.js";
 import { processesText } from "./display.js";
 import { type FlagKinds, findPlan, ownPlans, positive, readFlags } from "./flags.js";
 

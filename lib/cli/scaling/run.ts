@@ -6,7 +6,7 @@
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { type SweepPlan, savePlan } from "../../../scaling/plan.js";
-import { doRun, exitCodes } from "../../../scaling/sweep/one.js";
+import { doRun, exitCodes } from "../../../scaling/sweep/find-run.js";
 import {
   type Counts,
   type Retry,
@@ -15,8 +15,8 @@ import {
   submitSweep,
   writeParquet,
 } from "../../../scaling/sweep.js";
-import { stopOnSignals } from "../stop.js";
-import { duration, type Io, styled } from "../terminal.js";
+import { stopOnSignals } from "../shared/stop-signals.js";
+import { duration, type Io, styled } from "../shared/terminal.js";
 import { openDisplay } from "./display.js";
 import { type FlagKinds, type Flags, findPlan, folderOf, positive, readFlags } from "./flags.js";
 
@@ -64,7 +64,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     log,
   });
   const folder = folderOf(plan, flags.text.out);
-  const stop = stopOnSignals((signal) => log(`${signal}: letting the runs save (again: stop at once)`));
+  const stop = stopOnSignals(io, (reason) => log(`${reason}: letting the runs save (again: stop at once)`));
   try {
     if (flags.text.only !== undefined) {
       const planFile = path.resolve(folder, "plan.json");

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import path from "node:path";
 import { loadPlan } from "../../../scaling/plan.js";
 import { countBy, sweepStatus } from "../../../scaling/sweep.js";
-import { grouped, type Io, styled, table } from "../terminal.js";
+import { grouped, type Io, styled, table } from "../shared/terminal.js";
 import { readFlags } from "./flags.js";
 
 export function help(): string {

@@ -1,10 +1,11 @@
 /**
  * `folio scaling tune`: a tuning sweep's table → the best learning rate of each size and the rule through them, to put
- * into a plan. The arithmetic is scaling/sweep/rules.ts.
+ * into a plan. The arithmetic is scaling/planning/learning-rates.ts.
  */
-import { readRows, toTuningPoints } from "../../../scaling/read-points.js";
-import { applyRule, type PowerRule, tuneLearningRates } from "../../../scaling/sweep/rules.js";
-import { grouped, type Io, table } from "../terminal.js";
+
+import { applyRule, type PowerRule, tuneLearningRates } from "../../../scaling/planning/learning-rates.js";
+import { readTable, toTuningPoints } from "../../../scaling/read-points.js";
+import { grouped, type Io, table } from "../shared/terminal.js";
 import { readFlags } from "./flags.js";
 
 export function help(): string {
@@ -12,13 +13,15 @@ export function help(): string {
 
 Usage: folio scaling tune FILE [--flag value …]
 
-FILE is CSV or Parquet, a row a training: of each size some learning rates, on as many tokens. A table of
-\`folio scaling run\` needs no columns named; of its runs those of role tuning count, which a plan's \`tuning\` makes.
-At each N and D the best rate is the vertex of the parabola in log rate through the three lowest losses, seeds averaged;
-through them all goes rate = factor · N^parameters · D^tokens, in N alone where D is the same or follows from N.
+FILE is a table as of \`folio scaling fit\`, a row per training: some learning rates for each size, on as many tokens. A
+table of \`folio scaling run\` needs no columns named; of its runs those of role tuning count, which a plan's \`tuning\`
+makes. At each N and D the best rate is the vertex of the parabola in log rate through the three lowest losses, seeds
+averaged; where several batches were tried there, those of the batch with the lowest loss. Through the best rates goes
+rate = factor · N^parameters · D^tokens, in N alone where D is the same or follows from N.
 
   --n COL --d COL     parameters and tokens (default n, d)
   --rate COL          learning rates (default learning_rate)
+  --batch COL         tokens or sequences per step (default batch_tokens, batch_size or batch, where there is one)
   --loss COL          loss, nats a token (default loss)
   --drop-missing      leave out rows that lack a number, instead of refusing the table
   --json              for programs: best, rule, largest relative difference between them
@@ -31,6 +34,7 @@ const kinds = {
   n: "string",
   d: "string",
   rate: "string",
+  batch: "string",
   loss: "string",
   "drop-missing": "boolean",
   json: "boolean",
@@ -40,11 +44,15 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const flags = readFlags(args, kinds, "folio scaling tune");
   const [file, ...more] = flags.words;
   if (file === undefined)
-    throw new RangeError("Cannot tune: name a CSV or Parquet file of a tuning sweep's trainings.");
+    throw new RangeError("Cannot tune: name the table of a tuning sweep's trainings.");
   if (more.length > 0) throw new RangeError(`Cannot tune by ${file} and ${more.join(", ")}: it takes one file.`);
-  const { n = "n", d = "d", rate = "learning_rate", loss = "loss" } = flags.text;
+  const { n = "n", d = "d", rate = "learning_rate", loss = "loss", batch } = flags.text;
   const missing = flags.yes["drop-missing"] ? "drop" : "refuse";
-  const points = toTuningPoints(await readRows(file), { n, d, rate, loss }, { name: file, missing });
+  const points = toTuningPoints(
+    await readTable(file),
+    { n, d, rate, loss, ...(batch !== undefined && { batch }) },
+    { name: file, missing },
+  );
   const { best, rule: exact } = tuneLearningRates(points);
   const rule = rounded(exact);
   const off = Math.max(...best.map((each) => Math.abs(applyRule(rule, each) / each.learningRate - 1)));
@@ -52,13 +60,16 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     io.stdout.write(`${JSON.stringify({ file, runs: points.length, best, rule, largestDifference: off }, null, 2)}\n`);
     return 0;
   }
+  const batched = best.some(({ otherBatches }) => otherBatches !== undefined);
   const rows = best.map((each) => [
-    ...[grouped(each.parameters), grouped(each.tokens)],
+    ...[grouped(each.parameters), grouped(each.tokens), ...(batched ? [String(each.batch ?? "")] : [])],
     ...[each.learningRate.toPrecision(3), applyRule(rule, each).toPrecision(3), each.loss.toFixed(4)],
   ]);
+  const tried = [...new Set(best.flatMap(({ batch, otherBatches = [] }) => [batch!, ...otherBatches]))];
   const lines = [
-    ...table(["N", "D", "best rate", "the rule's", "loss there"], rows),
+    ...table(["N", "D", ...(batched ? ["batch"] : []), "best rate", "the rule's", "loss there"], rows),
     "",
+    ...(batched ? [`Batches tried: ${tried.sort((a, b) => a - b).join(", ")}; the rule is of the best one of each row.`] : []),
     `The rule is within ${Math.ceil(100 * off)} % of the best rates. In a plan:`,
     `  learningRate: ${literal(rule)},`,
   ];

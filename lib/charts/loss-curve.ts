@@ -1,0 +1,76 @@
+/** The loss of a run over its steps, as a chart: from the records of a training log. Shown in notebook 01-train. */
+import { type Figure, palette } from "./figure.js";
+import { lineChart, type ReferenceLine, type Series } from "./line-chart.js";
+
+/** What lossCurve() reads of a line of log.jsonl; every record that train() yields is one. */
+export interface LossRecord {
+  readonly kind: string;
+  readonly step: number;
+  readonly loss?: number;
+  readonly trainLoss?: number;
+  readonly valLoss?: number;
+}
+
+/** Options of lossCurve(). */
+export interface LossCurveOptions {
+  readonly title?: string;
+  /** Default "nats a token". */
+  readonly unit?: string;
+  readonly lines?: readonly ReferenceLine[];
+}
+
+/**
+ * The curve of a training log: the loss of each logged step, thin; the same smoothed; the evaluations of both splits;
+ * and reference lines, such as what counting trigrams reaches. A log of any length becomes at most 2,000 points a line.
+ * @example toSvg(lossCurve(records, { lines: [{ y: 2.05, label: "trigram" }] }), { width: 720, height: 400 })
+ */
+export function lossCurve(
+  records: Iterable<LossRecord>,
+  { title = "Loss while training", unit = "nats a token", lines = [] }: LossCurveOptions = {},
+): Figure {
+  const iters: Point[] = [];
+  const train: Point[] = [];
+  const val: Point[] = [];
+  for (const { kind, step, loss, trainLoss, valLoss } of records) {
+    if (kind === "iter" && loss !== undefined) iters.push([step, loss]);
+    if (kind !== "eval") continue;
+    if (trainLoss !== undefined) train.push([step, trainLoss]);
+    if (valLoss !== undefined) val.push([step, valLoss]);
+  }
+  const [trainColor, valColor] = palette;
+  const series = [
+    line("training, each step", thin(iters), { color: trainColor, opacity: 0.45, width: 1 }),
+    line("training, smoothed", thin(smooth(iters)), { color: trainColor }),
+    line("training, evaluated", thin(train), { color: trainColor, dash: "dot", markers: true }),
+    line("validation", thin(val), { color: valColor, markers: true }),
+  ].filter(({ x }) => x.length > 0);
+  return lineChart({ title, xLabel: "step", yLabel: `loss (${unit})`, series, lines });
+}
+
+type Point = readonly [x: number, y: number];
+
+const line = (name: string, points: readonly Point[], style: Partial<Series>): Series => ({
+  ...style,
+  name,
+  x: points.map(([x]) => x),
+  y: points.map(([, y]) => y),
+});
+
+/** Every k-th point and the last. */
+function thin(points: readonly Point[], most = 2000): readonly Point[] {
+  const k = Math.ceil(points.length / most);
+  return k <= 1 ? points : points.filter((_, i) => i % k === 0 || i === points.length - 1);
+}
+
+/** Exponential average over about a 25th of the log, without the bias towards zero at its start (Kingma 2015). */
+function smooth(points: readonly Point[]): Point[] {
+  const keep = 1 - 1 / Math.max(1, points.length / 25);
+  let sum = 0;
+  let weight = 0;
+  return points.flatMap(([x, y]) => {
+    if (!Number.isFinite(y)) return [];
+    sum = keep * sum + (1 - keep) * y;
+    weight = keep * weight + (1 - keep);
+    return [[x, sum / weight] as const];
+  });
+}

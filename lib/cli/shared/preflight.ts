@@ -1,0 +1,106 @@
+/**
+ * What the command line looks at before and while it trains: whether the dataset is there, whether memory will do, what
+ * the GPU can do at best. train() refuses what cannot work; this says more, and warns.
+ */
+import { execFileSync } from "node:child_process";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import type { DeviceSettings } from "../../engine/device.js";
+import { knownPeakFlops } from "../../host/hardware.js";
+import type { StartRecord } from "../../runs/records.js";
+import type { Settings } from "../../settings/settings.js";
+import { datasetNames } from "./datasets.js";
+import { type Io, styled, withFlags } from "./terminal.js";
+
+const isPrepared = (folder: string) =>
+  ["meta.json", "train.bin"].some((file) => fs.existsSync(path.join(folder, file)));
+
+/** @throws {RangeError} when the dataset is not prepared, with the command that prepares it and the datasets that are */
+export async function checkDataset({ dataDir, dataset }: Settings): Promise<void> {
+  const folder = path.join(dataDir, dataset);
+  if (isPrepared(folder)) return;
+  const known = datasetNames();
+  const prepare = known.includes(dataset)
+    ? `run \`folio prepare ${dataset}\` first`
+    : `\`folio prepare\` makes ${known.join(", ")}, or a dataset of your own text`;
+  const there = fs.existsSync(dataDir)
+    ? fs.readdirSync(dataDir).filter((name) => isPrepared(path.join(dataDir, name)))
+    : [];
+  const prepared =
+    there.length > 0 ? `, or choose one that is prepared (--dataset=${there.slice(0, 8).join(" or ")})` : "";
+  throw new RangeError(`Cannot train on ${dataset}: ${folder} holds no prepared dataset; ${prepare}${prepared}.`);
+}
+
+/** Says what is likely to be wrong: a GPU that is not used, less memory than the run needs. */
+export async function warnings(settings: Settings, say: (text: string) => void): Promise<void> {
+  const { resolveDevice } = await import("../../engine/device.js");
+  if ((await resolveDevice(settings)).device !== "cpu") return;
+  const gpu = settings.device === "auto" ? gpuName() : undefined;
+  if (gpu) {
+    say(
+      `TensorFlow does not see this machine's ${gpu}, so this runs on the processor; \`folio doctor\` says what is missing`,
+    );
+  }
+  // Weights from elsewhere bring their own shape.
+  if (settings.evalOnly || !["scratch", "resume"].includes(settings.initFrom)) return;
+  const { openDataset } = await import("../../data/batches.js");
+  const { memoryWarning } = await import("../../model/memory.js");
+  const dataset = openDataset(settings.dataDir, settings.dataset);
+  dataset.close();
+  const vocabSize = settings.vocabSize || dataset.meta.vocabSize;
+  const warning = memoryWarning({ ...settings, vocabSize }, os.totalmem());
+  if (warning) say(await withFlags(warning));
+}
+
+/** Device, number format and how steps are run, each with why where Folio chose it: `cpu (…), float32 (…), compiled`. */
+export function describeDevice(
+  run: Pick<StartRecord, "device" | "deviceReason" | "deviceName" | "dtype" | "dtypeReason" | "compiled">,
+): string {
+  const why = (reason: string | undefined) => (reason === "asked for" ? undefined : reason);
+  const about = (name: string, ...details: (string | undefined)[]) => {
+    const said = details.filter((detail) => detail !== undefined);
+    return said.length > 0 ? `${name} (${said.join("; ")})` : name;
+  };
+  const how = run.device === "webgpu" ? "eager (compile is off: only TensorFlow compiles)" : "eager";
+  return [
+    about(run.device, run.deviceName, why(run.deviceReason)),
+    about(run.dtype, why(run.dtypeReason)),
+    run.compiled ? "compiled" : how,
+  ].join(", ");
+}
+
+/** Says on stderr what a trained model is to run on: `auto` tells its choice, and why. */
+export async function announceDevice(
+  { device, dtype, compile }: DeviceSettings,
+  trained: Settings["dtype"],
+  io: Io,
+): Promise<void> {
+  const { dtypeFor, resolveDevice } = await import("../../engine/device.js");
+  const wanted = { device, compile, dtype: dtypeFor(trained, { device, dtype, compile }) };
+  const { compile: compiled, ...machine } = await resolveDevice(wanted);
+  io.stderr.write(styled(io.stderr, "dim", `running on ${describeDevice({ ...machine, compiled })}\n`));
+}
+
+/** FLOP/s that the run's GPU can do at best, by its data sheet; undefined on a CPU and for a card that is not known. */
+export function peakFlops({ device, dtype }: StartRecord): number | undefined {
+  return device === "cuda" ? knownPeakFlops(gpuName() ?? "", dtype as "float32") : undefined;
+}
+
+/** The first NVIDIA GPU that the driver tells of. */
+function gpuName(): string | undefined {
+  try {
+    const query = ["--query-gpu=name", "--format=csv,noheader"];
+    return (
+      execFileSync("nvidia-smi", query, {
+        encoding: "utf8",
+        timeout: 20_000,
+        stdio: ["ignore", "pipe", "ignore"],
+      })
+        .split("\n")[0]
+        ?.trim() || undefined
+    );
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * What the commands share to talk: where lines go, colour, numbers and durations as people read them, a progress line
+ * below the log. Colour and the progress line appear on a terminal only; NO_COLOR switches colour off.
+ */
+import { styleText } from "node:util";
+import { ownEscapes, shortened } from "./output.js";
+
+/** A stream as process.stdout is; tests hand in their own. */
+export interface Output {
+  /** Words of Folio's, with what they quote: shown as printable text. */
+  write(text: string): unknown;
+  /** Text that a command is asked for, as a sample: as it is, but on a terminal, which would obey its escapes. */
+  writeText?(text: string): unknown;
+  readonly isTTY?: boolean | undefined;
+  readonly columns?: number | undefined;
+}
+
+/** Where a command writes. */
+export interface Io {
+  readonly stdout: Output;
+  readonly stderr: Output;
+  /** Calls `listener` once, when standard output cannot be written any more; without one, that ends the process. */
+  onLost?(listener: (lost: LostOutput) => void): void;
+}
+
+/** Why standard output cannot be written any more. */
+export interface LostOutput {
+  /** Of a command that had to stop for it: 141 for a pipe that was closed, 129 for a terminal, 1 for a full device. */
+  readonly exitCode: 1 | 129 | 141;
+  readonly found: string;
+}
+
+export type Style = Parameters<typeof styleText>[0];
+
+/** `text` in colour where `output` shows colour, else as it is. */
+export function styled(output: Output, style: Style, text: string): string {
+  const plain = !output.isTTY || process.env.NO_COLOR || process.env.TERM === "dumb";
+  if (plain) return text;
+  const [before, after] = styleText(style, "\0", { validateStream: false }).split("\0");
+  return ownEscapes(before!) + text + ownEscapes(after!);
+}
+
+/** 1234567 → "1,234,567". */
+export function grouped(value: number): string {
+  return Math.round(value).toLocaleString("en-US");
+}
+
+/** Parameters in millions, two digits, as nanoGPT prints them. */
+export function millions(value: number): string {
+  return `${(value / 1e6).toFixed(2)}M`;
+}
+
+/** 3725 s → "1:02:05". */
+export function duration(elapsedMs: number): string {
+  const seconds = Math.round(elapsedMs / 1000);
+  const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  const shown = parts[0] === 0 ? parts.slice(1) : parts;
+  return shown.map((part, i) => (i === 0 ? String(part) : String(part).padStart(2, "0"))).join(":");
+}
+
+/** `text` in lines of at most `columns`, broken at spaces. */
+export function wrapped(text: string, columns = 119): string {
+  return text.replace(new RegExp(`(.{1,${columns}})(?: +|$)`, "g"), "$1\n").trimEnd();
+}
+
+/** No cell of a table is longer: a name that is shown need not be the whole of it. */
+const longestCell = 120;
+
+/** A table of text: columns padded to their widest cell, numbers to the right. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const all = [head, ...rows].map((cells) => cells.map((cell) => shortened(cell, longestCell).replace(/[\n\t]/g, " ")));
+  const widths = head.map((_, column) => Math.max(...all.map((cells) => (cells[column] ?? "").length)));
+  const right = head.map((_, column) => rows.every((cells) => /^[-\d.,%/ ?]*$/.test(cells[column] ?? "")));
+  const pad = (cell: string, column: number) =>
+    right[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!);
+  return all.map((cells) => cells.map(pad).join("  ").trimEnd());
+}
+
+/** A line of progress that stays below the log lines. On anything but a terminal there is none. */
+export interface Progress {
+  /** Writes a line above the progress line. */
+  line(text: string): void;
+  /** Redraws, at most ten times a second. */
+  update(done: number, total: number, rest: string): void;
+  /** Where nothing is redrawn: a line, when none was written for a minute. */
+  stillAt(text: string): void;
+  /** Takes the progress line away. */
+  close(): void;
+}
+
+const bar = (share: number, width: number): string => {
+  const full = Math.round(share * width);
+  return "█".repeat(full) + "░".repeat(width - full);
+};
+
+/** The progress line's text, cut to the width of the terminal. */
+export function progressText(done: number, total: number, rest: string, columns: number): string {
+  const share = total > 0 ? Math.min(1, done / total) : 0;
+  const numbers = `${String(Math.floor(share * 100)).padStart(3)} %  ${done}/${total}  ${rest}`;
+  const room = columns - 1 - numbers.length - 1;
+  const drawn = room >= 8 ? `${bar(share, Math.min(24, room))} ${numbers}` : numbers.trimStart();
+  return drawn.slice(0, Math.max(0, columns - 1));
+}
+
+export function openProgress(output: Output, now: () => number = () => performance.now()): Progress {
+  const erase = ownEscapes("\r\x1b[K");
+  let shown = "";
+  let drawnAt = Number.NEGATIVE_INFINITY;
+  let wroteAt = now();
+  return {
+    line(text) {
+      wroteAt = now();
+      output.write(shown ? `${erase}${text}\n${shown}` : `${text}\n`);
+    },
+    update(done, total, rest) {
+      if (!output.isTTY || now() - drawnAt < 100) return;
+      drawnAt = now();
+      // Asked for anew each time: a window can change its width.
+      shown = progressText(done, total, rest, output.columns || 80);
+      output.write(erase + shown);
+    },
+    stillAt(text) {
+      if (output.isTTY || now() - wroteAt < 60_000) return;
+      wroteAt = now();
+      output.write(`${text}\n`);
+    },
+    close() {
+      if (shown) output.write(erase);
+      shown = "";
+    },
+  };
+}
+
+/**
+ * A message of the library, which names settings as programs do (`outDir`, `initFrom: "resume"`), with the flags that the
+ * command line has for them (`--out_dir`, `--init_from=resume`). What a file says stays as the file says it.
+ */
+export async function withFlags(message: string): Promise<string> {
+  const { camelCase, settingRows } = await import("../../settings/settings.js");
+  const flag = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
+  if (message.startsWith("Cannot read --")) {
+    // The flag is named; its setting's name in programs need not be.
+    return message
+      .replace(/^(Cannot read --([\w-]+)): (\w+) is /, (found, start: string, written: string, key: string) =>
+        camelCase(written) === key ? `${start}: it is ` : found,
+      )
+      .replace(/did you mean (\w+)\?/, (_, key: string) => `did you mean ${flag(key)}?`);
+  }
+  if (/^Cannot (read|open) /.test(message)) return message;
+  const keysOf = (kind: Parameters<typeof settingRows>[0]) => Object.keys(settingRows(kind));
+  // Of the other commands' settings only those of two words: "file: 3" may be any sentence.
+  const others = (["eval", "bench", "sizes"] as const).flatMap(keysOf).filter((key) => /[A-Z]/.test(key));
+  const keys = [...new Set([...(["train", "sample"] as const).flatMap(keysOf), ...others])];
+  // Parts of paths, and words of the language, are no settings.
+  const alone = (names: readonly string[]) => `(?<![\\w/.\\\\"'=-])(${names.join("|")})`;
+  const value = /: (?:"([^"]*)"|(true|false)\b|(-?\d[\d.e+-]*\d|\d))/.source;
+  const capitalized = (word: string) => word[0]!.toUpperCase() + word.slice(1);
+  return message
+    .replace(
+      new RegExp(alone(keys) + value, "g"),
+      (_, key: string, text?: string, truth?: string, number?: string) =>
+        `${flag(key)}=${truth ? capitalized(truth) : (number ?? (/^[\w@%+:,./-]+$/.test(text!) ? text : `'${text}'`))}`,
+    )
+    .replace(new RegExp(`${alone(keys.filter((key) => /[A-Z]/.test(key)))}(?![\\w/=:-])`, "g"), (_, key: string) =>
+      flag(key),
+    );
+}

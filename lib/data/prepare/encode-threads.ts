@@ -1,0 +1,137 @@
+/**
+ * Encoding on several cores: jobs of about a megabyte go to worker threads and come back in any order, each as the ids
+ * of both splits. Without workers the same runs here, which is the faster for a small text. What this file is not: it
+ * decides nothing about order or files (corpus.ts does). Notebook 02-data shows it.
+ */
+import { Worker } from "node:worker_threads";
+import { typescriptLoader } from "../../host/package.js";
+import type { TokenDtype } from "../token-file.js";
+import { type Tokenizer, type TokenizerSpec, tokenizerFromSpec } from "../tokenizers/tokenizer.js";
+
+export type Ids = Uint16Array | Uint32Array;
+
+/** Texts, one after another, as UTF-8. */
+export interface EncodeJob {
+  readonly bytes: Uint8Array;
+  /** [texts × 2]: where each ends in `bytes`, and what it is: `ofVal` + `endsDocument`. */
+  readonly texts: Int32Array;
+}
+
+/** The text goes to validation. */
+export const ofVal = 1;
+/** The end of a text comes after it. */
+export const endsDocument = 2;
+
+/** The ids of a job by split. */
+export interface Encoded {
+  readonly train: Ids;
+  readonly val: Ids;
+}
+
+/** What a worker is started with. */
+export interface WorkerSettings {
+  readonly tokenizer: TokenizerSpec;
+  readonly dtype: TokenDtype;
+}
+
+/** What encodes; `close()` it. */
+export interface EncodePool {
+  /** How many jobs it works on at once. */
+  readonly size: number;
+  /** Takes over the job's memory. */
+  encode(job: EncodeJob): Promise<Encoded>;
+  close(): Promise<void>;
+}
+
+/** Encodes a job's texts; `endOfText` follows those that end a document. */
+export function encodeJob(tokenizer: Tokenizer, dtype: TokenDtype, job: EncodeJob): Encoded {
+  const { bytes, texts } = job;
+  const { endOfText } = tokenizer;
+  const parts: { train: Ids[]; val: Ids[] } = { train: [], val: [] };
+  for (let index = 0; index < texts.length; index += 2) {
+    const what = texts[index + 1]!;
+    const split = parts[what & ofVal ? "val" : "train"];
+    split.push(tokenizer.encodeBytes(bytes.subarray(index === 0 ? 0 : texts[index - 2], texts[index])));
+    if (what & endsDocument && endOfText !== undefined) split.push(Uint16Array.of(endOfText));
+  }
+  return { train: join(parts.train, dtype), val: join(parts.val, dtype) };
+}
+
+function join(parts: readonly Ids[], dtype: TokenDtype): Ids {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const joined = dtype === "uint16" ? new Uint16Array(length) : new Uint32Array(length);
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}
+
+/** @param workers how many threads; 0 encodes in this one */
+export function openEncodePool(settings: WorkerSettings, workers: number): EncodePool {
+  if (workers > 0) return threads(settings, workers);
+  const tokenizer = tokenizerFromSpec(settings.tokenizer);
+  return {
+    size: 1,
+    encode: async (job) => encodeJob(tokenizer, settings.dtype, job),
+    close: async () => {},
+  };
+}
+
+interface Waiting {
+  resolve(encoded: Encoded): void;
+  reject(error: Error): void;
+}
+
+/** What a worker answers. */
+export type WorkerAnswer = { id: number } & ({ encoded: Encoded } | { error: string });
+
+function startWorker(settings: WorkerSettings): Worker {
+  // From the sources (tests), a worker needs what its parent has: a loader of TypeScript.
+  const fromSources = import.meta.url.endsWith(".ts");
+  return new Worker(new URL(`./encode-worker.${fromSources ? "ts" : "js"}`, import.meta.url), {
+    workerData: settings,
+    execArgv: fromSources ? ["--import", typescriptLoader()] : [],
+  });
+}
+
+function threads(settings: WorkerSettings, count: number): EncodePool {
+  const waiting = new Map<number, Waiting>();
+  let failure: Error | undefined;
+  const fail = (error: Error): void => {
+    failure ??= new Error(`Cannot encode: a worker thread ended (${error.message}); run it again.`, { cause: error });
+    for (const { reject } of waiting.values()) reject(failure);
+    waiting.clear();
+  };
+  let closing = false;
+  const workers = Array.from({ length: count }, () => {
+    const worker = startWorker(settings);
+    worker.on("error", fail);
+    worker.on("exit", (code) => closing || fail(new Error(`code ${code}`)));
+    worker.on("message", (answer: WorkerAnswer) => {
+      const asked = waiting.get(answer.id);
+      waiting.delete(answer.id);
+      if ("error" in answer) asked?.reject(new Error(answer.error));
+      else asked?.resolve(answer.encoded);
+    });
+    return worker;
+  });
+  let id = 0;
+  return {
+    size: count,
+    encode(job) {
+      if (failure) return Promise.reject(failure);
+      const own = id++;
+      return new Promise((resolve, reject) => {
+        waiting.set(own, { resolve, reject });
+        const memory = [job.bytes.buffer as ArrayBuffer, job.texts.buffer as ArrayBuffer];
+        workers[own % count]!.postMessage({ id: own, job }, memory);
+      });
+    },
+    async close() {
+      closing = true;
+      await Promise.all(workers.map((worker) => worker.terminate()));
+    },
+  };
+}

@@ -1,0 +1,189 @@
+/**
+ * Preparing datasets: what the modules data/NAME/prepare.ts share, and texts of one's own. To add a dataset, add a folder
+ * with a module that exports `prepare(options)` and a README with source, licence and sizes. Notebook 02-data shows it.
+ */
+import path from "node:path";
+import { fetchFile } from "../../host/download.js";
+import { readRegularFile } from "../../host/regular-file.js";
+import { openDataset, type TokenMeta } from "../token-file.js";
+import { prepareCorpus } from "./corpus.js";
+import { listSource } from "./documents.js";
+import { checkTokenizerName } from "./survey.js";
+
+/** What `prepare` of a dataset takes. */
+export interface PrepareOptions {
+  /** The folder of all datasets; the files go to `<dataDir>/<name>`. */
+  dataDir: string;
+  /** A local file to take the text from, in place of the usual source. */
+  source?: string;
+  /** Where to download the text from, in place of its public URL. */
+  url?: string;
+  /** Prepare it even if it is prepared already. */
+  overwrite?: boolean;
+  /** Stops a download; the next call goes on with it. */
+  signal?: AbortSignal;
+  /** Takes a line that tells what is done. */
+  log?(line: string): void;
+}
+
+/** What every data/NAME/prepare.ts exports. */
+export interface PrepareModule {
+  prepare(options: PrepareOptions): Promise<TokenMeta>;
+}
+
+const silent = (): void => {};
+
+const counted = (value: number) => value.toLocaleString("en");
+
+/**
+ * The dataset, if it is prepared already and may stay.
+ * @param recipe what is asked for; without one, whatever there is will do
+ * @throws {RangeError} if it was prepared by another recipe
+ */
+export function preparedAlready(
+  name: string,
+  options: Pick<PrepareOptions, "dataDir" | "overwrite" | "log">,
+  recipe: NonNullable<TokenMeta["recipe"]> = {},
+): TokenMeta | undefined {
+  const { dataDir, overwrite, log = silent } = options;
+  if (overwrite) return undefined;
+  let meta: TokenMeta;
+  try {
+    const dataset = openDataset(dataDir, name);
+    ({ meta } = dataset);
+    dataset.close();
+  } catch {
+    return undefined; // it is not there, or damaged
+  }
+  for (const [key, wanted] of Object.entries(recipe)) {
+    const had = meta.recipe?.[key];
+    if (had === undefined || had === wanted) continue;
+    throw new RangeError(
+      `Cannot prepare ${name}: it is prepared already, with ${key} ${had}, where ${wanted} is asked for; choose another name, or add --overwrite.`,
+    );
+  }
+  const { train, val } = meta.splits;
+  log(
+    `${path.join(dataDir, name)} is prepared already: ${counted(train.tokens)} training and ${counted(val.tokens)} validation ids; --overwrite does it again`,
+  );
+  return meta;
+}
+
+/** How a text of one's own is prepared. */
+export interface TextOptions extends Omit<PrepareOptions, "source" | "url"> {
+  name: string;
+  /** A text, JSONL or Parquet file, or a folder of them. */
+  from: string;
+  /** "char", "gpt2" or "bpe:N"; "gpt2" unless given. */
+  tokenizer?: string;
+  /** Between 0 and 1; 0.1 unless given. */
+  valFraction?: number;
+  /** The field of JSONL or the column of Parquet that holds the text; "text" unless given. */
+  textKey?: string;
+  /** Of the draw of validation documents; 2357, nanoGPT's, unless given. */
+  seed?: number;
+  /** Threads that encode: see `prepareCorpus`. */
+  workers?: number;
+  commitBytes?: number;
+}
+
+/**
+ * Prepares a text of one's own. One text file is split by its characters, as nanoGPT's scripts do; the documents of a
+ * folder, of JSONL and of Parquet go to one split each, drawn as `datasets.train_test_split` does, and end with the end of
+ * text (by characters: with a line end). Called again after a kill it goes on; when it is prepared already it does nothing.
+ * @throws {RangeError} if the source cannot be read, or an option is out of range
+ * @example
+ * await prepareText({ dataDir: "data", name: "poems", from: "poems.txt", tokenizer: "bpe:1024", log: console.log });
+ */
+export async function prepareText(options: TextOptions): Promise<TokenMeta> {
+  const {
+    name,
+    from,
+    tokenizer = "gpt2",
+    valFraction = 0.1,
+    textKey = "text",
+    seed = 2357,
+    log = silent,
+    ...others
+  } = options;
+  checkTokenizerName(tokenizer);
+  if (!(valFraction > 0 && valFraction < 1)) {
+    throw new RangeError(`Cannot prepare ${name}: val_fraction is ${valFraction}; it must lie between 0 and 1.`);
+  }
+  const source = listSource(from);
+  const bytes = source.files.reduce((sum, file) => sum + file.bytes, 0);
+  const readsFields = source.files.some(({ kind }) => kind !== "text");
+  const recipe = { tokenizer, valFraction, files: source.files.length, bytes, seed, ...(readsFields && { textKey }) };
+  const ready = preparedAlready(name, options, recipe);
+  if (ready) return ready;
+  const files = `${counted(source.files.length)} ${source.files.length === 1 ? "file" : "files"}`;
+  const skipped = source.skipped > 0 ? `; ${counted(source.skipped)} that are no text are left out` : "";
+  log(`reading ${from}: ${files}, ${counted(bytes)} bytes${skipped}`);
+  const meta = await prepareCorpus({
+    ...others,
+    ...source,
+    name,
+    tokenizer,
+    valFraction,
+    textKey,
+    seed,
+    log,
+    source: { name: path.basename(path.resolve(from)), licence: "unknown" },
+    recipe,
+  });
+  log(`${path.join(options.dataDir, name)}: ${describeSplits(meta)}`);
+  return meta;
+}
+
+/** "1,003,854 training and 111,540 validation ids, 65 characters" */
+export function describeSplits({ splits, tokenizer, vocabSize }: TokenMeta): string {
+  const of = tokenizer.kind === "char" ? `${counted(vocabSize)} characters` : `a vocabulary of ${counted(vocabSize)}`;
+  return `${counted(splits.train.tokens)} training and ${counted(splits.val.tokens)} validation ids, ${of}`;
+}
+
+/** Where one text is downloaded to and from. */
+export interface DownloadPlan {
+  url: string;
+  sha256: string;
+  filePath: string;
+}
+
+/** `fetchFile`, with a line at the start, at each further quarter and at the end. */
+export async function download(plan: DownloadPlan, options: Pick<PrepareOptions, "log" | "signal">): Promise<void> {
+  const { url, sha256, filePath } = plan;
+  const { log = silent, signal } = options;
+  log(`downloading ${url}`);
+  let quarter = 1;
+  await fetchFile(url, filePath, {
+    sha256,
+    ...(signal && { signal }),
+    onProgress({ receivedBytes, totalBytes }) {
+      if (totalBytes === undefined || receivedBytes * 4 < totalBytes * quarter) return;
+      quarter = Math.floor((receivedBytes * 4) / totalBytes) + 1;
+      log(`  ${receivedBytes.toLocaleString("en")} of ${totalBytes.toLocaleString("en")} bytes`);
+    },
+  });
+}
+
+/**
+ * A UTF-8 text file, with line ends as "\n" (as Python reads it).
+ * @throws {RangeError} if it is missing, empty, or not UTF-8
+ */
+export function readText(filePath: string): string {
+  const refuse = (found: string) =>
+    new RangeError(`Cannot read the text ${filePath}: ${found}; give a UTF-8 text file as source.`);
+  let bytes: Buffer;
+  try {
+    bytes = readRegularFile(filePath, 2 ** 30);
+  } catch (error) {
+    throw refuse((error as NodeJS.ErrnoException).code === "ENOENT" ? "it is missing" : (error as Error).message);
+  }
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw refuse("it is not UTF-8");
+  }
+  if (text.trim() === "") throw refuse("it is empty");
+  return text.replace(/\r\n?/g, "\n");
+}

@@ -1,0 +1,185 @@
+/**
+ * What must be known of a corpus before its first id is written: how many documents there are, which of them are for
+ * validation, the files' checksums, and the tokenizer that is learned from it. Each is one pass in flat memory. What
+ * this file is not: it writes nothing (corpus.ts does). Notebook 02-data shows it.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import { fileSha256 } from "../../host/download.js";
+import { permutation } from "../../host/numpy-permutation.js";
+import { countPieces, trainBytePairs } from "../tokenizers/learn-byte-pairs.js";
+import { bpeTokenizer, characterTokenizer, gpt2Tokenizer, type Tokenizer } from "../tokenizers/tokenizer.js";
+import { isBlank, readLines, readPieces, type SourceFile } from "./documents.js";
+import { refuseSource } from "./refuse-source.js";
+
+/** How many of `documents` are for validation: the share, rounded up, as `datasets.train_test_split` has it. */
+export function validationCount(documents: number, valFraction: number): number {
+  return Math.ceil(documents * valFraction);
+}
+
+/**
+ * By document: whether it is for validation. Drawn as `datasets.train_test_split(test_size=valFraction, seed=seed)`
+ * draws: the first of NumPy's permutation.
+ * @throws {RangeError} if a split would be empty
+ */
+export function validationDocuments(documents: number, valFraction: number, seed: number): Uint8Array {
+  const count = validationCount(documents, valFraction);
+  if (count === documents) {
+    throw new RangeError(
+      `Cannot split ${documents} ${documents === 1 ? "document" : "documents"}: all of them would be for validation; give more documents, or one text file, which is split by its characters.`,
+    );
+  }
+  const chosen = new Uint8Array(documents);
+  for (const document of permutation(documents, seed).subarray(0, count)) chosen[document] = 1;
+  return chosen;
+}
+
+/** How many documents a file holds, and its SHA-256. */
+export async function surveyFile(file: SourceFile): Promise<{ documents: number; sha256: string }> {
+  if (file.kind === "text") return { documents: 1, sha256: await fileSha256(file.path) };
+  if (file.kind === "parquet") {
+    const { countParquetRows } = await import("./parquet-text.js");
+    return { documents: await countParquetRows(file.path), sha256: await fileSha256(file.path) };
+  }
+  const sha256 = await fileSha256(file.path);
+  let documents = 0;
+  for await (const { bytes } of readLines(file.path, 0)) if (!isBlank(bytes)) documents++;
+  return { documents, sha256 };
+}
+
+/**
+ * Where a text file splits: the byte at which its character number ⌊(1 − valFraction) · characters⌋ begins, counting
+ * "\r\n" as one, as nanoGPT's scripts split it in Python; and its SHA-256.
+ * @throws {RangeError} if a split would be empty
+ */
+export async function surveyText(filePath: string, valFraction: number): Promise<{ cut: number; sha256: string }> {
+  const hash = createHash("sha256");
+  const blockBytes = 1 << 20;
+  const counts: number[] = []; // characters that begin in each block
+  let previous = 0;
+  for await (const chunk of fs.createReadStream(filePath, { highWaterMark: blockBytes })) {
+    hash.update(chunk as Buffer);
+    counts.push(countCharacters(chunk as Buffer, previous));
+    previous = (chunk as Buffer).at(-1)!;
+  }
+  const characters = counts.reduce((sum, count) => sum + count, 0);
+  const wanted = Math.floor(characters * (1 - valFraction));
+  if (wanted === 0 || wanted === characters) {
+    throw refuseSource(filePath, `it holds ${characters} characters, too few to split`, "give a longer text");
+  }
+  let block = 0;
+  let before = 0;
+  while (before + counts[block]! <= wanted) before += counts[block++]!;
+  const handle = await fs.promises.open(filePath, "r");
+  try {
+    const start = Math.max(0, block * blockBytes - 1); // one more, to see a "\r" before it
+    const bytes = Buffer.alloc(blockBytes + 1);
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, start);
+    let at = block * blockBytes - start;
+    for (; at < bytesRead; at++) {
+      if (!beginsCharacter(bytes[at]!, at > 0 ? bytes[at - 1]! : 0)) continue;
+      if (before++ === wanted) break;
+    }
+    return { cut: start + at, sha256: hash.digest("hex") };
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Whether a byte begins a character, "\r\n" being one. */
+function beginsCharacter(byte: number, previous: number): boolean {
+  return (byte & 0xc0) !== 0x80 && !(byte === 0x0a && previous === 0x0d);
+}
+
+function countCharacters(bytes: Buffer, previous: number): number {
+  let count = 0;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at]!;
+    if (beginsCharacter(byte, previous)) count++;
+    previous = byte;
+  }
+  return count;
+}
+
+/** Text enough to learn byte pairs from; more changes little and takes memory. */
+const learnedBytes = 100_000_000;
+
+export interface LearnOptions {
+  readonly files: readonly SourceFile[];
+  readonly textKey: string;
+  readonly cuts?: readonly number[];
+  /** By document. */
+  readonly isVal: (document: number) => boolean;
+  readonly log: (line: string) => void;
+}
+
+/** "char", "gpt2" or "bpe:N". @throws {RangeError} if it is none of them */
+export function checkTokenizerName(name: string): void {
+  const size = /^bpe:(\d+)$/.exec(name)?.[1];
+  const fits = size !== undefined && Number(size) >= 257 && Number(size) <= 65_536;
+  if (name === "char" || name === "gpt2" || fits) return;
+  throw new RangeError(
+    `Cannot prepare: the tokenizer is ${JSON.stringify(name)}; it must be char, gpt2 or bpe:N with N from 257 to 65536.`,
+  );
+}
+
+/** Learns the tokenizer: characters of the whole corpus, as nanoGPT does; byte pairs of the training documents. */
+export async function learnTokenizer(name: string, options: LearnOptions): Promise<Tokenizer> {
+  if (name === "gpt2") return gpt2Tokenizer();
+  return name === "char" ? await learnCharacters(options) : await learnPairs(Number(name.slice(4)), options);
+}
+
+const beginning = { file: 0, offset: 0, document: 0 };
+
+async function learnCharacters({ files, textKey, cuts = [] }: LearnOptions): Promise<Tokenizer> {
+  const seen = new Uint8Array(0x110000);
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  for await (const { bytes, last } of readPieces(files, beginning, { textKey, cuts, anywhere: true })) {
+    const text = decoder.decode(bytes);
+    for (let index = 0; index < text.length; index++) {
+      const codePoint = text.codePointAt(index)!;
+      if (codePoint > 0xffff) index++;
+      seen[codePoint] = 1;
+    }
+    if (last && cuts.length === 0) seen[0x0a] = 1; // what is between documents
+  }
+  const characters: string[] = [];
+  seen.forEach((met, codePoint) => {
+    if (met) characters.push(String.fromCodePoint(codePoint));
+  });
+  return characterTokenizer(characters);
+}
+
+async function learnPairs(vocabSize: number, options: LearnOptions): Promise<Tokenizer> {
+  const { files, textKey, cuts = [], isVal, log } = options;
+  const counts = new Map<string, number>();
+  let seenBytes = 0;
+  for await (const { bytes, document } of readPieces(files, beginning, { textKey, cuts })) {
+    if (isVal(document)) continue;
+    countPieces(counts, bytes);
+    seenBytes += bytes.length;
+    if (seenBytes >= learnedBytes) break;
+  }
+  log(
+    `learning ${vocabSize.toLocaleString("en")} byte pairs from ${seenBytes.toLocaleString("en")} bytes of training text`,
+  );
+  const training = trainBytePairs(counts, { vocabSize });
+  let tenth = 1;
+  for (;;) {
+    const next = training.next();
+    if (next.done) {
+      const tokenizer = bpeTokenizer(next.value);
+      if (tokenizer.vocabSize < vocabSize) {
+        log(`  no pair is left that occurs twice: the vocabulary is ${tokenizer.vocabSize.toLocaleString("en")}`);
+      }
+      return tokenizer;
+    }
+    const { merges, wanted, occurrences, token } = next.value;
+    if (merges * 10 < wanted * tenth) continue;
+    tenth = Math.floor((merges * 10) / wanted) + 1;
+    const shown = JSON.stringify(new TextDecoder().decode(token));
+    log(
+      `  ${merges.toLocaleString("en")} of ${wanted.toLocaleString("en")}: ${shown}, ${occurrences.toLocaleString("en")} times`,
+    );
+  }
+}

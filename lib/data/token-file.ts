@@ -1,0 +1,316 @@
+/**
+ * Datasets on disk. A dataset is a folder with train.bin and val.bin (raw little-endian uint16, or uint32 past 65,535
+ * ids: nanoGPT's files as they are) and a meta.json that says which tokenizer made them; nanoGPT's own folders, with its
+ * meta.pkl or without, are read as well. Files are read in place, a row at a time, so memory stays flat whatever their
+ * size. What this file is not: it writes nothing (token-writer.ts does) and draws no batches (data.ts does). Notebook
+ * 02-data shows it.
+ */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { z } from "zod";
+import { faultOf } from "../host/checked-json.js";
+import { readPickle } from "../host/pickle.js";
+import { openRegularFile, readRegularFile, readRegularText } from "../host/regular-file.js";
+import { largest } from "../settings/rows.js";
+import {
+  characterTokenizer,
+  gpt2Tokenizer,
+  type Tokenizer,
+  type TokenizerSpec,
+  tokenizerFromSpec,
+} from "./tokenizers/tokenizer.js";
+
+/** How an id is stored: 2 bytes, or 4 for a vocabulary of more than 65,536 ids. */
+export type TokenDtype = "uint16" | "uint32";
+
+/** Where a dataset's text comes from. */
+export interface TokenSource {
+  /** What the text is, in a line. */
+  name: string;
+  licence: string;
+  /** Of the text as it was read, in lower-case hexadecimal; of several files, of the lines "sha256  name". */
+  sha256: string;
+  url?: string;
+}
+
+/** One split: how many ids its file holds, and the file's SHA-256 (of nanoGPT's own folders: of samples of it). */
+export interface TokenSplit {
+  tokens: number;
+  sha256: string;
+}
+
+/** meta.json: what is needed to read a dataset's files. */
+export interface TokenMeta {
+  format: "folio-tokens";
+  version: 1;
+  dataset: string;
+  dtype: TokenDtype;
+  vocabSize: number;
+  tokenizer: TokenizerSpec;
+  splits: { train: TokenSplit; val: TokenSplit };
+  source?: TokenSource;
+  /** How it was prepared, by what was asked for: preparing it again with the same does nothing. */
+  recipe?: Readonly<Record<string, string | number>>;
+}
+
+/** An open token file; `close()` it. */
+export interface TokenFile {
+  readonly path: string;
+  /** In tokens. */
+  readonly length: number;
+  /**
+   * `count` ids from `start` on, by one positioned read. Ids of 2³¹ and more come out negative.
+   * @throws {RangeError} if they do not all lie in the file
+   */
+  read(start: number, count: number): Int32Array;
+  close(): void;
+}
+
+/** An open dataset; `close()` it. */
+export interface Dataset {
+  readonly meta: TokenMeta;
+  readonly train: TokenFile;
+  readonly val: TokenFile;
+  readonly tokenizer: Tokenizer;
+  close(): void;
+}
+
+/** How many bytes an id takes. */
+export const bytesPerToken = { uint16: 2, uint32: 4 } as const;
+const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
+export function errorCode(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException | null)?.code;
+}
+
+/** Swaps bytes in place on a big-endian machine: the files are little-endian everywhere. */
+export function toLittleEndian(bytes: Buffer, dtype: TokenDtype): Buffer {
+  if (!littleEndian) dtype === "uint16" ? bytes.swap16() : bytes.swap32();
+  return bytes;
+}
+
+/**
+ * Opens a raw file of token ids for positioned reads.
+ * @param options.tokens how many ids it must hold; left out, whatever it holds
+ * @throws {RangeError} if the file is missing, empty, cut within an id, or holds another number of ids
+ * @example
+ * const file = openTokenFile("data/shakespeare_char/val.bin", { dtype: "uint16" });
+ * file.read(0, 3); // Int32Array [12, 0, 0]
+ * file.close();
+ */
+export function openTokenFile(filePath: string, options: { dtype: TokenDtype; tokens?: number }): TokenFile {
+  const { dtype, tokens } = options;
+  const refuse = (found: string): RangeError =>
+    new RangeError(`Cannot open the token file ${filePath}: ${found}; prepare the dataset again.`);
+  let descriptor: number;
+  try {
+    descriptor = openRegularFile(filePath);
+  } catch (error) {
+    throw refuse(errorCode(error) === "ENOENT" ? "it is missing" : (error as Error).message);
+  }
+  try {
+    const status = fs.fstatSync(descriptor);
+    const width = bytesPerToken[dtype];
+    const length = status.size / width;
+    if (status.size === 0) throw refuse("it is empty");
+    if (!Number.isInteger(length)) {
+      throw refuse(
+        `it is truncated: ${status.size} bytes are not a whole number of ${dtype} ids (${width} bytes each)`,
+      );
+    }
+    if (tokens !== undefined && tokens !== length) {
+      const what = length < tokens ? "it is truncated" : "it is too long";
+      throw refuse(`${what}: it holds ${length} ids, where meta.json counts ${tokens}`);
+    }
+    return tokenFile(filePath, descriptor, dtype, length);
+  } catch (error) {
+    fs.closeSync(descriptor);
+    throw error;
+  }
+}
+
+function tokenFile(filePath: string, descriptor: number, dtype: TokenDtype, length: number): TokenFile {
+  const width = bytesPerToken[dtype];
+  let open = true;
+  let scratch = Buffer.alloc(0); // reused by small reads: one allocation a row is what a batch would spend its time on
+  return {
+    path: filePath,
+    length,
+    read(start, count) {
+      if (!open) throw new Error(`Cannot read ${filePath}: it has been closed.`);
+      if (!Number.isInteger(start) || !Number.isInteger(count) || start < 0 || count < 0 || start + count > length) {
+        throw new RangeError(`Cannot read ids ${start} to ${start + count} of ${filePath}: it holds ${length}.`);
+      }
+      if (count === 0) return new Int32Array(0);
+      const byteCount = count * width;
+      if (scratch.length < byteCount) scratch = Buffer.from(new ArrayBuffer(Math.max(byteCount, 8192)));
+      const bytes = scratch.subarray(0, byteCount);
+      for (let done = 0; done < byteCount; ) {
+        const got = fs.readSync(descriptor, bytes, done, byteCount - done, start * width + done);
+        if (got === 0) throw new RangeError(`Cannot read ids from ${filePath}: it has been cut short while open.`);
+        done += got;
+      }
+      toLittleEndian(bytes, dtype);
+      const Ids = dtype === "uint16" ? Uint16Array : Uint32Array;
+      const ids = new Int32Array(new Ids(bytes.buffer, bytes.byteOffset, count));
+      if (scratch.length > 1 << 20) scratch = Buffer.alloc(0);
+      return ids;
+    },
+    close() {
+      if (open) fs.closeSync(descriptor);
+      open = false;
+    },
+  };
+}
+
+/** `<dataDir>/<name>`, which must stay inside `dataDir`. */
+export function datasetDirectory(dataDir: string, name: string): string {
+  if (!/^\w[\w.-]*$/.test(name)) {
+    throw new RangeError(
+      `Cannot use the dataset ${JSON.stringify(name)}: a name holds letters, digits, "_", "-" and "." only, and no path.`,
+    );
+  }
+  return path.join(dataDir, name);
+}
+
+/**
+ * What `<dataDir>/<name>/meta.json` says; where nanoGPT made the folder, what its files say.
+ * @throws {RangeError} if it is not prepared or damaged, saying so and what to do
+ */
+export function readMeta(dataDir: string, name: string): TokenMeta {
+  const directory = datasetDirectory(dataDir, name);
+  const files = ["train.bin", "val.bin"].map((file) => path.join(directory, file));
+  // A preparation that was interrupted has left train.bin and val.bin of its own.
+  const own = ["meta.json", "preparing.json"].some((file) => fs.existsSync(path.join(directory, file)));
+  return own || !files.every((file) => fs.existsSync(file))
+    ? readOwnMeta(directory, name)
+    : nanoGptMeta(directory, name);
+}
+
+/** nanoGPT's folder: meta.pkl has the characters, and without it the ids are GPT-2's. */
+function nanoGptMeta(directory: string, name: string): TokenMeta {
+  const picklePath = path.join(directory, "meta.pkl");
+  const tokenizer = fs.existsSync(picklePath) ? nanoGptTokenizer(picklePath) : gpt2Tokenizer();
+  const split = (file: string): TokenSplit => {
+    const { length, close } = openTokenFile(path.join(directory, file), { dtype: "uint16" });
+    close();
+    return { tokens: length, sha256: sampledSha256(path.join(directory, file)) };
+  };
+  return {
+    format: "folio-tokens",
+    version: 1,
+    dataset: name,
+    dtype: "uint16",
+    vocabSize: tokenizer.vocabSize,
+    tokenizer: tokenizer.toJSON(),
+    splits: { train: split("train.bin"), val: split("val.bin") },
+  };
+}
+
+function nanoGptTokenizer(picklePath: string): Tokenizer {
+  const refuse = (found: string) =>
+    new RangeError(
+      `Cannot read ${picklePath}: ${found}; it should hold nanoGPT's stoi and itos, of one character each. Prepare the text with folio prepare NAME --from=FILE.`,
+    );
+  const meta = readPickle(readRegularFile(picklePath), { name: picklePath });
+  const itos = meta instanceof Map ? meta.get("itos") : undefined;
+  if (!(itos instanceof Map) || itos.size === 0) throw refuse("it has no table of characters (itos)");
+  const characters = Array.from({ length: itos.size }, (_, id) => itos.get(id));
+  const absent = characters.findIndex((character) => typeof character !== "string");
+  if (absent >= 0) throw refuse(`its itos has no character for the id ${absent}`);
+  return characterTokenizer(characters as string[]);
+}
+
+/** A checksum of a file's length, its ends and 64 places between: files that nobody counted may be too large to read. */
+function sampledSha256(filePath: string): string {
+  const blockBytes = 4096;
+  const descriptor = openRegularFile(filePath);
+  try {
+    const { size } = fs.fstatSync(descriptor);
+    const hash = createHash("sha256").update(`${size}`);
+    const block = Buffer.alloc(blockBytes);
+    for (let index = 0; index <= 65; index++) {
+      const start = Math.floor((Math.max(0, size - blockBytes) * index) / 65);
+      hash.update(block.subarray(0, fs.readSync(descriptor, block, 0, blockBytes, start)));
+    }
+    return hash.digest("hex");
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+/**
+ * Opens `<dataDir>/<name>`: meta.json, train.bin, val.bin and the tokenizer. The files' sizes are compared with
+ * meta.json; their checksums are not (that would read them whole).
+ * @throws {RangeError} if it is not prepared or damaged, saying so and what to do
+ * @example
+ * const dataset = openDataset("data", "typescript");
+ * dataset.tokenizer.decode(dataset.val.read(0, 100));
+ * dataset.close();
+ */
+export function openDataset(dataDir: string, name: string): Dataset {
+  const directory = datasetDirectory(dataDir, name);
+  const meta = readMeta(dataDir, name);
+  const tokenizer = tokenizerFromSpec(meta.tokenizer);
+  if (tokenizer.vocabSize > meta.vocabSize) {
+    throw new RangeError(
+      `Cannot open the dataset "${name}": its tokenizer has ${tokenizer.vocabSize} ids, where meta.json says ${meta.vocabSize}; run folio prepare ${name}.`,
+    );
+  }
+  const { dtype, splits } = meta;
+  const train = openTokenFile(path.join(directory, "train.bin"), { dtype, tokens: splits.train.tokens });
+  let val: TokenFile;
+  try {
+    val = openTokenFile(path.join(directory, "val.bin"), { dtype, tokens: splits.val.tokens });
+  } catch (error) {
+    train.close();
+    throw error;
+  }
+  const close = () => {
+    train.close();
+    val.close();
+  };
+  return { meta, train, val, tokenizer, close };
+}
+
+function readOwnMeta(directory: string, name: string): TokenMeta {
+  const metaPath = path.join(directory, "meta.json");
+  let text: string;
+  try {
+    text = readRegularText(metaPath);
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") {
+      throw new RangeError(`Cannot read ${metaPath}: ${(error as Error).message}.`, { cause: error });
+    }
+    const found = fs.existsSync(path.join(directory, "train.bin"))
+      ? `${directory} holds train.bin but no meta.json (a preparation that was interrupted)`
+      : `${directory} holds no prepared dataset`;
+    throw new RangeError(`Cannot open the dataset "${name}": ${found}; run folio prepare ${name}.`, { cause: error });
+  }
+  let meta: unknown;
+  try {
+    meta = JSON.parse(text);
+  } catch (error) {
+    throw new RangeError(`Cannot read ${metaPath}: it is not JSON; run folio prepare ${name}.`, { cause: error });
+  }
+  const fault = faultOf(metaSchema, meta);
+  if (fault) throw new RangeError(`Cannot read ${metaPath}: its ${fault}; run folio prepare ${name}.`);
+  return meta as TokenMeta;
+}
+
+const split = z.object({ tokens: z.int().positive(), sha256: z.string().max(64).optional() });
+/** What meta.json holds; the tokenizer's specification is checked by whoever makes one of it. */
+const metaSchema = z.object({
+  format: z.literal("folio-tokens"),
+  version: z.literal(1),
+  dataset: z.string().regex(/^\w[\w.-]*$/),
+  dtype: z.enum(["uint16", "uint32"]),
+  vocabSize: z.int().positive().max(largest.vocabSize),
+  tokenizer: z.record(z.string(), z.unknown()),
+  splits: z.object({ train: split, val: split }),
+  source: z
+    .object({ name: z.string(), licence: z.string(), sha256: z.string(), url: z.string().optional() })
+    .optional(),
+  recipe: z.record(z.string(), z.union([z.string(), z.number()])).optional(),
+});

@@ -1,0 +1,246 @@
+/**
+ * Text ↔ ids. A tokenizer is a plain record of functions, and its specification (`toJSON()`) is all that a token file
+ * or a checkpoint needs to build it again. Here are one id a character, GPT-2's byte-pair encoding, and byte pairs that
+ * were learned from a text. What this file is not: it reads no files (prepare.ts does) and merges no pairs (bpe.ts does).
+ * Notebook 02-data shows it.
+ */
+import gpt2Ranks from "js-tiktoken/ranks/gpt2";
+import {
+  type ByteEncoder,
+  type BytePairs,
+  byteEncoder,
+  bytePairsOfMerges,
+  bytePairsOfRanks,
+  decodeBytes,
+} from "./byte-pairs.js";
+
+/** What builds a tokenizer again: plain JSON. `merges` are ids in pairs, between spaces: "116 104 256 101". */
+export type TokenizerSpec = { kind: "char"; characters: string } | { kind: "gpt2" } | { kind: "bpe"; merges: string };
+
+/** Text ↔ ids in [0, vocabSize). */
+export interface Tokenizer {
+  readonly kind: "char" | "gpt2" | "bpe";
+  readonly vocabSize: number;
+  /** The id that ends a document, which no text encodes to; by characters there is none. */
+  readonly endOfText?: number;
+  /** @throws {RangeError} if the text holds a character that the vocabulary lacks, naming it and where it stands */
+  encode(text: string): Uint32Array;
+  /**
+   * The same of a text as UTF-8 bytes, for bulk work.
+   * @param bytes well-formed (`isUtf8` of node:buffer)
+   */
+  encodeBytes(bytes: Uint8Array): Uint16Array | Uint32Array;
+  /** @throws {RangeError} if an id is not an integer in [0, vocabSize) */
+  decode(ids: ArrayLike<number>): string;
+  toJSON(): TokenizerSpec;
+}
+
+function isSurrogate(codePoint: number): boolean {
+  return codePoint >= 0xd800 && codePoint <= 0xdfff;
+}
+
+/** `"é" (U+00E9)`; control characters are escaped. */
+function describeCharacter(codePoint: number): string {
+  const hex = codePoint.toString(16).toUpperCase().padStart(4, "0");
+  return `${JSON.stringify(String.fromCodePoint(codePoint))} (U+${hex})`;
+}
+
+/** Where `index` stands in the text, counted from 1 as editors do. */
+function describePosition(text: string, index: number): string {
+  const before = text.slice(0, index);
+  const line = before.split("\n").length;
+  const column = Array.from(before.slice(before.lastIndexOf("\n") + 1)).length + 1;
+  return `line ${line}, column ${column}`;
+}
+
+function checkId(id: number | undefined, index: number, vocabSize: number): void {
+  if (!Number.isInteger(id) || id! < 0 || id! >= vocabSize) {
+    throw new RangeError(
+      `Cannot decode: id ${id} at position ${index} is not in the vocabulary; ids are integers from 0 to ${vocabSize - 1}.`,
+    );
+  }
+}
+
+/**
+ * The character tokenizer of nanoGPT's shakespeare_char: the vocabulary is the sorted set of the text's characters
+ * (Unicode code points), and a character's id is its rank there.
+ * @throws {RangeError} if the text is empty or holds half of a surrogate pair
+ * @example
+ * charTokenizer("hello").encode("hole"); // Uint32Array [1, 3, 2, 0]: the vocabulary is "ehlo"
+ */
+export function charTokenizer(text: string): Tokenizer {
+  if (text.length === 0) {
+    throw new RangeError("Cannot build a character tokenizer: the text is empty; give it the text to learn from.");
+  }
+  const seen = new Set<number>();
+  for (let index = 0; index < text.length; index++) {
+    const codePoint = text.codePointAt(index)!;
+    if (codePoint > 0xffff) index++;
+    seen.add(codePoint);
+  }
+  return fromCodePoints(Int32Array.from(seen).sort());
+}
+
+/** Distinct code points, by id → tokenizer. */
+function fromCodePoints(codePoints: Int32Array): Tokenizer {
+  const broken = codePoints.find(isSurrogate);
+  if (broken !== undefined) {
+    throw new RangeError(
+      `Cannot build a character tokenizer: the text holds half of a surrogate pair, U+${broken.toString(16).toUpperCase()}; read it as UTF-8.`,
+    );
+  }
+  const vocabSize = codePoints.length;
+  const idOf = new Int32Array(codePoints.reduce((largest, codePoint) => Math.max(largest, codePoint)) + 1).fill(-1);
+  for (let id = 0; id < vocabSize; id++) idOf[codePoints[id]!] = id;
+  const characters = Array.from(codePoints, (codePoint) => String.fromCodePoint(codePoint));
+
+  return {
+    kind: "char",
+    vocabSize,
+    encode(text) {
+      const ids = new Uint32Array(text.length);
+      let count = 0;
+      for (let index = 0; index < text.length; index++) {
+        let codePoint = text.charCodeAt(index);
+        if (isSurrogate(codePoint)) codePoint = text.codePointAt(index)!;
+        const id = codePoint < idOf.length ? idOf[codePoint]! : -1;
+        if (id < 0) {
+          throw new RangeError(
+            `Cannot encode the text: the character ${describeCharacter(codePoint)} at ${describePosition(text, index)} is not in the vocabulary of ${vocabSize} characters; remove it, or prepare a dataset that holds it.`,
+          );
+        }
+        ids[count++] = id;
+        if (codePoint > 0xffff) index++;
+      }
+      return count === ids.length ? ids : ids.slice(0, count);
+    },
+    encodeBytes(bytes) {
+      return this.encode(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes));
+    },
+    decode(ids) {
+      // Joined in pieces: one string of millions of single-character joins is slow to read afterwards.
+      const pieces: string[] = [];
+      let piece: string[] = [];
+      for (let index = 0; index < ids.length; index++) {
+        checkId(ids[index], index, vocabSize);
+        piece.push(characters[ids[index]!]!);
+        if (piece.length === 65_536) {
+          pieces.push(piece.join(""));
+          piece = [];
+        }
+      }
+      pieces.push(piece.join(""));
+      return pieces.join("");
+    },
+    toJSON: () => ({ kind: "char", characters: characters.join("") }),
+  };
+}
+
+let gpt2Pairs: BytePairs | undefined; // the tables take 0.2 s to build: once, when first used
+
+/**
+ * GPT-2's byte-pair encoding (Radford 2019), 50,257 ids: tiktoken's `encode_ordinary`, for which the text `<|endoftext|>`
+ * is text, not the id 50256. Ids that end within a UTF-8 sequence decode to U+FFFD, and so does half a surrogate pair.
+ * @example
+ * gpt2Tokenizer().encode("hello world"); // Uint32Array [31373, 995]
+ */
+export function gpt2Tokenizer(): Tokenizer {
+  gpt2Pairs ??= bytePairsOfRanks(gpt2Ranks);
+  return bytePairTokenizer(gpt2Pairs, { kind: "gpt2" });
+}
+
+/**
+ * A byte-pair encoding of one's own: the ids are the 256 bytes, the merges in their order, and the end of a text.
+ * @param merges left and right ids one after another, as `trainBytePairs` returns them
+ * @throws {RangeError} if they are no merges: see `bytePairsOfMerges`
+ * @example
+ * bpeTokenizer([108, 111]).encode("low"); // Uint32Array [256, 119]: "lo" is one id
+ */
+export function bpeTokenizer(merges: ArrayLike<number>): Tokenizer {
+  return bytePairTokenizer(bytePairsOfMerges(merges), { kind: "bpe", merges: Array.from(merges).join(" ") });
+}
+
+function bytePairTokenizer(pairs: BytePairs, spec: TokenizerSpec & { kind: "gpt2" | "bpe" }): Tokenizer {
+  const { vocabSize } = pairs;
+  let encoder: ByteEncoder | undefined; // a few megabytes: a tokenizer that only decodes needs none
+  const encodeBytes = (bytes: Uint8Array): Uint16Array => {
+    encoder ??= byteEncoder(pairs);
+    return encoder(bytes);
+  };
+  return {
+    kind: spec.kind,
+    vocabSize,
+    endOfText: vocabSize - 1,
+    encode: (text) => Uint32Array.from(encodeBytes(new TextEncoder().encode(text))),
+    encodeBytes,
+    decode(ids) {
+      for (let index = 0; index < ids.length; index++) checkId(ids[index], index, vocabSize);
+      return new TextDecoder("utf-8", { ignoreBOM: true }).decode(decodeBytes(pairs, ids));
+    },
+    toJSON: () => spec,
+  };
+}
+
+/**
+ * The tokenizer of a specification, as stored in a dataset's meta.json or a checkpoint. The input is data from a file:
+ * it is checked.
+ * @throws {TypeError} if `spec` is not a specification
+ * @throws {RangeError} if its characters are empty or repeated, or its merges are none
+ * @example
+ * tokenizerFromSpec({ kind: "char", characters: "ehlo" }).decode([1, 0, 2, 2, 3]); // "hello"
+ */
+export function tokenizerFromSpec(spec: unknown): Tokenizer {
+  const { kind, characters, merges } = (typeof spec === "object" && spec !== null ? spec : {}) as Record<
+    string,
+    unknown
+  >;
+  if (kind === "gpt2") return gpt2Tokenizer();
+  if (kind === "bpe") return bpeTokenizer(mergesOf(merges));
+  if (kind !== "char") {
+    throw new TypeError(
+      `Cannot build a tokenizer: its kind is ${JSON.stringify(kind)}; this version knows "char", "gpt2" and "bpe".`,
+    );
+  }
+  if (typeof characters !== "string") {
+    throw new TypeError(
+      `Cannot build a character tokenizer: "characters" is ${characters === null ? "null" : typeof characters}; it must be a string that holds each character once.`,
+    );
+  }
+  if (characters === "") {
+    throw new RangeError('Cannot build a character tokenizer: "characters" is empty; the vocabulary needs one.');
+  }
+  return characterTokenizer(Array.from(characters));
+}
+
+/**
+ * A character tokenizer whose ids are the characters' places in a list: sorted ones, or as nanoGPT's meta.pkl has them.
+ * @throws {RangeError} if one is repeated, or is not one character
+ */
+export function characterTokenizer(characters: readonly string[]): Tokenizer {
+  const seen = new Set<string>();
+  for (const character of characters) {
+    const codePoint = character.codePointAt(0);
+    if (codePoint === undefined || String.fromCodePoint(codePoint) !== character) {
+      throw new RangeError(
+        `Cannot build a character tokenizer: ${JSON.stringify(character)} is not one character; each id stands for one.`,
+      );
+    }
+    if (seen.has(character)) {
+      throw new RangeError(
+        `Cannot build a character tokenizer: ${describeCharacter(codePoint)} is repeated; "characters" holds each one once.`,
+      );
+    }
+    seen.add(character);
+  }
+  return fromCodePoints(Int32Array.from(characters, (character) => character.codePointAt(0)!));
+}
+
+function mergesOf(merges: unknown): number[] {
+  // 65,279 merges of two numbers of up to five digits: what a file may make us read is bounded.
+  if (typeof merges !== "string" || merges.length > 800_000 || !/^(\d+( \d+)*)?$/.test(merges)) {
+    throw new TypeError(
+      'Cannot build a byte-pair tokenizer: "merges" is not a string of ids between single spaces; prepare the dataset again.',
+    );
+  }
+  return merges === "" ? [] : merges.split(" ").map(Number);
+}

@@ -1,0 +1,71 @@
+/** A compiled session's state in the graph: resource variables, with the operations that read and assign them. */
+import type { HostTensor, TensorSpec } from "../host-tensors.js";
+import { capi, type DataTypeName, DataTypeNumber, type Output, type Pointer } from "../tensorflow/c-api.js";
+import { type GraphBuilder, typeAndShape } from "./graph-builder.js";
+
+/** A resource variable in the graph. */
+export interface Variable {
+  readonly handle: Output;
+  readonly dtype: DataTypeName;
+  readonly shape: readonly number[];
+}
+
+export type Named<T> = readonly [key: string, value: T];
+
+export const BATCH_ELEMENTS = 2 ** 24;
+
+/**
+ * Tensors that one run moves: TensorFlow prepares each run of other ones for some 20 ms, and all of a large model at once would
+ * stand in memory once more.
+ */
+export function inBatches<T extends TensorSpec>(tensors: readonly Named<T>[]): Named<T>[][] {
+  const batches: Named<T>[][] = [];
+  let room = -1;
+  for (const named of tensors) {
+    const size = named[1].shape.reduce((product, axis) => product * axis, 1);
+    if (size > room) {
+      batches.push([]);
+      room = BATCH_ELEMENTS;
+    }
+    batches.at(-1)!.push(named);
+    room -= size;
+  }
+  return batches;
+}
+
+export function addVariable(builder: GraphBuilder, { dtype, shape }: TensorSpec, name: string): Variable {
+  const setShape = typeAndShape(dtype, shape);
+  const describe = (description: Pointer) => {
+    setShape(description);
+    const bytes = Buffer.from(name);
+    capi().setAttrString(description, "shared_name", bytes, bytes.length);
+  };
+  const oper = builder.add("VarHandleOp", [], describe, [], `state/${name.replace(/[^\w./-]/g, "_")}`);
+  return { handle: { oper, index: 0 }, dtype, shape };
+}
+
+export function addRead(builder: GraphBuilder, { handle, dtype }: Variable): Output {
+  const oper = builder.add("ReadVariableOp", [handle], (d) => capi().setAttrType(d, "dtype", DataTypeNumber[dtype]));
+  return { oper, index: 0 };
+}
+
+export function addAssign(
+  builder: GraphBuilder,
+  { handle, dtype }: Variable,
+  value: Output,
+  after: Pointer[],
+): Pointer {
+  const setType = (description: Pointer) => capi().setAttrType(description, "dtype", DataTypeNumber[dtype]);
+  return builder.add("AssignVariableOp", [handle, value], setType, after);
+}
+
+/** Placeholders, and the operation that assigns them to their variables. */
+export function addWriter(
+  builder: GraphBuilder,
+  variables: ReadonlyMap<string, Variable>,
+  batch: readonly Named<HostTensor>[],
+): { inputs: readonly Output[]; assign: Pointer } {
+  const inputs = batch.map(([, { dtype, shape }]) => builder.addPlaceholder(dtype, shape));
+  const assigns = batch.map(([key], index) => addAssign(builder, variables.get(key)!, inputs[index]!, []));
+  return { inputs, assign: builder.add("NoOp", [], undefined, assigns) };
+}

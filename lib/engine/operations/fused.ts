@@ -1,0 +1,116 @@
+/**
+ * Folio's own TensorFlow operations (native/ops.cc) with their gradients: one pass over memory where composed
+ * operations take many. Each returns nothing where they are not loaded (a GPU, a browser, no compiler); functional.ts
+ * and model.ts then compose the same from TensorFlow.js' operations. It imports nothing of Node.
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { currentUpdater } from "./in-place.js";
+import { type RawAttribute, type RawBackend, rawBackend } from "./raw.js";
+
+let loaded = false;
+
+/** Called once the library of operations was loaded into TensorFlow. */
+export function enableFused(enabled: boolean): void {
+  loaded = enabled;
+}
+
+export function fusedEnabled(): boolean {
+  return loaded && rawBackend() !== undefined;
+}
+
+/** A value, what its gradient needs of it, and the gradient by each input. */
+export interface Differentiable {
+  value: tf.Tensor;
+  saved?: tf.Tensor[];
+  gradient: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[];
+}
+
+/** table [V, C], ids [N] → [N, C] */
+export function fusedRows(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D | undefined {
+  return fusedEnabled() ? (run("FolioRows", [], [table, ids], 1)[0] as tf.Tensor2D) : undefined;
+}
+
+/** x [M, K], w [K, N] or, transposed, [N, K] → [M, N] */
+export function fusedLinear(x: tf.Tensor2D, w: tf.Tensor2D, transposed: boolean): Differentiable | undefined {
+  const products = currentUpdater()?.products ?? "float32";
+  if (!fusedEnabled() || products === "shortened") return undefined;
+  const bf16 = attribute("bf16", "BOOL", products === "bfloat16");
+  const sides = [attribute("transpose_a", "BOOL", false), attribute("transpose_b", "BOOL", transposed)];
+  return {
+    value: run("FolioMatMul", [...sides, bf16, alone()], [x, w], 1)[0]!,
+    saved: [x, w],
+    gradient: (dy, saved) => {
+      const attributes = [attribute("transposed", "BOOL", transposed), bf16, attribute("scaled", "INT", 0)];
+      return run("FolioLinearGrad", attributes, [dy, ...saved], 2);
+    },
+  };
+}
+
+/** x [N, C], weight [C] → [N, C] */
+export function fusedLayerNorm(x: tf.Tensor2D, weight: tf.Tensor1D): Differentiable | undefined {
+  if (!fusedEnabled()) return undefined;
+  const [y, mean, inverse] = run("FolioLayerNorm", [], [x, weight], 3) as [tf.Tensor, tf.Tensor, tf.Tensor];
+  return {
+    value: y,
+    saved: [x, weight, mean, inverse],
+    gradient: (dy, saved) => run("FolioLayerNormGrad", [alone()], [dy, ...saved], 2),
+  };
+}
+
+/** Of any shape. */
+export function fusedGelu(x: tf.Tensor, kind: "erf" | "tanh"): Differentiable | undefined {
+  if (!fusedEnabled()) return undefined;
+  const [value, slope] = run("FolioGelu", [attribute("tanh", "BOOL", kind === "tanh")], [x], 2) as [
+    tf.Tensor,
+    tf.Tensor,
+  ];
+  return { value, saved: [slope], gradient: (dy, saved) => run("FolioTimes", [], [dy, ...saved], 1) };
+}
+
+/** logits [N, V], targets [N], those below 0 without effect → the mean, a scalar */
+export function fusedCrossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): Differentiable | undefined {
+  if (!fusedEnabled()) return undefined;
+  const [value, gradient] = run("FolioCrossEntropy", [], [logits, targets], 2) as [tf.Tensor, tf.Tensor];
+  return { value, saved: [gradient], gradient: (dy, [g]) => [tf.mul(g!, dy)] };
+}
+
+/** The sum of all squares of all tensors: a scalar. */
+export function fusedSquares(tensors: tf.Tensor[]): tf.Scalar | undefined {
+  if (!fusedEnabled()) return undefined;
+  return run("FolioSquares", [attribute("N", "INT", tensors.length)], tensors, 1)[0] as tf.Scalar;
+}
+
+/**
+ * Causal self-attention of all heads from the fused projection, without its weights ever standing in memory (Dao 2022):
+ * qkv [B·T, 3C] → heads side by side [B·T, C].
+ */
+export function fusedAttention(
+  qkv: tf.Tensor2D,
+  { batch, heads }: { batch: number; heads: number },
+): Differentiable | undefined {
+  if (!fusedEnabled()) return undefined;
+  const attributes = [attribute("batch", "INT", batch), attribute("heads", "INT", heads)];
+  const [out, logSums] = run("FolioAttention", attributes, [qkv], 2) as [tf.Tensor, tf.Tensor];
+  return {
+    value: out,
+    saved: [qkv, out, logSums],
+    gradient: (dy, saved) => run("FolioAttentionGrad", attributes, [dy, ...saved], 1),
+  };
+}
+
+/** Nothing is added to the result: engine/joins.ts sees to that while a step is traced. */
+const alone = () => attribute("added", "INT", 0);
+
+function attribute(name: string, type: "BOOL" | "INT", value: unknown): RawAttribute {
+  return { name, type: raw().binding[`TF_ATTR_${type}`], value };
+}
+
+function run(type: string, attributes: RawAttribute[], inputs: tf.Tensor[], count: number): tf.Tensor[] {
+  return raw().executeMultipleOutputs(type, attributes, inputs, count);
+}
+
+function raw(): RawBackend {
+  const backend = rawBackend();
+  if (!backend) throw new Error("Cannot run a fused operation: the backend is not TensorFlow.");
+  return backend;
+}

@@ -1,0 +1,72 @@
+/**
+ * The ConfigProto with which a compiled session is opened, written by hand: a few fields of TensorFlow's config.proto and
+ * rewriter_config.proto. What a number format or XLA does to a step is TensorFlow's matter.
+ */
+import type { ResolvedDtype } from "../number-format.js";
+import type { Products } from "../operations/in-place.js";
+
+/** What a compiled session is opened with. */
+export interface GraphOptions {
+  readonly dtype: ResolvedDtype;
+  /** Operations joined into clusters that XLA compiles. */
+  readonly xla: boolean;
+  readonly device: "cpu" | "cuda";
+  /** Operations one after another in one thread, for those that bring threads of their own; no call is profiled. */
+  readonly inOneThread: boolean;
+}
+
+const ON = 1;
+// ConfigProto → GraphOptions, and its two parts
+const GRAPH_OPTIONS = 10;
+const OPTIMIZER_OPTIONS = 3;
+const REWRITE_OPTIONS = 10;
+// OptimizerOptions: ON_1 is the level at which clusters are made; the CPU's need the second.
+const GLOBAL_JIT_LEVEL = 5;
+const CPU_GLOBAL_JIT = 7;
+// RewriterConfig
+const AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16 = 31;
+// ConfigProto → Experimental
+const EXPERIMENTAL = 16;
+const EXECUTOR_TYPE = 3;
+
+/** Which products are cast while a step is traced (casts.ts); TensorFlow rewrites the others, or leaves them. */
+export function castProducts({
+  dtype,
+  device,
+}: Pick<GraphOptions, "dtype" | "device">): "float16" | "bfloat16" | undefined {
+  return dtype === "float16" || (dtype === "bfloat16" && device === "cuda") ? dtype : undefined;
+}
+
+/**
+ * By whom products are computed, where Folio's operations are loaded (`fused`): its own use AVX512_BF16, but not AMX, whose
+ * tiles are several times as fast, and TensorFlow knows them.
+ */
+export function productsOf({
+  dtype,
+  device,
+  fused,
+  flags,
+}: Pick<GraphOptions, "dtype" | "device"> & { fused: boolean; flags: readonly string[] }): Products {
+  if (dtype === "float32") return "float32";
+  const own = dtype === "bfloat16" && device === "cpu" && fused;
+  return own && flags.includes("avx512_bf16") && !flags.includes("amx_bf16") ? "bfloat16" : "shortened";
+}
+
+/** A serialized ConfigProto. */
+export function sessionConfig({ dtype, xla, device, inOneThread }: GraphOptions): Uint8Array {
+  const rewrites = dtype === "bfloat16" && device === "cpu";
+  const optimizer = xla ? [...number(GLOBAL_JIT_LEVEL, ON), ...number(CPU_GLOBAL_JIT, ON)] : [];
+  const graph = [
+    ...message(OPTIMIZER_OPTIONS, optimizer),
+    ...message(REWRITE_OPTIONS, rewrites ? number(AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16, ON) : []),
+  ];
+  const executor = inOneThread ? message(EXECUTOR_TYPE, [...Buffer.from("SINGLE_THREADED_EXECUTOR")]) : [];
+  return Uint8Array.from([...message(GRAPH_OPTIONS, graph), ...message(EXPERIMENTAL, executor)]);
+}
+
+/** Protocol buffers' encoding: a field's key is its number and its kind, 0 a number, 2 bytes with their length. */
+const number = (field: number, value: number): number[] => [...variable(field * 8), ...variable(value)];
+const message = (field: number, bytes: number[]): number[] =>
+  bytes.length === 0 ? [] : [...variable(field * 8 + 2), ...variable(bytes.length), ...bytes];
+const variable = (value: number): number[] =>
+  value < 128 ? [value] : [(value % 128) + 128, ...variable(Math.floor(value / 128))];

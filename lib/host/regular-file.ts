@@ -1,0 +1,76 @@
+/**
+ * Reads files that a user names or that stand where Folio's own should: regular ones alone, up to a size. A pipe or a
+ * device by that name would keep a program waiting for good, or fill its memory. What is meant to come through a pipe
+ * comes by standard input, which is read here too.
+ */
+import fs from "node:fs";
+
+/** Metadata and configuration; text files for which memory is the limit are read with a limit of their own. */
+const mostBytes = 256 * 2 ** 20;
+
+/**
+ * Opens a regular file for reading, without waiting for anything. The caller closes it.
+ * @throws the file system's error when it cannot be opened; {Error} when it is no regular file, saying what it is
+ */
+export function openRegularFile(file: string): number {
+  // Without O_NONBLOCK a named pipe waits here until somebody writes into it.
+  const descriptor = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+  const status = fs.fstatSync(descriptor);
+  if (status.isFile()) return descriptor;
+  fs.closeSync(descriptor);
+  throw new Error(`it is ${kindOf(status)}, not a file`);
+}
+
+function kindOf(status: fs.Stats): string {
+  if (status.isDirectory()) return "a folder";
+  if (status.isFIFO()) return "a pipe";
+  if (status.isSocket()) return "a socket";
+  return "a device";
+}
+
+/** A regular file's bytes. @throws as openRegularFile; {Error} when it has more than `most` */
+export function readRegularFile(file: string, most: number = mostBytes): Buffer {
+  const descriptor = openRegularFile(file);
+  try {
+    const { size } = fs.fstatSync(descriptor);
+    if (size > most)
+      throw new Error(
+        `it has ${size.toLocaleString("en-US")} bytes, more than the ${most.toLocaleString("en-US")} that are read here`,
+      );
+    return fs.readFileSync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+/** A regular file's text. @throws as readRegularFile */
+export function readRegularText(file: string, most: number = mostBytes): string {
+  return readRegularFile(file, most).toString("utf8");
+}
+
+/** What standard input holds until its end. @throws {Error} when that is more than `most` bytes */
+export function readStandardInput(most: number = mostBytes): Buffer {
+  const chunks: Buffer[] = [];
+  for (let total = 0; ; ) {
+    const chunk = Buffer.alloc(1 << 16);
+    const count = readSome(chunk);
+    if (count === 0) return Buffer.concat(chunks);
+    total += count;
+    if (total > most) throw new Error(`more than the ${most.toLocaleString("en-US")} bytes that are read here`);
+    chunks.push(chunk.subarray(0, count));
+  }
+}
+
+/** A pipe that is empty for the moment is asked again. */
+function readSome(chunk: Buffer): number {
+  for (;;) {
+    try {
+      return fs.readSync(0, chunk, 0, chunk.length, null);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EOF") return 0;
+      if (code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+    }
+  }
+}

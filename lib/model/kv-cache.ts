@@ -1,0 +1,44 @@
+/**
+ * The keys and values that a model keeps of positions it has seen (see `Cache` in model.ts): empty ones, and as a group
+ * of a session's state, where they are written in place. How they are read is model.ts' matter.
+ */
+import * as tf from "@tensorflow/tfjs-core";
+import { float32, type HostTensors } from "../engine/host-tensors.js";
+import type { ModelSettings } from "../settings/settings.js";
+import type { Cache } from "./model.js";
+
+/** A cache of `batch` sequences without any position yet; the caller owns its tensors. */
+export function emptyCache(settings: ModelSettings, batch: number): Cache {
+  const zeros = () => Array.from({ length: settings.nLayer }, () => tf.zeros<tf.Rank.R4>(cacheShape(settings, batch)));
+  return { keys: zeros(), values: zeros() };
+}
+
+/** The same for a session's state, by the names `keys.0`, `values.0`, … */
+export function cacheState(settings: ModelSettings, batch: number): HostTensors {
+  const shape = cacheShape(settings, batch);
+  const zeros = float32(new Float32Array(shape.reduce((product, axis) => product * axis)), shape);
+  const layers = Array.from({ length: settings.nLayer }, (_, layer) => layer);
+  return Object.fromEntries(
+    layers.flatMap((layer) => [`keys.${layer}`, `values.${layer}`].map((name) => [name, zeros])),
+  );
+}
+
+/** The cache that a group of a state holds. @param position int32 scalar, or none: nothing was read yet */
+export function cacheOf(group: Readonly<Record<string, tf.Tensor>>, position?: tf.Tensor): Cache {
+  const named = (kind: string) =>
+    Object.keys(group)
+      .filter((name) => name.startsWith(kind))
+      .map((_, layer) => group[`${kind}.${layer}`] as tf.Tensor4D);
+  return { keys: named("keys"), values: named("values"), position };
+}
+
+/** The group of a state that holds the cache. */
+export function cacheGroup({ keys, values }: Cache): Record<string, tf.Tensor> {
+  const named = (kind: string, tensors: readonly tf.Tensor[]) =>
+    tensors.map((tensor, layer) => [`${kind}.${layer}`, tensor] as const);
+  return Object.fromEntries([...named("keys", keys), ...named("values", values)]);
+}
+
+function cacheShape({ nHead: H, nEmbd: C, blockSize }: ModelSettings, batch: number): [number, number, number, number] {
+  return [batch, H, blockSize, C / H];
+}

@@ -1,0 +1,361 @@
+/**
+ * Saves and opens checkpoints. `outDir/checkpoint/` holds one folder a saved step (weights and moments as safetensors,
+ * the rest as state.json), two pointer files, `last` and `best`, each with a folder's name, and `numbered`, a list of
+ * those kept by their step. A folder appears whole, by a rename after it was flushed, and a pointer changes by a rename
+ * too: a kill at any moment leaves what was good.
+ * It starts no training; train.ts says when to save. Notebook 01-train resumes from one.
+ */
+import { randomUUID } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { z } from "zod";
+import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
+import type { HostTensors } from "../engine/host-tensors.js";
+import { faultOf } from "../host/checked-json.js";
+import { readRegularText } from "../host/regular-file.js";
+import { replaceFile } from "../host/replace-file.js";
+import { parameterSpecs } from "../model/model.js";
+import { parseSettings, type Settings } from "../settings/settings.js";
+import { readSafetensors, writeSafetensors } from "../weights/safetensors.js";
+import type { RunOrigin } from "./identity.js";
+
+/** What state.json holds: all of a checkpoint that is not a tensor. */
+export interface CheckpointState {
+  readonly format: "folio-checkpoint";
+  readonly version: 1;
+  /** Hash of what determines the run's result. */
+  readonly runId: string;
+  /** What the run came from, besides its settings and data: other weights, or a run whose settings were changed. */
+  readonly origin?: RunOrigin;
+  /** Updates done. */
+  readonly step: number;
+  /** Whether the evaluation before the next update was done. */
+  readonly evaluated: boolean;
+  readonly bestValLoss: number | null;
+  /** Time spent in steps, over all sittings. */
+  readonly trainedMs: number;
+  /** Tokens trained on. Those of a step change with batchSize, so they do not follow from the step. */
+  readonly tokens?: number;
+  readonly settings: Settings;
+  readonly tokenizer: TokenizerSpec;
+  /** Versions of folio, node and tensorflow that wrote it. */
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** A checkpoint in memory. */
+export interface Checkpoint extends CheckpointState {
+  readonly path: string;
+  readonly params: HostTensors;
+  /** AdamW's moments; empty when opened with `optimizer: false`. */
+  readonly m: HostTensors;
+  readonly v: HostTensors;
+  /** The loss scaler of a float16 run. */
+  readonly scaler?: HostTensors;
+}
+
+/** A number: the one of that step. A text of that form: a checkpoint's folder by its name. */
+export type CheckpointName = "last" | "best" | number | `step-${string}`;
+
+/** What a checkpoint is besides the last one. */
+export interface SaveOptions {
+  best: boolean;
+  /** Keep it by its step: how many of those are kept, the newest; 0: all. */
+  keep?: number;
+}
+
+const folderOf = (outDir: string) => path.join(outDir, "checkpoint");
+
+/** Whether `outDir` holds a checkpoint of that name. */
+export function hasCheckpoint(outDir: string, name: CheckpointName = "last"): boolean {
+  if (typeof name === "number") return numberedCheckpoints(outDir).includes(name);
+  return fs.existsSync(path.join(folderOf(outDir), name));
+}
+
+/** A checkpoint of a run: `openCheckpoint(outDir, name)`. */
+export interface ChosenCheckpoint {
+  readonly outDir: string;
+  readonly name: CheckpointName;
+}
+
+/**
+ * The checkpoint that a path and the setting `checkpoint` mean: of a run's folder the best where there is one, or the one
+ * of that name or step; of a checkpoint's own folder, itself. Undefined when the path is neither.
+ */
+export function chooseCheckpoint(source: string, wanted = "auto"): ChosenCheckpoint | undefined {
+  const folder = path.resolve(source);
+  const name = path.basename(folder);
+  if (/^step-[\w-]+$/.test(name) && fs.existsSync(path.join(folder, "state.json"))) {
+    return { outDir: path.dirname(path.dirname(folder)), name: name as `step-${string}` };
+  }
+  if (hasCheckpoint(source)) {
+    if (wanted === "auto") return { outDir: source, name: hasCheckpoint(source, "best") ? "best" : "last" };
+    return { outDir: source, name: wanted === "best" || wanted === "last" ? wanted : Number(wanted) };
+  }
+  if (!/^\d+$/.test(wanted)) return undefined;
+  throw new RangeError(`Cannot find the checkpoint of step ${wanted}: ${source} is no run of Folio's.`);
+}
+
+/** As commands name it: `out, best checkpoint, step 1000`. */
+export function describeCheckpoint({ outDir, name }: ChosenCheckpoint, step: number): string {
+  return name === "best" || name === "last"
+    ? `${outDir}, ${name} checkpoint, step ${step}`
+    : `${outDir}, checkpoint of step ${step}`;
+}
+
+/** The steps of the checkpoints that were kept by their step, oldest first. */
+export function numberedCheckpoints(outDir: string): number[] {
+  return readNumbered(folderOf(outDir)).map(stepOf);
+}
+
+/**
+ * Saves a checkpoint and points `last`, and `best` when asked, to it. What nothing names any more is removed.
+ * @returns the checkpoint's folder
+ * @throws {Error} when the disk is full or not writable; the checkpoint before this one is then still whole
+ */
+export function saveCheckpoint(
+  outDir: string,
+  { params, m, v, scaler = {}, ...state }: Omit<Checkpoint, "path" | "format" | "version">,
+  { best, keep }: SaveOptions,
+): string {
+  const folder = folderOf(outDir);
+  let target: string;
+  try {
+    fs.mkdirSync(folder, { recursive: true });
+    const name = freeName(folder, `step-${String(state.step).padStart(6, "0")}-${state.runId.slice(0, 8)}`);
+    target = path.join(folder, name);
+    const content: CheckpointState = { format: "folio-checkpoint", version: 1, ...state };
+    // Not mkdtemp: that makes folders which others cannot read.
+    const partial = path.join(folder, `.partial-${randomUUID()}`);
+    fs.mkdirSync(partial);
+    const both = { ...prefixed("m", m), ...prefixed("v", v), ...prefixed("scaler", scaler) };
+    writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
+    writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
+    fs.writeFileSync(path.join(partial, "state.json"), `${JSON.stringify(content, null, 2)}\n`, { flush: true });
+    flushFolder(partial);
+    fs.renameSync(partial, target);
+    flushFolder(folder);
+    if (keep !== undefined) writeNumbered(folder, name, keep);
+    for (const pointer of best ? ["best", "last"] : ["last"]) replaceFile(path.join(folder, pointer), `${name}\n`);
+    flushFolder(folder);
+  } catch (error) {
+    removeUnreferenced(folder);
+    throw new Error(`Cannot save the checkpoint of step ${state.step} to ${folder}: ${reasonOf(error, outDir)}`, {
+      cause: error,
+    });
+  }
+  removeUnreferenced(folder);
+  return target;
+}
+
+/** A step is saved again when it is evaluated after it was stopped, and by callers with weights of their own. */
+function freeName(folder: string, name: string): string {
+  for (let copy = 2, free = name; ; copy++) {
+    if (!fs.existsSync(path.join(folder, free))) return free;
+    free = `${name}-${copy}`;
+  }
+}
+
+const stepOf = (name: string): number => Number(/^step-(\d+)/.exec(name)?.[1]);
+
+/** Names of the folders that are kept by their step, oldest first. */
+function readNumbered(folder: string): string[] {
+  const file = path.join(folder, "numbered");
+  if (!fs.existsSync(file)) return [];
+  const names = readRegularText(file).split("\n");
+  return names.filter((name) => /^step-\d+-[\w-]+$/.test(name));
+}
+
+function writeNumbered(folder: string, name: string, keep: number): void {
+  const all = [...readNumbered(folder).filter((other) => stepOf(other) !== stepOf(name)), name];
+  const kept = all.sort((a, b) => stepOf(a) - stepOf(b)).slice(keep === 0 ? 0 : -keep);
+  replaceFile(path.join(folder, "numbered"), `${kept.join("\n")}\n`);
+}
+
+/** Why a checkpoint was not saved, and what there still is. */
+function reasonOf(error: unknown, outDir: string): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const full = code === "ENOSPC" || code === "EDQUOT";
+  const reason = full ? "the disk is full; free some space, or choose another outDir" : message;
+  if (!hasCheckpoint(outDir)) return `${reason}. There is no checkpoint before it.`;
+  try {
+    return `${reason}. The checkpoint before it (step ${openCheckpoint(outDir).step}) is whole.`;
+  } catch (error) {
+    return `${reason}. The checkpoint before it is damaged: ${(error as Error).message}`;
+  }
+}
+
+/**
+ * Opens a checkpoint and checks it: format version, and that the tensors are those that its settings ask for.
+ * @param options.optimizer read AdamW's moments too (default true); sampling does without
+ * @throws {Error} when there is none, or it is damaged or of another version
+ */
+export function openCheckpoint(
+  outDir: string,
+  name: CheckpointName = "last",
+  { optimizer = true }: { optimizer?: boolean } = {},
+): Checkpoint {
+  const state = readState(outDir, name);
+  const folder = pointedFolder(outDir, name);
+  const params = readSafetensors(path.join(folder, "model.safetensors"));
+  checkTensors(folder, params, state.settings);
+  const moments = optimizer ? readSafetensors(path.join(folder, "optimizer.safetensors")) : {};
+  const stray = Object.keys(moments).find((name) => !/^(?:[mv]|scaler)\//.test(name));
+  if (stray) throw new Error(`Cannot open the checkpoint ${folder}: its optimizer has the unknown tensor ${stray}.`);
+  const m = unprefixed("m", moments);
+  const v = unprefixed("v", moments);
+  const scaler = unprefixed("scaler", moments);
+  if (optimizer) for (const group of [m, v]) checkTensors(folder, group, state.settings);
+  checkScaler(folder, scaler);
+  return { ...state, path: folder, params, m, v, ...(Object.keys(scaler).length > 0 && { scaler }) };
+}
+
+/** The part of a checkpoint that is quick to read: step, loss, settings. @throws as openCheckpoint */
+export function readState(outDir: string, name: CheckpointName = "last"): CheckpointState {
+  const file = path.join(pointedFolder(outDir, name), "state.json");
+  let state: CheckpointState;
+  try {
+    state = JSON.parse(fs.readFileSync(file, "utf8")) as CheckpointState;
+  } catch (error) {
+    throw new Error(`Cannot open the checkpoint in ${outDir}: ${file} is missing or damaged.`, { cause: error });
+  }
+  if (state?.format !== "folio-checkpoint" || state.version !== 1) {
+    throw new Error(
+      `Cannot open the checkpoint in ${outDir}: ${file} has format ${JSON.stringify(state?.format)}, version ${JSON.stringify(state?.version)}; this Folio reads folio-checkpoint 1.`,
+    );
+  }
+  const fault = faultOf(stateSchema, state);
+  if (fault) throw new Error(`Cannot open the checkpoint in ${outDir}: ${file} is damaged: ${fault}.`);
+  try {
+    return { ...state, settings: parseSettings(state.settings) };
+  } catch (error) {
+    throw new Error(`Cannot open the checkpoint in ${outDir}: ${file}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+const count = z.int().min(0);
+const stateSchema = z.object({
+  format: z.literal("folio-checkpoint"),
+  version: z.literal(1),
+  runId: z.string().regex(/^[\da-f]{8,64}$/),
+  origin: z
+    .object({ weights: z.string().max(64).optional(), runId: z.string().max(64).optional(), step: count.optional() })
+    .optional(),
+  step: count,
+  evaluated: z.boolean(),
+  bestValLoss: z.number().nullable(),
+  trainedMs: z.number().min(0),
+  tokens: count.optional(),
+  settings: z.record(z.string(), z.unknown()), // parseSettings() checks them
+  tokenizer: z.record(z.string(), z.unknown()), // whoever makes one of it checks it
+  versions: z.record(z.string(), z.string()),
+});
+
+const POINTERS = ["last", "best", "numbered"] as const;
+
+/** Removes the checkpoints of an earlier run in `outDir`, pointers first: a kill leaves none that names half a folder. */
+export function removeCheckpoints(outDir: string): void {
+  for (const pointer of POINTERS) fs.rmSync(path.join(folderOf(outDir), pointer), { force: true });
+  fs.rmSync(folderOf(outDir), { recursive: true, force: true });
+}
+
+function pointedFolder(outDir: string, name: CheckpointName): string {
+  const folder = folderOf(outDir);
+  if (typeof name === "string" && name.startsWith("step-")) return path.join(folder, name);
+  if (typeof name === "number") {
+    const kept = [...readNumbered(folder), ...pointed(folder)];
+    const ofStep = kept.find((other) => stepOf(other) === name);
+    if (ofStep) return path.join(folder, ofStep);
+    const steps = [...new Set(kept.map(stepOf))].sort((a, b) => a - b).join(", ");
+    const found = steps ? `there are ${steps}` : "none was kept by its step";
+    throw new Error(`Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; saveInterval keeps them.`);
+  }
+  const pointer = path.join(folder, name);
+  if (!fs.existsSync(pointer)) {
+    throw new Error(
+      `Cannot find a checkpoint: there is no ${pointer}. ${elsewhere(outDir) ?? `Train a model into ${outDir} first`}, or name another outDir.`,
+    );
+  }
+  const target = readRegularText(pointer).trim();
+  if (!/^step-[\w-]+$/.test(target))
+    throw new Error(`Cannot open the checkpoint: ${pointer} names ${JSON.stringify(target)}, not a checkpoint.`);
+  return path.join(folder, target);
+}
+
+/** The folders that "last" and "best" name. */
+function pointed(folder: string): string[] {
+  const files = ["last", "best"].map((name) => path.join(folder, name)).filter((file) => fs.existsSync(file));
+  return files.map((file) => readRegularText(file).trim()).filter((name) => /^step-\d+[\w-]*$/.test(name));
+}
+
+/** What to do with a folder that nanoGPT trained into. */
+function elsewhere(outDir: string): string | undefined {
+  const file = path.join(outDir, "ckpt.pt");
+  return fs.existsSync(file) ? `nanoGPT's ${file} is there: initFrom: "${file}" begins with its weights` : undefined;
+}
+
+/** The tensors must be exactly the parameters that the settings describe. */
+function checkTensors(folder: string, tensors: HostTensors, settings: Settings): void {
+  const specs = parameterSpecs(settings);
+  for (const { name, shape } of specs) {
+    const found = tensors[name];
+    if (found?.dtype === "float32" && found.shape.join() === shape.join()) continue;
+    throw new Error(
+      `Cannot open the checkpoint ${folder}: ${name} is ${found ? `${found.dtype} [${found.shape}]` : "missing"}; its settings ask for float32 [${shape}].`,
+    );
+  }
+  const extra = Object.keys(tensors).find((name) => !specs.some((spec) => spec.name === name));
+  if (extra) throw new Error(`Cannot open the checkpoint ${folder}: its settings do not know the tensor ${extra}.`);
+}
+
+/** A loss scaler is whole or not there. */
+function checkScaler(folder: string, scaler: HostTensors): void {
+  const wanted = ["goodSteps", "scale", "updates"];
+  const found = Object.keys(scaler).sort();
+  const scalars = Object.values(scaler).every(({ dtype, shape }) => dtype === "float32" && shape.length === 0);
+  if (found.length === 0 || (scalars && found.join() === wanted.join())) return;
+  throw new Error(
+    `Cannot open the checkpoint ${folder}: its scaler is not three float32 scalars ${wanted.join(", ")}.`,
+  );
+}
+
+const prefixed = (prefix: string, tensors: HostTensors): HostTensors =>
+  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${prefix}/${name}`, tensor]));
+
+const unprefixed = (prefix: string, tensors: HostTensors): HostTensors =>
+  Object.fromEntries(
+    Object.entries(tensors)
+      .filter(([name]) => name.startsWith(`${prefix}/`))
+      .map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]),
+  );
+
+/** Removes what no pointer names. What cannot be removed stays: it is no reason to fail, and the next save tries again. */
+function removeUnreferenced(folder: string): void {
+  try {
+    const kept = new Set(
+      POINTERS.map((name) => path.join(folder, name))
+        .filter((file) => fs.existsSync(file))
+        .flatMap((file) => readRegularText(file).trim().split("\n")),
+    );
+    for (const entry of fs.readdirSync(folder)) {
+      const at = path.join(folder, entry);
+      if (entry.startsWith("step-") && !kept.has(entry)) {
+        // Renamed first: were it killed half-way, half a folder would bear the name of a whole one.
+        const leaving = path.join(folder, `.partial-${entry}`);
+        fs.renameSync(at, leaving);
+        fs.rmSync(leaving, { recursive: true, force: true });
+      } else if (entry.startsWith(".partial-")) fs.rmSync(at, { recursive: true, force: true });
+    }
+  } catch {
+    // see above
+  }
+}
+
+function flushFolder(folder: string): void {
+  if (process.platform === "win32") return; // Windows does not open folders
+  const descriptor = fs.openSync(folder, "r");
+  try {
+    fs.fsyncSync(descriptor);
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}

@@ -1,0 +1,144 @@
+/**
+ * What a run tells of itself: the records that train() yields and log.jsonl keeps, one a line. Losses are in nats a
+ * token, times in milliseconds.
+ */
+
+import { z } from "zod";
+import type { Settings } from "../settings/settings.js";
+
+/** Every record has a kind and a step. */
+export type StepRecord = StartRecord | EvalRecord | IterRecord | CheckpointRecord | EndRecord;
+
+export interface StartRecord {
+  readonly kind: "start";
+  readonly step: number;
+  readonly runId: string;
+  /** All of them, position embeddings included. */
+  readonly parameters: number;
+  /** The number that nanoGPT prints. */
+  readonly parametersWithoutPositions: number;
+  /** FLOPs of training on a token, by PaLM's formula. */
+  readonly flopsPerToken: number;
+  readonly decayed: DecayGroup;
+  readonly undecayed: DecayGroup;
+  readonly tokensPerStep: number;
+  /** "cpu", "cuda" or "webgpu". */
+  readonly device: string;
+  /** Why: "asked for", or what `auto` found. Absent in older logs. */
+  readonly deviceReason?: string;
+  /** Of WebGPU's adapter. */
+  readonly deviceName?: string;
+  readonly dtype: string;
+  /** Why: "asked for", or what `auto` found. Absent in older logs. */
+  readonly dtypeReason?: string;
+  readonly compiled: boolean;
+  /** The checkpoint that the run goes on from. */
+  readonly resumedFrom?: string;
+  /** Whose weights it begins with, where they are not new: setting initFrom. */
+  readonly initFrom?: string;
+}
+
+/** An evaluation before the update of `step`. */
+export interface EvalRecord {
+  readonly kind: "eval";
+  readonly step: number;
+  readonly trainLoss: number;
+  readonly valLoss: number;
+  readonly learningRate: number;
+  /** Whether this is the lowest validation loss of the run. */
+  readonly best: boolean;
+}
+
+/** One update. */
+export interface IterRecord {
+  readonly kind: "iter";
+  readonly step: number;
+  /** Mean over the micro-batches, before the update. */
+  readonly loss: number;
+  readonly learningRate: number;
+  /** Norm of the whole gradient before clipping. */
+  readonly gradNorm: number;
+  /** In float16: what the next step's loss is multiplied by, and whether this update was left out. */
+  readonly lossScale?: number;
+  readonly skipped?: true;
+  /** ‖Δp‖ / ‖p‖ of this update by kind of parameter; with setting logUpdates, where the step is logged. */
+  readonly updateRatios?: Readonly<Record<string, number>>;
+  readonly elapsedMs: number;
+  /** Tokens trained on so far. */
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+}
+
+export interface CheckpointRecord {
+  readonly kind: "checkpoint";
+  readonly step: number;
+  readonly path: string;
+  readonly best: boolean;
+}
+
+export interface EndRecord {
+  readonly kind: "end";
+  readonly step: number;
+  readonly reason: "finished" | "aborted";
+  readonly bestValLoss: number | null;
+  /** Time spent in steps, over all sittings. */
+  readonly trainedMs: number;
+}
+
+/** Parameters that weight decay applies to, or those that it does not. */
+export interface DecayGroup {
+  readonly tensors: number;
+  readonly parameters: number;
+}
+
+/** Takes a run's records as they come. */
+export interface Tracker {
+  append(record: StepRecord): void;
+  close(): void | Promise<void>;
+}
+
+/** A run that begins, or goes on. */
+export interface TrackedRun {
+  readonly settings: Settings;
+  readonly runId: string;
+  /** The step at which it begins. */
+  readonly step: number;
+  /** What its log has of before. */
+  readonly kept: readonly StepRecord[];
+}
+
+/** What train()'s option `trackers` takes. */
+export type OpenTracker = (run: TrackedRun) => Tracker | Promise<Tracker>;
+
+const count = z.int().min(0);
+const text = z.string();
+const group = z.object({ tensors: count, parameters: count });
+
+/** A line of log.jsonl, whoever wrote it. What a newer version adds to a record is no fault. */
+export const recordSchema = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("start"),
+    ...{ step: count, runId: text, parameters: count, parametersWithoutPositions: count, flopsPerToken: z.number() },
+    ...{ decayed: group, undecayed: group, tokensPerStep: count, device: text, dtype: text, compiled: z.boolean() },
+    ...{ deviceReason: text.optional(), deviceName: text.optional(), dtypeReason: text.optional() },
+    ...{ resumedFrom: text.optional(), initFrom: text.optional() },
+  }),
+  z.object({
+    kind: z.literal("eval"),
+    ...{ step: count, trainLoss: z.number(), valLoss: z.number(), learningRate: z.number(), best: z.boolean() },
+  }),
+  z.object({
+    kind: z.literal("iter"),
+    // A gradient that overflows float16 is no number, which JSON writes as null.
+    ...{ step: count, loss: z.number().nullable(), learningRate: z.number(), gradNorm: z.number().nullable() },
+    ...{ lossScale: z.number().optional(), skipped: z.literal(true).optional() },
+    updateRatios: z.record(text, z.number().nullable()).optional(),
+    ...{ elapsedMs: z.number(), tokens: count, tokensPerSecond: z.number() },
+  }),
+  z.object({ kind: z.literal("checkpoint"), step: count, path: text, best: z.boolean() }),
+  z.object({
+    kind: z.literal("end"),
+    ...{ step: count, reason: z.enum(["finished", "aborted"]), bestValLoss: z.number().nullable() },
+    trainedMs: z.number(),
+  }),
+]);

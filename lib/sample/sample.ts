@@ -1,0 +1,168 @@
+/**
+ * Generation: text that goes on from a prompt, one token after another, all samples side by side in one batch. Tokens
+ * appear as they are drawn. It trains nothing and prints nothing; generate.ts draws the ids. Notebook 03-sample.
+ */
+
+import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
+import { dtypeFor } from "../engine/device.js";
+import type { TrainedModel } from "../runs/trained-model.js";
+import type { Device, Dtype } from "../settings/settings.js";
+import { type Drawn, type Generation, generate } from "./generate.js";
+import { openTextStream, type TextStream } from "./text-stream.js";
+
+/** What to generate. */
+export interface SampleOptions {
+  /** Text to go on from; at least one token long. */
+  readonly prompt: string;
+  readonly numSamples?: number;
+  readonly maxNewTokens?: number;
+  /** Divides the logits: below 1 more careful, above 1 more daring. */
+  readonly temperature?: number;
+  /** Draw from the k likeliest tokens only; 0: from all. */
+  readonly topK?: number;
+  /** Of those, draw from the fewest likeliest that have this share of probability together; 1: from all. */
+  readonly topP?: number;
+  /** Logits of tokens that stand in the text already are divided by it (negative ones multiplied); 1: nothing changes. */
+  readonly repetitionPenalty?: number;
+  /** Texts at which a sample ends; they are not part of it. */
+  readonly stop?: readonly string[];
+  /** End a sample where its text ends, at the tokenizer's end-of-text token, which is not part of it. */
+  readonly stopAtEnd?: boolean;
+  readonly seed?: number;
+  /** Likeliest tokens that each record tells of; 0: no probabilities. */
+  readonly alternatives?: number;
+  /** false: compute the whole context again for each token, as nanoGPT does. */
+  readonly cache?: boolean;
+  readonly compile?: boolean;
+  readonly device?: Device;
+  /** auto: as the model's settings say. bfloat16 holds the weights in half the memory. */
+  readonly dtype?: Dtype;
+  readonly signal?: AbortSignal;
+}
+
+/** A token that might have been drawn. */
+export interface Alternative {
+  readonly token: number;
+  readonly text: string;
+  readonly probability: number;
+}
+
+/** One new token of one sample. */
+export interface SampledToken {
+  /** Which sample, from 0. */
+  readonly sample: number;
+  readonly token: number;
+  /** What the token adds to the sample's text; what is not a whole character yet comes with a later token. */
+  readonly text: string;
+  /** Where the sample ends with this token, why: as long as asked for, a stop text, the end of the text. */
+  readonly ended?: "length" | "stop" | "end";
+  /** Of the token, among those that might have been drawn; when alternatives were asked for. */
+  readonly probability?: number;
+  /** The likeliest first. */
+  readonly alternatives?: readonly Alternative[];
+}
+
+/**
+ * Generates. Each round yields one token of every sample that has not ended. The context is the text so far; when it is
+ * longer than blockSize, the last half of that is read in again. A token is a function of the model, the prompt, the
+ * seed, the sample's number and its place.
+ * @throws {RangeError} for an empty prompt, text that the tokenizer does not know, or impossible options
+ * @example
+ * for await (const { text } of sample(openCheckpoint("out"), tokenizer, { prompt: "\n" })) process.stdout.write(text);
+ */
+export async function* sample(
+  model: TrainedModel,
+  tokenizer: Tokenizer,
+  options: SampleOptions,
+): AsyncGenerator<SampledToken> {
+  const { maxNewTokens = 500, stop = [], stopAtEnd = false, signal } = options;
+  const { compile = true, device = "auto", dtype = "auto" } = options;
+  const wanted = { compile, device, dtype };
+  const settings = { ...model.settings, ...wanted, dtype: dtypeFor(model.settings.dtype, wanted) };
+  const how = generationOf(options, tokenizer);
+  const prompt = checkedPrompt(tokenizer, options.prompt, settings.vocabSize);
+  checkOptions({ ...how, maxNewTokens, stop });
+  if (signal?.aborted) return;
+  const streams: (TextStream | undefined)[] = Array.from({ length: how.rows }, () => openTextStream(tokenizer, stop));
+  let place = 0;
+  for await (const drawn of generate({ ...model, settings }, prompt, how)) {
+    place++;
+    for (const [number, stream] of streams.entries()) {
+      if (!stream) continue;
+      const token = drawn.tokens[number]!;
+      const atEnd = stopAtEnd && token === tokenizer.endOfText;
+      const { text, stopped } = atEnd ? { text: "", stopped: false } : stream.add(token);
+      const ended = atEnd ? "end" : stopped ? "stop" : place === maxNewTokens ? "length" : undefined;
+      if (ended) streams[number] = undefined;
+      const whole = ended && ended !== "stop" ? text + stream.rest() : text;
+      yield { sample: number, token, text: whole, ...(ended && { ended }), ...told(drawn, number, how, tokenizer) };
+      if (signal?.aborted) return;
+    }
+    if (streams.every((stream) => stream === undefined)) return;
+  }
+}
+
+/** Why samples of this model with this tokenizer will be noise, as sentences; usually none. @param step of training */
+export function noiseWarnings({ settings }: TrainedModel, tokenizer: Tokenizer, step?: number): string[] {
+  const warnings = [];
+  if (step === 0) warnings.push("The model is untrained (step 0): its samples are noise. Train it first.");
+  // A vocabulary is rounded up to a multiple of 128 at most.
+  if (settings.vocabSize - tokenizer.vocabSize >= 128) {
+    warnings.push(
+      `The model knows ${settings.vocabSize} ids and the tokenizer ${tokenizer.vocabSize}: if it was trained with another tokenizer, its samples are noise.`,
+    );
+  }
+  return warnings;
+}
+
+function generationOf(options: SampleOptions, { vocabSize }: Tokenizer): Generation {
+  const { numSamples: rows = 1, temperature = 0.8, topK = 200, topP = 1, repetitionPenalty = 1, seed = 1337 } = options;
+  const { alternatives = 0, cache = true } = options;
+  return { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, cache, vocabSize };
+}
+
+function told(
+  drawn: Drawn,
+  row: number,
+  { alternatives, vocabSize }: Generation,
+  tokenizer: Tokenizer,
+): Partial<SampledToken> {
+  const { probabilities, likeliest } = drawn;
+  if (!probabilities || !likeliest) return {};
+  const count = Math.min(alternatives, vocabSize);
+  const list = Array.from({ length: count }, (_, i): Alternative => {
+    const token = likeliest.tokens[row * count + i]!;
+    return { token, text: tokenizer.decode([token]), probability: likeliest.probabilities[row * count + i]! };
+  });
+  // What cannot be drawn is no alternative.
+  return { probability: probabilities[row]!, alternatives: list.filter(({ probability }) => probability > 0) };
+}
+
+function checkedPrompt(tokenizer: Tokenizer, prompt: string, vocabSize: number): number[] {
+  const ids = Array.from(tokenizer.encode(prompt));
+  if (ids.length === 0)
+    throw new RangeError('Cannot sample: the prompt is empty; give at least one character, such as "\\n".');
+  if (tokenizer.vocabSize > vocabSize) {
+    throw new RangeError(
+      `Cannot sample: the tokenizer has ${tokenizer.vocabSize} ids and the model ${vocabSize}; use the tokenizer that the model was trained with.`,
+    );
+  }
+  return ids;
+}
+
+function checkOptions(options: Generation & { maxNewTokens: number; stop: readonly string[] }): void {
+  const { rows: numSamples, temperature, topP, repetitionPenalty } = options;
+  const checked = (name: string, value: number, holds: boolean, wanted: string) => {
+    if (!holds) throw new RangeError(`Cannot sample: ${name} is ${value}; wanted ${wanted}.`);
+  };
+  for (const [name, value] of Object.entries({ numSamples, maxNewTokens: options.maxNewTokens })) {
+    checked(name, value, Number.isInteger(value) && value >= 1, "a whole number of at least 1");
+  }
+  for (const [name, value] of Object.entries({ topK: options.topK, alternatives: options.alternatives })) {
+    checked(name, value, Number.isInteger(value) && value >= 0, "a whole number, 0 for all tokens or none to tell of");
+  }
+  checked("temperature", temperature, temperature > 0, "a number above 0");
+  checked("topP", topP, topP > 0 && topP <= 1, "a number above 0 and at most 1");
+  checked("repetitionPenalty", repetitionPenalty, repetitionPenalty > 0, "a number above 0");
+  if (options.stop.includes("")) throw new RangeError("Cannot sample: a stop text is empty; leave it out.");
+}

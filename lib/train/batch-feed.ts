@@ -1,0 +1,66 @@
+/**
+ * The micro-batches of a run, one after the other, as a step's inputs: rows by the setting `batchSampling`, and the key
+ * of their dropout. The next one is drawn while the step before runs. It decides nothing: which rows they are follows
+ * from the step and the tokens before it, so a resumed run gets those that it would have got.
+ */
+
+import { type Batch, type Dataset, drawBatch, epochBatch } from "../data/batches.js";
+import { type EpochRows, epochRows } from "../data/epoch-rows.js";
+import { type HostTensors, int32 } from "../engine/host-tensors.js";
+import { key } from "../host/random.js";
+import type { Settings } from "../settings/settings.js";
+
+/** Draws micro-batches. */
+export interface BatchFeed {
+  /** Inputs of micro-batch `micro` of `step`: what was prepared, or drawn now. */
+  take(step: number, micro: number): HostTensors;
+  /** Draws ahead; what is wrong with the data shows when it is taken. */
+  prepare(step: number, micro: number): void;
+}
+
+/** A run that begins, or goes on, at `step`, having trained on `tokens`. */
+export function batchFeed(
+  settings: Settings,
+  dataset: Dataset,
+  { step: firstStep, tokens }: { step: number; tokens: number },
+): BatchFeed {
+  const { batchSize, blockSize, gradientAccumulationSteps, seed } = settings;
+  // Not all settings, spread: a copy of them a step is 4 KB that the garbage collector leaves for long.
+  const shape = { batchSize, blockSize, seed, vocabSize: settings.vocabSize };
+  const rowsPerStep = batchSize * gradientAccumulationSteps;
+  const rows = settings.batchSampling === "epochs" ? openRows(settings, dataset) : undefined;
+  const draw = (step: number, micro: number): HostTensors => {
+    // Its rows follow on those of the micro-batches before it, in the data and in dropout.
+    const row = micro * batchSize;
+    const [first, second] = key(seed, "dropout", step) as unknown as [number, number];
+    const rowOfRun = tokens / blockSize + (step - firstStep) * rowsPerStep + row;
+    const batch = rows
+      ? epochBatch(dataset.train, rows, { ...shape, row: rowOfRun })
+      : drawBatch(dataset.train, { ...shape, step, row, use: "train" });
+    return { ...batchInputs(batch), dropoutKey: int32([first, (second + row) | 0], [2]) };
+  };
+  let prepared: { step: number; micro: number; inputs: HostTensors } | undefined;
+  return {
+    take(step, micro) {
+      const ready = prepared?.step === step && prepared.micro === micro ? prepared.inputs : undefined;
+      prepared = undefined;
+      return ready ?? draw(step, micro);
+    },
+    prepare(step, micro) {
+      try {
+        prepared = { step, micro, inputs: draw(step, micro) };
+      } catch {
+        // The run may end before it: take() draws again, and says it.
+      }
+    },
+  };
+}
+
+function openRows({ blockSize, seed }: Settings, { train, tokenizer }: Dataset): EpochRows {
+  return epochRows(train, { blockSize, endOfText: tokenizer.endOfText, seed });
+}
+
+/** A batch as inputs of a step. */
+export function batchInputs({ x, y, batchSize, blockSize }: Batch): HostTensors {
+  return { x: int32(x, [batchSize, blockSize]), y: int32(y, [batchSize, blockSize]) };
+}

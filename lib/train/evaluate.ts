@@ -1,0 +1,148 @@
+/**
+ * How well a trained model predicts a text: its loss over every token once, or over random batches as training
+ * estimates it, and in what units one compares models of different tokenizers. Notebook 01-train compares whole and
+ * sampled losses; 06-experiments uses bits a byte.
+ */
+
+import { drawBatch, type SplitBatch, type TokenFile, wholeSplit } from "../data/batches.js";
+import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
+import { resolveDevice } from "../engine/device.js";
+import { int32 } from "../engine/host-tensors.js";
+import { openSession } from "../engine/session.js";
+import type { TrainedModel } from "../runs/trained-model.js";
+import type { Settings } from "../settings/settings.js";
+import { trainingSteps } from "./steps.js";
+
+/** What to evaluate on, and how; what is left out is as the model's settings say. */
+export interface EvaluateOptions extends Partial<Pick<Settings, "device" | "dtype" | "compile" | "batchSize">> {
+  /** Distance between two windows, 1 to blockSize; the smaller, the more context each token has. Default blockSize. */
+  readonly stride?: number | undefined;
+  /** Random batches instead of the whole. */
+  readonly sampled?: SampledBatches | undefined;
+  /** Called after each batch with the share that is done. */
+  readonly onProgress?: ((share: number) => void) | undefined;
+}
+
+/** The batches of training's own estimates: those of the same seed, split and step. */
+export interface SampledBatches {
+  readonly batches: number;
+  readonly use: "eval-train" | "eval-val";
+  readonly seed: number;
+  readonly step: number;
+}
+
+/** A loss, in nats a token, and what it is the mean of. */
+export interface Evaluation {
+  readonly loss: number;
+  /** Tokens that were predicted. */
+  readonly targets: number;
+  /** Of a sampled loss: the deviation of the mean over its batches. */
+  readonly standardError?: number;
+}
+
+/**
+ * Mean cross-entropy in nats a token over all of `tokens`, each id but the first predicted once, in windows of
+ * blockSize (`wholeSplit`); or over random batches.
+ * @throws {RangeError} when the file is shorter than a block, or holds ids beyond the vocabulary
+ * @example
+ * const { loss } = await evaluateSplit(openCheckpoint("out", "best"), dataset.val);
+ */
+export async function evaluateSplit(
+  model: TrainedModel,
+  tokens: TokenFile,
+  options: EvaluateOptions = {},
+): Promise<Evaluation> {
+  const settings = { ...model.settings, ...given(options), gradientAccumulationSteps: 1 };
+  const session = await openSession({ params: model.params }, await resolveDevice({ ...settings, xla: false }));
+  try {
+    const run = session.define(trainingSteps(settings).evaluate);
+    const losses: { loss: number; targets: number }[] = [];
+    let total = 0;
+    const expected = options.sampled ? options.sampled.batches : tokens.length - 1;
+    for (const { x, y, batchSize, blockSize, targets } of batchesOf(tokens, settings, options)) {
+      const shape = [batchSize, blockSize];
+      const { loss } = await run({ x: int32(x, shape), y: int32(y, shape) });
+      losses.push({ loss: loss!.values[0]!, targets });
+      total += targets;
+      options.onProgress?.((options.sampled ? losses.length : total) / expected);
+    }
+    const mean = losses.reduce((sum, { loss, targets }) => sum + loss * targets, 0) / total;
+    if (!options.sampled) return { loss: mean, targets: total };
+    const squares = losses.reduce((sum, { loss }) => sum + (loss - mean) ** 2, 0);
+    const n = losses.length;
+    return { loss: mean, targets: total, standardError: n > 1 ? Math.sqrt(squares / (n - 1) / n) : Number.NaN };
+  } finally {
+    session.dispose();
+  }
+}
+
+/** The options that are settings, those left out left out. */
+function given({ device, dtype, compile, batchSize }: EvaluateOptions): Partial<Settings> {
+  const settings = { device, dtype, compile, batchSize };
+  return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+}
+
+function* batchesOf(tokens: TokenFile, settings: Settings, { stride, sampled }: EvaluateOptions): Iterable<SplitBatch> {
+  if (!sampled) {
+    yield* wholeSplit(tokens, { ...settings, stride });
+    return;
+  }
+  const { batches, ...draw } = sampled;
+  for (let index = 0; index < batches; index++) {
+    const batch = drawBatch(tokens, { ...settings, ...draw, row: index * settings.batchSize });
+    yield { ...batch, targets: batch.x.length };
+  }
+}
+
+/** What a loss in nats a token is in other units. `bytes` is the length in UTF-8 of the text of `targets` tokens. */
+export function lossUnits({ loss, targets, bytes }: { loss: number; targets: number; bytes: number }): {
+  /** exp(loss): as uncertain as among so many equally likely tokens. */
+  perplexity: number;
+  /** loss · targets / (ln 2 · bytes): does not depend on how the text is cut into tokens. */
+  bitsPerByte: number;
+} {
+  return { perplexity: Math.exp(loss), bitsPerByte: (loss * targets) / (Math.LN2 * bytes) };
+}
+
+const CHUNK = 1 << 16;
+
+/**
+ * Bytes in UTF-8 of the text of a file's ids but the first, which is no target. An end of a document is no text.
+ * Reads a piece at a time, so memory stays flat.
+ */
+export function targetBytes(tokens: TokenFile, tokenizer: Tokenizer): number {
+  let bytes = 0;
+  for (let start = 1; start < tokens.length; ) {
+    const ids = tokens.read(start, Math.min(CHUNK, tokens.length - start));
+    const count = start + ids.length < tokens.length ? wholeCharacters(ids, tokenizer) : ids.length;
+    bytes += textBytes(ids.subarray(0, count), tokenizer);
+    start += count;
+  }
+  return bytes;
+}
+
+/** Bytes in UTF-8 of the text of ids. */
+function textBytes(ids: Int32Array, tokenizer: Tokenizer): number {
+  const text = tokenizer.decode(ids.filter((id) => id !== tokenizer.endOfText));
+  return Buffer.byteLength(text, "utf8");
+}
+
+/** How many of the ids, nearly all, end with a whole character: a byte-pair token may be a part of one. */
+function wholeCharacters(ids: Int32Array, tokenizer: Tokenizer): number {
+  const isWhole = (id: number) => !tokenizer.decode([id]).includes("\uFFFD");
+  for (let count = ids.length - 1; count > ids.length - 64 && count > 0; count--) {
+    if (isWhole(ids[count - 1]!) && isWhole(ids[count]!)) return count;
+  }
+  return ids.length;
+}
+
+/** A text as a token file in memory. */
+export function tokensOfText(text: string, tokenizer: Tokenizer, path: string): TokenFile {
+  const ids = Int32Array.from(tokenizer.encode(text));
+  return {
+    path,
+    length: ids.length,
+    read: (start, count) => ids.subarray(start, start + count),
+    close: () => {},
+  };
+}

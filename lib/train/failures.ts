@@ -1,0 +1,188 @@
+/**
+ * What goes wrong while a model is trained or used, with what to do about it: a loss that explodes, memory that is not
+ * there, a GPU that does not answer, a step that cannot be compiled. Errors only; that a loss does not fall is no error,
+ * and lib/cli/train.ts gives a hint.
+ */
+import type { HostTensors } from "../engine/host-tensors.js";
+import { machineBytes } from "../host/memory.js";
+import { countParameters } from "../model/model.js";
+import {
+  type ChosenCheckpoint,
+  hasCheckpoint,
+  numberedCheckpoints,
+  openCheckpoint,
+  readState,
+} from "../runs/checkpoint.js";
+import type { Settings } from "../settings/settings.js";
+import { learningRate } from "./optimizers/schedule.js";
+
+// A model that knows nothing has ln(vocabSize) nats, 12 at most. 1,000 are no spike that training gets over.
+export const isSaneLoss = (loss: number): boolean => Math.abs(loss) < 1000;
+// Larger ones have squares that are no 32-bit floats: layer norms then give 0, and the loss looks sane.
+const LARGEST_WEIGHT = 1e18;
+
+/** The error of a run that is broken, by what was found. */
+export function exploded({ settings, step }: { settings: Settings; step: number }, found: string): Error {
+  const { outDir, gradClip } = settings;
+  const good = lastGood(outDir);
+  const rate = learningRate(step, settings).toPrecision(3);
+  const clipping = gradClip === 0 ? "no clipping (gradClip 0)" : `too little clipping (gradClip ${gradClip})`;
+  return new Error(
+    `Cannot go on: ${found} at step ${step}. ${good} Likely causes: a learning rate that is too high (${rate} now; lower learningRate or raise warmupIters), ${clipping}, or bfloat16 where float32 is needed.`,
+  );
+}
+
+/** Which checkpoint there is to go back to: one is called good when it opens and its numbers are numbers. */
+function lastGood(outDir: string): string {
+  if (!hasCheckpoint(outDir)) return "No checkpoint was saved yet.";
+  const fault = faultOfCheckpoint({ outDir, name: "last" });
+  if (!fault) return `The last good checkpoint is step ${readState(outDir).step} in ${outDir}.`;
+  const others: ChosenCheckpoint[] = [
+    ...(hasCheckpoint(outDir, "best") ? [{ outDir, name: "best" as const }] : []),
+    ...numberedCheckpoints(outDir)
+      .reverse()
+      .map((name) => ({ outDir, name })),
+  ];
+  const good = others.find((other) => !faultOfCheckpoint(other));
+  if (!good) return `No checkpoint in ${outDir} is good: ${fault}.`;
+  return `The last checkpoint in ${outDir} is not good either (${fault}); that of step ${readState(outDir, good.name).step} is: begin with its weights (initFrom: "${outDir}", checkpoint: "${good.name}", another outDir).`;
+}
+
+function faultOfCheckpoint({ outDir, name }: ChosenCheckpoint): string | undefined {
+  try {
+    const { params, m, v } = openCheckpoint(outDir, name);
+    return brokenWeights(params) ?? brokenWeights(m) ?? brokenWeights(v);
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** What is wrong with weights that are about to be saved, if anything. */
+export function brokenWeights(params: HostTensors): string | undefined {
+  for (const [name, { values }] of Object.entries(params)) {
+    const largest = (values as Float32Array).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    if (!(largest < LARGEST_WEIGHT)) return `${name} has values as large as ${largest.toPrecision(3)}`;
+  }
+  return undefined;
+}
+
+/** Bytes of weights and, when training, of their gradients, AdamW's moments and the sums of micro-batches. */
+export function stateBytes(settings: Settings): number {
+  const copies = settings.evalOnly ? 1 : settings.gradientAccumulationSteps > 1 ? 5 : 4;
+  return 4 * copies * countParameters(settings);
+}
+
+/**
+ * @throws {RangeError} when what is held throughout is more than this machine's memory, before any of it is allocated
+ */
+export function checkMemory(settings: Settings, availableBytes = machineBytes()): void {
+  const bytes = stateBytes(settings);
+  const { batchSize, blockSize, nEmbd } = settings;
+  // Whatever else a step keeps: its ids, what is to be predicted, and the vectors that go into the first block.
+  const batchBytes = batchSize * blockSize * (8 + 4 * nEmbd);
+  if (bytes <= availableBytes && bytes + batchBytes > availableBytes) {
+    throw new RangeError(
+      `Cannot train: a batch of ${batchSize.toLocaleString("en-US")} × ${blockSize.toLocaleString("en-US")} tokens needs ${gigabytes(batchBytes)} and more, and there are ${gigabytes(availableBytes)}; lower batchSize (gradientAccumulationSteps makes up for it) or blockSize.`,
+    );
+  }
+  if (bytes <= availableBytes) return;
+  const held = settings.evalOnly ? "weights" : "weights, gradients and AdamW's moments";
+  throw new RangeError(
+    `Cannot build the model: its ${countParameters(settings).toLocaleString("en-US")} parameters need ${gigabytes(bytes)} (${held}), and there are ${gigabytes(availableBytes)}; lower nEmbd, nLayer${settings.tieHead ? "" : ", vocabSize"} or blockSize.`,
+  );
+}
+
+/** An error of TensorFlow, of Dawn or of JavaScript that means that memory ran out. */
+const OUT_OF_MEMORY =
+  /OOM when allocating|RESOURCE_EXHAUSTED|failed to allocate|CUDA_ERROR_OUT_OF_MEMORY|Array buffer allocation failed|Invalid typed array length|exceeds the max buffer size|larger than the maximum \w+ buffer binding size/i;
+
+/** What of the settings a failure depends on. */
+type Doing = Partial<Pick<Settings, "xla" | "compile" | "dtype" | "device">>;
+
+/**
+ * Errors of TensorFlow's that its own words do not help with: what they mean, and what to do. The first that fits counts:
+ * XLA compiles with the GPU's tools, so its failures name the GPU too.
+ */
+const KNOWN: readonly { readonly means: RegExp; readonly when?: (doing: Doing) => boolean; readonly advice: string }[] =
+  [
+    {
+      means: /\bXLA\b|\bJIT\b|libdevice|ptxas|nvlink|uncompilable|LLVM|MLIR/i,
+      when: ({ xla }) => xla === true,
+      advice: "Cannot compile the step with XLA: FOUND. Without it the step runs as well: xla: false.",
+    },
+    {
+      means: /No OpKernel was registered|Could not find (?:valid )?device for node|no kernel.* registered/i,
+      advice:
+        'Cannot compile the step: TensorFlow has no such operation for this device and number format (FOUND). Try dtype: "float32", compile: false (eager: it names the line of the operation), or device: "cpu".',
+    },
+    {
+      means: /Op type not registered/i,
+      advice:
+        "Cannot compile the step: TensorFlow does not know an operation (FOUND). One of Folio's own (its name begins with Folio) is compiled by `npm run setup`; for any other, run eagerly: compile: false.",
+    },
+    {
+      means:
+        /driver version is insufficient|INSUFFICIENT_DRIVER|no kernel image|NO_BINARY_FOR_GPU|UNSUPPORTED_PTX|NO_DEVICE|cuInit/i,
+      advice:
+        'Cannot use the GPU: its driver does not fit this TensorFlow (FOUND). `folio doctor` says which there are; update the driver (nvidia-smi shows its version), or use device: "cpu".',
+    },
+    {
+      means: /CUDA_ERROR_(?!OUT_OF_MEMORY)\w+|cudnn|cublas|cusolver|GPU sync failed|device kernel image/i,
+      advice:
+        'Cannot go on: the GPU failed (FOUND). `folio doctor` says what is there; see whether another program uses it (nvidia-smi), start again, or use device: "cpu".',
+    },
+  ];
+
+/** The error itself, or, of one whose words do not help, one that says what to do. */
+export function explained(error: unknown, settings: Settings): unknown {
+  if (!(error instanceof Error)) return error;
+  return OUT_OF_MEMORY.test(error.message) ? outOfMemory(error, settings) : knownFailure(error, settings);
+}
+
+/**
+ * As {@link explained}, where a trained model is used.
+ * @param lower the settings that take the memory, as `batchSize or the length of the text`
+ */
+export function explainedUse(error: unknown, { lower, ...doing }: Doing & { readonly lower: string }): unknown {
+  if (!(error instanceof Error)) return error;
+  if (!OUT_OF_MEMORY.test(error.message)) return knownFailure(error, doing);
+  return new Error(`Cannot go on: memory ran out (${firstLine(error)}). To need less, lower ${lower}.`, {
+    cause: error,
+  });
+}
+
+const firstLine = ({ message }: Error): string => message.split("\n")[0]!.slice(0, 200);
+
+function knownFailure(error: Error, doing: Doing): Error {
+  const known = KNOWN.find(({ means, when }) => means.test(error.message) && (when?.(doing) ?? true));
+  // What Folio found out itself says what to do already.
+  if (!known || !/^Cannot run a step: |^(?!Cannot )/.test(error.message)) return error;
+  const found = firstLine(error)
+    .replace(/^Cannot run a step: /, "")
+    .replace(/\.$/, "");
+  return new Error(
+    known.advice.replace("FOUND", () => found),
+    { cause: error },
+  );
+}
+
+function outOfMemory(error: Error, settings: Settings): Error {
+  const { batchSize, blockSize, gradientAccumulationSteps } = settings;
+  const fewer = Math.max(1, Math.floor(batchSize / 2));
+  const more = Math.ceil((gradientAccumulationSteps * batchSize) / fewer);
+  const advice =
+    fewer < batchSize
+      ? `lower batchSize (batchSize: ${fewer} with gradientAccumulationSteps: ${more} trains on as many tokens a step), blockSize (${blockSize})`
+      : `lower blockSize (${blockSize})`;
+  // Without its vocabulary a model has no size yet.
+  const held =
+    settings.vocabSize > 0
+      ? ` ${gigabytes(stateBytes(settings))} are held throughout, the rest grows with the batch:`
+      : "";
+  return new Error(
+    `Cannot go on: memory ran out (${firstLine(error)}).${held || " To need less,"} ${advice}, or the model.`,
+    { cause: error },
+  );
+}
+
+const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 3 : 1)} GB`;

@@ -1,0 +1,287 @@
+/**
+ * GPT-2's weights in and out: folders of Hugging Face's transformers (config.json and safetensors, in shards or not).
+ * Folio's parameters bear the same names and layouts, so what is read is what is there. Fetching a folder is hub.ts',
+ * tokenizer files are hf-tokenizer.ts', nanoGPT's checkpoints torch-checkpoint.ts'. Shown in notebooks/05-gpt2.
+ */
+import { randomUUID } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { z } from "zod";
+import { tokenizerFiles } from "../data/tokenizers/hugging-face.js";
+import { type TokenizerSpec, tokenizerFromSpec } from "../data/tokenizers/tokenizer.js";
+import { float32, type HostTensors } from "../engine/host-tensors.js";
+import { readRegularText } from "../host/regular-file.js";
+import { parameterSpecs } from "../model/model.js";
+import { largest } from "../settings/rows.js";
+import type { ModelSettings } from "../settings/settings.js";
+import type { ModelShape } from "./nanogpt-checkpoint.js";
+import { type FloatFormat, readSafetensors, writeSafetensors } from "./safetensors.js";
+
+/** A model that somebody has trained. */
+export interface Pretrained {
+  readonly params: HostTensors;
+  readonly model: ModelShape;
+  /** Undefined where nothing tells: the ids are then known to whoever has the model. */
+  readonly tokenizer: TokenizerSpec | undefined;
+}
+
+/** GPT-2's four sizes: 124 million, 355 million, 774 million and 1.6 billion parameters. */
+export const gpt2Names = ["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"] as const;
+export type Gpt2Name = (typeof gpt2Names)[number];
+
+const count = (most: number) => z.number().int().positive().max(most);
+/** What of config.json matters. What is absent has the default that transformers gives it. */
+const configSchema = z.object({
+  model_type: z.literal("gpt2"),
+  n_layer: count(largest.nLayer).default(12),
+  n_head: count(largest.nHead).default(12),
+  n_embd: count(largest.nEmbd).default(768),
+  n_positions: count(largest.blockSize).default(1024),
+  vocab_size: count(largest.vocabSize).default(50_257),
+  n_inner: count(4 * largest.nEmbd).nullish(),
+  activation_function: z.enum(["gelu_new", "gelu_pytorch_tanh", "gelu_fast", "gelu"]).default("gelu_new"),
+  layer_norm_epsilon: z.literal(1e-5).default(1e-5),
+  tie_word_embeddings: z.boolean().default(true),
+  scale_attn_weights: z.literal(true).default(true),
+  scale_attn_by_inverse_layer_idx: z.literal(false).default(false),
+  add_cross_attention: z.literal(false).default(false),
+});
+
+const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
+
+/**
+ * Reads a Hugging Face folder of a GPT-2.
+ * @throws {Error} if files are missing or damaged, the model is no GPT-2, or its tensors are not those of its config.json
+ */
+export function readGpt2Folder(folder: string): Pretrained {
+  const model = readModelShape(path.join(folder, "config.json"));
+  const specs = parameterSpecs(model as ModelSettings);
+  const wanted = new Set(specs.map(({ name }) => name));
+  const found: Record<string, HostTensors[string]> = {};
+  for (const file of weightFiles(folder)) {
+    // Attention masks, and the head where it is the token table, are not read.
+    const tensors = readSafetensors(file, { only: (name) => wanted.has(ownName(name)) });
+    for (const [name, tensor] of Object.entries(tensors)) found[ownName(name)] = tensor;
+  }
+  const params = specs.map(({ name, shape }) => {
+    const tensor = found[name];
+    if (tensor?.dtype === "float32" && tensor.shape.join() === shape.join()) return [name, tensor] as const;
+    const fault = tensor ? `${tensor.dtype} [${tensor.shape}]` : "missing";
+    throw new Error(
+      `Cannot read the model in ${folder}: ${name} is ${fault}; its config.json asks for float32 [${shape}].`,
+    );
+  });
+  return { params: Object.fromEntries(params), model, tokenizer: folderTokenizer(folder, model) };
+}
+
+/** Files of GPT2LMHeadModel have a prefix, OpenAI's own upload has none. */
+const ownName = (name: string) => name.replace(/^transformer\./, "");
+
+function readModelShape(file: string): ModelShape {
+  const parsed = configSchema.safeParse(readJson(file));
+  if (!parsed.success) {
+    const { path: at, message } = parsed.error.issues[0]!;
+    throw new Error(
+      `Cannot read ${file}: ${at.join(".") || "the whole"}: ${message}; wanted the config.json of a GPT-2.`,
+    );
+  }
+  const config = parsed.data;
+  if (config.n_inner && config.n_inner !== 4 * config.n_embd) {
+    throw new Error(`Cannot read ${file}: n_inner is ${config.n_inner}; wanted 4 × n_embd = ${4 * config.n_embd}.`);
+  }
+  if (config.n_embd % config.n_head !== 0) {
+    throw new Error(`Cannot read ${file}: n_embd ${config.n_embd} is not divisible by n_head ${config.n_head}.`);
+  }
+  return {
+    nLayer: config.n_layer,
+    nHead: config.n_head,
+    nEmbd: config.n_embd,
+    blockSize: config.n_positions,
+    vocabSize: config.vocab_size,
+    bias: true,
+    tieHead: config.tie_word_embeddings,
+    gelu: config.activation_function === "gelu" ? "erf" : "tanh",
+  };
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readRegularText(file));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const found =
+      code === "ENOENT" ? "it is missing" : error instanceof SyntaxError ? "it is no JSON" : (error as Error).message;
+    throw new Error(`Cannot read ${file}: ${found}; a folder with config.json and model.safetensors is wanted.`, {
+      cause: error,
+    });
+  }
+}
+
+/** One file, or the shards that an index names. */
+function weightFiles(folder: string): string[] {
+  const single = path.join(folder, "model.safetensors");
+  const index = path.join(folder, "model.safetensors.index.json");
+  if (fs.existsSync(single) || !fs.existsSync(index)) return [single];
+  return shardNames(index).map((name) => path.join(folder, name));
+}
+
+/** The files that an index of shards names. @throws {Error} if one lies outside the folder */
+export function shardNames(index: string): string[] {
+  const parsed = indexSchema.safeParse(readJson(index));
+  if (!parsed.success) throw new Error(`Cannot read ${index}: it has no weight_map.`);
+  const names = [...new Set(Object.values(parsed.data.weight_map))];
+  const stray = names.find((name) => name !== path.basename(name) || name.startsWith(".") || name.includes("\\"));
+  if (stray !== undefined)
+    throw new Error(`Cannot read ${index}: it names ${JSON.stringify(stray)}, no file beside it.`);
+  return names;
+}
+
+/** Folio's exports tell; else a vocabulary of GPT-2's size, padded or not, is GPT-2's. */
+function folderTokenizer(folder: string, { vocabSize }: ModelShape): TokenizerSpec | undefined {
+  const note = path.join(folder, "folio.json");
+  if (fs.existsSync(note)) {
+    const { tokenizer } = (readJson(note) ?? {}) as { tokenizer?: unknown };
+    if (tokenizer !== undefined) return tokenizerFromSpec(tokenizer).toJSON();
+  }
+  return vocabSize >= 50_257 && vocabSize <= 50_304 ? { kind: "gpt2" } : undefined;
+}
+
+/**
+ * A model with fewer positions: the first of its position table, as nanoGPT's crop_block_size.
+ * @throws {RangeError} if it has not so many
+ */
+export function cropBlockSize<T extends Omit<Pretrained, "tokenizer">>(pretrained: T, blockSize: number): T {
+  const { model, params } = pretrained;
+  if (blockSize === model.blockSize) return pretrained;
+  if (blockSize > model.blockSize) {
+    throw new RangeError(
+      `Cannot start from this model: blockSize is ${blockSize}, and it knows ${model.blockSize} positions; use a blockSize of at most ${model.blockSize}.`,
+    );
+  }
+  const values = params["wpe.weight"]!.values.slice(0, blockSize * model.nEmbd) as Float32Array;
+  const wpe = float32(values, [blockSize, model.nEmbd]);
+  return { ...pretrained, model: { ...model, blockSize }, params: { ...params, "wpe.weight": wpe } };
+}
+
+/**
+ * A model with more ids, for example 50,304 = 64 · 786, which graphics cards multiply faster. The new rows are the mean
+ * of the others: a row of zeros would get the logit 0, and GPT-2's logits lie far below it.
+ * @throws {RangeError} if it has more ids already
+ */
+export function padVocabulary<T extends Omit<Pretrained, "tokenizer">>(pretrained: T, vocabSize: number): T {
+  const { model, params } = pretrained;
+  if (vocabSize === model.vocabSize) return pretrained;
+  if (vocabSize < model.vocabSize) {
+    throw new RangeError(
+      `Cannot start from this model: vocabSize is ${vocabSize}, and it knows ${model.vocabSize} ids; use a vocabSize of at least ${model.vocabSize}, or 0.`,
+    );
+  }
+  const tables = ["wte.weight", "lm_head.weight"].filter((name) => params[name]);
+  const padded = tables.map((name) => [name, withMeanRows(params[name]!.values, [vocabSize, model.nEmbd])] as const);
+  return { ...pretrained, model: { ...model, vocabSize }, params: { ...params, ...Object.fromEntries(padded) } };
+}
+
+function withMeanRows(values: ArrayLike<number>, [rows, columns]: [number, number]) {
+  const mean = new Float64Array(columns);
+  for (let i = 0; i < values.length; i++) mean[i % columns]! += values[i]!;
+  const all = new Float32Array(rows * columns);
+  all.set(values);
+  const row = Float32Array.from(mean, (sum) => (sum * columns) / values.length);
+  for (let at = values.length; at < all.length; at += columns) all.set(row, at);
+  return float32(all, [rows, columns]);
+}
+
+/** What becomes a Hugging Face folder. */
+export interface Exported {
+  readonly params: HostTensors;
+  readonly model: ModelShape & { readonly dropout?: number };
+  readonly tokenizer: TokenizerSpec | undefined;
+}
+
+/**
+ * Writes a folder that `GPT2LMHeadModel.from_pretrained` and `AutoTokenizer.from_pretrained` load. GPT-2 has biases:
+ * a model without gets zeros, which compute the same. The folder appears whole or not at all.
+ * @param options.floats how weights are stored; float32 unless given
+ * @throws {Error} if the folder is there already and not empty, or cannot be written
+ */
+export function writeGpt2Folder(
+  folder: string,
+  { params, model, tokenizer }: Exported,
+  { floats = "float32" }: { floats?: FloatFormat } = {},
+): void {
+  const there = fs.statSync(folder, { throwIfNoEntry: false });
+  if (there && !(there.isDirectory() && fs.readdirSync(folder).length === 0)) {
+    throw new Error(`Cannot export to ${folder}: it is there already; remove it, or name another folder.`);
+  }
+  const target = path.resolve(folder);
+  fs.mkdirSync(path.dirname(target), { recursive: true });
+  // Beside it, by its name: what a kill left of it is known, and goes.
+  const beside = (end: string) => path.join(path.dirname(target), `.${path.basename(target)}.partial${end}`);
+  removeStale(path.dirname(target), path.basename(beside("-")));
+  const partial = beside(`-${randomUUID()}`);
+  try {
+    fs.mkdirSync(partial);
+    const { files, endOfText } = tokenizerFiles(tokenizer);
+    const ends = { bos_token_id: endOfText ?? null, eos_token_id: endOfText ?? null };
+    const json = {
+      "config.json": { ...gpt2Config(model), ...ends, torch_dtype: floats },
+      "generation_config.json": { ...ends, do_sample: true, temperature: 0.8 },
+      "folio.json": { format: "folio-export", version: 1, tokenizer },
+      ...files,
+    };
+    for (const [name, content] of Object.entries(json)) {
+      const text = typeof content === "string" ? content : `${JSON.stringify(content, null, 2)}\n`;
+      fs.writeFileSync(path.join(partial, name), text);
+    }
+    writeSafetensors(path.join(partial, "model.safetensors"), gpt2Tensors(params, model), { format: "pt" }, { floats });
+    if (there) fs.rmdirSync(target);
+    fs.renameSync(partial, target);
+  } catch (error) {
+    fs.rmSync(partial, { recursive: true, force: true });
+    throw new Error(`Cannot export to ${folder}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Removes folders that an export to the same name left when it was killed. */
+function removeStale(folder: string, prefix: string): void {
+  for (const name of fs.readdirSync(folder)) {
+    if (name.startsWith(prefix)) fs.rmSync(path.join(folder, name), { recursive: true, force: true });
+  }
+}
+
+function gpt2Config({ dropout = 0, ...model }: Exported["model"]): Record<string, unknown> {
+  return {
+    architectures: ["GPT2LMHeadModel"],
+    model_type: "gpt2",
+    vocab_size: model.vocabSize,
+    n_positions: model.blockSize,
+    n_embd: model.nEmbd,
+    n_layer: model.nLayer,
+    n_head: model.nHead,
+    n_inner: null,
+    activation_function: model.gelu === "tanh" ? "gelu_new" : "gelu",
+    resid_pdrop: dropout,
+    embd_pdrop: dropout,
+    attn_pdrop: dropout,
+    layer_norm_epsilon: 1e-5,
+    initializer_range: 0.02,
+    scale_attn_weights: true,
+    use_cache: true,
+    tie_word_embeddings: model.tieHead,
+  };
+}
+
+/** The parameters under GPT2LMHeadModel's names. */
+function gpt2Tensors(params: HostTensors, model: ModelShape): HostTensors {
+  const specs = parameterSpecs({ ...model, bias: true } as ModelSettings);
+  const entries = specs.map(({ name, shape }) => {
+    const tensor = params[name];
+    const isAbsentBias = !tensor && !model.bias && name.endsWith(".bias");
+    if (tensor?.shape.join() !== shape.join() && !isAbsentBias) {
+      throw new RangeError(`the parameter ${name} is ${tensor ? `[${tensor.shape}]` : "missing"}; wanted [${shape}].`);
+    }
+    const zeros = () => float32(new Float32Array(shape[0]!), shape);
+    return [name.startsWith("lm_head") ? name : `transformer.${name}`, tensor ?? zeros()] as const;
+  });
+  return Object.fromEntries(entries);
+}

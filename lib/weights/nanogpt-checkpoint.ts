@@ -1,0 +1,212 @@
+/**
+ * Reads nanoGPT's ckpt.pt: the model's weights under Folio's names and layouts, and, when asked, AdamW's moments, so that
+ * a run of nanoGPT goes on in Folio. torch-file.ts reads the file, as data; this file knows what nanoGPT puts there.
+ * It writes none: export goes to Hugging Face's format (gpt2.ts). Notebook 05-gpt2 shows it.
+ */
+
+import type { HostTensor, HostTensors } from "../engine/host-tensors.js";
+import { type ParameterSpec, parameterSpecs } from "../model/model.js";
+import type { ModelSettings } from "../settings/settings.js";
+import { openTorchFile, type TorchFile, TorchTensor } from "./torch-file.js";
+
+/** What of a checkpoint determines the model, dropout aside. */
+export type ModelShape = Omit<ModelSettings, "dropout">;
+
+/** A checkpoint of nanoGPT. */
+export interface NanoGptCheckpoint {
+  readonly model: ModelShape;
+  readonly params: HostTensors;
+  /** Updates done when it was saved. */
+  readonly iterNum: number;
+  readonly bestValLoss: number | null;
+  /** nanoGPT's settings, as it spells them: `learning_rate`, `dataset`, … */
+  readonly config: Readonly<Record<string, number | string | boolean>>;
+  /** AdamW's moments and its count of updates, when asked for and there. */
+  readonly optimizer: { readonly m: HostTensors; readonly v: HostTensors; readonly step: number } | undefined;
+}
+
+/**
+ * Reads a checkpoint of nanoGPT.
+ * @param options.optimizer read AdamW's moments too; they take twice the memory of the weights
+ * @param options.gelu the file does not tell: nanoGPT's is erf (default), that of its first versions was tanh
+ * @throws {Error} if the file is damaged, is no checkpoint of nanoGPT, or wants to call something
+ */
+export function readNanoGptCheckpoint(
+  path: string,
+  { optimizer = false, gelu = "erf" }: { optimizer?: boolean; gelu?: ModelSettings["gelu"] } = {},
+): NanoGptCheckpoint {
+  return reading(path, ({ checkpoint, file, fail }) => {
+    const { weights, model } = describe(checkpoint, file, fail);
+    const specs = parameterSpecs(model as ModelSettings);
+    checkNames(weights, specs, fail);
+    const params = readAll(specs, file, ({ name }) => weights.get(name) ?? fail(`its model lacks ${name}`), fail);
+    const step = scalar(checkpoint.get("iter_num"), file);
+    const best = scalar(checkpoint.get("best_val_loss"), file);
+    const state = optimizer ? checkpoint.get("optimizer") : undefined;
+    return {
+      model: { ...model, gelu },
+      params,
+      iterNum: step ?? fail("it has no iter_num"),
+      bestValLoss: best === undefined || best >= 1e9 ? null : best, // 1e9: nanoGPT's "not evaluated yet"
+      config: plainValues(checkpoint.get("config")),
+      optimizer: state ? readMoments(asMap(state, "optimizer", fail), { specs, weights, file, fail }) : undefined,
+    };
+  });
+}
+
+/** The shape and settings of a checkpoint of nanoGPT: what is quick to read. @throws as readNanoGptCheckpoint */
+export function readNanoGptSettings(path: string): Pick<NanoGptCheckpoint, "model" | "config"> {
+  return reading(path, ({ checkpoint, file, fail }) => ({
+    model: { ...describe(checkpoint, file, fail).model, gelu: "erf" },
+    config: plainValues(checkpoint.get("config")),
+  }));
+}
+
+interface Reading {
+  readonly checkpoint: ReadonlyMap<unknown, unknown>;
+  readonly file: TorchFile;
+  readonly fail: Fail;
+}
+
+function reading<T>(path: string, use: (opened: Reading) => T): T {
+  const file = openTorchFile(path);
+  try {
+    const fail = (found: string): never => {
+      throw new Error(`Cannot read ${path}: ${found}; wanted a checkpoint that nanoGPT's train.py saved.`);
+    };
+    return use({ checkpoint: asMap(file.value, "what was saved", fail), file, fail });
+  } finally {
+    file.close();
+  }
+}
+
+function describe(checkpoint: Reading["checkpoint"], file: TorchFile, fail: Fail) {
+  const weights = modelWeights(asMap(checkpoint.get("model"), "model", fail), fail);
+  const args = asMap(checkpoint.get("model_args"), "model_args", fail);
+  return { weights, model: modelShape(args, weights, { file, fail }) };
+}
+
+type Fail = (found: string) => never;
+type Weights = ReadonlyMap<string, TorchTensor>;
+
+function asMap(value: unknown, name: string, fail: Fail): ReadonlyMap<unknown, unknown> {
+  return value instanceof Map ? value : fail(`${name} is no dictionary`);
+}
+
+/** The state dictionary under Folio's names, without the attention masks that older versions stored. */
+function modelWeights(state: ReadonlyMap<unknown, unknown>, fail: Fail): Weights {
+  const weights = new Map<string, TorchTensor>();
+  for (const [key, tensor] of state) {
+    if (typeof key !== "string" || !(tensor instanceof TorchTensor)) return fail("its model holds what is no tensor");
+    // torch.compile and DistributedDataParallel put their prefixes before nanoGPT's.
+    const name = key.replace(/^(?:_orig_mod\.|module\.)*(?:transformer\.)?/, "");
+    if (!/^h\.\d+\.attn\.(?:masked_)?bias$/.test(name)) weights.set(name, tensor);
+  }
+  return weights;
+}
+
+/** From the tensors' shapes, which cannot be wrong; the number of heads is in none of them. */
+function modelShape(
+  args: ReadonlyMap<unknown, unknown>,
+  weights: Weights,
+  { file, fail }: { file: TorchFile; fail: Fail },
+): Omit<ModelShape, "gelu"> {
+  const [vocabSize, nEmbd] = weights.get("wte.weight")?.shape ?? [];
+  const blockSize = weights.get("wpe.weight")?.shape[0];
+  const nHead = args.get("n_head");
+  if (!vocabSize || !nEmbd || !blockSize) return fail("its model has no tables wte and wpe");
+  if (!Number.isSafeInteger(nHead) || nEmbd % (nHead as number) !== 0) return fail(`its n_head is ${nHead}`);
+  const nLayer = new Set([...weights.keys()].map((name) => /^h\.(\d+)\./.exec(name)?.[1]).filter(Boolean)).size;
+  return {
+    nLayer,
+    nHead: nHead as number,
+    nEmbd,
+    blockSize,
+    vocabSize,
+    bias: weights.has("ln_f.bias"),
+    tieHead: isTied(weights.get("wte.weight")!, weights.get("lm_head.weight"), file),
+  };
+}
+
+/** nanoGPT's head is its token table; a file may hold the table twice all the same. */
+function isTied(table: TorchTensor, head: TorchTensor | undefined, file: TorchFile): boolean {
+  if (!head || (head.storage.key === table.storage.key && head.offset === table.offset)) return true;
+  if (head.shape.join() !== table.shape.join()) return false;
+  const [a, b] = [file.read(table).values, file.read(head).values];
+  return a.every((value, i) => value === b[i]);
+}
+
+function checkNames(weights: Weights, specs: readonly ParameterSpec[], fail: Fail): void {
+  const known = new Set([...specs.map(({ name }) => name), "lm_head.weight"]);
+  const stray = [...weights.keys()].find((name) => !known.has(name));
+  if (stray) fail(`its model has the unknown tensor ${stray.slice(0, 80)}`);
+}
+
+/** PyTorch's Linear keeps [out, in], GPT-2's Conv1D and Folio [in, out]. Tables are the same in both. */
+const isLinear = (name: string) => /\.c_\w+\.weight$/.test(name);
+
+function readAll(
+  specs: readonly ParameterSpec[],
+  file: TorchFile,
+  find: (spec: ParameterSpec) => TorchTensor,
+  fail: Fail,
+): HostTensors {
+  const read = specs.map((spec): [string, HostTensor] => {
+    const tensor = find(spec);
+    const transposed = isLinear(spec.name);
+    const found = transposed ? [...tensor.shape].reverse() : tensor.shape;
+    if (found.join() !== spec.shape.join()) {
+      fail(`its ${spec.name} has the shape [${tensor.shape}] where its other tensors ask for [${spec.shape}]`);
+    }
+    return [spec.name, file.read(tensor, { transposed })];
+  });
+  return Object.fromEntries(read);
+}
+
+interface Moments {
+  readonly specs: readonly ParameterSpec[];
+  readonly weights: Weights;
+  readonly file: TorchFile;
+  readonly fail: Fail;
+}
+
+/**
+ * AdamW's state has numbers for names: parameters counted by group, matrices before vectors, within a group in the
+ * model's order, or, in nanoGPT's first versions, in that of the alphabet.
+ */
+function readMoments(optimizer: ReadonlyMap<unknown, unknown>, { specs, weights, file, fail }: Moments) {
+  const state = asMap(optimizer.get("state"), "the optimizer's state", fail);
+  if (state.size === 0) return undefined; // saved before the first update
+  const entry = (index: number) => asMap(state.get(index), `the optimizer's state of parameter ${index}`, fail);
+  const tensor = (index: number, name: string) => {
+    const found = entry(index).get(name);
+    return found instanceof TorchTensor ? found : fail(`the optimizer has no ${name} of parameter ${index}`);
+  };
+  const inFile = [...weights.keys()].filter((name) => specs.some((spec) => spec.name === name));
+  const grouped = (names: readonly string[]) =>
+    [true, false].flatMap((decays) => names.filter((name) => decays === weights.get(name)!.shape.length > 1));
+  const fits = (names: readonly string[]) =>
+    names.length === state.size &&
+    names.every((name, index) => tensor(index, "exp_avg").shape.join() === weights.get(name)!.shape.join());
+  const alphabetic = inFile.map((name) => (name === "lm_head.weight" ? name : `transformer.${name}`)).sort();
+  const orders = [grouped(inFile), grouped(alphabetic.map((name) => name.replace("transformer.", "")))];
+  const names = orders.find(fits) ?? fail("its optimizer's state does not fit its model");
+  const index = new Map(names.map((name, i) => [name, i]));
+  const read = (moment: string) => readAll(specs, file, ({ name }) => tensor(index.get(name)!, moment), fail);
+  const step = scalar(entry(0).get("step"), file) ?? fail("its optimizer has no step");
+  return { m: read("exp_avg"), v: read("exp_avg_sq"), step };
+}
+
+/** A number, or a tensor of one. */
+function scalar(value: unknown, file: TorchFile): number | undefined {
+  if (typeof value === "number") return value;
+  if (!(value instanceof TorchTensor) || value.shape.some((axis) => axis !== 1)) return undefined;
+  return file.read(value).values[0];
+}
+
+function plainValues(config: unknown): Record<string, number | string | boolean> {
+  const entries = config instanceof Map ? [...config] : [];
+  return Object.fromEntries(
+    entries.filter(([key, value]) => typeof key === "string" && ["number", "string", "boolean"].includes(typeof value)),
+  );
+}

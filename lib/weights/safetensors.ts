@@ -1,0 +1,186 @@
+/**
+ * Reads and writes safetensors files (the Hugging Face format: a length, a JSON header, raw little-endian values).
+ * A file from elsewhere is data: its header is bounded and every offset checked before anything is allocated.
+ * Which tensors a checkpoint consists of is checkpoint.ts' matter.
+ */
+import fs from "node:fs";
+import { float32, type HostTensor, type HostTensors } from "../engine/host-tensors.js";
+import { openRegularFile } from "../host/regular-file.js";
+import { fromHalf, type HalfFormat, toHalf } from "../host/sixteen-bit.js";
+
+const typeNames = { float32: "F32", int32: "I32", bool: "BOOL", float16: "F16", bfloat16: "BF16" } as const;
+const bytesPerValue = { float32: 4, int32: 4, bool: 1, float16: 2, bfloat16: 2 } as const;
+const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
+const MAX_HEADER_BYTES = 100_000_000; // the bound of the reference implementation
+
+interface HeaderEntry {
+  dtype: string;
+  shape: number[];
+  data_offsets: [number, number];
+}
+
+/** How floats stand in a file: as they are in memory, or rounded to 16 bits. */
+export type FloatFormat = "float32" | HalfFormat;
+
+/**
+ * Writes the tensors to a new file and flushes it to the disk.
+ * @param options.floats float32 unless given
+ * @throws {Error} the file system's, for example when the disk is full; the file is then incomplete
+ */
+export function writeSafetensors(
+  path: string,
+  tensors: HostTensors,
+  metadata: Record<string, string> = {},
+  { floats = "float32" }: { floats?: FloatFormat } = {},
+): void {
+  let offset = 0;
+  const entries = Object.entries(tensors).map(([name, { dtype, shape, values }]): [string, HeaderEntry] => {
+    if (name === "__metadata__") throw new RangeError(`Cannot write ${path}: no tensor may be called ${name}.`);
+    const from = offset;
+    const stored = dtype === "float32" ? floats : dtype;
+    offset += values.length * bytesPerValue[stored];
+    return [name, { dtype: typeNames[stored], shape: [...shape], data_offsets: [from, offset] }];
+  });
+  // fromEntries makes a property of any name, "__proto__" too; an assignment would not.
+  const json = JSON.stringify(Object.fromEntries<unknown>([["__metadata__", metadata], ...entries]));
+  const padding = " ".repeat(-Buffer.byteLength(json) & 7); // values start at a multiple of 8
+  const text = Buffer.from(json + padding);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  const file = fs.openSync(path, "wx");
+  try {
+    writeAll(file, length);
+    writeAll(file, text);
+    for (const { values } of Object.values(tensors)) {
+      const stored = values instanceof Float32Array && floats !== "float32" ? toHalf(floats, values) : values;
+      writeAll(file, new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
+    }
+    fs.fsyncSync(file);
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+/**
+ * Reads a file's tensors, one after another from their places: memory takes what the tensors take. 16-bit floats become
+ * float32.
+ * @param options.only which tensors, by name; all unless given. The others may be of any type.
+ * @throws {Error} when the file is not a whole safetensors file of types that Folio has; the message says what is wrong
+ */
+export function readSafetensors(
+  path: string,
+  { only = () => true }: { only?: (name: string) => boolean } = {},
+): Record<string, HostTensor> {
+  const fail = (found: string): never => {
+    throw new Error(`Cannot read ${path}: ${found}; wanted a whole safetensors file. Copy or download it again.`);
+  };
+  const file = open(path, fail);
+  try {
+    const status = fs.fstatSync(file);
+    const size = status.size;
+    if (size < 8) fail(`it has ${size} bytes`);
+    const headerBytes = Number(readAt(file, 0, 8).readBigUInt64LE());
+    if (headerBytes > MAX_HEADER_BYTES || 8 + headerBytes > size) fail(`its header claims ${headerBytes} bytes`);
+    const header = parseHeader(readAt(file, 8, headerBytes).toString("utf8"), fail);
+    const dataStart = 8 + headerBytes;
+    const wanted = Object.entries(header).filter(([name]) => only(name));
+    const checked = wanted.map(([name, entry]) => {
+      return { name, entry, dtype: checkEntry(name, entry, size - dataStart, fail) };
+    });
+    checkCoverage(header, size - dataStart, fail);
+    return Object.fromEntries(
+      checked.map(({ name, entry: { shape, data_offsets: offsets }, dtype }) => {
+        const bytes = readAt(file, dataStart + offsets[0], offsets[1] - offsets[0]).buffer;
+        if (dtype === "float16" || dtype === "bfloat16") {
+          return [name, float32(fromHalf(dtype, new Uint16Array(bytes)), shape)];
+        }
+        return [name, { dtype, shape, values: new arrays[dtype](bytes) }];
+      }),
+    );
+  } finally {
+    fs.closeSync(file);
+  }
+}
+
+type Fail = (found: string) => never;
+
+function open(path: string, fail: Fail): number {
+  try {
+    return openRegularFile(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    return fail(code === "ENOENT" ? "it is missing" : message);
+  }
+}
+
+function parseHeader(text: string, fail: Fail): Record<string, HeaderEntry> {
+  let header: unknown;
+  try {
+    header = JSON.parse(text);
+  } catch {
+    fail("its header is not JSON");
+  }
+  if (typeof header !== "object" || header === null || Array.isArray(header)) fail("its header is not a JSON object");
+  const { __metadata__: _metadata, ...entries } = header as Record<string, unknown>;
+  for (const [name, entry] of Object.entries(entries)) {
+    const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Partial<Record<string, unknown>>;
+    const whole = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
+    const valid =
+      typeof dtype === "string" &&
+      Array.isArray(shape) &&
+      shape.every(whole) &&
+      Array.isArray(offsets) &&
+      offsets.length === 2 &&
+      offsets.every(whole);
+    if (!valid) fail(`the entry ${JSON.stringify(name)} of its header lacks dtype, shape or data_offsets`);
+  }
+  return entries as Record<string, HeaderEntry>;
+}
+
+function checkEntry(
+  name: string,
+  { dtype, shape, data_offsets: [from, to] }: HeaderEntry,
+  dataBytes: number,
+  fail: Fail,
+) {
+  const own = (Object.keys(typeNames) as (keyof typeof typeNames)[]).find((key) => typeNames[key] === dtype);
+  if (!own)
+    return fail(`tensor ${name} has type ${dtype}, which Folio does not read yet (it reads F32, F16, BF16, I32, BOOL)`);
+  const bytes = shape.reduce((product, axis) => product * axis, bytesPerValue[own]);
+  if (from > to || to > dataBytes) fail(`tensor ${name} ends at byte ${to} of ${dataBytes}: the file is cut short`);
+  if (bytes !== to - from) fail(`tensor ${name} of shape [${shape}] has ${to - from} bytes instead of ${bytes}`);
+  return own;
+}
+
+/** As in the reference implementation, tensors lie end to end: no byte is read twice, and none is hidden. */
+function checkCoverage(header: Record<string, HeaderEntry>, dataBytes: number, fail: Fail): void {
+  const entries = Object.entries(header).sort(([, { data_offsets: a }], [, { data_offsets: b }]) => {
+    return a[0] - b[0] || a[1] - b[1];
+  });
+  let end = 0;
+  for (const [name, { data_offsets: offsets }] of entries) {
+    const [from, to] = offsets;
+    if (from !== end) fail(`tensor ${name} begins at byte ${from}, where the one before it ends at ${end}`);
+    end = to;
+  }
+  if (end !== dataBytes) fail(`its tensors end at byte ${end} of ${dataBytes}`);
+}
+
+// One write or read of the file system may move fewer bytes than asked, and never more than 2 GiB.
+const CHUNK_BYTES = 2 ** 28;
+
+function writeAll(file: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) {
+    done += fs.writeSync(file, bytes, done, Math.min(CHUNK_BYTES, bytes.length - done));
+  }
+}
+
+function readAt(file: number, position: number, count: number): Buffer<ArrayBuffer> {
+  const bytes = Buffer.from(new ArrayBuffer(count)); // a buffer of its own: tensors are views of it
+  for (let done = 0; done < count; ) {
+    const read = fs.readSync(file, bytes, done, Math.min(CHUNK_BYTES, count - done), position + done);
+    if (read === 0) throw new Error(`The file ended ${count - done} bytes early.`);
+    done += read;
+  }
+  return bytes;
+}

@@ -1,0 +1,155 @@
+/**
+ * Approach 1 (Hoffmann 2022, section 3.1): the lowest loss that any run had reached at each compute, and power laws
+ * through the sizes that reached it. Runs with several points are curves, and so are the runs of one size, joined by
+ * straight lines in ln C and ln L; where hardly a size has two points, the envelope is the lower hull of the points. Stretches held by the smallest and the
+ * largest size are left out: what lies beyond them was not tried, so they may not be the best.
+ */
+import type { BudgetOptimum } from "../../points.js";
+import { type Data, extent } from "../columns.js";
+import { throughOptima } from "./isoflop.js";
+import type { Estimate, Fitter } from "./method.js";
+
+const steps = 200;
+const fewest = 3;
+
+/** A curve's points, compute rising; a run by itself is a curve of one point. */
+type Curve = readonly number[];
+
+/** An optimum of the envelope, and how much of ln C it holds. */
+interface Stretch {
+  readonly optimum: BudgetOptimum;
+  readonly weight: number;
+}
+
+function curvesOf(data: Data, weights?: Float64Array): Curve[] {
+  const curves = new Map<number, number[]>();
+  for (let i = 0; i < data.size; i++) {
+    if (weights?.[i] === 0) continue;
+    const key = data.grouped ? data.cluster[i]! : data.lnN[i]!;
+    const curve = curves.get(key);
+    if (curve) curve.push(i);
+    else curves.set(key, [i]);
+  }
+  for (const curve of curves.values())
+    curve.sort((i, j) => data.lnC[i]! - data.lnC[j]! || data.lnLoss[i]! - data.lnLoss[j]!);
+  return [...curves.values()];
+}
+
+function stretchesOf(data: Data, weights?: Float64Array): Stretch[] {
+  const curves = curvesOf(data, weights);
+  const long = curves.filter((curve) => data.lnC[curve.at(-1)!]! > data.lnC[curve[0]!]!);
+  const found = long.length >= fewest ? alongCurves(data, curves) : lowerHull(data, curves.flat());
+  const [smallest, largest] = extent((weights ? curves.flat() : [...data.lnN.keys()]).map((i) => Math.exp(data.lnN[i]!)));
+  return found.filter(({ optimum: { n } }) => n > smallest * (1 + 1e-9) && n < largest * (1 - 1e-9));
+}
+
+/** Which curve is lowest at each of many computes, those of all points among them; neighbours with one curve are a stretch. */
+function alongCurves(data: Data, curves: readonly Curve[]): Stretch[] {
+  const places = computesOf(data, curves);
+  const held: { curve: Curve; first: number; last: number }[] = [];
+  places.forEach((lnC, place) => {
+    const best = lowestAt(data, curves, lnC);
+    if (!best) return;
+    const last = held.at(-1);
+    if (last?.curve === best) last.last = place;
+    else held.push({ curve: best, first: place, last: place });
+  });
+  const border = (place: number, other: number) => (places[place]! + (places[other] ?? places[place]!)) / 2;
+  return held.map(({ curve, first, last }) => {
+    const lnC = (places[first]! + places[last]!) / 2;
+    return { optimum: optimumOn(data, curve, lnC), weight: border(last, last + 1) - border(first, first - 1) };
+  });
+}
+
+/** ln C where curves are compared: evenly spaced, and at every point, so that no point lies below the envelope. */
+function computesOf(data: Data, curves: readonly Curve[]): number[] {
+  const own = curves.flat().map((i) => data.lnC[i]!);
+  const [low, high] = extent(own);
+  const even = Array.from({ length: steps + 1 }, (_, step) => low + ((high - low) * step) / steps);
+  return [...new Set([...even, ...own])].sort((x, y) => x - y);
+}
+
+function lowestAt(data: Data, curves: readonly Curve[], lnC: number): Curve | undefined {
+  let best: { curve: Curve; lnLoss: number } | undefined;
+  for (const curve of curves) {
+    const lnLoss = between(data, curve, lnC, data.lnLoss);
+    if (lnLoss !== undefined && (!best || lnLoss < best.lnLoss)) best = { curve, lnLoss };
+  }
+  return best?.curve;
+}
+
+function optimumOn(data: Data, curve: Curve, lnC: number): BudgetOptimum {
+  const at = (column: Float64Array) => Math.exp(between(data, curve, lnC, column)!);
+  return { c: Math.exp(lnC), n: at(data.lnN), d: at(data.lnD), loss: at(data.lnLoss) };
+}
+
+/** A column along a curve, straight between its points in ln C. */
+function between(data: Data, curve: Curve, lnC: number, column: Float64Array): number | undefined {
+  if (lnC < data.lnC[curve[0]!]! - 1e-9 || lnC > data.lnC[curve.at(-1)!]! + 1e-9) return undefined;
+  if (curve.length === 1) return column[curve[0]!]!;
+  const after = Math.max(
+    1,
+    curve.findIndex((i) => data.lnC[i]! >= lnC),
+  );
+  const [i, j] = [curve[after - 1]!, curve[after]!];
+  const width = data.lnC[j]! - data.lnC[i]!;
+  const share = width > 0 ? Math.min(1, Math.max(0, (lnC - data.lnC[i]!) / width)) : 0;
+  return column[i]! + share * (column[j]! - column[i]!);
+}
+
+/** The points of the lower convex hull over ln C and ln L on which the loss falls. */
+function lowerHull(data: Data, points: readonly number[]): Stretch[] {
+  const order = [...points].sort((i, j) => data.lnC[i]! - data.lnC[j]! || data.lnLoss[i]! - data.lnLoss[j]!);
+  const hull: number[] = [];
+  for (const i of order) {
+    if (hull.length > 0 && data.lnC[i] === data.lnC[hull.at(-1)!]) continue;
+    while (hull.length >= 2 && turn(data, hull.at(-2)!, hull.at(-1)!, i) <= 0) hull.pop();
+    hull.push(i);
+  }
+  const falling = hull.filter((i, k) => k === 0 || data.lnLoss[i]! < data.lnLoss[hull[k - 1]!]!);
+  return falling.map((i) => ({
+    optimum: {
+      c: Math.exp(data.lnC[i]!),
+      n: Math.exp(data.lnN[i]!),
+      d: Math.exp(data.lnD[i]!),
+      loss: data.loss[i]!,
+    },
+    weight: 1,
+  }));
+}
+
+function turn(data: Data, i: number, j: number, k: number): number {
+  const [x, y] = [data.lnC, data.lnLoss];
+  return (x[j]! - x[i]!) * (y[k]! - y[i]!) - (y[j]! - y[i]!) * (x[k]! - x[i]!);
+}
+
+export function envelopeFitter(data: Data): Fitter {
+  function through(weights?: Float64Array): Estimate | undefined {
+    const stretches = stretchesOf(data, weights);
+    if (new Set(stretches.map(({ optimum }) => optimum.n)).size < fewest) return undefined;
+    const optima = stretches.map(({ optimum }) => optimum);
+    const { n, d } = throughOptima(
+      optima,
+      stretches.map(({ weight }) => weight),
+    );
+    if (!Number.isFinite(n.slope)) return undefined;
+    return {
+      params: { nScale: Math.exp(n.intercept), dScale: Math.exp(d.intercept) },
+      exponents: { a: n.slope, b: d.slope },
+      objective: n.sum,
+      converged: true,
+      optima,
+      warnings: [],
+    };
+  }
+  return {
+    estimate() {
+      const estimate = through();
+      if (estimate) return estimate;
+      throw new RangeError(
+        `Cannot fit the envelope: fewer than ${fewest} sizes between the smallest and the largest are best at some compute; more sizes, closer to each other, or longer runs are needed.`,
+      );
+    },
+    refit: (weights) => through(weights),
+  };
+}

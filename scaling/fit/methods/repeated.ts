@@ -1,0 +1,84 @@
+/**
+ * Muennighoff's law of repeated data (2023, eq. 5 and appendix A): L = E + A·N^−α + B·D'^−β, where tokens seen again are
+ * worth less and less, D' = U + U·R*(1 − e^(−R/R*)), R = D/U − 1 with U the tokens that differ. R* is `rStar`, how many
+ * repetitions are worth anything. The matching discount of parameters is not fitted: it needs models larger than their
+ * data by far.
+ */
+import { surfaceExponents } from "../../laws.js";
+import type { Data } from "../columns.js";
+import { createLeastSquares, lowestFrom } from "../search/least-squares.js";
+import { createProjection } from "../search/variable-projection.js";
+import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
+
+/** R* from which searches start: Muennighoff's is 15.4; a small one is one pass, a large one as good as new tokens. */
+const starts = [1, 5, 15, 60];
+
+/** ln of what D tokens with U different ones are worth, and its derivative with respect to ln R*. */
+function lnWorth(lnD: number, lnU: number, rStar: number): { ln: number; slope: number } {
+  const repeats = Math.expm1(lnD - lnU);
+  if (repeats <= 0) return { ln: lnD, slope: 0 };
+  const gone = Math.exp(-repeats / rStar);
+  const times = 1 + rStar * (1 - gone);
+  return { ln: lnU + Math.log(times), slope: (rStar * (1 - gone) - repeats * gone) / times };
+}
+
+export function repeatedFitter(data: Data, { maxIterations }: MethodOptions): Fitter {
+  // x = (ln E, ln A', ln B', α, β, ln R*), with A' and B' at the mean of ln N and ln D.
+  const mean = (column: Float64Array) => column.reduce((sum, value) => sum + value, 0) / column.length;
+  const [n, d] = [mean(data.lnN), mean(data.lnD)];
+  const search = createLeastSquares({
+    size: data.size,
+    parameters: 6,
+    at(i, x, gradient) {
+      const { ln, slope } = lnWorth(data.lnD[i]!, data.lnUnique[i]!, Math.exp(x[5]!));
+      const e = Math.exp(x[0]!);
+      const termN = Math.exp(x[1]! - x[3]! * (data.lnN[i]! - n));
+      const termD = Math.exp(x[2]! - x[4]! * (ln - d));
+      const sum = e + termN + termD;
+      gradient[0] = e / sum;
+      gradient[1] = termN / sum;
+      gradient[2] = termD / sum;
+      gradient[3] = (-termN * (data.lnN[i]! - n)) / sum;
+      gradient[4] = (-termD * (ln - d)) / sum;
+      gradient[5] = (-termD * x[4]! * slope) / sum;
+      return Math.log(sum) - data.lnLoss[i]!;
+    },
+  });
+
+  /** The lowest end of searches from several R*; given R*, the rest is a projection. */
+  function lowest(weights: Float64Array | undefined, from: readonly Float64Array[]): Estimate {
+    const { x, end } = lowestFrom(search, from, { maxIterations, weights });
+    const [alpha, beta] = [x[3]!, x[4]!];
+    return {
+      params: {
+        E: Math.exp(x[0]!),
+        A: Math.exp(x[1]! + alpha * n),
+        B: Math.exp(x[2]! + beta * d),
+        alpha,
+        beta,
+        rStar: Math.exp(x[5]!),
+      },
+      exponents: surfaceExponents({ alpha, beta }),
+      ...endOf(end),
+      starts: [[...x]],
+    };
+  }
+
+  return {
+    estimate() {
+      const from = starts.map((rStar) => {
+        const worth = data.lnD.map((lnD, i) => lnWorth(lnD, data.lnUnique[i]!, rStar).ln);
+        const { E, A, B, alpha, beta } = createProjection(data, data.lnN, worth).fit();
+        const ln = (value: number) => Math.log(Math.max(value, 1e-9));
+        return Float64Array.of(ln(E), ln(A) - alpha * n, ln(B) - beta * d, alpha, beta, Math.log(rStar));
+      });
+      return lowest(undefined, from);
+    },
+    refit: (weights, { starts: ended }) => lowest(weights, [Float64Array.from(ended![0]!)]),
+    predict: ({ E, A, B, alpha, beta, rStar }, at) =>
+      at.lnN.map((lnN, i) => {
+        const { ln } = lnWorth(at.lnD[i]!, at.lnUnique[i]!, rStar!);
+        return Math.log(E! + A! * Math.exp(-alpha! * lnN) + B! * Math.exp(-beta! * ln));
+      }),
+  };
+}

@@ -1,0 +1,163 @@
+/**
+ * Chinchilla's objective (Hoffmann 2022, eq. 10 and appendix D.3):
+ * Σ w·Huber_δ(r), r = ln(e^(a − α·ln N) + e^(b − β·ln D) + e^e) − ln L, with first and second derivatives.
+ *
+ * The search's own coordinates are θ = (a − α·mN, b − β·mD, e, α·sN, β·sD), with the mean m and the standard deviation s
+ * of ln N and ln D: there a step in one direction is worth about what it is in another, so that a quasi-Newton method
+ * converges in tens of steps; and the sum is divided by δ·Σw, so that it is about the mean absolute residual.
+ */
+import type { Data } from "../columns.js";
+import type { Objective } from "./quasi-newton.js";
+
+/** (a, b, e, α, β) as in the paper. */
+export type Start = readonly [a: number, b: number, e: number, alpha: number, beta: number];
+
+/** Hoffmann's and Epoch's: residuals beyond a thousandth count by their size, not their square. */
+export const defaultDelta = 1e-3;
+
+export interface Scale {
+  readonly mean: number;
+  readonly spread: number;
+}
+
+export function scaleOf(column: Float64Array): Scale {
+  let mean = 0;
+  for (const value of column) mean += value / column.length;
+  let square = 0;
+  for (const value of column) square += (value - mean) ** 2 / column.length;
+  return { mean, spread: Math.sqrt(square) || 1 };
+}
+
+/** The objective over the points whose weight is not 0; `weigh` chooses them anew. */
+export interface HuberObjective extends Required<Objective> {
+  weigh(weights?: Float64Array): void;
+  /** Σ w·Huber_δ(r), undivided, of a value of the search. */
+  sum(value: number): number;
+  /** The paper's coordinates → the search's, and back. */
+  inward(start: Start): Float64Array;
+  outward(theta: Float64Array): Start;
+  /** r of every point of the data, whatever its weight, and its gradient [size × 5] if there is room for it. */
+  residuals(theta: Float64Array, residuals: Float64Array, jacobian?: Float64Array): void;
+}
+
+export function huberObjective(data: Data, delta = defaultDelta): HuberObjective {
+  const n = scaleOf(data.lnN);
+  const d = scaleOf(data.lnD);
+  const allX = data.lnN.map((value) => (value - n.mean) / n.spread);
+  const allY = data.lnD.map((value) => (value - d.mean) / d.spread);
+  const [xs, ys, losses, ws] = [allX.slice(), allY.slice(), data.lnLoss.slice(), new Float64Array(data.size)];
+  let count = 0;
+  let scale = 1;
+
+  function weigh(weights?: Float64Array): void {
+    count = 0;
+    let total = 0;
+    for (let i = 0; i < data.size; i++) {
+      const weight = weights ? weights[i]! : 1;
+      if (weight === 0) continue;
+      xs[count] = allX[i]!;
+      ys[count] = allY[i]!;
+      losses[count] = data.lnLoss[i]!;
+      ws[count++] = weight;
+      total += weight;
+    }
+    scale = 1 / (delta * total);
+  }
+  weigh();
+
+  function evaluate(theta: Float64Array, gradient: Float64Array): number {
+    const [a, b, e] = [theta[0]!, theta[1]!, Math.exp(theta[2]!)];
+    const [alpha, beta] = [theta[3]!, theta[4]!];
+    let [value, ga, gb, ge, gAlpha, gBeta] = [0, 0, 0, 0, 0, 0];
+    for (let i = 0; i < count; i++) {
+      const x = xs[i]!;
+      const y = ys[i]!;
+      const termN = Math.exp(a - alpha * x);
+      const termD = Math.exp(b - beta * y);
+      const sum = termN + termD + e;
+      const r = Math.log(sum) - losses[i]!;
+      const size = r < 0 ? -r : r;
+      const w = ws[i]!;
+      let psi = r;
+      if (size <= delta) value += w * 0.5 * r * r;
+      else {
+        value += w * delta * (size - 0.5 * delta);
+        psi = r < 0 ? -delta : delta;
+      }
+      const pull = (w * psi) / sum;
+      const pN = pull * termN;
+      const pD = pull * termD;
+      ga += pN;
+      gb += pD;
+      ge += pull;
+      gAlpha -= pN * x;
+      gBeta -= pD * y;
+    }
+    gradient[0] = ga * scale;
+    gradient[1] = gb * scale;
+    gradient[2] = ge * e * scale;
+    gradient[3] = gAlpha * scale;
+    gradient[4] = gBeta * scale;
+    return value * scale;
+  }
+
+  const slope = new Float64Array(5);
+  function evaluateSecond(theta: Float64Array, gradient: Float64Array, hessian: Float64Array): number {
+    const value = evaluate(theta, gradient);
+    const e = Math.exp(theta[2]!);
+    hessian.fill(0);
+    for (let i = 0; i < count; i++) {
+      const [x, y] = [xs[i]!, ys[i]!];
+      const termN = Math.exp(theta[0]! - theta[3]! * x);
+      const termD = Math.exp(theta[1]! - theta[4]! * y);
+      const sum = termN + termD + e;
+      const r = Math.log(sum) - losses[i]!;
+      const w = ws[i]! * scale;
+      const inside = Math.abs(r) <= delta;
+      const bend = w * (inside ? r : r < 0 ? -delta : delta);
+      const [pN, pD, pE] = [termN / sum, termD / sum, e / sum];
+      slope[0] = pN;
+      slope[1] = pD;
+      slope[2] = pE;
+      slope[3] = -pN * x;
+      slope[4] = -pD * y;
+      // ∇²LSE = Σ p·zzᵀ − ∇LSE·∇LSEᵀ, with z the gradient of a term's exponent.
+      const outer = (inside ? w : 0) - bend;
+      for (let j = 0; j < 5; j++) for (let k = 0; k <= j; k++) hessian[j * 5 + k]! += outer * slope[j]! * slope[k]!;
+      hessian[0]! += bend * pN;
+      hessian[6]! += bend * pD;
+      hessian[12]! += bend * pE;
+      hessian[15]! -= bend * pN * x;
+      hessian[21]! -= bend * pD * y;
+      hessian[18]! += bend * pN * x * x;
+      hessian[24]! += bend * pD * y * y;
+    }
+    for (let j = 0; j < 5; j++) for (let k = 0; k < j; k++) hessian[k * 5 + j] = hessian[j * 5 + k]!;
+    return value;
+  }
+
+  return {
+    size: 5,
+    weigh,
+    evaluate,
+    evaluateSecond,
+    sum: (value) => value / scale,
+    inward: ([a, b, e, alpha, beta]) =>
+      Float64Array.of(a - alpha * n.mean, b - beta * d.mean, e, alpha * n.spread, beta * d.spread),
+    outward: (theta) => {
+      const [alpha, beta] = [theta[3]! / n.spread, theta[4]! / d.spread];
+      return [theta[0]! + alpha * n.mean, theta[1]! + beta * d.mean, theta[2]!, alpha, beta];
+    },
+    residuals(theta, residuals, jacobian) {
+      const e = Math.exp(theta[2]!);
+      for (let i = 0; i < data.size; i++) {
+        const [x, y] = [allX[i]!, allY[i]!];
+        const termN = Math.exp(theta[0]! - theta[3]! * x);
+        const termD = Math.exp(theta[1]! - theta[4]! * y);
+        const sum = termN + termD + e;
+        residuals[i] = Math.log(sum) - data.lnLoss[i]!;
+        jacobian?.set([termN / sum, termD / sum, e / sum, (-termN / sum) * x, (-termD / sum) * y], i * 5);
+      }
+    },
+  };
+}

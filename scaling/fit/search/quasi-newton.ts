@@ -1,0 +1,204 @@
+/**
+ * The minimum of a smooth function of a few variables: BFGS with a line search that meets the strong Wolfe conditions
+ * (Nocedal and Wright 2006, algorithms 3.5, 3.6 and 6.1), then, where second derivatives are had, damped Newton steps to
+ * the last digit. Nothing is allocated while it runs. What this file is not: it knows no law and no data.
+ */
+import { cholesky, choleskySolve, dot, largest } from "./cholesky.js";
+
+/** A function to be minimised. */
+export interface Objective {
+  readonly size: number;
+  /** The value at x; the gradient is written to `gradient`. */
+  evaluate(x: Float64Array, gradient: Float64Array): number;
+  /** Also writes the second derivatives [size × size]. */
+  evaluateSecond?(x: Float64Array, gradient: Float64Array, hessian: Float64Array): number;
+}
+
+export interface StopRule {
+  /** Stops when no component of the gradient is larger. */
+  readonly tolerance: number;
+  readonly maxIterations: number;
+}
+
+export interface Minimum {
+  value: number;
+  /** The largest component of the gradient, in absolute value. */
+  gradient: number;
+  iterations: number;
+}
+
+/** Whether a search may end early. `within`: how far the quadratic model thinks that it is above the bottom. */
+export type Enough = (x: Float64Array, value: number, within: number) => boolean;
+
+/** A minimiser with memory of its own, to be used many times. */
+export interface Minimizer {
+  /** BFGS from x, which becomes where it ended. */
+  descend(objective: Objective, x: Float64Array, stop: StopRule, enough?: Enough): Minimum;
+  /** Newton's steps from x, a point near a minimum, which becomes where they ended. */
+  polish(objective: Objective, x: Float64Array, stop: StopRule): Minimum;
+}
+
+// Nocedal and Wright's, for quasi-Newton directions.
+const sufficientDecrease = 1e-4;
+const curvature = 0.9;
+/** Iterations after which the quadratic model is one. */
+const learnt = 6;
+
+export function createMinimizer(size: number): Minimizer {
+  const memory = () => new Float64Array(size);
+  const inverseHessian = new Float64Array(size * size);
+  const hessian = new Float64Array(size * size);
+  const factor = new Float64Array(size * size);
+  const [gradient, trial, trialGradient, direction, change, product] = [
+    memory(),
+    memory(),
+    memory(),
+    memory(),
+    memory(),
+    memory(),
+  ];
+
+  /** φ(t) = f(x + t·direction); leaves point and gradient in trial, trialGradient. */
+  let slopeAt = 0;
+  function along(objective: Objective, x: Float64Array, t: number): number {
+    for (let k = 0; k < size; k++) trial[k] = x[k]! + t * direction[k]!;
+    const value = objective.evaluate(trial, trialGradient);
+    slopeAt = dot(trialGradient, direction);
+    return Number.isFinite(value) && Number.isFinite(slopeAt) ? value : Number.POSITIVE_INFINITY;
+  }
+
+  /** A step that meets the strong Wolfe conditions, left in trial and trialGradient. @returns its value, or NaN: none */
+  function search(objective: Objective, x: Float64Array, value: number, slope: number, first: number): number {
+    let [low, lowValue, lowSlope] = [0, value, slope];
+    let [high, highValue, highSlope] = [Number.NaN, 0, 0];
+    let t = first;
+    for (let tries = 0; tries < 40; tries++) {
+      const found = along(objective, x, t);
+      const foundSlope = slopeAt;
+      if (found > value + sufficientDecrease * t * slope || found >= lowValue) {
+        [high, highValue, highSlope] = [t, found, foundSlope];
+      } else if (Math.abs(foundSlope) <= -curvature * slope) {
+        return found;
+      } else {
+        // Down here and still going (or past the bottom): this is the best end of the bracket.
+        if (foundSlope * (Number.isNaN(high) ? 1 : high - low) >= 0)
+          [high, highValue, highSlope] = [low, lowValue, lowSlope];
+        [low, lowValue, lowSlope] = [t, found, foundSlope];
+      }
+      if (Number.isNaN(high)) t *= 4;
+      else {
+        const width = high - low;
+        if (Math.abs(width) < 1e-14 * Math.max(1, low)) break;
+        t = low + width * cubicMinimum(lowValue, lowSlope * width, highValue, highSlope * width);
+      }
+    }
+    // Rounding hides the rest of the way down: the best point seen will do if it is lower.
+    if (low === 0) return Number.NaN;
+    return along(objective, x, low);
+  }
+
+  function descend(objective: Objective, x: Float64Array, stop: StopRule, enough?: Enough): Minimum {
+    let value = objective.evaluate(x, gradient);
+    let fresh = true;
+    let iterations = 0;
+    for (; iterations < stop.maxIterations; iterations++) {
+      const steepest = largest(gradient);
+      if (!(steepest > stop.tolerance)) break;
+      if (fresh) {
+        inverseHessian.fill(0);
+        for (let k = 0; k < size; k++) inverseHessian[k * size + k] = 1;
+      }
+      multiply(inverseHessian, gradient, direction, -1);
+      let slope = dot(gradient, direction);
+      if (enough && iterations >= learnt && enough(x, value, -slope / 2)) break;
+      if (!(slope < 0)) {
+        if (fresh) break;
+        fresh = true;
+        continue;
+      }
+      const next = search(objective, x, value, slope, fresh ? Math.min(1, 1 / steepest) : 1);
+      if (Number.isNaN(next)) {
+        if (fresh) break;
+        fresh = true;
+        continue;
+      }
+      for (let k = 0; k < size; k++) {
+        change[k] = trial[k]! - x[k]!;
+        x[k] = trial[k]!;
+        slope = trialGradient[k]! - gradient[k]!;
+        gradient[k] = trialGradient[k]!;
+        trialGradient[k] = slope; // now y, the gradient's change
+      }
+      value = next;
+      update(fresh);
+      fresh = false;
+    }
+    return { value, gradient: largest(gradient), iterations };
+  }
+
+  /** H ← (I − ρsyᵀ)H(I − ρysᵀ) + ρssᵀ, with s = change, y = trialGradient; the first H is scaled to sᵀy/yᵀy. */
+  function update(first: boolean): void {
+    const sy = dot(change, trialGradient);
+    const yy = dot(trialGradient, trialGradient);
+    if (!(sy > 1e-14 * yy)) return;
+    if (first) for (let k = 0; k < size; k++) inverseHessian[k * size + k] = sy / yy;
+    multiply(inverseHessian, trialGradient, product, 1);
+    const scale = (1 + dot(trialGradient, product) / sy) / sy;
+    for (let i = 0; i < size; i++) {
+      for (let j = 0; j < size; j++) {
+        inverseHessian[i * size + j]! +=
+          scale * change[i]! * change[j]! - (product[i]! * change[j]! + change[i]! * product[j]!) / sy;
+      }
+    }
+  }
+
+  function multiply(matrix: Float64Array, x: Float64Array, result: Float64Array, sign: number): void {
+    for (let i = 0; i < size; i++) {
+      let sum = 0;
+      for (let j = 0; j < size; j++) sum += matrix[i * size + j]! * x[j]!;
+      result[i] = sign * sum;
+    }
+  }
+
+  function polish(objective: Objective, x: Float64Array, stop: StopRule): Minimum {
+    let value = objective.evaluateSecond!(x, gradient, hessian);
+    let damping = 0;
+    let iterations = 0;
+    for (; iterations < stop.maxIterations && largest(gradient) > stop.tolerance; iterations++) {
+      factor.set(hessian);
+      for (let k = 0; k < size; k++) factor[k * size + k]! += damping * (Math.abs(hessian[k * size + k]!) + 1e-12);
+      for (let k = 0; k < size; k++) direction[k] = -gradient[k]!;
+      if (!cholesky(factor, size)) {
+        damping = Math.max(1e-6, damping * 10);
+        if (damping > 1e12) break;
+        continue;
+      }
+      choleskySolve(factor, size, direction);
+      const before = largest(gradient);
+      const next = along(objective, x, 1);
+      // Near the bottom values are all rounding: there a smaller gradient is what counts.
+      const level = Math.abs(next - value) <= 1e-13 * Math.abs(value) + 1e-300 && largest(trialGradient) < before;
+      if (next < value || level) {
+        x.set(trial);
+        value = objective.evaluateSecond!(x, gradient, hessian);
+        damping = damping > 1e-9 ? damping / 10 : 0;
+      } else {
+        damping = Math.max(1e-6, damping * 10);
+        if (damping > 1e12) break;
+      }
+    }
+    return { value, gradient: largest(gradient), iterations };
+  }
+
+  return { descend, polish };
+}
+
+/** Where on [0, 1] the cubic with these ends and slopes is least, kept away from the ends. */
+function cubicMinimum(value0: number, slope0: number, value1: number, slope1: number): number {
+  if (!Number.isFinite(value1) || !Number.isFinite(slope1)) return 0.1;
+  const theta = 3 * (value0 - value1) + slope0 + slope1;
+  const inside = theta * theta - slope0 * slope1;
+  const gamma = inside > 0 ? Math.sqrt(inside) : 0;
+  const t = 1 - (slope1 + gamma - theta) / (slope1 - slope0 + 2 * gamma);
+  return t > 0.1 && t < 0.9 ? t : t >= 0.9 ? 0.9 : t <= 0.1 ? 0.1 : 0.5;
+}

@@ -1,0 +1,81 @@
+/**
+ * The bootstrap of pairs (Efron 1979), by clusters where points share a run: each refit weighs a cluster by how often it
+ * was drawn. Draws are counter-based, so refit r is the same whichever thread makes it. What this file is not: it makes
+ * no intervals (intervals.ts) and starts no threads (pool.ts).
+ */
+import { uniform } from "../../../lib/host/random.js";
+import type { Data } from "../columns.js";
+import { createFitter } from "../methods/fitters.js";
+import { type Draws, type Estimate, type MethodOptions, named } from "../methods/method.js";
+import { sandwich, standardErrors } from "./covariance.js";
+import type { Refit } from "./intervals.js";
+import { normalQuantile } from "./student-quantile.js";
+
+/** What a thread is to do. */
+export interface BootstrapJob {
+  readonly data: Data;
+  readonly options: MethodOptions;
+  readonly estimate: Estimate;
+  readonly seed: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * Weights of the points in refit `refit`: how often each cluster was drawn; or, of single points under a robust objective,
+ * exponential numbers of mean 1 (Rubin 1981; Jin, Ying and Wei 2001 for such objectives), for a refit that has most points
+ * whole or not at all jumps from one to another, more than another sweep would make it.
+ */
+function drawWeights(
+  data: Data,
+  { seed, refit, robust }: { seed: number; refit: number; robust: boolean },
+): Float64Array {
+  const draw = (k: number) => uniform(seed, "bootstrap", refit, k);
+  if (robust && !data.grouped) {
+    const weights = Float64Array.from({ length: data.size }, (_, k) => -Math.log(1 - draw(k)));
+    const mean = weights.reduce((sum, weight) => sum + weight, 0) / data.size;
+    return weights.map((weight) => weight / mean);
+  }
+  const counts = new Float64Array(data.clusters);
+  for (let k = 0; k < data.clusters; k++) counts[Math.floor(draw(k) * data.clusters)]!++;
+  return Float64Array.from(data.cluster, (cluster) => counts[cluster]!);
+}
+
+/** Of refit `refit`. */
+function drawsOf(seed: number, refit: number): Draws {
+  // 1 − u is above 0: no infinite deviate.
+  return { normal: (what, index) => normalQuantile(1 - uniform(seed, what, refit, index)) };
+}
+
+/**
+ * Refits from … to − 1, as rows of numbers [refits × 2·names]: the values, then their standard errors where the method's
+ * predictions have a gradient. NaN where the points drawn do not do.
+ */
+export function bootstrapRows({ data, options, estimate, seed, from, to }: BootstrapJob): Float64Array {
+  const fitter = createFitter(data, options);
+  const names = Object.keys(named(estimate));
+  const width = 2 * names.length;
+  const rows = new Float64Array((to - from) * width).fill(Number.NaN);
+  for (let refit = from; refit < to; refit++) {
+    const weights = fitter.redraw ? undefined : drawWeights(data, { seed, refit, robust: fitter.delta !== undefined });
+    const made = weights ? fitter.refit(weights, estimate) : fitter.redraw!(drawsOf(seed, refit), estimate);
+    if (!made) continue;
+    const spread = fitter.predict && weights && sandwich(fitter, data, made, { weights, studentizing: true });
+    const [values, errors] = [named(made), spread ? standardErrors(spread) : {}];
+    names.forEach((name, k) => {
+      rows[(refit - from) * width + k] = values[name]!;
+      rows[(refit - from) * width + names.length + k] = errors[name] ?? Number.NaN;
+    });
+  }
+  return rows;
+}
+
+/** Rows → records, values and standard errors. */
+export function toRefits(rows: Float64Array, names: readonly string[]): Refit[] {
+  const width = 2 * names.length;
+  const record = (at: number) => Object.fromEntries(names.map((name, k) => [name, rows[at + k]!]));
+  return Array.from({ length: rows.length / width }, (_, refit) => ({
+    values: record(refit * width),
+    errors: record(refit * width + names.length),
+  }));
+}

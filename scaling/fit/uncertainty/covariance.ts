@@ -1,0 +1,156 @@
+/**
+ * The covariance of an estimate: the sandwich H⁻¹MH⁻¹ of an M-estimator (Huber 1967), M summed by cluster where points
+ * share a run (Liang and Zeger 1986), and by the delta method that of the optimum's exponents. Gradients are central
+ * differences of the predictions, whatever the law.
+ */
+import type { Data } from "../columns.js";
+import type { Estimate, Fitter } from "../methods/method.js";
+import { inverse } from "../search/cholesky.js";
+
+export interface Spread {
+  readonly names: readonly string[];
+  /** [names × names] */
+  readonly matrix: number[][];
+}
+
+/** ln(predicted / measured loss). */
+export function residualsOf(fitter: Fitter, data: Data, { params }: Pick<Estimate, "params">): Float64Array {
+  return fitter.predict!(params, data).map((ln, i) => ln - data.lnLoss[i]!);
+}
+
+export interface SandwichOptions {
+  /** How often each point was drawn. */
+  readonly weights?: Float64Array;
+  /**
+   * Errors that are only to be compared with each other, as those of an estimate and its refits: E ψ′ is then taken as 1,
+   * for what is common to both cancels, and an estimate of it would not.
+   */
+  readonly studentizing?: boolean;
+}
+
+/** Covariance of parameters and exponents; undefined where the points do not determine them all. */
+export function sandwich(
+  fitter: Fitter,
+  data: Data,
+  estimate: Estimate,
+  options: SandwichOptions = {},
+): Spread | undefined {
+  const { weights } = options;
+  const names = Object.keys(estimate.params);
+  const size = names.length;
+  const residuals = residualsOf(fitter, data, estimate);
+  const jacobian = names.map((name) => derivative(fitter, data, estimate.params, name));
+  // Columns of one size, so that A and alpha can stand in one matrix.
+  const scales = jacobian.map((column) => Math.sqrt(column.reduce((sum, value) => sum + value * value, 0)) || 1);
+  const slopes = slopesOf(residuals, options.studentizing ? undefined : fitter.delta, size);
+  const weigh = (i: number) => (weights ? weights[i]! : 1) * slopes[i]!;
+  jacobian.forEach((column, k) => {
+    for (let i = 0; i < column.length; i++) column[i]! /= scales[k]!;
+  });
+  const bread = new Float64Array(size * size);
+  for (let j = 0; j < size; j++) {
+    for (let k = 0; k < size; k++)
+      bread[j * size + k] = jacobian[j]!.reduce((sum, value, i) => sum + weigh(i) * value * jacobian[k]![i]!, 0);
+  }
+  const inverted = inverse(bread, size);
+  if (!inverted) return undefined;
+  const meat = clusterMeat(jacobian, residuals, data, { delta: fitter.delta, weights });
+  const covariance = sandwiched(inverted, meat, size);
+  const matrix = Array.from({ length: size }, (_, j) =>
+    Array.from({ length: size }, (_, k) => covariance[j * size + k]! / (scales[j]! * scales[k]!)),
+  );
+  return estimate.exponents ? withExponents({ names, matrix }, estimate.params) : { names, matrix };
+}
+
+/** ∂ ln L̂ / ∂ parameter, at each point. */
+function derivative(fitter: Fitter, data: Data, params: Readonly<Record<string, number>>, name: string): Float64Array {
+  const step = 1e-5 * (Math.abs(params[name]!) || 1);
+  const high = fitter.predict!({ ...params, [name]: params[name]! + step }, data);
+  const low = fitter.predict!({ ...params, [name]: params[name]! - step }, data);
+  return high.map((value, i) => (value - low[i]!) / (2 * step));
+}
+
+/** Σ over clusters of (Σ ψ·gradient)(…)ᵀ, with the correction for few clusters. */
+function clusterMeat(
+  jacobian: readonly Float64Array[],
+  residuals: Float64Array,
+  data: Data,
+  { delta, weights }: { delta?: number | undefined; weights?: Float64Array | undefined },
+): Float64Array {
+  const size = jacobian.length;
+  const scores = new Float64Array(data.clusters * size);
+  for (let i = 0; i < data.size; i++) {
+    const psi = delta === undefined ? residuals[i]! : Math.max(-delta, Math.min(delta, residuals[i]!));
+    for (let k = 0; k < size; k++) scores[data.cluster[i]! * size + k]! += psi * jacobian[k]![i]!;
+  }
+  const meat = new Float64Array(size * size);
+  // A cluster that was drawn twice is two clusters.
+  const drawn = new Float64Array(data.clusters).fill(1);
+  if (weights)
+    data.cluster.forEach((cluster, i) => {
+      drawn[cluster] = weights[i]!;
+    });
+  for (let cluster = 0; cluster < data.clusters; cluster++) {
+    for (let j = 0; j < size; j++) {
+      for (let k = 0; k < size; k++)
+        meat[j * size + k]! += drawn[cluster]! * scores[cluster * size + j]! * scores[cluster * size + k]!;
+    }
+  }
+  const few = (data.clusters / (data.clusters - 1)) * ((data.size - 1) / Math.max(1, data.size - size));
+  return meat.map((value) => value * few);
+}
+
+/**
+ * E ψ′ at each point, the chance of a residual inside ±δ. With δ far below the noise few are, so that it is estimated as
+ * 2δ times the residuals' density at 0, each point by its own residual (Powell 1991), which holds whatever the noise
+ * depends on; the window is Silverman's (1986, eq. 3.31).
+ */
+function slopesOf(residuals: Float64Array, delta: number | undefined, parameters: number): Float64Array {
+  if (delta === undefined) return new Float64Array(residuals.length).fill(1);
+  const n = residuals.length;
+  const sizes = Array.from(residuals, Math.abs).sort((a, b) => a - b);
+  // The parameters set as many residuals to 0, which say nothing of the density there.
+  const middle = sizes[Math.min(n - 1, Math.floor((n + parameters) / 2))]!;
+  const root = Math.sqrt(residuals.reduce((sum, r) => sum + r * r, 0) / Math.max(1, n - parameters));
+  const window = Math.max(delta, 0.9 * Math.min(root, 1.4826 * middle) * n ** -0.2);
+  return residuals.map((r) =>
+    Math.min(1, (2 * delta * Math.exp(-0.5 * (r / window) ** 2)) / (window * Math.sqrt(2 * Math.PI))),
+  );
+}
+
+function sandwiched(bread: Float64Array, meat: Float64Array, size: number): Float64Array {
+  const half = new Float64Array(size * size);
+  const result = new Float64Array(size * size);
+  for (let i = 0; i < size; i++)
+    for (let j = 0; j < size; j++)
+      for (let k = 0; k < size; k++) half[i * size + j]! += bread[i * size + k]! * meat[k * size + j]!;
+  for (let i = 0; i < size; i++)
+    for (let j = 0; j < size; j++)
+      for (let k = 0; k < size; k++) result[i * size + j]! += half[i * size + k]! * bread[k * size + j]!;
+  return result;
+}
+
+/** The delta method, for a = β/(α + β) and b = 1 − a; in Kaplan's law the two are αN and αD. */
+function withExponents({ names, matrix }: Spread, params: Record<string, number>): Spread {
+  const [ofN, ofD] = names.includes("alphaN") ? ["alphaN", "alphaD"] : ["alpha", "beta"];
+  const [alpha, beta] = [params[ofN!]!, params[ofD!]!];
+  const total = (alpha + beta) ** 2;
+  const gradient = names.map((name) => (name === ofN ? -beta / total : name === ofD ? alpha / total : 0));
+  const withA = matrix.map((row) => row.reduce((sum, value, k) => sum + value * gradient[k]!, 0));
+  const variance = withA.reduce((sum, value, k) => sum + value * gradient[k]!, 0);
+  return {
+    names: [...names, "a", "b"],
+    matrix: [
+      ...matrix.map((row, k) => [...row, withA[k]!, -withA[k]!]),
+      [...withA, variance, -variance],
+      [...withA.map((value) => -value), -variance, variance],
+    ],
+  };
+}
+
+export function standardErrors({ names, matrix }: Spread): Record<string, number> {
+  return Object.fromEntries(names.map((name, k) => [name, Math.sqrt(matrix[k]![k]!)]));
+}
+
+/** Estimates' names that are neither below 0 nor symmetric about anything: their logarithms have the intervals. */
+export const positive: ReadonlySet<string> = new Set(["A", "B", "nScale", "dScale", "Nc", "Dc", "rStar"]);

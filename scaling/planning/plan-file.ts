@@ -1,0 +1,104 @@
+/** A plan as others see it: an arquero table, a row per run; a JSON file, written whole or not at all. plan.ts makes plans. */
+import fs from "node:fs";
+import path from "node:path";
+import { type ColumnTable, from } from "arquero";
+import { z } from "zod";
+import { replaceFile } from "../../lib/host/replace-file.js";
+import { tokensPerStep } from "../../lib/model/sizing.js";
+import { parseSettings, type Settings } from "../../lib/settings/settings.js";
+import { count, mostProcesses, plainName } from "./plan-options.js";
+import type { SweepPlan } from "./plan-types.js";
+
+/** A plan as a table, a row per run. */
+export function planTable({ runs }: Pick<SweepPlan, "runs">): ColumnTable {
+  return from(
+    runs.map(({ settings, ...run }) => ({
+      name: run.name,
+      role: run.role,
+      budget: run.budgetFlops,
+      layers: settings.nLayer,
+      heads: settings.nHead,
+      width: settings.nEmbd,
+      parameters: run.parameters,
+      tokens: run.tokens,
+      epochs: run.epochs,
+      batch: tokensPerStep(settings),
+      learningRate: settings.learningRate,
+      steps: run.steps,
+      flops: run.flops,
+      memoryBytes: run.memoryBytes,
+      seconds: run.seconds,
+    })),
+  );
+}
+
+/** Writes a plan's JSON file, whole or not at all. */
+export function savePlan(file: string, plan: SweepPlan): void {
+  fs.mkdirSync(path.dirname(path.resolve(file)), { recursive: true });
+  replaceFile(file, `${JSON.stringify(plan, null, 2)}\n`);
+}
+
+const name = z.string().regex(plainName, { error: "wanted letters, digits, dots and dashes" });
+const positive = z.number().positive();
+const role = z.enum(["grid", "held-out", "tuning"]);
+const cell = { role, budgetFlops: positive.nullable(), parameters: positive };
+
+/** A plan's file: what becomes the name of a file or of a job is a name, and what is counted is a number. */
+const schema = z.object({
+  format: z.literal("folio-sweep-plan"),
+  version: z.literal(1),
+  name,
+  folio: z.string(),
+  validationTokens: count(1e12),
+  datasetTokens: count(Number.MAX_SAFE_INTEGER),
+  workers: count(mostProcesses),
+  threads: count(mostProcesses),
+  runs: z
+    .array(
+      z.object({
+        ...cell,
+        name,
+        settings: z.looseObject({ dataset: z.string().regex(/^[^\0-\x1f\x7f]+$/) }),
+        steps: count(Number.MAX_SAFE_INTEGER),
+        tokens: count(Number.MAX_SAFE_INTEGER),
+        epochs: z.number().nonnegative(),
+        flops: positive,
+        memoryBytes: positive,
+        seconds: z.number().nonnegative().nullable(),
+      }),
+    )
+    .min(1),
+  dropped: z.array(z.object({ ...cell, shape: z.string(), reason: z.string() })),
+  totals: z.object({
+    runs: z.number(),
+    flops: z.number(),
+    tokens: z.number(),
+    processorSeconds: z.number().nullable(),
+    seconds: z.number().nullable(),
+  }),
+});
+
+/** Reads a plan's JSON file. @throws {Error} when there is none, or it is no plan: where it is not */
+export function loadPlan(file: string): SweepPlan {
+  let content: unknown;
+  try {
+    content = JSON.parse(fs.readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new Error(`Cannot read the plan ${file}: ${(error as Error).message}`, { cause: error });
+  }
+  return checkedPlan(content, file);
+}
+
+/** @throws {Error} for what is no plan of this Folio */
+export function checkedPlan(content: unknown, file: string): SweepPlan {
+  const read = schema.safeParse(content);
+  if (!read.success) {
+    const [issue] = read.error.issues;
+    const where = issue!.path.length > 0 ? ` (${issue!.path.join(".")}: ${issue!.message})` : "";
+    throw new Error(
+      `Cannot read the plan ${file}: it is no plan of this Folio${where}; \`folio scaling plan\` makes one.`,
+    );
+  }
+  const { runs, ...rest } = read.data;
+  return { ...rest, runs: runs.map((run) => ({ ...run, settings: parseSettings(run.settings as Partial<Settings>) })) };
+}

@@ -1,0 +1,64 @@
+/**
+ * Which shape a model of about N parameters has: a ladder of widths, each with a depth and a number of heads. It knows
+ * nothing of budgets; grid.ts asks it. `folio scaling plan` shows it.
+ */
+import { parameterCount, type Shape } from "../../lib/model/sizing.js";
+
+/** How shapes grow. */
+export interface Ladder {
+  /** Distance between two widths. */
+  readonly widthStep: number;
+  /** The head size that is aimed at; heads must divide the width. */
+  readonly headSize: number;
+  /** Width over depth. */
+  readonly aspect: number;
+  readonly fewestLayers: number;
+  /** Layers and heads of every shape, in place of those that grow with the width: then N changes without a jump of shape. */
+  readonly nLayer?: number;
+  readonly nHead?: number;
+}
+
+export const defaultLadder: Ladder = { widthStep: 8, headSize: 16, aspect: 24, fewestLayers: 2 };
+
+export type ModelShape = Pick<Shape, "nLayer" | "nHead" | "nEmbd">;
+
+/** What parameters follow from besides the shape. */
+export type ShapeContext = Omit<Shape, keyof ModelShape>;
+
+/** The ladder's shape of a width. @throws {RangeError} when the ladder's heads do not divide the width */
+export function shapeOfWidth(nEmbd: number, ladder: Ladder): ModelShape {
+  const { aspect, fewestLayers, nLayer = Math.max(fewestLayers, Math.round(nEmbd / aspect)) } = ladder;
+  const { headSize, nHead = headsOfWidth(nEmbd, headSize) } = ladder;
+  if (nEmbd % nHead !== 0) {
+    throw new RangeError(
+      `Cannot build a shape: the width ${nEmbd} is not divisible by ${nHead} heads; make the ladder's widthStep a multiple of nHead.`,
+    );
+  }
+  return { nLayer, nHead, nEmbd };
+}
+
+/** The number of heads that divides the width and gives heads nearest, in ratio, to a size. */
+function headsOfWidth(nEmbd: number, headSize: number): number {
+  const distance = (heads: number) => Math.abs(Math.log(nEmbd / heads / headSize));
+  let nHead = 1;
+  for (let heads = 2; heads <= nEmbd; heads++) {
+    if (nEmbd % heads === 0 && distance(heads) < distance(nHead)) nHead = heads;
+  }
+  return nHead;
+}
+
+/** N of a shape: all parameters but the positions, which take part in no product. */
+export function sizeOf(shape: ModelShape, context: ShapeContext): number {
+  return parameterCount({ ...context, ...shape }, { positions: false });
+}
+
+/** The shape on the ladder whose N is nearest, in ratio, to the one that is wanted. */
+export function nearestShape(parameters: number, ladder: Ladder, context: ShapeContext): ModelShape {
+  const distance = (shape: ModelShape) => Math.abs(Math.log(sizeOf(shape, context) / parameters));
+  let best = shapeOfWidth(ladder.widthStep, ladder);
+  for (let width = 2 * ladder.widthStep; ; width += ladder.widthStep) {
+    const shape = shapeOfWidth(width, ladder);
+    if (distance(shape) < distance(best)) best = shape;
+    if (sizeOf(shape, context) > 2 * parameters) return best;
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Laws that can be asked (ask.ts), published or fitted: their numbers, what they count N and C by, and how far their points
+ * went.
+ */
+import {
+  type KaplanLaw,
+  kaplanSurface,
+  type LawName,
+  laws,
+  type NamedLaw,
+  type Repetition,
+  type Surface,
+  surfaceExponents,
+} from "../laws.js";
+import type { Fit, FitWarning } from "../points.js";
+
+/** Approaches 1 and 2: N* = nScale·C^a, D* = dScale·C^b, and no loss. */
+export interface OptimumLine {
+  readonly nScale: number;
+  readonly dScale: number;
+  readonly a: number;
+  readonly b: number;
+}
+
+/** A law's numbers: a surface L(N, D), Kaplan's, which raised to 1 / alphaD is a surface, or only its optima. */
+export type LawNumbers =
+  | { readonly surface: Surface; readonly repetition?: Repetition | undefined }
+  | { readonly kaplan: KaplanLaw }
+  | { readonly line: OptimumLine };
+
+/** A law that can be asked. */
+export interface KnownLaw {
+  readonly name: string;
+  /** The paper, or the method of the fit. */
+  readonly source: string;
+  readonly numbers: LawNumbers;
+  /** One a bootstrap refit. */
+  readonly refits?: readonly LawNumbers[];
+  /** Why there are no intervals. */
+  readonly noIntervals: string;
+  /** Names of conventions.ts, as far as they are known. */
+  readonly conventions: { readonly parameters?: string; readonly flops?: string };
+  /** C / (N·D) as the law's points count C. */
+  readonly flopsPerProduct: number;
+  readonly range?: Partial<Fit["range"]>;
+  /** Of the fit itself. */
+  readonly warnings: readonly FitWarning[];
+}
+
+/** A law of laws.ts. */
+export function publishedLaw(name: LawName): KnownLaw {
+  const { surface, source, repetition, parameters, flops, range }: NamedLaw = laws[name];
+  return {
+    name,
+    source,
+    numbers: { surface, repetition },
+    noIntervals:
+      "none of its optimum are published, and errors of single constants do not give them, for these are correlated; `folio scaling fit` makes them from points",
+    conventions: { ...(parameters && { parameters }), ...(flops && { flops }) },
+    flopsPerProduct: 6,
+    ...(range && { range }),
+    warnings: [],
+  };
+}
+
+/**
+ * The law that a fit found.
+ * @throws {RangeError} for a fit by a method that says nothing of optima
+ */
+export function fittedLaw(fit: Fit, name = "the fit"): KnownLaw {
+  const numbers = numbersOf(fit.params, fit.exponents);
+  if (!numbers) {
+    throw new RangeError(
+      `Cannot ask ${name} for an optimum: it reads no fit by ${fit.method}; fit by parametric, projection, isoflop, envelope, kaplan or repeated.`,
+    );
+  }
+  const refits = (fit.bootstrap ?? []).flatMap((row) => numbersOf(row) ?? []);
+  const stopped = { kind: "not-converged", message: "The fit did not converge: its numbers are no estimates." };
+  return {
+    name,
+    source: `${fit.method} fit of ${fit.points} points`,
+    numbers,
+    ...(refits.length > 0 && { refits }),
+    noIntervals: "the fit has no bootstrap refits; `folio scaling fit … --bootstrap 1000 --json FILE` writes them",
+    conventions: {
+      ...(fit.counting?.parameters && { parameters: fit.counting.parameters }),
+      ...(fit.counting?.flops && { flops: fit.counting.flops }),
+    },
+    flopsPerProduct: fit.counting?.flopsPerProduct ?? 6,
+    range: fit.range,
+    warnings: [...(fit.converged ? [] : [stopped]), ...fit.warnings],
+  };
+}
+
+function numbersOf(
+  params: Readonly<Record<string, number>>,
+  exponents: { readonly a: number; readonly b: number } | undefined = params as unknown as { a: number; b: number },
+): LawNumbers | undefined {
+  const { E, A, B, alpha, beta, rStar, nScale, dScale, Nc, Dc, alphaN, alphaD } = params;
+  if (Nc !== undefined && Dc !== undefined && alphaN !== undefined && alphaD !== undefined) {
+    return { kaplan: { Nc, Dc, alphaN, alphaD } };
+  }
+  if (nScale !== undefined && dScale !== undefined && exponents) {
+    return { line: { nScale, dScale, a: exponents.a, b: exponents.b } };
+  }
+  if (E === undefined || A === undefined || B === undefined || alpha === undefined || beta === undefined)
+    return undefined;
+  // The repeated law's fit leaves parameters in excess their full worth.
+  const repetition = rStar === undefined ? undefined : { tokens: rStar, parameters: Number.POSITIVE_INFINITY };
+  return { surface: { E, A, B, alpha, beta }, repetition };
+}
+
+/** N* ∝ C^a, D* ∝ C^b. */
+export function exponentsOf(numbers: LawNumbers): { a: number; b: number } {
+  if ("line" in numbers) return { a: numbers.line.a, b: numbers.line.b };
+  return surfaceExponents("surface" in numbers ? numbers.surface : kaplanSurface(numbers.kaplan));
+}

@@ -1,0 +1,42 @@
+/** The JSON of `folio scaling fit --json`, read back: what asking a law needs of it is checked, the rest is let through. */
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import type { Fit } from "../points.js";
+
+const numbers = z.record(z.string(), z.number());
+// A law of C alone is of points without N and D: null in JSON.
+const interval = z.tuple([z.number().nullable(), z.number().nullable()]);
+const schema = z.looseObject({
+  method: z.enum(["parametric", "projection", "isoflop", "envelope", "kaplan", "power", "repeated", "broken"]),
+  params: numbers,
+  exponents: z.object({ a: z.number(), b: z.number() }).optional(),
+  converged: z.boolean(),
+  points: z.number(),
+  range: z.object({ n: interval, d: interval, c: interval }),
+  warnings: z.array(z.object({ kind: z.string(), message: z.string() })),
+  bootstrap: z.array(numbers).optional(),
+  counting: z
+    .object({ parameters: z.string().optional(), flops: z.string().optional(), flopsPerProduct: z.number().positive() })
+    .optional(),
+});
+
+/** @throws {Error} where there is no such file, or it is not a fit: what was found */
+export function readFit(file: string): Fit {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const found = code === "ENOENT" ? "there is no such file" : code === undefined ? "it is no JSON" : message;
+    throw new Error(`Cannot read the fit ${file}: ${found}; \`folio scaling fit … --json ${file}\` writes one.`, {
+      cause: error,
+    });
+  }
+  const read = schema.safeParse(content);
+  if (read.success) return read.data as unknown as Fit;
+  const [issue] = read.error.issues;
+  const where = issue!.path.length > 0 ? `${issue!.path.join(".")}: ` : "";
+  throw new TypeError(
+    `Cannot read the fit ${file}: ${where}${issue!.message}; wanted the JSON of \`folio scaling fit --json\`.`,
+  );
+}

@@ -1,0 +1,169 @@
+/**
+ * What runs take on this machine: milliseconds a step, of a few of a plan's shapes, and a run's start and end, with as many
+ * processes at a time as the sweep will have. Measurements are kept by machine and shape. speed.ts makes estimates of them.
+ */
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { type BenchProcess, startWorker } from "../../lib/bench/protocol.js";
+import { folioVersion, packageRoot } from "../../lib/host/package.js";
+import { replaceFile } from "../../lib/host/replace-file.js";
+import { median } from "../../lib/host/statistics.js";
+import { tokensPerStep } from "../../lib/model/sizing.js";
+import type { Settings } from "../../lib/settings/settings.js";
+import type { PlannedRun, SweepPlan } from "../plan.js";
+import { savePlan } from "../planning/plan-file.js";
+import { type Speed, stepFlops } from "../planning/time-estimate.js";
+import { threadEnvironment } from "./environment.js";
+import { startLocal } from "./processes.js";
+import { identifyRuns } from "./run-identity.js";
+
+const STEPS = 12;
+const ROUNDS = 3;
+/** Steps before those that count: the first compiles. */
+const BURN_IN = 4;
+/** Of the run whose start and end are measured: as many checkpoints as a long one. */
+const SHORT_STEPS = 20;
+
+export interface MeasureOptions {
+  readonly workers: number;
+  readonly threads: number;
+  /** How many shapes are measured; 4 unless given. */
+  readonly shapes?: number;
+  /** Where measurements are kept; `false`: nowhere. In the package's .cache unless given. */
+  readonly cacheFile?: string | false;
+  readonly log?: (line: string) => void;
+}
+
+/** How many processes at a time, of how many threads. */
+type Share = Pick<MeasureOptions, "workers" | "threads">;
+
+/**
+ * Measures a few of the shapes of a plan, the cheapest and the dearest step among them, and a run's start and end: some
+ * seconds each, nothing where it was measured before on this machine.
+ */
+export async function measureSpeed(plan: SweepPlan, options: MeasureOptions): Promise<Speed> {
+  const { workers, threads, shapes = 4, log = () => {} } = options;
+  const cacheFile = options.cacheFile ?? path.join(packageRoot(), ".cache", "sweep-speed.json");
+  const cached = cacheFile === false ? {} : readCache(cacheFile);
+  const share = { workers, threads };
+  const kept = async (key: string, what: string, measure: () => Promise<number>): Promise<number> => {
+    if (cached[key] === undefined) {
+      log(`measuring ${what} …`);
+      cached[key] = await measure();
+      if (cacheFile !== false) writeCache(cacheFile, cached);
+    }
+    return cached[key];
+  };
+  const chosen = spreadByCost(plan.runs, shapes);
+  const steps: { flops: number; seconds: number }[] = [];
+  for (const { settings } of chosen) {
+    const { nLayer, nEmbd, batchSize, blockSize } = settings;
+    const what = `a step of ${nLayer}L${nEmbd}, ${batchSize} × ${blockSize}`;
+    const seconds = await kept(`step of ${cacheKey(settings, share)}`, what, () => measureStep(settings, share));
+    steps.push({ flops: stepFlops(settings), seconds });
+  }
+  const cheapest = chosen[0]!;
+  const startKey = `start of ${cacheKey(cheapest.settings, share)}`;
+  const startSeconds = await kept(startKey, "a run's start and end", () =>
+    measureStart({ plan, run: cheapest, stepSeconds: steps[0]!.seconds }, share),
+  );
+  return { startSeconds, steps };
+}
+
+/** Runs whose steps' FLOPs are spread evenly in logarithm from the least to the most, ascending. */
+function spreadByCost(all: readonly PlannedRun[], count: number): PlannedRun[] {
+  const cost = ({ settings }: PlannedRun) => stepFlops(settings);
+  const sorted = [...all].sort((a, b) => cost(a) - cost(b));
+  const [low, high] = [Math.log(cost(sorted[0]!)), Math.log(cost(sorted.at(-1)!))];
+  const chosen = Array.from({ length: count }, (_, index) => {
+    const target = low + ((high - low) * index) / Math.max(1, count - 1);
+    const distance = (run: PlannedRun) => Math.abs(Math.log(cost(run)) - target);
+    return sorted.reduce((best, run) => (distance(run) < distance(best) ? run : best));
+  });
+  return [...new Map(chosen.map((run) => [cost(run), run])).values()];
+}
+
+async function measureStep(settings: Settings, { workers, threads }: Share): Promise<number> {
+  const processes = Array.from({ length: workers }, () => startWorker(threadEnvironment(threads)));
+  try {
+    const each = await Promise.all(processes.map((process) => timeSteps(process, settings, threads)));
+    return median(each.map(median));
+  } finally {
+    for (const process of processes) process.kill();
+  }
+}
+
+async function timeSteps(process: BenchProcess, settings: Settings, threads: number): Promise<number[]> {
+  const task = { task: "train", settings, realData: true, threads, profiled: false } as const;
+  await process.ask({ op: "open", ...task });
+  await process.ask({ op: "run", count: BURN_IN });
+  const steps: number[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const { ms } = await process.ask({ op: "run", count: STEPS });
+    steps.push(...ms.map((each) => each / 1000));
+  }
+  return steps;
+}
+
+/** A run of a plan's that is cut short. */
+interface ShortRun {
+  readonly plan: SweepPlan;
+  readonly run: PlannedRun;
+  readonly stepSeconds: number;
+}
+
+/** Does the run with hardly any steps, in as many processes as the sweep will have; what is left is start and end. */
+async function measureStart({ plan, run, stepSeconds }: ShortRun, { workers, threads }: Share): Promise<number> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-speed-"));
+  const saveInterval = Math.max(1, SHORT_STEPS / 10);
+  const settings = { ...run.settings, maxIters: SHORT_STEPS, evalInterval: SHORT_STEPS, saveInterval };
+  const validationTokens = tokensPerStep(settings);
+  const short = { ...plan, validationTokens, runs: [{ ...run, steps: SHORT_STEPS, settings }] };
+  try {
+    const each = await Promise.all(
+      Array.from({ length: workers }, async (_, worker) => {
+        const own = path.join(folder, `${worker}`);
+        const planFile = path.join(own, "plan.json");
+        savePlan(planFile, short);
+        const begun = performance.now();
+        const [identified] = identifyRuns(short, own);
+        const { done } = startLocal(identified!, { planFile, folder: own, threads, onProgress: () => {} });
+        const outcome = await done;
+        if (outcome.state !== "finished") {
+          throw new Error(`Cannot measure a run: ${outcome.state === "failed" ? outcome.message : outcome.state}.`);
+        }
+        return (performance.now() - begun) / 1000;
+      }),
+    );
+    return Math.max(0, median(each) - SHORT_STEPS * stepSeconds);
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** What a measurement depends on. */
+function cacheKey(settings: Settings, { workers, threads }: Share): string {
+  const machine = [os.hostname(), os.cpus()[0]?.model.trim(), os.availableParallelism(), folioVersion()];
+  const { nLayer, nHead, nEmbd, vocabSize, batchSize, blockSize, gradientAccumulationSteps } = settings;
+  const { device, dtype, compile, dropout } = settings;
+  const shape = [nLayer, nHead, nEmbd, vocabSize, batchSize, blockSize, gradientAccumulationSteps];
+  return [...machine, `${workers}x${threads}`, ...shape, device, dtype, compile, dropout].join(" ");
+}
+
+function readCache(file: string): Record<string, number> {
+  try {
+    return JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, number>;
+  } catch {
+    return {}; // none yet, or damaged: it is measured again
+  }
+}
+
+function writeCache(file: string, cached: Record<string, number>): void {
+  try {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    replaceFile(file, JSON.stringify(cached, null, 1));
+  } catch {
+    // a package that cannot be written to measures each time
+  }
+}

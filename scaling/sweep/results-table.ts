@@ -1,0 +1,124 @@
+/**
+ * A sweep's result table: CSV that grows by whole lines, each on the disk before the next, under a lock, so that many
+ * processes write to it; what a kill cut off is cut away. Every run's row is also kept in its own folder, from which the
+ * table can be made again. Parquet is made of it. It knows nothing of how runs are done.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { type ColumnTable, from } from "arquero";
+import { parquetWriteBuffer } from "hyparquet-writer";
+import { lockFolder } from "../../lib/host/folder-lock.js";
+import { replaceFile } from "../../lib/host/replace-file.js";
+import { columns, type ResultRow, type Value } from "./columns.js";
+
+const csvOf = (folder: string) => path.join(folder, "results.csv");
+const header = `${columns.join(",")}\n`;
+
+/** The rows of a sweep's table, oldest first. Empty where there is none. */
+export function readResults(folder: string): ResultRow[] {
+  const file = csvOf(folder);
+  if (!fs.existsSync(file)) return [];
+  return parseRows(fs.readFileSync(file, "utf8"));
+}
+
+function parseRows(text: string): ResultRow[] {
+  const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n");
+  const [head = "", ...rest] = lines.filter((line) => line !== "");
+  const names = splitLine(head);
+  return rest.map((line) => {
+    const cells = splitLine(line);
+    return Object.fromEntries(names.map((name, index) => [name, typed(name, cells[index] ?? "")]));
+  });
+}
+
+const texts = new Set<string>([
+  ...["run", "name", "plan", "role", "n_convention", "flops_convention", "schedule", "dataset", "data_sha256"],
+  ...["tokenizer", "started", "finished", "device", "dtype", "cpu", "folio", "commit", "node", "tensorflow", "curve"],
+]);
+
+function typed(name: string, cell: string): Value {
+  if (cell === "") return null;
+  return texts.has(name) ? cell : Number(cell);
+}
+
+/** The cells of a line: RFC 4180, of which rows here use no line breaks. */
+function splitLine(line: string): string[] {
+  const cells: string[] = [];
+  for (const match of line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^",]*))/g)) {
+    cells.push(match[1] === undefined ? (match[2] ?? "") : match[1].replaceAll('""', '"'));
+  }
+  return cells;
+}
+
+function rowLine(row: ResultRow): string {
+  return `${columns.map((column) => cellText(row[column] ?? null)).join(",")}\n`;
+}
+
+function cellText(value: Value): string {
+  if (value === null || Number.isNaN(value)) return "";
+  const text = String(value).replaceAll(/[\r\n]+/g, " ");
+  return /[",]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/**
+ * Adds rows that the table does not have yet, by column `run`, on the disk when this returns. A last line that a kill cut
+ * short is cut away, and a table of other columns is written anew.
+ * @returns how many were added
+ */
+export async function addResults(folder: string, rows: readonly ResultRow[]): Promise<number> {
+  const lock = await waitForLock(folder);
+  try {
+    const there = repaired(folder);
+    const missing = rows.filter(({ run }) => !there.has(run));
+    if (missing.length === 0) return 0;
+    const descriptor = fs.openSync(csvOf(folder), "a");
+    try {
+      fs.writeFileSync(descriptor, missing.map(rowLine).join(""));
+      fs.fsyncSync(descriptor);
+    } finally {
+      fs.closeSync(descriptor);
+    }
+    return missing.length;
+  } finally {
+    lock.release();
+  }
+}
+
+async function waitForLock(folder: string) {
+  for (;;) {
+    const lock = lockFolder(folder);
+    if ("release" in lock) return lock;
+    await setTimeout(10 + 20 * Math.random());
+  }
+}
+
+/** Makes the table's file one of whole lines under the right header. @returns the runs that it has */
+function repaired(folder: string): Set<Value | undefined> {
+  const file = csvOf(folder);
+  const text = fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
+  const rows = parseRows(text);
+  if (!text.startsWith(header)) replaceFile(file, header + rows.map(rowLine).join(""));
+  else if (!text.endsWith("\n")) fs.truncateSync(file, Buffer.byteLength(text.slice(0, text.lastIndexOf("\n") + 1)));
+  return new Set(rows.map(({ run }) => run));
+}
+
+/** The table of a sweep's folder. @throws {Error} where there is none */
+export function resultsTable(folder: string): ColumnTable {
+  if (!fs.existsSync(csvOf(folder))) throw new Error(`Cannot read the results: there is no ${csvOf(folder)}.`);
+  return from(readResults(folder));
+}
+
+/** Writes `results.parquet` of the CSV. @returns its path */
+export function writeParquet(folder: string): string {
+  const rows = readResults(folder);
+  const file = path.join(folder, "results.parquet");
+  const columnData = columns.map((name) => ({
+    name,
+    data: rows.map((row) => row[name] ?? null),
+    type: texts.has(name) ? ("STRING" as const) : ("DOUBLE" as const),
+    nullable: true,
+  }));
+  replaceFile(file, new Uint8Array(parquetWriteBuffer({ columnData })));
+  return file;
+}

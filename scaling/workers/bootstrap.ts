@@ -1,6 +1,0 @@
-/** A worker thread that makes a share of the bootstrap's refits: see fit/pool.ts, which starts it. */
-import { parentPort, workerData } from "node:worker_threads";
-import { type BootstrapJob, bootstrapRows } from "../fit/bootstrap.js";
-
-const rows = bootstrapRows(workerData as BootstrapJob);
-parentPort!.postMessage(rows, [rows.buffer as ArrayBuffer]);

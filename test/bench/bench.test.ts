@@ -1,0 +1,239 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { describe, expect, it } from "vitest";
+import { type BenchRecord, type BenchResult, bench, modeName } from "../../lib/bench/bench.js";
+import { startWorker } from "../../lib/bench/protocol.js";
+import { median, medianRatio, quantile } from "../../lib/host/statistics.js";
+import { type BenchSettings, parseBenchSettings, parseSettings } from "../../lib/settings/settings.js";
+import { temporaryFolder, writeFox } from "../tiny-run.js";
+
+const folder = temporaryFolder();
+writeFox(folder);
+
+const tiny = (overrides: Partial<BenchSettings> = {}) =>
+  parseBenchSettings({
+    dataDir: folder,
+    dataset: "fox",
+    nLayer: 1,
+    nHead: 2,
+    nEmbd: 8,
+    blockSize: 8,
+    batchSize: 2,
+    burnIn: 2,
+    steps: 4,
+    rounds: 2,
+    dtype: "float32",
+    ...overrides,
+  });
+
+async function resultOf(settings: Readonly<BenchSettings>): Promise<BenchResult> {
+  const records: BenchRecord[] = [];
+  for await (const record of bench(settings)) records.push(record);
+  const last = records.at(-1)!;
+  if (last.kind !== "result") throw new Error("no result");
+  return last.result;
+}
+
+/** What is started as Python: it answers the protocol, each step taking `ms`, and writes down what it was asked. */
+function fakePython(name: string, { ms, fails = false }: { ms: number; fails?: boolean }): string {
+  const file = path.join(folder, name);
+  const script = `#!${process.execPath}
+const fs = require("node:fs");
+if (${fails}) { console.error("Traceback\\nModuleNotFoundError: No module named 'torch'"); process.exit(1); }
+fs.appendFileSync(${JSON.stringify(`${file}.environment`)}, JSON.stringify(process.env) + "\\n");
+require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => {
+  const request = JSON.parse(line);
+  const answers = {
+    open: () => ({ device: "cpu", deviceName: "cpu", dtype: request.settings.dtype, version: "PyTorch 0" }),
+    run: () => ({ ms: Array(request.count).fill(${ms} * (request.compiled ? 2 : 1)), loss: 1 }),
+    memory: () => ({ peakBytes: 2 ** 20 }),
+  };
+  console.log("not an answer");
+  console.log(JSON.stringify(answers[request.op]()));
+});
+`;
+  fs.writeFileSync(file, script, { mode: 0o755 });
+  return file;
+}
+
+describe("quantile()", () => {
+  it("lies between two values in proportion, as NumPy's default", () => {
+    // numpy.quantile([4, 1, 3, 2], [0, .25, .5, 1]) = [1, 1.75, 2.5, 4]
+    expect([0, 0.25, 0.5, 1].map((q) => quantile([4, 1, 3, 2], q))).toEqual([1, 1.75, 2.5, 4]);
+    expect(median([7])).toBe(7);
+    expect(median([])).toBeNaN();
+  });
+});
+
+describe("medianRatio()", () => {
+  it("is the ratio of medians, its interval a point where nothing varies", () => {
+    expect(medianRatio([[3, 3], [3]], [[2], [2, 2]])).toEqual({ ratio: 1.5, low: 1.5, high: 1.5 });
+  });
+
+  it("holds the ratio in its interval, narrower where noise hits both sides of a round alike", () => {
+    const noise = [1, 1.3, 1.1, 2, 1.05, 1.6, 1.2, 1.01];
+    const ours = noise.map((n) => [10 * n, 10.1 * n]);
+    const theirs = noise.map((n) => [20 * n, 20.2 * n]);
+    const together = medianRatio(theirs, ours);
+    const apart = medianRatio(theirs, ours, { together: false });
+    expect(together.ratio).toBeCloseTo(2, 10);
+    expect(together.high - together.low).toBeLessThan(1e-9);
+    expect(apart.low).toBeLessThan(2);
+    expect(apart.high).toBeGreaterThan(2);
+  });
+});
+
+describe("bench()", () => {
+  it("times compiled and eager steps of the dataset, and says what they amount to", async () => {
+    const result = await resultOf(tiny({ compile: "both" }));
+    expect(result.modes.map(modeName)).toEqual(["Folio compiled float32", "Folio eager float32"]);
+    expect(result).toMatchObject({ data: "fox", device: expect.any(String), notes: expect.any(Array), ratios: [] });
+    // 28 characters; by hand: wte 28·8, h.0 8 + 8·24 + 64 + 8 + 8·32 + 32·8, ln_f 8
+    expect(result.parameters).toBe(224 + 8 + 192 + 64 + 8 + 256 + 256 + 8);
+    expect(result.flopsPerToken).toBe(6 * result.parameters + 12 * 8 * 8);
+    for (const mode of result.modes) {
+      const [low, high] = mode.quartilesMs;
+      expect(mode.rounds.map((times) => times.length)).toEqual([2, 2]);
+      expect(mode.minMs).toBeGreaterThan(0);
+      expect(mode.minMs).toBeLessThanOrEqual(low);
+      expect(low).toBeLessThanOrEqual(mode.medianMs);
+      expect(mode.medianMs).toBeLessThanOrEqual(high);
+      expect(mode.tokensPerSecond).toBeCloseTo((16 / mode.medianMs) * 1000, 6);
+      expect(mode.gigaflops).toBeCloseTo((mode.tokensPerSecond * result.flopsPerToken) / 1e9, 12);
+      expect(mode.shareOfPeak).toBeCloseTo(mode.gigaflops / result.peaks[0]!.gigaflops, 12);
+      expect(mode.peakBytes).toBeGreaterThan(50e6);
+      expect(mode.startPeakBytes).toBeGreaterThan(50e6);
+      expect(mode.firstStepMs).toBeGreaterThan(mode.minMs);
+      expect(mode.mfu).toBeUndefined(); // no data sheet for a processor
+      expect(mode.lastLoss).toBeCloseTo(Math.log(28), 0);
+    }
+    // The same steps on the same batches: dataset, seed and schedule are training's.
+    expect(result.modes[0]!.lastLoss).toBeCloseTo(result.modes[1]!.lastLoss, 5);
+    expect(result.peaks).toMatchObject([{ dtype: "float32", size: 1024 }]);
+    expect(result.peaks[0]!.gigaflops).toBeGreaterThan(1);
+  });
+
+  it("takes random ids where the dataset is not prepared, and says so", async () => {
+    const result = await resultOf(tiny({ dataset: "nowhere", vocabSize: 50, gradientAccumulationSteps: 2 }));
+    expect(result.data).toBe("random ids");
+    expect(result.notes[0]).toBe(`nowhere is not prepared in ${folder}: random ids in its place.`);
+    expect(result.tokensPerStep).toBe(32);
+    expect(result.modes[0]!.lastLoss).toBeCloseTo(Math.log(50), 0);
+  });
+
+  it("compares its best mode with the peer's best, whose processes get no OpenBLAS setting and as many threads", async () => {
+    const peer = fakePython("python-ok", { ms: 30 });
+    process.env.OPENBLAS_CORETYPE = "Haswell";
+    const result = await resultOf(tiny({ peer })).finally(() => delete process.env.OPENBLAS_CORETYPE);
+    expect(result.modes.map(modeName)).toEqual([
+      "Folio compiled float32",
+      "PyTorch eager float32",
+      "PyTorch compiled float32",
+    ]);
+    const [ratio] = result.ratios;
+    expect(result.ratios).toHaveLength(1);
+    expect(ratio).toMatchObject({ dtype: "float32", folio: "Folio compiled float32" });
+    expect(ratio!.ratio).toBeCloseTo(30 / result.modes[0]!.medianMs, 6);
+    expect(ratio!.low).toBeLessThanOrEqual(ratio!.ratio);
+    expect(ratio!.high).toBeGreaterThanOrEqual(ratio!.ratio);
+    const environment = JSON.parse(fs.readFileSync(`${peer}.environment`, "utf8").split("\n")[0]!);
+    expect(environment.OPENBLAS_CORETYPE).toBeUndefined();
+    expect(environment.OMP_NUM_THREADS).toBe(String(result.machine.cores));
+  });
+
+  it("ends with the peer's last line when it fails", async () => {
+    const peer = fakePython("python-torchless", { ms: 1, fails: true });
+    await expect(resultOf(tiny({ peer }))).rejects.toThrow(
+      `Cannot measure: ${peer} ended with 1: ModuleNotFoundError: No module named 'torch'`,
+    );
+    await expect(resultOf(tiny({ peer: path.join(folder, "none") }))).rejects.toThrow(/^Cannot start .*none/);
+  });
+
+  it("ends without a result, and leaves no process, when it is aborted", async () => {
+    const controller = new AbortController();
+    // Those of the tests before may take a moment to end.
+    for (let tries = 0; tries < 50 && children().length > 0; tries++) await setTimeout(100);
+    const kinds: string[] = [];
+    for await (const record of bench(tiny({ steps: 100_000 }), { signal: controller.signal })) {
+      kinds.push(record.kind);
+      if (record.kind === "progress" && record.done > 0) controller.abort();
+    }
+    expect(kinds).not.toContain("result");
+    for (let tries = 0; tries < 50 && children().length > 0; tries++) await setTimeout(100);
+    expect(children()).toEqual([]);
+  });
+
+  it.skipIf(!process.env.FOLIO_PEER_PYTHON)("times PyTorch, whose loss begins where ours does", async () => {
+    const result = await resultOf(tiny({ peer: process.env.FOLIO_PEER_PYTHON!, steps: 2, rounds: 1 }));
+    for (const mode of result.modes) expect(mode.lastLoss).toBeCloseTo(Math.log(28), 0);
+    expect(result.ratios[0]!.ratio).toBeGreaterThan(0);
+  });
+});
+
+/** Ids of this process's children. */
+function children(): string[] {
+  if (process.platform !== "linux") return [];
+  return fs.readFileSync(`/proc/self/task/${process.pid}/children`, "utf8").trim().split(" ").filter(Boolean);
+}
+
+describe("a worker", () => {
+  const settings = parseSettings({ ...fox(), dtype: "float32" });
+  function fox() {
+    return {
+      dataDir: folder,
+      dataset: "fox",
+      vocabSize: 28,
+      nLayer: 1,
+      nHead: 2,
+      nEmbd: 8,
+      blockSize: 8,
+      batchSize: 2,
+    };
+  }
+
+  it("says what is wrong, goes on, and uses no processor while it waits", async () => {
+    const worker = startWorker();
+    try {
+      await expect(worker.ask({ op: "run", count: 1 })).rejects.toThrow("Cannot measure: nothing was opened.");
+      const task = { task: "train", settings: { ...settings, gradientAccumulationSteps: 1 }, realData: true } as const;
+      await worker.ask({ op: "open", threads: 1, profiled: false, ...task });
+      const { ms } = await worker.ask({ op: "run", count: 20 });
+      expect(ms).toHaveLength(20);
+      if (process.platform !== "linux") return;
+      const [pid] = children();
+      await setTimeout(100);
+      const before = ticks(pid!);
+      await setTimeout(500);
+      expect(ticks(pid!) - before).toBeLessThanOrEqual(5); // of 50 a core
+    } finally {
+      worker.kill();
+    }
+  });
+
+  it("ends when the process that asks it has ended", async () => {
+    const code = `
+      import { createJiti } from "jiti";
+      const { startWorker } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/bench/protocol.ts");
+      const worker = startWorker();
+      await worker.ask({ op: "memory" });
+      const fs = await import("node:fs");
+      console.log(fs.readFileSync("/proc/self/task/" + process.pid + "/children", "utf8"));
+      process.kill(process.pid, "SIGKILL");`;
+    if (process.platform !== "linux") return;
+    const parent: ChildProcess = spawn(process.execPath, ["--input-type=module", "-e", code]);
+    const pid = await new Promise<string>((resolve) => {
+      parent.stdout!.on("data", (chunk: Buffer) => resolve(String(chunk).trim()));
+    });
+    expect(pid).toMatch(/^\d+$/);
+    for (let tries = 0; tries < 50 && fs.existsSync(`/proc/${pid}`); tries++) await setTimeout(100);
+    expect(fs.existsSync(`/proc/${pid}`)).toBe(false);
+  });
+});
+
+/** Hundredths of a second that a process has computed. */
+function ticks(pid: string): number {
+  const after = fs.readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return Number(after[11]) + Number(after[12]);
+}

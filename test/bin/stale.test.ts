@@ -1,0 +1,106 @@
+/** A notebook's kernel is told when its library is stale, and whoever computes when Folio's own operations are. */
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { operationsWarning, staleness } from "../../bin/stale.mjs";
+import * as state from "../../bin/state.mjs";
+
+const builtMs = Date.now() - 60_000;
+let root: string;
+
+beforeEach(() => {
+  root = fs.mkdtempSync(path.join(os.tmpdir(), "folio-stale-"));
+  const version = createHash("sha256").update("one").digest("hex");
+  write("lib/model/model.ts", "one", builtMs - 1000);
+  write("dist/lib/model/model.js", "one", builtMs);
+  write(
+    "dist/.tsbuildinfo",
+    JSON.stringify({ fileNames: ["../lib/model/model.ts"], fileInfos: [{ version }] }),
+    builtMs,
+  );
+});
+afterEach(() => fs.rmSync(root, { recursive: true }));
+
+function write(name: string, text: string, mtimeMs: number): void {
+  const file = path.join(root, name);
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(file, text);
+  fs.utimesSync(file, mtimeMs / 1000, mtimeMs / 1000);
+}
+
+const loaded = () => ({ root, loadedMs: builtMs + 10_000, warned: undefined });
+
+test("an up-to-date library gives no warning, nor does a source with a new date and the same text", () => {
+  expect(staleness(loaded())).toBeUndefined();
+  write("lib/model/model.ts", "one", builtMs + 20_000);
+  expect(staleness(loaded())).toBeUndefined();
+});
+
+test("a build made after the library was loaded is told once, and again after the next build", () => {
+  const library = loaded();
+  write("dist/lib/model/model.js", "two", builtMs + 20_000);
+  expect(staleness(library)).toMatch(/older build.*model\.js.*Restart the kernel/);
+  expect(staleness(library)).toBeUndefined();
+  write("dist/lib/model/model.js", "three", builtMs + 30_000);
+  expect(staleness(library)).toMatch(/older build/);
+});
+
+test("a source that was not built is named", () => {
+  write("lib/model/model.ts", "two", builtMs + 20_000);
+  expect(staleness(loaded())).toMatch(/lib\/model\.ts changed after folio was built/);
+});
+
+test("nothing is said before the library is loaded", () => {
+  write("lib/model/model.ts", "two", builtMs + 20_000);
+  expect(staleness({ root, loadedMs: undefined, warned: undefined })).toBeUndefined();
+});
+
+describe("Folio's own operations", () => {
+  const compiler = () => ["c++"];
+  let at: state.Layout;
+
+  beforeEach(() => {
+    vi.stubEnv("FOLIO_FUSED", undefined);
+    write("package-lock.json", "{}", builtMs);
+    write("lib/engine/native/ops.cc", "one", builtMs);
+    write("node_modules/@tensorflow/tfjs-node-gpu/package.json", "{}", builtMs);
+    write(".venv/folio.json", JSON.stringify({ variant: "cpu", tensorflow: { version: "2" } }), builtMs);
+    at = state.layout(root);
+    compile();
+  });
+  afterEach(() => vi.unstubAllEnvs());
+
+  function compile(more = {}): void {
+    const { file, stamp } = state.operationsPaths(at);
+    const key = state.operationsKey(at, state.venvStamp(at)!);
+    write(path.relative(root, file), "library", builtMs);
+    write(path.relative(root, stamp), JSON.stringify({ key, bytes: 7, ...more }), builtMs);
+  }
+
+  test("that are as their sources give no warning; edited, they give one with the remedy, until they are compiled", () => {
+    expect(operationsWarning(at, compiler)).toBeUndefined();
+    write("lib/engine/native/ops.cc", "two", builtMs);
+    expect(operationsWarning(at, compiler)).toBe(
+      "Warning: Folio's own operations are not used, TensorFlow's slower ones are: their sources or TensorFlow changed. `npm run setup` compiles them.",
+    );
+    compile();
+    expect(operationsWarning(at, compiler)).toBeUndefined();
+  });
+
+  test("that were never compiled, or whose file is gone, give one, not where they cannot or shall not be", () => {
+    fs.rmSync(state.operationsPaths(at).file);
+    expect(operationsWarning(at, compiler)).toMatch("their file is absent or changed");
+    fs.rmSync(state.operationsPaths(at).stamp);
+    expect(operationsWarning(at, compiler)).toMatch("they are absent or half-made");
+    expect(operationsWarning(at, () => ({ what: "a compiler", remedy: {} }))).toBeUndefined();
+    vi.stubEnv("FOLIO_FUSED", "0");
+    expect(operationsWarning(at, compiler)).toBeUndefined();
+    vi.stubEnv("FOLIO_FUSED", undefined);
+    compile({ failed: "no such instruction", bytes: 0 });
+    expect(operationsWarning(at, compiler)).toBeUndefined();
+    write(".venv/folio.json", JSON.stringify({ variant: "cuda", tensorflow: { version: "2" } }), builtMs);
+    expect(operationsWarning(at, compiler)).toBeUndefined();
+  });
+});

@@ -1,0 +1,144 @@
+import { describe, expect, test } from "vitest";
+import { svgImage, toSvg } from "../../lib/charts/figure-svg.js";
+import { lineChart, toHtml } from "../../lib/charts/line-chart.js";
+import { lossCurve } from "../../lib/charts/loss-curve.js";
+
+const chart = {
+  title: "Loss & compute",
+  xLabel: "compute (FLOPs)",
+  yLabel: "loss (nats a token)",
+  series: [
+    { name: "small <1 M>", x: [1e15, 1e16, 1e17], y: [4, 3, 2.5] },
+    { name: "large", x: [1e15, 1e16, 1e17], y: [5, 2.8, 2.4], dash: "dash" as const, markers: true },
+  ],
+  lines: [{ y: 1.69, label: "E" }],
+};
+
+/** Elements open and close in pairs: what a viewer of SVG, which is XML, insists on. */
+function isWellFormed(xml: string): boolean {
+  const open: string[] = [];
+  for (const [, close, name, attributes] of xml.matchAll(/<(\/?)([a-zA-Z]+)((?:"[^"]*"|[^">])*)>/g)) {
+    if (close) {
+      if (open.pop() !== name) return false;
+    } else if (!attributes!.endsWith("/")) open.push(name!);
+  }
+  return open.length === 0 && !/&(?!(amp|lt|gt|quot|#\d+);)/.test(xml);
+}
+
+describe("lineChart()", () => {
+  test("is a Plotly figure of plain data: traces, axis titles, reference lines", () => {
+    const figure = lineChart({ ...chart, logX: true });
+    expect(JSON.parse(JSON.stringify(figure))).toEqual(figure);
+    expect(figure.data.map(({ name, mode, line }) => [name, mode, line.dash])).toEqual([
+      ["small <1 M>", "lines", "solid"],
+      ["large", "lines+markers", "dash"],
+    ]);
+    expect(figure.data[0]!.line.color).not.toBe(figure.data[1]!.line.color);
+    expect(figure.layout.xaxis).toMatchObject({ title: { text: "compute (FLOPs)" }, type: "log" });
+    expect(figure.layout.yaxis.type).toBe("linear");
+    expect(figure.layout.shapes[0]).toMatchObject({ y0: 1.69, y1: 1.69, label: { text: "E" } });
+  });
+
+  test("leaves a gap where a value is not finite, or has no place on a logarithmic axis", () => {
+    const series = [{ name: "a", x: [1, 2, 3, 4], y: [Number.NaN, 0, -1, 2] }];
+    expect(lineChart({ ...chart, series }).data[0]!.y).toEqual([null, 0, -1, 2]);
+    expect(lineChart({ ...chart, series, logY: true }).data[0]!.y).toEqual([null, null, null, 2]);
+  });
+
+  test("refuses a series whose x and y differ in length", () => {
+    const series = [{ name: "a", x: [1, 2], y: [1] }];
+    expect(() => lineChart({ ...chart, series })).toThrow(/Cannot draw a: it has 2 values of x and 1 of y/);
+  });
+});
+
+describe("lossCurve()", () => {
+  const iter = (step: number, loss: number) => ({ kind: "iter", step, loss });
+  const evaluation = { kind: "eval", step: 0, trainLoss: 4.2, valLoss: 4.3 };
+
+  test("draws each step, the same smoothed, and the evaluations of both splits", () => {
+    const records = [{ kind: "start", step: 0 }, evaluation, iter(0, 4.2), iter(1, 4), { kind: "end", step: 2 }];
+    const figure = lossCurve(records, { lines: [{ y: 2, label: "trigram" }] });
+    expect(figure.data.map(({ name, x }) => [name, x])).toEqual([
+      ["training, each step", [0, 1]],
+      ["training, smoothed", [0, 1]],
+      ["training, evaluated", [0]],
+      ["validation", [0]],
+    ]);
+    expect(figure.layout.yaxis.title.text).toBe("loss (nats a token)");
+    expect(figure.layout.shapes).toHaveLength(1);
+  });
+
+  test("smooths without bias: a constant loss stays what it is, and noise shrinks", () => {
+    const constant = lossCurve(Array.from({ length: 500 }, (_, step) => iter(step, 3))).data[1]!.y;
+    for (const y of constant) expect(y).toBeCloseTo(3, 10);
+    const noisy = lossCurve(Array.from({ length: 500 }, (_, step) => iter(step, 3 + (-1) ** step))).data[1]!.y;
+    expect(Math.abs(noisy.at(-1)! - 3)).toBeLessThan(0.1);
+  });
+
+  test("thins a long log and keeps its last step; an empty log is an empty figure", () => {
+    const { x } = lossCurve(Array.from({ length: 100_000 }, (_, step) => iter(step, 3))).data[0]!;
+    expect(x.length).toBeLessThanOrEqual(2001);
+    expect(x.at(-1)).toBe(99_999);
+    expect(lossCurve([]).data).toEqual([]);
+    expect(toSvg(lossCurve([]))).toContain("Loss while training");
+  });
+
+  test("goes on past a loss that is not a number", () => {
+    const { data } = lossCurve([iter(0, 3), iter(1, Number.NaN), iter(2, 3)]);
+    expect(data[0]!.y).toEqual([3, null, 3]);
+    expect(data[1]!.y).toEqual([3, 3]);
+  });
+});
+
+describe("toSvg()", () => {
+  test("is a well-formed picture of the asked size with title, axis titles and labels, and the same each time", () => {
+    const figure = lineChart({ ...chart, logX: true, logY: true });
+    const svg = toSvg(figure, { width: 640, height: 360 });
+    expect(svg).toMatch(/^<svg xmlns="http:\/\/www.w3.org\/2000\/svg"/);
+    expect(svg).toContain('width="640"');
+    for (const text of [
+      "Loss &amp; compute",
+      "compute (FLOPs)",
+      "loss (nats a token)",
+      "small &lt;1 M&gt;",
+      "E",
+      "10¹⁶",
+    ]) {
+      expect(svg).toContain(`>${text}</text>`);
+    }
+    expect(isWellFormed(svg)).toBe(true);
+    expect(toSvg(figure, { width: 640, height: 360 })).toBe(svg);
+  });
+
+  test("moves labels apart and keeps them inside the picture", () => {
+    const series = Array.from({ length: 6 }, (_, i) => ({ name: `run ${i}`, x: [0, 1], y: [5, 1 + i / 1000] }));
+    const svg = toSvg(lineChart({ ...chart, lines: [], series }), { height: 300 });
+    const heights = [...svg.matchAll(/<text x="[\d.]+" y="([\d.]+)" dy[^>]*>run/g)].map(([, y]) => Number(y));
+    expect(heights).toHaveLength(6);
+    heights
+      .sort((a, b) => a - b)
+      .forEach((y, i) => {
+        if (i > 0) expect(y - heights[i - 1]!).toBeGreaterThanOrEqual(14.9);
+        expect(y).toBeLessThan(300);
+      });
+  });
+});
+
+test("svgImage() holds the picture itself, and its title as alternative text", () => {
+  const svg = toSvg(lineChart(chart));
+  const image = svgImage(svg);
+  const [, data] = /^<img src="data:image\/svg\+xml;base64,([^"]*)" alt="Loss &amp; compute">$/.exec(image)!;
+  expect(Buffer.from(data!, "base64").toString()).toBe(svg);
+});
+
+test("toHtml() is one offline page with Plotly once, whatever the titles hold", () => {
+  const hostile = "</script><script>alert(1)</script><!--";
+  const html = toHtml([lineChart({ ...chart, title: hostile }), lineChart(chart)], { title: hostile });
+  expect(html).not.toContain("<script>alert");
+  expect(html.match(/<script/g)).toHaveLength(4); // two figures, Plotly, drawing
+  expect(html.match(/<\/script/g)).toHaveLength(4);
+  expect(html).not.toMatch(/<(script|link|img|iframe)[^>]*(src|href)="(?!data:)/);
+  expect(html).toContain("default-src 'none'");
+  expect(html.match(/<noscript><img src="data:image\/svg/g)).toHaveLength(2);
+  expect(html.length).toBeLessThan(1.7e6);
+});

@@ -1,0 +1,99 @@
+import { spawn } from "node:child_process";
+import fs from "node:fs";
+import path from "node:path";
+import { describe, expect, it } from "vitest";
+import { main } from "../../lib/cli/main.js";
+import { ended, startChild, temporaryFolder, writeFox } from "../tiny-run.js";
+
+const folder = temporaryFolder();
+writeFox(folder);
+
+const shape = ["--n_layer=1", "--n_head=2", "--n_embd=8", "--block_size=8", "--batch_size=2", `--data_dir=${folder}`];
+const short = ["--dataset=fox", "--burn_in=2", "--steps=4", "--rounds=2", "--dtype=float32"];
+
+async function folio(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  let [out, err] = ["", ""];
+  const stream = (append: (text: string) => void) => ({ write: append, isTTY: false });
+  const io = {
+    stdout: stream((text) => {
+      out += text;
+    }),
+    stderr: stream((text) => {
+      err += text;
+    }),
+  };
+  return { code: await main(["bench", ...args], io), out, err };
+}
+
+describe("folio bench", () => {
+  it("prints a table and writes JSON, charts and a trace into out_dir", async () => {
+    const outDir = path.join(folder, "out");
+    const { code, out, err } = await folio(...shape, ...short, "--profile", `--out_dir=${outDir}`);
+    expect(err).toBe("");
+    expect(code).toBe(0);
+    expect(out).toMatch(/^model: 1L 2H 8, batch 2 × 8, vocabulary 28, 0\.00M parameters without positions$/m);
+    expect(out).toMatch(/^a step: 16 tokens of fox, \S+ GFLOP by \(6N \+ 12·L·H·Q·T\) a token$/m);
+    expect(out).toMatch(/^matrix products reach [\d,]+ GFLOP\/s float32 \(1024³\)$/m);
+    expect(out).toMatch(/^mode +dtype +ms\/step +min +quartiles +tokens\/s +GFLOP\/s +% of peak +MiB/m);
+    expect(out).toMatch(/^Folio compiled +float32 +[\d.]+ +[\d.]+ +[\d.]+ - [\d.]+ +[\d,]+ +[\d.]+ +[\d.]+ +[\d,]+/m);
+    expect(out).toMatch(/^operation +count +thread ms +%$/m);
+    expect(out).toMatch(/^part of the model +count/m);
+    expect(out.split("\n").at(-2)).toMatch(/^wrote .*bench\.json, .*bench\.svg, .*bench\.html, .*trace-/);
+    const result = JSON.parse(fs.readFileSync(path.join(outDir, "bench.json"), "utf8"));
+    expect(result.modes).toMatchObject([{ engine: "folio", compiled: true, dtype: "float32" }]);
+    expect(result.profiles[0].parts[0]).toMatchObject({ name: expect.any(String), micros: expect.any(Number) });
+    expect(fs.readFileSync(path.join(outDir, "bench.svg"), "utf8")).toMatch(/^<svg/);
+    expect(fs.readFileSync(path.join(outDir, "bench.html"), "utf8")).toMatch(/^<!doctype html>/);
+    const trace = JSON.parse(fs.readFileSync(path.join(outDir, "trace-folio-compiled-float32.json"), "utf8"));
+    expect(trace.traceEvents.length).toBeGreaterThan(50);
+  });
+
+  it("reads presets, and writes nothing into the folder of the run that they name", async () => {
+    const config = path.join(folder, "preset.json");
+    const outDir = path.join(folder, "run");
+    fs.writeFileSync(config, JSON.stringify({ outDir, compile: false, top_k: 5, n_layer: 7 }));
+    const { code, out } = await folio(config, ...shape, ...short, "--steps=1", "--burn_in=1");
+    expect(code).toBe(0);
+    expect(out).toContain(`Overriding config with ${config}`);
+    expect(out).toMatch(/^Folio eager +float32/m);
+    expect(fs.existsSync(outDir)).toBe(false);
+  });
+
+  it.each([
+    [
+      ["--dtype=float8"],
+      'Cannot read --dtype: it is "float8"; wanted some of auto, float32, bfloat16, float16, with commas between.',
+    ],
+    [["--compile=twice"], 'Cannot read --compile: it is "twice", text; wanted true, false or both.'],
+    [["--steps=0"], "Cannot read --steps: it is 0; wanted a whole number of at least 1 (steps)."],
+    [["--stepz=3"], "Cannot read --stepz: there is no setting stepz; did you mean --steps?"],
+    [["--n_head=3", "--n_embd=8"], "--n_embd 8 is not divisible by --n_head 3"],
+    [["--chart=bench.png"], "Cannot draw bench.png: a chart is a file that ends in .svg or .html."],
+    [["--json=/nowhere/bench.json"], "Cannot write /nowhere/bench.json: there is no folder /nowhere."],
+    [["--top_k=4"], "top_k is a setting of `folio sample`, not of `folio bench`."],
+  ])("%j is one clear message", async (args, message) => {
+    const { code, err, out } = await folio(...args);
+    expect(code).toBe(1);
+    expect(err).toContain(message);
+    expect(err.trimEnd()).not.toContain("\n");
+    expect(out).toBe("");
+  });
+
+  it("says what a process of its own found wrong", async () => {
+    const { code, err } = await folio(...shape, ...short, "--dtype=bfloat16", "--compile=False");
+    expect(code).toBe(1);
+    expect(err).toMatch(/^folio: Cannot use dtype bfloat16 eagerly/);
+    expect(err.trimEnd()).not.toContain("\n");
+  });
+
+  it("ends at Ctrl-C with 130, having written nothing", async () => {
+    const json = path.join(folder, "stopped.json");
+    const code = `const { main } = await load("lib/cli/main.ts"); process.exitCode = await main(argument);`;
+    const child = startChild(code, ["bench", ...shape, ...short, "--steps=1000000", `--json=${json}`]);
+    await new Promise((resolve) => setTimeout(resolve, 4000));
+    spawn("kill", ["-INT", String(child.pid)]);
+    expect(await ended(child)).toMatchObject({ code: 130 });
+    expect(child.output()).toContain("stopped: nothing was written.");
+    expect(fs.existsSync(json)).toBe(false);
+  });
+});

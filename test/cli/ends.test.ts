@@ -1,0 +1,180 @@
+/** Every way to end a command: signals, a reader that has gone, a device that is full. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, openSync } from "node:fs";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { main } from "../../lib/cli/main.js";
+import { stoppable } from "../../lib/cli/prepare.js";
+import { stopOnSignals } from "../../lib/cli/shared/stop-signals.js";
+import type { LostOutput } from "../../lib/cli/shared/terminal.js";
+import { openCheckpoint, readState } from "../../lib/runs/checkpoint.js";
+import { readRunLog } from "../../lib/runs/run-folder.js";
+import { ended, temporaryFolder, writeFox } from "../tiny-run.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const folder = temporaryFolder();
+writeFox(folder);
+
+const tiny = (outDir: string, ...more: string[]) => [
+  ...["train", `--data_dir=${folder}`, "--dataset=fox", `--out_dir=${path.join(folder, outDir)}`],
+  ..."--n_layer=1 --n_head=1 --n_embd=8 --block_size=8 --batch_size=2 --gradient_accumulation_steps=1".split(" "),
+  ..."--eval_iters=1 --device=cpu --compile=False --eval_interval=100000 --warmup_iters=1".split(" "),
+  ...more,
+];
+const endless = "--max_iters=100000";
+
+/** `folio` from the sources, in a process of its own. */
+function start(argv: string[], { out = "pipe", err = "pipe" }: { out?: "pipe" | number; err?: "pipe" | number } = {}) {
+  const script = `
+    import { createJiti } from "jiti";
+    const { main } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/cli/main.ts");
+    main(process.argv.slice(1)).then((code) => { process.exitCode = code; });`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", script, "--", ...argv], {
+    cwd: root,
+    stdio: ["ignore", out, err],
+  });
+  const [stdout, stderr] = [heard(child.stdout), heard(child.stderr)];
+  return Object.assign(child, { out: stdout, err: stderr });
+}
+
+function heard(stream: ChildProcess["stdout"]) {
+  let text = "";
+  stream?.on("data", (chunk: Buffer) => {
+    text += chunk;
+  });
+  const seen = (pattern: RegExp) =>
+    new Promise<void>((resolve, reject) => {
+      const check = () => pattern.test(text) && resolve();
+      stream!.on("data", check).on("close", () => reject(new Error(`it ended before it wrote ${pattern}:\n${text}`)));
+      check();
+    });
+  return { text: () => text, seen };
+}
+
+async function folio(...argv: string[]) {
+  let [out, err] = ["", ""];
+  const stdout = { write: (more: string) => (out += more) };
+  const code = await main(argv, { stdout, stderr: { write: (more: string) => (err += more) } });
+  return { code, out, err };
+}
+
+/** How many steps were saved; each one that the log tells of is among them. */
+function savedSteps(outDir: string): number {
+  const { step } = readState(path.join(folder, outDir));
+  expect(readRunLog(path.join(folder, outDir)).filter(({ kind }) => kind === "iter").length).toBe(step);
+  return step;
+}
+
+describe("every way to end a training saves what it did", () => {
+  test("a terminal that closes (SIGHUP): 129", { timeout: 180_000 }, async () => {
+    const child = start(tiny("hangup", endless));
+    await child.out.seen(/^iter 3: /m);
+    child.kill("SIGHUP");
+    expect(await ended(child)).toEqual({ code: 129, signal: null });
+    expect(savedSteps("hangup")).toBeGreaterThan(3);
+    expect(child.out.text()).toContain("SIGHUP: finishing this batch, then saving");
+  });
+
+  test("a reader that has seen enough (| head): 141, told on standard error", { timeout: 180_000 }, async () => {
+    const child = start(tiny("head", endless));
+    await child.out.seen(/^iter 3: /m);
+    child.stdout!.destroy();
+    expect(await ended(child)).toEqual({ code: 141, signal: null });
+    const steps = savedSteps("head");
+    expect(steps).toBeGreaterThan(3);
+    expect(child.err.text()).toContain("nobody reads standard output any more: finishing this batch, then saving");
+    expect(child.err.text()).toContain(`stopped at step ${steps} of 100000, saved. Resume with:\n  npx --no-install`);
+
+    // It goes on as if nothing had been.
+    const more = `--max_iters=${steps + 2}`;
+    expect((await folio(...tiny("head", more, "--init_from=resume"))).code).toBe(0);
+    expect((await folio(...tiny("straight", more))).code).toBe(0);
+    const weights = (name: string) => openCheckpoint(path.join(folder, name)).params;
+    expect(weights("head")).toEqual(weights("straight"));
+  });
+
+  test("npm passes Ctrl-C on a second time: that is one wish, and it saves: 130", { timeout: 180_000 }, async () => {
+    const child = start(tiny("twice", endless));
+    await child.out.seen(/^iter 3: /m);
+    child.kill("SIGINT");
+    child.kill("SIGINT");
+    expect(await ended(child)).toEqual({ code: 130, signal: null });
+    expect(savedSteps("twice")).toBeGreaterThan(3);
+  });
+
+  test("a device that is full: 1, and it is named", { timeout: 180_000 }, async (context) => {
+    if (!existsSync("/dev/full")) return context.skip("this system has no /dev/full");
+    const full = openSync("/dev/full", "w");
+    const child = start(tiny("full", endless), { out: full });
+    expect(await ended(child)).toEqual({ code: 1, signal: null });
+    expect(child.err.text()).toMatch(/^folio: Cannot write to standard output: the device is full \(ENOSPC\)\.$/m);
+    expect(child.err.text()).toContain("stopped before the first step: nothing to resume.");
+  });
+});
+
+describe("what only prints", () => {
+  test("ends quietly with 0 when nobody reads on, with 1 at a full device", { timeout: 180_000 }, async (context) => {
+    const unread = start(["sizes", "cpu_demo", "--vocab_size=65"]);
+    unread.stdout!.destroy();
+    expect(await ended(unread)).toEqual({ code: 0, signal: null });
+    expect(unread.err.text()).toBe("");
+    if (!existsSync("/dev/full")) return context.skip("this system has no /dev/full");
+    const full = start(["sizes", "cpu_demo", "--vocab_size=65"], { out: openSync("/dev/full", "w") });
+    expect(await ended(full)).toEqual({ code: 1, signal: null });
+    expect(full.err.text()).toContain("Cannot write to standard output: the device is full");
+  });
+
+  test("gives its result though nobody can be told how it goes (2>/dev/full)", {
+    timeout: 180_000,
+  }, async (context) => {
+    if (!existsSync("/dev/full")) return context.skip("this system has no /dev/full");
+    await folio(...tiny("told", "--max_iters=2"));
+    const flags = [
+      `--out_dir=${path.join(folder, "told")}`,
+      "--num_samples=1",
+      "--max_new_tokens=5",
+      "--compile=False",
+    ];
+    const child = start(["sample", ...flags, "--start=the "], { err: openSync("/dev/full", "w") });
+    expect(await ended(child)).toEqual({ code: 0, signal: null });
+    expect(child.out.text()).toMatch(/^the .{5}\n-+\n$/s);
+  });
+});
+
+describe("stopping", () => {
+  const lostBy = (lost: LostOutput) => ({ onLost: (listener: (lost: LostOutput) => void) => listener(lost) });
+
+  test("an output that is lost stops as a signal does; a second SIGHUP, and Ctrl-C after it, end nothing", () => {
+    const reasons: string[] = [];
+    const stop = stopOnSignals(lostBy({ exitCode: 141, found: "nobody reads" }), (reason) => reasons.push(reason));
+    process.emit("SIGHUP", "SIGHUP");
+    process.emit("SIGHUP", "SIGHUP");
+    process.emit("SIGINT", "SIGINT");
+    expect([stop.signal.aborted, stop.exitCode(), reasons]).toEqual([true, 141, ["nobody reads"]]);
+    stop.close();
+  });
+
+  test.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+    ["SIGHUP", 129],
+  ] as const)("a preparation that %s stops keeps what is finished and ends with %d", async (signal, code) => {
+    let err = "";
+    const io = { stdout: { write: () => {} }, stderr: { write: (more: string) => (err += more) } };
+    const preparing = stoppable(io, async (stopped) => {
+      await new Promise((resolve) => stopped.addEventListener("abort", resolve));
+      stopped.throwIfAborted();
+    });
+    process.emit(signal, signal);
+    expect(await preparing).toBe(code);
+    expect(err).toBe(
+      `${signal}: keeping what is finished (again: stop at once)\nstopped; the same command goes on from there.\n`,
+    );
+  });
+
+  test("a preparation that fails for another reason tells it", async () => {
+    const io = { stdout: { write: () => {} }, stderr: { write: () => {} } };
+    await expect(stoppable(io, () => Promise.reject(new Error("no text")))).rejects.toThrow("no text");
+  });
+});

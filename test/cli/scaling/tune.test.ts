@@ -1,0 +1,99 @@
+import fs from "node:fs";
+import path from "node:path";
+import { describe, expect, test } from "vitest";
+import { main } from "../../../lib/cli/main.js";
+import { temporaryFolder } from "../../tiny-run.js";
+
+const folder = temporaryFolder();
+
+async function tune(...argv: string[]) {
+  let [out, err] = ["", ""];
+  const stdout = { write: (more: string) => (out += more) };
+  const code = await main(["scaling", "tune", ...argv], { stdout, stderr: { write: (more: string) => (err += more) } });
+  return { code, out, err };
+}
+
+/** A table whose best rates are 2 N^-0.5 D^0.1, two seeds a run, and a run of the sweep itself. */
+function writeTable(name: string, change: (line: string, index: number) => string = (line) => line): string {
+  const cells = [
+    [1e4, 1e6],
+    [1e4, 4e6],
+    [1e5, 1e6],
+    [1e5, 4e6],
+  ] as const;
+  const lines = cells.flatMap(([n, d]) => {
+    const best = 2 * n ** -0.5 * d ** 0.1;
+    return [0.25, 0.5, 1, 2].flatMap((times) =>
+      [-0.01, 0.01].map((seed) => {
+        const rate = best * times * 1.3;
+        return `tuning,${n},${d},${rate},${2 + 0.1 * Math.log(rate / best) ** 2 + seed}`;
+      }),
+    );
+  });
+  const file = path.join(folder, name);
+  const all = ["role,n,d,learning_rate,loss", ...lines, "grid,10000,1000000,0.5,1.5"];
+  fs.writeFileSync(file, `${all.map(change).join("\n")}\n`);
+  return file;
+}
+
+describe("folio scaling tune", () => {
+  test("prints the best rates and the rule as a plan has it", async () => {
+    const { code, out, err } = await tune(writeTable("table.csv"));
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(out).toContain("10,000  1,000,000     0.0796      0.0796      2.0000");
+    expect(out).toContain("within 1 % of the best rates");
+    expect(out).toMatch(/^ {2}learningRate: \{ factor: 2, parameters: -0\.5, tokens: 0\.1 \},$/m);
+  });
+
+  test("--json has all of it, columns have any names", async () => {
+    const file = writeTable("other.csv", (line, index) => (index === 0 ? "role,size,tokens,lr,nats" : line));
+    const { code, out } = await tune(file, "--n=size", "--d=tokens", "--rate=lr", "--loss=nats", "--json");
+    const { best, rule, runs, largestDifference } = JSON.parse(out);
+    expect(code).toBe(0);
+    expect(best).toHaveLength(4);
+    expect(runs).toBe(32);
+    expect(rule.parameters).toBeCloseTo(-0.5, 6);
+    expect(largestDifference).toBeLessThan(1e-6);
+  });
+
+  test.each([
+    ["no file", [], "Cannot tune: name a CSV or Parquet file of a tuning sweep's trainings."],
+    ["two files", ["a.csv", "b.csv"], "Cannot tune by a.csv and b.csv: it takes one file."],
+    ["an unknown column", [writeTable("column.csv"), "--rate=lr"], 'it has no column "lr" (for rate)'],
+    [
+      "a gap",
+      [writeTable("gap.csv", (line, index) => (index === 3 ? line.replace(/[^,]*$/, "") : line))],
+      'row 3 has nothing in column "loss"',
+    ],
+    [
+      "a size of 0",
+      [writeTable("zero.csv", (line, index) => (index === 3 ? line.replace("10000", "0") : line))],
+      'row 3 has "0" in column "n", where a number above 0 is wanted',
+    ],
+    [
+      "no number anywhere",
+      [writeTable("none.csv", (line, index) => (index > 0 ? line.replace(/[^,]*$/, "") : line)), "--drop-missing"],
+      "every row lacks a number",
+    ],
+    [
+      "no tuning runs",
+      [writeTable("grid.csv", (line) => line.replace("tuning", "grid"))],
+      "it has no runs of role tuning; a plan's `tuning` makes them.",
+    ],
+    [
+      "a best rate at the edge",
+      [writeTable("edge.csv", (line, index) => (index === 1 ? line.replace(/[^,]*$/, "1") : line))],
+      "the lowest rate",
+    ],
+  ])("says what is wrong: %s", async (_, argv, message) => {
+    const { code, out, err } = await tune(...(argv as string[]));
+    expect({ code, out }).toEqual({ code: 1, out: "" });
+    expect(err).toMatch(/^folio: .*\n$/);
+    expect(err).toContain(message);
+  });
+
+  test("--drop-missing leaves a row with a gap out", async () => {
+    const file = writeTable("dropped.csv", (line, index) => (index === 3 ? line.replace(/[^,]*$/, "") : line));
+    expect(JSON.parse((await tune(file, "--drop-missing", "--json")).out).runs).toBe(31);
+  });
+});

@@ -1,0 +1,80 @@
+import fs from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { checkDataset } from "../../lib/data/check-dataset.js";
+import { writeDataset } from "../../lib/data/token-writer.js";
+import { charTokenizer, gpt2Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+
+let dataDir: string;
+
+beforeEach(() => {
+  dataDir = fs.mkdtempSync(path.join(tmpdir(), "folio-check-"));
+});
+afterEach(() => fs.rmSync(dataDir, { recursive: true }));
+
+/** Lines that differ, as many as asked for. */
+const linesFrom = (first: number, count: number) =>
+  Array.from({ length: count }, (_, index) => `line number ${first + index} of a text that is ours\n`).join("");
+
+function write(train: string, val: string): void {
+  const tokenizer = charTokenizer(train + val);
+  const recipe = { tokenizer: "char" };
+  writeDataset(dataDir, { name: "x", tokenizer, train: tokenizer.encode(train), val: tokenizer.encode(val), recipe });
+}
+
+const file = (name: string) => path.join(dataDir, "x", name);
+
+test("checkDataset() finds nothing wrong with a good dataset, and decodes samples", async () => {
+  write(linesFrom(0, 400), linesFrom(400, 50));
+  const { problems, samples, facts } = await checkDataset(dataDir, "x");
+  expect(problems).toEqual([]);
+  expect(samples.map(({ where }) => where)).toEqual(["train at 0", "train at 7,745", "val at 0"]);
+  expect(samples[0]!.text).toMatch(/^line number 0 of a text/);
+  expect(facts.join("\n")).toMatch(/val: 0\.0 % of its different lines/);
+});
+
+test("checkDataset() finds validation that stands in training", async () => {
+  write(linesFrom(0, 400), linesFrom(100, 50));
+  expect((await checkDataset(dataDir, "x")).problems).toEqual([
+    expect.stringMatching(/100\.0 % of its lines also stand/),
+  ]);
+});
+
+test("checkDataset() finds one id that dominates, and validation of another kind", async () => {
+  write(linesFrom(0, 400), "zzzzzzzzzzQQ".repeat(40));
+  const { problems } = await checkDataset(dataDir, "x");
+  expect(problems).toEqual([
+    expect.stringMatching(/val: the id \d+, "z", makes 83\.3 % of all ids/),
+    expect.stringMatching(/val: 100\.0 % of its ids never occur in train/),
+  ]);
+});
+
+test("checkDataset() finds ids beyond the vocabulary, odd byte counts, other lengths, other files", async () => {
+  write(linesFrom(0, 400), linesFrom(400, 50));
+  const val = fs.readFileSync(file("val.bin"));
+  val.writeUInt16LE(999, 10);
+  fs.writeFileSync(file("val.bin"), val);
+  expect((await checkDataset(dataDir, "x")).problems).toEqual([
+    expect.stringMatching(/val: the file is not the one that meta\.json describes/),
+    expect.stringMatching(/1 of [\d,]+ ids are beyond the vocabulary of \d+ \(999 at position 5\)/),
+  ]);
+  fs.appendFileSync(file("val.bin"), "a");
+  expect((await checkDataset(dataDir, "x")).problems.join()).toMatch(/not a whole number of uint16 ids/);
+  fs.writeFileSync(file("val.bin"), val.subarray(0, 2000));
+  expect((await checkDataset(dataDir, "x")).problems.join()).toMatch(/1,000 ids, where meta\.json counts/);
+});
+
+test("checkDataset() finds ids of another width, and the wrong tokenizer", async () => {
+  const directory = path.join(dataDir, "nano");
+  fs.mkdirSync(directory);
+  const ids = gpt2Tokenizer().encode(linesFrom(0, 200));
+  for (const split of ["train", "val"]) fs.writeFileSync(path.join(directory, `${split}.bin`), Uint32Array.from(ids));
+  expect((await checkDataset(dataDir, "nano")).problems.join("\n")).toMatch(
+    /train: every second id is 0: these look like 4-byte ids read as 2-byte ones/,
+  );
+  // Bytes as GPT-2's ids: most decode to parts of characters.
+  const noise = Uint16Array.from({ length: 20_000 }, (_, index) => 128 + ((index * 37) % 60));
+  for (const split of ["train", "val"]) fs.writeFileSync(path.join(directory, `${split}.bin`), noise);
+  expect((await checkDataset(dataDir, "nano")).problems.join("\n")).toMatch(/of the decoded characters are U\+FFFD/);
+});

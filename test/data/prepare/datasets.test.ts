@@ -1,0 +1,171 @@
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { prepare as prepareShakespeare } from "../../../data/shakespeare/prepare.js";
+import { prepare as prepareShakespeareChar } from "../../../data/shakespeare_char/prepare.js";
+import { prepare as prepareTypescript, splitDeclarations } from "../../../data/typescript/prepare.js";
+import { openDataset } from "../../../lib/data/batches.js";
+import { ngramLosses } from "../../../lib/data/ngrams.js";
+
+const shakespeareFile = path.join(process.env.FOLIO_DATA_DIR ?? "../shared/data", "tinyshakespeare.txt");
+const hasShakespeare = existsSync(shakespeareFile);
+
+let dataDir: string;
+let lines: string[];
+const log = (line: string) => void lines.push(line);
+
+beforeEach(() => {
+  dataDir = mkdtempSync(path.join(tmpdir(), "folio-datasets-"));
+  lines = [];
+  vi.stubEnv("FOLIO_DATA_DIR", undefined);
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(dataDir, { recursive: true });
+});
+
+function ngrams(name: string): number[] {
+  const { train, val, meta, close } = openDataset(dataDir, name);
+  try {
+    return ngramLosses(train.read(0, train.length), val.read(0, val.length), { vocabSize: meta.vocabSize });
+  } finally {
+    close();
+  }
+}
+
+describe("typescript", () => {
+  test("prepare() makes the embedded corpus: about 90 characters, validation no copy of training", async () => {
+    const meta = await prepareTypescript({ dataDir, log });
+    expect(meta.vocabSize).toBeGreaterThan(85);
+    expect(meta.vocabSize).toBeLessThan(96); // printable ASCII and the line end
+    expect(meta.splits.train.tokens).toBeGreaterThan(1_500_000);
+    expect(meta.splits.val.tokens / meta.splits.train.tokens).toBeCloseTo(0.1, 1);
+    expect(meta.source).toMatchObject({ licence: "Apache-2.0" });
+    const shared = Number(/; ([\d.]+) % of validation lines also stand in training/.exec(lines.at(-1)!)?.[1]);
+    expect(shared).toBeLessThan(5);
+
+    const dataset = openDataset(dataDir, "typescript");
+    const text = dataset.tokenizer.decode(dataset.train.read(0, 80));
+    expect(text).toMatch(/^interface \w+ \{\n {4}\w+/);
+    dataset.close();
+    const [unigram, bigram, trigram] = ngrams("typescript") as [number, number, number];
+    expect(unigram).toBeCloseTo(3.49, 1);
+    expect(bigram).toBeCloseTo(2.51, 1);
+    expect(trigram).toBeCloseTo(1.52, 1);
+  });
+
+  const declared = (name: string, body: string) => `/** About ${name} — é. */\ninterface ${name} {\n${body}}\n`;
+
+  test("splitDeclarations() removes repeats, keeps what one name declares together, and leaves ASCII", () => {
+    const names = Array.from({ length: 20 }, (_, index) => `Thing${index}`);
+    const text = [
+      "/*! licence; of\nsomebody */\n\n/// <reference />\n",
+      ...names.map((name) => declared(name, `    /** The length. */\n    length: number;\n    own${name}: string;\n`)),
+      "declare var Thing9: {\n    prototype: Thing9;\n};\n",
+      "type Last = string;\ntype Last = string;\n",
+    ].join("\n");
+    const { train, val, sharedLines } = splitDeclarations(text);
+    expect(`${train}${val}`).not.toMatch(/licence|reference|[^\n -~]/);
+    expect(train).toMatch(/^\/\*\* About Thing0 - e\. \*\/\ninterface Thing0 \{\n {4}\/\*\* The length/);
+    expect(train.match(/length: number;/g)).toHaveLength(1);
+    expect(train.match(/type Last/g)).toHaveLength(1);
+    expect(train).not.toContain("Thing9 ");
+    expect(val.split("\n\n")).toEqual([
+      "/** About Thing9 - e. */\ninterface Thing9 {\n    ownThing9: string;\n}",
+      "declare var Thing9: {\n    prototype: Thing9;\n};",
+      "/** About Thing19 - e. */\ninterface Thing19 {\n    ownThing19: string;\n}\n",
+    ]);
+    expect(sharedLines).toBe(0);
+  });
+
+  test("prepare() says what is wrong with a missing, empty or foreign file, and writes nothing", async () => {
+    const give = (name: string, content?: string | Buffer) => {
+      const source = path.join(dataDir, name);
+      if (content !== undefined) writeFileSync(source, content);
+      return prepareTypescript({ dataDir, source, log });
+    };
+    await expect(give("no.d.ts")).rejects.toThrow(/no\.d\.ts: it is missing; give a UTF-8 text file as source/);
+    await expect(give("empty.d.ts", " \n")).rejects.toThrow(/it is empty/);
+    await expect(give("latin.d.ts", Buffer.of(0xe9, 0x20))).rejects.toThrow(/it is not UTF-8/);
+    await expect(give("prose.d.ts", "To be, or not to be.")).rejects.toThrow(/0 names are declared in it; it needs 10/);
+    await expect(prepareTypescript({ dataDir, url: "http://x/", log })).rejects.toThrow(/it is embedded/);
+    expect(existsSync(path.join(dataDir, "typescript"))).toBe(false);
+  });
+});
+
+describe("shakespeare_char", () => {
+  const sha256 = (file: string) => createHash("sha256").update(readFileSync(file)).digest("hex");
+
+  test.skipIf(!hasShakespeare)("prepare() writes nanoGPT's files byte for byte", async () => {
+    vi.stubEnv("FOLIO_DATA_DIR", path.dirname(shakespeareFile));
+    const meta = await prepareShakespeareChar({ dataDir, log });
+    expect([meta.splits.train.tokens, meta.splits.val.tokens, meta.vocabSize]).toEqual([1_003_854, 111_540, 65]);
+    // SHA-256 of the uint16 ids that the lines of nanoGPT's data/shakespeare_char/prepare.py give in Python
+    const directory = path.join(dataDir, "shakespeare_char");
+    expect(sha256(path.join(directory, "train.bin"))).toBe(
+      "6ec305602a99ac2802745a134e1f5e33e2231b4855525b00b9aebb730ac2626f",
+    );
+    expect(sha256(path.join(directory, "val.bin"))).toBe(
+      "d37d30cc0c8327c270d493299c3dca54135f6d5f1c9ef60cda78076e311204b1",
+    );
+    expect(lines.at(-1)).toContain("1,003,854 training and 111,540 validation ids, 65 characters");
+    const startMs = performance.now();
+    const losses = ngrams("shakespeare_char");
+    expect(performance.now() - startMs).toBeLessThan(3000); // 0.12 s on an idle core
+    expect(losses.map((loss) => Number(loss.toFixed(3)))).toEqual([3.347, 2.484, 2.038]);
+  });
+
+  test.skipIf(!hasShakespeare)("prepare() downloads from another URL, resumes, and keeps the text", async () => {
+    const text = readFileSync(shakespeareFile);
+    const ranges: (string | undefined)[] = [];
+    const server = createServer((request, response) => {
+      ranges.push(request.headers.range);
+      const start = Number(/\d+/.exec(request.headers.range ?? "")?.[0] ?? 0);
+      response.writeHead(start ? 206 : 200, {
+        "content-length": text.length - start,
+        ...(start > 0 && { "content-range": `bytes ${start}-${text.length - 1}/${text.length}` }),
+      });
+      if (start) response.end(text.subarray(start));
+      else response.write(text.subarray(0, 300_000), () => setTimeout(() => response.destroy(), 20));
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/input.txt`;
+    try {
+      const meta = await prepareShakespeareChar({ dataDir, url, log });
+      expect(meta.splits.val.tokens).toBe(111_540);
+      expect(ranges).toHaveLength(2);
+      expect(lines[0]).toBe(`downloading ${url}`);
+      await prepareShakespeareChar({ dataDir, log }); // from input.txt: the public URL is not asked
+      expect(ranges).toHaveLength(2);
+    } finally {
+      server.close();
+    }
+  });
+
+  test("prepare() refuses another text, a missing one, and a URL that cannot be reached", async () => {
+    const source = path.join(dataDir, "other.txt");
+    writeFileSync(source, "To be, or not to be.");
+    await expect(prepareShakespeareChar({ dataDir, source, log })).rejects.toThrow(/it is another text, of SHA-256/);
+    await expect(prepareShakespeareChar({ dataDir, source: `${source}x`, log })).rejects.toThrow(/it is missing/);
+    await expect(prepareShakespeareChar({ dataDir, url: "http://127.0.0.1:9/x", log })).rejects.toThrow(
+      /Cannot download http:\/\/127\.0\.0\.1:9\/x: .*give a local file as source/,
+    );
+    const own = path.join(dataDir, "shakespeare_char", "input.txt");
+    writeFileSync(own, "my own text");
+    await expect(prepareShakespeareChar({ dataDir, log })).rejects.toThrow(/move that file away/);
+    expect(readFileSync(own, "utf8")).toBe("my own text");
+    expect(() => openDataset(dataDir, "shakespeare_char")).toThrow(/run folio prepare shakespeare_char/);
+  });
+});
+
+test.skipIf(!hasShakespeare)("shakespeare: prepare() gives nanoGPT's 301,966 and 36,059 GPT-2 ids", async () => {
+  const meta = await prepareShakespeare({ dataDir, source: shakespeareFile, log });
+  expect([meta.splits.train.tokens, meta.splits.val.tokens, meta.vocabSize]).toEqual([301_966, 36_059, 50_257]);
+  const dataset = openDataset(dataDir, "shakespeare");
+  expect(dataset.tokenizer.decode(dataset.train.read(0, 4))).toBe("First Citizen:\n");
+  dataset.close();
+});

@@ -1,0 +1,139 @@
+/**
+ * Reads which file imports which, and holds a house to its law: rooms in an order, no circles, no crowded room, and who may
+ * import which package. test/house.test.ts states Folio's law.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import ts from "typescript";
+
+/** One import: a file of the house, or a package. Type imports count, but for `value`. */
+interface Import {
+  readonly to: string;
+  readonly value: boolean;
+}
+
+/** Files by their path from the root, with what they import. */
+export type House = ReadonlyMap<string, readonly Import[]>;
+
+export interface Law {
+  /** Rooms from the ground up. A file imports from its own room and from lower floors, not from others on its floor. */
+  readonly floors: readonly (readonly string[])[];
+  /** The most files that a room holds, folders inside it aside. */
+  readonly roomSize: number;
+  /** Imports that are never allowed: from files under a path, of a file or package whose name begins so. */
+  readonly never: readonly { readonly from: string; readonly to: string; readonly but?: readonly string[] }[];
+  /** Files and rooms that run in a browser: what they need when run are files and these packages, nothing of Node's. */
+  readonly browser: { readonly rooms: readonly string[]; readonly packages: readonly string[] };
+}
+
+/** The TypeScript files under some folders of a root. */
+export function readHouse(root: string, folders: readonly string[]): House {
+  const files = folders.flatMap((folder) =>
+    fs
+      .readdirSync(path.join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((file) => file.endsWith(".ts"))
+      .map((file) => path.posix.join(folder, file.replaceAll(path.sep, "/"))),
+  );
+  return new Map(files.sort().map((file) => [file, importsOf(file, fs.readFileSync(path.join(root, file), "utf8"))]));
+}
+
+function importsOf(file: string, text: string): Import[] {
+  const found: Import[] = [];
+  const add = (name: string, value: boolean) => {
+    const to = name.startsWith(".") ? path.posix.join(path.posix.dirname(file), name).replace(/\.js$/, ".ts") : name;
+    found.push({ to, value });
+  };
+  const visit = (node: ts.Node): void => {
+    if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier) {
+      const onlyTypes = ts.isImportDeclaration(node) ? node.importClause?.isTypeOnly : node.isTypeOnly;
+      add((node.moduleSpecifier as ts.StringLiteral).text, !onlyTypes);
+    } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+      const [name] = node.arguments;
+      if (name && ts.isStringLiteral(name)) add(name.text, true);
+    } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
+      add((node.argument.literal as ts.StringLiteral).text, false);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(file, text, ts.ScriptTarget.Latest));
+  return found;
+}
+
+/** What breaks the law, a sentence each; none when the house stands. */
+export function faults(house: House, law: Law): string[] {
+  return [
+    ...upward(house, law),
+    ...circles(house),
+    ...crowded(house, law),
+    ...forbidden(house, law),
+    ...bound(house, law),
+  ];
+}
+
+/** Whether a file stands in a room, or is it. */
+const isIn = (file: string, room: string) => file === room || file.startsWith(`${room}/`);
+
+function upward(house: House, { floors }: Law): string[] {
+  const rooms = floors.flatMap((names, floor) => names.map((name) => ({ name, floor })));
+  // The innermost room that is named.
+  const roomOf = (file: string) =>
+    rooms.filter(({ name }) => isIn(file, name)).sort((a, b) => b.name.length - a.name.length)[0];
+  return [...house].flatMap(([file, imports]) => {
+    const from = roomOf(file);
+    if (!from) return [`${file} stands in no room of the law`];
+    return imports.flatMap(({ to }) => {
+      const there = house.has(to) ? roomOf(to) : undefined;
+      if (!there || there.name === from.name || there.floor < from.floor) return [];
+      return [`${file} imports ${to}: ${from.name} may not know ${there.name}`];
+    });
+  });
+}
+
+/** Each circle once, by the way back to where a walk began. */
+function circles(house: House): string[] {
+  const done = new Set<string>();
+  const found: string[] = [];
+  const walk = (file: string, way: readonly string[]): void => {
+    if (way.includes(file)) {
+      found.push(`a circle: ${[...way.slice(way.indexOf(file)), file].join(" → ")}`);
+      return;
+    }
+    if (done.has(file)) return;
+    for (const { to } of house.get(file) ?? []) if (house.has(to)) walk(to, [...way, file]);
+    done.add(file);
+  };
+  for (const file of house.keys()) walk(file, []);
+  return found;
+}
+
+function crowded(house: House, { roomSize }: Law): string[] {
+  const counts = new Map<string, number>();
+  for (const file of house.keys()) {
+    const room = path.posix.dirname(file);
+    counts.set(room, (counts.get(room) ?? 0) + 1);
+  }
+  return [...counts]
+    .filter(([, count]) => count > roomSize)
+    .map(([room, count]) => `${room} holds ${count} files; ${roomSize} are the most`);
+}
+
+function forbidden(house: House, { never }: Law): string[] {
+  return [...house].flatMap(([file, imports]) =>
+    never
+      .filter(({ from, but = [] }) => isIn(file, from) && !but.some((room) => isIn(file, room)))
+      .flatMap(({ to }) => imports.filter((one) => one.to.startsWith(to)))
+      .map(({ to }) => `${file} may not import ${to}`),
+  );
+}
+
+/** What keeps a file from running in a browser, with the way to it. */
+function bound(house: House, { browser: { rooms, packages } }: Law): string[] {
+  const reached = (file: string, way: readonly string[], seen: Set<string>): string[] =>
+    (house.get(file) ?? []).flatMap(({ to, value }) => {
+      if (!value || packages.includes(to) || seen.has(to)) return [];
+      seen.add(to);
+      return house.has(to) ? reached(to, [...way, to], seen) : [`${[...way, to].join(" → ")}: not in a browser`];
+    });
+  const files = [...house.keys()].filter((file) => rooms.some((room) => isIn(file, room)));
+  return files.flatMap((file) => reached(file, [file], new Set()));
+}

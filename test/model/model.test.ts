@@ -1,0 +1,337 @@
+import { readFileSync } from "node:fs";
+import * as tf from "@tensorflow/tfjs-core";
+import { beforeAll, describe, expect, test } from "vitest";
+import { type HostTensor, type HostTensors, int32, toTensor } from "../../lib/engine/host-tensors.js";
+import { openSession } from "../../lib/engine/session.js";
+import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { emptyCache } from "../../lib/model/kv-cache.js";
+import {
+  type Cache,
+  countParameters,
+  forward,
+  initialParameters,
+  loss,
+  type Parameters,
+  parameterSpecs,
+} from "../../lib/model/model.js";
+import { defaultSettings, type ModelSettings, type Settings } from "../../lib/settings/settings.js";
+import { lossAndGradients } from "../../lib/train/steps.js";
+import { readSafetensors } from "../../lib/weights/safetensors.js";
+import { expectNoLeak } from "../leaks.js";
+
+// PyTorch's values: test/golden/make.py made them.
+const folder = new URL("../golden/", import.meta.url);
+const index: GoldenIndex = JSON.parse(readFileSync(new URL("index.json", folder), "utf8"));
+
+interface GoldenIndex {
+  models: Record<string, { config: ModelSettings; ids: number[][]; targets: number[][]; loss: number }>;
+}
+
+interface Golden {
+  settings: Settings;
+  ids: HostTensor;
+  targets: HostTensor;
+  loss: number;
+  stored: HostTensors;
+  params: HostTensors;
+}
+
+function golden(name: string): Golden {
+  const { config, ids, targets, loss } = index.models[name]!;
+  const rows = (values: number[][]) => int32(values.flat(), [values.length, values[0]!.length]);
+  const settings = { ...defaultSettings, ...config };
+  const stored = readSafetensors(new URL(`${name}.safetensors`, folder).pathname);
+  const params = Object.fromEntries(parameterSpecs(settings).map((spec) => [spec.name, stored[`param/${spec.name}`]!]));
+  return { settings, ids: rows(ids), targets: rows(targets), loss, stored, params };
+}
+
+const onDevice = (tensors: HostTensors): Parameters =>
+  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [name, toTensor(tensor)]));
+
+/** max |found − wanted| */
+const difference = (found: ArrayLike<number>, wanted: ArrayLike<number>): number =>
+  Array.from(found).reduce((most, value, i) => Math.max(most, Math.abs(value - wanted[i]!)), 0);
+/** max |found − wanted| / max |wanted| */
+const relative = (found: ArrayLike<number>, wanted: ArrayLike<number>): number =>
+  difference(found, wanted) / difference(wanted, new Float32Array(wanted.length));
+
+beforeAll(() => {
+  loadTensorFlow();
+});
+
+const tiny: ModelSettings = { ...defaultSettings, nLayer: 2, nHead: 2, nEmbd: 8, blockSize: 6, vocabSize: 7 };
+
+describe("parameterSpecs()", () => {
+  for (const name of Object.keys(index.models)) {
+    test(`has the names and shapes of the published weights: ${name}`, () => {
+      const { settings, stored } = golden(name);
+      const wanted = Object.entries(stored)
+        .filter(([key]) => key.startsWith("param/"))
+        .map(([key, { shape }]) => [key.slice("param/".length), shape] as const);
+      const found = parameterSpecs(settings).map(({ name, shape }) => [name, shape] as const);
+      expect(Object.fromEntries(found)).toEqual(Object.fromEntries(wanted));
+    });
+  }
+
+  test("counts nanoGPT's printed sizes", () => {
+    const size = (settings: Partial<ModelSettings>) =>
+      countParameters({ ...defaultSettings, ...settings }, { positions: false });
+    expect(size({ vocabSize: 50_257, bias: true })).toBe(123_653_376); // gpt2
+    expect(size({ vocabSize: 50_304 }) / 1e6).toBeCloseTo(123.59, 2);
+    expect(size({ vocabSize: 65, nLayer: 6, nHead: 6, nEmbd: 384, blockSize: 256 }) / 1e6).toBeCloseTo(10.65, 2);
+    expect(size({ vocabSize: 65, nLayer: 4, nHead: 4, nEmbd: 128, blockSize: 64 }) / 1e6).toBeCloseTo(0.8, 2);
+    const whole = { vocabSize: 50_257, bias: true, nLayer: 24, nHead: 16, nEmbd: 1024 }; // gpt2-medium
+    expect(countParameters({ ...defaultSettings, ...whole })).toBe(354_823_168);
+  });
+
+  test("starts residual projections smaller, by the root of twice the layers", () => {
+    const spec = (name: string) => parameterSpecs({ ...tiny, bias: true }).find((each) => each.name === name)!;
+    expect(spec("h.1.attn.c_proj.weight").initializer).toEqual({ normal: 0.01 }); // .02 / √(2 · 2)
+    expect(spec("h.1.mlp.c_proj.weight").initializer).toEqual({ normal: 0.01 });
+    expect(spec("wpe.weight").initializer).toEqual({ normal: 0.02 });
+    expect(spec("h.0.ln_1.weight").initializer).toEqual({ constant: 1 });
+    expect(spec("h.0.mlp.c_fc.bias").initializer).toEqual({ constant: 0 });
+  });
+});
+
+describe("initialParameters()", () => {
+  test("has the asked deviation, follows the seed and does not leak", () => {
+    const wide = { ...tiny, nEmbd: 64 };
+    const [a, b, c] = [initialParameters(wide, 1), initialParameters(wide, 1), initialParameters(wide, 2)];
+    const values = (params: Record<string, tf.Tensor>) => params["h.0.mlp.c_fc.weight"]!.dataSync<"float32">();
+    const deviation = Math.sqrt(values(a).reduce((sum, w) => sum + w * w, 0) / values(a).length);
+    expect(deviation).toBeGreaterThan(0.0195); // 16,384 values: a standard error of 0.00011
+    expect(deviation).toBeLessThan(0.0205);
+    expect(difference(values(a), values(b))).toBe(0);
+    expect(difference(values(a), values(c))).toBeGreaterThan(0.01);
+    tf.dispose([a, b, c]);
+    expectNoLeak(() => tf.dispose(initialParameters(tiny, 1)));
+  });
+});
+
+for (const name of Object.keys(index.models)) {
+  describe(`the model "${name}" of PyTorch`, () => {
+    test("has the same logits, loss and activations, eagerly", () => {
+      const { settings, ids, targets, loss: wantedLoss, stored, params } = golden(name);
+      tf.tidy(() => {
+        const seen: Record<string, tf.Tensor> = {};
+        const at = (key: string, value: tf.Tensor) => {
+          seen[key] = value;
+          return value;
+        };
+        const { logits } = forward(onDevice(params), toTensor(ids) as tf.Tensor2D, settings, { at });
+        expect(logits.shape).toEqual(stored.logits!.shape);
+        expect(difference(logits.dataSync(), stored.logits!.values)).toBeLessThan(1e-4);
+        expect(Math.abs(loss(logits, toTensor(targets) as tf.Tensor2D).dataSync()[0]! - wantedLoss)).toBeLessThan(1e-5);
+        expect(difference(seen["h.0.attn.weights"]!.dataSync(), stored["h.0.attn"]!.values)).toBeLessThan(1e-5);
+        for (const layer of [0, 1]) {
+          const out = seen[`h.${layer}.resid_out`]!.dataSync();
+          expect(difference(out, stored[`h.${layer}.out`]!.values)).toBeLessThan(1e-4);
+        }
+      });
+    });
+
+    for (const compile of [false, true]) {
+      test(`has the same logits, loss and gradients, ${compile ? "compiled" : "eagerly in a session"}`, async () => {
+        const { settings, ids, targets, loss: wantedLoss, stored, params } = golden(name);
+        const session = await openSession({ params }, { compile });
+        try {
+          const run = session.define(({ params }, inputs) => {
+            const { logits } = forward(params!, inputs.x as tf.Tensor2D, settings);
+            const { value, gradients } = lossAndGradients(params!, inputs, settings);
+            return { outputs: { ...gradients, logits, loss: value } };
+          });
+          const { logits, loss, ...gradients } = await run({ x: ids, y: targets });
+          expect(difference(logits!.values, stored.logits!.values)).toBeLessThan(1e-4);
+          expect(Math.abs(loss!.values[0]! - wantedLoss)).toBeLessThan(1e-5);
+          expect(Object.keys(gradients).sort()).toEqual(Object.keys(params).sort());
+          for (const [key, { values }] of Object.entries(gradients)) {
+            expect(relative(values, stored[`grad/${key}`]!.values), key).toBeLessThan(1e-3);
+          }
+        } finally {
+          session.dispose();
+        }
+      });
+    }
+  });
+}
+
+describe("forward()", () => {
+  const settings = { ...tiny, bias: true };
+  const withModel = (body: (params: Parameters) => void) => {
+    const params = initialParameters(settings, 3);
+    try {
+      body(params);
+    } finally {
+      tf.dispose(params);
+    }
+  };
+  const row = (...ids: number[]) => tf.tensor2d([ids], [1, ids.length], "int32");
+
+  test("lets no position see a later one", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const logits = (ids: tf.Tensor2D) => tf.slice(forward(params, ids, settings).logits, [0, 0, 0], [1, 3, 7]);
+        expect(difference(logits(row(1, 2, 3, 4)).dataSync(), logits(row(1, 2, 3, 6)).dataSync())).toBe(0);
+      }),
+    );
+  });
+
+  test("gives with a cache, token by token, what it gives at once", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const ids = [1, 5, 2, 6];
+        const whole = forward(params, row(...ids), settings).logits.dataSync();
+        let cache: Cache | undefined = emptyCache(settings, 1);
+        const single = ids.flatMap((id) => {
+          const step = forward(params, row(id), settings, { cache });
+          cache = step.cache;
+          return [...step.logits.dataSync()];
+        });
+        expect(difference(single, whole)).toBeLessThan(1e-5);
+      }),
+    );
+  });
+
+  test("reads one sequence into a cache of several, and goes on from a part of it", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const { cache } = forward(params, row(1, 5, 2, 0), settings, { cache: emptyCache(settings, 2) });
+        // The fourth id only filled the row up: its place is written over.
+        const position = tf.scalar(3, "int32");
+        const ids = tf.tensor2d([[6], [4]], undefined, "int32");
+        const { logits } = forward(params, ids, settings, { cache: { ...cache!, position } });
+        const [six, four] = [6, 4].map((id) => forward(params, row(1, 5, 2, id), settings, { lastOnly: true }).logits);
+        expect(difference(logits.dataSync(), tf.concat([six!, four!]).dataSync())).toBeLessThan(1e-5);
+      }),
+    );
+  });
+
+  test("lastOnly gives the logits of the position that it names", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const ids = tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3], "int32");
+        const whole = forward(params, ids, settings).logits;
+        const second = forward(params, ids, settings, { lastOnly: tf.scalar(1, "int32") }).logits;
+        expect(second.shape).toEqual([2, 1, 7]);
+        expect(difference(second.dataSync(), tf.slice(whole, [0, 1, 0], [2, 1, 7]).dataSync())).toBeLessThan(1e-6);
+      }),
+    );
+  });
+
+  test("lastOnly gives the last position's logits", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const whole = forward(params, row(1, 2, 3), settings).logits;
+        const last = forward(params, row(1, 2, 3), settings, { lastOnly: true }).logits;
+        expect(last.shape).toEqual([1, 1, 7]);
+        expect(difference(last.dataSync(), tf.slice(whole, [0, 2, 0], [1, 1, 7]).dataSync())).toBeLessThan(1e-6);
+      }),
+    );
+  });
+
+  test("takes the value that the tap returns", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const at = (name: string, value: tf.Tensor) => (name === "ln_f" ? tf.zerosLike(value) : value);
+        expect(forward(params, row(1, 2), settings, { at }).logits.dataSync()).toEqual(new Float32Array(14));
+      }),
+    );
+  });
+
+  test("drops by its key alone: the same key, the same numbers", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const config = { ...settings, dropout: 0.5 };
+        const logits = (key: [number, number]) =>
+          forward(params, row(1, 2, 3), config, { dropoutKey: tf.tensor1d(key, "int32") }).logits.dataSync();
+        expect(difference(logits([1, 1]), logits([1, 1]))).toBe(0);
+        expect(difference(logits([1, 1]), logits([1, 2]))).toBeGreaterThan(1e-3);
+        const off = forward(params, row(1, 2, 3), config).logits.dataSync();
+        expect(difference(off, forward(params, row(1, 2, 3), settings).logits.dataSync())).toBe(0);
+      }),
+    );
+  });
+
+  test("says what is wrong with ids of another shape or type", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        expect(() => forward(params, row(1, 2, 3, 4, 5, 6, 0), settings)).toThrow(/T = 7; wanted 1 to blockSize = 6/);
+        expect(() => forward(params, tf.zeros([1, 2]), settings)).toThrow(TypeError);
+        expect(() => forward({}, row(1), settings)).toThrow(/no parameter wte.weight/);
+      }),
+    );
+  });
+
+  test("in a tidy, and lossAndGradients() in another, leave no tensor", () => {
+    withModel((params) => {
+      const x = row(1, 2, 3);
+      const y = row(2, 3, 4);
+      expectNoLeak(() => tf.tidy(() => void loss(forward(params, x, settings).logits, y)));
+      const full = { ...defaultSettings, ...settings };
+      expectNoLeak(() => tf.tidy(() => void lossAndGradients(params, { x, y }, full)));
+      tf.dispose([x, y]);
+    });
+  });
+
+  for (const compile of [false, true]) {
+    test(`in a ${compile ? "compiled" : "eager"} session leaves no tensor once disposed of`, async () => {
+      const { settings, params, ids, targets } = golden("untied");
+      const once = async () => {
+        const session = await openSession({ params }, { compile });
+        const run = session.define(({ params }, inputs) => ({
+          outputs: { loss: lossAndGradients(params!, inputs, settings).value },
+        }));
+        await run({ x: ids, y: targets });
+        const { numTensors } = tf.memory();
+        await run({ x: ids, y: targets });
+        expect(tf.memory().numTensors).toBe(numTensors);
+        session.dispose();
+      };
+      const { numTensors } = tf.memory();
+      await once();
+      expect(tf.memory().numTensors).toBe(numTensors);
+    });
+  }
+});
+
+describe("loss()", () => {
+  test("of even logits is ln V, and a target of −1 does not count", () => {
+    tf.tidy(() => {
+      const even = tf.zeros([1, 2, 7]) as tf.Tensor3D;
+      const targets = (...ids: number[]) => tf.tensor2d([ids], [1, 2], "int32");
+      expect(loss(even, targets(3, 4)).dataSync()[0]).toBeCloseTo(Math.log(7), 6);
+      const logits = tf.tensor3d([
+        [
+          [9, 0, 0, 0, 0, 0, 0],
+          [0, 0, 0, 0, 0, 0, 0],
+        ],
+      ]);
+      expect(loss(logits, targets(-1, 4)).dataSync()[0]).toBeCloseTo(Math.log(7), 6);
+      expect(loss(logits, targets(-1, -1)).dataSync()[0]).toBe(0);
+    });
+  });
+});
+
+describe("what does not fit", () => {
+  test("a vocabulary of 0 is refused, saying where to take it from", () => {
+    expect(() => parameterSpecs({ ...defaultSettings, vocabSize: 0 })).toThrow(/set it to the tokenizer's vocabSize/);
+  });
+
+  test("a cache of another model or batch is refused, and positions past blockSize are", () => {
+    const config = { ...defaultSettings, nLayer: 1, nHead: 1, nEmbd: 4, blockSize: 4, vocabSize: 3 };
+    tf.tidy(() => {
+      const params = initialParameters(config, 1);
+      const ids = tf.tensor2d([[1, 2, 0]], undefined, "int32");
+      const { cache } = forward(params, ids, config, { cache: emptyCache(config, 1) });
+      expect(() => forward(params, ids, config, { cache: cache! })).toThrow(/not in \[0, 4\)/);
+      const other = emptyCache({ ...config, blockSize: 8 }, 1);
+      expect(() => forward(params, ids, config, { cache: other })).toThrow(
+        /keys of \[1,1,8,4\]; wanted .* blockSize = 4/,
+      );
+      const two = tf.concat([ids, ids]);
+      expect(() => forward(params, two as tf.Tensor2D, config, { cache: cache! })).toThrow(/for 2 sequences/);
+      expect(() => forward(params, ids, config, { cache: { keys: [], values: [] } })).toThrow(/no layer/);
+    });
+  });
+});

@@ -1,0 +1,320 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import fs from "node:fs";
+import path from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { hasCheckpoint, openCheckpoint, readState } from "../../lib/runs/checkpoint.js";
+import { readRunLog } from "../../lib/runs/run-folder.js";
+import { mountDisk } from "../tiny-run.js";
+import { commands, finish, folio, folioCommand, type Proof, root, start } from "./proof.js";
+import { writeSaltedText } from "./salted-text.js";
+import { rowsOf, writeKilledPlan } from "./sweep-kill.js";
+
+/** How a command is ended. */
+const causes = ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "pipe", "stopped", "terminal", "disk"] as const;
+type Cause = (typeof causes)[number];
+
+/** With which code it ends when it could still act; of KILL, and of a stop and a go-on before it, that of the signal. */
+const exitCodes: Readonly<Partial<Record<Cause, number>>> = {
+  ...{ SIGTERM: 143, SIGINT: 130, SIGHUP: 129, pipe: 141, stopped: 143, terminal: 129, disk: 1 },
+};
+
+/** A command that is ended again and again, and then comes to its end. */
+interface Work {
+  readonly name: string;
+  /** How often it is ended in each way. */
+  readonly times: Readonly<Partial<Record<Cause, number>>>;
+  readonly args: () => string[];
+  /** How long it may run before it is ended. */
+  readonly mostMs: number;
+  /** What is wrong with what an end left, if anything. */
+  readonly faultOf: (cause: Cause) => string | undefined;
+  /** What it has made once it has come to its end; undefined before. */
+  readonly digest: () => string | undefined;
+  /** Makes room for another beginning, where it has come to its end between two. */
+  readonly begin: () => void;
+}
+
+export const everyEnd: Proof = {
+  name: "every-end",
+  claim:
+    "train, prepare, a sweep and export, ended 100 times in all at random moments by KILL, TERM, INT, HUP, a closed pipe, STOP and CONT, a closed terminal and a full disk, go on and end with the same bytes; what could still act saved every step",
+  inputs: [
+    ...commands("prepare", "train", "export", "scaling/run"),
+    "lib/cli/shared",
+    "test/proofs/closed-terminal.py",
+  ],
+  async run({ folder, say }) {
+    const ends = Number(process.env.FOLIO_ENDS ?? 100) / 100; // a share of them, to try it out
+    const disk = mountDisk(path.join(folder, "disk"), "size=96m");
+    if ("reason" in disk) say(`without full disks: ${disk.reason}`);
+    const figures: Record<string, number | string | boolean> = {};
+    const faults: string[] = [];
+    try {
+      await folio("prepare", "typescript", `--data_dir=${folder}`);
+      for (const work of [trainWork(folder), prepareWork(folder), sweepWork(folder), exportWork(folder)]) {
+        const { done, wrong } = await endAgainAndAgain(work, { ends, disk: !("reason" in disk), folder, say });
+        figures[work.name] = done;
+        faults.push(...wrong);
+      }
+    } finally {
+      if (!("reason" in disk)) disk.unmount();
+    }
+    const all = Object.values(figures).reduce<number>((sum, count) => sum + Number(count), 0);
+    for (const fault of faults) say(fault);
+    return {
+      holds: faults.length === 0 && all >= Math.floor(90 * ends),
+      figures: { ends: all, ...figures, faults: faults.length, ...(faults[0] && { first: faults[0].slice(0, 300) }) },
+    };
+  },
+};
+
+interface Campaign {
+  readonly ends: number;
+  readonly disk: boolean;
+  readonly folder: string;
+  readonly say: (line: string) => void;
+}
+
+async function endAgainAndAgain(work: Work, { ends, disk, folder, say }: Campaign) {
+  work.begin();
+  const reference = await wholeOf(work);
+  work.begin();
+  const wrong: string[] = [];
+  let done = 0;
+  const plan = causes.flatMap((cause) =>
+    Array.from({ length: Math.ceil((work.times[cause] ?? 0) * ends) }, () => cause),
+  );
+  // In an order that mixes them: each comes upon what another left.
+  plan.sort((a, b) => (digestOf(a + plan.length) < digestOf(b + plan.length) ? -1 : 1));
+  for (const [index, cause] of plan.entries()) {
+    if (cause === "disk" && !disk) continue;
+    if (work.digest() !== undefined) {
+      if (work.digest() !== reference) wrong.push(`${work.name}: it ended with other bytes before ${cause}`);
+      work.begin();
+    }
+    const how = await endOnce(work, cause, folder);
+    if (how === "finished") {
+      say(`${work.name}: it was done before ${cause} came`);
+      if (work.digest() !== reference) wrong.push(`${work.name}: it ended with other bytes at ${cause}`);
+      work.begin();
+      continue;
+    }
+    done++;
+    const fault = how === "ended" ? work.faultOf(cause) : how;
+    if (fault) wrong.push(`${work.name}, ${cause}: ${fault}`);
+    say(`${work.name}, ${index + 1} of ${plan.length}, ${cause}${fault ? `: ${fault}` : ""}`);
+  }
+  if (work.digest() === undefined) await wholeOf(work);
+  if (work.digest() !== reference) wrong.push(`${work.name}: it ended with other bytes`);
+  return { done, wrong };
+}
+
+const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+async function wholeOf(work: Work): Promise<string> {
+  for (let attempt = 0; attempt < 5; attempt++) {
+    const { code, output } = await finish(process.execPath, [folioCommand, ...work.args()]);
+    const digest = work.digest();
+    if (code === 0 && digest !== undefined) return digest;
+    if (attempt === 4) throw new Error(`${work.name} ends with ${code}:\n${output.slice(-1000)}`);
+  }
+  throw new Error("unreachable");
+}
+
+/** @returns "ended", "finished" when it was done before, or what is wrong with how it ended */
+async function endOnce(work: Work, cause: Cause, folder: string): Promise<string> {
+  const args = [path.join(root, folioCommand), ...work.args()];
+  const onTerminal = cause === "terminal";
+  const child = onTerminal
+    ? spawn("python3", [path.join(root, "test/proofs/closed-terminal.py"), process.execPath, ...args], { cwd: root })
+    : start(process.execPath, args);
+  let output = "";
+  for (const stream of [child.stdout!, child.stderr!]) {
+    stream.on("data", (chunk: Buffer) => {
+      output += chunk;
+    });
+  }
+  const ended = new Promise<number | string>((resolve) =>
+    child.on("close", (code, signal) => resolve(signal ?? code ?? -1)),
+  );
+  await Promise.race([setTimeout(Math.random() * work.mostMs), ended]);
+  if (!isAlive(child)) return (await ended) === 0 && !onTerminal ? "finished" : howTerminalEnded(output, await ended);
+  const filled = await apply(cause, child, folder);
+  let how = await ended;
+  if (filled) fs.rmSync(filled, { force: true });
+  if (onTerminal) how = /ended (\w+)\s*$/.exec(output)?.[1] ?? how;
+  return judged(cause, how, output);
+}
+
+function howTerminalEnded(output: string, how: number | string): string {
+  return /\nended 0\s*$/.test(output) ? "finished" : `it ended by itself with ${how}: ${output.slice(-500)}`;
+}
+
+const isAlive = ({ exitCode, signalCode }: ChildProcess): boolean => exitCode === null && signalCode === null;
+
+async function apply(cause: Cause, child: ChildProcess, folder: string): Promise<string | undefined> {
+  switch (cause) {
+    case "pipe":
+      child.stdout!.destroy();
+      return undefined;
+    case "terminal":
+      child.stdin!.end();
+      return undefined;
+    case "stopped":
+      child.kill("SIGSTOP");
+      await setTimeout(200 + Math.random() * 800);
+      child.kill("SIGCONT");
+      await setTimeout(200);
+      child.kill("SIGTERM");
+      return undefined;
+    case "disk":
+      return fillDisk(path.join(folder, "disk", "filler"));
+    default:
+      child.kill(cause);
+      return undefined;
+  }
+}
+
+/** Takes what room there is. @returns the file that takes it */
+function fillDisk(file: string): string {
+  const descriptor = fs.openSync(file, "w");
+  const block = Buffer.alloc(1 << 16);
+  try {
+    for (;;) fs.writeSync(descriptor, block);
+  } catch {
+    return file; // it is full
+  } finally {
+    fs.closeSync(descriptor);
+  }
+}
+
+/** Before a command has come to say how it ends, a signal ends it as it does any program: nothing was lost yet. */
+function judged(cause: Cause, how: number | string, output: string): string {
+  const signal = { stopped: "SIGTERM", terminal: "SIGHUP" }[cause as string] ?? cause;
+  if (String(how) === "0") return "finished";
+  if (how === signal || String(how) === String(exitCodes[cause])) {
+    const told = cause !== "disk" || /disk is full|ENOSPC|no space/i.test(output);
+    if (!told) return `the full disk is not named: ${output.slice(-300)}`;
+    return /^\s+at .+:\d+:\d+\)?$/m.test(output) ? `a raw stack: ${output.slice(-500)}` : "ended";
+  }
+  return `it ended with ${how}: ${output.slice(-500)}`;
+}
+
+const saves = (cause: Cause): boolean => cause !== "SIGKILL" && cause !== "disk";
+
+/** The updates that a run's log tells of are all saved. */
+function unsaved(outDir: string): string | undefined {
+  const trained = readRunLog(outDir).reduce(
+    (most, { kind, step }) => (kind === "iter" ? Math.max(most, step + 1) : most),
+    0,
+  );
+  const saved = hasCheckpoint(outDir) ? readState(outDir).step : 0;
+  return trained > saved ? `${trained} steps were trained and ${saved} saved` : undefined;
+}
+
+function fileDigest(...files: string[]): string | undefined {
+  const hash = createHash("sha256");
+  for (const file of files) {
+    if (!fs.existsSync(file)) return undefined;
+    hash.update(fs.readFileSync(file));
+  }
+  return hash.digest("hex");
+}
+
+const emptied = (folder: string) => () => fs.rmSync(folder, { recursive: true, force: true });
+const model = "--n_layer=2 --n_head=2 --n_embd=32 --block_size=32 --batch_size=4 --device=cpu --dtype=float32".split(
+  " ",
+);
+
+function trainWork(folder: string): Work {
+  const outDir = path.join(folder, "disk", "trained");
+  const maxIters = 3000;
+  return {
+    name: "train",
+    times: { SIGKILL: 7, SIGTERM: 7, SIGINT: 7, SIGHUP: 7, pipe: 7, stopped: 7, terminal: 7, disk: 7 },
+    mostMs: 8000,
+    args: () => [
+      ...["train", "cpu_demo", `--data_dir=${folder}`, "--dataset=typescript", `--out_dir=${outDir}`, ...model],
+      ...[`--max_iters=${maxIters}`, "--eval_interval=100", "--eval_iters=1", "--log_interval=1"],
+      ...(hasCheckpoint(outDir) ? ["--init_from=resume"] : []),
+    ],
+    faultOf: (cause) => (saves(cause) ? unsaved(outDir) : undefined),
+    digest: () => {
+      if (!hasCheckpoint(outDir) || readState(outDir).step < maxIters) return undefined;
+      const { path: at } = openCheckpoint(outDir);
+      return fileDigest(path.join(at, "model.safetensors"), path.join(at, "optimizer.safetensors"));
+    },
+    begin: emptied(outDir),
+  };
+}
+
+function prepareWork(folder: string): Work {
+  const text = path.join(folder, "text.txt");
+  const dataDir = path.join(folder, "prepared");
+  const at = (file: string) => path.join(dataDir, "text", file);
+  return {
+    name: "prepare",
+    times: { SIGKILL: 3, SIGTERM: 3, SIGINT: 3, SIGHUP: 3, pipe: 2, stopped: 2, terminal: 2 },
+    mostMs: 6000,
+    args: () => ["prepare", "text", `--from=${text}`, `--data_dir=${dataDir}`],
+    faultOf: (cause) => {
+      // What it was stopped at is written down: nothing of the token files is beyond it.
+      if (!saves(cause) || !fs.existsSync(at("preparing.json"))) return undefined;
+      const { tokens } = JSON.parse(fs.readFileSync(at("preparing.json"), "utf8")) as { tokens: { train: number } };
+      const size = fs.existsSync(at("train.bin.part")) ? fs.statSync(at("train.bin.part")).size : 0;
+      return size > 2 * tokens.train && cause !== "pipe"
+        ? `${size / 2 - tokens.train} ids were written and not kept`
+        : undefined;
+    },
+    digest: () => (fs.existsSync(at("meta.json")) ? fileDigest(at("train.bin"), at("val.bin")) : undefined),
+    begin: () => {
+      if (!fs.existsSync(text)) writeSaltedText(text, 150_000_000);
+      emptied(dataDir)();
+    },
+  };
+}
+
+function sweepWork(folder: string): Work {
+  const out = path.join(folder, "disk", "swept");
+  const plan = writeKilledPlan(folder);
+  let runs = 0;
+  return {
+    name: "sweep",
+    times: { SIGKILL: 2, SIGTERM: 2, SIGINT: 2, SIGHUP: 2, pipe: 2, stopped: 2, terminal: 2 },
+    mostMs: 15_000,
+    args: () => ["scaling", "run", plan, `--out=${out}`],
+    faultOf: (cause) => {
+      if (!saves(cause)) return undefined;
+      const folders = fs.existsSync(out) ? fs.readdirSync(out, { recursive: true, encoding: "utf8" }) : [];
+      const logs = folders.filter((file) => path.basename(file) === "log.jsonl");
+      return logs.map((file) => unsaved(path.join(out, path.dirname(file)))).find((fault) => fault !== undefined);
+    },
+    digest: () => {
+      const rows = fs.existsSync(path.join(out, "results.csv")) ? rowsOf(out) : [];
+      // The first sweep is not ended by anything: it has them all.
+      if (runs === 0) runs = rows.length;
+      return runs > 0 && rows.length === runs ? digestOf(rows.join("\n")) : undefined;
+    },
+    begin: emptied(out),
+  };
+}
+
+function exportWork(folder: string): Work {
+  const to = path.join(folder, "disk", "exported");
+  const source = path.join(folder, "disk", "trained");
+  return {
+    name: "export",
+    times: { SIGKILL: 3, SIGTERM: 2, SIGINT: 2, SIGHUP: 2, stopped: 2, disk: 1 },
+    mostMs: 1200,
+    args: () => ["export", `--out_dir=${source}`, `--to=${to}`],
+    faultOf: (cause) => {
+      const left = fs.readdirSync(path.dirname(to)).filter((name) => name.includes(".partial"));
+      if (fs.existsSync(to) && !fs.existsSync(path.join(to, "model.safetensors")))
+        return "half a folder bears its name";
+      return cause !== "SIGKILL" && left.length > 0 ? `${left} is left` : undefined;
+    },
+    digest: () => fileDigest(path.join(to, "config.json"), path.join(to, "model.safetensors")),
+    begin: emptied(to),
+  };
+}

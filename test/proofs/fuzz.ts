@@ -1,0 +1,139 @@
+import fs from "node:fs";
+import path from "node:path";
+import { campaign, damagedInput, type Finding } from "../fuzz/campaign.js";
+import { type Reader, readersIn } from "../fuzz/readers.js";
+import { commands, folioCommand, type Proof, root, start } from "./proof.js";
+
+const inProcess = 20_000;
+const byCommand = 300;
+const [mostSeconds, mostMiB] = [5, 1024];
+
+export const fuzz: Proof = {
+  name: "fuzz",
+  claim: `${inProcess} damaged files of every kind, and ${byCommand} through the real command, each get one clear message: no raw stack, at most ${mostSeconds} s of processor time and 1 GB, nothing written elsewhere, no success with nothing done`,
+  inputs: [
+    ...commands("sizes", "runs", "export", "prepare", "scaling/main"),
+    ...["lib/settings", "lib/runs", "lib/host", "lib/weights", "lib/data", "test/fuzz", "test/golden/gpt2"],
+  ],
+  async run({ folder, say }) {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    say(`seed ${seed}`);
+    const within = path.join(folder, "in-process");
+    fs.mkdirSync(within);
+    const { findings, refused, longestMs, largestMiB } = await campaign(within, { seed, inputs: inProcess });
+    for (const { reader, seed, found } of findings.slice(0, 20)) say(`${reader}, seed ${seed}: ${found}`);
+    say(`${inProcess} in process: ${refused} refused, ${findings.length} findings`);
+    const through = await throughCommand(path.join(folder, "by-command"), seed, say);
+    const figures = {
+      ...{ seed, inProcess, refused, findings: findings.length, longestMs, largestMiB },
+      ...{ byCommand, failedByCommand: through.failed, findingsByCommand: through.findings.length },
+      ...{ longestSecondsByCommand: through.longestSeconds, largestMiBByCommand: through.largestMiB },
+    };
+    const all = findings.length + through.findings.length;
+    return { holds: all === 0 && refused > inProcess / 3 && through.failed > byCommand / 3, figures };
+  },
+};
+
+async function throughCommand(folder: string, seed: number, say: (line: string) => void) {
+  const inside = path.join(folder, "inside");
+  fs.mkdirSync(inside, { recursive: true });
+  const readers = readersIn(inside).filter((reader) => reader.command);
+  const findings: Finding[] = [];
+  let [failed, longestSeconds, largestMiB] = [0, 0, 0];
+  for (let input = 0; input < byCommand; input++) {
+    const reader = readers[input % readers.length]!;
+    const valid = fs.readFileSync(reader.file);
+    fs.writeFileSync(reader.file, damagedInput(valid, reader, seed + input));
+    const ended = await measured(reader.command!(reader.file), inside);
+    fs.writeFileSync(reader.file, valid);
+    longestSeconds = Math.max(longestSeconds, ended.seconds);
+    largestMiB = Math.max(largestMiB, ended.mebibytes);
+    if (ended.code !== 0) failed++;
+    for (const found of faults(ended, reader, inside)) {
+      findings.push({ reader: reader.name, seed: seed + input, found });
+      say(`${reader.name}, seed ${seed + input}, by command: ${found}`);
+    }
+    for (const made of ["exported", "data"]) fs.rmSync(path.join(inside, made), { recursive: true, force: true });
+  }
+  const beside = fs.readdirSync(folder).filter((name) => name !== "inside");
+  if (beside.length > 0) findings.push({ reader: "all", seed, found: `${beside} was written outside` });
+  return { findings, failed, longestSeconds, largestMiB };
+}
+
+interface Ended {
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly out: string;
+  readonly err: string;
+  readonly seconds: number;
+  readonly mebibytes: number;
+}
+
+/** Runs the command, and watches what it takes, as Linux tells it. */
+async function measured(args: readonly string[], cwd: string): Promise<Ended> {
+  const child = start(process.execPath, [path.join(root, folioCommand), ...args], cwd);
+  let [out, err, seconds, mebibytes] = ["", "", 0, 0];
+  child.stdout!.on("data", (chunk: Buffer) => {
+    out += chunk;
+  });
+  child.stderr!.on("data", (chunk: Buffer) => {
+    err += chunk;
+  });
+  const watch = setInterval(() => {
+    try {
+      const stat = fs.readFileSync(`/proc/${child.pid}/stat`, "utf8");
+      const [user, system] = stat
+        .slice(stat.lastIndexOf(")") + 2)
+        .split(" ")
+        .slice(11, 13);
+      seconds = Math.max(seconds, (Number(user) + Number(system)) / 100);
+      const peak = /^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1];
+      mebibytes = Math.max(mebibytes, Math.round(Number(peak ?? 0) / 1024));
+    } catch {
+      // it has ended, or this is no Linux
+    }
+    if (seconds > 4 * mostSeconds) child.kill("SIGKILL");
+  }, 50);
+  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) =>
+    child.on("close", (...how) => resolve(how)),
+  );
+  clearInterval(watch);
+  return { code, signal, out, err, seconds, mebibytes };
+}
+
+function faults({ code, signal, out, err, seconds, mebibytes }: Ended, reader: Reader, inside: string): string[] {
+  const found: string[] = [];
+  if (signal) found.push(`it was ended by ${signal}`);
+  if (/^\s+at .+:\d+:\d+\)?$/m.test(err) || /node:internal|UnhandledPromise/.test(err)) {
+    found.push(`a raw stack: ${err.slice(0, 500)}`);
+  }
+  if (code !== 0 && !signal && !/^folio: (Cannot|There is) |WRONG\?/m.test(err + out))
+    found.push(`no message: ${(err + out).slice(0, 300)}`);
+  if (code === 0 && out.trim() === "") found.push("it succeeded with nothing done");
+  if (seconds > mostSeconds) found.push(`it took ${seconds} s of processor time`);
+  if (mebibytes > mostMiB) found.push(`it took ${mebibytes} MiB`);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
+  if (/[\x00-\x08\x0b-\x1f\x7f-\x9f]/.test(out + err)) found.push("it wrote control characters");
+  const known = new Set([
+    "flags",
+    "python",
+    "json",
+    "run",
+    "fox",
+    "jsonl",
+    "text",
+    "parquet",
+    "table",
+    "csv",
+    "pickle",
+    "notebook",
+    "hf",
+    "safetensors",
+    "torch",
+    "exported",
+    "data",
+  ]);
+  const strange = fs.readdirSync(inside).filter((name) => !known.has(name));
+  if (strange.length > 0) found.push(`${reader.name}: ${strange} was written`);
+  return found;
+}

@@ -1,0 +1,206 @@
+import { describe, expect, test } from "vitest";
+import { warnOfRefits, warnOfWidth } from "../../../scaling/fit/warnings.js";
+import { extrapolationWarning, type FitOptions, fitLaw, fitLawNow, roundingWarning } from "../../../scaling/fit.js";
+import { kaplan } from "../../../scaling/laws.js";
+import type { Point } from "../../../scaling/points.js";
+import { hoffmann, isoflopSweep, lossOf, optimumOf, runsSweep, strewnSweep } from "../simulate.js";
+
+const good = isoflopSweep({ noise: 0.002 });
+
+function kindsOf(points: readonly Point[], options: FitOptions = { method: "projection" }): string[] {
+  return fitLawNow(points, options).warnings.map(({ kind }) => kind);
+}
+
+describe("a good sweep raises no warning", () => {
+  test.each(["parametric", "projection", "isoflop"] as const)("by %s", async (method) => {
+    const narrow = isoflopSweep({ noise: 0.002, width: 3 });
+    const starts = [[6, 6, 0.5, 0.34, 0.28]] as const;
+    const { warnings } = await fitLaw(narrow, { method, starts, bootstrap: 200, threads: 1, budgetFlops: 5e21 });
+    expect(warnings).toEqual([]);
+  });
+});
+
+describe("warned of", () => {
+  test("an optimizer that stopped early", () => {
+    const fit = fitLawNow(good, { starts: [[6, 6, 0.5, 0.34, 0.28]], maxIterations: 4 });
+    expect(fit.converged).toBe(false);
+    expect(fit.warnings[0]).toMatchObject({
+      kind: "stopped-early",
+      message: expect.stringContaining("Raise maxIterations"),
+    });
+    expect(kindsOf(good, { method: "projection", maxIterations: 1 })).toContain("stopped-early");
+  });
+
+  test("few budgets", () => {
+    const of = (budgets: number[]) => kindsOf(isoflopSweep({ budgets, width: 3 }), { method: "isoflop" });
+    expect(of([1e18, 1e19, 1e20])).toEqual(["few-budgets"]);
+    expect(of([1e18, 1e19, 1e20, 1e21])).toEqual([]);
+  });
+
+  test("grids so wide that the parabola is biased, with how much", () => {
+    const fitOf = (width: number) => fitLawNow(isoflopSweep({ width, sizes: 15 }), { method: "isoflop" });
+    expect(fitOf(2).warnings).toEqual([]);
+    expect(fitOf(16).warnings).toHaveLength(1);
+    expect(fitOf(16).warnings[0]).toMatchObject({
+      kind: "biased-parabola",
+      message: expect.stringMatching(/N\* comes out \+4\.\d %/),
+    });
+  });
+
+  test("outliers that move an exponent, by their index", () => {
+    const points = good.map((point, k) => (k === 9 ? { ...point, loss: point.loss * 1.3 } : point));
+    const { warnings } = fitLawNow(points, { method: "projection" });
+    expect(warnings).toMatchObject([{ kind: "outlier", message: expect.stringContaining("point 9 (") }]);
+  });
+
+  test("mixed counting conventions", () => {
+    const blocks = good.map((point) => ({ ...point, nConvention: "blocks", flopsConvention: "6nd" }));
+    expect(kindsOf(blocks)).toEqual([]);
+    const mixed = blocks.map((point, k) => (k < 10 ? { ...point, nConvention: "total" } : point));
+    expect(fitLawNow(mixed, { method: "projection" }).warnings).toMatchObject([
+      { kind: "mixed-conventions", message: expect.stringContaining("parameters alike (total, blocks)") },
+    ]);
+    expect(kindsOf(good.map((point, k) => (k < 10 ? { ...point, flopsConvention: "palm" } : point)))).toEqual([
+      "mixed-conventions",
+    ]);
+  });
+
+  test("warm-up longer than a short run should have", () => {
+    expect(kindsOf(good.map((point) => ({ ...point, warmupShare: 0.1 })))).toEqual([]);
+    expect(kindsOf(good.map((point, k) => ({ ...point, warmupShare: k < 5 ? 0.6 : 0.02 })))).toEqual(["long-warmup"]);
+  });
+
+  test("learning rates that did not decay", () => {
+    expect(kindsOf(good.map((point) => ({ ...point, finalLrRatio: 0.1 })))).toEqual([]);
+    expect(kindsOf(good.map((point, k) => ({ ...point, finalLrRatio: k % 2 })))).toEqual(["undecayed-learning-rate"]);
+  });
+
+  test("rounded constants", () => {
+    expect(roundingWarning({ A: 406.4, B: 410.7, alpha: 0.34, beta: 0.28 }, 5.76e23)).toMatchObject({
+      kind: "rounded-constants",
+      message: expect.stringContaining("the optimal N at 5.76e+23 FLOPs moves by a factor of up to 1.45"),
+    });
+    expect(roundingWarning(hoffmann, 5.76e23)).toBeUndefined();
+  });
+
+  test("extrapolation beyond a factor", () => {
+    const fit = fitLawNow(good, { method: "projection", budgetFlops: 5.76e23 });
+    expect(fit.warnings).toMatchObject([
+      { kind: "extrapolation", message: expect.stringContaining("576 times the largest run") },
+    ]);
+    expect(extrapolationWarning(fit, 9e21)).toBeUndefined();
+    expect(extrapolationWarning(fit, 9e21, 3)).toMatchObject({ kind: "extrapolation" });
+  });
+
+  test("intervals narrower than the data can give: points of a run taken as independent", () => {
+    const runs = runsSweep({ runs: 20 });
+    expect(kindsOf(runs)).toEqual([]);
+    const { warnings } = fitLawNow(
+      runs.map(({ group: _, ...point }) => point),
+      { method: "projection" },
+    );
+    expect(warnings).toMatchObject([{ kind: "narrow-intervals", message: expect.stringContaining("--group") }]);
+  });
+
+  test("intervals narrower than the data can give: too few refits", async () => {
+    const kinds = async (bootstrap: number) =>
+      (await fitLaw(good, { method: "projection", bootstrap, threads: 1 })).warnings.map(({ kind }) => kind);
+    expect(await kinds(50)).toEqual(["narrow-intervals"]);
+    expect(await kinds(200)).toEqual([]);
+  });
+
+  test("intervals narrower than the data can give: refits that do not move, or come to nothing", () => {
+    const allowed = { a: [0.4, 0.6] } as const;
+    expect(warnOfWidth({ a: [0.49, 0.52] }, allowed)).toMatchObject([
+      { kind: "narrow-intervals", message: expect.stringContaining("The interval of a is 0.15 of the width") },
+    ]);
+    expect(warnOfWidth({ a: [0.42, 0.55] }, allowed)).toEqual([]);
+    expect(warnOfRefits(1000, 900)).toMatchObject([
+      { kind: "narrow-intervals", message: expect.stringContaining("100 of 1000 refits came to nothing") },
+    ]);
+    expect(warnOfRefits(1000, 960)).toEqual([]);
+  });
+
+  test("a term that the points do not show", () => {
+    const flat = strewnSweep({ points: 40 }).map((point) => ({
+      ...point,
+      loss: 100 * point.n ** -0.2 + 50 * point.d ** -0.15,
+    }));
+    expect(kindsOf(flat)).toContain("at-bound");
+    const rising = strewnSweep({ points: 40 }).map(({ n, d }) => ({ n, d, loss: n ** 0.02 * (1 + 50 * d ** -0.3) }));
+    expect(kindsOf(rising, { method: "kaplan" })).toContain("at-bound");
+    const kaplans = rising.map(({ n, d }) => ({ n, d, loss: kaplan.ofBoth(n, d) }));
+    expect(kindsOf(kaplans, { method: "kaplan" })).toEqual([]);
+  });
+});
+
+describe("refused", () => {
+  const profile = (c: number, sizes: readonly number[]): Point[] =>
+    sizes.map((share) => {
+      const n = share * optimumOf(hoffmann, c);
+      return { n, d: c / (6 * n), c, loss: lossOf(hoffmann, n, c / (6 * n)) };
+    });
+  const budgets = [1e18, 1e19, 1e20, 1e21];
+  const fine = (c: number) => profile(c, [0.4, 0.7, 1, 1.5, 2.5]);
+
+  test.each([
+    ["outside", [1.5, 2, 3, 4, 6]],
+    ["at the edge of", [1, 1.5, 2, 3, 4]],
+  ])("a number for a budget whose minimum is %s the sizes tried", (_, sizes) => {
+    const points = [...budgets.slice(1).flatMap(fine), ...profile(1e18, sizes)];
+    const fit = fitLawNow(points, { method: "isoflop" });
+    expect(fit.optima!.map(({ c }) => Math.round(Math.log10(c)))).toEqual([19, 20, 21]);
+    expect(fit.warnings).toContainEqual({
+      kind: "edge-minimum",
+      message: expect.stringMatching(/^The budget 1\.00e\+18 gives no optimum: .*: add smaller ones\.$/),
+    });
+  });
+
+  test("a number for a budget that curves downwards", () => {
+    const concave = fine(1e18).map((point) => ({ ...point, loss: 6 - point.loss }));
+    const fit = fitLawNow([...budgets.slice(1).flatMap(fine), ...concave], { method: "isoflop" });
+    expect(fit.optima).toHaveLength(3);
+    expect(fit.warnings.map(({ kind }) => kind)).toContain("concave-profile");
+  });
+
+  test("a power law through fewer than three optima", () => {
+    const points = [...budgets.slice(2).flatMap(fine), ...profile(1e18, [1.5, 2, 3, 4]), ...profile(1e19, [1, 2])];
+    expect(() => fitLawNow(points, { method: "isoflop" })).toThrow(
+      /^Cannot fit by IsoFLOP parabolas: 2 of 4 budgets give an optimum.*it has 2 model sizes, and a parabola needs 3\.$/,
+    );
+  });
+
+  test.each([
+    ["twenty tokens a parameter", (n: number) => 20 * n],
+    ["one budget", (n: number) => 1e19 / n],
+    ["one D for all", () => 1e10],
+  ])("L(N, D) from one D per N: %s", (_, tokens) => {
+    const points = Array.from({ length: 20 }, (_, k) => {
+      const n = 1e7 * 1.3 ** k;
+      return { n, d: tokens(n), loss: lossOf(hoffmann, n, tokens(n)) };
+    });
+    for (const method of ["parametric", "projection"] as const) {
+      expect(() => fitLawNow(points, { method })).toThrow(/^Cannot fit L\(N, D\): there is one D per N/);
+    }
+    const spread = points.map((point, k) => {
+      const d = point.d * (k % 2 ? 3 : 1);
+      return { n: point.n, d, loss: lossOf(hoffmann, point.n, d) };
+    });
+    expect(fitLawNow(spread, { method: "projection" }).params.alpha).toBeCloseTo(hoffmann.alpha, 6);
+  });
+
+  test("what cannot be a training, or too few of them", () => {
+    const broken = (change: Partial<Point>) => good.map((point, k) => (k === 3 ? { ...point, ...change } : point));
+    expect(() => fitLawNow(broken({ loss: Number.NaN }))).toThrow(
+      "Cannot fit: the loss of point 3 is NaN; it must be a number above 0.",
+    );
+    expect(() => fitLawNow(broken({ n: 0 }))).toThrow("Cannot fit: N of point 3 is 0;");
+    expect(() => fitLawNow(broken({ d: -1 }))).toThrow("Cannot fit: D of point 3 is -1;");
+    expect(() => fitLawNow(good.slice(0, 5))).toThrow("Cannot fit: there are 5 points for 5 parameters;");
+    expect(() => fitLawNow(good.slice(0, 8), { dropHighest: 3 })).toThrow("5 points for 5 parameters");
+    const same = good.map((point) => ({ ...point, c: 1e18 }));
+    expect(() => fitLawNow(same, { method: "power" })).toThrow(
+      "Cannot fit: there are 1 values of C, and the law has 3 parameters",
+    );
+  });
+});

@@ -1,0 +1,202 @@
+import fs from "node:fs";
+import path from "node:path";
+import { parquetReadObjects } from "hyparquet";
+import { describe, expect, it } from "vitest";
+import { type FolderLock, lockFolder } from "../../../lib/host/folder-lock.js";
+import { flopsPerToken, tokensPerStep } from "../../../lib/model/sizing.js";
+import { loadPlan, type PlanOptions, planSweep } from "../../../scaling/plan.js";
+import { doRun } from "../../../scaling/sweep/find-run.js";
+import {
+  readResults,
+  resultsTable,
+  runSweep,
+  type StartJob,
+  type SweepOptions,
+  type SweepRecord,
+  sweepStatus,
+} from "../../../scaling/sweep.js";
+import { temporaryFolder, writeFox } from "../../tiny-run.js";
+
+const dataDir = temporaryFolder();
+writeFox(dataDir);
+
+const options: PlanOptions = {
+  name: "fox",
+  dataset: "fox",
+  dataDir,
+  settings: { blockSize: 8, compile: false },
+  batchTokens: 16,
+  learningRate: 1e-2,
+  grid: { kind: "tokens-per-parameter", sizes: [1900], ratios: [0.1, 0.2] },
+  limits: { epochs: 10, fewestSteps: 1 },
+  validationTokens: 128,
+  workers: 2,
+  threads: 1,
+};
+
+/** Does a run in this process: to start one, and TypeScript in it, takes seconds. test/cli/scaling/run.test.ts starts some. */
+const inProcess: StartJob = (run, { planFile, folder, onProgress }) => {
+  const controller = new AbortController();
+  const done = doRun(loadPlan(planFile), {
+    ...{ folder, run: run.id, signal: controller.signal },
+    onRecord: (record) => record.kind === "iter" && onProgress({ step: record.step + 1, loss: record.loss }),
+  });
+  return { done, stop: () => controller.abort(), kill: () => {} };
+};
+
+async function sweep(folder: string, more: Partial<SweepOptions> = {}, planned: PlanOptions = options) {
+  const records: SweepRecord[] = [];
+  for await (const record of runSweep(planSweep(planned), {
+    folder,
+    ...(more.command ? {} : { start: inProcess }),
+    ...more,
+  }))
+    records.push(record);
+  const end = records.at(-1) as Extract<SweepRecord, { kind: "end" }>;
+  return { records, started: end.started, counts: end.counts };
+}
+
+const csv = (folder: string) => fs.readFileSync(path.join(folder, "results.csv"), "utf8");
+
+describe("runSweep", () => {
+  it("does each run once, writes its row, and does nothing when called again", async () => {
+    const folder = path.join(dataDir, "once");
+    const plan = planSweep(options);
+    const { started, counts, records } = await sweep(folder);
+    expect(started).toBe(2);
+    expect(counts).toEqual({ finished: 2, failed: 0, interrupted: 0, running: 0, pending: 0 });
+    expect(records[0]).toMatchObject({ kind: "start", todo: 2, workers: 2, threads: 1 });
+    const rows = readResults(folder);
+    expect(rows.map(({ name }) => name).sort()).toEqual(plan.runs.map(({ name }) => name).sort());
+    for (const row of rows) {
+      const { settings, flops, tokens } = plan.runs.find(({ name }) => name === row.name)!;
+      expect(row).toMatchObject({
+        ...{ d: tokens, c: flops, c_palm: flopsPerToken(settings) * tokens, steps: settings.maxIters, seed: 1337 },
+        ...{ n_convention: "blocks-head", flops_convention: "palm", batch_tokens: tokensPerStep(settings) },
+        ...{ learning_rate: 0.01, warmup_steps: settings.warmupIters, role: "grid", validation_tokens: 128 },
+      });
+      expect(row.loss).toBeGreaterThan(1);
+      expect(row.loss).toBeLessThan(5);
+      expect(row.final_lr_ratio).toBeLessThan(0.2);
+      expect(JSON.parse(String(row.curve)).at(-1)[0]).toBe(tokens);
+    }
+    expect(resultsTable(folder).numRows()).toBe(2);
+    const parquet = await parquetReadObjects({ file: asBuffer(path.join(folder, "results.parquet")) });
+    expect(parquet.map(({ run, loss, d }) => ({ run, loss, d }))).toEqual(
+      rows.map(({ run, loss, d }) => ({ run, loss, d })),
+    );
+
+    const before = csv(folder);
+    expect((await sweep(folder)).started).toBe(0);
+    expect(csv(folder)).toBe(before);
+  });
+
+  it("takes a changed learning rate for new runs, and keeps the rows of the others", async () => {
+    const folder = path.join(dataDir, "changed");
+    const one: PlanOptions = { ...options, grid: { kind: "tokens-per-parameter", sizes: [1900], ratios: [0.1] } };
+    await sweep(folder, {}, one);
+    const { started, counts } = await sweep(folder, {}, { ...one, learningRate: 2e-2 });
+    expect(started).toBe(1);
+    expect(counts.finished).toBe(1);
+    expect(readResults(folder).map(({ learning_rate }) => learning_rate)).toEqual([0.01, 0.02]);
+  });
+
+  it("leaves the runs under way their own plan when another is begun in the same folder", async () => {
+    const folder = path.join(dataDir, "two");
+    const late: PlanOptions = { ...options, name: "late", learningRate: 3e-2 };
+    const both = await Promise.all([sweep(folder, { workers: 1 }), sweep(folder, { workers: 1 }, late)]);
+    expect(both.map(({ counts }) => counts.finished)).toEqual([2, 2]);
+    const learned = readResults(folder).map(({ plan, learning_rate }) => `${plan} ${learning_rate}`);
+    expect(learned.sort()).toEqual(["fox 0.01", "fox 0.01", "late 0.03", "late 0.03"]);
+  });
+
+  it("tells failed from interrupted runs, and begins failed ones again only where it is asked to", async () => {
+    const folder = path.join(dataDir, "failed");
+    const one: PlanOptions = {
+      ...options,
+      settings: { ...options.settings, gradClip: 0, weightDecay: 0 },
+      learningRate: 1e30,
+      grid: { kind: "tokens-per-parameter", sizes: [1900], ratios: [0.2] },
+    };
+    const first = await sweep(folder, {}, one);
+    expect(first.counts.failed).toBe(1);
+    const [status] = sweepStatus(planSweep(one), { folder });
+    expect(status).toMatchObject({ state: "failed", failure: expect.stringMatching(/loss|weights|gradient/) });
+    expect((await sweep(folder, {}, one)).started).toBe(0);
+    expect((await sweep(folder, { retry: "interrupted" }, one)).started).toBe(0);
+    expect((await sweep(folder, { retry: "failed" }, one)).started).toBe(1);
+  });
+
+  it("stops by a signal with everything saved, and goes on to the same loss", async () => {
+    const long: PlanOptions = { ...options, grid: { kind: "tokens-per-parameter", sizes: [1900], ratios: [0.4] } };
+    const [folder, whole] = [path.join(dataDir, "stopped"), path.join(dataDir, "whole")];
+    const plan = planSweep(long);
+    const controller = new AbortController();
+    let last: SweepRecord | undefined;
+    for await (const record of runSweep(plan, { folder, start: inProcess, signal: controller.signal })) {
+      if (record.kind === "progress") controller.abort();
+      last = record;
+    }
+    expect(last).toMatchObject({ kind: "end", aborted: true, counts: { interrupted: 1, finished: 0 } });
+    expect(sweepStatus(plan, { folder })[0]!.step).toBeGreaterThan(0);
+    expect((await sweep(folder, {}, long)).counts.finished).toBe(1);
+    await sweep(whole, {}, long);
+    const [stopped, reference] = [readResults(folder)[0]!, readResults(whole)[0]!];
+    expect(stopped.sittings).toBe(2);
+    for (const column of ["run", "loss", "loss_smoothed", "curve"]) expect(stopped[column]).toBe(reference[column]);
+  });
+
+  it.each([
+    ["undone", true],
+    ["before it had begun", false],
+  ])("takes over a run that another process had in hand and let go of %s, as after a kill", async (when, begun) => {
+    const folder = path.join(dataDir, `let go ${when}`);
+    const [status] = sweepStatus(planSweep(options), { folder });
+    const lock = lockFolder(status!.run.folder) as FolderLock;
+    if (begun) fs.writeFileSync(path.join(status!.run.folder, "started"), new Date().toISOString());
+    const releasing = setTimeout(() => lock.release(), 1000);
+    const { records, started, counts } = await sweep(folder);
+    clearTimeout(releasing);
+    expect(records[0]).toMatchObject({ kind: "start", todo: 1, counts: { running: 1, pending: 1 } });
+    expect(started).toBe(2);
+    expect(counts).toMatchObject({ finished: 2, interrupted: 0 });
+    expect((await sweep(folder)).started).toBe(0);
+  });
+
+  it("does runs by a command of one's own", async () => {
+    const folder = path.join(dataDir, "command");
+    const { counts, records } = await sweep(folder, {
+      start: undefined as never,
+      command: "echo {run} {name} >> {folder}/told; exit 3",
+    });
+    expect(counts.failed).toBe(2);
+    const ended = records.find((record) => record.kind === "run-end");
+    expect(ended).toMatchObject({ outcome: { state: "failed", message: "its process ended with 3" } });
+    expect(fs.readFileSync(path.join(folder, "told"), "utf8")).toMatch(
+      /^[\da-f]{16} grid-\S+\n[\da-f]{16} grid-\S+\n$/,
+    );
+  });
+});
+
+describe("the result table", () => {
+  it("loses a line that a kill cut short, and gets it again from the run's folder", async () => {
+    const folder = path.join(dataDir, "torn");
+    await sweep(folder);
+    const whole = readResults(folder);
+    const text = csv(folder);
+    fs.writeFileSync(path.join(folder, "results.csv"), text.slice(0, -200));
+    expect(readResults(folder)).toHaveLength(1);
+    expect((await sweep(folder)).started).toBe(0);
+    expect(csv(folder)).toBe(text);
+    expect(readResults(folder)).toEqual(whole);
+    // Columns of another version: the rows stay, under this one's header.
+    fs.writeFileSync(path.join(folder, "results.csv"), "run,loss\nabc,1.5\n");
+    await sweep(folder);
+    expect(readResults(folder).map(({ run }) => run)).toEqual(["abc", ...whole.map(({ run }) => run)]);
+  });
+});
+
+function asBuffer(file: string): ArrayBuffer {
+  const bytes = fs.readFileSync(file);
+  return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
+}

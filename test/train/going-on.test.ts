@@ -1,0 +1,231 @@
+/** What a run is when it goes on: its identity, its tokens, what it keeps, what it starts from, and that it is alone. */
+import fs from "node:fs";
+import path from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { openDataset } from "../../lib/data/batches.js";
+import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { lockFolder } from "../../lib/host/folder-lock.js";
+import { numberedCheckpoints, openCheckpoint, readState } from "../../lib/runs/checkpoint.js";
+import { identityOf } from "../../lib/runs/identity.js";
+import type { IterRecord, StepRecord } from "../../lib/runs/records.js";
+import type { Settings } from "../../lib/settings/settings.js";
+import { train } from "../../lib/train/train.js";
+import { checkpointFile, collect, results, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
+
+const folder = temporaryFolder();
+let runs = 0;
+const newRun = (overrides: Partial<Settings> = {}) => tinySettings(folder, `run-${runs++}`, overrides);
+const iters = (records: StepRecord[]) => records.filter((record): record is IterRecord => record.kind === "iter");
+
+beforeAll(() => {
+  loadTensorFlow();
+  writeFox(folder);
+});
+
+/** Stops after the update of `step`. */
+async function stopAfter(settings: Settings, step: number): Promise<StepRecord[]> {
+  const controller = new AbortController();
+  const records: StepRecord[] = [];
+  for await (const record of train(settings, { signal: controller.signal })) {
+    records.push(record);
+    if (record.kind === "iter" && record.step === step) controller.abort();
+  }
+  return records;
+}
+
+describe("two trainings into one folder", () => {
+  test("are kept apart, whether or not there is a checkpoint yet; the first goes on", async () => {
+    const settings = newRun();
+    const first = train(settings);
+    await first.next();
+    for (const initFrom of ["scratch", "resume"] as const) {
+      await expect(collect(train({ ...settings, initFrom, overwrite: true }))).rejects.toThrow(
+        /^Cannot train into .*: another training is under way there \(process \d+ on .*, since .*\); choose another outDir, or stop that one\.$/,
+      );
+    }
+    // An evaluation alone writes nothing.
+    expect((await collect(train({ ...settings, evalOnly: true }))).at(-1)).toMatchObject({ kind: "end" });
+    expect((await collect(first)).at(-1)).toMatchObject({ reason: "finished" });
+    expect(fs.readdirSync(settings.outDir).sort()).toEqual(["checkpoint", "config.json", "log.jsonl", "tensorboard"]);
+  });
+
+  test("a training that fails, or whose consumer leaves, gives the folder back", async () => {
+    const settings = newRun();
+    await expect(collect(train({ ...settings, vocabSize: 64, initFrom: "resume" }))).rejects.toThrow(
+      "Cannot find a ch",
+    );
+    expect(fs.existsSync(settings.outDir)).toBe(false);
+    for await (const _ of train(settings)) break;
+    const lock = lockFolder(settings.outDir);
+    if (!("release" in lock)) throw new Error(lock.holder);
+    lock.release();
+  });
+});
+
+describe("the identity of a run that goes on", () => {
+  const ids = (records: StepRecord[]) => records.flatMap((record) => (record.kind === "start" ? [record.runId] : []));
+
+  test("stays while its settings do, wherever it is stopped", async () => {
+    const settings = newRun();
+    const [id] = ids(await stopAfter(settings, 2));
+    expect(ids(await stopAfter({ ...settings, initFrom: "resume", logInterval: 2 }, 3))).toEqual([id]);
+    expect(ids(await collect(train({ ...settings, initFrom: "resume" })))).toEqual([id]);
+    const dataset = openDataset(folder, "fox");
+    expect(identityOf(settings, dataset.meta)).toBe(id);
+    dataset.close();
+  });
+
+  test("is another from the step at which settings or text change, not that of a run which had them all along", async () => {
+    const settings = newRun({ maxIters: 4 });
+    const [id] = ids(await stopAfter(settings, 1));
+    const changed = { ...settings, learningRate: 5e-3, initFrom: "resume" as const };
+    const [other] = ids(await stopAfter(changed, 2));
+    const [fresh] = ids(await collect(train({ ...changed, outDir: newRun().outDir, initFrom: "scratch" })));
+    expect(new Set([id, other, fresh]).size).toBe(3);
+    expect(readState(settings.outDir)).toMatchObject({ runId: other, origin: { runId: id, step: 2 } });
+    // With the new settings it is the run that it has become.
+    expect(ids(await collect(train(changed)))).toEqual([other]);
+    // Back to the old ones: a third.
+    const [third] = ids(await collect(train({ ...settings, maxIters: 5, initFrom: "resume" })));
+    expect(new Set([id, other, fresh, third]).size).toBe(4);
+  });
+});
+
+describe("what a run that goes on knows", () => {
+  test("the tokens of steps with another batch size are counted as they were", async () => {
+    const settings = newRun({ maxIters: 4 });
+    await stopAfter(settings, 1);
+    const records = await collect(train({ ...settings, batchSize: 5, initFrom: "resume" }));
+    expect(iters(records).map(({ tokens }) => tokens)).toEqual([32 + 40, 32 + 80]);
+    // A checkpoint of an earlier Folio does not say: its steps were all alike.
+    const { outDir } = newRun();
+    fs.cpSync(settings.outDir, outDir, { recursive: true });
+    const file = path.join(openCheckpoint(outDir).path, "state.json");
+    const { tokens: _, origin: __, ...state } = JSON.parse(fs.readFileSync(file, "utf8"));
+    fs.writeFileSync(file, JSON.stringify(state));
+    const more = await collect(train({ ...settings, outDir, batchSize: 5, initFrom: "resume", maxIters: 5 }));
+    expect(iters(more).map(({ tokens }) => tokens)).toEqual([4 * 40 + 40]);
+  });
+});
+
+describe("batchSampling epochs", () => {
+  const epochs: Partial<Settings> = {
+    batchSampling: "epochs",
+    gradientAccumulationSteps: 2,
+    maxIters: 60,
+    dropout: 0.1,
+  };
+
+  test("a run that is stopped and resumed is the run that was not, beyond an epoch", async () => {
+    const reference = newRun({ ...epochs, evalInterval: 60 });
+    await collect(train(reference));
+    const settings = newRun({ ...epochs, evalInterval: 60 });
+    await stopAfter(settings, 17);
+    await stopAfter({ ...settings, initFrom: "resume" }, 49);
+    await collect(train({ ...settings, initFrom: "resume" }));
+    expect(results(settings.outDir)).toEqual(results(reference.outDir));
+    for (const file of ["model.safetensors", "optimizer.safetensors"]) {
+      expect(checkpointFile(settings.outDir, file).equals(checkpointFile(reference.outDir, file))).toBe(true);
+    }
+  });
+
+  test("trains on other rows than uniform offsets do, and is another run", async () => {
+    const [a, b] = [newRun({ maxIters: 2 }), newRun({ maxIters: 2, batchSampling: "epochs" })];
+    const [first, second] = [await collect(train(a)), await collect(train(b))];
+    expect(iters(first)[0]!.loss).not.toBe(iters(second)[0]!.loss);
+    expect(readState(a.outDir).runId).not.toBe(readState(b.outDir).runId);
+  });
+});
+
+describe("saveInterval", () => {
+  test("keeps checkpoints by their step, besides those of evaluations, the newest keepCheckpoints of them", async () => {
+    const settings = newRun({ maxIters: 8, evalInterval: 4, saveInterval: 3, keepCheckpoints: 1 });
+    const records = await stopAfter(settings, 3);
+    const saved = (all: StepRecord[]) => all.flatMap((record) => (record.kind === "checkpoint" ? [record.step] : []));
+    expect(saved(records)).toEqual([3, 4]);
+    expect(numberedCheckpoints(settings.outDir)).toEqual([3]);
+    const more = await collect(train({ ...settings, initFrom: "resume" }));
+    expect(saved(more)).toEqual([4, 6, 8]);
+    expect(numberedCheckpoints(settings.outDir)).toEqual([6]);
+    expect(openCheckpoint(settings.outDir, 6)).toMatchObject({ step: 6, evaluated: false });
+    const all = await collect(train({ ...newRun({ maxIters: 6 }), saveInterval: 2, keepCheckpoints: 0 }));
+    expect(saved(all)).toEqual([2, 4, 6]);
+  });
+});
+
+describe("initFrom a run's folder", () => {
+  test("begins with its best weights, its shape, fewer positions and new moments; resumes as what it is", async () => {
+    const source = newRun({ maxIters: 6, bias: true, gelu: "tanh" });
+    await collect(train(source));
+    const best = openCheckpoint(source.outDir, "best");
+    const settings = newRun({ initFrom: source.outDir, nLayer: 3, nEmbd: 24, blockSize: 5, dropout: 0.1, maxIters: 2 });
+    const records = await stopAfter(settings, 0);
+    expect(records[0]).toMatchObject({ kind: "start", step: 0, initFrom: source.outDir });
+    const state = readState(settings.outDir);
+    expect(state.settings).toMatchObject({ nLayer: 1, nEmbd: 8, blockSize: 5, bias: true, gelu: "tanh", dropout: 0.1 });
+    expect(state.origin?.weights).toMatch(/^[\da-f]{64}$/);
+    const { params } = openCheckpoint(settings.outDir);
+    expect(params["wpe.weight"]!.shape).toEqual([5, 8]);
+    const moved = params["wte.weight"]!.values.map((value, i) => value - best.params["wte.weight"]!.values[i]!);
+    expect(Math.max(...Array.from(moved, Math.abs))).toBeLessThan(2 * settings.learningRate);
+    const resumed = await collect(train({ ...state.settings, initFrom: "resume" }));
+    expect(resumed[0]).toMatchObject({ kind: "start", step: 1, runId: state.runId });
+    expect(resumed[0]).not.toHaveProperty("initFrom");
+    // The same settings from scratch are another run.
+    const dataset = openDataset(folder, "fox");
+    expect(identityOf(state.settings, dataset.meta)).not.toBe(state.runId);
+    dataset.close();
+  });
+
+  test("refuses what does not fit, and names what is near", async () => {
+    const source = newRun({ maxIters: 1 });
+    await collect(train(source));
+    const start = (more: Partial<Settings>) => collect(train(newRun({ initFrom: source.outDir, ...more })));
+    await expect(start({ blockSize: 16 })).rejects.toThrow(
+      /^Cannot start from .*: blockSize is 16, and the weights have 8 positions; use blockSize: 8 or less\.$/,
+    );
+    const padded = newRun({ maxIters: 1, vocabSize: 64 });
+    await collect(train(padded));
+    await expect(start({ initFrom: padded.outDir, vocabSize: 40 })).rejects.toThrow(
+      "vocabSize is 40, and the weights have 64 ids; use vocabSize: 0",
+    );
+    writeFox(folder, "longer", "!");
+    await expect(start({ dataset: "longer" })).rejects.toThrow(
+      /the weights belong to another tokenizer \(28 ids\) than that of the dataset longer \(29 ids\)/,
+    );
+    await expect(start({ initFrom: "rseume" })).rejects.toThrow(
+      "Cannot start from rseume: there is no such file or folder; did you mean resume?",
+    );
+    await expect(start({ initFrom: "somewhere/else" })).rejects.toThrow(
+      /there is no such file or folder; wanted one of scr/,
+    );
+  });
+});
+
+describe("a step of many micro-batches", () => {
+  test("tells how far it is, and stops between two of them; what is saved is the step before", async () => {
+    const settings = newRun({ gradientAccumulationSteps: 1000, maxIters: 3, evalInterval: 100 });
+    const controller = new AbortController();
+    const seen: string[] = [];
+    const onProgress = (progress: { doing: string; step: number; done: number; total: number }) => {
+      seen.push(`${progress.doing} ${progress.step} ${progress.done}/${progress.total}`);
+      if (progress.doing === "step" && progress.done === 5) controller.abort();
+    };
+    const records = await collect(train(settings, { signal: controller.signal, onProgress }));
+    expect(records.map(({ kind, step }) => `${kind} ${step}`)).toEqual(["start 0", "eval 0", "end 0"]);
+    expect(seen).toEqual([
+      ...[1, 2, 3, 4].map((done) => `evaluation 0 ${done}/4`),
+      ...[1, 2, 3, 4, 5].map((done) => `step 0 ${done}/1000`),
+    ]);
+  });
+});
+
+describe("memory", () => {
+  test("that a model can never have is refused before anything is allocated, in numbers", async () => {
+    const settings = newRun({ nEmbd: 2_000_000, nHead: 2 });
+    await expect(collect(train(settings))).rejects.toThrow(
+      /^Cannot build the model: its [\d,]+ parameters need [\d.]+ GB \(weights, gradients and AdamW's moments\), and there are [\d.]+ GB; lower nEmbd, nLayer or blockSize\.$/,
+    );
+    expect(fs.existsSync(settings.outDir)).toBe(false);
+  });
+});
