@@ -1,6 +1,6 @@
 // Compares every kernel of every variant that this processor can run with its plain form: loops in double precision, one line
 // of a formula each. Sizes do not fit vectors, panels and blocks; what lies around a result must stay as it was; and one thread
-// must give the same bits as three. Linked without TensorFlow: test/engine/kernels.test.ts compiles and runs it.
+// must give the same bits as three. Linked without TensorFlow: kernels.test.ts compiles and runs it.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

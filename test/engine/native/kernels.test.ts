@@ -1,5 +1,5 @@
 /**
- * Each variant of Folio's own kernels against loops in double precision (test/native/kernels_test.cc), without TensorFlow. Those
+ * Each variant of Folio's own kernels against loops in double precision (kernels_test.cc), without TensorFlow. Those
  * that this processor lacks are compiled all the same; their logic runs as "wide": vectors of 16 in plain instructions.
  */
 import { execFile } from "node:child_process";
@@ -8,9 +8,9 @@ import os from "node:os";
 import path from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { compileVariants, type NativeVariant, nativeFolder, nativeVariants } from "../../bin/native.mjs";
-import { findCompiler } from "../../bin/prerequisites.mjs";
-import { packageRoot } from "../../lib/version.js";
+import { compileVariants, type NativeVariant, nativeFolder, nativeVariants } from "../../../bin/native.mjs";
+import { findCompiler } from "../../../bin/prerequisites.mjs";
+import { packageRoot } from "../../../lib/host/package.js";
 
 const start = promisify(execFile);
 const compiler = findCompiler();
@@ -32,8 +32,15 @@ describe.skipIf(!Array.isArray(compiler))("kernels", { timeout: 900_000 }, () =>
   test("of all variants that run here are their plain forms, on one thread and on three", async () => {
     const list = compiled.made.map(({ name }) => `V(${name})`).join("");
     const program = path.join(folder, "kernels-test");
-    const source = path.join(packageRoot(), "test", "native", "kernels_test.cc");
-    const flags = ["-std=c++17", "-O1", "-w", "-pthread", `-DFOLIO_VARIANTS=${list}`, `-I${nativeFolder(packageRoot())}`];
+    const source = path.join(packageRoot(), "test", "engine", "native", "kernels_test.cc");
+    const flags = [
+      "-std=c++17",
+      "-O1",
+      "-w",
+      "-pthread",
+      `-DFOLIO_VARIANTS=${list}`,
+      `-I${nativeFolder(packageRoot())}`,
+    ];
     await start(command, [...args, ...flags, source, ...compiled.objects, "-o", program]);
     const { stdout } = await start(program).catch((error: { stdout: string }) => error);
     const lines = stdout.trim().split("\n");
@@ -45,11 +52,14 @@ describe.skipIf(!Array.isArray(compiler))("kernels", { timeout: 900_000 }, () =>
   });
 
   // Of a function that two variants define, the linker keeps one: it may have instructions that the processor lacks.
-  test.skipIf(process.platform !== "linux")("define nothing but their table, so that no variant runs another's code", async () => {
-    for (const [i, object] of compiled.objects.entries()) {
-      const { stdout } = await start("nm", ["--defined-only", object]);
-      const shared = stdout.split("\n").filter((line) => / [A-Zuvw] /.test(line));
-      expect(shared.map((line) => line.split(" ")[2])).toEqual([`folio_kernels_${compiled.made[i]!.name}`]);
-    }
-  });
+  test.skipIf(process.platform !== "linux")(
+    "define nothing but their table, so that no variant runs another's code",
+    async () => {
+      for (const [i, object] of compiled.objects.entries()) {
+        const { stdout } = await start("nm", ["--defined-only", object]);
+        const shared = stdout.split("\n").filter((line) => / [A-Zuvw] /.test(line));
+        expect(shared.map((line) => line.split(" ")[2])).toEqual([`folio_kernels_${compiled.made[i]!.name}`]);
+      }
+    },
+  );
 });
