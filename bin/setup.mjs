@@ -116,21 +116,8 @@ async function doPending(root, lock, print) {
     const stamp = step === "operations" ? state.operationsStamp(at) : undefined;
     if (stamp?.failed) shown.failed();
     else shown.done();
-    for (const line of operationsLines(stamp)) print(`    ${line}`);
+    for (const line of state.operationsLines(stamp)) print(`    ${line}`);
   }
-}
-
-/**
- * What the user reads of operations that were not made, or not whole: the reason and the remedy, a line each.
- * @param {import("./state.mjs").OperationsStamp | undefined} stamp
- */
-export function operationsLines(stamp) {
-  if (stamp?.failed) {
-    return [
-      `TensorFlow's own operations are used instead: slower, otherwise the same. Reason: ${stamp.failed}. Remedy: ${stamp.remedy}.`,
-    ];
-  }
-  return Object.entries(stamp?.left ?? {}).map(([name, reason]) => `Without the variant ${name}: ${reason}.`);
 }
 
 /**

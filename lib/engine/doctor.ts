@@ -70,6 +70,8 @@ interface SetupState {
   kernelFile(at: unknown): string;
   wantedVariant(): "cpu" | "cuda";
   operationsPaths(at: unknown): { file: string; stamp: string };
+  operationsStamp(at: unknown): { failed?: string; remedy?: string; variants?: string[] } | undefined;
+  operationsLines(stamp: unknown): string[];
   operationsReason(at: unknown): string | undefined;
 }
 
@@ -235,30 +237,43 @@ async function loadInChild(state: SetupState, at: ReturnType<SetupState["layout"
     const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: process.env.TF_CPP_MIN_LOG_LEVEL ?? "2" };
     const { stdout } = await run(process.execPath, ["-e", program, module], { env, timeout: 120_000 });
     const found = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
-    const missing = found.usesGpu ? "Folio's are for the CPU" : await missingOperations(state, at);
+    const { missing, variant } = found.usesGpu
+      ? { missing: "Folio's are for the CPU" }
+      : await ownOperations(state, at);
+    const left = state.operationsLines(missing ? undefined : state.operationsStamp(at)).map((line) => `; ${line}`);
     const operations = missing
       ? `TensorFlow's alone, because ${missing}`
-      : "Folio's own (layer norm, GELU, attention, AdamW) and TensorFlow's";
+      : `Folio's own for ${variant} (layer norm, GELU, attention, AdamW) and TensorFlow's${left.join("")}`;
     return { error: undefined, operations, ...found };
   } catch (error) {
     return { version: undefined, backend: undefined, operations: "none", usesGpu: false, error: childError(error) };
   }
 }
 
-/** Why Folio's own operations are not used: by what set-up noted, and by a trial in a process of its own. */
-async function missingOperations(state: SetupState, at: ReturnType<SetupState["layout"]>) {
-  if (process.env.FOLIO_FUSED === "0") return "FOLIO_FUSED=0 asks for it";
+/**
+ * The variant of Folio's own operations that is used, or why none is: by what set-up noted, and by a trial in a process of
+ * its own.
+ */
+async function ownOperations(
+  state: SetupState,
+  at: ReturnType<SetupState["layout"]>,
+): Promise<{ missing?: string; variant?: string }> {
+  if (process.env.FOLIO_FUSED === "0") return { missing: "FOLIO_FUSED=0 asks for it" };
   const reason = state.operationsReason(at);
-  if (reason) return `set-up has not compiled Folio's as they are: ${reason}`;
-  const { file, stamp } = state.operationsPaths(at);
+  if (reason) return { missing: `set-up has not compiled Folio's as they are: ${reason}` };
+  const { failed, remedy, variants = [] } = state.operationsStamp(at) ?? {};
+  if (failed) return { missing: `Folio's could not be made: ${failed}. ${remedy}` };
   try {
-    const { failed } = JSON.parse(fs.readFileSync(stamp, "utf8")) as { failed?: string };
-    if (failed) return `Folio's could not be made: ${failed}`;
     const program = path.join(at.root, "bin", "operations.mjs");
-    await run(process.execPath, [program, at.root, file], { timeout: 60_000 });
-    return undefined;
+    const args = [program, at.root, state.operationsPaths(at).file, ...variants];
+    const { stdout } = await run(process.execPath, args, { timeout: 60_000 });
+    const runnable = stdout.trim().split("\n").at(-1)?.split(" ") ?? [];
+    const usable = runnable.filter((name) => variants.includes(name));
+    const variant = process.env.FOLIO_TARGET ?? usable.at(-1);
+    if (variant && usable.includes(variant)) return { variant };
+    return { missing: `FOLIO_TARGET=${variant} cannot be used here, ${usable.join(", ")} can` };
   } catch (error) {
-    return `Folio's do not work: ${childError(error)}`;
+    return { missing: `Folio's do not work: ${childError(error)}` };
   }
 }
 

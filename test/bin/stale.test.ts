@@ -49,7 +49,7 @@ test("a build made after the library was loaded is told once, and again after th
 
 test("a source that was not built is named", () => {
   write("lib/model/model.ts", "two", builtMs + 20_000);
-  expect(staleness(loaded())).toMatch(/lib\/model\.ts changed after folio was built/);
+  expect(staleness(loaded())).toMatch(/lib\/model\/model\.ts changed after folio was built/);
 });
 
 test("nothing is said before the library is loaded", () => {
@@ -98,7 +98,11 @@ describe("Folio's own operations", () => {
     vi.stubEnv("FOLIO_FUSED", "0");
     expect(operationsWarning(at, compiler)).toBeUndefined();
     vi.stubEnv("FOLIO_FUSED", undefined);
-    compile({ failed: "no such instruction", bytes: 0 });
+    compile({ failed: "no such instruction", bytes: 0, compilers: state.compilersHere() });
+    expect(operationsWarning(at, compiler)).toBeUndefined();
+    compile({ failed: "no such instruction", bytes: 0, compilers: "an older one" });
+    expect(operationsWarning(at, compiler)).toMatch("there is another compiler than the last");
+    compile({ failed: "no such instruction", bytes: 0, compilers: state.compilersHere() });
     expect(operationsWarning(at, compiler)).toBeUndefined();
     write(".venv/folio.json", JSON.stringify({ variant: "cuda", tensorflow: { version: "2" } }), builtMs);
     expect(operationsWarning(at, compiler)).toBeUndefined();
