@@ -145,8 +145,12 @@ describe("intervals", () => {
         const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
         return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length);
       };
-      for (const name of ["a", "E"] as const) expect(fit.se[name]! / sd(name)).toBeGreaterThan(0.7);
-      for (const name of ["a", "E"] as const) expect(fit.se[name]! / sd(name)).toBeLessThan(1.4);
+      const { se } = await fitLaw(sweep, { method, ...oneStart });
+      for (const name of ["a", "E"] as const) expect(se[name]! / sd(name)).toBeGreaterThan(0.7);
+      for (const name of ["a", "E"] as const) expect(se[name]! / sd(name)).toBeLessThan(1.4);
+      // Error and interval are one estimate: ±1.2816 standard errors are 80 % of a normal distribution.
+      expect((fit.ci80.E![1] - fit.ci80.E![0]) / 2 / fit.se.E!).toBeCloseTo(1.28155, 4);
+      expect(Math.log(fit.ci80.B![1] / fit.ci80.B![0]) / 2 / (fit.se.B! / fit.params.B!)).toBeCloseTo(1.28155, 4);
       expect(fit.covariance!.names).toEqual(["E", "A", "B", "alpha", "beta", "a", "b"]);
     }
   });
@@ -182,13 +186,31 @@ describe("approach 2", () => {
     expect(100 * fit.bias!.d).toBeCloseTo(percent, 2);
   });
 
-  test("intervals from turned-over residuals hold the exponent that parabolas have without noise", async () => {
-    const truth = fitLawNow(isoflopSweep(), { method: "isoflop" }).exponents!.a;
+  test("intervals of redrawn losses hold the surface's exponent, without what the parabola adds to it", async () => {
+    const truth = hoffmann.beta / (hoffmann.alpha + hoffmann.beta);
     const fit = await fitLaw(isoflopSweep({ noise: 0.003 }), { method: "isoflop", bootstrap: 300, threads: 1 });
     expect(fit.intervals).toBe("bootstrap");
     expect(fit.ci95.a![0]).toBeLessThan(truth);
     expect(fit.ci95.a![1]).toBeGreaterThan(truth);
     expect(fit.ci80.a![1] - fit.ci80.a![0]).toBeGreaterThan(fit.se.a!);
+  });
+
+  test("the bias that a wide, lopsided grid gives is taken off the intervals and the refits", async () => {
+    const law = { E: 1.69, A: 406.4, B: 410.7, alpha: 0.34, beta: 0.28 };
+    // Without noise an interval is a point: the surface's own exponent and scale, not the parabolas'.
+    const wide = isoflopSweep({ law, sizes: 9, width: 8 }).map((point, k) =>
+      k % 9 === 0 ? { ...point, n: point.n / 3, d: point.d * 3, loss: lossOf(law, point.n / 3, point.d * 3) } : point,
+    );
+    const { exponents, ci80, bias, bootstrap } = await fitLaw(wide, { method: "isoflop", bootstrap: 40, threads: 1 });
+    const a = law.beta / (law.alpha + law.beta);
+    const scale = optimumOf(law, 1e20) / 1e20 ** a;
+    expect(Math.abs(exponents!.a - a)).toBeGreaterThan(1e-4);
+    expect(exponents!.a - a).toBeCloseTo(bias!.a, 8);
+    for (const end of ci80.a!) expect(end).not.toBeCloseTo(exponents!.a, 4);
+    const middle = (ci80.a![0] + ci80.a![1]) / 2;
+    expect(Math.abs(middle - a)).toBeLessThan(Math.abs(exponents!.a - a) / 2);
+    const refit = bootstrap!.reduce((sum, { nScale }) => sum + Math.log(nScale!), 0) / bootstrap!.length;
+    expect(Math.abs(refit - Math.log(scale))).toBeLessThan(0.5);
   });
 });
 
