@@ -197,20 +197,19 @@ describe("approach 2", () => {
 
   test("the bias that a wide, lopsided grid gives is taken off the intervals and the refits", async () => {
     const law = { E: 1.69, A: 406.4, B: 410.7, alpha: 0.34, beta: 0.28 };
-    // Without noise an interval is a point: the surface's own exponent and scale, not the parabolas'.
     const wide = isoflopSweep({ law, sizes: 9, width: 8 }).map((point, k) =>
       k % 9 === 0 ? { ...point, n: point.n / 3, d: point.d * 3, loss: lossOf(law, point.n / 3, point.d * 3) } : point,
     );
-    const { exponents, ci80, bias, bootstrap } = await fitLaw(wide, { method: "isoflop", bootstrap: 40, threads: 1 });
+    const { params, ci80, bias, bootstrap } = await fitLaw(wide, { method: "isoflop", bootstrap: 200, threads: 1 });
     const a = law.beta / (law.alpha + law.beta);
-    const scale = optimumOf(law, 1e20) / 1e20 ** a;
-    expect(Math.abs(exponents!.a - a)).toBeGreaterThan(1e-4);
-    expect(exponents!.a - a).toBeCloseTo(bias!.a, 8);
-    for (const end of ci80.a!) expect(end).not.toBeCloseTo(exponents!.a, 4);
-    const middle = (ci80.a![0] + ci80.a![1]) / 2;
-    expect(Math.abs(middle - a)).toBeLessThan(Math.abs(exponents!.a - a) / 2);
+    const truth = Math.log(optimumOf(law, 1e20)) - a * Math.log(1e20);
+    // The grid is alike at each budget: all of the bias is the scale's. Six percent, and the same as the bias that is told.
+    expect(Math.log(params.nScale!) - truth).toBeCloseTo(0.05775, 4);
+    expect(Math.log(params.nScale!) - truth).toBeCloseTo(Math.log1p(bias!.n), 8);
+    const [low, high] = ci80.nScale!.map(Math.log);
+    expect(Math.abs((low! + high!) / 2 - truth)).toBeLessThan(0.03);
     const refit = bootstrap!.reduce((sum, { nScale }) => sum + Math.log(nScale!), 0) / bootstrap!.length;
-    expect(Math.abs(refit - Math.log(scale))).toBeLessThan(0.5);
+    expect(Math.abs(refit - truth)).toBeLessThan(0.03);
   });
 });
 
