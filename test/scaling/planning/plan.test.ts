@@ -164,7 +164,7 @@ describe("a plan", () => {
     savePlan(file, plan);
     expect(loadPlan(file)).toEqual(plan);
     fs.writeFileSync(file, "{}");
-    expect(() => loadPlan(file)).toThrow(/^Cannot read the plan .*plan\.json: it is no plan of this Folio;/);
+    expect(() => loadPlan(file)).toThrow(/^Cannot read the plan .*plan\.json: it is no plan of this Folio \(format: /);
   });
 });
 
