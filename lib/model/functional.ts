@@ -216,21 +216,26 @@ export function byRows<T extends Activations>(x: T, f: (rows: tf.Tensor2D) => tf
   return (x.rank === 3 ? fromRows(rows, x.shape[0]) : rows) as T;
 }
 
-// The rows behind each view: who asks for them again gets the very same, so that layers join row to row, without reshapes.
-const rowsBehind = new WeakMap<tf.Tensor, tf.Tensor2D>();
+// The rows behind sequences: who asks again gets the very same, so that layers join row to row, and gradients are summed
+// there. Not across gradients that are taken for themselves: their tape would not see how the two hang together.
+const rowsBehind = new WeakMap<tf.Tensor, { readonly rows: tf.Tensor2D; readonly tape: unknown }>();
+const currentTape = (): unknown => tf.engine().state.activeTape;
 
-/** [B, T, C] → [B·T, C]; of a view that `fromRows` made, the rows that it is a view of. */
+/** [B, T, C] → [B·T, C]; of what `fromRows` made, the rows that it came from. */
 export function toRows(x: Activations): tf.Tensor2D {
   if (x.rank === 2) return x as tf.Tensor2D;
   const known = rowsBehind.get(x);
-  return known && !known.isDisposed ? known : (tf.reshape(x, [-1, x.shape[2]!]) as tf.Tensor2D);
+  if (known && known.tape === currentTape() && !known.rows.isDisposed) return known.rows;
+  const rows = tf.reshape(x, [-1, x.shape[2]!]) as tf.Tensor2D;
+  rowsBehind.set(x, { rows, tape: currentTape() });
+  return rows;
 }
 
 /** [B·T, C] → [B, T, C] */
 export function fromRows(rows: tf.Tensor2D, B: number): tf.Tensor3D {
-  const view = tf.reshape(rows, [B, rows.shape[0] / B, rows.shape[1]]) as tf.Tensor3D;
-  rowsBehind.set(view, rows);
-  return view;
+  const x = tf.reshape(rows, [B, rows.shape[0] / B, rows.shape[1]]) as tf.Tensor3D;
+  rowsBehind.set(x, { rows, tape: currentTape() });
+  return x;
 }
 
 /** Gives `forward` the gradient that it states; what the gradient uses must be in `saved`, for the rest is freed. */
