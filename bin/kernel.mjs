@@ -12,6 +12,8 @@ export function kernelSpec(root) {
     argv: [
       process.execPath,
       "--disable-warning=ExperimentalWarning",
+      // An interrupt may end a callback half-way, which Node takes for a damaged state of its own.
+      "--no-force-async-hooks-checks",
       path.join(root, "bin", "notebook-kernel.mjs"),
       "kernel",
       "--config-path",
@@ -19,5 +21,7 @@ export function kernelSpec(root) {
     ],
     display_name: "TypeScript",
     language: "typescript",
+    // On the control channel, which the kernel hears while it is busy.
+    interrupt_mode: "message",
   };
 }

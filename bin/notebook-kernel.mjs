@@ -1,71 +1,143 @@
 #!/usr/bin/env node
 /**
- * What Jupyter starts for a TypeScript notebook: tslab, with four things that it lacks. Errors name the cell that they
- * come from; a cell is told when the library it uses is older than its build or its sources; the kernel ends with the
- * program that started it; and, for the notebook runner, un-awaited rejections and the kernel's end are written to the
- * file that FOLIO_KERNEL_EVENTS names. FOLIO_INSPECT=PORT lets a debugger attach (on this machine only).
+ * What Jupyter starts for a TypeScript notebook: tslab, with what it lacks (bin/notebook/). An interrupt stops whatever
+ * runs; errors show the line of the cell; a cell is told when the library it uses is older than its build or its sources;
+ * the kernel ends with the program that started it; and, for the notebook runner, un-awaited rejections and the kernel's
+ * end are written to the file that FOLIO_KERNEL_EVENTS names. FOLIO_INSPECT=PORT lets a debugger attach (on this machine
+ * only).
  */
 import fs from "node:fs";
 import inspector from "node:inspector";
-import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import vm from "node:vm";
+import { bundleOf } from "./notebook/display.mjs";
+import { createCells } from "./notebook/executor.mjs";
+import { createInterruption } from "./notebook/interruption.mjs";
+import { createLanguage } from "./notebook/language.mjs";
+import { createServer } from "./notebook/server.mjs";
+import { openTslab } from "./notebook/tslab.mjs";
 import { loadedFrom, operationsWarning, staleness } from "./stale.mjs";
 
-/** @typedef {{ execCount: number, handleExecuteImpl(request: { code: string }, ...rest: unknown[]): Promise<unknown> }} Handler */
+/** How long a cell that was interrupted may take to end by itself. */
+const patienceMs = 2000;
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
-const require = createRequire(import.meta.url);
+const record = recorder(process.env.FOLIO_KERNEL_EVENTS);
+const library = loadedFrom(root);
 /** What Jupyter shows as In [n]; 0 before the first cell. */
 let cell = 0;
 
-const record = recorder(process.env.FOLIO_KERNEL_EVENTS);
-watchCells();
-if (record) recordEvents(record);
+const interruption = createInterruption();
+/** What the library finds when it runs in this kernel (lib/host/notebook.ts). */
+const shared = {
+  hold: interruption.hold,
+  get signal() {
+    return interruption.signal;
+  },
+  get cell() {
+    return cell;
+  },
+  /** Runs that this kernel made, by their folder. */
+  runs: new Map(),
+  /** @type {((value: unknown) => Record<string, unknown> | undefined) | undefined} */
+  describe: undefined,
+  /** @param {Record<string, string>} data @param {string} [id] */
+  display(data, id) {
+    const again = id !== undefined && displayed.has(id);
+    if (id !== undefined) displayed.add(id);
+    sendNow?.(again ? "update_display_data" : "display_data", {
+      data,
+      metadata: {},
+      transient: id ? { display_id: id } : {},
+    });
+  },
+};
+/** @type {Set<string>} */
+const displayed = new Set();
+/** @type {import("./notebook/server.mjs").Send | undefined} */
+let sendNow;
+Object.defineProperty(globalThis, Symbol.for("folio.kernel"), { value: shared });
+
+const tslab = openTslab(root);
+const cells = createCells({ tslab, interruption, root });
+const language = createLanguage({ ...cells, ts: tslab.ts, program: () => tslab.state.program });
+const server = createServer(
+  tslab,
+  { ...cells, ...language, interruption, execute, interrupt },
+  process.argv.at(-1) ?? "",
+);
+
+// Another than tslab's own, which would end the wait of a cell and leave what it waits for.
+process.on("SIGINT", interrupt);
+process.on("uncaughtException", (error) =>
+  print(`An error that nothing caught.\n${cells.describe(error).traceback.join("\n")}`),
+);
+process.on("unhandledRejection", (reason) => {
+  print(`A promise failed that nothing awaits.\n${cells.describe(reason).traceback.join("\n")}`);
+  const error = reason instanceof Error ? (reason.stack ?? String(reason)) : `${reason} (not an Error)`;
+  record?.({ kind: "rejection", cell, error });
+});
+if (record) process.on("exit", (code) => record({ kind: "exit", cell, code }));
 endWithParent();
 if (process.env.FOLIO_INSPECT) inspector.open(Number(process.env.FOLIO_INSPECT), "127.0.0.1");
-require("tslab/dist/main.js").main();
+await server.init();
 
-/** Before each cell: note its number, and warn if the library is stale. Around it: its code runs under that name. */
-function watchCells() {
-  const { JupyterHandlerImpl } = require("tslab/dist/jupyter.js");
-  const handler = /** @type {Handler} */ (/** @type {unknown} */ (JupyterHandlerImpl.prototype));
-  const execute = handler.handleExecuteImpl;
-  const library = loadedFrom(root);
-  let looked = false;
-  handler.handleExecuteImpl = function (request, ...rest) {
-    cell = this.execCount + 1;
-    const result = execute.call(this, request, ...rest); // from here on standard error belongs to this cell
-    const operations = looked || library.loadedMs === undefined ? undefined : operationsWarning();
-    looked ||= library.loadedMs !== undefined; // what TensorFlow has loaded stays loaded
-    for (const warning of [staleness(library), operations]) {
-      if (warning && record) record({ kind: "stale", cell, error: warning });
-      else if (warning) process.stderr.write(`${warning}\n`);
-    }
-    return result;
-  };
-  const run = vm.runInThisContext;
-  vm.runInThisContext = (code, options) =>
-    /^\((async )?function\(exports, require\) \{ /.test(code)
-      ? run(code, { .../** @type {object} */ (options), filename: `cell ${cell}` })
-      : run(code, options);
+/**
+ * @param {string} code
+ * @param {number} number
+ * @param {import("./notebook/server.mjs").Send} send
+ */
+async function execute(code, number, send) {
+  cell = number;
+  sendNow = send;
+  running = true;
+  const ending = cells.run(code, number);
+  for (const warning of staleWarnings()) {
+    if (record) record({ kind: "stale", cell, error: warning });
+    else print(warning);
+  }
+  const outcome = await ending;
+  running = false;
+  clearTimeout(givingUp);
+  if (outcome.error || outcome.value === undefined) return outcome;
+  try {
+    const data = await bundleOf(outcome.value, shared.describe);
+    send("execute_result", { execution_count: number, data, metadata: {} });
+  } catch (error) {
+    return { ...outcome, error: cells.describe(error) };
+  }
+  return outcome;
 }
 
-/** @typedef {(event: object) => void} Record */
+/** @type {NodeJS.Timeout | undefined} */
+let givingUp;
+let running = false;
+let looked = false;
 
-/** @param {string | undefined} file @returns {Record | undefined} */
+function staleWarnings() {
+  const operations = looked || library.loadedMs === undefined ? undefined : operationsWarning();
+  looked ||= library.loadedMs !== undefined; // what TensorFlow has loaded stays loaded
+  return [staleness(library), operations].filter((warning) => warning !== undefined);
+}
+
+/** Work with something to save does so first; a cell that does not end by itself is left. */
+async function interrupt() {
+  if (!running) return;
+  const interrupted = cell;
+  await interruption.interrupt();
+  if (!running || cell !== interrupted) return;
+  clearTimeout(givingUp);
+  givingUp = setTimeout(cells.interrupt, patienceMs);
+}
+
+/** On the standard error of the cell that runs, or ran last. @param {string} text */
+function print(text) {
+  process.stderr.write(`${text}\n`);
+}
+
+/** @param {string | undefined} file @returns {((event: object) => void) | undefined} */
 function recorder(file) {
   return file ? (event) => fs.appendFileSync(file, `${JSON.stringify(event)}\n`) : undefined;
-}
-
-/** @param {Record} record */
-function recordEvents(record) {
-  process.on("unhandledRejection", (reason) => {
-    const error = reason instanceof Error ? (reason.stack ?? String(reason)) : `${reason} (not an Error)`;
-    record({ kind: "rejection", cell, error });
-  });
-  process.on("exit", (code) => record({ kind: "exit", cell, code }));
 }
 
 /** A kernel without its Jupyter would go on for ever. */

@@ -1,0 +1,162 @@
+/**
+ * Runs cells: tslab's executor, with each cell made ready for it before (cell-text.mjs), its JavaScript made
+ * interruptible, and its value and its errors handed back instead of printed. It sends nothing; messages.mjs does.
+ */
+import vm from "node:vm";
+import { beforeTslab, interruptible, lineAndColumn, offsetOf } from "./cell-text.mjs";
+import { describeError, describeTypeErrors } from "./errors.mjs";
+import { doing, Interrupted } from "./interruption.mjs";
+
+/**
+ * @typedef {import("./errors.mjs").Described} Described
+ * @typedef {{ ok: boolean, value?: unknown, error?: Described | undefined }} Outcome
+ * @typedef {import("./interruption.mjs").Interruption} Interruption
+ * @typedef {{ tslab: ReturnType<typeof import("./tslab.mjs").openTslab>, interruption: Interruption, root: string }} Parts
+ */
+
+/** The name by which the code of cells reaches `until` and `each`; tslab puts an object there for itself. */
+const shared = "__tslab__";
+const firstLine = "export {};\n"; // tslab puts it before each cell
+
+/** @param {Parts} parts */
+export function createCells({ tslab, interruption, root }) {
+  const { ts, state } = tslab;
+  const { createConverter } = tslab.require("./dist/converter.js");
+  const { createExecutor } = tslab.require("./dist/executor.js");
+  /** @type {Map<number, import("./errors.mjs").Cell>} */
+  const cells = new Map();
+  /** The cell that runs, or ran last. */
+  const current = {
+    number: 0,
+    text: /** @type {import("./cell-text.mjs").Changed | undefined} */ (undefined),
+    source: "",
+    outcome: /** @type {Outcome} */ ({ ok: true }),
+  };
+
+  const node = createConverter({ isJS: false, isBrowser: false });
+  const { convert, addModule } = node;
+  node.convert = (/** @type {string} */ before, /** @type {string} */ source) => {
+    const text = beforeTslab(ts, source);
+    Object.assign(current, { text, source });
+    const converted = convert(before, text.text);
+    noteFaults(converted.diagnostics, text.given);
+    return converted;
+  };
+  node.addModule = (/** @type {string} */ name, /** @type {string} */ source, /** @type {unknown} */ meta) => {
+    const faults = addModule(name, source, meta);
+    noteFaults(faults, (offset) => offset);
+    return faults;
+  };
+  let browser = /** @type {any} */ (undefined);
+  const converters = {
+    node,
+    get browser() {
+      browser ??= createConverter({ isJS: false, isBrowser: true });
+      return browser;
+    },
+    close() {
+      node.close();
+      browser?.close();
+    },
+  };
+  const executor = createExecutor(process.cwd(), converters, {
+    log: (/** @type {unknown} */ value) => {
+      current.outcome.value = value;
+    },
+    error: noteError,
+  });
+  const reached = /** @type {Record<string, unknown>} */ (/** @type {any} */ (globalThis)[shared]);
+  reached.until = interruption.until;
+  reached.each = interruption.each;
+  runCells();
+
+  /**
+   * What the type check found: tslab prints it too, with positions of its own.
+   * @param {readonly { start: { offset: number, line: number }, messageText: string, code: number, fileName?: string }[]} found
+   * @param {(offset: number) => number} given
+   */
+  function noteFaults(found, given) {
+    if (found.length === 0) return;
+    /** @type {import("./errors.mjs").Fault[]} */
+    const faults = [];
+    for (const { start, messageText: text, code, fileName } of found) {
+      const file = fileName && `${fileName}, line ${start.line + 1}`;
+      const fault = { offset: given(start.offset), text, code, file };
+      const last = faults.at(-1);
+      // A message and its reasons have one place.
+      if (last && last.offset === fault.offset && last.file === file) last.text += `\n  ${text}`;
+      else faults.push(fault);
+    }
+    current.outcome.error = describeTypeErrors(faults, current);
+  }
+
+  function noteError(/** @type {unknown} */ error) {
+    if (current.outcome.error) return;
+    const { message, code } = /** @type {NodeJS.ErrnoException} */ (error ?? {});
+    // As tslab and Node tell of an interrupt of their own.
+    const interrupted = message === "Interrupted asynchronously" || code === "ERR_SCRIPT_EXECUTION_INTERRUPTED";
+    current.outcome.error = describeError(interrupted ? new Interrupted() : error, { cells, root });
+  }
+
+  /** Cells run under a name that errors show, with what an interrupt needs. */
+  function runCells() {
+    const run = vm.runInThisContext;
+    vm.runInThisContext = (code, options) => {
+      const [prefix] = /^\((?:async )?function\(exports, require\) \{ /.exec(code) ?? [];
+      if (!prefix || current.text === undefined) return run(code, options);
+      const made = interruptible(ts, code, shared);
+      cells.set(current.number, { source: current.source, given: mapped(made, code, prefix) });
+      interruption.does(doing.beginning);
+      try {
+        return run(made.text, { .../** @type {object} */ (options), filename: `cell ${current.number}` });
+      } finally {
+        interruption.does(doing.going);
+      }
+    };
+  }
+
+  /**
+   * From a position of what runs to that of the cell, through all that was done to it.
+   * @param {import("./cell-text.mjs").Changed} made
+   * @param {string} code
+   * @param {string} prefix
+   */
+  function mapped(made, code, prefix) {
+    const { text, source } = current;
+    const { origin } = state;
+    const lastLine = code.split("\n").length - 1; // tslab's own call of the cell
+    return (/** @type {number} */ line, /** @type {number} */ column) => {
+      if (line >= lastLine) return undefined;
+      const offset = made.given(offsetOf(made.text, line, column)) - prefix.length;
+      const { line: l, column: c } = lineAndColumn(code.slice(prefix.length), offset);
+      const typed = origin?.(l, c);
+      if (!typed || !text) return undefined;
+      const inText = offsetOf(firstLine + text.text, typed.line, typed.column) - firstLine.length;
+      return lineAndColumn(source, text.given(Math.max(0, inText)));
+    };
+  }
+
+  return {
+    inspect: executor.inspect,
+    complete: executor.complete,
+    interrupt: executor.interrupt,
+    close: executor.close,
+    /** @param {unknown} error */
+    describe: (error) => describeError(error, { cells, root }),
+    /**
+     * Runs a cell to its end, or to its interrupt.
+     * @param {string} source
+     * @param {number} number what Jupyter shows as In [n]
+     * @returns {Promise<Outcome>}
+     */
+    async run(source, number) {
+      interruption.reset();
+      /** @type {Outcome} */
+      const outcome = { ok: true };
+      Object.assign(current, { number, outcome, text: undefined, source });
+      outcome.ok = await executor.execute(source);
+      interruption.does(doing.nothing);
+      return outcome;
+    },
+  };
+}

@@ -1,0 +1,217 @@
+/**
+ * Jupyter's messages, where tslab's server lacks some: an error as an error, the value of a cell with its representations,
+ * interrupts, output that is not lost however much comes at once, and types and documentation in completion.
+ */
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+
+/**
+ * @typedef {(type: string, content: object) => void} Send to the front end, as an answer to the cell that runs
+ * @typedef {import("./executor.mjs").Outcome} Outcome
+ * @typedef {{
+ *   execute: (code: string, number: number, send: Send) => Promise<Outcome>,
+ *   inspect: (code: string, position: number) => object,
+ *   complete: (code: string, position: number) => object,
+ *   interrupt: () => Promise<void>,
+ *   interruption: import("./interruption.mjs").Interruption,
+ *   close: () => void
+ * }} Kernel
+ */
+
+/** tslab's own 200 ms, and a little. */
+const abortingMs = 220;
+
+/**
+ * @param {{ require: NodeJS.Require }} tslab
+ * @param {Kernel} kernel
+ * @param {string} configPath Jupyter's connection file
+ */
+export function createServer(tslab, kernel, configPath) {
+  /** @type {Record<"JupyterHandlerImpl" | "ZmqServer", new (...given: unknown[]) => any>} */
+  const { JupyterHandlerImpl, ZmqServer } = tslab.require("./dist/jupyter.js");
+
+  class Handler extends JupyterHandlerImpl {
+    /** @type {Outcome["error"]} */
+    error;
+
+    /**
+     * @param {any} request
+     * @param {unknown} writeStream
+     * @param {{ send: Send }} writeDisplayData
+     */
+    async handleExecute(request, writeStream, writeDisplayData) {
+      const { status, execution_count } = await super.handleExecute(request, writeStream, writeDisplayData);
+      if (status === "abort") return { status: "aborted" };
+      if (status === "error") {
+        // Until then tslab aborts whatever comes: what was sent before the front end knew, and nothing that it sends after.
+        await new Promise((resolve) => setTimeout(resolve, abortingMs));
+        return { status, execution_count, ...this.error };
+      }
+      return { status, execution_count, payload: [], user_expressions: {} };
+    }
+
+    /**
+     * @param {any} request
+     * @param {unknown} writeStream
+     * @param {{ send: Send }} writeDisplayData
+     */
+    async handleExecuteImpl(request, writeStream, writeDisplayData) {
+      const { send } = writeDisplayData;
+      this.executor = {
+        execute: async (/** @type {string} */ code) => {
+          // An interrupt may end all that is due in one go of the event loop: nothing of the kernel's own is among it then.
+          await new Promise((resolve) => setTimeout(resolve));
+          send("execute_input", { code, execution_count: this.execCount });
+          const { ok, error } = await kernel.execute(code, this.execCount, send);
+          this.error = error;
+          if (error) send("error", error);
+          return ok && !error;
+        },
+      };
+      return super.handleExecuteImpl(request, writeStream, writeDisplayData);
+    }
+
+    /** @param {{ code: string, cursor_pos: number }} request */
+    handleInspect({ code, cursor_pos }) {
+      return kernel.interruption.aside(() => kernel.inspect(code, inCodeUnits(code, cursor_pos)));
+    }
+
+    /** @param {{ code: string, cursor_pos: number }} request */
+    handleComplete({ code, cursor_pos }) {
+      return kernel.interruption.aside(() => kernel.complete(code, inCodeUnits(code, cursor_pos)));
+    }
+
+    close() {
+      kernel.close();
+    }
+  }
+
+  class Server extends ZmqServer {
+    /** @type {Worker | undefined} */
+    worker;
+    /** @type {any} */
+    Message;
+
+    /** @param {any} socket @param {number} port */
+    async bindSocket(socket, port) {
+      if (socket === this.control) return this.openControl(port);
+      socket.sendHighWaterMark = 0; // a publisher loses what it cannot hold
+      await super.bindSocket(socket, port);
+      if (socket === this.iopub) this.iopub = patient(socket);
+    }
+
+    /** @param {number} port */
+    async openControl(port) {
+      const { transport, ip, key } = this.connInfo;
+      const { state } = kernel.interruption;
+      const from = tslab.require.resolve("./package.json");
+      const workerData = { address: `${transport}://${ip}:${port}`, key, tslab: from, state };
+      const worker = new Worker(path.join(path.dirname(fileURLToPath(import.meta.url)), "control.mjs"), { workerData });
+      const socket = { send: (/** @type {unknown[]} */ frames) => worker.postMessage({ frames }) };
+      worker.on("message", ({ frames }) =>
+        this.handleShellMessage(socket, ...frames.map((/** @type {Uint8Array} */ frame) => Buffer.from(frame))),
+      );
+      worker.on("error", (error) => process.stderr.write(`The control channel failed: ${error.message}\n`));
+      process.once("exit", () => {
+        worker.postMessage("close");
+        Atomics.wait(state, 0, 0, 1000);
+      });
+      worker.unref();
+      this.worker = worker;
+    }
+
+    close() {
+      super.close();
+      this.worker?.postMessage("close");
+    }
+
+    /** @param {any} socket @param {Buffer[]} frames */
+    async handleShellMessage(socket, ...frames) {
+      const header = frames[frames.findIndex((frame) => frame.toString() === "<IDS|MSG>") + 2];
+      const isInterrupt = header && JSON.parse(header.toString()).msg_type === "interrupt_request";
+      if (!isInterrupt) return super.handleShellMessage(socket, ...frames);
+      // The control channel has sent a signal too, which is lost where it comes while a cell begins.
+      void kernel.interrupt();
+      const message = this.Message?.fromRaw(this.connInfo.key, frames);
+      if (!message) return;
+      this.publishStatus("busy", message);
+      this.answer(message, "interrupt_reply", { status: "ok" }, socket);
+      this.publishStatus("idle", message);
+    }
+
+    /** tslab keeps the class of its messages to itself; this is the first that every front end sends. */
+    handleKernelInfo(/** @type {any} */ socket, /** @type {any} */ message) {
+      this.Message = message.constructor;
+      super.handleKernelInfo(socket, message);
+    }
+
+    /** @param {any} socket @param {any} message */
+    async handleExecute(socket, message) {
+      /** @type {Send} */
+      const send = (type, content) => this.answer(message, type, content, this.iopub);
+      const writeStream = (/** @type {string} */ name, /** @type {string} */ text) => send("stream", { name, text });
+      const writeDisplayData = (/** @type {object} */ data, /** @type {boolean} */ update) =>
+        send(update ? "update_display_data" : "display_data", data);
+      const content = await this.handler.handleExecute(
+        message.content,
+        writeStream,
+        Object.assign(writeDisplayData, { send }),
+      );
+      this.answer(message, "execute_reply", content, socket);
+    }
+
+    /** @param {any} message @param {string} type @param {object} content @param {any} socket */
+    answer(message, type, content, socket) {
+      const reply = message.createReply();
+      reply.header.msg_type = type;
+      reply.content = content;
+      reply.signAndSend(this.connInfo.key, socket);
+    }
+  }
+  return new Server(new Handler({}, false), configPath);
+}
+
+/**
+ * A socket that keeps what comes faster than zeromq can send, which refuses it.
+ * @param {any} socket
+ */
+function patient(socket) {
+  /** @type {unknown[]} */
+  const queue = [];
+  /** @type {Promise<void> | undefined} */
+  let sending;
+  async function drain() {
+    while (queue.length > 0) {
+      await sending?.catch(() => {});
+      sending = socket.send(queue[0]);
+      await sending;
+      queue.shift();
+    }
+  }
+  return {
+    /** @param {unknown} frames */
+    send(frames) {
+      if (queue.push(frames) > 1) return;
+      try {
+        sending = socket.send(frames);
+        sending?.catch(() => {}); // closed meanwhile
+        queue.shift();
+      } catch (error) {
+        if (/** @type {NodeJS.ErrnoException} */ (error).code !== "EBUSY") throw error;
+        drain().catch(() => {});
+      }
+    },
+    close: () => socket.close(),
+  };
+}
+
+/** Jupyter counts characters, JavaScript halves of some. */
+function inCodeUnits(/** @type {string} */ code, /** @type {number} */ position) {
+  return Array.from(code).slice(0, position).join("").length;
+}
+
+/** @param {string} code @param {number} position */
+export function inCharacters(code, position) {
+  return Array.from(code.slice(0, position)).length;
+}
