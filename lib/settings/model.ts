@@ -2,23 +2,26 @@
 
 /** What determines the model and its forward pass. */
 export interface ModelSettings {
-  /** Transformer blocks, one after the other. */
+  /** Transformer blocks, one after the other. A whole number of at least 1 (blocks); default 12. */
   nLayer: number;
-  /** Attention heads in each block; must divide nEmbd. */
+  /** Attention heads in each block; must divide nEmbd. A whole number of at least 1 (heads); default 12. */
   nHead: number;
-  /** Width of the model: features of a token's vector. */
+  /** Width of the model: features of a token's vector. A whole number of at least 1 (features); default 768. */
   nEmbd: number;
-  /** Longest context the model sees. */
+  /** Longest context the model sees. A whole number of at least 1 (tokens); default 1024. */
   blockSize: number;
-  /** Ids the model knows; 0: as many as the dataset has. */
+  /** Ids the model knows; 0: as many as the dataset has. A whole number of at least 0 (ids); default 0. */
   vocabSize: number;
-  /** Share of activations set to zero while training. */
+  /** Share of activations set to zero while training. A number of at least 0 and below 1 (share); default 0. */
   dropout: number;
-  /** Biases in linear layers and layer norms, as GPT-2 has. */
+  /** Biases in linear layers and layer norms, as GPT-2 has. Default false. */
   bias: boolean;
-  /** The output head shares the token embedding's weights. */
+  /** The output head shares the token embedding's weights. Default true. */
   tieHead: boolean;
-  /** Activation of the MLP: erf as in PyTorch and nanoGPT, tanh as in GPT-2 and Hugging Face. */
+  /**
+   * Activation of the MLP: erf as in PyTorch and nanoGPT, tanh as in GPT-2 and Hugging Face.
+   * One of erf, tanh; default "erf".
+   */
   gelu: "erf" | "tanh";
   /** As in Settings; it matters to new weights only. */
   initStd?: number;

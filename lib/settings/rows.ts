@@ -73,3 +73,19 @@ export const row =
     unit,
     doc,
   });
+
+/** A setting in two sentences, as its property is documented: what it is; which values, in which unit, by default which. */
+export function settingDoc({ type, wanted, unit, doc, default: value }: SettingRow): [what: string, values: string] {
+  const measured = unit ? ` (${unit})` : "";
+  const otherwise = typeof value === "string" ? `"${value}"` : value;
+  const values = {
+    integer: `${capitalized(wanted)}${measured}; default ${otherwise}.`,
+    number: `${capitalized(wanted)}${measured}; default ${otherwise}.`,
+    boolean: `Default ${otherwise}.`,
+    text: `Default ${otherwise}.`,
+    choice: `One of ${wanted}; default ${otherwise}.`,
+  };
+  return [doc, values[type]];
+}
+
+const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

@@ -151,12 +151,21 @@ function complete<T>(kind: SettingsKind, overrides: unknown, base: Readonly<T>):
 }
 
 /**
- * Complete, checked settings of a training run: `base` (nanoGPT's defaults) with `overrides` on top, whose keys may be
- * written nLayer, n_layer or n-layer.
- * @throws TypeError for the wrong kind of value, RangeError for an unknown key (naming the nearest) or a wrong value.
- * @example parseSettings({ nLayer: 4, nHead: 4, nEmbd: 128 }).blockSize // 1024
+ * Complete, checked settings of a training run: `base` (nanoGPT's defaults) with `overrides` on top.
+ * @throws {TypeError} for the wrong kind of value
+ * @throws {RangeError} for an unknown key (naming the nearest) or a wrong value
+ * @example
+ * parseSettings({ nLayer: 4, nHead: 4, nEmbd: 128 }).blockSize // 1024
  */
-export function parseSettings(overrides: unknown = {}, base: Readonly<Settings> = defaultSettings): Readonly<Settings> {
+export function parseSettings(
+  overrides: Partial<Settings> = {},
+  base: Readonly<Settings> = defaultSettings,
+): Readonly<Settings> {
+  return readSettings(overrides, base);
+}
+
+/** As {@link parseSettings}, of what was read from a file or a command line: keys may be written nLayer, n_layer or n-layer. */
+export function readSettings(overrides: unknown, base: Readonly<Settings> = defaultSettings): Readonly<Settings> {
   const settings = complete<Settings>("train", overrides, base);
   checkModelSettings(settings);
   checkSchedule(settings);

@@ -37,85 +37,115 @@ export type Schedule = "cosine" | "linear" | "constant" | "wsd";
 
 /** All settings of a training run. */
 export interface Settings extends ModelSettings {
-  /** Standard deviation of new weights, 0.02 as GPT-2's; 0: 1/√nEmbd, which suits narrow models. */
+  /**
+   * Standard deviation of new weights, 0.02 as GPT-2's; 0: 1/√nEmbd, which suits narrow models.
+   * A number of at least 0; default 0.02.
+   */
   initStd: number;
-  /** Folder of the run: settings, log, checkpoints. */
+  /** Folder of the run: settings, log, checkpoints. Default "out". */
   outDir: string;
-  /** Folder of the prepared datasets. */
+  /** Folder of the prepared datasets. Default "data". */
   dataDir: string;
-  /** Name of the dataset, a folder in dataDir. */
+  /** Name of the dataset, a folder in dataDir. Default "openwebtext". */
   dataset: string;
-  /** New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt. */
+  /**
+   * New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt.
+   * Default "scratch".
+   */
   initFrom: InitFrom;
-  /** Which checkpoint of the run that initFrom names: auto (the best where there is one), best, last, or a kept step. */
+  /**
+   * Which checkpoint of the run that initFrom names: auto (the best where there is one), best, last, or a step that saveInterval kept.
+   * Default "auto".
+   */
   checkpoint: string;
-  /** Replace the run that outDir holds; false: fail rather than lose it. */
+  /** Replace the run that outDir holds; false: fail rather than lose it. Default false. */
   overwrite: boolean;
-  /** Seed of weights, batches, dropout and evaluation. */
+  /** Seed of weights, batches, dropout and evaluation. A whole number from 0 to 4294967295; default 1337. */
   seed: number;
-  /** Distance between two evaluations, each with a checkpoint. */
+  /** Distance between two evaluations, each with a checkpoint. A whole number of at least 1 (steps); default 2000. */
   evalInterval: number;
-  /** Distance between two log lines. */
+  /** Distance between two log lines. A whole number of at least 1 (steps); default 1. */
   logInterval: number;
-  /** Batches that estimate a split's loss. */
+  /** Batches that estimate a split's loss. A whole number of at least 1 (batches); default 200. */
   evalIters: number;
-  /** Evaluate once, then stop. */
+  /** Evaluate once, then stop. Default false. */
   evalOnly: boolean;
-  /** Save at each evaluation, not only when the validation loss is the best so far. */
+  /** Save at each evaluation, not only when the validation loss is the best so far. Default true. */
   alwaysSaveCheckpoint: boolean;
-  /** Distance between two checkpoints that are kept by their step; 0: none. */
+  /**
+   * Distance between two checkpoints that are kept by their step; 0: none.
+   * A whole number of at least 0 (steps); default 0.
+   */
   saveInterval: number;
-  /** How many of those are kept, the newest; 0: all. */
+  /** How many of those are kept, the newest; 0: all. A whole number of at least 0 (checkpoints); default 3. */
   keepCheckpoints: number;
-  /** Log how far each step moves each kind of parameter, ‖Δp‖ / ‖p‖. */
+  /** Log how far each step moves each kind of parameter, ‖Δp‖ / ‖p‖. Default false. */
   logUpdates: boolean;
-  /** Write TensorBoard's event files into outDir/tensorboard. */
+  /** Write TensorBoard's event files into outDir/tensorboard. Default true. */
   tensorboard: boolean;
-  /** Rows of a batch: at uniform offsets, as nanoGPT, or in epochs, each token once, rows within a document. */
+  /**
+   * Rows of a batch: at uniform offsets, as nanoGPT, or in epochs, each token once, rows within a document.
+   * One of uniform, epochs; default "uniform".
+   */
   batchSampling: BatchSampling;
-  /** Micro-batches whose gradients are averaged into one step. */
+  /**
+   * Micro-batches whose gradients are averaged into one step.
+   * A whole number of at least 1 (micro-batches); default 40.
+   */
   gradientAccumulationSteps: number;
-  /** Sequences in a micro-batch. */
+  /** Sequences in a micro-batch. A whole number of at least 1 (sequences); default 12. */
   batchSize: number;
-  /** Highest learning rate, reached after the warm-up. */
+  /** Highest learning rate, reached after the warm-up. A number of at least 0; default 0.0006. */
   learningRate: number;
-  /** Training steps in all. */
+  /** Training steps in all. A whole number of at least 0 (steps); default 600000. */
   maxIters: number;
-  /** AdamW's decay, on parameters of two or more dimensions. */
+  /** AdamW's decay, on parameters of two or more dimensions. A number of at least 0; default 0.1. */
   weightDecay: number;
-  /** AdamW's memory of the gradient. */
+  /** AdamW's memory of the gradient. A number of at least 0 and below 1; default 0.9. */
   beta1: number;
-  /** AdamW's memory of the squared gradient. */
+  /** AdamW's memory of the squared gradient. A number of at least 0 and below 1; default 0.95. */
   beta2: number;
-  /** Largest norm of the whole gradient; 0: no clipping. */
+  /** Largest norm of the whole gradient; 0: no clipping. A number of at least 0 (norm); default 1. */
   gradClip: number;
-  /** Follow the schedule; false: learningRate throughout, without warm-up. */
+  /** Follow the schedule; false: learningRate throughout, without warm-up. Default true. */
   decayLr: boolean;
-  /** Shape of the learning rate after the warm-up; wsd: constant, then a decay at the end. */
+  /**
+   * Shape of the learning rate after the warm-up; wsd: constant, then a decay at the end.
+   * One of cosine, linear, constant, wsd; default "cosine".
+   */
   schedule: Schedule;
-  /** Length of the linear warm-up. */
+  /** Length of the linear warm-up. A whole number of at least 0 (steps); default 2000. */
   warmupIters: number;
-  /** Step at which the learning rate has come down to minLr. */
+  /** Step at which the learning rate has come down to minLr. A whole number of at least 1 (steps); default 600000. */
   lrDecayIters: number;
-  /** Lowest learning rate; nanoGPT takes a tenth of learningRate. */
+  /** Lowest learning rate; nanoGPT takes a tenth of learningRate. A number of at least 0; default 0.00006. */
   minLr: number;
-  /** Share of lrDecayIters in which a wsd schedule decays. */
+  /** Share of lrDecayIters in which a wsd schedule decays. A number above 0 and at most 1 (share); default 0.2. */
   decayFraction: number;
-  /** Where to compute; auto: NVIDIA's GPU (cuda), else Apple's (mps, which is webgpu there), else cpu. */
+  /**
+   * Where to compute; auto: NVIDIA's GPU (cuda), else Apple's (mps, which is webgpu there), else cpu.
+   * One of auto, cpu, cuda, webgpu, mps; default "auto".
+   */
   device: Device;
-  /** Number format of the matrix products; auto: bfloat16 where the hardware has it, else float32. */
+  /**
+   * Number format of the matrix products; auto: bfloat16 where the hardware has it, else float32.
+   * One of auto, float32, bfloat16, float16; default "auto".
+   */
   dtype: Dtype;
-  /** Trace the step into one TensorFlow graph; false: eager, for stepping through. On WebGPU steps are eager. */
+  /**
+   * Trace the step into one TensorFlow graph; false: eager, for stepping through. On WebGPU steps are eager.
+   * Default true.
+   */
   compile: boolean;
-  /** Let TensorFlow join operations into clusters that XLA compiles; compiled steps only. */
+  /** Let TensorFlow join operations into clusters that XLA compiles; compiled steps only. Default false. */
   xla: boolean;
-  /** Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32. */
+  /** Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32. Default true. */
   tf32: boolean;
-  /** Log to Weights & Biases, through the package @wandb/sdk where it is installed. */
+  /** Log to Weights & Biases, through the package `@wandb/sdk` where it is installed. Default false. */
   wandbLog: boolean;
-  /** Project at Weights & Biases. */
+  /** Project at Weights & Biases. Default "owt". */
   wandbProject: string;
-  /** Name of the run at Weights & Biases. */
+  /** Name of the run at Weights & Biases. Default "gpt2". */
   wandbRunName: string;
 }
 
@@ -181,7 +211,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   xla: machine(flag, false, "", "Let TensorFlow join operations into clusters that XLA compiles; compiled steps only."),
   tf32: machine(flag, true, "", "Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32."),
 
-  wandbLog: wandb(flag, false, "", "Log to Weights & Biases, through the package @wandb/sdk where it is installed."),
+  wandbLog: wandb(flag, false, "", "Log to Weights & Biases, through the package `@wandb/sdk` where it is installed."),
   wandbProject: wandb(text, "owt", "", "Project at Weights & Biases."),
   wandbRunName: wandb(text, "gpt2", "", "Name of the run at Weights & Biases."),
 };

@@ -11,6 +11,7 @@ import {
   defaultSettings,
   parseSampleSettings,
   parseSettings,
+  readSettings,
   type SettingsKind,
   settingRows,
 } from "../../lib/settings/settings.js";
@@ -119,7 +120,7 @@ describe("the tables", () => {
 
 describe("parseSettings()", () => {
   test("takes camelCase, snake_case and kebab-case, completes and freezes", () => {
-    const settings = parseSettings({ n_layer: 2, "n-head": 2, nEmbd: 64, gradient_accumulation_steps: 1 });
+    const settings = readSettings({ n_layer: 2, "n-head": 2, nEmbd: 64, gradient_accumulation_steps: 1 });
     expect(settings).toMatchObject({ nLayer: 2, nHead: 2, nEmbd: 64, gradientAccumulationSteps: 1, blockSize: 1024 });
     expect(Object.isFrozen(settings)).toBe(true);
     expect(parseSettings({ dropout: 0.1 }, settings)).toMatchObject({ nLayer: 2, dropout: 0.1 });
@@ -203,7 +204,7 @@ describe("parseSettings()", () => {
       "RangeError: Cannot plan the learning rate: warmupIters 100 leaves no steps to decay in before lrDecayIters 100; use a warmupIters below 100.",
     ],
   ])("fails on %j", async (overrides, message) => {
-    expect(await failure(() => parseSettings(overrides))).toContain(message);
+    expect(await failure(() => readSettings(overrides))).toContain(message);
   });
 
   test.each([
@@ -215,11 +216,11 @@ describe("parseSettings()", () => {
       learningRate: 1e-5,
     },
   ])("accepts %j, which is unusual but possible", (overrides) => {
-    expect(() => parseSettings(overrides)).not.toThrow();
+    expect(() => readSettings(overrides)).not.toThrow();
   });
 
   test.each([null, 3, "nLayer", [1]])("fails on %j, which is no object", async (overrides) => {
-    expect(await failure(() => parseSettings(overrides))).toMatch(
+    expect(await failure(() => readSettings(overrides))).toMatch(
       /^TypeError: Cannot read the settings: .* is not an object/,
     );
   });
