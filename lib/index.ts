@@ -3,15 +3,17 @@
  * loads when it makes its first tensor; a run that comes first decides by its settings which device that has.
  */
 import { offerTensorFlow } from "./engine/tensorflow/load.js";
+import { offerToNotebook } from "./notebook/values.js";
 
 offerTensorFlow();
+offerToNotebook();
 
 export { type BenchRecord, type BenchResult, bench, type ModeResult, modeName } from "./bench/bench.js";
 export type { Figure } from "./charts/figure.js";
 export { svgImage, toSvg } from "./charts/figure-svg.js";
 export { type Heatmap, heatmapSvg } from "./charts/heatmap.js";
 export { type LineChart, lineChart, type Series, toHtml } from "./charts/line-chart.js";
-export { lossCurve } from "./charts/loss-curve.js";
+export { type CurveSource, lossCurve, lossCurves } from "./charts/loss-curve.js";
 export {
   type Batch,
   type Dataset,
@@ -94,12 +96,15 @@ export type {
   TrackedRun,
   Tracker,
 } from "./runs/records.js";
+export { type TrainedRun, trainRun } from "./notebook/progress.js";
+export { train } from "./notebook/train.js";
 export { trainingReport, writeReport } from "./runs/report.js";
 export { readRunLog } from "./runs/run-folder.js";
 export { drawTokens, type Filter, penalize, sampleProbabilities } from "./sample/next-token.js";
 export { type Alternative, noiseWarnings, type SampledToken, type SampleOptions, sample } from "./sample/sample.js";
 export { loadSampleSettings, loadSettings } from "./settings/config-files.js";
 export type { ModelShape } from "./settings/model.js";
+export { presets } from "./settings/presets.js";
 export {
   type BenchSettings,
   defaultSampleSettings,
@@ -130,7 +135,6 @@ export {
 export { clipScale, globalNorm } from "./train/optimizers/clipping.js";
 export { learningRate } from "./train/optimizers/schedule.js";
 export { lossAndGradients, type TrainingSteps, trainingSteps } from "./train/steps.js";
-export { train } from "./train/train.js";
 export {
   type Checkpoint,
   type CheckpointName,

@@ -42,7 +42,8 @@ export function escapeHtml(text: string): string {
 
 // In JavaScript, `<\/script` and `<\!--` mean the same and do not end or hide the element that they stand in.
 const escapeScript = (code: string) => code.replace(/<(\/script|!--)/gi, "<\\$1");
-const plotlyPath = () => createRequire(import.meta.url).resolve("plotly.js-cartesian-dist-min/plotly-cartesian.min.js");
+export const plotlyPath = () =>
+  createRequire(import.meta.url).resolve("plotly.js-cartesian-dist-min/plotly-cartesian.min.js");
 
 const pageCss = `
 :root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --rule: #d1d9e0; --card: #f6f8fa; --paper: #fff; --accent: #2b7bba; }

@@ -1,4 +1,4 @@
-/** The loss of a run over its steps, as a chart: from the records of a training log. Shown in notebook 01-train. */
+/** The loss of a run, or of several, over their steps, as a chart: from the records of a training log. Shown in notebook 01-train. */
 import { type Figure, palette } from "./figure.js";
 import { lineChart, type ReferenceLine, type Series } from "./line-chart.js";
 
@@ -28,23 +28,51 @@ export function lossCurve(
   records: Iterable<LossRecord>,
   { title = "Loss while training", unit = "nats a token", lines = [] }: LossCurveOptions = {},
 ): Figure {
+  const { iters, smoothed, train, validation } = pointsOf(records);
+  const [trainColor, valColor] = palette;
+  const series = [
+    line("training, each step", iters, { color: trainColor, opacity: 0.45, width: 1 }),
+    line("training, smoothed", smoothed, { color: trainColor }),
+    line("training, evaluated", train, { color: trainColor, dash: "dot", markers: true }),
+    line("validation", validation, { color: valColor, markers: true }),
+  ].filter(({ x }) => x.length > 0);
+  return lineChart({ title, xLabel: "step", yLabel: `loss (${unit})`, series, lines });
+}
+
+/** A run: its records, or what holds them, as trainRun() gives it. */
+export type CurveSource = Iterable<LossRecord> | { readonly records: Iterable<LossRecord> };
+
+/**
+ * The curves of several runs by their names: of each the validation loss, and, thin, the smoothed training loss.
+ * @example lossCurves({ small: readRunLog("out-small"), large: readRunLog("out-large") })
+ */
+export function lossCurves(
+  runs: Readonly<Record<string, CurveSource>>,
+  { title = "Loss while training", unit = "nats a token", lines = [] }: LossCurveOptions = {},
+): Figure {
+  const series = Object.entries(runs).flatMap(([name, run], index): Series[] => {
+    const color = palette[index % palette.length]!;
+    const { smoothed, validation } = pointsOf("records" in run ? run.records : run);
+    return [
+      line(`${name}, training`, smoothed, { color, opacity: 0.45, width: 1, label: "none" }),
+      line(name, validation, { color, markers: true }),
+    ].filter(({ x }) => x.length > 0);
+  });
+  return lineChart({ title, xLabel: "step", yLabel: `loss (${unit})`, series, lines });
+}
+
+/** What a training log holds, at most 2,000 points a line. */
+function pointsOf(records: Iterable<LossRecord>) {
   const iters: Point[] = [];
   const train: Point[] = [];
-  const val: Point[] = [];
+  const validation: Point[] = [];
   for (const { kind, step, loss, trainLoss, valLoss } of records) {
     if (kind === "iter" && loss !== undefined) iters.push([step, loss]);
     if (kind !== "eval") continue;
     if (trainLoss !== undefined) train.push([step, trainLoss]);
-    if (valLoss !== undefined) val.push([step, valLoss]);
+    if (valLoss !== undefined) validation.push([step, valLoss]);
   }
-  const [trainColor, valColor] = palette;
-  const series = [
-    line("training, each step", thin(iters), { color: trainColor, opacity: 0.45, width: 1 }),
-    line("training, smoothed", thin(smooth(iters)), { color: trainColor }),
-    line("training, evaluated", thin(train), { color: trainColor, dash: "dot", markers: true }),
-    line("validation", thin(val), { color: valColor, markers: true }),
-  ].filter(({ x }) => x.length > 0);
-  return lineChart({ title, xLabel: "step", yLabel: `loss (${unit})`, series, lines });
+  return { iters: thin(iters), smoothed: thin(smooth(iters)), train: thin(train), validation: thin(validation) };
 }
 
 type Point = readonly [x: number, y: number];

@@ -1,0 +1,63 @@
+/**
+ * A figure in a notebook: a static picture, which an untrusted notebook keeps, and a script that puts Plotly in its place
+ * where scripts run. Plotly itself (1.2 MB) is shown once a kernel, in an output of its own. Pages of their own are
+ * lib/charts/html-page.ts.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { Figure } from "../charts/figure.js";
+import { plotlyPath } from "../charts/html-page.js";
+import { notebookKernel } from "../host/notebook.js";
+
+let shown = false;
+
+/** HTML of a figure; `picture` is an element that shows it without a script. */
+export function figureHtml(figure: Figure, picture: string): string {
+  showPlotly();
+  const json = JSON.stringify(figure).replaceAll("<", "\\u003c");
+  const id = `folio-${createHash("sha256").update(json).digest("hex").slice(0, 12)}`;
+  return `<div class="${id}" style="min-height:25rem">${picture}</div>\n<script>(${draw.toString()})("${id}", ${json})</script>`;
+}
+
+function showPlotly(): void {
+  if (shown) return;
+  shown = true;
+  const code = readFileSync(plotlyPath(), "utf8").replace(/<(\/script|!--)/gi, "<\\$1");
+  notebookKernel()?.display({ "text/html": `<script>window.Plotly || (() => {${code}\n})()</script>` });
+}
+
+/** What of the browser the script uses. */
+declare const document: { querySelectorAll(selector: string): Iterable<Place>; body: object };
+declare const window: { Plotly?: { newPlot(...args: unknown[]): void } };
+declare function getComputedStyle(element: object): { color: string };
+interface Place {
+  textContent: string;
+  drawn?: boolean;
+}
+
+/** Runs in the reader's browser, alone: it may use nothing of this file. */
+function draw(id: string, { data, layout }: Figure): void {
+  if (!window.Plotly) return;
+  const ink = getComputedStyle(document.body).color;
+  const rule = "rgba(128, 136, 144, 0.25)";
+  const axis = (given: object) => Object.assign({ gridcolor: rule, linecolor: rule, automargin: true }, given);
+  const shapes = layout.shapes.map((shape) =>
+    Object.assign({}, shape, { label: Object.assign({}, shape.label, { font: { color: ink, size: 12 } }) }),
+  );
+  const shown = Object.assign({ hovermode: "x unified" }, layout, {
+    xaxis: axis(layout.xaxis),
+    yaxis: axis(layout.yaxis),
+    shapes: shapes,
+    font: { color: ink, size: 13 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    hoverlabel: { bgcolor: "#fff", font: { color: "#1f2328" } },
+    margin: { t: 56, r: 16, b: 48, l: 56 },
+  });
+  for (const place of document.querySelectorAll(`.${id}`)) {
+    if (place.drawn) continue;
+    place.drawn = true;
+    place.textContent = "";
+    window.Plotly.newPlot(place, data, shown, { responsive: true, displaylogo: false });
+  }
+}
