@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { isNotebookCommand, notebookCommand } from "./notebook/commands.mjs";
 import { describeMissing, missingNode } from "./prerequisites.mjs";
 import { buildIfNeeded, setup } from "./setup.mjs";
 import { operationsWarning } from "./stale.mjs";
@@ -20,6 +21,8 @@ async function folio(argv) {
   const node = missingNode();
   if (node) throw new Error(describeMissing([node]));
   if (argv[0] === "setup") return setup();
+  const [command, ...rest] = argv;
+  if (isNotebookCommand(command)) return notebookCommand(command, rest);
   const at = state.layout();
   // Not the whole of set-up's questions: a command shall not wait for them. These decide whether anything runs.
   const needsTensorFlow = argv[0] !== undefined && !argv.some((arg) => needless.has(arg));

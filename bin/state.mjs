@@ -54,7 +54,7 @@ export function layout(root = packageRoot) {
     logFile: path.join(cacheDir, "setup.log"),
     tfjs: findPackage(root, "@tensorflow/tfjs-node-gpu"),
     nodeApiHeaders: findPackage(root, "node-api-headers"),
-    tslab: checkout ? findPackage(root, "tslab") : undefined,
+    tslab: findPackage(root, "tslab"),
   };
 }
 
