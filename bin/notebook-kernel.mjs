@@ -12,7 +12,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { bundleOf } from "./notebook/display.mjs";
 import { createCells } from "./notebook/executor.mjs";
-import { createInterruption } from "./notebook/interruption.mjs";
+import { createInterruption, Interrupted } from "./notebook/interruption.mjs";
 import { createLanguage } from "./notebook/language.mjs";
 import { createServer } from "./notebook/server.mjs";
 import { openTslab } from "./notebook/tslab.mjs";
@@ -91,14 +91,21 @@ async function execute(code, number, send) {
   cell = number;
   sendNow = send;
   running = true;
-  const ending = cells.run(code, number);
+  /** @type {Promise<import("./notebook/server.mjs").Outcome>} */
+  const ending = new Promise((resolve) => {
+    const failed = (/** @type {unknown} */ error) => resolve({ ok: false, error: cells.describe(error) });
+    leave = () => failed(new Interrupted());
+    // In a turn of the event loop of its own: an interrupt may end all that is due in one.
+    setTimeout(() => cells.run(code, number).then(resolve, failed));
+  });
   for (const warning of staleWarnings()) {
     if (record) record({ kind: "stale", cell, error: warning });
     else print(warning);
   }
   const outcome = await ending;
   running = false;
-  clearTimeout(givingUp);
+  interruption.inCell(false);
+  clearTimeout(leaving);
   if (outcome.error || outcome.value === undefined) return outcome;
   try {
     const data = await bundleOf(outcome.value, shared.describe);
@@ -109,8 +116,10 @@ async function execute(code, number, send) {
   return outcome;
 }
 
+/** Ends the wait for the cell that runs. */
+let leave = () => {};
 /** @type {NodeJS.Timeout | undefined} */
-let givingUp;
+let leaving;
 let running = false;
 let looked = false;
 
@@ -126,8 +135,13 @@ async function interrupt() {
   const interrupted = cell;
   await interruption.interrupt();
   if (!running || cell !== interrupted) return;
-  clearTimeout(givingUp);
-  givingUp = setTimeout(cells.interrupt, patienceMs);
+  clearTimeout(leaving);
+  const leaveCell = () => {
+    cells.interrupt();
+    leave();
+  };
+  if (interruption.wasEnded()) leaveCell();
+  else leaving = setTimeout(leaveCell, patienceMs);
 }
 
 /** On the standard error of the cell that runs, or ran last. @param {string} text */

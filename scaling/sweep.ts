@@ -8,6 +8,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { closest } from "fastest-levenshtein";
+import { cellSignal } from "../lib/host/notebook.js";
 import { replaceFile } from "../lib/host/replace-file.js";
 import { type SweepPlan, savePlan, share } from "./plan.js";
 import type { ResultRow } from "./sweep/columns.js";
@@ -92,7 +93,7 @@ export const KILLS = 3;
  * for await (const record of runSweep(plan, { folder: "out-small" })) if (record.kind === "run-end") console.log(record.outcome);
  */
 export async function* runSweep(plan: SweepPlan, options: SweepOptions): AsyncGenerator<SweepRecord> {
-  const { folder, dataDir, signal } = options;
+  const { folder, dataDir, signal = cellSignal() } = options;
   fs.mkdirSync(folder, { recursive: true });
   const planFile = writePlan(folder, plan);
   const runs = identifyRuns(plan, folder, dataDir);

@@ -6,7 +6,7 @@ import crypto from "node:crypto";
 import inspector from "node:inspector";
 import { createRequire } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
-import { doing } from "./interruption.mjs";
+import { flags } from "./interruption.mjs";
 
 /**
  * @typedef {{ address: string, key: string, tslab: string, state: Int32Array }} Control
@@ -14,7 +14,7 @@ import { doing } from "./interruption.mjs";
  */
 
 /** How long the kernel may take to answer an interrupt before what it runs is ended from here. */
-const patienceMs = 700;
+const patienceMs = 500;
 
 const { address, key, tslab, state } = /** @type {Control} */ (workerData);
 const zmq = createRequire(tslab)("zeromq");
@@ -39,8 +39,8 @@ parentPort?.close();
 session.disconnect();
 // The kernel waits for this when it exits: zeromq aborts a process that ends with the socket in use.
 setTimeout(() => {
-  Atomics.store(state, 0, 1);
-  Atomics.notify(state, 0);
+  Atomics.store(state, flags.closed, 1);
+  Atomics.notify(state, flags.closed);
 }, 0);
 
 /** As the kernel does itself when it is not busy. */
@@ -60,20 +60,17 @@ function messageType(/** @type {Buffer[]} */ frames) {
 }
 
 /**
- * A signal, which ends what a cell does before it waits for anything, and which the kernel hears when it waits. In
- * between, in a loop that begins after an `await`, neither happens: then what runs is ended as a debugger would. While
- * the kernel compiles a cell, it waits.
+ * The kernel acts on the message when it gets to it: when what it runs waits for something. A loop that never waits is
+ * ended from here, as a debugger would; while the kernel compiles a cell, there is nothing to end yet.
  */
 function interrupt() {
   const before = heard;
   const sinceMs = Date.now();
-  process.kill(process.pid, "SIGINT");
   const timer = setInterval(() => {
-    const now = Atomics.load(state, 1);
-    if (heard === before && now === doing.nothing) return;
-    if (heard === before && now === doing.beginning) return process.kill(process.pid, "SIGINT");
-    if (heard === before && Date.now() - sinceMs < patienceMs) return;
+    if (heard !== before) return clearInterval(timer);
+    if (Atomics.load(state, flags.inCell) === 0 || Date.now() - sinceMs < patienceMs) return;
     clearInterval(timer);
-    if (heard === before) session.post("Runtime.terminateExecution");
+    Atomics.store(state, flags.ended, 1);
+    session.post("Runtime.terminateExecution");
   }, 100);
 }

@@ -5,7 +5,7 @@
 import vm from "node:vm";
 import { beforeTslab, interruptible, lineAndColumn, offsetOf } from "./cell-text.mjs";
 import { describeError, describeTypeErrors } from "./errors.mjs";
-import { doing, Interrupted } from "./interruption.mjs";
+import { Interrupted } from "./interruption.mjs";
 
 /**
  * @typedef {import("./errors.mjs").Described} Described
@@ -106,12 +106,9 @@ export function createCells({ tslab, interruption, root }) {
       if (!prefix || current.text === undefined) return run(code, options);
       const made = interruptible(ts, code, shared);
       cells.set(current.number, { source: current.source, given: mapped(made, code, prefix) });
-      interruption.does(doing.beginning);
-      try {
-        return run(made.text, { .../** @type {object} */ (options), filename: `cell ${current.number}` });
-      } finally {
-        interruption.does(doing.going);
-      }
+      interruption.inCell(true);
+      // Without breakOnSigint, during which a second signal would end the process; control.mjs ends a loop.
+      return run(made.text, { filename: `cell ${current.number}` });
     };
   }
 
@@ -155,7 +152,7 @@ export function createCells({ tslab, interruption, root }) {
       const outcome = { ok: true };
       Object.assign(current, { number, outcome, text: undefined, source });
       outcome.ok = await executor.execute(source);
-      interruption.does(doing.nothing);
+      interruption.inCell(false);
       return outcome;
     },
   };

@@ -14,26 +14,33 @@ export class Interrupted extends Error {
 
 /** @typedef {ReturnType<typeof createInterruption>} Interruption */
 
+/** How long a cell may take to come back to work that would save, but waits for the cell. */
+const idleMs = 1000;
+
 /**
- * What the kernel's thread does, for that of the control channel (control.mjs): nothing of a cell; a cell, to its first
- * `await`; a cell, or what it waits for, after that.
+ * What the two threads tell each other (control.mjs): whether the control channel is closed, whether the kernel runs a cell
+ * (what else it does is not to be ended half-way), and whether what it ran was ended from there.
  */
-export const doing = /** @type {const} */ ({ nothing: 0, beginning: 1, going: 2 });
+export const flags = /** @type {const} */ ({ closed: 0, inCell: 1, ended: 2 });
 
 export function createInterruption() {
   let controller = new AbortController();
   /** @type {Set<(reason: unknown) => void>} */
   const waiting = new Set();
-  /** @type {Set<object>} */
+  /** @type {Set<{ busy: boolean }>} */
   const holding = new Set();
+  /** Whether what holds without being busy has had its time. */
+  let late = false;
   /** @type {(() => void) | undefined} */
   let stopped;
-  /** Whether the control channel's socket is closed, and what the kernel does. */
-  const state = new Int32Array(new SharedArrayBuffer(8));
+  const state = new Int32Array(new SharedArrayBuffer(12));
+
+  /** @returns {boolean} */
+  const held = () => (late ? [...holding].some(({ busy }) => busy) : holding.size > 0);
 
   /** Once nothing holds any more, no cell waits any longer. */
   function stopWaiting() {
-    if (!controller.signal.aborted || holding.size > 0) return;
+    if (!controller.signal.aborted || held()) return;
     for (const reject of waiting) reject(controller.signal.reason);
     waiting.clear();
     stopped?.();
@@ -44,7 +51,7 @@ export function createInterruption() {
    * @param {unknown} value
    */
   function until(value) {
-    if (controller.signal.aborted && holding.size === 0) return Promise.reject(controller.signal.reason);
+    if (controller.signal.aborted && !held()) return Promise.reject(controller.signal.reason);
     const then = value !== null && typeof value === "object" && /** @type {{ then?: unknown }} */ (value).then;
     if (typeof then !== "function") return value;
     return new Promise((resolve, reject) => {
@@ -92,9 +99,13 @@ export function createInterruption() {
     until,
     each,
     state,
-    /** @param {number} now of `doing` */
-    does(now) {
-      Atomics.store(state, 1, now);
+    /** @param {boolean} now whether a cell runs from here on */
+    inCell(now) {
+      Atomics.store(state, flags.inCell, now ? 1 : 0);
+    },
+    /** Whether what ran was ended by the control channel, since this was last asked. */
+    wasEnded() {
+      return Atomics.exchange(state, flags.ended, 0) === 1;
     },
     /**
      * Work of the kernel's own, which is not to be ended half-way.
@@ -102,11 +113,11 @@ export function createInterruption() {
      * @param {() => T} work
      */
     aside(work) {
-      const before = Atomics.exchange(state, 1, doing.nothing);
+      const before = Atomics.exchange(state, flags.inCell, 0);
       try {
         return work();
       } finally {
-        Atomics.store(state, 1, before);
+        Atomics.store(state, flags.inCell, before);
       }
     },
     get signal() {
@@ -114,11 +125,14 @@ export function createInterruption() {
     },
     /** Work that has something to save takes this first, and calls what it gets when it has ended. */
     hold() {
-      const held = {};
-      holding.add(held);
-      return () => {
-        if (holding.delete(held)) stopWaiting();
+      const hold = {
+        busy: true,
+        release() {
+          if (holding.delete(hold)) stopWaiting();
+        },
       };
+      holding.add(hold);
+      return hold;
     },
     /** Stops all that runs; resolves when no cell waits any more. */
     interrupt() {
@@ -127,12 +141,17 @@ export function createInterruption() {
         stopped = resolve;
       });
       if (!controller.signal.aborted) controller.abort(new Interrupted());
+      setTimeout(() => {
+        late = controller.signal.aborted;
+        stopWaiting();
+      }, idleMs).unref();
       stopWaiting();
       return done;
     },
     /** Before the next cell. */
     reset() {
       if (controller.signal.aborted) controller = new AbortController();
+      late = false;
     },
   };
 }

@@ -5,6 +5,7 @@
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
+import { flags } from "./interruption.mjs";
 
 /**
  * @typedef {(type: string, content: object) => void} Send to the front end, as an answer to the cell that runs
@@ -19,6 +20,8 @@ import { Worker } from "node:worker_threads";
  * }} Kernel
  */
 
+/** How long the last answers have to be sent. */
+const closingMs = 300;
 /** tslab's own 200 ms, and a little. */
 const abortingMs = 220;
 
@@ -60,8 +63,6 @@ export function createServer(tslab, kernel, configPath) {
       const { send } = writeDisplayData;
       this.executor = {
         execute: async (/** @type {string} */ code) => {
-          // An interrupt may end all that is due in one go of the event loop: nothing of the kernel's own is among it then.
-          await new Promise((resolve) => setTimeout(resolve));
           send("execute_input", { code, execution_count: this.execCount });
           const { ok, error } = await kernel.execute(code, this.execCount, send);
           this.error = error;
@@ -115,7 +116,7 @@ export function createServer(tslab, kernel, configPath) {
       worker.on("error", (error) => process.stderr.write(`The control channel failed: ${error.message}\n`));
       process.once("exit", () => {
         worker.postMessage("close");
-        Atomics.wait(state, 0, 0, 1000);
+        Atomics.wait(state, flags.closed, 0, 1000);
       });
       worker.unref();
       this.worker = worker;
@@ -123,7 +124,8 @@ export function createServer(tslab, kernel, configPath) {
 
     close() {
       super.close();
-      this.worker?.postMessage("close");
+      // Once the answer is sent; whatever cells have left running ends with the kernel.
+      setTimeout(() => process.exit(0), closingMs);
     }
 
     /** @param {any} socket @param {Buffer[]} frames */
@@ -131,7 +133,6 @@ export function createServer(tslab, kernel, configPath) {
       const header = frames[frames.findIndex((frame) => frame.toString() === "<IDS|MSG>") + 2];
       const isInterrupt = header && JSON.parse(header.toString()).msg_type === "interrupt_request";
       if (!isInterrupt) return super.handleShellMessage(socket, ...frames);
-      // The control channel has sent a signal too, which is lost where it comes while a cell begins.
       void kernel.interrupt();
       const message = this.Message?.fromRaw(this.connInfo.key, frames);
       if (!message) return;

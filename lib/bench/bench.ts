@@ -6,6 +6,7 @@
 import os from "node:os";
 import { autoDtype, instructionFlags } from "../engine/number-format.js";
 import type { TracedStep } from "../engine/profile.js";
+import { cellSignal } from "../host/notebook.js";
 import { folioVersion } from "../host/package.js";
 import { median, medianRatio, quantile, type RatioInterval } from "../host/statistics.js";
 import {
@@ -112,7 +113,7 @@ export type BenchRecord = BenchProgress | { readonly kind: "result"; readonly re
  */
 export async function* bench(
   settings: Readonly<BenchSettings>,
-  { signal }: { signal?: AbortSignal } = {},
+  { signal = cellSignal() }: { signal?: AbortSignal | undefined } = {},
 ): AsyncGenerator<BenchRecord> {
   const run = newRun(resolveData(settings));
   const loadBefore = os.loadavg()[0]!;

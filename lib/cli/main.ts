@@ -53,6 +53,9 @@ const commands: Readonly<Record<string, CommandEntry>> = {
 };
 // Handled by bin/folio.mjs; listed so that help and the nearest name know them.
 const elsewhere: Readonly<Record<string, string>> = {
+  lab: "JupyterLab with Folio's kernel, on a folder",
+  notebook: "begin a notebook of your own from a template",
+  kernel: "register the kernel for VS Code and other front ends",
   setup: "install and build what is missing",
   help: "this text, or that of a command: folio help train",
 };

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
+import { cellSignal } from "./notebook.js";
 import { openRegularFile } from "./regular-file.js";
 
 /** How far a download has come. */
@@ -53,7 +54,7 @@ function sizeOf(filePath: string): number {
  * await fetchFile("https://example.org/text.txt", "data/text.txt", { sha256: "…" });
  */
 export async function fetchFile(url: string, filePath: string, options: FetchFileOptions = {}): Promise<void> {
-  const { sha256, signal, attempts = 3 } = options;
+  const { sha256, signal = cellSignal(), attempts = 3 } = options;
   if (!/^https?:\/\//.test(url) || !URL.canParse(url)) {
     throw new TypeError(`Cannot download ${JSON.stringify(url)}: it is not an http or https URL.`);
   }
@@ -97,7 +98,7 @@ function causeOf(error: unknown): string {
 
 /** One request: appends what arrives to `part`. */
 async function receive(url: string, part: string, options: FetchFileOptions): Promise<void> {
-  const { onProgress, signal, stallMs = 30_000 } = options;
+  const { onProgress, signal = cellSignal(), stallMs = 30_000 } = options;
   const stalled = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const alive = () => {

@@ -49,7 +49,7 @@ async function* trainInNotebook(
   const { settings, notice } = again(kernel, given);
   if (notice) kernel.display({ "text/plain": notice });
   const all = AbortSignal.any([signal, ...(options.signal ? [options.signal] : [])]);
-  const release = kernel.hold();
+  const hold = kernel.hold();
   if (!given.evalOnly) underWay.set(folder, kernel.cell);
   let last: StepRecord | undefined;
   try {
@@ -59,11 +59,13 @@ async function* trainInNotebook(
         kernel.runs.set(folderOf(given.outDir), made.add(record.runId));
       }
       last = record;
+      hold.busy = false; // the cell may never ask for the next
       yield record;
+      hold.busy = true;
     }
   } finally {
     if (!given.evalOnly) underWay.delete(folder);
-    release();
+    hold.release();
   }
   if (signal.aborted) throw interrupted(settings, last?.step ?? 0);
 }

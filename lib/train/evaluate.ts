@@ -9,6 +9,7 @@ import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
 import { resolveDevice } from "../engine/device.js";
 import { int32 } from "../engine/host-tensors.js";
 import { openSession } from "../engine/session.js";
+import { throwIfInterrupted } from "../host/notebook.js";
 import type { Settings } from "../settings/settings.js";
 import type { TrainedModel } from "../weights/pretrained.js";
 import { trainingSteps } from "./steps.js";
@@ -60,6 +61,7 @@ export async function evaluateSplit(
     let total = 0;
     const expected = options.sampled ? options.sampled.batches : tokens.length - 1;
     for (const { x, y, batchSize, blockSize, targets } of batchesOf(tokens, settings, options)) {
+      throwIfInterrupted();
       const shape = [batchSize, blockSize];
       const { loss } = await run({ x: int32(x, shape), y: int32(y, shape) });
       losses.push({ loss: loss!.values[0]!, targets });

@@ -35,7 +35,7 @@ def run(manager, client, code, interrupt_on):
         if kind == "status" and content["execution_state"] == "idle":
             break
         messages.append({"type": kind, **content})
-        if interrupt_on and interrupt_on in json.dumps(content):
+        if kind != "execute_input" and interrupt_on and interrupt_on in json.dumps(content):
             interrupt_on = None
             manager.interrupt_kernel()
     return {**reply(client, sent), "messages": messages}

@@ -146,6 +146,8 @@ function rejectionFault({ cell, error = "" }: KernelEvent, cells: number): strin
 /** The error without the stack, or what tslab's own type check said. */
 function thrownText(notebook: Notebook, { cell, outputs }: Execution): string {
   const list = inCells(notebook, outputs)[cell - 1] ?? [];
+  const thrown = list.find(({ output_type }) => output_type === "error");
+  if (thrown) return `${thrown.ename}: ${String(thrown.evalue).split("\n").slice(0, 5).join(" ")}`;
   const text = list.flatMap((output) => (output.name === "stderr" ? [textOf(output.text)] : [])).join("");
   const said = text
     .split(/\n {4}at /)[0]!

@@ -8,6 +8,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { fileSha256 } from "../../host/download.js";
+import { cellSignal } from "../../host/notebook.js";
 import { datasetDirectory, type TokenMeta, type TokenSource } from "../token-file.js";
 import { dtypeOf, writeProblem } from "../token-writer.js";
 import { tokenizerFromSpec } from "../tokenizers/tokenizer.js";
@@ -128,7 +129,7 @@ async function survey(options: CorpusOptions): Promise<Progress> {
     documents = 2;
   } else {
     for (const file of files) {
-      options.signal?.throwIfAborted();
+      (options.signal ?? cellSignal())?.throwIfAborted();
       const found = await surveyFile(file);
       documents += found.documents;
       checksums.push(found.sha256);
@@ -163,7 +164,7 @@ function validationTest(
 
 /** Encodes from `progress.next` on, and writes down how far it has come. */
 async function encodeAll(options: CorpusOptions, files: DatasetFiles, progress: Progress): Promise<void> {
-  const { remote, signal, commitBytes = 32_000_000 } = options;
+  const { remote, signal = cellSignal(), commitBytes = 32_000_000 } = options;
   const { vocabSize } = tokenizerFromSpec(progress.plan.tokenizer);
   const dtype = dtypeOf(vocabSize);
   const pool = openEncodePool({ tokenizer: progress.plan.tokenizer, dtype }, workersOf(options));
