@@ -85,6 +85,8 @@ export {
   type SizeRow,
   trainingSeconds,
 } from "./model/sizing.js";
+export { type TrainedRun, trainRun } from "./notebook/progress.js";
+export { train } from "./notebook/train.js";
 export type {
   CheckpointRecord,
   EndRecord,
@@ -96,8 +98,6 @@ export type {
   TrackedRun,
   Tracker,
 } from "./runs/records.js";
-export { type TrainedRun, trainRun } from "./notebook/progress.js";
-export { train } from "./notebook/train.js";
 export { trainingReport, writeReport } from "./runs/report.js";
 export { readRunLog } from "./runs/run-folder.js";
 export { drawTokens, type Filter, penalize, sampleProbabilities } from "./sample/next-token.js";

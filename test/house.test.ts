@@ -15,6 +15,7 @@ const law: Law = {
     ["lib/runs"],
     ["lib/train", "lib/sample"],
     ["lib/bench"],
+    ["lib/notebook"],
     ["lib/index.ts"],
     // The files beside scaling's rooms are its public faces: a file each that gathers what a room holds.
     ["scaling"],

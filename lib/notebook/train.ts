@@ -5,8 +5,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { type NotebookKernel, notebookKernel } from "../host/notebook.js";
-import type { StepRecord } from "../runs/records.js";
 import { differingSettings } from "../runs/identity.js";
+import type { StepRecord } from "../runs/records.js";
 import type { Settings } from "../settings/settings.js";
 import type { TrainOptions } from "../train/open-run.js";
 import { train as trainLoop } from "../train/train.js";
