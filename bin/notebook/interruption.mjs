@@ -128,7 +128,8 @@ export function createInterruption() {
       const hold = {
         busy: true,
         release() {
-          if (holding.delete(hold)) stopWaiting();
+          // Once the cell has what the work ends with, which says more than an interrupt.
+          if (holding.delete(hold)) setImmediate(stopWaiting);
         },
       };
       holding.add(hold);
