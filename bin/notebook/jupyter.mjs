@@ -45,6 +45,8 @@ export function labFolders(at) {
   const shown = {
     // An error names a line.
     "@jupyterlab/notebook-extension:tracker": { codeCellConfig: { lineNumbers: true } },
+    // Nothing is asked of the internet.
+    "@jupyterlab/apputils-extension:notification": { fetchNews: "false", checkForUpdates: false },
     // The documentation of a setting beside its name.
     "@jupyterlab/completer-extension:manager": { showDocumentationPanel: true },
   };

@@ -94,6 +94,8 @@ function addressOf(server: ChildProcess): Promise<URL> {
 async function open(name: string): Promise<void> {
   await page.goto(`${address.origin}/lab/tree/${name}?token=${address.searchParams.get("token")}&reset`);
   await page.waitForSelector(".jp-Notebook .jp-Cell", { timeout: 120_000 });
+  // What is run before the kernel is there is lost.
+  await page.getByText("TypeScript | Idle").waitFor({ timeout: 120_000 });
 }
 
 /** The lab's own commands, as its menus and keys give them. */
