@@ -9,7 +9,7 @@ import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
 import { defaultSettings, type EvalSettings, parseEvalSettings } from "../settings/settings.js";
 import type { EvaluateOptions } from "../train/evaluate.js";
-import type { CheckpointName } from "../weights/checkpoint.js";
+import type { ChosenCheckpoint } from "../weights/checkpoint.js";
 import type { TrainedModel } from "../weights/pretrained.js";
 import { fetchWeights } from "./shared/download-weights.js";
 import { announceDevice } from "./shared/preflight.js";
