@@ -12,7 +12,7 @@ import { engineVersions, type ResolvedDevice, resolveDevice } from "../engine/de
 import { float32, int32 } from "../engine/host-tensors.js";
 import { fusedEnabled } from "../engine/operations/fused.js";
 import { openSession } from "../engine/session.js";
-import { nvidiaGpus } from "../host/nvidia.js";
+import { nvidiaGpus } from "../host/hardware.js";
 import { uniform } from "../host/random.js";
 import type { Settings } from "../settings/settings.js";
 import { type BatchFeed, batchFeed } from "../train/batch-feed.js";

@@ -10,7 +10,7 @@ import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { type NvidiaGpu, nvidiaGpus } from "../host/nvidia.js";
+import { type NvidiaGpu, nvidiaGpus } from "../host/hardware.js";
 import { folioVersion, packageRoot } from "../host/package.js";
 import { chooseDevice } from "./device.js";
 import { autoDtype, computeCapability, type DtypeChoice, instructionFlags } from "./number-format.js";

@@ -6,7 +6,7 @@ import {
   inspectMachine,
   type MachineReport,
 } from "../../lib/engine/doctor.js";
-import { parseGpus } from "../../lib/host/nvidia.js";
+import { parseGpus } from "../../lib/host/hardware.js";
 
 const healthy: MachineReport = {
   versions: { Folio: "0.1.0", Node: "20.19.0", Python: undefined },

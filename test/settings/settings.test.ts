@@ -87,7 +87,7 @@ describe("the tables", () => {
     };
     const docs = (kind: SettingsKind) =>
       Object.fromEntries(Object.entries(settingRows(kind)).map(([key, row]) => [key, row.doc]));
-    expect({ ...documented("train", "ModelSettings"), ...documented("train", "Settings") }).toEqual(docs("train"));
+    expect({ ...documented("model", "ModelSettings"), ...documented("train", "Settings") }).toEqual(docs("train"));
     expect(documented("sample", "SampleSettings")).toEqual(docs("sample"));
   });
 
