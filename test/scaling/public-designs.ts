@@ -30,11 +30,11 @@ const gadre = [11e6, 79e6, 154e6, 411e6].flatMap((n) =>
   [0.25, 0.5, 1, 2, 4, 8, 16, 32].map((times) => ({ n, d: 20 * times * n })),
 );
 
-export const publicDesigns = {
+const publicDesigns: Readonly<Record<"hoffmann" | "porian" | "gadre", readonly Place[]>> = {
   hoffmann: alongBudgets(hoffmannBudgets, hoffmannSizes, 4),
   porian: alongBudgets(porianBudgets, porianSizes, 5),
   gadre,
-} as const;
+};
 
 /** A study on those places, with noise of ln L that grows for small runs: .2 % at the largest compute, 1 % far below. */
 export function simulatedStudy(design: keyof typeof publicDesigns, seed: number): Point[] {
