@@ -187,8 +187,8 @@ describe("parseSettings()", () => {
     ],
     // At once, however many widths there are.
     [
-      { nEmbd: 1_000_000_007, nHead: 4 },
-      "nEmbd 1000000007 is not divisible by nHead 4; use nEmbd 1000000004 or 1000000008",
+      { nEmbd: 999_983, nHead: 4 }, // a prime
+      "nEmbd 999983 is not divisible by nHead 4; use nEmbd 999980 or 999984, or nHead 1 or 999983",
     ],
     [
       { nEmbd: 4, nHead: 8 },
