@@ -10,7 +10,7 @@ import { stopOnSignals } from "../../lib/cli/shared/stop-signals.js";
 import type { LostOutput } from "../../lib/cli/shared/terminal.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
-import { ended, temporaryFolder, writeFox } from "../tiny-run.js";
+import { ended, endedWithThis, temporaryFolder, writeFox } from "../tiny-run.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = temporaryFolder();
@@ -30,10 +30,8 @@ function start(argv: string[], { out = "pipe", err = "pipe" }: { out?: "pipe" | 
     import { createJiti } from "jiti";
     const { main } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/cli/main.ts");
     main(process.argv.slice(1)).then((code) => { process.exitCode = code; });`;
-  const child = spawn(process.execPath, ["--input-type=module", "-e", script, "--", ...argv], {
-    cwd: root,
-    stdio: ["ignore", out, err],
-  });
+  const args = ["--input-type=module", "-e", script, "--", ...argv];
+  const child = endedWithThis(spawn(process.execPath, args, { cwd: root, stdio: ["ignore", out, err] }));
   const [stdout, stderr] = [heard(child.stdout), heard(child.stderr)];
   return Object.assign(child, { out: stdout, err: stderr });
 }
