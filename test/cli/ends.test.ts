@@ -1,6 +1,6 @@
 /** Every way to end a command: signals, a reader that has gone, a device that is full. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, openSync } from "node:fs";
+import { existsSync, openSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -174,5 +174,23 @@ describe("stopping", () => {
   test("a preparation that fails for another reason tells it", async () => {
     const io = { stdout: { write: () => {} }, stderr: { write: () => {} } };
     await expect(stoppable(io, () => Promise.reject(new Error("no text")))).rejects.toThrow("no text");
+  });
+});
+
+describe("a config module that ends the program", () => {
+  test.each([
+    ["exits", "process.exit(0);", /^folio: Cannot go on: the program ended before its work was done\.\n$/],
+    ["waits", "await new Promise(() => {});", /^folio: Cannot go on: the program ended before its work was done\.\n$/],
+    [
+      "fails-later",
+      'setTimeout(() => { throw new Error("too late"); }, 0);\nawait new Promise(() => {});',
+      /^folio: too late\n$/,
+    ],
+  ])("%s: one message, and no success", { timeout: 180_000 }, async (name, source, message) => {
+    const file = path.join(folder, `${name}.mts`);
+    writeFileSync(file, `${source}\nexport default { vocabSize: 65 };\n`);
+    const child = start(["sizes", file]);
+    expect(await ended(child)).toEqual({ code: 1, signal: null });
+    expect([child.out.text(), child.err.text()]).toEqual(["", expect.stringMatching(message)]);
   });
 });

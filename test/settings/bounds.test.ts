@@ -2,6 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
+import { main } from "../../lib/cli/main.js";
 import { loadSettings, readOverrides } from "../../lib/settings/config-files.js";
 import { parsePythonConfig } from "../../lib/settings/python-config.js";
 import {
@@ -76,6 +77,13 @@ describe("names of Object.prototype are names as any other", () => {
     await expect(loadSettings([python])).rejects.toThrow(/there is no setting /);
     await expect(loadSettings([written("unknown.py", `n_layer = ${name}\n`)])).rejects.toThrow(/line 1 is /);
   });
+});
+
+test("a dataset may have such a name", async () => {
+  let told = "";
+  const output = { write: (text: string) => (told += text) };
+  expect(await main(["sizes", "--dataset=constructor"], { stdout: output, stderr: output })).toBe(1);
+  expect(told).toContain("the vocabulary of constructor is not known");
 });
 
 test("text in Python config files has Python's escapes", () => {
