@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
-import { openCheckpoint } from "../../lib/runs/checkpoint.js";
+import { openCheckpoint } from "../../lib/weights/checkpoint.js";
 import { readSafetensors } from "../../lib/weights/safetensors.js";
 import { temporaryFolder, writeFox } from "../tiny-run.js";
 

@@ -121,7 +121,7 @@ function runReaders(folder: string, written: Write): Reader[] {
   const tokenizer = charTokenizer(tinyText).toJSON();
   const saved = saveCheckpoint(
     outDir,
-    { ...state, settings, tokenizer, versions: { folio: "0" }, params, m: params, v: params },
+    { ...state, settings, tokenizer, versions: { folio: "0" }, params, optimizer: { m: params, v: params } },
     { best: true },
   );
   const log = [

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { float32 } from "../../lib/engine/host-tensors.js";
 import { parameterSpecs } from "../../lib/model/model.js";
-import { saveCheckpoint } from "../../lib/runs/checkpoint.js";
 import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
 import { brokenWeights, checkMemory, explained, explainedUse, exploded, stateBytes } from "../../lib/train/failures.js";
+import { saveCheckpoint } from "../../lib/weights/checkpoint.js";
 import { temporaryFolder, tinySettings } from "../tiny-run.js";
 
 const settings: Settings = { ...defaultSettings, vocabSize: 50_304 }; // 124M
@@ -64,7 +64,7 @@ describe("the last good checkpoint", () => {
     const params = Object.fromEntries(values);
     const state = { runId: "0123456789abcdef", step, evaluated: true, bestValLoss: 1, trainedMs: 1, versions: {} };
     const tokenizer = { kind: "char", vocabulary: "ab" } as never;
-    const all = { ...state, settings: tiny, tokenizer, params, m: params, v: params };
+    const all = { ...state, settings: tiny, tokenizer, params, optimizer: { m: params, v: params } };
     return saveCheckpoint(tiny.outDir, all, { best: false, ...more });
   };
   const told = () => exploded({ settings: tiny, step: 9 }, "the loss is NaN").message;
