@@ -20,7 +20,7 @@ export interface SampleSettings {
   outDir: string;
   /** Sample from the run in outDir (resume), or from GPT-2 by name, a Hugging Face folder, a ckpt.pt, another run. */
   initFrom: InitFrom;
-  /** Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept. */
+  /** Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept. */
   checkpoint: string;
   /** Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has. */
   dataDir: string;
@@ -60,7 +60,7 @@ const samples = row("Samples");
 export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { readonly default: SampleSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to sample from."),
   initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume), or from GPT-2 by name, a Hugging Face folder, a ckpt.pt, another run."),
-  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept."),
+  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept."),
   dataDir: run(folder, "data", "", "Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has."),
 
   start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input."),

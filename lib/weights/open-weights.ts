@@ -41,7 +41,7 @@ function formatOf(source: string, checkpoint?: string): [format: keyof typeof re
   if ((gpt2Names as readonly string[]).includes(source)) return ["hub", source];
   if (chooseCheckpoint(source, checkpoint)) return ["run", source];
   const status = fs.statSync(source, { throwIfNoEntry: false });
-  if (status?.isFile()) return ["nanoGpt", source];
+  if (status && !status.isDirectory()) return ["nanoGpt", source]; // whose reader says what it is, if no file
   if (!status) return undefined;
   if (fs.existsSync(path.join(source, "config.json"))) return ["folder", source];
   const file = path.join(source, "ckpt.pt");
