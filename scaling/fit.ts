@@ -33,6 +33,7 @@ import type { Counting, Fit, FitMethod, FitWarning, Interval, ParabolaBias, Poin
 export { chinchillaStarts } from "./fit/search/chinchilla-starts.js";
 export type { Start } from "./fit/search/huber-objective.js";
 export { extrapolationWarning, roundingWarning } from "./fit/warnings.js";
+export { fitTable, refitsTable } from "./tables/fit-table.js";
 
 /** How to fit; each has a default. */
 export interface FitOptions {
@@ -216,7 +217,15 @@ function spreadOf(work: Work, bias: SurfaceBias | undefined, made?: readonly Ref
   const ci80 = at(0.8);
   const narrow = covariance ? warnOfWidth(ci80, without(0.8)) : [];
   const warnings = [...narrow, ...few];
-  return { ...found, ...refits, se: errorsOfIntervals(ci80, values), ci80, ci95: at(0.95), intervals: "bootstrap", warnings };
+  return {
+    ...found,
+    ...refits,
+    se: errorsOfIntervals(ci80, values),
+    ci80,
+    ci95: at(0.95),
+    intervals: "bootstrap",
+    warnings,
+  };
 }
 
 /** An interval's end, or a refit's number, without what parabolas add to it on a surface without noise. */

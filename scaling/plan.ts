@@ -105,7 +105,9 @@ export function share({ workers, threads }: Pick<PlanOptions, "workers" | "threa
 function checkProcesses(given: Readonly<Record<string, number | undefined>>): void {
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= mostProcesses)) continue;
-    throw new RangeError(`Cannot share the machine: ${name} is ${value}; wanted a whole number from 1 to ${mostProcesses}.`);
+    throw new RangeError(
+      `Cannot share the machine: ${name} is ${value}; wanted a whole number from 1 to ${mostProcesses}.`,
+    );
   }
 }
 

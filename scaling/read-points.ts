@@ -68,7 +68,10 @@ function columnNamed(there: readonly string[], name: string): string | undefined
  * @throws {RangeError} for a column that there is not (naming the nearest), or a row without one of the numbers
  */
 export function toPoints(table: ColumnTable, columns: PointColumns, options: ReadPointsOptions = {}): ReadPoints {
-  return pointsOf(openRows(table, columns, options), Array.from({ length: table.numRows() }, (_, row) => row));
+  return pointsOf(
+    openRows(table, columns, options),
+    Array.from({ length: table.numRows() }, (_, row) => row),
+  );
 }
 
 /**
@@ -265,7 +268,11 @@ export function toTuningPoints(
 }
 
 /** Rows of one N, D and batch may differ in rate and seed alone. */
-function checkSettings({ name, cell }: Pick<Rows, "name" | "cell">, rows: readonly number[], columns: TuningColumns): void {
+function checkSettings(
+  { name, cell }: Pick<Rows, "name" | "cell">,
+  rows: readonly number[],
+  columns: TuningColumns,
+): void {
   const { n, d, batch } = columns;
   for (const setting of otherSettings) {
     const found = new Map<string, unknown>();

@@ -90,7 +90,7 @@ export function startChild(code: string, argument: unknown): ChildProcess & { ou
     const argument = JSON.parse(process.argv[1]);
     ${code}`;
   const args = ["--input-type=module", "-e", script, "--", JSON.stringify(argument)];
-  const child = spawn(process.execPath, args, { cwd: root });
+  const child = endedWithThis(spawn(process.execPath, args, { cwd: root }));
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (chunk: Buffer) => {
@@ -98,6 +98,18 @@ export function startChild(code: string, argument: unknown): ChildProcess & { ou
     });
   }
   return Object.assign(child, { output: () => output });
+}
+
+const children = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
+/** A child that a test which failed leaves behind does not run on for good. */
+export function endedWithThis<Child extends ChildProcess>(child: Child): Child {
+  children.add(child);
+  child.once("close", () => children.delete(child));
+  return child;
 }
 
 export const ended = (child: ChildProcess): Promise<{ code: number | null; signal: string | null }> =>

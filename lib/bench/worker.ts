@@ -3,24 +3,22 @@
  * training steps (batch, forward, backward, clipping, AdamW, the loss read), or with matrix products, which tell what
  * the machine reaches at most. A process a mode, so that neither memory nor threads of one disturb another.
  */
-import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import readline from "node:readline";
 import * as tf from "@tensorflow/tfjs-core";
 import { openDataset } from "../data/batches.js";
 import { engineVersions, type ResolvedDevice, resolveDevice } from "../engine/device.js";
-import { float32, type HostTensors, int32, mapRecord, toHost } from "../engine/host-tensors.js";
+import { float32, int32 } from "../engine/host-tensors.js";
 import { fusedEnabled } from "../engine/operations/fused.js";
 import { openSession } from "../engine/session.js";
+import { nvidiaGpus } from "../host/hardware.js";
 import { uniform } from "../host/random.js";
-import { initialParameters } from "../model/model.js";
 import type { Settings } from "../settings/settings.js";
 import { type BatchFeed, batchFeed } from "../train/batch-feed.js";
-import { biasCorrections } from "../train/optimizers/adamw.js";
-import { initialLossScale } from "../train/optimizers/loss-scale.js";
-import { learningRate } from "../train/optimizers/schedule.js";
-import { trainingSteps } from "../train/steps.js";
+import { newWeights } from "../train/start.js";
+import { trainingSteps, updateInputs } from "../train/steps.js";
+import { trainingState } from "../train/training-state.js";
 import { type BenchAnswers, type BenchRequest, type BenchTask, PRODUCTS, productSize } from "./protocol.js";
 
 /** Takes one step. */
@@ -38,22 +36,15 @@ async function open(asked: BenchTask): Promise<{ step: TakeStep } & BenchAnswers
 
 function deviceName(device: string): string {
   if (device === "cpu") return os.cpus()[0]?.model.trim() || "unknown";
-  try {
-    const [name] = execFileSync("nvidia-smi", ["--query-gpu=name", "--format=csv,noheader"], {
-      encoding: "utf8",
-    }).split("\n");
-    return name?.trim() || device;
-  } catch {
-    return device;
-  }
+  return nvidiaGpus()[0]?.name || device;
 }
 
 async function openTraining({ settings, realData, profiled }: BenchTask, machine: ResolvedDevice): Promise<TakeStep> {
   const { xla, gradientAccumulationSteps: micros } = settings;
   const feed = realData
-    ? batchFeed(settings, openDataset(settings.dataDir, settings.dataset), { step: 0, tokens: 0 })
+    ? batchFeed(settings, openDataset(settings.dataDir, settings.dataset, settings), { step: 0, tokens: 0 })
     : randomFeed(settings);
-  const session = await openSession(await initialState(settings, machine.dtype), { ...machine, xla, profiled });
+  const session = await openSession(trainingState(settings, await newWeights(settings)), { ...machine, xla, profiled });
   const steps = trainingSteps(settings);
   const [accumulate, update] = [session.define(steps.accumulate), session.define(steps.update)];
   let step = 0;
@@ -61,35 +52,13 @@ async function openTraining({ settings, realData, profiled }: BenchTask, machine
     let loss = 0;
     for (let micro = 0; micro < micros; micro++) {
       const last = micro === micros - 1;
-      const inputs = { ...feed.take(step, micro), ...(last && rates(step, settings)) };
+      const inputs = { ...feed.take(step, micro), ...(last && updateInputs(step, settings)) };
       const running = (last ? update : accumulate)(inputs, profile);
       feed.prepare(last ? step + 1 : step, last ? 0 : micro + 1);
       loss += (await running).loss!.values[0]! / micros;
     }
     step++;
     return loss;
-  };
-}
-
-async function initialState(settings: Settings, dtype: string): Promise<Record<string, HostTensors>> {
-  const tensors = initialParameters(settings, settings.seed);
-  const params: Record<string, HostTensors[string]> = {};
-  for (const [name, tensor] of Object.entries(tensors)) {
-    params[name] = await toHost(tensor);
-    tensor.dispose();
-  }
-  const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
-  const sums = settings.gradientAccumulationSteps > 1 ? { sums: zeros() } : {};
-  const scaler = dtype === "float16" ? { scaler: initialLossScale(0) } : {};
-  return { params, m: zeros(), v: zeros(), ...sums, ...scaler };
-}
-
-function rates(step: number, settings: Settings): HostTensors {
-  const [correction1, correction2] = biasCorrections(step + 1, settings);
-  return {
-    learningRate: float32([learningRate(step, settings)], []),
-    biasCorrection1: float32([correction1], []),
-    biasCorrection2: float32([correction2], []),
   };
 }
 

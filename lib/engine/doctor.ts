@@ -10,6 +10,7 @@ import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
+import { type NvidiaGpu, nvidiaGpus } from "../host/hardware.js";
 import { folioVersion, packageRoot } from "../host/package.js";
 import { chooseDevice } from "./device.js";
 import { autoDtype, computeCapability, type DtypeChoice, instructionFlags } from "./number-format.js";
@@ -19,13 +20,6 @@ import { type AdapterInfo, describeAdapter, type WebGpuAdapter } from "./webgpu.
 export interface Problem {
   readonly problem: string;
   readonly remedy: string;
-}
-
-export interface GpuReport {
-  readonly name: string;
-  readonly driver: string;
-  readonly totalBytes: number;
-  readonly freeBytes: number;
 }
 
 /** What TensorFlow says when it is loaded; `error` when it is not. */
@@ -53,7 +47,7 @@ export interface MachineReport {
   readonly autoDtype: DtypeChoice;
   /** The device that a run gets which leaves it to Folio. */
   readonly autoDevice: { readonly device: string; readonly reason: string };
-  readonly gpus: readonly GpuReport[];
+  readonly gpus: readonly NvidiaGpu[];
   /** What WebGPU finds, or why nothing. */
   readonly webGpu: WebGpuAdapter | { readonly missing: string };
   readonly memory: { readonly totalBytes: number; readonly freeBytes: number };
@@ -86,7 +80,7 @@ export async function inspectMachine(): Promise<MachineReport> {
   const kernelFile = state.kernelFile(at);
   const [tensorflow, gpus, webGpu, python] = await Promise.all([
     loadInChild(state, at),
-    findGpus(),
+    nvidiaGpus(),
     findWebGpu(),
     pythonVersion(at.venv),
   ]);
@@ -193,7 +187,7 @@ export function formatReport(report: MachineReport): string {
   return [...lines, "", ...(wrong.length > 0 ? wrong : ["✓ Nothing is wrong."])].join("\n");
 }
 
-function describeGpu(gpu: GpuReport | undefined): string {
+function describeGpu(gpu: NvidiaGpu | undefined): string {
   if (!gpu) return "none (NVIDIA)";
   return `${gpu.name}, driver ${gpu.driver}, ${gigabytes(gpu.freeBytes)} free of ${gigabytes(gpu.totalBytes)}`;
 }
@@ -304,28 +298,6 @@ async function findWebGpu(): Promise<MachineReport["webGpu"]> {
     const absent = (error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
     return { missing: absent ? "its optional packages are not installed" : childError(error) };
   }
-}
-
-async function findGpus(): Promise<GpuReport[]> {
-  const query = "--query-gpu=name,driver_version,memory.total,memory.free";
-  try {
-    const { stdout } = await run("nvidia-smi", [query, "--format=csv,noheader,nounits"], { timeout: 20_000 });
-    return parseGpus(stdout);
-  } catch {
-    return [];
-  }
-}
-
-/** nvidia-smi's lines, memory in MiB. */
-export function parseGpus(csv: string): GpuReport[] {
-  return csv
-    .trim()
-    .split("\n")
-    .filter((line) => line.includes(","))
-    .map((line) => {
-      const [name = "", driver = "", total, free] = line.split(",").map((part) => part.trim());
-      return { name, driver, totalBytes: Number(total) * 2 ** 20, freeBytes: Number(free) * 2 ** 20 };
-    });
 }
 
 async function pythonVersion(venv: string): Promise<string | undefined> {

@@ -9,8 +9,8 @@ import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
 import { resolveDevice } from "../engine/device.js";
 import { int32 } from "../engine/host-tensors.js";
 import { openSession } from "../engine/session.js";
-import type { TrainedModel } from "../runs/trained-model.js";
 import type { Settings } from "../settings/settings.js";
+import type { TrainedModel } from "../weights/pretrained.js";
 import { trainingSteps } from "./steps.js";
 
 /** What to evaluate on, and how; what is left out is as the model's settings say. */

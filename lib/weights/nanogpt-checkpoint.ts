@@ -4,13 +4,10 @@
  * It writes none: export goes to Hugging Face's format (gpt2.ts). Notebook 05-gpt2 shows it.
  */
 
-import type { HostTensor, HostTensors } from "../engine/host-tensors.js";
+import type { HostState, HostTensor, HostTensors } from "../engine/host-tensors.js";
 import { type ParameterSpec, parameterSpecs } from "../model/model.js";
-import type { ModelSettings } from "../settings/settings.js";
+import type { ModelShape } from "../settings/model.js";
 import { openTorchFile, type TorchFile, TorchTensor } from "./torch-file.js";
-
-/** What of a checkpoint determines the model, dropout aside. */
-export type ModelShape = Omit<ModelSettings, "dropout">;
 
 /** A checkpoint of nanoGPT. */
 export interface NanoGptCheckpoint {
@@ -21,8 +18,8 @@ export interface NanoGptCheckpoint {
   readonly bestValLoss: number | null;
   /** nanoGPT's settings, as it spells them: `learning_rate`, `dataset`, … */
   readonly config: Readonly<Record<string, number | string | boolean>>;
-  /** AdamW's moments and its count of updates, when asked for and there. */
-  readonly optimizer: { readonly m: HostTensors; readonly v: HostTensors; readonly step: number } | undefined;
+  /** AdamW's state in groups by PyTorch's names, `exp_avg` and `exp_avg_sq`; when asked for and there. */
+  readonly optimizer: HostState | undefined;
 }
 
 /**
@@ -33,11 +30,11 @@ export interface NanoGptCheckpoint {
  */
 export function readNanoGptCheckpoint(
   path: string,
-  { optimizer = false, gelu = "erf" }: { optimizer?: boolean; gelu?: ModelSettings["gelu"] } = {},
+  { optimizer = false, gelu = "erf" }: { optimizer?: boolean; gelu?: ModelShape["gelu"] } = {},
 ): NanoGptCheckpoint {
   return reading(path, ({ checkpoint, file, fail }) => {
     const { weights, model } = describe(checkpoint, file, fail);
-    const specs = parameterSpecs(model as ModelSettings);
+    const specs = parameterSpecs({ ...model, gelu });
     checkNames(weights, specs, fail);
     const params = readAll(specs, file, ({ name }) => weights.get(name) ?? fail(`its model lacks ${name}`), fail);
     const step = scalar(checkpoint.get("iter_num"), file);
@@ -117,6 +114,7 @@ function modelShape(
   if (!vocabSize || !nEmbd || !blockSize) return fail("its model has no tables wte and wpe");
   if (!Number.isSafeInteger(nHead) || nEmbd % (nHead as number) !== 0) return fail(`its n_head is ${nHead}`);
   const nLayer = new Set([...weights.keys()].map((name) => /^h\.(\d+)\./.exec(name)?.[1]).filter(Boolean)).size;
+  checkArguments(args, { n_layer: nLayer, n_embd: nEmbd, block_size: blockSize, vocab_size: vocabSize }, fail);
   return {
     nLayer,
     nHead: nHead as number,
@@ -127,6 +125,33 @@ function modelShape(
     tieHead: isTied(weights.get("wte.weight")!, weights.get("lm_head.weight"), file),
   };
 }
+
+/**
+ * model_args describe the same model as the tensors, or the file was changed by hand; and what they name beyond nanoGPT's
+ * own, another program's model computes with.
+ */
+function checkArguments(
+  args: ReadonlyMap<unknown, unknown>,
+  found: Readonly<Record<string, number>>,
+  fail: Fail,
+): void {
+  const own = [...Object.keys(found), "n_head", "bias", "dropout"];
+  const stray = [...args.keys()].find((key) => !own.includes(String(key)));
+  if (stray !== undefined) {
+    fail(`its model_args have ${printed(stray)}, which nanoGPT's GPT does not know: it is another model`);
+  }
+  for (const [key, value] of Object.entries(found)) {
+    const told = args.get(key);
+    if (told !== undefined && told !== null && told !== value) {
+      fail(`its model_args say ${key} ${printed(told)}, and its tensors have ${value}`);
+    }
+  }
+}
+
+const printed = (value: unknown): string =>
+  String(value)
+    .replace(/[^\w .<>-]/g, "?")
+    .slice(0, 40);
 
 /** nanoGPT's head is its token table; a file may hold the table twice all the same. */
 function isTied(table: TorchTensor, head: TorchTensor | undefined, file: TorchFile): boolean {
@@ -193,8 +218,7 @@ function readMoments(optimizer: ReadonlyMap<unknown, unknown>, { specs, weights,
   const names = orders.find(fits) ?? fail("its optimizer's state does not fit its model");
   const index = new Map(names.map((name, i) => [name, i]));
   const read = (moment: string) => readAll(specs, file, ({ name }) => tensor(index.get(name)!, moment), fail);
-  const step = scalar(entry(0).get("step"), file) ?? fail("its optimizer has no step");
-  return { m: read("exp_avg"), v: read("exp_avg_sq"), step };
+  return { exp_avg: read("exp_avg"), exp_avg_sq: read("exp_avg_sq") };
 }
 
 /** A number, or a tensor of one. */

@@ -39,7 +39,7 @@ export function checkPoints(points: readonly Point[], options: MethodOptions, ke
       throw new RangeError(`Cannot fit: ${letters[name]} of point ${index} is ${value}; it must be a number above 0.`);
     }
   });
-  if (needed.includes("n")) {
+  if (needed.includes("n") && needed.includes("d")) {
     checkUnits(points);
     checkSpread(points);
   }
@@ -108,7 +108,13 @@ const mostRefits = 100_000;
 const mostThreads = 1024;
 
 /** @throws {RangeError} for a number of refits or threads that is none, or more than a machine holds */
-export function checkResampling({ bootstrap, threads }: { readonly bootstrap: number; readonly threads: number }): void {
+export function checkResampling({
+  bootstrap,
+  threads,
+}: {
+  readonly bootstrap: number;
+  readonly threads: number;
+}): void {
   const check = (name: string, value: number, least: number, most: number) => {
     if (Number.isInteger(value) && value >= least && value <= most) return;
     throw new RangeError(`Cannot fit: ${name} is ${value}; it must be a whole number from ${least} to ${most}.`);
@@ -122,7 +128,9 @@ const mostBreaks = 4;
 
 function checkBreaks({ method, breaks }: MethodOptions): void {
   if (method !== "broken" || (Number.isInteger(breaks) && breaks >= 1 && breaks <= mostBreaks)) return;
-  throw new RangeError(`Cannot fit the broken law: breaks is ${breaks}; it must be a whole number from 1 to ${mostBreaks}.`);
+  throw new RangeError(
+    `Cannot fit the broken law: breaks is ${breaks}; it must be a whole number from 1 to ${mostBreaks}.`,
+  );
 }
 
 /** Of ln D given ln N: with less to go by, N^−α and D^−β cannot be told apart. */
@@ -142,6 +150,14 @@ export function checkIdentifiable(data: Data, options: MethodOptions): void {
   if (options.method === "isoflop" || options.method === "envelope") return;
   const scatter = Math.min(scatterGiven(data.lnN, data.lnD), scatterGiven(data.lnD, data.lnN));
   if (scatter >= leastScatter) return;
+  for (const [letter, column] of [
+    ["N", data.lnN],
+    ["D", data.lnD],
+  ] as const) {
+    if (new Set(column).size > 1) continue;
+    const message = `Cannot fit L(N, D): all points have one ${letter}, so that nothing tells how the loss goes with it; train at more values of ${letter}, or fit a law of the other alone (--method power).`;
+    throw new RangeError(message);
+  }
   throw new RangeError(
     `Cannot fit L(N, D): there is one D per N (given N, D varies by ${(100 * scatter).toPrecision(2)} %), so that the terms of N and of D cannot be told apart; train some sizes on more and on fewer tokens.`,
   );

@@ -4,7 +4,21 @@
  */
 
 /** Written for "no value", by hand or by a program. A run that diverged has no loss. */
-const missing = new Set(["", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "inf", "+inf", "-inf", "infinity"]);
+const missing = new Set([
+  "",
+  "na",
+  "n/a",
+  "#n/a",
+  "nan",
+  "null",
+  "none",
+  "nil",
+  "-",
+  "inf",
+  "+inf",
+  "-inf",
+  "infinity",
+]);
 
 const suffixes: Readonly<Record<string, number>> = { k: 1e3, m: 1e6, b: 1e9, g: 1e9, t: 1e12 };
 

@@ -49,7 +49,9 @@ async function parse(bytes: Buffer, file: string): Promise<ColumnTable> {
   const magic = bytes.toString("latin1", 0, 4);
   if (magic === "PAR1" || /\.parquet$/i.test(file)) return await parseParquet(bytes);
   if (magic.startsWith("PK") || magic === "\xd0\xcf\x11\xe0") {
-    throw new Error(`it is a spreadsheet or another archive; save it as CSV: libreoffice --headless --convert-to csv ${shellWord(file)}`);
+    throw new Error(
+      `it is a spreadsheet or another archive; save it as CSV: libreoffice --headless --convert-to csv ${shellWord(file)}`,
+    );
   }
   const text = decoded(bytes, file);
   if (text.trim() === "") throw new RangeError("it has no rows");
@@ -60,15 +62,19 @@ async function parse(bytes: Buffer, file: string): Promise<ColumnTable> {
 function decoded(bytes: Buffer, file: string): string {
   const little = bytes[0] === 0xff && bytes[1] === 0xfe;
   const big = bytes[0] === 0xfe && bytes[1] === 0xff;
-  const label = big || (bytes[0] === 0 && bytes[1] !== 0) ? "utf-16be" : little || bytes[1] === 0 ? "utf-16le" : "utf-8";
+  const label =
+    big || (bytes[0] === 0 && bytes[1] !== 0) ? "utf-16be" : little || bytes[1] === 0 ? "utf-16le" : "utf-8";
   try {
     return new TextDecoder(label, { fatal: true }).decode(bytes);
   } catch {
-    throw new Error(`it is neither a table nor text in UTF-8; if it is text, convert it: iconv -f WINDOWS-1252 -t UTF-8 ${shellWord(file)} > converted.csv`);
+    throw new Error(
+      `it is neither a table nor text in UTF-8; if it is text, convert it: iconv -f WINDOWS-1252 -t UTF-8 ${shellWord(file)} > converted.csv`,
+    );
   }
 }
 
-const shellWord = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+const shellWord = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
 /** A JSON array of objects, or an object a line. */
 function parseJson(text: string): ColumnTable {

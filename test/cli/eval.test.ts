@@ -3,10 +3,10 @@ import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
 import { openDataset } from "../../lib/data/batches.js";
-import { openCheckpoint } from "../../lib/runs/checkpoint.js";
 import type { EvalRecord } from "../../lib/runs/records.js";
 import { evaluateSplit } from "../../lib/train/evaluate.js";
 import { train } from "../../lib/train/train.js";
+import { openCheckpoint } from "../../lib/weights/checkpoint.js";
 import { collect, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -116,6 +116,8 @@ describe("folio eval", () => {
     fs.writeFileSync(file, "the £");
     expect((await folio("eval", `--out_dir=${settings.outDir}`, `--file=${file}`)).err).toContain('"£" (U+00A3)');
     fs.writeFileSync(file, Buffer.from([0xff, 0xfe]));
-    expect((await folio("eval", `--out_dir=${settings.outDir}`, `--file=${file}`)).err).toContain("no text in UTF-8");
+    expect((await folio("eval", `--out_dir=${settings.outDir}`, `--file=${file}`)).err).toContain(
+      "it is UTF-16, not UTF-8; convert it, as by: iconv -f UTF-16",
+    );
   });
 });

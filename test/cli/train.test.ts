@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
@@ -76,7 +77,7 @@ describe("folio train and sample", () => {
     expect(lines[0]).toBe("tokens per iteration will be: 16");
     const steps = lines.filter((line) => /^step \d+: train loss \d+\.\d{4}, val loss \d+\.\d{4}$/.test(line));
     const iters = lines.filter((line) =>
-      /^iter \d+: loss \d+\.\d{4}, time \d+\.\d{2}ms, mfu -?\d+\.\d{2}%$/.test(line),
+      /^iter \d+: loss \d+\.\d{4}, time \d+\.\d{2}ms, mfu -?\d+\.\d{2}%, lr \d\.\d{2}e[-+]\d+$/.test(line),
     );
     expect(steps.map((line) => line.split(":")[0])).toEqual(["step 0", "step 2", "step 4"]);
     expect(iters.map((line) => line.split(":")[0])).toEqual(["iter 0", "iter 2"]);
@@ -240,6 +241,7 @@ describe("Ctrl-C", () => {
     await child.seen(/^iter 0: /m);
     child.kill("SIGINT");
     await child.seen(/SIGINT: finishing this batch, then saving \(Ctrl-C again: stop at once, without saving\)/);
+    await setTimeout(600); // within half a second it would be the same wish, which npm passes on
     child.kill("SIGINT");
     expect(await ended(child)).toEqual({ code: null, signal: "SIGINT" });
     expect(existsSync(join(folder, "twice", "checkpoint"))).toBe(false);

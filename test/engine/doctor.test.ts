@@ -5,8 +5,8 @@ import {
   importantInstructionSets,
   inspectMachine,
   type MachineReport,
-  parseGpus,
 } from "../../lib/engine/doctor.js";
+import { parseGpus } from "../../lib/host/hardware.js";
 
 const healthy: MachineReport = {
   versions: { Folio: "0.1.0", Node: "20.19.0", Python: undefined },

@@ -189,3 +189,28 @@ test("fetchFile() says that the disk is full, once", async () => {
   expect(requests).toHaveLength(1);
   expect(existsSync(filePath)).toBe(false);
 });
+
+test("fetchFile() gives up a file that is longer than it may be, and one without an end", async () => {
+  for (const { length, resumed } of [
+    { length: content.length, resumed: 0 },
+    { length: undefined, resumed: 0 },
+    { length: undefined, resumed: 10 },
+  ]) {
+    const url = await serve((_, response) => {
+      response.writeHead(200, length === undefined ? {} : { "content-length": length });
+      const more = (): void => {
+        while (!response.destroyed && response.write(content)) {}
+        if (!response.destroyed) response.once("drain", more);
+      };
+      if (length === undefined) more();
+      else response.end(content);
+    });
+    if (resumed > 0) writeFileSync(`${filePath}.part`, content.subarray(0, resumed));
+    await expect(fetchFile(url, filePath, { sha256, maxBytes: 50_000 })).rejects.toThrow(
+      `Cannot download ${url}: it has more than the 50000 bytes that it may have.`,
+    );
+    expect(readdirSync(folder)).toEqual([]);
+    server?.closeAllConnections();
+    server?.close();
+  }
+});

@@ -25,6 +25,9 @@ export interface Proof {
   run(tools: { folder: string; say: (line: string) => void }): Promise<{ holds: boolean; figures: Figures }>;
 }
 
+/** How much of a campaign is done: all of it, or less to try it out, which then counts for nothing. */
+export const campaignShare = Number(process.env.FOLIO_PROOF_SHARE ?? 1);
+
 export interface Finished {
   readonly code: number | null;
   readonly output: string;

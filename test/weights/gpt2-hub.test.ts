@@ -181,3 +181,23 @@ test("gpt2Folder() stops when it is told to, and goes on next time", async () =>
   cuts = [];
   expect(readGpt2Folder(await gpt2Folder("gpt2", { hubUrl, cacheDir }))).toEqual(readGpt2Folder(hf));
 });
+
+test("gpt2Folder() gives up a list of files that has no end", async () => {
+  let pages = 0;
+  server = createServer((request, response) => {
+    const url = new URL(request.url!, "http://hub");
+    const json = (value: unknown, headers = {}) =>
+      response.writeHead(200, { "content-type": "application/json", ...headers }).end(JSON.stringify(value));
+    if (url.pathname.includes("/revision/")) return json({ _id: "1", id: repository, sha: commit, lastModified: 0 });
+    const page = pages++;
+    const link = `<http://${request.headers.host}${url.pathname}?cursor=${page}>; rel="next"`;
+    const some = Array.from({ length: 500 }, (_, i) => ({ type: "file", path: `f-${page}-${i}`, size: 1, oid: "0" }));
+    return json(some, { link });
+  });
+  await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
+  const hubUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await expect(gpt2Folder("gpt2", { hubUrl, cacheDir })).rejects.toThrow(
+    "its list of files has no end (more than 10000)",
+  );
+  expect(pages).toBeLessThan(30);
+});

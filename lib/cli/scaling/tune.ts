@@ -43,8 +43,7 @@ const kinds = {
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const flags = readFlags(args, kinds, "folio scaling tune");
   const [file, ...more] = flags.words;
-  if (file === undefined)
-    throw new RangeError("Cannot tune: name the table of a tuning sweep's trainings.");
+  if (file === undefined) throw new RangeError("Cannot tune: name the table of a tuning sweep's trainings.");
   if (more.length > 0) throw new RangeError(`Cannot tune by ${file} and ${more.join(", ")}: it takes one file.`);
   const { n = "n", d = "d", rate = "learning_rate", loss = "loss", batch } = flags.text;
   const missing = flags.yes["drop-missing"] ? "drop" : "refuse";
@@ -69,7 +68,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const lines = [
     ...table(["N", "D", ...(batched ? ["batch"] : []), "best rate", "the rule's", "loss there"], rows),
     "",
-    ...(batched ? [`Batches tried: ${tried.sort((a, b) => a - b).join(", ")}; the rule is of the best one of each row.`] : []),
+    ...(batched
+      ? [`Batches tried: ${tried.sort((a, b) => a - b).join(", ")}; the rule is of the best one of each row.`]
+      : []),
     `The rule is within ${Math.ceil(100 * off)} % of the best rates. In a plan:`,
     `  learningRate: ${literal(rule)},`,
   ];

@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileSha256 } from "../../host/download.js";
 import { datasetDirectory, type TokenMeta, type TokenSource } from "../token-file.js";
 import { dtypeOf, writeProblem } from "../token-writer.js";
-import { tokenizerFromSpec } from "../tokenizers/tokenizer.js";
+import { type TokenizerSpec, tokenizerFromSpec } from "../tokenizers/tokenizer.js";
 import { type Piece, type Place, readPieces, type SourceFile } from "./documents.js";
 import { type Encoded, type EncodeJob, endsDocument, ofVal, openEncodePool } from "./encode-threads.js";
 import { learnTokenizer, surveyFile, surveyText, validationCount, validationDocuments } from "./survey.js";
@@ -34,8 +34,8 @@ export interface CorpusOptions {
   files: readonly SourceFile[];
   /** One text file, split by its characters, without an end of text; else each document goes to one split. */
   single: boolean;
-  /** "char", "gpt2" or "bpe:N" */
-  tokenizer: string;
+  /** "char", "gpt2" or "bpe:N", or a tokenizer that there is already */
+  tokenizer: string | TokenizerSpec;
   /** 0 < valFraction < 1 */
   valFraction: number;
   /** Of the draw of validation documents. */
@@ -75,7 +75,7 @@ export async function prepareCorpus(options: CorpusOptions): Promise<TokenMeta> 
   const directory = datasetDirectory(dataDir, name);
   fs.mkdirSync(directory, { recursive: true });
   const files = filesOf(directory);
-  const unlock = lock(files.lock, name);
+  const held = lock(directory, name);
   try {
     let progress = readProgress(files, wishOf(options));
     if (!progress) {
@@ -98,8 +98,8 @@ export async function prepareCorpus(options: CorpusOptions): Promise<TokenMeta> 
     if (error instanceof RangeError) for (const file of unfinished(files)) fs.rmSync(file, { force: true });
     throw writeProblem(error, { name, directory, found: "what is finished is kept" });
   } finally {
-    unlock();
-    if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
+    held.release();
+    if (fs.existsSync(directory) && fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
   }
 }
 

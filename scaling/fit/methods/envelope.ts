@@ -11,6 +11,8 @@ import type { Estimate, Fitter } from "./method.js";
 
 const steps = 200;
 const fewest = 3;
+/** Runs of one budget differ by whole steps in their compute: beyond its ends a curve holds for this much of ln C. */
+const reach = 0.01;
 
 /** A curve's points, compute rising; a run by itself is a curve of one point. */
 type Curve = readonly number[];
@@ -39,7 +41,9 @@ function stretchesOf(data: Data, weights?: Float64Array): Stretch[] {
   const curves = curvesOf(data, weights);
   const long = curves.filter((curve) => data.lnC[curve.at(-1)!]! > data.lnC[curve[0]!]!);
   const found = long.length >= fewest ? alongCurves(data, curves) : lowerHull(data, curves.flat());
-  const [smallest, largest] = extent((weights ? curves.flat() : [...data.lnN.keys()]).map((i) => Math.exp(data.lnN[i]!)));
+  const [smallest, largest] = extent(
+    (weights ? curves.flat() : [...data.lnN.keys()]).map((i) => Math.exp(data.lnN[i]!)),
+  );
   return found.filter(({ optimum: { n } }) => n > smallest * (1 + 1e-9) && n < largest * (1 - 1e-9));
 }
 
@@ -85,7 +89,7 @@ function optimumOn(data: Data, curve: Curve, lnC: number): BudgetOptimum {
 
 /** A column along a curve, straight between its points in ln C. */
 function between(data: Data, curve: Curve, lnC: number, column: Float64Array): number | undefined {
-  if (lnC < data.lnC[curve[0]!]! - 1e-9 || lnC > data.lnC[curve.at(-1)!]! + 1e-9) return undefined;
+  if (lnC < data.lnC[curve[0]!]! - reach || lnC > data.lnC[curve.at(-1)!]! + reach) return undefined;
   if (curve.length === 1) return column[curve[0]!]!;
   const after = Math.max(
     1,

@@ -142,7 +142,11 @@ const leastFreedom = 2;
  * the residuals over instead moved the vertices a fifth too little: a parabola bends most towards the points at its ends,
  * whose residuals are then small.
  */
-export function redrawnLosses(data: Pick<Data, "loss" | "cluster">, profiles: readonly Profile[], draws: Draws): Float64Array {
+export function redrawnLosses(
+  data: Pick<Data, "loss" | "cluster">,
+  profiles: readonly Profile[],
+  draws: Draws,
+): Float64Array {
   const loss = data.loss.slice();
   const all = { sum: total(profiles, "sum"), freedom: total(profiles, "freedom") };
   profiles.forEach((profile, budget) => {
@@ -217,6 +221,11 @@ export function biasOnSurface(surface: Surface, data: Data, tolerance: number): 
   const line = { a: n.slope - a, b: d.slope - b, nScale: n.intercept - own.n, dScale: d.intercept - own.d };
   return {
     line,
-    optimum: { n: Math.expm1(line.nScale + line.a * lnC), d: Math.expm1(line.dScale + line.b * lnC), a: line.a, b: line.b },
+    optimum: {
+      n: Math.expm1(line.nScale + line.a * lnC),
+      d: Math.expm1(line.dScale + line.b * lnC),
+      a: line.a,
+      b: line.b,
+    },
   };
 }

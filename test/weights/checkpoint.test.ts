@@ -6,13 +6,14 @@ import { float32, int32 } from "../../lib/engine/host-tensors.js";
 import { parameterSpecs } from "../../lib/model/model.js";
 import {
   type Checkpoint,
+  chooseCheckpoint,
   hasCheckpoint,
   numberedCheckpoints,
   openCheckpoint,
   readState,
   removeCheckpoints,
   saveCheckpoint,
-} from "../../lib/runs/checkpoint.js";
+} from "../../lib/weights/checkpoint.js";
 import { readSafetensors, writeSafetensors } from "../../lib/weights/safetensors.js";
 import { ended, mountDisk, startChild, temporaryFolder, tinySettings } from "../tiny-run.js";
 
@@ -41,8 +42,7 @@ function checkpointOf(step: number, more: object = {}): Omit<Checkpoint, "path" 
     tokenizer: { kind: "char", vocabulary: "ab" } as never,
     versions: { folio: "0" },
     params: all(step),
-    m: all(-step),
-    v: all(step + 0.5),
+    optimizer: { m: all(-step), v: all(step + 0.5) },
     ...more,
   };
 }
@@ -56,9 +56,10 @@ function save(
 }
 
 function expectWhole(outDir: string, pointer: "last" | "best", step: number): void {
-  const { params, m, v, ...state } = openCheckpoint(outDir, pointer);
-  expect(state.step).toBe(step);
-  for (const [group, value] of [[params, step] as const, [m, -step] as const, [v, step + 0.5] as const]) {
+  const { params, optimizer, step: found } = openCheckpoint(outDir, pointer);
+  expect(found).toBe(step);
+  const { m, v } = optimizer;
+  for (const [group, value] of [[params, step] as const, [m!, -step] as const, [v!, step + 0.5] as const]) {
     for (const { values } of Object.values(group)) expect(values.every((found) => found === value)).toBe(true);
   }
 }
@@ -75,7 +76,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(opened).toBe(saved);
     const wanted = checkpointOf(7, { bestValLoss: null, evaluated: false });
     expect(rest).toEqual({ ...wanted, format: "folio-checkpoint", version: 1 });
-    expect(openCheckpoint(outDir, "last", { optimizer: false })).toMatchObject({ step: 7, m: {}, v: {} });
+    expect(openCheckpoint(outDir, "last", { optimizer: false })).toMatchObject({ step: 7, optimizer: {} });
     expect(hasCheckpoint(outDir, "best")).toBe(false);
     const nanoGpt = newRun();
     fs.mkdirSync(nanoGpt, { recursive: true });
@@ -160,6 +161,32 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(numberedCheckpoints(outDir)).toEqual([]);
   });
 
+  test("a path and a choice mean the best, the last, one of a step, or the folder itself", () => {
+    const outDir = newRun();
+    const kept = saveCheckpoint(outDir, checkpointOf(2), { best: true, keep: 0 });
+    save(outDir, 3);
+    expect(chooseCheckpoint(outDir)).toEqual({ outDir, name: "best" });
+    expect(chooseCheckpoint(outDir, "last")).toEqual({ outDir, name: "last" });
+    expect(chooseCheckpoint(outDir, "2")).toEqual({ outDir, name: 2 });
+    expect(chooseCheckpoint(kept, "last")).toEqual({ outDir, name: path.basename(kept) });
+    expect(chooseCheckpoint(path.join(folder, "none"))).toBeUndefined();
+    expect(() => chooseCheckpoint(path.join(folder, "none"), "2")).toThrow(/^Cannot find the checkpoint of step 2: /);
+    for (const wanted of ["auto", "2"]) {
+      const { outDir: of, name } = chooseCheckpoint(outDir, wanted)!;
+      expect(openCheckpoint(of, name).step).toBe(2);
+    }
+    expect(openCheckpoint(outDir, path.basename(kept) as "step-2").step).toBe(2);
+    expect(openCheckpoint(outDir, 3).step).toBe(3); // the last one has a step, too
+    expect(() => openCheckpoint(outDir, 9)).toThrow("there are 2, 3; saveInterval keeps them");
+  });
+
+  test("others may read what the run's folder lets them read", () => {
+    const outDir = newRun();
+    const at = save(outDir, 1);
+    const mode = (file: string) => (fs.statSync(file).mode & 0o777).toString(8);
+    expect([mode(at), mode(path.dirname(at))]).toEqual([mode(outDir), mode(outDir)]);
+  });
+
   test("removeCheckpoints() leaves none, and nothing else changes", () => {
     const outDir = newRun();
     save(outDir, 1, { best: true });
@@ -199,7 +226,7 @@ describe("openCheckpoint() refuses", () => {
       (at) => fs.writeFileSync(path.join(at, "state.json"), "null"),
       /has format undefined, version undefined; this Folio reads folio-checkpoint 1/,
     ],
-    "another format version": [edit({ version: 2 }), /folio-checkpoint 2; this Folio reads folio-checkpoint 1/],
+    "another format version": [edit({ version: 2 }), /version 2; this Folio reads folio-checkpoint 1/],
     "a step that is no count": [edit({ step: "7" }), /state\.json is damaged: step is "7"/],
     "a state without a tokenizer": [edit({ tokenizer: undefined }), /is damaged: tokenizer is undefined/],
     "an unknown setting": [
@@ -224,8 +251,8 @@ describe("openCheckpoint() refuses", () => {
     ],
     "a missing moment": [tensors("optimizer", (all) => delete all["v/wpe.weight"]), /wpe\.weight is missing/],
     "an unknown tensor of the optimizer": [
-      tensors("optimizer", (all) => Object.assign(all, { "w/x": float32([1], [1]) })),
-      /its optimizer has the unknown tensor w\/x/,
+      tensors("optimizer", (all) => Object.assign(all, { x: float32([1], [1]) })),
+      /its optimizer has the unknown tensor x/,
     ],
   };
   for (const [name, [damage, message]] of Object.entries(broken)) {
@@ -267,14 +294,15 @@ describe("a save that fails", () => {
     let step = 0;
     for (let round = 0; round < 3; round++) {
       const child = startChild(
-        `const { saveCheckpoint } = await load("lib/runs/checkpoint.ts");
+        `const { saveCheckpoint } = await load("lib/weights/checkpoint.ts");
         const { outDir, template, from } = argument;
-        const groups = ["params", "m", "v"];
+        const filled = (group, fill) => Object.fromEntries(Object.entries(group).map(([name, { shape, values }]) =>
+          [name, { dtype: "float32", shape, values: new Float32Array(Object.keys(values).length).fill(fill) }]));
         for (let step = from; ; step++) {
-          const filled = groups.map((group, i) => [group, Object.fromEntries(Object.entries(template[group]).map(
-            ([name, { shape, values }]) => [name, { dtype: "float32", shape,
-              values: new Float32Array(Object.keys(values).length).fill([step, -step, step + 0.5][i]) }]))]);
-          saveCheckpoint(outDir, { ...template, step, ...Object.fromEntries(filled) }, { best: step % 3 === 0 });
+          const { m, v } = template.optimizer;
+          const optimizer = { m: filled(m, -step), v: filled(v, step + 0.5) };
+          saveCheckpoint(outDir, { ...template, step, params: filled(template.params, step), optimizer },
+            { best: step % 3 === 0 });
           process.stdout.write(step + "\\n");
         }`,
         { outDir, template: checkpointOf(0), from: step + 1 },
