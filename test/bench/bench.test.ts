@@ -108,10 +108,10 @@ describe("bench()", () => {
       expect(mode.startPeakBytes).toBeGreaterThan(50e6);
       expect(mode.firstStepMs).toBeGreaterThan(0);
       expect(mode.mfu).toBeUndefined(); // no data sheet for a processor
-      expect(mode.lastLoss).toBeCloseTo(Math.log(28), 0);
+      expect(mode.burnInLoss).toBeCloseTo(Math.log(28), 0);
     }
     // The same steps on the same batches: dataset, seed and schedule are training's.
-    expect(result.modes[0]!.lastLoss).toBeCloseTo(result.modes[1]!.lastLoss, 5);
+    expect(result.modes[0]!.burnInLoss).toBeCloseTo(result.modes[1]!.burnInLoss, 5);
     expect(result.peaks).toMatchObject([{ dtype: "float32", size: 1024 }]);
     expect(result.peaks[0]!.gigaflops).toBeGreaterThan(0);
   });
@@ -121,7 +121,7 @@ describe("bench()", () => {
     expect(result.data).toBe("random ids");
     expect(result.notes[0]).toBe(`nowhere is not prepared in ${folder}: random ids in its place.`);
     expect(result.tokensPerStep).toBe(32);
-    expect(result.modes[0]!.lastLoss).toBeCloseTo(Math.log(50), 0);
+    expect(result.modes[0]!.burnInLoss).toBeCloseTo(Math.log(50), 0);
   });
 
   it("compares its best mode with the peer's best, whose processes get no OpenBLAS setting and as many threads", async () => {
@@ -167,7 +167,7 @@ describe("bench()", () => {
 
   it.skipIf(!process.env.FOLIO_PEER_PYTHON)("times PyTorch, whose loss begins where ours does", async () => {
     const result = await resultOf(tiny({ peer: process.env.FOLIO_PEER_PYTHON!, steps: 2, rounds: 1 }));
-    for (const mode of result.modes) expect(mode.lastLoss).toBeCloseTo(Math.log(28), 0);
+    for (const mode of result.modes) expect(mode.burnInLoss).toBeCloseTo(Math.log(28), 0);
     expect(result.ratios[0]!.ratio).toBeGreaterThan(0);
   });
 });
