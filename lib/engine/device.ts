@@ -135,7 +135,12 @@ function onWebGpu({ dtype, xla = false }: DeviceSettings, adapter: WebGpuAdapter
 }
 
 function onTensorFlow(settings: DeviceSettings, reason: string | undefined): ResolvedDevice {
-  const { device: wanted, dtype, compile } = settings;
+  const { device: wanted, compile } = settings;
+  const forced = settings.dtype === "auto" && compile ? process.env.FOLIO_DTYPE : undefined;
+  if (forced !== undefined && !/^(float32|bfloat16|float16)$/.test(forced)) {
+    throw new RangeError(`Cannot read FOLIO_DTYPE: it is ${forced}; wanted float32, bfloat16 or float16.`);
+  }
+  const dtype = (forced ?? settings.dtype) as Settings["dtype"];
   prepareEnvironment(settings);
   loadTensorFlow();
   const hasGpu = tensorflowBackend().isUsingGpuDevice;
@@ -160,7 +165,7 @@ function onTensorFlow(settings: DeviceSettings, reason: string | undefined): Res
     return { ...chosen, dtype: format, dtypeReason };
   }
   checkDtype(dtype, facts);
-  return { ...chosen, dtype, dtypeReason: "asked for" };
+  return { ...chosen, dtype, dtypeReason: forced ? "FOLIO_DTYPE" : "asked for" };
 }
 
 /** What computes on a device, by name: for checkpoints and reports. */

@@ -90,7 +90,7 @@ test("the report ends with what is wrong and its remedy, or says that nothing is
   expect(formatReport(sick)).toMatch(/✗ It is broken\.\n {2}Mend it\.$/);
 });
 
-test("this machine's TensorFlow loads in a process of its own", { timeout: 60_000 }, async () => {
+test("this machine's TensorFlow loads in a process of its own", async () => {
   const report = await inspectMachine();
   expect(report.tensorflow.error).toBeUndefined();
   expect(report.tensorflow.backend).toBe("tensorflow");

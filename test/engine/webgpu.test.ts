@@ -94,7 +94,7 @@ describe("without an adapter", () => {
     expect(describeAdapter(mesa)).toEqual({ name: "llvmpipe (LLVM 15)", software: true, apple: false });
   });
 
-  test("webgpu says in one line what is missing", { timeout: 120_000 }, async () => {
+  test("webgpu says in one line what is missing", async () => {
     const folder = temporaryFolder();
     writeFox(folder);
     const settings = { ...tinySettings(folder, "out"), device: "webgpu" };
@@ -110,7 +110,7 @@ describe("without an adapter", () => {
   });
 });
 
-describe.skipIf(absent !== undefined)("with an adapter", { timeout: 120_000 }, () => {
+describe.skipIf(absent !== undefined)("with an adapter", () => {
   afterEach(() => {
     if (tensorflowLoaded()) useBackend("tensorflow");
   });

@@ -37,7 +37,6 @@ export const benchmark: Proof = {
   claim:
     "A training step of three shapes is as much faster than PyTorch's best as was asked for, compiles in time, and needs no more memory",
   inputs: [...commands("bench"), "lib/bench", "test/bench"],
-  byNameOnly: true,
   async run({ folder, say }) {
     const python = peerPython();
     const { dtype: fast, reason } = autoDtype({ device: "cpu", flags: instructionFlags(), compile: true });

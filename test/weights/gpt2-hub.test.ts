@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { readGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { gpt2Folder } from "../../lib/weights/gpt2-hub.js";
-import { temporaryFolder } from "../tiny-run.js";
+import { cutWhenWritten, temporaryFolder } from "../tiny-run.js";
 
 const hf = fileURLToPath(new URL("../golden/gpt2/hf/", import.meta.url));
 const commit = "0123456789abcdef0123456789abcdef01234567";
@@ -79,8 +79,10 @@ function send(bytes: Buffer, { headers }: IncomingMessage, response: ServerRespo
   const range = start > 0 && { "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` };
   response.writeHead(start > 0 ? 206 : 200, { "content-length": body.length, ...range });
   const cut = bytes.length > 5000 ? cuts.shift() : undefined;
-  if (cut === undefined) response.end(body);
-  else response.write(body.subarray(0, cut), () => setTimeout(() => response.destroy(), 10));
+  if (cut === undefined) return void response.end(body);
+  response.write(body.subarray(0, cut));
+  const part = path.join(cacheDir, "models--openai-community--gpt2", "blobs", `${sha256(bytes)}.part`);
+  cutWhenWritten(response, part, start + cut);
 }
 
 test("gpt2Folder() downloads a model into the cache as Python lays it out, and asks nobody the second time", async () => {

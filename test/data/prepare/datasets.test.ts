@@ -113,10 +113,7 @@ describe("shakespeare_char", () => {
       "d37d30cc0c8327c270d493299c3dca54135f6d5f1c9ef60cda78076e311204b1",
     );
     expect(lines.at(-1)).toContain("1,003,854 training and 111,540 validation ids, 65 characters");
-    const startMs = performance.now();
-    const losses = ngrams("shakespeare_char");
-    expect(performance.now() - startMs).toBeLessThan(3000); // 0.12 s on an idle core
-    expect(losses.map((loss) => Number(loss.toFixed(3)))).toEqual([3.347, 2.484, 2.038]);
+    expect(ngrams("shakespeare_char").map((loss) => Number(loss.toFixed(3)))).toEqual([3.347, 2.484, 2.038]);
   });
 
   test.skipIf(!hasShakespeare)("prepare() downloads from another URL, resumes, and keeps the text", async () => {

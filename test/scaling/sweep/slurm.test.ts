@@ -38,7 +38,7 @@ describe.skipIf(!there || process.getuid?.() !== 0)("a sweep through Slurm", () 
     expect(await submitSweep(plan, { folder: out })).toBeUndefined();
     const [list] = fs.readdirSync(path.join(out, "slurm")).filter((file) => file.endsWith(".sh"));
     expect(fs.readFileSync(path.join(out, "slurm", list!), "utf8")).toMatch(/^#SBATCH --array=0-0$/m);
-  }, 120_000);
+  });
 });
 
 describe("a batch script", () => {
