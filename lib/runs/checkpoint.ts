@@ -14,6 +14,7 @@ import type { HostTensors } from "../engine/host-tensors.js";
 import { faultOf } from "../host/checked-json.js";
 import { readRegularText } from "../host/regular-file.js";
 import { replaceFile } from "../host/replace-file.js";
+import type { Numerics } from "../engine/numerics.js";
 import { parameterSpecs } from "../model/model.js";
 import { parseSettings, type Settings } from "../settings/settings.js";
 import { readSafetensors, writeSafetensors } from "../weights/safetensors.js";
@@ -38,6 +39,8 @@ export interface CheckpointState {
   readonly tokens?: number;
   readonly settings: Settings;
   readonly tokenizer: TokenizerSpec;
+  /** How its numbers are rounded: what it is gone on with. Absent in older ones. */
+  readonly numerics?: Numerics;
   /** Versions of folio, node and tensorflow that wrote it. */
   readonly versions: Readonly<Record<string, string>>;
 }
@@ -232,6 +235,15 @@ export function readState(outDir: string, name: CheckpointName = "last"): Checkp
   }
 }
 
+const whose = z.enum(["folio", "tensorflow"]);
+const rounding = { dtype: z.enum(["float32", "bfloat16", "float16"]) };
+const numericsSchema = z.discriminatedUnion("device", [
+  z.object({ device: z.enum(["cuda", "webgpu"]), ...rounding }),
+  z.object({
+    ...{ device: z.literal("cpu"), ...rounding, operations: z.string().max(64) },
+    ...{ products: z.object({ small: whose, large: whose }), instructions: z.array(z.string().max(64)).max(64) },
+  }),
+]);
 const count = z.int().min(0);
 const stateSchema = z.object({
   format: z.literal("folio-checkpoint"),
@@ -247,6 +259,7 @@ const stateSchema = z.object({
   tokens: count.optional(),
   settings: z.record(z.string(), z.unknown()), // parseSettings() checks them
   tokenizer: z.record(z.string(), z.unknown()), // whoever makes one of it checks it
+  numerics: numericsSchema.optional(),
   versions: z.record(z.string(), z.string()),
 });
 

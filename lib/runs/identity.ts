@@ -19,6 +19,7 @@ export const WITHOUT_EFFECT = [
   "wandbLog",
   "wandbProject",
   "wandbRunName",
+  "allowOtherNumerics",
 ] as const satisfies readonly (keyof Settings)[];
 
 /** What a run came from besides its settings and data. */

@@ -6,6 +6,7 @@
 import { type Dataset, drawBatch } from "../data/batches.js";
 import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
 import { float32, type HostTensors, mapRecord } from "../engine/host-tensors.js";
+import { type Numerics, withNumerics } from "../engine/numerics.js";
 import { openSession } from "../engine/session.js";
 import type { RunStep, Session } from "../engine/steps.js";
 import { type FolderLock, lockFolder } from "../host/folder-lock.js";
@@ -37,6 +38,8 @@ export interface TrainOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** Where the records that log.jsonl keeps go besides. */
   readonly trackers?: readonly OpenTracker[];
+  /** What a new run shall be computed with, as the others of a sweep are; one that goes on keeps its own. */
+  readonly numerics?: Numerics;
 }
 
 /** What a run holds while it lasts. */
@@ -81,11 +84,12 @@ export async function openRun(
   dataset: Dataset,
   { options, held }: { options: TrainOptions; held: Held },
 ): Promise<Run> {
-  const machine = await resolveDevice(given); // first: it decides which devices TensorFlow loads
+  const found = await resolveDevice(given); // first: it decides which devices TensorFlow loads
   const wanted = resolveSettings(given, dataset);
   if (!wanted.evalOnly) held.lock = lock(wanted.outDir);
   const resumed = wanted.initFrom === "resume" ? openToResume(wanted, dataset) : undefined;
   if (!resumed) checkFolder(wanted);
+  const machine = keptMachine(found, wanted, { resumed, numerics: options.numerics });
   if (machine.device === "cpu") checkMemory(wanted);
   const { settings, params, weights } = resumed
     ? { settings: wanted, params: resumed.params, weights: undefined }
@@ -115,6 +119,22 @@ export async function openRun(
   };
   held.run = run;
   return run;
+}
+
+/** Whoever changes one of these asks for other numbers. */
+const MACHINE_SETTINGS = ["device", "dtype", "compile", "xla", "tf32"] as const satisfies readonly (keyof Settings)[];
+
+/** The machine with the format and products that the run was computed with so far. @throws {RangeError} where it cannot */
+function keptMachine(
+  found: ResolvedDevice,
+  settings: Settings,
+  { resumed, numerics }: { resumed: Checkpoint | undefined; numerics: Numerics | undefined },
+): ResolvedDevice {
+  const asked = resumed && MACHINE_SETTINGS.some((key) => resumed.settings[key] !== settings[key]);
+  const kept = resumed ? (resumed.numerics ?? numerics) : numerics;
+  const what = resumed ? `the run in ${settings.outDir}` : "the sweep";
+  const allow = settings.allowOtherNumerics || settings.evalOnly;
+  return asked ? found : withNumerics(found, kept, { what, allow });
 }
 
 /** Moments, sums of micro-batches, in float16 the loss scaler; an evaluation alone needs none. */

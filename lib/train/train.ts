@@ -8,6 +8,7 @@ import { setImmediate } from "node:timers/promises";
 import { drawBatch, openDataset } from "../data/batches.js";
 import { engineVersions } from "../engine/device.js";
 import { float32, type HostTensors, mapRecord } from "../engine/host-tensors.js";
+import { numericsOf } from "../engine/numerics.js";
 import { folioVersion } from "../host/package.js";
 import { countParameters, parameterSpecs } from "../model/model.js";
 import { flopsPerToken, tokensPerStep } from "../model/sizing.js";
@@ -120,6 +121,7 @@ function startRecord({ settings, runId, step, resumedFrom, session, machine }: R
     dtype,
     dtypeReason,
     compiled: session.compiled,
+    numerics: numericsOf(machine),
     ...(resumedFrom ? { resumedFrom } : settings.initFrom === "scratch" ? {} : { initFrom: settings.initFrom }),
   };
 }
@@ -259,6 +261,7 @@ async function checkpoint(
       trainedMs,
       settings,
       tokenizer,
+      numerics: numericsOf(machine),
       versions,
     },
     { best, ...(numbered ? { keep: settings.keepCheckpoints } : {}) },

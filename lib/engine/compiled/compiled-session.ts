@@ -7,9 +7,10 @@ import { setImmediate } from "node:timers/promises";
 import type * as tf from "@tensorflow/tfjs-core";
 import { newQueue } from "../call-queue.js";
 import { type HostTensor, mapRecord, type StateSpecs, type TensorSpec, type TensorSpecs } from "../host-tensors.js";
+import { usualProducts } from "../choices.js";
 import { instructionFlags } from "../number-format.js";
 import { fusedEnabled } from "../operations/fused.js";
-import { type Products, withUpdater } from "../operations/in-place.js";
+import { type ProductChoice, type Products, withUpdater } from "../operations/in-place.js";
 import {
   checkedGroup,
   checkedResult,
@@ -30,6 +31,7 @@ import {
   readTensor,
 } from "../tensorflow/c-api.js";
 import { tensorflowBackend } from "../tensorflow/load.js";
+import { operationsVariant } from "../tensorflow/own-operations.js";
 import { castProducts, productsOf, sessionConfig } from "../tensorflow/session-config.js";
 import { ProductCasts } from "./cast-products.js";
 import { GraphBuilder } from "./graph-builder.js";
@@ -52,6 +54,7 @@ interface TraceContext {
   /** What matrix products are cast to. */
   readonly shortened: "float16" | "bfloat16" | undefined;
   readonly products: Products;
+  readonly multipliers: ProductChoice;
 }
 
 /** Calls that are expected to take less run on the calling thread, */
@@ -62,7 +65,12 @@ const REST_MS = 10;
 /** Opens a compiled session over a copy of `initial`. */
 export async function openGraphSession(
   initial: StateSpecs,
-  { dtype, xla, profiled }: Required<Omit<SessionOptions, "compile" | "device">>,
+  {
+    dtype,
+    xla,
+    profiled,
+    products: chosen,
+  }: Omit<SessionOptions, "compile" | "device"> & Required<Pick<SessionOptions, "dtype" | "xla" | "profiled">>,
 ): Promise<Session> {
   const builder = new GraphBuilder();
   const variables = new Map<string, Variable>();
@@ -77,7 +85,9 @@ export async function openGraphSession(
   let rested = performance.now();
   const session = newSession(builder, sessionConfig({ dtype, xla, device, inOneThread }));
   const shortened = castProducts({ dtype, device });
-  const products = productsOf({ dtype, device, fused: fusedEnabled(), flags: instructionFlags() });
+  const products = productsOf({ dtype, device, fused: fusedEnabled() });
+  const multipliers = chosen ?? usualProducts(dtype, { operations: operationsVariant(), flags: instructionFlags() });
+  const context: TraceContext = { builder, variables, shortened, products, multipliers };
   // koffi's worker threads block the file system when many calls wait: one at a time.
   const queue = newQueue();
 
@@ -124,7 +134,7 @@ export async function openGraphSession(
     const signature = Object.entries(inputs)
       .map(([name, t]) => `${name}:${t.dtype}[${t.shape}]`)
       .join(" ");
-    const known = ofStep.get(signature) ?? trace({ builder, variables, shortened, products }, step, inputs);
+    const known = ofStep.get(signature) ?? trace(context, step, inputs);
     ofStep.set(signature, known);
     return known;
   }
@@ -178,7 +188,8 @@ export async function openGraphSession(
 }
 
 /** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
-function trace({ builder, variables, shortened, products }: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
+function trace(context: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
+  const { builder, variables, shortened, products, multipliers } = context;
   const casts = shortened && new ProductCasts(builder, shortened);
   return traceInto(builder, casts, (wrap, unwrap) => {
     const reads = new Map([...variables].map(([key, variable]) => [key, addRead(builder, variable)]));
@@ -191,7 +202,7 @@ function trace({ builder, variables, shortened, products }: TraceContext, step: 
       name,
       output: builder.addPlaceholder(dtype, shape),
     }));
-    const updater = new GraphUpdater({ builder, products, variables, state, reads, wrap, unwrap });
+    const updater = new GraphUpdater({ builder, products, multipliers, variables, state, reads, wrap, unwrap });
     const tensors = Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)]));
     const result = checkedResult(
       state,
