@@ -64,7 +64,7 @@ export function nativeFolder(root) {
 }
 
 /**
- * All sources, in the order in which they are hashed; lib/engine/operations.ts does the same.
+ * All sources, in the order in which they are hashed; lib/engine/tensorflow/own-operations.ts does the same.
  * @param {string} root
  */
 export function nativeSources(root) {

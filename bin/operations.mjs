@@ -3,7 +3,7 @@
  * Tries Folio's own operations: `node bin/operations.mjs ROOT LIBRARY` loads them into TensorFlow and runs each once in
  * every variant that this processor has, or in those named behind, on numbers whose result is known. A program of its own,
  * so that a library that crashes takes only this process along: set-up asks it before the library takes its place,
- * `folio doctor` whether it works.
+ * `folio doctor` whether it works. It prints the variants that run here, the best one last.
  */
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -33,6 +33,7 @@ function tryOperations(root, file, asked) {
       throw new Error(`${variant}: ${error instanceof Error ? error.message : error}`);
     }
   }
+  console.log(runnable.join(" "));
 }
 
 /**

@@ -119,22 +119,9 @@ async function doPending(root, lock, print) {
     const unmeasured = step === "measurement" ? state.readJson(state.measurementPaths(at).file)?.failed : undefined;
     if (stamp?.failed || unmeasured) shown.failed();
     else shown.done();
-    for (const line of operationsLines(stamp)) print(`    ${line}`);
+    for (const line of state.operationsLines(stamp)) print(`    ${line}`);
     if (unmeasured) print(`    Folio keeps to its usual choices: ${unmeasured} (the log: ${at.logFile})`);
   }
-}
-
-/**
- * What the user reads of operations that were not made, or not whole: the reason and the remedy, a line each.
- * @param {import("./state.mjs").OperationsStamp | undefined} stamp
- */
-export function operationsLines(stamp) {
-  if (stamp?.failed) {
-    return [
-      `TensorFlow's own operations are used instead: slower, otherwise the same. Reason: ${stamp.failed}. Remedy: ${stamp.remedy}.`,
-    ];
-  }
-  return Object.entries(stamp?.left ?? {}).map(([name, reason]) => `Without the variant ${name}: ${reason}.`);
 }
 
 /**

@@ -243,7 +243,7 @@ export function bindingReason(at) {
 
 /**
  * Folio's own TensorFlow operations: sources in the package, the library beside the binding, one for all processors of an
- * architecture, so that machines that share a folder share it. lib/engine/operations.ts looks in the same place.
+ * architecture, so that machines that share a folder share it. lib/engine/tensorflow/own-operations.ts looks in the same place.
  * @param {Layout} at
  */
 export function operationsPaths(at) {
@@ -289,6 +289,19 @@ export function operationsReason(at) {
   return fs.statSync(operationsPaths(at).file, { throwIfNoEntry: false })?.size === stamp.bytes
     ? undefined
     : "their file is absent or changed";
+}
+
+/**
+ * What the user reads of operations that were not made, or not whole: the reason and the remedy, a line each.
+ * @param {OperationsStamp | undefined} stamp
+ */
+export function operationsLines(stamp) {
+  if (stamp?.failed) {
+    return [
+      `TensorFlow's own operations are used instead: slower, otherwise the same. Reason: ${stamp.failed}. Remedy: ${stamp.remedy}.`,
+    ];
+  }
+  return Object.entries(stamp?.left ?? {}).map(([name, reason]) => `Without the variant ${name}: ${reason}.`);
 }
 
 /** The compilers that set-up would try, by the size and date of their files; an empty text where there is none. */

@@ -58,10 +58,9 @@ export { findHardware, type Hardware, knownPeakFlops } from "./host/hardware.js"
 export { readPickle } from "./host/pickle.js";
 export { key, uniform } from "./host/random.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./model/functional.js";
+export type { Cache } from "./model/kv-cache.js";
 export { type MemoryRow, type MemorySettings, memoryBytes, memoryTable, memoryWarning } from "./model/memory.js";
 export {
-  type Cache,
-  countParameters,
   type ForwardOptions,
   forward,
   initialParameters,
@@ -74,25 +73,16 @@ export {
 export {
   chinchillaFlops,
   chinchillaParameters,
+  countParameters,
   flopsPerToken,
   flopsTable,
   gpt2Shapes,
   modelFlopsUtilization,
-  parameterCount,
   parameterTable,
   type Shape,
   type SizeRow,
   trainingSeconds,
 } from "./model/sizing.js";
-export {
-  type Checkpoint,
-  type CheckpointName,
-  type CheckpointState,
-  hasCheckpoint,
-  numberedCheckpoints,
-  openCheckpoint,
-  saveCheckpoint,
-} from "./runs/checkpoint.js";
 export type {
   CheckpointRecord,
   EndRecord,
@@ -106,10 +96,10 @@ export type {
 } from "./runs/records.js";
 export { trainingReport, writeReport } from "./runs/report.js";
 export { readRunLog } from "./runs/run-folder.js";
-export { type LoadOptions, loadPretrained, type TrainedModel } from "./runs/trained-model.js";
 export { drawTokens, type Filter, penalize, sampleProbabilities } from "./sample/next-token.js";
 export { type Alternative, noiseWarnings, type SampledToken, type SampleOptions, sample } from "./sample/sample.js";
 export { loadSampleSettings, loadSettings } from "./settings/config-files.js";
+export type { ModelShape } from "./settings/model.js";
 export {
   type BenchSettings,
   defaultSampleSettings,
@@ -142,12 +132,16 @@ export { learningRate } from "./train/optimizers/schedule.js";
 export { lossAndGradients, type TrainingSteps, trainingSteps } from "./train/steps.js";
 export { train } from "./train/train.js";
 export {
-  cropBlockSize,
-  type Exported,
-  type Pretrained,
-  padVocabulary,
-  readGpt2Folder,
-  writeGpt2Folder,
-} from "./weights/gpt2-folder.js";
+  type Checkpoint,
+  type CheckpointName,
+  type CheckpointState,
+  hasCheckpoint,
+  numberedCheckpoints,
+  openCheckpoint,
+  saveCheckpoint,
+} from "./weights/checkpoint.js";
+export { type Exported, readGpt2Folder, writeGpt2Folder } from "./weights/gpt2-folder.js";
 export type { HubOptions } from "./weights/gpt2-hub.js";
-export { type ModelShape, type NanoGptCheckpoint, readNanoGptCheckpoint } from "./weights/nanogpt-checkpoint.js";
+export { type NanoGptCheckpoint, readNanoGptCheckpoint } from "./weights/nanogpt-checkpoint.js";
+export { type LoadOptions, loadPretrained } from "./weights/open-weights.js";
+export { cropBlockSize, type Pretrained, padVocabulary, type TrainedModel } from "./weights/pretrained.js";

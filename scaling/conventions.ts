@@ -5,9 +5,9 @@
  */
 import {
   chinchillaFlops,
+  countParameters as countAll,
   flopsPerToken,
   flopsTable,
-  parameterCount,
   parameterTable,
   type Shape,
 } from "../lib/model/sizing.js";
@@ -38,7 +38,7 @@ export interface Conventions {
 
 /** N of a shape by a convention. */
 export function countParameters(shape: Shape, convention: ParameterConvention): number {
-  if (convention === "total") return parameterCount(shape);
+  if (convention === "total") return countAll(shape);
   const part = (name: string) => parameterTable(shape).find((row) => row.part === name)!.count;
   const blocks = part("blocks") + part("final norm");
   // The head multiplies whether it is the token table or a table of its own.

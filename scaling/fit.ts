@@ -33,6 +33,7 @@ import type { Counting, Fit, FitMethod, FitWarning, Interval, ParabolaBias, Poin
 export { chinchillaStarts } from "./fit/search/chinchilla-starts.js";
 export type { Start } from "./fit/search/huber-objective.js";
 export { extrapolationWarning, roundingWarning } from "./fit/warnings.js";
+export { fitTable, refitsTable } from "./tables/fit-table.js";
 
 /** How to fit; each has a default. */
 export interface FitOptions {

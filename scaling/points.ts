@@ -114,7 +114,7 @@ export interface Fit {
   readonly points: number;
   /** Points left out, as indices of the input. */
   readonly dropped: readonly number[];
-  /** For each fitted point: how far leaving it out moves exponent a (or the law's exponent), in standard errors. */
+  /** For each fitted point: how far leaving it out moves exponent a (or the law's exponent), in standard errors; empty of more than 5,000 points. */
   readonly influence: readonly number[];
   readonly warnings: readonly FitWarning[];
   /** A row per budget, of isoflop and envelope. */

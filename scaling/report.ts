@@ -25,6 +25,8 @@ import { computeOf } from "./fit/columns.js";
 import { fitLaw } from "./fit.js";
 import type { Fit, FitMethod, Interval, Point } from "./points.js";
 
+export { approachesTable } from "./tables/fit-table.js";
+
 /** The three approaches of Hoffmann 2022. */
 const approaches = [
   { method: "envelope", name: "approach 1: envelope" },

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { closest } from "fastest-levenshtein";
 import { replaceFile } from "../lib/host/replace-file.js";
 import { type SweepPlan, savePlan, share } from "./plan.js";
 import type { ResultRow } from "./sweep/columns.js";
@@ -70,10 +71,17 @@ export type SweepRecord =
   | { readonly kind: "run-start"; readonly run: SweepRun; readonly step: number }
   | { readonly kind: "progress"; readonly run: SweepRun; readonly step: number; readonly loss: number }
   | { readonly kind: "run-end"; readonly run: SweepRun; readonly outcome: Outcome }
-  | { readonly kind: "end"; readonly counts: Counts; readonly started: number; readonly aborted: boolean };
+  | {
+      readonly kind: "end";
+      readonly counts: Counts;
+      readonly started: number;
+      readonly aborted: boolean;
+      /** Where those stand that this call was to do. */
+      readonly chosen: Counts;
+    };
 
 /** How often a run whose process was killed is begun again in one call: memory may be short for a moment, or for good. */
-const KILLS = 3;
+export const KILLS = 3;
 
 /**
  * Does the runs of a plan that are not done. Runs that failed stay failed until `retry` asks for them; a run whose
@@ -105,7 +113,14 @@ export async function* runSweep(plan: SweepPlan, options: SweepOptions): AsyncGe
     await pool.end(); // whoever leaves the loop early leaves no process behind
   }
   if (readResults(folder).length > 0) writeParquet(folder);
-  yield { kind: "end", counts: countStates(runs), started: pool.started(), aborted: signal?.aborted ?? false };
+  const aborted = signal?.aborted ?? false;
+  yield {
+    kind: "end",
+    counts: countStates(runs),
+    started: pool.started(),
+    aborted,
+    chosen: countStates([...todo, ...held]),
+  };
 }
 
 /**
@@ -139,6 +154,7 @@ function chosen(runs: readonly SweepRun[], { retry, only }: SweepOptions): Chose
     all: ["pending", "interrupted", "failed"],
   };
   const wanted = statesOf[retry ?? "usual"];
+  checkNames(runs, only ?? []);
   const named = (run: SweepRun) => !only || only.some((word) => run.name === word || run.id.startsWith(word));
   const states = runs.filter(named).map((run) => ({ run, state: stateOf(run) }));
   const inState = (each: readonly RunState[]) =>
@@ -147,6 +163,17 @@ function chosen(runs: readonly SweepRun[], { retry, only }: SweepOptions): Chose
       .map(({ run }) => run)
       .sort((a, b) => (b.seconds ?? b.flops) - (a.seconds ?? a.flops));
   return { todo: inState(wanted), held: wanted.includes("interrupted") ? inState(["running"]) : [] };
+}
+
+/** @throws {RangeError} for a name or identity that the plan does not have */
+function checkNames(runs: readonly SweepRun[], only: readonly string[]): void {
+  for (const word of only) {
+    if (word !== "" && runs.some((run) => run.name === word || run.id.startsWith(word))) continue;
+    const names = runs.map(({ name }) => name);
+    throw new RangeError(
+      `Cannot do the run ${JSON.stringify(word)}: the plan has none of that name or identity; the nearest is ${closest(word, names)}.`,
+    );
+  }
 }
 
 /**

@@ -10,10 +10,10 @@ import type { TracedStep } from "../engine/profile.js";
 import { folioVersion } from "../host/package.js";
 import { median, medianRatio, quantile, type RatioInterval } from "../host/statistics.js";
 import {
+  countParameters,
   flopsPerToken,
   knownPeakFlops,
   modelFlopsUtilization,
-  parameterCount,
   tokensPerStep,
 } from "../model/sizing.js";
 import type { BenchSettings } from "../settings/settings.js";
@@ -168,7 +168,7 @@ function resultOf(run: BenchRun, measured: readonly Mode[], loadBefore: number):
     device: products[0]?.deviceName ?? "",
     settings,
     data,
-    parameters: parameterCount(settings, { positions: false }),
+    parameters: countParameters(settings, { positions: false }),
     tokensPerStep: tokensPerStep(settings),
     flopsPerToken: flopsPerToken(settings),
     peaks,

@@ -13,7 +13,7 @@ import { readStepTrace, type TracedStep } from "../engine/profile.js";
 import { packageRoot } from "../host/package.js";
 import { median } from "../host/statistics.js";
 import { memoryBytes } from "../model/memory.js";
-import { parameterCount } from "../model/sizing.js";
+import { countParameters } from "../model/sizing.js";
 import type { BenchSettings, Dtype, Settings } from "../settings/settings.js";
 import { type BenchProcess, type BenchTask, startPeer, startWorker, touchMemory } from "./protocol.js";
 
@@ -155,7 +155,7 @@ export function plan(run: BenchRun): Planned[][] {
 /** Of a process, generously: weights, gradients and moments; activations, about 20 values a feature; logits; itself. */
 function estimatedBytes(settings: Readonly<BenchSettings>): number {
   const { nLayer, nEmbd, nHead, blockSize, batchSize, vocabSize } = settings;
-  const state = 20 * parameterCount(settings);
+  const state = 20 * countParameters(settings);
   const activations = 4 * batchSize * blockSize * (nLayer * (20 * nEmbd + 3 * nHead * blockSize) + 3 * vocabSize);
   return state + activations + 6e8;
 }

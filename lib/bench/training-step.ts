@@ -4,16 +4,14 @@
  */
 import { openDataset } from "../data/batches.js";
 import type { ResolvedDevice } from "../engine/device.js";
-import { float32, type HostTensors, int32, mapRecord, toHost } from "../engine/host-tensors.js";
+import { int32 } from "../engine/host-tensors.js";
 import { openSession } from "../engine/session.js";
 import { uniform } from "../host/random.js";
-import { initialParameters } from "../model/model.js";
 import type { Settings } from "../settings/settings.js";
 import { type BatchFeed, batchFeed } from "../train/batch-feed.js";
-import { biasCorrections } from "../train/optimizers/adamw.js";
-import { initialLossScale } from "../train/optimizers/loss-scale.js";
-import { learningRate } from "../train/optimizers/schedule.js";
-import { trainingSteps } from "../train/steps.js";
+import { newWeights } from "../train/start.js";
+import { trainingSteps, updateInputs } from "../train/steps.js";
+import { trainingState } from "../train/training-state.js";
 import type { BenchTask } from "./protocol.js";
 
 /** Takes one step, and gives its loss. */
@@ -28,7 +26,7 @@ export async function openTraining(
   const feed = realData
     ? batchFeed(settings, openDataset(settings.dataDir, settings.dataset), { step: 0, tokens: 0 })
     : randomFeed(settings);
-  const session = await openSession(await initialState(settings, machine.dtype), { ...machine, xla, profiled });
+  const session = await openSession(trainingState(settings, await newWeights(settings)), { ...machine, xla, profiled });
   const steps = trainingSteps(settings);
   const [accumulate, update] = [session.define(steps.accumulate), session.define(steps.update)];
   let step = 0;
@@ -36,7 +34,7 @@ export async function openTraining(
     let loss = 0;
     for (let micro = 0; micro < micros; micro++) {
       const last = micro === micros - 1;
-      const inputs = { ...feed.take(step, micro), ...(last && rates(step, settings)) };
+      const inputs = { ...feed.take(step, micro), ...(last && updateInputs(step, settings)) };
       const running = (last ? update : accumulate)(inputs, profile);
       feed.prepare(last ? step + 1 : step, last ? 0 : micro + 1);
       loss += (await running).loss!.values[0]! / micros;
@@ -45,28 +43,6 @@ export async function openTraining(
     return loss;
   };
   return { step: take, dispose: () => session.dispose() };
-}
-
-async function initialState(settings: Settings, dtype: string): Promise<Record<string, HostTensors>> {
-  const tensors = initialParameters(settings, settings.seed);
-  const params: Record<string, HostTensors[string]> = {};
-  for (const [name, tensor] of Object.entries(tensors)) {
-    params[name] = await toHost(tensor);
-    tensor.dispose();
-  }
-  const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
-  const sums = settings.gradientAccumulationSteps > 1 ? { sums: zeros() } : {};
-  const scaler = dtype === "float16" ? { scaler: initialLossScale(0) } : {};
-  return { params, m: zeros(), v: zeros(), ...sums, ...scaler };
-}
-
-function rates(step: number, settings: Settings): HostTensors {
-  const [correction1, correction2] = biasCorrections(step + 1, settings);
-  return {
-    learningRate: float32([learningRate(step, settings)], []),
-    biasCorrection1: float32([correction1], []),
-    biasCorrection2: float32([correction2], []),
-  };
 }
 
 /** Eight batches in turn: one alone is soon known by heart, and gradients near 0 are slower or faster than others. */

@@ -3,7 +3,6 @@
  * training steps (batch, forward, backward, clipping, AdamW, the loss read), or with matrix products, which tell what
  * the machine reaches at most. A process a mode, so that neither memory nor threads of one disturb another.
  */
-import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import readline from "node:readline";
@@ -12,6 +11,7 @@ import { engineVersions, type ResolvedDevice, resolveDevice } from "../engine/de
 import { float32 } from "../engine/host-tensors.js";
 import { fusedEnabled } from "../engine/operations/fused.js";
 import { openSession } from "../engine/session.js";
+import { nvidiaGpus } from "../host/hardware.js";
 import { type BenchAnswers, type BenchRequest, type BenchTask, PRODUCTS, productSize } from "./protocol.js";
 import { openTraining, type TakeStep } from "./training-step.js";
 
@@ -27,14 +27,7 @@ async function open(asked: BenchTask): Promise<{ step: TakeStep } & BenchAnswers
 
 function deviceName(device: string): string {
   if (device === "cpu") return os.cpus()[0]?.model.trim() || "unknown";
-  try {
-    const [name] = execFileSync("nvidia-smi", ["--query-gpu=name", "--format=csv,noheader"], {
-      encoding: "utf8",
-    }).split("\n");
-    return name?.trim() || device;
-  } catch {
-    return device;
-  }
+  return nvidiaGpus()[0]?.name || device;
 }
 
 /** Products of square matrices, PRODUCTS a step, each of the one before, so that casts and calls hardly count. */

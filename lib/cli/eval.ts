@@ -5,12 +5,12 @@
 import type { TokenFile } from "../data/batches.js";
 import type { Tokenizer, TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import { readRegularFile } from "../host/regular-file.js";
-import type { ChosenCheckpoint } from "../runs/checkpoint.js";
-import type { TrainedModel } from "../runs/trained-model.js";
 import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
 import { defaultSettings, type EvalSettings, parseEvalSettings } from "../settings/settings.js";
 import type { EvaluateOptions } from "../train/evaluate.js";
+import type { ChosenCheckpoint } from "../weights/checkpoint.js";
+import type { TrainedModel } from "../weights/pretrained.js";
 import { fetchWeights } from "./shared/download-weights.js";
 import { announceDevice } from "./shared/preflight.js";
 import { grouped, type Io, openProgress, styled, table } from "./shared/terminal.js";
@@ -83,25 +83,24 @@ async function loadModel({ outDir, initFrom, checkpoint, dataDir }: EvalSettings
   if (initFrom === "scratch") {
     throw new RangeError("Cannot evaluate: initFrom is scratch, a model that has learnt nothing; set it to resume.");
   }
-  const { nanoGptFile, nanoGptSettings } = await import("../train/first-weights.js");
-  const { chooseCheckpoint } = await import("../runs/checkpoint.js");
+  const { loadPretrained, nanoGptFile, trainedSettings } = await import("../weights/open-weights.js");
+  const { chooseCheckpoint } = await import("../weights/checkpoint.js");
   const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
   if (initFrom === "resume" && !theirs) {
     return await loadRun({ outDir, name: "last", ...chooseCheckpoint(outDir, checkpoint) });
   }
   const chosen = theirs ? undefined : chooseCheckpoint(initFrom, checkpoint);
   if (chosen) return await loadRun(chosen);
-  const { loadPretrained } = await import("../runs/trained-model.js");
   const source = theirs ?? initFrom;
   const { params, model, tokenizer } = await loadPretrained(source, dataDir ? { dataDir } : {});
   const batchSize = Math.max(1, Math.floor(4096 / model.blockSize));
-  const dataset = theirs ? nanoGptSettings(theirs).dataset : "";
+  const dataset = theirs ? trainedSettings(outDir).dataset : "";
   const settings = { ...defaultSettings, ...model, batchSize, dataset, dropout: 0 };
   return { name: source, step: 0, params, settings, tokenizer };
 }
 
 async function loadRun(chosen: ChosenCheckpoint): Promise<Loaded> {
-  const { describeCheckpoint, openCheckpoint } = await import("../runs/checkpoint.js");
+  const { describeCheckpoint, openCheckpoint } = await import("../weights/checkpoint.js");
   const { step, params, settings, tokenizer } = openCheckpoint(chosen.outDir, chosen.name, { optimizer: false });
   return { name: describeCheckpoint(chosen, step), step, params, settings, tokenizer };
 }

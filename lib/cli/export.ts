@@ -4,6 +4,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { closest } from "fastest-levenshtein";
+import { readWords } from "../settings/flags.js";
 import { camelCase, checkValue } from "../settings/settings.js";
 import type { FloatFormat } from "../weights/safetensors.js";
 import { fetchWeights } from "./shared/download-weights.js";
@@ -44,8 +45,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     throw new RangeError(`Cannot export: dtype is ${dtype}; wanted ${formats.join(", ")}.`);
   }
   await fetchWeights(source, io);
-  const { countParameters } = await import("../model/model.js");
-  const { loadPretrained } = await import("../runs/trained-model.js");
+  const { countParameters } = await import("../model/sizing.js");
+  const { loadPretrained } = await import("../weights/open-weights.js");
   const { writeGpt2Folder } = await import("../weights/gpt2-folder.js");
   if (checkpoint !== undefined) checkValue("sample", "checkpoint", checkpoint, "Cannot read --checkpoint");
   // Writing is not interrupted: what is half-written would bear the folder's name, or lie beside it.
@@ -63,25 +64,27 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     stop.close();
   }
   const { model, tokenizer } = pretrained;
-  io.stdout.write(`${to}: ${grouped(countParameters({ ...model, dropout: 0 }))} parameters in ${dtype}\n`);
+  io.stdout.write(`${to}: ${grouped(countParameters(model))} parameters in ${dtype}\n`);
   if (!tokenizer) io.stdout.write("Its tokenizer is not known: add the files of yours.\n");
   return 0;
 }
 
 function parseArguments(args: readonly string[]): Arguments {
   const found: Arguments = {};
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i]!;
-    const written = arg.split("=", 1)[0]!;
-    const key = flags.find((flag) => flag === camelCase(written.replace(/^--?/, "")));
-    if (!arg.startsWith("-")) throw new RangeError(`Cannot export: ${arg} is no flag; the run is --out_dir=${arg}.`);
-    if (!key) {
-      const nearest = closest(written, ["--out_dir", "--init_from", "--checkpoint", "--to", "--dtype"]);
-      throw new RangeError(`Cannot export: there is no flag ${written}; did you mean ${nearest}?`);
-    }
-    const value = arg.includes("=") ? arg.slice(arg.indexOf("=") + 1) : args[++i];
-    if (!value) throw new TypeError(`Cannot export: ${written} has no value; write ${written}=VALUE.`);
-    found[key] = value;
-  }
+  readWords(args, {
+    word(word) {
+      throw new RangeError(`Cannot export: ${word} is no flag; the run is --out_dir=${word}.`);
+    },
+    flag({ written, inline, next }) {
+      const key = flags.find((flag) => flag === camelCase(written.replace(/^--?/, "")));
+      if (!key) {
+        const nearest = closest(written, ["--out_dir", "--init_from", "--checkpoint", "--to", "--dtype"]);
+        throw new RangeError(`Cannot export: there is no flag ${written}; did you mean ${nearest}?`);
+      }
+      const value = inline ?? next();
+      if (!value) throw new TypeError(`Cannot export: ${written} has no value; write ${written}=VALUE.`);
+      found[key] = value;
+    },
+  });
   return found;
 }

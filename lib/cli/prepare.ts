@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url";
 import { closest } from "fastest-levenshtein";
 import { type PrepareModule, type PrepareOptions, prepareText } from "../data/prepare/prepare.js";
 import type { TokenMeta } from "../data/token-file.js";
+import { readWords } from "../settings/flags.js";
 import { camelCase } from "../settings/settings.js";
 import { datasetNames, modulePath } from "./shared/datasets.js";
 import { stopOnSignals } from "./shared/stop-signals.js";
@@ -138,22 +139,19 @@ async function check(names: readonly string[], dataDir: string, log: (line: stri
 function parseArguments(args: readonly string[]): { names: string[]; flags: Flags } {
   const names: string[] = [];
   const flags: Record<string, string> = {};
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i]!;
-    if (!arg.startsWith("-")) {
-      names.push(arg);
-      continue;
-    }
-    const [written, inline] = [arg.split("=", 1)[0]!, arg.includes("=") ? arg.slice(arg.indexOf("=") + 1) : undefined];
-    const key = camelCase(written.replace(/^--?/, ""));
-    if (!flagNames.map(camelCase).includes(key)) {
-      const nearest = closest(key, flagNames);
-      throw new RangeError(`Cannot prepare: there is no flag ${written}; did you mean --${nearest}?`);
-    }
-    const value = switches.includes(key) ? "true" : (inline ?? args[++i]);
-    if (!value) throw new TypeError(`Cannot prepare: ${written} has no value; write ${written}=VALUE.`);
-    flags[key] = value;
-  }
+  readWords(args, {
+    word: (name) => names.push(name),
+    flag({ written, inline, next }) {
+      const key = camelCase(written.replace(/^--?/, ""));
+      if (!flagNames.map(camelCase).includes(key)) {
+        const nearest = closest(key, flagNames);
+        throw new RangeError(`Cannot prepare: there is no flag ${written}; did you mean --${nearest}?`);
+      }
+      const value = switches.includes(key) ? "true" : (inline ?? next());
+      if (!value) throw new TypeError(`Cannot prepare: ${written} has no value; write ${written}=VALUE.`);
+      flags[key] = value;
+    },
+  });
   return { names, flags };
 }
 

@@ -71,7 +71,7 @@ async function writeReports(folders: readonly string[], io: Io): Promise<number>
       `Cannot write a report: ${other} is no run; name the folder of a run, as \`folio runs ${found} --report\`.`,
     );
   }
-  const { hasCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const { hasCheckpoint, readState } = await import("../weights/checkpoint.js");
   const { writeReport } = await import("../runs/report.js");
   for (const folder of folders) {
     const { settings, problems } = readSettings(folder);

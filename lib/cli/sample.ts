@@ -4,11 +4,11 @@
  */
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import { readRegularFile, readStandardInput } from "../host/regular-file.js";
-import type { TrainedModel } from "../runs/trained-model.js";
 import type { SampledToken } from "../sample/sample.js";
 import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
 import { parseSampleSettings, parseSettings, type SampleSettings } from "../settings/settings.js";
+import type { TrainedModel } from "../weights/pretrained.js";
 import { fetchWeights } from "./shared/download-weights.js";
 import { announceDevice } from "./shared/preflight.js";
 import { type Io, styled } from "./shared/terminal.js";
@@ -75,8 +75,8 @@ interface OpenModel {
 }
 
 async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSettings, io: Io): Promise<OpenModel> {
-  const { chooseCheckpoint, describeCheckpoint, openCheckpoint } = await import("../runs/checkpoint.js");
-  const { nanoGptFile } = await import("../train/first-weights.js");
+  const { chooseCheckpoint, describeCheckpoint, openCheckpoint } = await import("../weights/checkpoint.js");
+  const { loadPretrained, nanoGptFile } = await import("../weights/open-weights.js");
   const initFrom = settings.initFrom === "resume" ? (nanoGptFile(outDir) ?? "resume") : settings.initFrom;
   const folder = initFrom === "resume" ? outDir : initFrom;
   const chosen = chooseCheckpoint(folder, checkpoint);
@@ -93,7 +93,6 @@ async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSet
     };
   }
   await fetchWeights(initFrom, io);
-  const { loadPretrained } = await import("../runs/trained-model.js");
   const { params, model, tokenizer: spec } = await loadPretrained(initFrom, { dataDir });
   if (!spec) {
     throw new Error(

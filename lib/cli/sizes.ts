@@ -72,7 +72,7 @@ async function baseSettings({
 }: Partial<Settings>): Promise<Partial<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return {};
   if (Object.hasOwn(gpt2Shapes, initFrom)) return { ...gpt2Shapes[initFrom as keyof typeof gpt2Shapes] };
-  const { chooseCheckpoint, readState } = await import("../runs/checkpoint.js");
+  const { chooseCheckpoint, readState } = await import("../weights/checkpoint.js");
   const source = initFrom === "resume" ? outDir : initFrom;
   const chosen = chooseCheckpoint(source, checkpoint);
   return readState(chosen?.outDir ?? source, chosen?.name).settings;

@@ -8,6 +8,7 @@ import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from 
 import { readRunLog } from "../runs/run-folder.js";
 import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
+import { shapeOf } from "../settings/model.js";
 import { defaultSettings, parseSettings, type Settings } from "../settings/settings.js";
 import type { TrainOptions } from "../train/open-run.js";
 import { fetchWeights } from "./shared/download-weights.js";
@@ -56,18 +57,15 @@ async function baseSettings({
   checkpoint,
 }: Partial<Settings>): Promise<Readonly<Settings>> {
   if (initFrom === undefined || initFrom === "scratch") return defaultSettings;
-  const { chooseCheckpoint, readState } = await import("../runs/checkpoint.js");
-  const { nanoGptFile, nanoGptSettings } = await import("../train/first-weights.js");
-  const theirs = initFrom === "resume" ? nanoGptFile(outDir) : undefined;
-  if (theirs) return nanoGptSettings(theirs);
-  if (initFrom === "resume") {
-    return { ...readState(outDir).settings, outDir, checkpoint: "auto" }; // it may have been moved since
-  }
+  const { trainedSettings } = await import("../weights/open-weights.js");
+  if (initFrom === "resume") return trainedSettings(outDir);
+  const { chooseCheckpoint, readState } = await import("../weights/checkpoint.js");
   const chosen = chooseCheckpoint(initFrom, checkpoint);
   if (!chosen) return defaultSettings;
   const { settings } = readState(chosen.outDir, chosen.name);
-  const { nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout } = settings;
-  return { ...defaultSettings, nLayer, nHead, nEmbd, blockSize, bias, tieHead, gelu, dropout };
+  const { dropout } = settings;
+  const { vocabSize } = defaultSettings; // the dataset's
+  return { ...defaultSettings, ...shapeOf(settings), dropout, vocabSize };
 }
 
 /** The command that goes on with the run that these arguments started. */

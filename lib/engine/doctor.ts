@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { type NvidiaGpu, nvidiaGpus } from "../host/hardware.js";
 import { folioVersion, packageRoot } from "../host/package.js";
 import { chooseDevice } from "./device.js";
 import { type MeasuredReport, measuredReport, measuredRows, measurementFile, readMeasurement } from "./measurement.js";
@@ -17,12 +18,9 @@ import {
   instructionFlags,
 } from "./number-format.js";
 import {
-  findGpus,
   findWebGpu,
   fromBin,
-  type GpuReport,
   loadInChild,
-  ownTarget,
   pythonVersion,
   type SetupState,
   type TensorFlowReport,
@@ -54,7 +52,7 @@ export interface MachineReport {
   readonly dtype: DtypeChoice;
   /** The figures by which formats and products are chosen, and the choice. */
   readonly measured: MeasuredReport | { readonly missing: string };
-  readonly gpus: readonly GpuReport[];
+  readonly gpus: readonly NvidiaGpu[];
   readonly webGpu: WebGpuReport;
   readonly memory: { readonly totalBytes: number; readonly freeBytes: number };
   readonly disk: { readonly path: string; readonly freeBytes: number };
@@ -68,10 +66,9 @@ export async function inspectMachine(): Promise<MachineReport> {
   const at = state.layout();
   const stamp = state.venvStamp(at);
   const kernelFile = state.kernelFile(at);
-  const [tensorflow, operations, gpus, webGpu, python] = await Promise.all([
+  const [tensorflow, gpus, webGpu, python] = await Promise.all([
     loadInChild(state, at),
-    ownTarget(),
-    findGpus(),
+    nvidiaGpus(),
     findWebGpu(),
     pythonVersion(at.venv),
   ]);
@@ -93,7 +90,7 @@ export async function inspectMachine(): Promise<MachineReport> {
     usableProcessors: Math.min(os.availableParallelism(), processorQuota() ?? Number.POSITIVE_INFINITY),
     instructionSets: importantInstructionSets(cpuFlags),
     device,
-    ...(await choicesHere(device.device, tensorflow.missingOperations ? undefined : operations, cpuFlags)),
+    ...(await choicesHere(device.device, tensorflow.variant, cpuFlags)),
     gpus,
     webGpu,
     memory: memory(),
@@ -186,7 +183,7 @@ export function formatReport(report: MachineReport): string {
   return [...lines, "", ...(wrong.length > 0 ? wrong : ["✓ Nothing is wrong."])].join("\n");
 }
 
-function describeGpu(gpu: GpuReport | undefined): string {
+function describeGpu(gpu: NvidiaGpu | undefined): string {
   if (!gpu) return "none (NVIDIA)";
   return `${gpu.name}, driver ${gpu.driver}, ${gigabytes(gpu.freeBytes)} free of ${gigabytes(gpu.totalBytes)}`;
 }

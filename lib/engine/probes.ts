@@ -1,24 +1,17 @@
 /**
  * What `folio doctor` asks of other programs: whether TensorFlow and Folio's own operations load, each in a process of its own,
- * so that one that crashes is found instead of followed; which GPUs there are; which Python. It judges nothing.
+ * so that one that crashes is found instead of followed; what WebGPU finds; which Python. It judges nothing.
  */
 import { execFile } from "node:child_process";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
-import { packageRoot, typescriptLoader } from "../host/package.js";
+import { packageRoot } from "../host/package.js";
 import { type AdapterInfo, describeAdapter, type WebGpuAdapter } from "./webgpu.js";
 
 /** What WebGPU finds, or why nothing. */
 export type WebGpuReport = WebGpuAdapter | { readonly missing: string };
-
-export interface GpuReport {
-  readonly name: string;
-  readonly driver: string;
-  readonly totalBytes: number;
-  readonly freeBytes: number;
-}
 
 /** Why something is not there, and what to do about it. */
 export interface Missing {
@@ -34,6 +27,8 @@ export interface TensorFlowReport {
   readonly operations: string;
   /** Why Folio's own are not used where they could be. */
   readonly missingOperations?: Missing | undefined;
+  /** The variant of Folio's own that runs here. */
+  readonly variant?: string | undefined;
   readonly usesGpu: boolean;
   readonly error: string | undefined;
 }
@@ -46,6 +41,8 @@ export interface SetupState {
   kernelFile(at: unknown): string;
   wantedVariant(): "cpu" | "cuda";
   operationsPaths(at: unknown): { file: string };
+  operationsStamp(at: unknown): { variants?: string[] } | undefined;
+  operationsLines(stamp: unknown): string[];
 }
 
 /** bin/stale.mjs, likewise. */
@@ -72,54 +69,48 @@ export async function loadInChild(state: SetupState, at: ReturnType<SetupState["
     const { stdout } = await run(process.execPath, ["-e", program, module], { env, timeout: 120_000 });
     const found = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
     if (found.usesGpu) return { error: undefined, operations: "TensorFlow's alone: Folio's are for the CPU", ...found };
-    const missing = await whyMissing(state, at);
-    const operations = missing
-      ? `TensorFlow's alone: ${missing.reason}`
-      : "Folio's own (layer norm, GELU, attention, AdamW) and TensorFlow's";
-    return { error: undefined, operations, missingOperations: missing, ...found };
+    const own = await ownOperations(state, at);
+    if ("missing" in own) {
+      const operations = `TensorFlow's alone: ${own.missing.reason}`;
+      return { error: undefined, operations, missingOperations: own.missing, ...found };
+    }
+    const left = state.operationsLines(state.operationsStamp(at)).map((line) => `; ${line}`);
+    const operations = `Folio's own for ${own.variant} (layer norm, GELU, attention, AdamW) and TensorFlow's${left.join("")}`;
+    return { error: undefined, operations, variant: own.variant, ...found };
   } catch (error) {
     return { version: undefined, backend: undefined, operations: "none", usesGpu: false, error: childError(error) };
   }
 }
 
-/** Why Folio's own operations are not used: by what set-up noted, and by a trial in a process of its own. */
-async function whyMissing(state: SetupState, at: ReturnType<SetupState["layout"]>): Promise<Missing | undefined> {
-  const missing = (await fromBin<Staleness>("stale.mjs")).missingOperations(at);
-  if (missing) return missing;
+/**
+ * The variant of Folio's own operations that is used, or why none is: by what set-up noted, and by a trial in a process of
+ * its own.
+ */
+async function ownOperations(
+  state: SetupState,
+  at: ReturnType<SetupState["layout"]>,
+): Promise<{ missing: Missing } | { variant: string }> {
+  const known = (await fromBin<Staleness>("stale.mjs")).missingOperations(at);
+  if (known) return { missing: known };
   const { file } = state.operationsPaths(at);
+  const { variants = [] } = state.operationsStamp(at) ?? {};
   try {
     const program = path.join(at.root, "bin", "operations.mjs");
-    await run(process.execPath, [program, at.root, file], { timeout: 60_000 });
-    return undefined;
+    const { stdout } = await run(process.execPath, [program, at.root, file, ...variants], { timeout: 60_000 });
+    const runnable = stdout.trim().split("\n").at(-1)?.split(" ") ?? [];
+    const usable = runnable.filter((name) => variants.includes(name));
+    const variant = process.env.FOLIO_TARGET ?? usable.at(-1);
+    if (variant && usable.includes(variant)) return { variant };
+    const reason = `FOLIO_TARGET=${variant} cannot be used here`;
+    return { missing: { reason, remedy: `Unset FOLIO_TARGET, or set it to one of ${usable.join(", ")}.` } };
   } catch (error) {
     const command = at.checkout ? "npm run setup" : "npx folio setup";
     return {
-      reason: `they do not work: ${childError(error)}`,
-      remedy: `Remove ${file}; \`${command}\` then compiles them again.`,
+      missing: {
+        reason: `they do not work: ${childError(error)}`,
+        remedy: `Remove ${file}; \`${command}\` then compiles them again.`,
+      },
     };
-  }
-}
-
-/** The variant that a process of its own loads. */
-export async function ownTarget(): Promise<string | undefined> {
-  const fromSources = import.meta.url.endsWith(".ts");
-  const modules = ["load", "own-operations"].map(
-    (name) => new URL(`./tensorflow/${name}.${fromSources ? "ts" : "js"}`, import.meta.url).href,
-  );
-  const program = `
-    const [load, own] = process.argv.slice(1);
-    (await import(load)).loadTensorFlow();
-    console.log(JSON.stringify((await import(own)).operationsVariant() ?? null));`;
-  const args = ["--input-type=module", "-e", program, ...modules];
-  try {
-    const { stdout } = await run(
-      process.execPath,
-      [...(fromSources ? ["--import", typescriptLoader()] : []), ...args],
-      { timeout: 60_000 },
-    );
-    return (JSON.parse(stdout.trim().split("\n").at(-1) ?? "null") as string | null) ?? undefined;
-  } catch {
-    return undefined;
   }
 }
 
@@ -150,28 +141,6 @@ export async function findWebGpu(): Promise<WebGpuReport> {
     const absent = (error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
     return { missing: absent ? "its optional packages are not installed" : childError(error) };
   }
-}
-
-export async function findGpus(): Promise<GpuReport[]> {
-  const query = "--query-gpu=name,driver_version,memory.total,memory.free";
-  try {
-    const { stdout } = await run("nvidia-smi", [query, "--format=csv,noheader,nounits"], { timeout: 20_000 });
-    return parseGpus(stdout);
-  } catch {
-    return [];
-  }
-}
-
-/** nvidia-smi's lines, memory in MiB. */
-export function parseGpus(csv: string): GpuReport[] {
-  return csv
-    .trim()
-    .split("\n")
-    .filter((line) => line.includes(","))
-    .map((line) => {
-      const [name = "", driver = "", total, free] = line.split(",").map((part) => part.trim());
-      return { name, driver, totalBytes: Number(total) * 2 ** 20, freeBytes: Number(free) * 2 ** 20 };
-    });
 }
 
 export async function pythonVersion(venv: string): Promise<string | undefined> {

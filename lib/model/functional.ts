@@ -1,66 +1,94 @@
 /**
  * The differentiable functions that a GPT is made of, each with its gradient written by hand where that saves
  * operations: what `torch.nn.functional` is to PyTorch. No parameters, no state, no configuration; model.ts composes
- * them. Notebook 00-start calls the model that stands on them.
+ * them.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import {
   type Differentiable,
-  fusedAttention,
   fusedCrossEntropy,
-  fusedEnabled,
   fusedGelu,
   fusedLayerNorm,
   fusedLinear,
   fusedRows,
 } from "../engine/operations/fused.js";
-import { currentUpdater } from "../engine/operations/in-place.js";
 import { gatherRows, randomUniform, sparseCrossEntropy } from "../engine/operations/raw.js";
+
+/** Activations: of B sequences, [B, T, C], or in rows, [N, C]. */
+type Activations = tf.Tensor2D | tf.Tensor3D;
 
 /**
  * Rows of a table: `embedding(W, ids) = W[ids]`.
  * @param table [V, C]
- * @param ids [N], int32 in [0, V)
- * @returns [N, C]
+ * @param ids [B, T] or [N], int32 in [0, V)
+ * @returns [B, T, C] or [N, C]
  */
-export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
-  return withGradient([table], () => ({
-    value: fusedRows(table, ids) ?? gatherRows(table, ids),
-    saved: [ids],
-    gradient: (dy, [rows]) => [tf.unsortedSegmentSum(dy, rows as tf.Tensor1D, table.shape[0])],
+export function embedding(table: tf.Tensor2D, ids: tf.Tensor2D): tf.Tensor3D;
+export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D;
+export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D | tf.Tensor2D): Activations {
+  const flat: tf.Tensor1D = ids.rank === 1 ? (ids as tf.Tensor1D) : tf.reshape(ids as tf.Tensor2D, [ids.size]);
+  const rows = withGradient<tf.Tensor2D>([table], () => ({
+    value: fusedRows(table, flat) ?? gatherRows(table, flat),
+    saved: [flat],
+    gradient: (dy, [taken]) => [tf.unsortedSegmentSum(dy, taken as tf.Tensor1D, table.shape[0])],
   }));
+  return ids.rank === 1 ? rows : fromRows(rows, ids.shape[0]);
+}
+
+/** Parts of a linear layer besides its weight. */
+export interface LinearOptions {
+  /** [to], or none. */
+  readonly bias?: tf.Tensor1D | undefined;
+  /** The weight stands as [to, from], as the head's does. */
+  readonly transposed?: boolean;
 }
 
 /**
- * Matrix product with a weight: `linear(x, W) = x W`, or `x Wᵀ` when the weight stands transposed, as the head's does.
- * @param x [M, K]
- * @param weight [K, N], transposed [N, K]
- * @returns [M, N]
+ * A linear layer: `linear(x, W) = x W + b`, or `x Wᵀ + b` when the weight stands transposed.
+ * @param x [B, T, from] or [N, from]
+ * @param weight [from, to], transposed [to, from]
+ * @returns [B, T, to] or [N, to]
  */
-export function linear(x: tf.Tensor2D, weight: tf.Tensor2D, { transposed = false } = {}): tf.Tensor2D {
-  return withGradient([x, weight], () => {
-    const fused = fusedLinear(x, weight, transposed);
-    if (fused) return fused;
-    return {
-      value: tf.matMul(x, weight, false, transposed),
-      saved: [x, weight],
-      gradient: (dy, [input, w]) => [
-        tf.matMul(dy, w!, false, !transposed),
-        transposed ? tf.matMul(dy, input!, true) : tf.matMul(input!, dy, true),
-      ],
-    };
+export function linear<T extends Activations>(
+  x: T,
+  weight: tf.Tensor2D,
+  { bias, transposed = false }: LinearOptions = {},
+): T {
+  return byRows(x, (rows) => {
+    const product = withGradient<tf.Tensor2D>([rows, weight], () => {
+      const fused = fusedLinear(rows, weight, transposed);
+      if (fused) return fused;
+      return {
+        value: tf.matMul(rows, weight, false, transposed),
+        saved: [rows, weight],
+        gradient: (dy, [input, w]) => [
+          tf.matMul(dy, w!, false, !transposed),
+          transposed ? tf.matMul(dy, input!, true) : tf.matMul(input!, dy, true),
+        ],
+      };
+    });
+    return bias ? tf.add(product, bias) : product;
   });
 }
 
 /**
  * Layer normalization over the last axis (Ba 2016):
  * `layerNorm(x) = (x − mean(x)) / sqrt(var(x) + 1e-5) · weight + bias`.
- * @param x [N, C]
+ * @param x [B, T, C] or [N, C]
  * @param weight [C]
  * @param bias [C], or none
  */
-export function layerNorm(x: tf.Tensor2D, weight: tf.Tensor1D, bias?: tf.Tensor1D): tf.Tensor2D {
-  const y = withGradient<tf.Tensor2D>([x, weight], () => {
+export function layerNorm(x: tf.Tensor2D, weight: tf.Tensor1D, bias?: tf.Tensor1D): tf.Tensor2D;
+export function layerNorm(x: tf.Tensor3D, weight: tf.Tensor1D, bias?: tf.Tensor1D): tf.Tensor3D;
+export function layerNorm(x: Activations, weight: tf.Tensor1D, bias?: tf.Tensor1D): Activations {
+  return byRows(x, (rows) => {
+    const y = normalized(rows, weight);
+    return bias ? tf.add(y, bias) : y;
+  });
+}
+
+function normalized(x: tf.Tensor2D, weight: tf.Tensor1D): tf.Tensor2D {
+  return withGradient([x, weight], () => {
     const fused = fusedLayerNorm(x, weight);
     if (fused) return fused;
     const centered = tf.sub(x, tf.mean(x, -1, true));
@@ -77,7 +105,6 @@ export function layerNorm(x: tf.Tensor2D, weight: tf.Tensor1D, bias?: tf.Tensor1
       },
     };
   });
-  return bias ? tf.add(y, bias) : y;
 }
 
 /**
@@ -85,7 +112,13 @@ export function layerNorm(x: tf.Tensor2D, weight: tf.Tensor1D, bias?: tf.Tensor1
  * `0.5x · (1 + tanh(√(2/π) · (x + 0.044715x³)))`.
  */
 export function gelu<T extends tf.Tensor>(x: T, kind: "erf" | "tanh"): T {
-  return kind === "erf" ? geluErf(x) : geluTanh(x);
+  const activate = kind === "erf" ? geluErf : geluTanh;
+  return x.rank === 3 ? (byRows(x as tf.Tensor as tf.Tensor3D, activate) as tf.Tensor as T) : activate(x);
+}
+
+/** `x + y`, of equal shape: what a layer adds to the residual stream. */
+export function add<T extends Activations>(x: T, y: T): T {
+  return byRows(x, (rows) => tf.add(rows, toRows(y)));
 }
 
 function geluErf<T extends tf.Tensor>(x: T): T {
@@ -120,17 +153,6 @@ function geluTanh<T extends tf.Tensor>(x: T): T {
       },
     };
   });
-}
-
-/**
- * Causal self-attention of all heads in one operation, `softmax(q kᵀ / √D + mask) v`, in a compiled step on a CPU.
- * @param qkv [B·T, 3C], queries, keys and values side by side
- * @returns [B·T, C], heads side by side; or nothing, and model.ts spells it out
- */
-export function causalAttention(qkv: tf.Tensor2D, shape: { batch: number; heads: number }): tf.Tensor2D | undefined {
-  // Eagerly, model.ts spells it out: whoever runs line by line wants to see the lines.
-  if (!fusedEnabled() || !currentUpdater()) return undefined;
-  return withGradient([qkv], () => fusedAttention(qkv, shape)!);
 }
 
 /**
@@ -176,8 +198,48 @@ export function dropout<T extends tf.Tensor>(
   return tf.mul(x, tf.mul(tf.stack(masks), 1 / (1 - rate))) as T;
 }
 
+/** One position of each sequence, [B, T, C] → [B, 1, C]: the last, or that of the number given (int32 scalar). */
+export function positionOf(x: tf.Tensor3D, position: true | tf.Tensor): tf.Tensor3D {
+  const [B, T] = x.shape;
+  if (T === 1) return x;
+  const index = position === true ? tf.scalar(T - 1, "int32") : position;
+  const ids = tf.add(tf.range(0, B * T, T, "int32"), index) as tf.Tensor1D;
+  return fromRows(gatherRows(toRows(x), ids), B);
+}
+
+/**
+ * Applies a function of rows [N, from] → [N, to] to [B, T, from] alike. Products, norms and Folio's own operations take
+ * rows: sequences are a view of them, which is made here and nowhere else.
+ */
+export function byRows<T extends Activations>(x: T, f: (rows: tf.Tensor2D) => tf.Tensor2D): T {
+  const rows = f(toRows(x));
+  return (x.rank === 3 ? fromRows(rows, x.shape[0]) : rows) as T;
+}
+
+// The rows behind sequences: who asks again gets the very same, so that layers join row to row, and gradients are summed
+// there. Not across gradients that are taken for themselves: their tape would not see how the two hang together.
+const rowsBehind = new WeakMap<tf.Tensor, { readonly rows: tf.Tensor2D; readonly tape: unknown }>();
+const currentTape = (): unknown => tf.engine().state.activeTape;
+
+/** [B, T, C] → [B·T, C]; of what `fromRows` made, the rows that it came from. */
+export function toRows(x: Activations): tf.Tensor2D {
+  if (x.rank === 2) return x as tf.Tensor2D;
+  const known = rowsBehind.get(x);
+  if (known && known.tape === currentTape() && !known.rows.isDisposed) return known.rows;
+  const rows = tf.reshape(x, [-1, x.shape[2]!]) as tf.Tensor2D;
+  rowsBehind.set(x, { rows, tape: currentTape() });
+  return rows;
+}
+
+/** [B·T, C] → [B, T, C] */
+export function fromRows(rows: tf.Tensor2D, B: number): tf.Tensor3D {
+  const x = tf.reshape(rows, [B, rows.shape[0] / B, rows.shape[1]]) as tf.Tensor3D;
+  rowsBehind.set(x, { rows, tape: currentTape() });
+  return x;
+}
+
 /** Gives `forward` the gradient that it states; what the gradient uses must be in `saved`, for the rest is freed. */
-function withGradient<T extends tf.Tensor>(inputs: tf.Tensor[], forward: () => Differentiable): T {
+export function withGradient<T extends tf.Tensor>(inputs: tf.Tensor[], forward: () => Differentiable): T {
   return tf.customGrad((...args) => {
     const { value, saved = [], gradient } = forward();
     (args.at(-1) as unknown as tf.GradSaveFunc)(saved);

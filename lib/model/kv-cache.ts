@@ -1,11 +1,30 @@
 /**
- * The keys and values that a model keeps of positions it has seen (see `Cache` in model.ts): empty ones, and as a group
- * of a session's state, where they are written in place. How they are read is model.ts' matter.
+ * The keys and values that a model keeps of positions it has seen: empty ones, and as a group of a session's state, where
+ * they are written in place. How they are read is attention.ts' matter.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { float32, type HostTensors } from "../engine/host-tensors.js";
-import type { ModelSettings } from "../settings/settings.js";
-import type { Cache } from "./model.js";
+import type { ModelSettings } from "../settings/model.js";
+
+/**
+ * Keys and values of all positions, one a layer, each [B, H, S, D] with S = blockSize: what was computed for earlier
+ * positions and need not be again. Of a compiled session's state, it is written where it stands.
+ */
+export interface Cache {
+  readonly keys: readonly tf.Tensor4D[];
+  readonly values: readonly tf.Tensor4D[];
+  /** int32 scalar: how many positions are there already. Absent: none, and the ids may be one sequence for all B. */
+  readonly position?: tf.Tensor | undefined;
+}
+
+/** @throws {RangeError} for a cache that does not fit `batch` sequences of a model of this blockSize */
+export function checkCache({ keys, position }: Cache, batch: number, blockSize: number): void {
+  const [first] = keys;
+  if (first?.shape[2] === blockSize && (!position || first.shape[0] === batch)) return;
+  throw new RangeError(
+    `Cannot run the model: the cache has keys of ${first ? `[${first.shape}]` : "no layer"}; wanted those of blockSize = ${blockSize} for ${batch} sequences, as emptyCache() makes them.`,
+  );
+}
 
 /** A cache of `batch` sequences without any position yet; the caller owns its tensors. */
 export function emptyCache(settings: ModelSettings, batch: number): Cache {

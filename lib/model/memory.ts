@@ -4,7 +4,7 @@
  * measured on a CPU (test/model/memory.test.ts). Not measured on a graphics card.
  */
 import type { Settings } from "../settings/settings.js";
-import { parameterCount } from "./sizing.js";
+import { countParameters, type Shape } from "./sizing.js";
 
 /** A part of a run's memory. The last row is the total, which is less than the sum: some parts take turns. */
 export interface MemoryRow {
@@ -14,11 +14,7 @@ export interface MemoryRow {
 }
 
 /** The settings that memory follows from. */
-export type MemorySettings = Pick<
-  Settings,
-  "nLayer" | "nHead" | "nEmbd" | "blockSize" | "vocabSize" | "bias" | "tieHead" | "dropout"
-> &
-  Pick<Settings, "batchSize" | "gradientAccumulationSteps" | "compile">;
+export type MemorySettings = Shape & Pick<Settings, "dropout" | "batchSize" | "gradientAccumulationSteps" | "compile">;
 
 // Node and TensorFlow before the first tensor: 410 to 480 MB on Linux.
 const PROGRAM_BYTES = 450e6;
@@ -30,7 +26,7 @@ const PROGRAM_BYTES = 450e6;
  */
 export function memoryTable(settings: MemorySettings, { gpu = false } = {}): MemoryRow[] {
   const { batchSize: B, blockSize: T, vocabSize: V, gradientAccumulationSteps } = settings;
-  const N = parameterCount(settings);
+  const N = countParameters(settings);
   const kept = keptPerToken(settings, gpu);
   const rows: MemoryRow[] = [
     { part: "weights", bytes: 4 * N, formula: "4 N" },

@@ -5,12 +5,14 @@
  *
  * Symbols: L nLayer, H nHead, C nEmbd, V vocabSize, T blockSize, B batchSize, N parameters, D tokens.
  */
-import type { ModelSettings, Settings } from "../settings/settings.js";
+import type { ModelShape } from "../settings/model.js";
+import type { Settings } from "../settings/settings.js";
+import { parameterSpecs } from "./model.js";
 
 export { knownPeakFlops } from "../host/hardware.js";
 
 /** The settings that parameters and FLOPs follow from. */
-export type Shape = Pick<ModelSettings, "nLayer" | "nHead" | "nEmbd" | "blockSize" | "vocabSize" | "bias" | "tieHead">;
+export type Shape = Omit<ModelShape, "gelu">;
 
 /** The shapes of GPT-2's published weights, by nanoGPT's names. */
 export const gpt2Shapes = {
@@ -37,46 +39,42 @@ const asTable = (parts: Readonly<Record<string, number>>): SizeRow[] => {
   return Object.entries(parts).map(([part, count]) => ({ part, count, share: count / total }));
 };
 
-/** Parameters by part, the total last. */
-export function parameterTable({ nLayer, nEmbd: C, blockSize: T, vocabSize: V, bias, tieHead }: Shape): SizeRow[] {
-  checkVocabulary(V);
-  const linear = (from: number, to: number) => from * to + (bias ? to : 0);
-  const norm = C * (bias ? 2 : 1);
-  const positions = T * C;
-  const tokens = V * C;
-  const qkv = linear(C, 3 * C);
-  const projection = linear(C, C);
-  const attention = norm + qkv + projection;
-  const expand = linear(C, 4 * C);
-  const contract = linear(4 * C, C);
-  const mlp = norm + expand + contract;
-  const block = attention + mlp;
-  const blocks = nLayer * block;
-  const head = tieHead ? 0 : V * C;
+/** Parameters by part, the total last: those of the model's specification, added up. */
+export function parameterTable(shape: Shape): SizeRow[] {
+  checkVocabulary(shape.vocabSize);
+  // All blocks are alike: one tells.
+  const specs = parameterSpecs({ ...shape, nLayer: 1, gelu: "erf" });
+  const sum = (names: RegExp) =>
+    specs
+      .filter(({ name }) => names.test(name))
+      .reduce((total, spec) => total + spec.shape.reduce((product, axis) => product * axis, 1), 0);
+  const block = sum(/^h\./);
+  const blocks = shape.nLayer * block;
+  const around = sum(/^w[pt]e/) + sum(/^ln_f/) + sum(/^lm_head/);
   return asTable({
-    "embedding/positions": positions,
-    "embedding/tokens": tokens,
-    embedding: positions + tokens,
-    "attention/norm": norm,
-    "attention/qkv": qkv,
-    "attention/projection": projection,
-    attention,
-    "mlp/norm": norm,
-    "mlp/expand": expand,
-    "mlp/contract": contract,
-    mlp,
+    "embedding/positions": sum(/^wpe/),
+    "embedding/tokens": sum(/^wte/),
+    embedding: sum(/^w[pt]e/),
+    "attention/norm": sum(/\.ln_1\./),
+    "attention/qkv": sum(/\.attn\.c_attn\./),
+    "attention/projection": sum(/\.attn\.c_proj\./),
+    attention: sum(/\.(ln_1|attn)\./),
+    "mlp/norm": sum(/\.ln_2\./),
+    "mlp/expand": sum(/\.mlp\.c_fc\./),
+    "mlp/contract": sum(/\.mlp\.c_proj\./),
+    mlp: sum(/\.(ln_2|mlp)\./),
     block,
     blocks,
-    "final norm": norm,
-    head, // 0: the token embedding's
-    total: positions + tokens + blocks + norm + head,
+    "final norm": sum(/^ln_f/),
+    head: sum(/^lm_head/), // 0: the token embedding's
+    total: blocks + around,
   });
 }
 
 const totalOf = (rows: readonly SizeRow[]): number => rows.at(-1)!.count;
 
 /** N, all parameters; `positions: false` leaves out the position embeddings, as nanoGPT's printed sizes do. */
-export function parameterCount(shape: Shape, { positions = true } = {}): number {
+export function countParameters(shape: Shape, { positions = true } = {}): number {
   return totalOf(parameterTable(shape)) - (positions ? 0 : shape.blockSize * shape.nEmbd);
 }
 
@@ -119,7 +117,7 @@ export function flopsTable({ nLayer, nEmbd: C, blockSize: T, vocabSize: V }: Sha
  * which then takes part in no product.
  */
 export function flopsPerToken(shape: Shape): number {
-  const N = parameterCount(shape, { positions: false }) - (shape.tieHead ? 0 : shape.vocabSize * shape.nEmbd);
+  const N = countParameters(shape, { positions: false }) - (shape.tieHead ? 0 : shape.vocabSize * shape.nEmbd);
   const { nLayer: L, nEmbd, blockSize: T } = shape;
   return 6 * N + 12 * L * nEmbd * T;
 }

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { TokenMeta } from "../data/token-file.js";
 import { folioVersion } from "../host/package.js";
 import type { Settings } from "../settings/settings.js";
+import type { RunOrigin, Training } from "../weights/pretrained.js";
 
 // Where a run lives, what it keeps and how often it reports change nothing in its result.
 export const WITHOUT_EFFECT = [
@@ -22,21 +23,26 @@ export const WITHOUT_EFFECT = [
   "allowOtherNumerics",
 ] as const satisfies readonly (keyof Settings)[];
 
-/** What a run came from besides its settings and data. */
-export interface RunOrigin {
-  /** SHA-256 of the weights that it began with, where they were not new. */
-  readonly weights?: string;
-  /** The run whose settings or data were changed, and the step at which they were. */
-  readonly runId?: string;
-  readonly step?: number;
-}
+/**
+ * Settings that were introduced after runs were made, with the value that does what the code did before them. There, they are
+ * no part of an identity: what was trained before keeps its own, and is found again.
+ */
+const INTRODUCED: Readonly<Partial<Settings>> = {};
+
+/** Whether a setting is part of a run's identity. */
+const counts = (key: string, value: unknown, introduced: Readonly<Record<string, unknown>>) =>
+  !WITHOUT_EFFECT.includes(key as never) && !(key in introduced && introduced[key] === value);
 
 /**
  * Identity of a run: SHA-256 of what determines its result, the settings without those that have no effect, the
  * data's checksum and the versions of the code, in a canonical order.
  */
-export function runIdentity(settings: Settings, inputs: Readonly<Record<string, string | number>>): string {
-  const effective = Object.entries(settings).filter(([key]) => !WITHOUT_EFFECT.includes(key as never));
+export function runIdentity(
+  settings: Settings,
+  inputs: Readonly<Record<string, string | number>>,
+  introduced: Readonly<Record<string, unknown>> = INTRODUCED,
+): string {
+  const effective = Object.entries(settings).filter(([key, value]) => counts(key, value, introduced));
   const canonical = [...effective, ...Object.entries(inputs)].sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash("sha256").update(JSON.stringify(canonical)).digest("hex");
 }
@@ -54,6 +60,23 @@ export function identityOf(
     ...(runId && { changed: `${runId} ${step}` }),
   };
   return runIdentity({ ...settings, vocabSize: settings.vocabSize || vocabSize }, inputs);
+}
+
+/**
+ * The identity of a run that begins, or goes on from `before`, and where it came from. A run that goes on as it was keeps its
+ * identity; with other settings or data it is another from there on.
+ */
+export function identify(
+  settings: Settings,
+  meta: Pick<TokenMeta, "vocabSize" | "splits">,
+  { origin, before }: { origin: RunOrigin; before?: Pick<Training, "runId" | "settings" | "step"> | undefined },
+): { runId: string; origin: RunOrigin } {
+  const runId = identityOf(settings, meta, origin);
+  if (!before) return { runId, origin };
+  const runIdBefore = before.runId ?? identityOf(before.settings, meta, origin);
+  if (runId === runIdBefore) return { runId, origin };
+  const changed: RunOrigin = { runId: runIdBefore, step: before.step };
+  return { runId: identityOf(settings, meta, changed), origin: changed };
 }
 
 /** In which settings two runs differ, without those that have no effect: `maxIters 2000 there, 3000 here`. */

@@ -1,6 +1,6 @@
 /**
- * A run's folder besides its checkpoints: `config.json` (the resolved settings), `log.jsonl` (one record a line), and
- * the run's identity. Which records there are stands in records.ts, where else they go in trackers.ts.
+ * A run's folder besides its checkpoints: `config.json` (the resolved settings) and `log.jsonl` (one record per line).
+ * Which records there are stands in records.ts, where else they go in trackers.ts.
  */
 import fs from "node:fs";
 import path from "node:path";

@@ -4,9 +4,36 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import type { Settings } from "../settings/settings.js";
 import { cannotWrite } from "./cannot-write.js";
 import { openEventFile } from "./event-file.js";
-import type { OpenTracker, StepRecord } from "./records.js";
+import type { OpenTracker, StepRecord, TrackedRun, Tracker } from "./records.js";
+import { openRunLog } from "./run-folder.js";
+
+/** The trackers that a run's settings ask for, and those of the program's own. @throws as loadWandb */
+export async function trackersOf(
+  { tensorboard, wandbLog }: Settings,
+  own: readonly OpenTracker[] = [],
+): Promise<OpenTracker[]> {
+  const wandb = wandbLog ? [wandbTracker(await loadWandb())] : [];
+  return [...(tensorboard ? [openTensorBoard] : []), ...wandb, ...own];
+}
+
+/**
+ * Opens a run's log, and its other trackers, into `open`: what is there already when one of them fails is to be closed too.
+ * @throws {Error} when the folder cannot be written
+ */
+export async function openTrackers(
+  open: Tracker[],
+  openers: readonly OpenTracker[],
+  { settings, runId, ...sofar }: Omit<TrackedRun, "kept"> & { readonly evaluated: boolean },
+): Promise<void> {
+  const log = openRunLog(settings, sofar);
+  open.push(log);
+  const { step } = sofar;
+  if (step === 0) removeEventFiles(settings.outDir);
+  for (const opener of openers) open.push(await opener({ settings, runId, step, kept: log.kept }));
+}
 
 /** The curves that a record has a point of, by nanoGPT's names where it has them. */
 export function scalars(record: StepRecord): Record<string, number> {
@@ -47,7 +74,7 @@ export const openTensorBoard: OpenTracker = ({ settings, step, kept }) => {
 };
 
 /** Removes the event files of the run that `outDir` held before. */
-export function removeEventFiles(outDir: string): void {
+function removeEventFiles(outDir: string): void {
   const folder = path.join(outDir, "tensorboard");
   if (!fs.existsSync(folder)) return;
   for (const file of fs.readdirSync(folder)) {

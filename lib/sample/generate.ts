@@ -12,9 +12,9 @@ import type { RunStep, SessionOptions, State, Step } from "../engine/steps.js";
 import { machineBytes } from "../host/memory.js";
 import { uniform } from "../host/random.js";
 import { toHalf } from "../host/sixteen-bit.js";
-import { cacheGroup, cacheOf, cacheState } from "../model/kv-cache.js";
-import { type Cache, forward, type Parameters, parameterSpecs } from "../model/model.js";
-import type { TrainedModel } from "../runs/trained-model.js";
+import { type Cache, cacheGroup, cacheOf, cacheState } from "../model/kv-cache.js";
+import { forward, type Parameters, parameterSpecs } from "../model/model.js";
+import type { TrainedModel } from "../weights/pretrained.js";
 import { drawTokens, nextTokens, penalize, sampleProbabilities } from "./next-token.js";
 
 /** How ids are drawn; see SampleOptions. */

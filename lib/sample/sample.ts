@@ -5,8 +5,8 @@
 
 import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
 import { dtypeFor } from "../engine/device.js";
-import type { TrainedModel } from "../runs/trained-model.js";
 import type { Device, Dtype } from "../settings/settings.js";
+import type { TrainedModel } from "../weights/pretrained.js";
 import { type Drawn, type Generation, generate } from "./generate.js";
 import { openTextStream, type TextStream } from "./text-stream.js";
 

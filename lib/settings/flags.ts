@@ -12,49 +12,74 @@ import {
   settingRows,
 } from "./settings.js";
 
+/** A flag as it is written, `--batch_size`, with the value behind its `=`; `next` takes the following word for a value. */
+export interface WrittenFlag {
+  readonly written: string;
+  readonly inline: string | undefined;
+  /** The following word, taken if it is `accepted`; else undefined. */
+  next(accepted?: (word: string) => boolean): string | undefined;
+}
+
+/** Hands the words of a command line out: those that begin with a dash as flags. */
+export function readWords(
+  args: readonly string[],
+  { word, flag }: { word: (word: string) => void; flag: (flag: WrittenFlag) => void },
+): void {
+  const left = [...args];
+  for (let arg = left.shift(); arg !== undefined; arg = left.shift()) {
+    const equals = arg.indexOf("=");
+    if (!/^--|^-[A-Za-z]/.test(arg)) word(arg);
+    else {
+      flag({
+        written: equals < 0 ? arg : arg.slice(0, equals),
+        inline: equals < 0 ? undefined : arg.slice(equals + 1),
+        next: (accepted = () => true) => (left[0] !== undefined && accepted(left[0]) ? left.shift() : undefined),
+      });
+    }
+  }
+}
+
 export interface Flags {
   readonly words: string[];
   readonly flags: Record<string, SettingRow["default"]>;
   readonly notes: string[];
 }
 
+/** Words, and flags by the settings of a command, each checked. */
 export function readFlags(kind: SettingsKind, args: readonly string[]): Flags {
-  const words: string[] = [];
-  const flags: Record<string, SettingRow["default"]> = {};
-  const notes: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i]!;
-    if (!arg.startsWith("--") || arg === "--") {
-      if (arg !== "--") words.push(configWord(arg));
-      continue;
-    }
-    const equals = arg.indexOf("=");
-    const written = equals < 0 ? arg : arg.slice(0, equals);
-    const negated = equals < 0 ? negatedKey(kind, written) : undefined;
-    if (negated) {
-      flags[negated] = false;
-      continue;
-    }
-    const ignored = withoutEffect.get(camelCase(written.slice(2)));
-    if (ignored) {
-      notes.push(ignored);
-      if (equals < 0) i++;
-      continue;
-    }
-    const key = resolveKey(kind, written.slice(2), `Cannot read ${written}`);
-    const row = settingRows(kind)[key]!;
-    let value: string | undefined = equals < 0 ? undefined : arg.slice(equals + 1);
-    if (value === undefined && row.type === "boolean") {
-      value = /^(true|false)$/i.test(args[i + 1] ?? "") ? args[++i]! : "True";
-    } else if (value === undefined) {
-      value = args[++i];
-      if (value === undefined || value.startsWith("--")) {
-        throw new TypeError(`Cannot read ${written}: it has no value; wanted ${row.wanted}, as ${written}=VALUE.`);
-      }
-    }
-    flags[key] = checkValue(kind, key, parseValue(row, value!), `Cannot read ${written}`);
+  const found: Flags = { words: [], flags: {}, notes: [] };
+  readWords(args, { word: (word) => found.words.push(checkedWord(word)), flag: (flag) => readFlag(kind, flag, found) });
+  return found;
+}
+
+function readFlag(kind: SettingsKind, { written, inline, next }: WrittenFlag, { flags, notes }: Flags): void {
+  if (written === "--") return;
+  if (!written.startsWith("--")) {
+    const whole = inline === undefined ? written : `${written}=${inline}`;
+    throw new TypeError(`Cannot read ${whole}: flags begin with two dashes, as in --batch_size=8.`);
   }
-  return { words, flags, notes };
+  const negated = inline === undefined ? negatedKey(kind, written) : undefined;
+  if (negated) {
+    flags[negated] = false;
+    return;
+  }
+  const ignored = withoutEffect.get(camelCase(written.slice(2)));
+  if (ignored) {
+    notes.push(ignored);
+    if (inline === undefined) next();
+    return;
+  }
+  const key = resolveKey(kind, written.slice(2), `Cannot read ${written}`);
+  const row = settingRows(kind)[key]!;
+  const value =
+    inline ??
+    (row.type === "boolean"
+      ? (next((word) => /^(true|false)$/i.test(word)) ?? "True")
+      : next((word) => !word.startsWith("--")));
+  if (value === undefined) {
+    throw new TypeError(`Cannot read ${written}: it has no value; wanted ${row.wanted}, as ${written}=VALUE.`);
+  }
+  flags[key] = checkValue(kind, key, parseValue(row, value), `Cannot read ${written}`);
 }
 
 /** `--no-compile` → "compile". */
@@ -63,10 +88,9 @@ function negatedKey(kind: SettingsKind, written: string): string | undefined {
   return Object.hasOwn(settingRows(kind), key) && settingRows(kind)[key]!.type === "boolean" ? key : undefined;
 }
 
-function configWord(arg: string): string {
-  if (arg.includes("\0")) throw new TypeError("Cannot read the command line: a word has a NUL in it.");
-  if (!/^-[A-Za-z]/.test(arg)) return arg;
-  throw new TypeError(`Cannot read ${arg}: flags begin with two dashes, as in --batch_size=8.`);
+function checkedWord(word: string): string {
+  if (!word.includes("\0")) return word;
+  throw new TypeError("Cannot read the command line: a word has a NUL in it.");
 }
 
 /** A literal of Python, JavaScript or JSON; anything else is text, as in nanoGPT. */
@@ -104,6 +128,6 @@ export function helpText(kind: SettingsKind, preset: Readonly<Partial<Settings>>
 }
 
 /** nanoGPT's spelling of a key: `n_layer`. */
-function snakeCase(key: string): string {
+export function snakeCase(key: string): string {
   return key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -1,6 +1,6 @@
-/** The settings that shape a model and its forward pass. */
+/** The settings that make a model, and which of them are its shape. */
 
-/** What determines the shape of the model and its forward pass. */
+/** What determines the model and its forward pass. */
 export interface ModelSettings {
   /** Transformer blocks, one after the other. */
   nLayer: number;
@@ -22,4 +22,15 @@ export interface ModelSettings {
   gelu: "erf" | "tanh";
   /** As in Settings; it matters to new weights only. */
   initStd?: number;
+}
+
+/** The settings that trained weights fit: with another value of one of them, they are another model's. */
+export const shapeKeys = ["nLayer", "nHead", "nEmbd", "blockSize", "vocabSize", "bias", "tieHead", "gelu"] as const;
+
+/** What of a model its weights determine. */
+export type ModelShape = Pick<ModelSettings, (typeof shapeKeys)[number]>;
+
+/** The shape alone, of settings that have more. */
+export function shapeOf(settings: ModelShape): ModelShape {
+  return Object.fromEntries(shapeKeys.map((key) => [key, settings[key]])) as unknown as ModelShape;
 }

@@ -10,8 +10,8 @@ import { resolveDevice } from "../engine/device.js";
 import { int32 } from "../engine/host-tensors.js";
 import { type Numerics, withNumerics } from "../engine/numerics.js";
 import { openSession } from "../engine/session.js";
-import type { TrainedModel } from "../runs/trained-model.js";
 import type { Settings } from "../settings/settings.js";
+import type { TrainedModel } from "../weights/pretrained.js";
 import { trainingSteps } from "./steps.js";
 
 /** What to evaluate on, and how; what is left out is as the model's settings say. */

@@ -5,19 +5,20 @@
  */
 import type { HostTensors } from "../engine/host-tensors.js";
 import { machineBytes } from "../host/memory.js";
-import { countParameters } from "../model/model.js";
+import { countParameters } from "../model/sizing.js";
+import type { Settings } from "../settings/settings.js";
 import {
   type ChosenCheckpoint,
   hasCheckpoint,
   numberedCheckpoints,
   openCheckpoint,
   readState,
-} from "../runs/checkpoint.js";
-import type { Settings } from "../settings/settings.js";
+} from "../weights/checkpoint.js";
+import { LEAST_SCALE } from "./optimizers/loss-scale.js";
 import { learningRate } from "./optimizers/schedule.js";
 
 // A model that knows nothing has ln(vocabSize) nats, 12 at most. 1,000 are no spike that training gets over.
-export const isSaneLoss = (loss: number): boolean => Math.abs(loss) < 1000;
+const isSaneLoss = (loss: number): boolean => Math.abs(loss) < 1000;
 // Larger ones have squares that are no 32-bit floats: layer norms then give 0, and the loss looks sane.
 const LARGEST_WEIGHT = 1e18;
 
@@ -50,11 +51,33 @@ function lastGood(outDir: string): string {
 
 function faultOfCheckpoint({ outDir, name }: ChosenCheckpoint): string | undefined {
   try {
-    const { params, m, v } = openCheckpoint(outDir, name);
-    return brokenWeights(params) ?? brokenWeights(m) ?? brokenWeights(v);
+    const { params, optimizer } = openCheckpoint(outDir, name);
+    return [params, ...Object.values(optimizer)].map(brokenWeights).find((fault) => fault !== undefined);
   } catch (error) {
     return (error as Error).message;
   }
+}
+
+/** @throws {Error} for a loss that is no number, or beyond what training gets over */
+export function checkLoss(run: Parameters<typeof exploded>[0], loss: number, what: string): void {
+  if (!isSaneLoss(loss)) throw exploded(run, `${what} is ${loss}`);
+}
+
+/**
+ * Whether an update was left out: in float16, one whose gradients overflowed.
+ * @throws {Error} when the loss or the gradient is broken
+ */
+export function checkUpdate(
+  run: Parameters<typeof exploded>[0],
+  { loss, gradNorm, lossScale }: { loss: number; gradNorm: number; lossScale?: number },
+): boolean {
+  const finite = Number.isFinite(gradNorm);
+  const skipped = lossScale !== undefined && !finite;
+  if (skipped && lossScale < LEAST_SCALE) throw exploded(run, "the gradient overflows however small the loss's scale");
+  if (skipped) return true;
+  checkLoss(run, loss, "the loss");
+  if (!finite) throw exploded(run, `the gradient's norm is ${gradNorm}`);
+  return false;
 }
 
 /** What is wrong with weights that are about to be saved, if anything. */

@@ -1,26 +1,26 @@
 /**
- * A training run: what it holds while it lasts, and how it is opened: settings checked against the dataset, the folder
- * locked, weights and optimizer state as they begin or go on, the run's identity. The loop itself is train.ts' matter.
+ * A training run: what it holds while it lasts, and how it is opened and closed. The loop itself is train.ts' matter.
  */
-
-import { type Dataset, drawBatch } from "../data/batches.js";
+import { type Dataset, drawBatch, openDataset } from "../data/batches.js";
 import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
-import { float32, type HostTensors, mapRecord } from "../engine/host-tensors.js";
+import type { HostTensors } from "../engine/host-tensors.js";
 import { type Numerics, withNumerics } from "../engine/numerics.js";
 import { openSession } from "../engine/session.js";
 import type { RunStep, Session } from "../engine/steps.js";
 import { type FolderLock, lockFolder } from "../host/folder-lock.js";
 import { tokensPerStep } from "../model/sizing.js";
 import { cannotWrite } from "../runs/cannot-write.js";
-import { type Checkpoint, removeCheckpoints } from "../runs/checkpoint.js";
-import { identityOf, type RunOrigin } from "../runs/identity.js";
-import type { OpenTracker, Tracker } from "../runs/records.js";
+import { identify } from "../runs/identity.js";
+import type { OpenTracker, StepRecord, Tracker } from "../runs/records.js";
+import { openTrackers, trackersOf } from "../runs/trackers.js";
 import type { Settings } from "../settings/settings.js";
+import { flatGroups, removeCheckpoints } from "../weights/checkpoint.js";
+import { digest, type RunOrigin, type Training } from "../weights/pretrained.js";
 import { type BatchFeed, batchFeed } from "./batch-feed.js";
-import { checkMemory } from "./failures.js";
-import { checkFolder, openToResume, startWeights } from "./first-weights.js";
-import { initialLossScale } from "./optimizers/loss-scale.js";
+import { checkMemory, explained } from "./failures.js";
+import { startOf } from "./start.js";
 import { trainingSteps } from "./steps.js";
+import { optimizerState, trainingState } from "./training-state.js";
 
 /** Where a step or an evaluation stands that takes many session calls. */
 export interface Progress {
@@ -45,18 +45,18 @@ export interface TrainOptions {
 /** What a run holds while it lasts. */
 export interface Run {
   readonly settings: Settings;
-  readonly dataset: Dataset;
-  readonly session: Session;
+  readonly options: TrainOptions;
   readonly machine: ResolvedDevice;
+  readonly dataset: Dataset;
+  readonly feed: BatchFeed;
+  readonly session: Session;
   readonly accumulate: RunStep;
   readonly update: RunStep;
   readonly evaluate: RunStep;
   readonly updateRatios: RunStep;
-  readonly feed: BatchFeed;
   readonly runId: string;
   readonly origin: RunOrigin;
   readonly resumedFrom: string | undefined;
-  readonly options: TrainOptions;
   /** Updates done. */
   step: number;
   /** Tokens trained on. */
@@ -65,60 +65,63 @@ export interface Run {
   evaluated: boolean;
   bestValLoss: number | null;
   trainedMs: number;
+  /** The step of the last checkpoint; −1: none. */
   savedStep: number;
-}
-
-/** What must be given back, whatever happens. */
-export interface Held {
-  lock?: FolderLock;
-  run?: Run;
-  readonly trackers: Tracker[];
+  /** Gives a record to the log and the other trackers. */
+  note(record: StepRecord): void;
+  /** Gives everything back. */
+  close(): Promise<void>;
 }
 
 /**
- * Everything that a run needs, checked before anything is replaced.
+ * Opens a run: device, data, weights, state, session, log. Everything is checked before anything is replaced.
  * @throws {RangeError} for settings, data, weights or a checkpoint that do not fit together
  */
-export async function openRun(
-  given: Settings,
-  dataset: Dataset,
-  { options, held }: { options: TrainOptions; held: Held },
-): Promise<Run> {
-  const found = await resolveDevice(given); // first: it decides which devices TensorFlow loads
-  const wanted = resolveSettings(given, dataset);
-  if (!wanted.evalOnly) held.lock = lock(wanted.outDir);
-  const resumed = wanted.initFrom === "resume" ? openToResume(wanted, dataset) : undefined;
-  if (!resumed) checkFolder(wanted);
-  const machine = keptMachine(found, wanted, { resumed, numerics: options.numerics });
-  if (machine.device === "cpu") checkMemory(wanted);
-  const { settings, params, weights } = resumed
-    ? { settings: wanted, params: resumed.params, weights: undefined }
-    : await startWeights(wanted, dataset);
-  const state = { params, ...optimizerState(settings, params, resumed) };
-  const session = await openSession(state, { ...machine, xla: settings.xla });
-  // Last: whatever else is wrong with the settings was found before this.
-  if (!resumed && settings.overwrite && !settings.evalOnly) removeCheckpoints(settings.outDir);
-  const sofar = progressOf(resumed);
-  const steps = trainingSteps(settings);
-  const run: Run = {
-    settings,
-    dataset,
-    session,
-    machine,
-    accumulate: session.define(steps.accumulate),
-    update: session.define(steps.update),
-    evaluate: session.define(steps.evaluate),
-    updateRatios: session.define(steps.updateRatios),
-    feed: batchFeed(settings, dataset, sofar),
-    ...identity(settings, dataset, { resumed, weights }),
-    resumedFrom: resumed?.path,
-    options,
-    ...sofar,
-    // A loss on other text is no measure for this one.
-    bestValLoss: resumed?.settings.dataset === settings.dataset ? resumed.bestValLoss : null,
+export async function openRun(given: Settings, options: TrainOptions): Promise<Run> {
+  const held: (() => void | Promise<void>)[] = [];
+  const close = async () => {
+    for (const giveBack of held.splice(0).reverse()) await giveBack();
   };
-  held.run = run;
-  return run;
+  try {
+    const openers = given.evalOnly ? [] : await trackersOf(given, options.trackers);
+    const dataset = openDataset(given.dataDir, given.dataset);
+    held.push(() => dataset.close());
+    const found = await resolveDevice(given); // before anything else of TensorFlow's: it decides which devices that loads
+    const wanted = withVocabulary(given, dataset);
+    if (!given.evalOnly) held.push(lock(given.outDir).release);
+    if (found.device === "cpu") checkMemory(wanted);
+    const { settings, params, from, weights } = await startOf(wanted, dataset);
+    const machine = keptMachine(found, settings, { from, numerics: options.numerics });
+    const state = trainingState(settings, params, from);
+    const sofar = progressOf(settings, from);
+    const origin = originOf(from, weights, { ...params, ...flatGroups(optimizerState(settings, state)) });
+    const identity = identify(settings, dataset.meta, { origin, before: from });
+    const session = await openSession(state, { ...machine, xla: settings.xla });
+    held.push(() => session.dispose());
+    // Last: whatever else is wrong with the settings was found before this.
+    if (replaces(settings)) removeCheckpoints(settings.outDir);
+    const trackers: Tracker[] = [];
+    held.push(() => closeAll(trackers));
+    if (!settings.evalOnly) await openTrackers(trackers, openers, { settings, runId: identity.runId, ...sofar });
+    const steps = trainingSteps(settings);
+    return {
+      ...{ settings, options, machine, dataset, session, ...identity, ...sofar, close },
+      resumedFrom: from?.path,
+      feed: batchFeed(settings, dataset, sofar),
+      accumulate: session.define(steps.accumulate),
+      update: session.define(steps.update),
+      evaluate: session.define(steps.evaluate),
+      updateRatios: session.define(steps.updateRatios),
+      savedStep: from ? from.step : -1,
+      note(record) {
+        if (record.kind === "iter" && record.step % settings.logInterval !== 0) return;
+        for (const tracker of trackers) tracker.append(record);
+      },
+    };
+  } catch (error) {
+    await close();
+    throw explained(error, given);
+  }
 }
 
 /** Whoever changes one of these asks for other numbers. */
@@ -128,42 +131,34 @@ const MACHINE_SETTINGS = ["device", "dtype", "compile", "xla", "tf32"] as const 
 function keptMachine(
   found: ResolvedDevice,
   settings: Settings,
-  { resumed, numerics }: { resumed: Checkpoint | undefined; numerics: Numerics | undefined },
+  { from, numerics }: { from: Training | undefined; numerics: Numerics | undefined },
 ): ResolvedDevice {
-  const asked = resumed && MACHINE_SETTINGS.some((key) => resumed.settings[key] !== settings[key]);
-  const kept = resumed ? (resumed.numerics ?? numerics) : numerics;
-  const what = resumed ? `the run in ${settings.outDir}` : "the sweep";
+  if (from && MACHINE_SETTINGS.some((key) => from.settings[key] !== settings[key])) return found;
+  const what = from ? `the run in ${settings.outDir}` : "the sweep";
   const allow = settings.allowOtherNumerics || settings.evalOnly;
-  return asked ? found : withNumerics(found, kept, { what, allow });
+  return withNumerics(found, from?.numerics ?? numerics, { what, allow });
 }
 
-/** Moments, sums of micro-batches, in float16 the loss scaler; an evaluation alone needs none. */
-function optimizerState(settings: Settings, params: HostTensors, resumed: Checkpoint | undefined) {
-  if (settings.evalOnly) return {};
-  const zeros = () => mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
-  const sums = settings.gradientAccumulationSteps > 1 ? { sums: zeros() } : {};
-  const scaler = isScaled(settings) ? { scaler: resumed?.scaler ?? initialLossScale(resumed?.step ?? 0) } : {};
-  return { m: resumed?.m ?? zeros(), v: resumed?.v ?? zeros(), ...sums, ...scaler };
+/** How far a training had come; of none, nowhere. */
+function progressOf({ dataset }: Settings, from: Training | undefined) {
+  const { step = 0, evaluated = false, trainedMs = 0 } = from ?? {};
+  const tokens = from ? (from.tokens ?? step * tokensPerStep(from.settings)) : 0;
+  // A loss on other text is no measure for this one.
+  const bestValLoss = from?.settings.dataset === dataset ? from.bestValLoss : null;
+  return { step, tokens, evaluated, trainedMs, bestValLoss };
 }
 
-/** How far a checkpoint had come; of none, nowhere. */
-function progressOf(resumed: Checkpoint | undefined) {
-  const { step = 0, evaluated = false, trainedMs = 0 } = resumed ?? {};
-  const tokens = resumed ? (resumed.tokens ?? step * tokensPerStep(resumed.settings)) : 0;
-  return { step, tokens, evaluated, trainedMs, savedStep: resumed ? step : -1 };
+/** Where a run came from. Of a training that is not Folio's, the origin is all of its tensors. */
+function originOf(from: Training | undefined, weights: string | undefined, tensors: HostTensors): RunOrigin {
+  if (from?.origin) return from.origin;
+  if (from) return from.runId ? {} : { weights: digest(tensors) };
+  return weights ? { weights } : {};
 }
 
-/** A run that goes on as it was keeps its identity; with other settings or data it is another from here on. */
-function identity(
-  settings: Settings,
-  { meta }: Dataset,
-  { resumed, weights }: { resumed: Checkpoint | undefined; weights: string | undefined },
-): { runId: string; origin: RunOrigin } {
-  const same: RunOrigin = resumed?.origin ?? (weights ? { weights } : {});
-  const runId = identityOf(settings, meta, same);
-  if (!resumed || runId === resumed.runId) return { runId, origin: same };
-  const changed: RunOrigin = { runId: resumed.runId, step: resumed.step };
-  return { runId: identityOf(settings, meta, changed), origin: changed };
+const replaces = ({ initFrom, overwrite, evalOnly }: Settings) => initFrom !== "resume" && overwrite && !evalOnly;
+
+async function closeAll(trackers: readonly Tracker[]): Promise<void> {
+  for (const tracker of trackers) await tracker.close();
 }
 
 /** @throws {Error} when another training holds the folder, or it cannot be written */
@@ -181,7 +176,7 @@ function lock(outDir: string): FolderLock {
 }
 
 /** Settings with the vocabulary of the dataset, checked against it. */
-function resolveSettings(settings: Settings, { meta, train, val }: Dataset): Settings {
+function withVocabulary(settings: Settings, { meta, train, val }: Dataset): Settings {
   const vocabSize = settings.vocabSize || meta.vocabSize;
   if (vocabSize < meta.vocabSize) {
     const remedy =
@@ -197,6 +192,3 @@ function resolveSettings(settings: Settings, { meta, train, val }: Dataset): Set
   drawBatch(val, { ...settings, vocabSize, batchSize: 1, step: 0, row: 0, use: "eval-val" });
   return { ...settings, vocabSize };
 }
-
-/** Only float16 that is asked for: `auto` never chooses it. */
-export const isScaled = ({ dtype }: Settings): boolean => dtype === "float16";

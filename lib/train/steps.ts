@@ -1,73 +1,84 @@
 /**
  * Model and optimizer joined into the steps that a session runs: `(state, inputs) → { state, outputs }`.
  * Nothing that varies from call to call is in their closures, so that they trace. When to call which is train.ts'
- * matter; state groups: `params`, `m`, `v` (AdamW's moments), with gradient accumulation `sums` (of gradients), and with
- * a scaled loss `scaler` (loss-scale.ts).
+ * matter, which groups the state has training-state.ts'.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import type { State, Step } from "../engine/steps.js";
+import { float32, type HostTensors } from "../engine/host-tensors.js";
+import type { Step } from "../engine/steps.js";
 import { forward, loss, type Parameters } from "../model/model.js";
 import type { Settings } from "../settings/settings.js";
-import { type AdamWInputs, adamW, adamWChange } from "./optimizers/adamw.js";
 import { clipScale, globalNorm } from "./optimizers/clipping.js";
 import { scaleStep } from "./optimizers/loss-scale.js";
+import type { UpdateInputs } from "./optimizers/optimizer.js";
+import { optimizerOf } from "./optimizers/optimizers.js";
+import { learningRate } from "./optimizers/schedule.js";
 
 /**
- * The steps of training. Inputs of both: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; of `update` also
- * `learningRate`, `biasCorrection1`, `biasCorrection2` (AdamWInputs). Outputs: `loss`, and of `update` `gradNorm`
+ * The steps of training. Inputs of both: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; of `update` also those of
+ * `updateInputs`. Outputs: `loss`, and of `update` `gradNorm`
  * (before clipping) and, with a scaled loss, `lossScale` of the next step.
  */
 export interface TrainingSteps {
   /** Adds this micro-batch's gradients, divided by gradientAccumulationSteps, to `sums`. */
   readonly accumulate: Step;
-  /** The last micro-batch: gradients, clipping, AdamW; `sums` start again from zero. */
+  /** The last micro-batch: gradients, clipping, the optimizer; `sums` start again from zero. */
   readonly update: Step;
   /** Loss without gradients or dropout. Inputs: `x`, `y`. */
   readonly evaluate: Step;
   /**
    * ‖Δp‖ / ‖p‖ of the last update, an output a kind of parameter (`embedding`, `attention`, `mlp`, `norm`, `head`).
-   * Inputs: AdamWInputs of that update. It follows from the moments, so the weights before are not kept.
+   * Inputs: `updateInputs` of that update. It follows from the optimizer's state, so the weights before are not kept.
    */
   readonly updateRatios: Step;
 }
 
 export function trainingSteps(settings: Settings): TrainingSteps {
-  const share = 1 / settings.gradientAccumulationSteps;
-  const accumulates = settings.gradientAccumulationSteps > 1;
+  const optimizer = optimizerOf(settings);
+  const micros = settings.gradientAccumulationSteps;
   return {
     accumulate(state, inputs) {
       const { value, gradients } = lossAndGradients(state.params!, inputs, settings, state.scaler?.scale);
-      return { state: { sums: addScaled(state.sums!, gradients, share) }, outputs: { loss: value } };
+      return { state: { sums: addScaled(state.sums!, gradients, 1 / micros) }, outputs: { loss: value } };
     },
     update(state, inputs) {
-      const { scaler } = state;
-      const { value, gradients } = lossAndGradients(state.params!, inputs, settings, scaler?.scale);
-      const mean = accumulates ? addScaled(state.sums!, gradients, share) : gradients;
-      const scaling = scaler && scaleStep(scaler, globalNorm(mean), settings);
-      const norm = scaling?.norm ?? globalNorm(mean);
+      const { params, sums, scaler } = state;
+      const { value, gradients } = lossAndGradients(params!, inputs, settings, scaler?.scale);
+      const mean = micros > 1 ? addScaled(sums!, gradients, 1 / micros) : gradients;
+      const scaled = scaler && scaleStep(scaler, globalNorm(mean));
+      const norm = scaled?.norm ?? globalNorm(mean);
       const clip = clipScale(norm, settings.gradClip);
-      const gradientScale = scaler ? tf.div(clip, scaler.scale!) : clip;
-      const rates = { ...(inputs as unknown as AdamWInputs), ...scaling?.rates, gradientScale };
-      const { params, m, v } = state as { params: Parameters; m: Parameters; v: Parameters };
-      const next: State = { ...adamW({ params, m, v }, mean, rates, settings) };
-      const cleared = accumulates ? { sums: mapTensors(state.sums!, tf.zerosLike) } : {};
-      const scaled = scaling && { lossScale: scaling.scaler.scale! };
+      const rates = {
+        ...(inputs as unknown as UpdateInputs),
+        // Updates that are left out do not count.
+        ...(scaled && { ...optimizer.inputsOf(scaled.count, settings), when: scaled.when }),
+        gradientScale: scaler ? tf.div(clip, scaler.scale!) : clip,
+      };
       return {
-        state: { ...next, ...cleared, ...(scaling && { scaler: scaling.scaler }) },
-        outputs: { loss: value, gradNorm: norm, ...scaled },
+        state: {
+          ...optimizer.update(state, mean, rates, settings),
+          ...(micros > 1 && { sums: mapTensors(sums!, tf.zerosLike) }),
+          ...(scaled && { scaler: scaled.scaler }),
+        },
+        outputs: { loss: value, gradNorm: norm, ...(scaled && { lossScale: scaled.scaler.scale! }) },
       };
     },
     evaluate: (state, inputs) => ({ outputs: { loss: evaluationLoss(state.params!, inputs, settings) } }),
     updateRatios(state, inputs) {
-      const moved = state as { params: Parameters; m: Parameters; v: Parameters };
-      const changes = adamWChange(moved, inputs as unknown as AdamWInputs, settings);
+      const changes = optimizer.change(state, inputs as unknown as UpdateInputs, settings);
       const kinds = [...new Set(Object.keys(changes).map(kindOf))].sort();
       const norm = (tensors: Parameters, kind: string) =>
         globalNorm(Object.fromEntries(Object.entries(tensors).filter(([name]) => kindOf(name) === kind)));
-      const ratio = (kind: string) => tf.div(norm(changes, kind), norm(moved.params, kind));
+      const ratio = (kind: string) => tf.div(norm(changes, kind), norm(state.params!, kind));
       return { outputs: Object.fromEntries(kinds.map((kind) => [kind, ratio(kind)])) };
     },
   };
+}
+
+/** What the update of `step` = 0, 1, … is given besides its batch: the learning rate, and the optimizer's own inputs. */
+export function updateInputs(step: number, settings: Settings): HostTensors {
+  const rate = float32([learningRate(step, settings)], []);
+  return { learningRate: rate, ...optimizerOf(settings).inputs(step + 1, settings) };
 }
 
 /** What a parameter is part of. */

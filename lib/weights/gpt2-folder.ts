@@ -12,18 +12,10 @@ import { type TokenizerSpec, tokenizerFromSpec } from "../data/tokenizers/tokeni
 import { float32, type HostTensors } from "../engine/host-tensors.js";
 import { readRegularText } from "../host/regular-file.js";
 import { parameterSpecs } from "../model/model.js";
+import type { ModelShape } from "../settings/model.js";
 import { largest } from "../settings/rows.js";
-import type { ModelSettings } from "../settings/settings.js";
-import type { ModelShape } from "./nanogpt-checkpoint.js";
+import type { Pretrained } from "./pretrained.js";
 import { type FloatFormat, readSafetensors, writeSafetensors } from "./safetensors.js";
-
-/** A model that somebody has trained. */
-export interface Pretrained {
-  readonly params: HostTensors;
-  readonly model: ModelShape;
-  /** Undefined where nothing tells: the ids are then known to whoever has the model. */
-  readonly tokenizer: TokenizerSpec | undefined;
-}
 
 /** GPT-2's four sizes: 124 million, 355 million, 774 million and 1.6 billion parameters. */
 export const gpt2Names = ["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"] as const;
@@ -55,7 +47,7 @@ const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
  */
 export function readGpt2Folder(folder: string): Pretrained {
   const model = readModelShape(path.join(folder, "config.json"));
-  const specs = parameterSpecs(model as ModelSettings);
+  const specs = parameterSpecs(model);
   const wanted = new Set(specs.map(({ name }) => name));
   const found: Record<string, HostTensors[string]> = {};
   for (const file of weightFiles(folder)) {
@@ -146,51 +138,6 @@ function folderTokenizer(folder: string, { vocabSize }: ModelShape): TokenizerSp
   return vocabSize >= 50_257 && vocabSize <= 50_304 ? { kind: "gpt2" } : undefined;
 }
 
-/**
- * A model with fewer positions: the first of its position table, as nanoGPT's crop_block_size.
- * @throws {RangeError} if it has not so many
- */
-export function cropBlockSize<T extends Omit<Pretrained, "tokenizer">>(pretrained: T, blockSize: number): T {
-  const { model, params } = pretrained;
-  if (blockSize === model.blockSize) return pretrained;
-  if (blockSize > model.blockSize) {
-    throw new RangeError(
-      `Cannot start from this model: blockSize is ${blockSize}, and it knows ${model.blockSize} positions; use a blockSize of at most ${model.blockSize}.`,
-    );
-  }
-  const values = params["wpe.weight"]!.values.slice(0, blockSize * model.nEmbd) as Float32Array;
-  const wpe = float32(values, [blockSize, model.nEmbd]);
-  return { ...pretrained, model: { ...model, blockSize }, params: { ...params, "wpe.weight": wpe } };
-}
-
-/**
- * A model with more ids, for example 50,304 = 64 · 786, which graphics cards multiply faster. The new rows are the mean
- * of the others: a row of zeros would get the logit 0, and GPT-2's logits lie far below it.
- * @throws {RangeError} if it has more ids already
- */
-export function padVocabulary<T extends Omit<Pretrained, "tokenizer">>(pretrained: T, vocabSize: number): T {
-  const { model, params } = pretrained;
-  if (vocabSize === model.vocabSize) return pretrained;
-  if (vocabSize < model.vocabSize) {
-    throw new RangeError(
-      `Cannot start from this model: vocabSize is ${vocabSize}, and it knows ${model.vocabSize} ids; use a vocabSize of at least ${model.vocabSize}, or 0.`,
-    );
-  }
-  const tables = ["wte.weight", "lm_head.weight"].filter((name) => params[name]);
-  const padded = tables.map((name) => [name, withMeanRows(params[name]!.values, [vocabSize, model.nEmbd])] as const);
-  return { ...pretrained, model: { ...model, vocabSize }, params: { ...params, ...Object.fromEntries(padded) } };
-}
-
-function withMeanRows(values: ArrayLike<number>, [rows, columns]: [number, number]) {
-  const mean = new Float64Array(columns);
-  for (let i = 0; i < values.length; i++) mean[i % columns]! += values[i]!;
-  const all = new Float32Array(rows * columns);
-  all.set(values);
-  const row = Float32Array.from(mean, (sum) => (sum * columns) / values.length);
-  for (let at = values.length; at < all.length; at += columns) all.set(row, at);
-  return float32(all, [rows, columns]);
-}
-
 /** What becomes a Hugging Face folder. */
 export interface Exported {
   readonly params: HostTensors;
@@ -273,7 +220,7 @@ function gpt2Config({ dropout = 0, ...model }: Exported["model"]): Record<string
 
 /** The parameters under GPT2LMHeadModel's names. */
 function gpt2Tensors(params: HostTensors, model: ModelShape): HostTensors {
-  const specs = parameterSpecs({ ...model, bias: true } as ModelSettings);
+  const specs = parameterSpecs({ ...model, bias: true });
   const entries = specs.map(({ name, shape }) => {
     const tensor = params[name];
     const isAbsentBias = !tensor && !model.bias && name.endsWith(".bias");

@@ -4,13 +4,10 @@
  * It writes none: export goes to Hugging Face's format (gpt2.ts). Notebook 05-gpt2 shows it.
  */
 
-import type { HostTensor, HostTensors } from "../engine/host-tensors.js";
+import type { HostState, HostTensor, HostTensors } from "../engine/host-tensors.js";
 import { type ParameterSpec, parameterSpecs } from "../model/model.js";
-import type { ModelSettings } from "../settings/settings.js";
+import type { ModelShape } from "../settings/model.js";
 import { openTorchFile, type TorchFile, TorchTensor } from "./torch-file.js";
-
-/** What of a checkpoint determines the model, dropout aside. */
-export type ModelShape = Omit<ModelSettings, "dropout">;
 
 /** A checkpoint of nanoGPT. */
 export interface NanoGptCheckpoint {
@@ -21,8 +18,8 @@ export interface NanoGptCheckpoint {
   readonly bestValLoss: number | null;
   /** nanoGPT's settings, as it spells them: `learning_rate`, `dataset`, … */
   readonly config: Readonly<Record<string, number | string | boolean>>;
-  /** AdamW's moments and its count of updates, when asked for and there. */
-  readonly optimizer: { readonly m: HostTensors; readonly v: HostTensors; readonly step: number } | undefined;
+  /** AdamW's state in groups by PyTorch's names, `exp_avg` and `exp_avg_sq`; when asked for and there. */
+  readonly optimizer: HostState | undefined;
 }
 
 /**
@@ -33,11 +30,11 @@ export interface NanoGptCheckpoint {
  */
 export function readNanoGptCheckpoint(
   path: string,
-  { optimizer = false, gelu = "erf" }: { optimizer?: boolean; gelu?: ModelSettings["gelu"] } = {},
+  { optimizer = false, gelu = "erf" }: { optimizer?: boolean; gelu?: ModelShape["gelu"] } = {},
 ): NanoGptCheckpoint {
   return reading(path, ({ checkpoint, file, fail }) => {
     const { weights, model } = describe(checkpoint, file, fail);
-    const specs = parameterSpecs(model as ModelSettings);
+    const specs = parameterSpecs({ ...model, gelu });
     checkNames(weights, specs, fail);
     const params = readAll(specs, file, ({ name }) => weights.get(name) ?? fail(`its model lacks ${name}`), fail);
     const step = scalar(checkpoint.get("iter_num"), file);
@@ -193,8 +190,7 @@ function readMoments(optimizer: ReadonlyMap<unknown, unknown>, { specs, weights,
   const names = orders.find(fits) ?? fail("its optimizer's state does not fit its model");
   const index = new Map(names.map((name, i) => [name, i]));
   const read = (moment: string) => readAll(specs, file, ({ name }) => tensor(index.get(name)!, moment), fail);
-  const step = scalar(entry(0).get("step"), file) ?? fail("its optimizer has no step");
-  return { m: read("exp_avg"), v: read("exp_avg_sq"), step };
+  return { exp_avg: read("exp_avg"), exp_avg_sq: read("exp_avg_sq") };
 }
 
 /** A number, or a tensor of one. */

@@ -39,7 +39,7 @@ export function checkPoints(points: readonly Point[], options: MethodOptions, ke
       throw new RangeError(`Cannot fit: ${letters[name]} of point ${index} is ${value}; it must be a number above 0.`);
     }
   });
-  if (needed.includes("n")) {
+  if (needed.includes("n") && needed.includes("d")) {
     checkUnits(points);
     checkSpread(points);
   }
@@ -150,6 +150,14 @@ export function checkIdentifiable(data: Data, options: MethodOptions): void {
   if (options.method === "isoflop" || options.method === "envelope") return;
   const scatter = Math.min(scatterGiven(data.lnN, data.lnD), scatterGiven(data.lnD, data.lnN));
   if (scatter >= leastScatter) return;
+  for (const [letter, column] of [
+    ["N", data.lnN],
+    ["D", data.lnD],
+  ] as const) {
+    if (new Set(column).size > 1) continue;
+    const message = `Cannot fit L(N, D): all points have one ${letter}, so that nothing tells how the loss goes with it; train at more values of ${letter}, or fit a law of the other alone (--method power).`;
+    throw new RangeError(message);
+  }
   throw new RangeError(
     `Cannot fit L(N, D): there is one D per N (given N, D varies by ${(100 * scatter).toPrecision(2)} %), so that the terms of N and of D cannot be told apart; train some sizes on more and on fewer tokens.`,
   );

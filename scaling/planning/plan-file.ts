@@ -58,7 +58,7 @@ const schema = z.object({
       z.object({
         ...cell,
         name,
-        settings: z.looseObject({ dataset: z.string().regex(/^[^\0-\x1f\x7f]+$/) }),
+        settings: z.looseObject({ dataset: z.string().regex(/^\P{Cc}+$/u) }),
         steps: count(Number.MAX_SAFE_INTEGER),
         tokens: count(Number.MAX_SAFE_INTEGER),
         epochs: z.number().nonnegative(),

@@ -2,7 +2,7 @@
  * Which shape a model of about N parameters has: a ladder of widths, each with a depth and a number of heads. It knows
  * nothing of budgets; grid.ts asks it. `folio scaling plan` shows it.
  */
-import { parameterCount, type Shape } from "../../lib/model/sizing.js";
+import { countParameters, type Shape } from "../../lib/model/sizing.js";
 
 /** How shapes grow. */
 export interface Ladder {
@@ -49,7 +49,7 @@ function headsOfWidth(nEmbd: number, headSize: number): number {
 
 /** N of a shape: all parameters but the positions, which take part in no product. */
 export function sizeOf(shape: ModelShape, context: ShapeContext): number {
-  return parameterCount({ ...context, ...shape }, { positions: false });
+  return countParameters({ ...context, ...shape }, { positions: false });
 }
 
 /** The shape on the ladder whose N is nearest, in ratio, to the one that is wanted. */

@@ -1,5 +1,5 @@
 /**
- * The columns of a sweep's result table, a row a finished run: its loss, how large it was by every convention, how it was
+ * The columns of a sweep's result table, a row per finished run: its loss, how large it was by every convention, how it was
  * trained and by what. results.ts writes them; `folio scaling fit` reads n, d, loss, c or any other of them.
  */
 import type { Settings } from "../../lib/settings/settings.js";
@@ -31,6 +31,12 @@ export const columns = [
   ...["device", "dtype", "compiled", "threads", "cpu", "folio", "commit", "node", "tensorflow"],
   "curve",
 ] as const;
+
+/** Those that hold text; the others hold numbers. */
+export const textColumns: ReadonlySet<string> = new Set([
+  ...["run", "name", "plan", "role", "n_convention", "flops_convention", "schedule", "dataset", "data_sha256"],
+  ...["tokenizer", "started", "finished", "device", "dtype", "cpu", "folio", "commit", "node", "tensorflow", "curve"],
+]);
 
 /** Which of them columns n and c are. */
 export const ownConventions: Conventions = { parameters: "blocks-head", flops: "palm" };

@@ -5,6 +5,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { z } from "zod";
 import { type BenchProcess, startWorker } from "../../lib/bench/protocol.js";
 import { folioVersion, packageRoot } from "../../lib/host/package.js";
 import { replaceFile } from "../../lib/host/replace-file.js";
@@ -153,7 +154,7 @@ function cacheKey(settings: Settings, { workers, threads }: Share): string {
 
 function readCache(file: string): Record<string, number> {
   try {
-    return JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, number>;
+    return z.record(z.string(), z.number().positive()).parse(JSON.parse(fs.readFileSync(file, "utf8")));
   } catch {
     return {}; // none yet, or damaged: it is measured again
   }

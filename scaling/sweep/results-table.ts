@@ -1,6 +1,6 @@
 /**
  * A sweep's result table: CSV that grows by whole lines, each on the disk before the next, under a lock, so that many
- * processes write to it; what a kill cut off is cut away. Every run's row is also kept in its own folder, from which the
+ * processes write to it; what a kill cut off is cut away. (arquero would write the whole table anew for each row.) Every run's row is also kept in its own folder, from which the
  * table can be made again. Parquet is made of it. It knows nothing of how runs are done.
  */
 import fs from "node:fs";
@@ -10,7 +10,8 @@ import { type ColumnTable, from } from "arquero";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { lockFolder } from "../../lib/host/folder-lock.js";
 import { replaceFile } from "../../lib/host/replace-file.js";
-import { columns, type ResultRow, type Value } from "./columns.js";
+import { columns, type ResultRow, textColumns, type Value } from "./columns.js";
+import { checkedRow } from "./row-schema.js";
 
 const csvOf = (folder: string) => path.join(folder, "results.csv");
 const header = `${columns.join(",")}\n`;
@@ -19,27 +20,23 @@ const header = `${columns.join(",")}\n`;
 export function readResults(folder: string): ResultRow[] {
   const file = csvOf(folder);
   if (!fs.existsSync(file)) return [];
-  return parseRows(fs.readFileSync(file, "utf8"));
+  return parseRows(fs.readFileSync(file, "utf8"), file);
 }
 
-function parseRows(text: string): ResultRow[] {
+function parseRows(text: string, file: string): ResultRow[] {
   const lines = text.slice(0, text.lastIndexOf("\n") + 1).split("\n");
   const [head = "", ...rest] = lines.filter((line) => line !== "");
   const names = splitLine(head);
-  return rest.map((line) => {
+  return rest.map((line, row) => {
     const cells = splitLine(line);
-    return Object.fromEntries(names.map((name, index) => [name, typed(name, cells[index] ?? "")]));
+    const content = Object.fromEntries(names.map((name, index) => [name, typed(name, cells[index] ?? "")]));
+    return checkedRow(content, `${file}, row ${row + 1}`);
   });
 }
 
-const texts = new Set<string>([
-  ...["run", "name", "plan", "role", "n_convention", "flops_convention", "schedule", "dataset", "data_sha256"],
-  ...["tokenizer", "started", "finished", "device", "dtype", "cpu", "folio", "commit", "node", "tensorflow", "curve"],
-]);
-
 function typed(name: string, cell: string): Value {
   if (cell === "") return null;
-  return texts.has(name) ? cell : Number(cell);
+  return textColumns.has(name) ? cell : Number(cell);
 }
 
 /** The cells of a line: RFC 4180, of which rows here use no line breaks. */
@@ -97,7 +94,7 @@ async function waitForLock(folder: string) {
 function repaired(folder: string): Set<Value | undefined> {
   const file = csvOf(folder);
   const text = fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
-  const rows = parseRows(text);
+  const rows = parseRows(text, file);
   if (!text.startsWith(header)) replaceFile(file, header + rows.map(rowLine).join(""));
   else if (!text.endsWith("\n")) fs.truncateSync(file, Buffer.byteLength(text.slice(0, text.lastIndexOf("\n") + 1)));
   return new Set(rows.map(({ run }) => run));
@@ -116,7 +113,7 @@ export function writeParquet(folder: string): string {
   const columnData = columns.map((name) => ({
     name,
     data: rows.map((row) => row[name] ?? null),
-    type: texts.has(name) ? ("STRING" as const) : ("DOUBLE" as const),
+    type: textColumns.has(name) ? ("STRING" as const) : ("DOUBLE" as const),
     nullable: true,
   }));
   replaceFile(file, new Uint8Array(parquetWriteBuffer({ columnData })));

@@ -7,11 +7,12 @@ import fs from "node:fs";
 import path from "node:path";
 import { readMeta, type TokenMeta } from "../../lib/data/token-file.js";
 import { lockFolder } from "../../lib/host/folder-lock.js";
-import { hasCheckpoint, readState } from "../../lib/runs/checkpoint.js";
 import { identityOf, runIdentity } from "../../lib/runs/identity.js";
 import type { Settings } from "../../lib/settings/settings.js";
+import { hasCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import type { PlannedRun, SweepPlan } from "../plan.js";
 import type { ResultRow } from "./columns.js";
+import { readFailure, readRow } from "./row-schema.js";
 
 /** A run of a plan, with its identity. */
 export interface SweepRun extends PlannedRun {
@@ -50,15 +51,10 @@ export const resultFile = ({ folder }: Pick<SweepRun, "folder">): string => path
 export const failureFile = ({ folder }: Pick<SweepRun, "folder">): string => path.join(folder, "failed.json");
 
 /** The row that a run's folder keeps; undefined where it is not finished. */
-export function keptRow(run: Pick<SweepRun, "folder">): ResultRow | undefined {
-  return readJson(resultFile(run)) as ResultRow | undefined;
-}
+export const keptRow = (run: Pick<SweepRun, "folder">): ResultRow | undefined => readRow(resultFile(run));
 
 /** Why a run failed; undefined where it did not. */
-export function failureOf(run: Pick<SweepRun, "folder">): string | undefined {
-  const failure = readJson(failureFile(run)) as { message?: string } | undefined;
-  return failure ? (failure.message ?? "unknown") : undefined;
-}
+export const failureOf = (run: Pick<SweepRun, "folder">): string | undefined => readFailure(failureFile(run));
 
 /** The state of a run, from its folder. */
 export function stateOf(run: Pick<SweepRun, "folder">): RunState {
@@ -74,12 +70,4 @@ export function stateOf(run: Pick<SweepRun, "folder">): RunState {
 /** Updates that a run's last checkpoint has. */
 export function savedStep({ settings }: Pick<SweepRun, "settings">): number {
   return hasCheckpoint(settings.outDir) ? readState(settings.outDir).step : 0;
-}
-
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(fs.readFileSync(file, "utf8"));
-  } catch {
-    return undefined; // not there: files here appear whole
-  }
 }

@@ -56,7 +56,8 @@ export function submitToSlurm(runs: readonly SweepRun[], options: SlurmOptions):
 
 function arrayScript(runs: readonly SweepRun[], list: string, options: SlurmOptions): string {
   const { planFile, folder, name, threads, dataDir, flags = [], tasksAtOnce } = options;
-  const mebibytes = Math.ceil((1.5 * Math.max(...runs.map((run) => run.memoryBytes))) / 2 ** 20);
+  const most = runs.reduce((bytes, run) => Math.max(bytes, run.memoryBytes), 0);
+  const mebibytes = Math.ceil((1.5 * most) / 2 ** 20);
   const directives = [
     `--job-name=folio-${name}`,
     `--array=0-${runs.length - 1}${tasksAtOnce === undefined ? "" : `%${tasksAtOnce}`}`,
@@ -64,6 +65,7 @@ function arrayScript(runs: readonly SweepRun[], list: string, options: SlurmOpti
     ...[`--cpus-per-task=${threads}`, `--mem=${mebibytes}M`, `--signal=B:TERM@${SECONDS_TO_SAVE}`],
     ...flags,
   ];
+  checkLines(directives);
   const environment = Object.entries(threadEnvironment(threads)).map(([key, value]) => `export ${key}=${value}`);
   const data = dataDir === undefined ? [] : [`--data_dir=${path.resolve(dataDir)}`];
   const command = [
@@ -89,6 +91,15 @@ exit $code
 `;
 }
 
+/** A directive is a line that Slurm reads; a line more would be the shell's. */
+function checkLines(directives: readonly string[]): void {
+  const broken = directives.find((line) => /\p{Cc}/u.test(line));
+  if (broken === undefined) return;
+  throw new RangeError(
+    `Cannot hand the sweep to Slurm: ${JSON.stringify(broken)} is no line of #SBATCH; use names without line breaks.`,
+  );
+}
+
 /** Runs that Slurm has in a job of this sweep, waiting or at work. */
 function queuedRuns(folder: string): Set<string> {
   const at = path.join(folder, "slurm");
@@ -99,9 +110,10 @@ function queuedRuns(folder: string): Set<string> {
       .filter((file) => file.endsWith(".job"))
       .flatMap((file) => {
         const job = fs.readFileSync(path.join(at, file), "utf8").trim();
+        if (!/^\d+(;\w+)?$/.test(job)) return []; // not written by sbatch
         const list = path.join(at, file.replace(/\.job$/, ".runs"));
         const runs = fs.readFileSync(list, "utf8").trim().split("\n");
-        return queuedTasks(job).map((task) => runs[task]!);
+        return queuedTasks(job).flatMap((task) => runs[task] ?? []);
       }),
   );
 }

@@ -1,5 +1,5 @@
 /**
- * The text of a table as people have it → an arquero table of texts: comma, tab, semicolon or bar between the cells, any
+ * The text of a table as people have it → an arquero table: comma, tab, semicolon or bar between the cells, any
  * kind of line ends, lines of `#` above, empty rows. arquero splits the cells; what it would take without a word (two
  * columns of one name, rows longer than the header) is found here.
  */
@@ -32,12 +32,26 @@ export function parseDelimited(text: string): ColumnTable {
     delimiter !== "," && hasDecimalCommas(everyCell(full)) ? withoutDecimalComma : (cell: unknown) => cell;
   return toTable(
     names.slice(0, width),
-    Array.from({ length: width }, (_, column) => full.map((row) => decimal(row[column]))),
+    Array.from({ length: width }, (_, column) => typed(full.map((row) => decimal(row[column])))),
   );
 }
 
 function* everyCell(rows: readonly (readonly unknown[])[]): Generator<unknown> {
   for (const row of rows) yield* row;
+}
+
+/** Digits that a number keeps; longer ones are identities. */
+const exactDigits = 15;
+
+/**
+ * Numbers where a column has nothing but numbers and cells without a value; a cell that says so in words keeps its words. A
+ * column with any other text is text: what it says may be shown as it stands.
+ */
+function typed(cells: readonly unknown[]): unknown[] {
+  const numbers = cells.map(cellNumber);
+  const whole = numbers.every((number, row) => number !== undefined && String(cells[row]).length <= exactDigits + 10);
+  const identities = cells.some((cell) => typeof cell === "string" && /^\d+$/.test(cell) && cell.length > exactDigits);
+  return whole && !identities ? cells.map((cell, row) => numbers[row] ?? cell) : [...cells];
 }
 
 /** Rows of trimmed cells, null where a cell is empty. */

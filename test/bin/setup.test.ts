@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { compileVariants, describeFailure, nativeVariants } from "../../bin/native.mjs";
 import {
   describeMissing,
   findCompiler,
@@ -286,7 +287,7 @@ describe("a whole set-up", () => {
         if (delayMs === 20) expect(output).not.toContain(at.replace("…", "✓"));
       }
     }
-    expect(await run(env)).toMatch(/Folio is set up \(\d/);
+    expect(await run(env)).toMatch(/Folio is set up \(/); // on a slow machine the last one ended before it was killed
     const at = state.layout(scratch);
     expect(state.pendingSteps(at)).toEqual([]);
     expect(fs.readdirSync(at.cacheDir).filter((name) => name.startsWith("venv-"))).toHaveLength(1);
@@ -306,6 +307,55 @@ describe("a whole set-up", () => {
     expect(state.pendingSteps(state.layout(scratch))).toEqual([]);
   });
 
+  /** A compiler that does `script` where Folio's kernels are asked for, and what g++ does for all else. */
+  function compilerThat(script: string): string {
+    const text = `#!/bin/sh\ncase "$*" in *variant.cc*) ${script} ;; esac\nexec g++ "$@"\n`;
+    return write("fake/compiler", text, 0o755);
+  }
+
+  const failures = [
+    [
+      "fails",
+      "echo 'variant.cc:3:1: error: no such instruction' >&2; exit 1",
+      /cannot compile them \(variant.cc:3:1: error: no such instruction\)\. Remedy: name another one with CXX/,
+    ],
+    [
+      "crashes",
+      "echo 'variant.cc:9:2: internal compiler error: Segmentation fault' >&2; exit 4",
+      /crashed \(variant.cc:9:2: internal compiler error: Segmentation fault\)\. Remedy: name another one with CXX/,
+    ],
+    [
+      "is killed",
+      "kill -9 $$",
+      /was ended by the system, most likely for lack of memory\. Remedy: free some memory, then `npm run setup -- --retry`/,
+    ],
+  ] as const;
+  test.each(failures)(
+    "goes on without Folio's operations where the compiler %s, says so once, and tries another compiler",
+    { timeout: 60_000 },
+    async (_what, script, said) => {
+      const env = { ...scratchCheckout(), CXX: compilerThat(script) };
+      const output = await run(env);
+      expect(output).toMatch("✗ Folio's own operations");
+      const lines = output.split("\n").filter((line) => line.includes("Reason:"));
+      expect(lines).toHaveLength(1);
+      expect(lines[0]).toMatch(said);
+      expect(output).toMatch(/Folio is set up \(\d/);
+      expect(await run(env)).toMatch(/looked in/); // not tried again as long as nothing changes
+      expect(await run({ ...env, CXX: "g++" })).toMatch("there is another compiler than the last");
+    },
+  );
+
+  test("says what to install where the compiler is gone, and goes on", { timeout: 60_000 }, async () => {
+    const env = scratchCheckout();
+    await run(env);
+    write("lib/engine/native/variant.cc", "int changed;");
+    const output = await run({ ...env, CXX: path.join(scratch, "none") });
+    expect(output).toMatch(/Reason: there is no C\+\+17 compiler \(.*none.*\)\. Remedy: .*, then `npm run setup`/);
+    expect(output).toMatch(/Folio is set up \(\d/);
+    expect(await run({ ...env, CXX: path.join(scratch, "none") })).toMatch(/looked in/);
+  });
+
   test("notices changed requirements, a moved folder, a changed binding", { timeout: 60_000 }, async () => {
     await run(scratchCheckout());
     const at = state.layout(scratch);
@@ -319,6 +369,43 @@ describe("a whole set-up", () => {
     fs.renameSync(scratch, moved);
     scratch = moved;
     expect(state.venvReason(state.layout(moved))).toBeDefined();
+  });
+});
+
+describe("variants of the operations", () => {
+  const failing = (...output: string[]) =>
+    new Error(["cc failed with exit code 1:", ...output.map((line) => `  | ${line}`)].join("\n"));
+
+  test("that the compiler cannot make are left out with what they need; without the first there are none", async () => {
+    const [first, ...others] = nativeVariants("x64");
+    const compile = (refused: string) =>
+      compileVariants({
+        root: scratch,
+        compiler: ["cc"],
+        folder: path.join(scratch, "objects"),
+        variants: nativeVariants("x64"),
+        run: async (_command, args) => {
+          if (args.includes(refused)) throw failing(`error: unrecognized option ${refused}`);
+        },
+      });
+    const { made, left } = await compile("-mavx512bf16");
+    expect(made).toEqual([first, ...others.slice(0, -1)]);
+    expect(left).toEqual({ avx512bf16: "it needs GCC 10 or Clang 10" });
+    const broken = await compile("-DFOLIO_VARIANT=avx2");
+    expect(Object.keys(broken.left)).toEqual(["avx2"]);
+    await expect(compile("-march=x86-64")).rejects.toThrow("unrecognized option");
+  });
+
+  test("never have AVX-512's FP16, which GCC 12 cannot compile TensorFlow's headers with", () => {
+    for (const { flags } of nativeVariants("x64")) expect(flags.join(" ")).not.toMatch(/native|fp16/);
+  });
+
+  test("a compiler's failure is told from its crash and from its end for lack of memory", () => {
+    const what = (error: Error) => describeFailure(error, ["g++"]).what;
+    expect(what(failing("x.cc:1:1: error: no"))).toBe("g++ cannot compile them (x.cc:1:1: error: no)");
+    expect(what(failing("PLEASE submit a bug report to https://x"))).toMatch("g++ crashed");
+    expect(what(new Error("g++ x.cc was ended by SIGSEGV:"))).toMatch("g++ crashed");
+    expect(what(failing("g++: fatal error: Killed signal terminated program cc1plus"))).toMatch("lack of memory");
   });
 });
 

@@ -9,7 +9,7 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
-import { openCheckpoint } from "../../lib/runs/checkpoint.js";
+import { openCheckpoint } from "../../lib/weights/checkpoint.js";
 import { ended, mountDisk, temporaryFolder, writeFox } from "../tiny-run.js";
 
 const command = fileURLToPath(new URL("../../bin/folio.mjs", import.meta.url));

@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
 import { stoppable } from "../../lib/cli/prepare.js";
+import type { LostOutput } from "../../lib/cli/shared/io.js";
 import { stopOnSignals } from "../../lib/cli/shared/stop-signals.js";
-import type { LostOutput } from "../../lib/cli/shared/terminal.js";
-import { openCheckpoint, readState } from "../../lib/runs/checkpoint.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
+import { openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import { ended, temporaryFolder, writeFox } from "../tiny-run.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

@@ -3,10 +3,10 @@ import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
 import { openDataset } from "../../lib/data/batches.js";
-import { openCheckpoint } from "../../lib/runs/checkpoint.js";
 import type { EvalRecord } from "../../lib/runs/records.js";
 import { evaluateSplit } from "../../lib/train/evaluate.js";
 import { train } from "../../lib/train/train.js";
+import { openCheckpoint } from "../../lib/weights/checkpoint.js";
 import { collect, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { findProblems, formatReport, inspectMachine, type MachineReport } from "../../lib/engine/doctor.js";
 import { type Measurement, measuredReport } from "../../lib/engine/measurement.js";
 import { importantInstructionSets } from "../../lib/engine/number-format.js";
-import { parseGpus } from "../../lib/engine/probes.js";
+import { parseGpus } from "../../lib/host/hardware.js";
 
 const healthy: MachineReport = {
   versions: { Folio: "0.1.0", Node: "20.19.0", Python: undefined },

@@ -7,10 +7,10 @@ import { listSource, readPieces } from "../../lib/data/prepare/documents.js";
 import { readParquetRows } from "../../lib/data/prepare/parquet-text.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { readPickle } from "../../lib/host/pickle.js";
-import { openCheckpoint, saveCheckpoint } from "../../lib/runs/checkpoint.js";
 import { inspectRunLog, readRunSettings } from "../../lib/runs/run-folder.js";
 import { readOverrides } from "../../lib/settings/config-files.js";
 import { defaultSettings, parseSettings } from "../../lib/settings/settings.js";
+import { openCheckpoint, saveCheckpoint } from "../../lib/weights/checkpoint.js";
 import { readGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { readNanoGptCheckpoint } from "../../lib/weights/nanogpt-checkpoint.js";
 import { readSafetensors } from "../../lib/weights/safetensors.js";
@@ -121,7 +121,7 @@ function runReaders(folder: string, written: Write): Reader[] {
   const tokenizer = charTokenizer(tinyText).toJSON();
   const saved = saveCheckpoint(
     outDir,
-    { ...state, settings, tokenizer, versions: { folio: "0" }, params, m: params, v: params },
+    { ...state, settings, tokenizer, versions: { folio: "0" }, params, optimizer: { m: params, v: params } },
     { best: true },
   );
   const log = [

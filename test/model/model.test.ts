@@ -2,18 +2,12 @@ import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type HostTensor, type HostTensors, int32, toTensor } from "../../lib/engine/host-tensors.js";
+import { fusedEnabled } from "../../lib/engine/operations/fused.js";
 import { openSession } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
-import { emptyCache } from "../../lib/model/kv-cache.js";
-import {
-  type Cache,
-  countParameters,
-  forward,
-  initialParameters,
-  loss,
-  type Parameters,
-  parameterSpecs,
-} from "../../lib/model/model.js";
+import { type Cache, emptyCache } from "../../lib/model/kv-cache.js";
+import { forward, initialParameters, loss, type Parameters, parameterSpecs } from "../../lib/model/model.js";
+import { countParameters } from "../../lib/model/sizing.js";
 import { defaultSettings, type ModelSettings, type Settings } from "../../lib/settings/settings.js";
 import { lossAndGradients } from "../../lib/train/steps.js";
 import { readSafetensors } from "../../lib/weights/safetensors.js";
@@ -237,6 +231,68 @@ describe("forward()", () => {
         expect(forward(params, row(1, 2), settings, { at }).logits.dataSync()).toEqual(new Float32Array(14));
       }),
     );
+  });
+
+  test("names every value with its axes: B 2, T 3, C 8, H 2, D 4, V 7", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const seen: string[] = [];
+        const at = (name: string, value: tf.Tensor) => {
+          if (!name.startsWith("h.1")) seen.push(`${name} ${value.shape}`);
+          return value;
+        };
+        forward(params, tf.zeros([2, 3], "int32"), settings, { at });
+        const attention = ["q", "k", "v"].map((part) => `h.0.attn.${part} 2,2,3,4`);
+        expect(seen).toEqual([
+          ...["wte 2,3,8", "wpe 3,8", "embed 2,3,8", "h.0.ln_1 2,3,8", ...attention],
+          ...["h.0.attn.scores 2,2,3,3", "h.0.attn.weights 2,2,3,3", "h.0.attn.heads 2,2,3,4", "h.0.attn.out 2,3,8"],
+          ...["h.0.resid_mid 2,3,8", "h.0.ln_2 2,3,8", "h.0.mlp.pre 2,3,32", "h.0.mlp.act 2,3,32", "h.0.mlp.out 2,3,8"],
+          ...["h.0.resid_out 2,3,8", "ln_f 2,3,8", "logits 2,3,7"],
+        ]);
+      }),
+    );
+  });
+
+  test("shows only what is wanted", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const seen: string[] = [];
+        const at = (name: string, value: tf.Tensor) => {
+          seen.push(name);
+          return tf.zerosLike(value);
+        };
+        const wants = (name: string) => name === "ln_f";
+        expect(forward(params, row(1, 2), settings, { at, wants }).logits.dataSync()).toEqual(new Float32Array(14));
+        expect(seen).toEqual(["ln_f"]);
+      }),
+    );
+  });
+
+  test("compiled, takes attention apart only in the layers where somebody looks inside", async () => {
+    const operations = async (wanted: readonly string[]) => {
+      const specs = Object.fromEntries(
+        parameterSpecs(settings).map(({ name, shape }) => [name, { dtype: "float32" as const, shape }]),
+      );
+      const session = await openSession({ params: specs });
+      const at = (_: string, value: tf.Tensor) => value;
+      const wants = (name: string) => wanted.includes(name);
+      const traced = await session.trace(
+        ({ params }, { ids }) => ({
+          outputs: { logits: forward(params!, ids as tf.Tensor2D, settings, { at, wants }).logits },
+        }),
+        { ids: { dtype: "int32", shape: [2, 3] } },
+      );
+      session.dispose();
+      return traced.operations;
+    };
+    const none = await operations(["h.0.resid_out", "h.1.attn.out"]);
+    const one = await operations(["h.1.attn.weights"]);
+    const both = await operations(["h.0.attn.q", "h.1.attn.heads"]);
+    const perLayer = one - none;
+    expect(both - one).toBe(perLayer);
+    // Without Folio's own operations it is always spelled out.
+    if (fusedEnabled()) expect(perLayer).toBeGreaterThan(0);
+    else expect(perLayer).toBe(0);
   });
 
   test("drops by its key alone: the same key, the same numbers", () => {

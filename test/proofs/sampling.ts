@@ -3,9 +3,9 @@ import os from "node:os";
 import path from "node:path";
 import { float32, type HostTensors } from "../../lib/engine/host-tensors.js";
 import { parameterSpecs } from "../../lib/model/model.js";
-import type { TrainedModel } from "../../lib/runs/trained-model.js";
 import { generate } from "../../lib/sample/generate.js";
 import { parseSettings } from "../../lib/settings/settings.js";
+import type { TrainedModel } from "../../lib/weights/pretrained.js";
 import { type Proof, root, rounded } from "./proof.js";
 
 const wanted = { float32: 2, bfloat16: 1.3, small: 10 };

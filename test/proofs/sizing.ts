@@ -4,11 +4,11 @@ import { memoryBytes } from "../../lib/model/memory.js";
 import {
   chinchillaFlops,
   chinchillaParameters,
+  countParameters,
   flopsPerToken,
   flopsTable,
   gpt2Shapes,
   modelFlopsUtilization,
-  parameterCount,
   type SizeRow,
   trainingSeconds,
 } from "../../lib/model/sizing.js";
@@ -71,8 +71,8 @@ function differences(printed: Printed): string[] {
   for (const [part, wanted] of Object.entries(gpt2Parameters)) check(part, count(printed.parameters, part), wanted);
   for (const [part, wanted] of Object.entries(gpt2Flops)) check(`FLOPs, ${part}`, count(printed.flops, part), wanted);
   for (const [name, without, all] of published) {
-    check(`${name} without positions`, parameterCount(gpt2Shapes[name], { positions: false }), without);
-    check(name, parameterCount(gpt2Shapes[name]), all);
+    check(`${name} without positions`, countParameters(gpt2Shapes[name], { positions: false }), without);
+    check(name, countParameters(gpt2Shapes[name]), all);
   }
   for (const [layers, width, heads, parameters, flops] of chinchilla) {
     check(`parameters of ${layers}/${width}`, chinchillaParameters({ layers, width, heads }), parameters);
@@ -87,7 +87,7 @@ function differences(printed: Printed): string[] {
     peakFlops: 312e12,
   });
   check("MFU in %", (100 * mfu).toFixed(2), "37.14");
-  const flops = 6 * parameterCount(gpt2) * 300e9;
+  const flops = 6 * countParameters(gpt2) * 300e9;
   const days = trainingSeconds({ flops, peakFlops: 8 * 312e12, utilization: 0.3 }) / 86_400;
   check("days on eight A100", days.toFixed(2), "3.46");
   return found;

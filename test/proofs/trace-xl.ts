@@ -1,6 +1,7 @@
 import { float32, type HostTensors, int32, type StateSpecs, type TensorSpecs } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
-import { countParameters, parameterSpecs } from "../../lib/model/model.js";
+import { parameterSpecs } from "../../lib/model/model.js";
+import { countParameters } from "../../lib/model/sizing.js";
 import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
 import { trainingSteps } from "../../lib/train/steps.js";
 import { type Figures, type Proof, rounded } from "./proof.js";

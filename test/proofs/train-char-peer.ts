@@ -4,11 +4,11 @@ import { drawBatch, openDataset } from "../../lib/data/batches.js";
 import { toHost } from "../../lib/engine/host-tensors.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { initialParameters } from "../../lib/model/model.js";
-import { hasCheckpoint } from "../../lib/runs/checkpoint.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { loadSettings } from "../../lib/settings/config-files.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
+import { hasCheckpoint } from "../../lib/weights/checkpoint.js";
 import { writeSafetensors } from "../../lib/weights/safetensors.js";
 import { finish, folio, type Proof, root } from "./proof.js";
 

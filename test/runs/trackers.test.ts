@@ -2,12 +2,12 @@ import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
-import { openCheckpoint } from "../../lib/runs/checkpoint.js";
 import type { IterRecord, StepRecord } from "../../lib/runs/records.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { loadWandb, scalars, type Wandb, wandbTracker } from "../../lib/runs/trackers.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
+import { openCheckpoint } from "../../lib/weights/checkpoint.js";
 import { collect, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 import { type Event, readEvents } from "./event-files.js";
 

@@ -7,10 +7,10 @@ import { enableFused, fusedEnabled } from "../../lib/engine/operations/fused.js"
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { uniform } from "../../lib/host/random.js";
 import { initialParameters } from "../../lib/model/model.js";
-import type { TrainedModel } from "../../lib/runs/trained-model.js";
 import { drawTokens, penalize, sampleProbabilities } from "../../lib/sample/next-token.js";
 import { noiseWarnings, type SampledToken, type SampleOptions, sample } from "../../lib/sample/sample.js";
 import { defaultSettings } from "../../lib/settings/settings.js";
+import type { TrainedModel } from "../../lib/weights/pretrained.js";
 import { expectNoLeak } from "../leaks.js";
 import { ownOperations } from "../needs.js";
 

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { parameterCount } from "../../lib/model/sizing.js";
+import { countParameters } from "../../lib/model/sizing.js";
 import { loadSampleSettings, loadSettings, readOverrides } from "../../lib/settings/config-files.js";
 import { helpText } from "../../lib/settings/flags.js";
 import {
@@ -87,7 +87,7 @@ describe("the tables", () => {
     };
     const docs = (kind: SettingsKind) =>
       Object.fromEntries(Object.entries(settingRows(kind)).map(([key, row]) => [key, row.doc]));
-    expect({ ...documented("train", "ModelSettings"), ...documented("train", "Settings") }).toEqual(docs("train"));
+    expect({ ...documented("model", "ModelSettings"), ...documented("train", "Settings") }).toEqual(docs("train"));
     expect(documented("sample", "SampleSettings")).toEqual(docs("sample"));
   });
 
@@ -454,7 +454,7 @@ describe("configs/", () => {
     expect(await loadSettings(["finetune_gpt2_small"])).toMatchObject(wanted);
     const apple = await loadSettings(["apple_demo"]);
     expect(apple).toMatchObject({ nLayer: 5, nHead: 4, nEmbd: 256, blockSize: 128, batchSize: 32 });
-    expect(parameterCount({ ...apple, vocabSize: 65 })).toBe(3_984_384);
+    expect(countParameters({ ...apple, vocabSize: 65 })).toBe(3_984_384);
   });
 
   test("quickstart has the CPU demo's shape on the corpus that needs no download", async () => {

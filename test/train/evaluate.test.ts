@@ -7,10 +7,10 @@ import { charTokenizer, gpt2Tokenizer } from "../../lib/data/tokenizers/tokenize
 import { toHost } from "../../lib/engine/host-tensors.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { forward, initialParameters } from "../../lib/model/model.js";
-import { openCheckpoint } from "../../lib/runs/checkpoint.js";
-import type { TrainedModel } from "../../lib/runs/trained-model.js";
 import { evaluateSplit, lossUnits, targetBytes, tokensOfText } from "../../lib/train/evaluate.js";
 import { train } from "../../lib/train/train.js";
+import { openCheckpoint } from "../../lib/weights/checkpoint.js";
+import type { TrainedModel } from "../../lib/weights/pretrained.js";
 import { collect, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();

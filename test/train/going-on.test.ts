@@ -6,11 +6,11 @@ import { openDataset } from "../../lib/data/batches.js";
 import type { Numerics } from "../../lib/engine/numerics.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { lockFolder } from "../../lib/host/folder-lock.js";
-import { type CheckpointState, numberedCheckpoints, openCheckpoint, readState } from "../../lib/runs/checkpoint.js";
 import { identityOf } from "../../lib/runs/identity.js";
 import type { IterRecord, StartRecord, StepRecord } from "../../lib/runs/records.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
+import { type CheckpointState, numberedCheckpoints, openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import { checkpointFile, collect, results, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();

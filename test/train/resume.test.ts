@@ -4,9 +4,9 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
-import { hasCheckpoint, readState } from "../../lib/runs/checkpoint.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
+import { hasCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import {
   checkpointFile,
   collect,

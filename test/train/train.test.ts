@@ -3,13 +3,13 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
-import { countParameters } from "../../lib/model/model.js";
-import { hasCheckpoint, openCheckpoint, readState } from "../../lib/runs/checkpoint.js";
+import { countParameters } from "../../lib/model/sizing.js";
 import type { EvalRecord, IterRecord, StepRecord } from "../../lib/runs/records.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { learningRate } from "../../lib/train/optimizers/schedule.js";
 import { train } from "../../lib/train/train.js";
+import { hasCheckpoint, openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import { checkpointFile, collect, mountDisk, results, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();

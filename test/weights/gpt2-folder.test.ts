@@ -8,17 +8,12 @@ import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { float32, type HostTensors, int32 } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
 import { forward } from "../../lib/model/model.js";
-import { openCheckpoint } from "../../lib/runs/checkpoint.js";
-import { loadPretrained } from "../../lib/runs/trained-model.js";
 import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
-import {
-  cropBlockSize,
-  type Pretrained,
-  padVocabulary,
-  readGpt2Folder,
-  writeGpt2Folder,
-} from "../../lib/weights/gpt2-folder.js";
+import { openCheckpoint } from "../../lib/weights/checkpoint.js";
+import { readGpt2Folder, writeGpt2Folder } from "../../lib/weights/gpt2-folder.js";
+import { loadPretrained } from "../../lib/weights/open-weights.js";
+import { cropBlockSize, type Pretrained, padVocabulary } from "../../lib/weights/pretrained.js";
 import { readSafetensors, writeSafetensors } from "../../lib/weights/safetensors.js";
 import { temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 

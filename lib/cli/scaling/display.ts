@@ -1,4 +1,4 @@
-/** What `folio scaling run` shows: a line a finished run, and on a terminal the runs at work below, redrawn in place. */
+/** What `folio scaling run` shows: a line per finished run, and on a terminal the runs at work below, redrawn in place. */
 import type { SweepRecord } from "../../../scaling/sweep.js";
 import { ownEscapes } from "../shared/output.js";
 import { duration, grouped, type Output, styled, table } from "../shared/terminal.js";

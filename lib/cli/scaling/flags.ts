@@ -1,5 +1,5 @@
 /** What the commands of a sweep share: reading flags, finding a plan, where a sweep is kept. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { createJiti } from "jiti";
@@ -68,7 +68,7 @@ async function readOptions(word: string): Promise<PlanOptions | SweepPlan> {
   if (!file) {
     throw new Error(`Cannot read the plan ${word}: there is no such file; Folio's own are ${ownPlans().join(", ")}.`);
   }
-  if (file.endsWith(".json")) return loadPlan(file);
+  if (file.endsWith(".json")) return readJsonPlan(file);
   let content: unknown;
   try {
     const jiti = createJiti(import.meta.url, { fsCache: false, moduleCache: false, interopDefault: false });
@@ -78,6 +78,18 @@ async function readOptions(word: string): Promise<PlanOptions | SweepPlan> {
   }
   if (typeof content === "object" && content !== null && "dataset" in content) return content as PlanOptions;
   throw new TypeError(`Cannot read the plan ${file}: wanted an object as its default export, with name and dataset.`);
+}
+
+/** A plan that `folio scaling plan --out` wrote, or options written as JSON. */
+function readJsonPlan(file: string): PlanOptions | SweepPlan {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(file, "utf8").replace(/^\ufeff/, ""));
+  } catch (error) {
+    throw new Error(`Cannot read the plan ${file}: it is no JSON (${(error as Error).message}).`, { cause: error });
+  }
+  const isOptions = typeof content === "object" && content !== null && !("format" in content);
+  return isOptions ? (content as PlanOptions) : loadPlan(file);
 }
 
 /** How the time of a plan is to be estimated. */

@@ -11,10 +11,16 @@ export function help(): string {
 
 Usage: folio scaling plan PLAN [--out=FILE.json] [--data_dir=DIR] [--workers=N] [--threads=N] [--no-benchmark] [--json]
 
-PLAN is a TypeScript, JavaScript or JSON file whose default export are the options of a plan (scaling/plan.ts), or one
-of Folio's own: ${ownPlans().join(", ")}. The dataset must be prepared. Times come from a short benchmark of some of its
-shapes, kept for the next call; --no-benchmark does without. --out writes the plan, which \`folio scaling run\` takes.
+PLAN is a JSON file with the options of a plan (scaling/planning/plan-types.ts), a TypeScript or JavaScript file that
+exports them by default, or one of Folio's own: ${ownPlans().join(", ")}. The dataset must be prepared; Folio's own
+plans are of a text of yours, a token per character: folio prepare novels --from=TEXT --tokenizer=char. Times come from a
+short benchmark of some of its shapes, kept for the next call; --no-benchmark does without. --out writes the plan, which
+\`folio scaling run\` takes.
 
+  { "name": "small", "dataset": "typescript", "batchTokens": 512, "learningRate": 0.003,
+    "grid": { "kind": "isoflop", "budgets": [1e10, 2e10, 4e10], "sizes": 5 } }
+
+  folio scaling plan small.json
   folio scaling plan novels
   folio scaling plan my-sweep.ts --out=my-sweep.json`;
 }

@@ -9,9 +9,11 @@ import { type SweepPlan, savePlan } from "../../../scaling/plan.js";
 import { doRun, exitCodes } from "../../../scaling/sweep/find-run.js";
 import {
   type Counts,
+  KILLS,
   type Retry,
   runSweep,
   type SweepOptions,
+  type SweepRecord,
   submitSweep,
   writeParquet,
 } from "../../../scaling/sweep.js";
@@ -28,10 +30,10 @@ Usage: folio scaling run PLAN [--out=DIR] [--data_dir=DIR] [--workers=N] [--thre
                          [--executor=local|command|slurm] [--command='… {run} …'] [--slurm='--time=…']
 
 PLAN is as for \`folio scaling plan\`, or the JSON that it wrote. Everything goes to --out (out-NAME): plan.json, a folder
-a run, and the table results.csv, with results.parquet made of it. Whatever is killed, the same command goes on: finished
+per run, and the table results.csv, with results.parquet made of it. Whatever is killed, the same command goes on: finished
 runs stay, interrupted ones go on from their last checkpoint. Failed ones are left alone unless --retry asks for them.
 
-  --workers, --threads  processes at a time and threads of each; a process a core unless given
+  --workers, --threads  processes at a time and threads of each; a process per core unless given
   --gpus                a process on each of these GPUs
   --only                does one run in this process, and nothing else: what a command elsewhere calls
   --executor=command    does each run by --command, in a shell, with {run}, {name}, {plan} and {folder} filled in:
@@ -67,6 +69,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     log,
   });
   const plan = flags.yes["allow-other-numerics"] ? allowingOtherNumerics(found) : found;
+  const executor = executorOf(flags);
+  checkTogether(flags, executor);
   const folder = folderOf(plan, flags.text.out);
   const stop = stopOnSignals(io, (reason) => log(`${reason}: letting the runs save (again: stop at once)`));
   try {
@@ -86,7 +90,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
       ...retryOf(flags),
       ...gpusOf(flags),
     };
-    if (executorOf(flags) === "slurm") return await submit(plan, options, { flags, io, workers });
+    if (executor === "slurm") return await submit(plan, options, { flags, io, workers });
     return await all(plan, options, { io, json: flags.yes.json ?? false, stopped: stop.exitCode });
   } finally {
     stop.close();
@@ -110,6 +114,20 @@ function executorOf({ text: { executor, command } }: Flags): "local" | "command"
   if ((named === "command") === (command !== undefined)) return named;
   const found = command === undefined ? "there is no --command" : `--command goes with command, not with ${named}`;
   throw new RangeError(`Cannot read --executor: ${found}; as --executor=command --command='… {run} …'.`);
+}
+
+/** Flags that would be passed over without a word. @throws {RangeError} naming them */
+function checkTogether({ text }: Flags, executor: "local" | "command" | "slurm"): void {
+  const pairs: readonly [flag: string, without: boolean, why: string][] = [
+    ["slurm", executor !== "slurm", "it goes with --executor=slurm"],
+    ["gpus", executor === "slurm", "Slurm gives GPUs by --slurm='--gpus=1'"],
+    ...(["run", "retry", "executor", "command", "workers"] as const).map(
+      (flag) => [flag, text.only !== undefined, "--only does one run in this process"] as [string, boolean, string],
+    ),
+  ];
+  for (const [flag, wrong, why] of pairs) {
+    if (text[flag] !== undefined && wrong) throw new RangeError(`Cannot use --${flag} here: ${why}.`);
+  }
 }
 
 async function submit(
@@ -177,24 +195,45 @@ interface All {
 async function all(plan: SweepPlan, options: SweepOptions, { io, json, stopped }: All): Promise<number> {
   const begun = performance.now();
   const display = openDisplay(json ? { write: () => {} } : io.stdout);
-  let counts: Counts | undefined;
+  let end: Extract<SweepRecord, { kind: "end" }> | undefined;
   try {
     for await (const record of runSweep(plan, options)) {
       display.show(record);
       if (json && record.kind !== "progress") io.stdout.write(`${JSON.stringify(record)}\n`);
-      if (record.kind === "end") counts = record.counts;
+      if (record.kind === "end") end = record;
     }
   } finally {
     display.close();
   }
-  const open = counts!.pending + counts!.interrupted + counts!.running;
+  const { counts, chosen, aborted } = end!;
   if (!json) {
     const took = duration(performance.now() - begun);
-    const parts = Object.entries(counts!).flatMap(([state, count]) => (count > 0 ? [`${count} ${state}`] : []));
-    const style = counts!.failed > 0 ? "red" : open > 0 ? "yellow" : "green";
-    io.stdout.write(
-      styled(io.stdout, style, `${parts.join(", ")} after ${took}; results in ${options.folder}/results.csv\n`),
-    );
+    const parts = Object.entries(counts).flatMap(([state, count]) => (count > 0 ? [`${count} ${state}`] : []));
+    const open = counts.pending + counts.interrupted + counts.running;
+    const style = counts.failed > 0 ? "red" : open > 0 ? "yellow" : "green";
+    const text = `${parts.join(", ")} after ${took}; results in ${options.folder}/results.csv`;
+    io.stdout.write(`${[styled(io.stdout, style, text), ...whatNext(counts, chosen, aborted)].join("\n")}\n`);
   }
-  return stopped() ?? (counts!.failed > 0 ? 1 : 0);
+  return stopped() ?? exitCodeOf(counts, chosen);
+}
+
+/** What is to be done about runs that are not finished. */
+function whatNext(counts: Counts, chosen: Counts, aborted: boolean): string[] {
+  const left = chosen.interrupted + chosen.pending;
+  return [
+    ...(counts.failed > 0
+      ? ["failed runs are left alone; --retry=failed does them again, `folio scaling status` tells why they failed"]
+      : []),
+    ...(left > 0 && !aborted
+      ? [
+          `${left} of the runs did not finish: their processes were killed ${KILLS} times; memory may be short (--workers=1)`,
+        ]
+      : []),
+  ];
+}
+
+/** 0 where all that was to be done is done; 75, later perhaps, where another process is at the rest. */
+function exitCodeOf(counts: Counts, chosen: Counts): number {
+  if (counts.failed > 0 || chosen.interrupted + chosen.pending > 0) return exitCodes.failed;
+  return chosen.running > 0 ? exitCodes.busy : 0;
 }

@@ -2,12 +2,11 @@
  * What the command line looks at before and while it trains: whether the dataset is there, whether memory will do, what
  * the GPU can do at best. train() refuses what cannot work; this says more, and warns.
  */
-import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { DeviceSettings } from "../../engine/device.js";
-import { knownPeakFlops } from "../../host/hardware.js";
+import { knownPeakFlops, nvidiaGpus } from "../../host/hardware.js";
 import type { StartRecord } from "../../runs/records.js";
 import type { Settings } from "../../settings/settings.js";
 import { datasetNames } from "./datasets.js";
@@ -36,7 +35,7 @@ export async function checkDataset({ dataDir, dataset }: Settings): Promise<void
 export async function warnings(settings: Settings, say: (text: string) => void): Promise<void> {
   const { resolveDevice } = await import("../../engine/device.js");
   if ((await resolveDevice(settings)).device !== "cpu") return;
-  const gpu = settings.device === "auto" ? gpuName() : undefined;
+  const gpu = settings.device === "auto" ? nvidiaGpus()[0]?.name : undefined;
   if (gpu) {
     say(
       `TensorFlow does not see this machine's ${gpu}, so this runs on the processor; \`folio doctor\` says what is missing`,
@@ -109,23 +108,5 @@ export async function announceDevice(
 
 /** FLOP/s that the run's GPU can do at best, by its data sheet; undefined on a CPU and for a card that is not known. */
 export function peakFlops({ device, dtype }: StartRecord): number | undefined {
-  return device === "cuda" ? knownPeakFlops(gpuName() ?? "", dtype as "float32") : undefined;
-}
-
-/** The first NVIDIA GPU that the driver tells of. */
-function gpuName(): string | undefined {
-  try {
-    const query = ["--query-gpu=name", "--format=csv,noheader"];
-    return (
-      execFileSync("nvidia-smi", query, {
-        encoding: "utf8",
-        timeout: 20_000,
-        stdio: ["ignore", "pipe", "ignore"],
-      })
-        .split("\n")[0]
-        ?.trim() || undefined
-    );
-  } catch {
-    return undefined;
-  }
+  return device === "cuda" ? knownPeakFlops(nvidiaGpus()[0]?.name ?? "", dtype as "float32") : undefined;
 }

@@ -75,7 +75,7 @@ export async function prepareCorpus(options: CorpusOptions): Promise<TokenMeta> 
   const directory = datasetDirectory(dataDir, name);
   fs.mkdirSync(directory, { recursive: true });
   const files = filesOf(directory);
-  const unlock = lock(files.lock, name);
+  const held = lock(directory, name);
   try {
     let progress = readProgress(files, wishOf(options));
     if (!progress) {
@@ -98,8 +98,8 @@ export async function prepareCorpus(options: CorpusOptions): Promise<TokenMeta> 
     if (error instanceof RangeError) for (const file of unfinished(files)) fs.rmSync(file, { force: true });
     throw writeProblem(error, { name, directory, found: "what is finished is kept" });
   } finally {
-    unlock();
-    if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
+    held.release();
+    if (fs.existsSync(directory) && fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
   }
 }
 

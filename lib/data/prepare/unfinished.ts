@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
+import { type FolderLock, lockFolder } from "../../host/folder-lock.js";
 import { readRegularText } from "../../host/regular-file.js";
 import { replaceFile } from "../../host/replace-file.js";
 import { bytesPerToken, type TokenDtype, type TokenMeta, toLittleEndian } from "../token-file.js";
@@ -47,7 +48,6 @@ export function filesOf(directory: string) {
   const at = (file: string) => path.join(directory, file);
   return {
     progress: at("preparing.json"),
-    lock: at("preparing.lock"),
     part: { train: at("train.bin.part"), val: at("val.bin.part") },
     final: { train: at("train.bin"), val: at("val.bin") },
     meta: at("meta.json"),
@@ -77,33 +77,11 @@ export function readProgress(files: DatasetFiles, wish: string): Progress | unde
   return splits.every(isThere) ? progress : undefined;
 }
 
-/** One process at a time. @returns what takes the lock away */
-export function lock(filePath: string, name: string): () => void {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      fs.writeFileSync(filePath, String(process.pid), { flag: "wx" });
-      return () => fs.rmSync(filePath, { force: true });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-      const holder = Number(fs.readFileSync(filePath, "utf8").trim());
-      if (attempt > 0 || isRunning(holder)) {
-        throw new Error(
-          `Cannot prepare ${name}: process ${holder} is preparing it; wait for it, or remove ${filePath} if it is something else.`,
-        );
-      }
-      fs.rmSync(filePath, { force: true }); // of a process that was killed
-    }
-  }
-}
-
-function isRunning(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
+/** One process at a time. @throws {Error} when another prepares the dataset */
+export function lock(directory: string, name: string): FolderLock {
+  const taken = lockFolder(directory);
+  if ("release" in taken) return taken;
+  throw new Error(`Cannot prepare ${name}: another process is preparing it (${taken.holder}); wait for it.`);
 }
 
 /** The unfinished files: what is written beyond the last commit is cut off first. */

@@ -2,6 +2,7 @@
 import type { HostTensor, TensorSpec } from "../host-tensors.js";
 import { capi, type DataTypeName, DataTypeNumber, type Output, type Pointer } from "../tensorflow/c-api.js";
 import { type GraphBuilder, typeAndShape } from "./graph-builder.js";
+import type { RunningGraph } from "./running-graph.js";
 
 /** A resource variable in the graph. */
 export interface Variable {
@@ -12,13 +13,52 @@ export interface Variable {
 
 export type Named<T> = readonly [key: string, value: T];
 
-export const BATCH_ELEMENTS = 2 ** 24;
+/** The variables of a session by `group/name`, read and written in a few runs. */
+export class Variables {
+  readonly all = new Map<string, Variable>();
+  private readonly readers = new Map<string, Output>();
+  private readonly writers = new Map<string, { inputs: readonly Output[]; assign: Pointer }>();
+
+  constructor(
+    private readonly builder: GraphBuilder,
+    private readonly graph: RunningGraph,
+  ) {}
+
+  add([key, spec]: Named<TensorSpec>): void {
+    this.all.set(key, addVariable(this.builder, spec, key));
+  }
+
+  async write(tensors: readonly Named<HostTensor>[]): Promise<void> {
+    for (const batch of inBatches(tensors)) {
+      const keys = batch.map(([key]) => key).join();
+      const writer = this.writers.get(keys) ?? addWriter(this.builder, this.all, batch);
+      this.writers.set(keys, writer);
+      const feeds = batch.map(([, host], index) => ({ output: writer.inputs[index]!, host }));
+      await this.graph.run({ feeds, fetches: [], target: writer.assign });
+    }
+  }
+
+  async read(keys: readonly string[]): Promise<HostTensor[]> {
+    const host: HostTensor[] = [];
+    for (const batch of inBatches(keys.map((key): Named<Variable> => [key, this.all.get(key)!]))) {
+      const fetches = batch.map(([key, variable]) => {
+        const reader = this.readers.get(key) ?? addRead(this.builder, variable);
+        this.readers.set(key, reader);
+        return reader;
+      });
+      host.push(...(await this.graph.run({ feeds: [], fetches })));
+    }
+    return host;
+  }
+}
+
+const BATCH_ELEMENTS = 2 ** 24;
 
 /**
  * Tensors that one run moves: TensorFlow prepares each run of other ones for some 20 ms, and all of a large model at once would
  * stand in memory once more.
  */
-export function inBatches<T extends TensorSpec>(tensors: readonly Named<T>[]): Named<T>[][] {
+function inBatches<T extends TensorSpec>(tensors: readonly Named<T>[]): Named<T>[][] {
   const batches: Named<T>[][] = [];
   let room = -1;
   for (const named of tensors) {
@@ -33,7 +73,7 @@ export function inBatches<T extends TensorSpec>(tensors: readonly Named<T>[]): N
   return batches;
 }
 
-export function addVariable(builder: GraphBuilder, { dtype, shape }: TensorSpec, name: string): Variable {
+function addVariable(builder: GraphBuilder, { dtype, shape }: TensorSpec, name: string): Variable {
   const setShape = typeAndShape(dtype, shape);
   const describe = (description: Pointer) => {
     setShape(description);
@@ -60,7 +100,7 @@ export function addAssign(
 }
 
 /** Placeholders, and the operation that assigns them to their variables. */
-export function addWriter(
+function addWriter(
   builder: GraphBuilder,
   variables: ReadonlyMap<string, Variable>,
   batch: readonly Named<HostTensor>[],

@@ -1,12 +1,14 @@
 /**
- * AdamW, clipping by the global norm, and learning-rate schedules: plain functions from state to state.
- * Not a training loop (train.ts), and no schedule knows a tensor. Notebook 01-train plots the schedules.
+ * AdamW (Loshchilov 2019), as PyTorch's: two moments of the gradient for each parameter, their bias corrected, and decay apart
+ * from the gradient. Plain functions from state to state; adamUpdate in engine/operations/raw.ts has the formula.
  */
 import * as tf from "@tensorflow/tfjs-core";
+import { float32, mapRecord } from "../../engine/host-tensors.js";
 import { adamUpdate } from "../../engine/operations/raw.js";
 import type { ParameterSpec, Parameters } from "../../model/model.js";
 import type { DecayGroup } from "../../runs/records.js";
 import type { Settings } from "../../settings/settings.js";
+import type { Optimizer, UpdateInputs } from "./optimizer.js";
 
 /** First and second moments of the gradient, by parameter name. */
 export interface Moments {
@@ -14,17 +16,11 @@ export interface Moments {
   readonly v: Parameters;
 }
 
-/** What changes from step to step in an update, as tensors, so that a compiled step can be fed new values. */
-export interface AdamWInputs {
-  /** Learning rate η of this step. */
-  readonly learningRate: tf.Tensor;
+/** What AdamW's update is given besides state and gradients. */
+export interface AdamWInputs extends UpdateInputs {
   /** 1 − β1ᵗ and 1 − β2ᵗ for the t-th update, t = 1, 2, … */
   readonly biasCorrection1: tf.Tensor;
   readonly biasCorrection2: tf.Tensor;
-  /** What the gradients are multiplied by; default 1. */
-  readonly gradientScale?: tf.Tensor;
-  /** Boolean scalar: where it is false, nothing is updated. */
-  readonly when?: tf.Tensor | undefined;
 }
 
 /** What stays the same over a run. */
@@ -57,7 +53,7 @@ export function biasCorrections(t: number, { beta1, beta2 }: Pick<Settings, "bet
 }
 
 /** By how much the update that led to `state` moved each parameter, from the moments that it left behind. */
-export function adamWChange(
+function adamWChange(
   { params, m, v }: Moments & { readonly params: Parameters },
   { learningRate, biasCorrection1, biasCorrection2 }: AdamWInputs,
   { weightDecay, epsilon = 1e-8 }: AdamWSettings,
@@ -74,7 +70,7 @@ export function adamWChange(
   return Object.fromEntries(Object.entries(params).map(change));
 }
 
-/** One AdamW update of all parameters; `adamUpdate` in engine/ops.ts has the formula. Matrices and tables decay. */
+/** One AdamW update of all parameters. Matrices and tables decay. */
 export function adamW(
   state: Moments & { readonly params: Parameters },
   gradients: Parameters,
@@ -111,3 +107,27 @@ export function adamW(
   one?.dispose();
   return { params, m, v };
 }
+
+type TrainingState = Moments & { readonly params: Parameters };
+
+/** AdamW as optimizer.ts wants it. */
+export const adamw: Optimizer<AdamWInputs> = {
+  groups(params) {
+    const moment = mapRecord(params, ({ shape }) => ({ dtype: "float32" as const, shape }));
+    return { m: moment, v: moment };
+  },
+  inputs(count, settings) {
+    const [first, second] = biasCorrections(count, settings);
+    return { biasCorrection1: float32([first], []), biasCorrection2: float32([second], []) };
+  },
+  inputsOf(count, { beta1, beta2 }) {
+    // 1 − βᵗ without the digits that 1 − (nearly 1) loses
+    const correction = (beta: number) => tf.neg(tf.expm1(tf.mul(count, Math.log(beta))));
+    return { biasCorrection1: correction(beta1), biasCorrection2: correction(beta2) };
+  },
+  update: (state, gradients, inputs, settings) => ({
+    ...adamW(state as unknown as TrainingState, gradients, inputs, settings),
+  }),
+  change: (state, inputs, settings) => adamWChange(state as unknown as TrainingState, inputs, settings),
+  pytorchNames: { m: "exp_avg", v: "exp_avg_sq" },
+};

@@ -7,7 +7,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { HostTensor, HostTensors } from "../../engine/host-tensors.js";
 import type { Parameters } from "../../model/model.js";
-import type { AdamWInputs, AdamWSettings } from "./adamw.js";
+import type { Settings } from "../../settings/settings.js";
 
 const INITIAL_SCALE = 65536;
 const GROWTH = 2;
@@ -15,6 +15,9 @@ const BACKOFF = 0.5;
 const GROWTH_INTERVAL = 2000;
 /** Below it no gradient of a sane model overflows: the loss itself does. */
 export const LEAST_SCALE = 2 ** -14;
+
+/** Only float16 that is asked for: `auto` never chooses it. */
+export const isScaled = ({ dtype }: Pick<Settings, "dtype">): boolean => dtype === "float16";
 
 /** The group `scaler` before the next update: scalars `scale`, `goodSteps` (since it changed) and `updates` (done). */
 export function initialLossScale(updates: number): HostTensors {
@@ -26,42 +29,35 @@ export function initialLossScale(updates: number): HostTensors {
 export interface ScaledUpdate {
   /** Norm of the gradients, without the scale; not finite when they overflowed. */
   readonly norm: tf.Scalar;
-  /** Of AdamW's inputs, `1 − βᵗ` for the t-th update that is not left out, and whether this one is. */
-  readonly rates: Pick<AdamWInputs, "biasCorrection1" | "biasCorrection2" | "when">;
+  /** Boolean scalar: whether this update is made. */
+  readonly when: tf.Tensor;
+  /** Which update it is, of those that are not left out: 1, 2, … */
+  readonly count: tf.Tensor;
   /** The scaler after this step. */
   readonly scaler: Parameters;
 }
 
 /** One step of the scaler. @param scaledNorm norm of the gradients of the scaled loss */
-export function scaleStep(
-  scaler: Parameters,
-  scaledNorm: tf.Scalar,
-  betas: Pick<AdamWSettings, "beta1" | "beta2">,
-): ScaledUpdate {
-  const next = () => nextScale(scaler, scaledNorm, betas) as unknown as tf.TensorContainer;
+export function scaleStep(scaler: Parameters, scaledNorm: tf.Scalar): ScaledUpdate {
+  const next = () => nextScale(scaler, scaledNorm) as unknown as tf.TensorContainer;
   return tf.tidy(next) as unknown as ScaledUpdate;
 }
 
-function nextScale(
-  { scale, goodSteps, updates }: Parameters,
-  scaledNorm: tf.Scalar,
-  { beta1, beta2 }: Pick<AdamWSettings, "beta1" | "beta2">,
-): ScaledUpdate {
+function nextScale({ scale, goodSteps, updates }: Parameters, scaledNorm: tf.Scalar): ScaledUpdate {
   const norm = tf.div(scaledNorm, scale!) as tf.Scalar;
   const finite = tf.isFinite(norm);
   const good = tf.add(goodSteps!, 1);
   const grows = tf.greaterEqual(good, GROWTH_INTERVAL);
   const grown = tf.where(grows, tf.mul(scale!, GROWTH), scale!);
-  const done = tf.add(updates!, 1);
-  // 1 − βᵗ without the digits that 1 − (nearly 1) loses
-  const correction = (beta: number) => tf.neg(tf.expm1(tf.mul(done, Math.log(beta))));
+  const count = tf.add(updates!, 1);
   return {
     norm,
-    rates: { biasCorrection1: correction(beta1), biasCorrection2: correction(beta2), when: finite },
+    when: finite,
+    count,
     scaler: {
       scale: tf.where(finite, grown, tf.mul(scale!, BACKOFF)),
       goodSteps: tf.where(tf.logicalAnd(finite, tf.logicalNot(grows)), good, tf.zerosLike(good)),
-      updates: tf.where(finite, done, updates!),
+      updates: tf.where(finite, count, updates!),
     },
   };
 }

@@ -11,6 +11,8 @@ import type { Estimate, Fitter } from "./method.js";
 
 const steps = 200;
 const fewest = 3;
+/** Runs of one budget differ by whole steps in their compute: beyond its ends a curve holds for this much of ln C. */
+const reach = 0.01;
 
 /** A curve's points, compute rising; a run by itself is a curve of one point. */
 type Curve = readonly number[];
@@ -87,7 +89,7 @@ function optimumOn(data: Data, curve: Curve, lnC: number): BudgetOptimum {
 
 /** A column along a curve, straight between its points in ln C. */
 function between(data: Data, curve: Curve, lnC: number, column: Float64Array): number | undefined {
-  if (lnC < data.lnC[curve[0]!]! - 1e-9 || lnC > data.lnC[curve.at(-1)!]! + 1e-9) return undefined;
+  if (lnC < data.lnC[curve[0]!]! - reach || lnC > data.lnC[curve.at(-1)!]! + reach) return undefined;
   if (curve.length === 1) return column[curve[0]!]!;
   const after = Math.max(
     1,

@@ -40,9 +40,10 @@ export function parametricFitter(data: Data, options: MethodOptions): Fitter {
   }
 
   function estimate(): Estimate {
-    objective.weigh();
+    objective.weigh(sampleOf(data.size));
     const { maxIterations } = options;
     const searched = searchFrom(options.starts ?? chinchillaStarts(), objective, minimizer, maxIterations);
+    objective.weigh();
     if (searched.length === 0) throw new RangeError(nowhere);
     const lowest = searched[0]!;
     // Polishing what was cut short would hide that it was.
@@ -68,6 +69,15 @@ export function parametricFitter(data: Data, options: MethodOptions): Fitter {
   }
 
   return { estimate, refit, predict: predictSurface, delta: options.delta };
+}
+
+/** Points that the search from thousands of starts looks at; of more, every so many-th. All are heeded after it. */
+const mostSearched = 5000;
+
+function sampleOf(size: number): Float64Array | undefined {
+  if (size <= mostSearched) return undefined;
+  const stride = Math.ceil(size / mostSearched);
+  return Float64Array.from({ length: size }, (_, i) => (i % stride === 0 ? 1 : 0));
 }
 
 const nowhere =

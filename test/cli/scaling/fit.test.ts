@@ -117,6 +117,18 @@ describe("folio scaling fit", () => {
     expect((await folio(file, "--n=n", "--d=d", "--method=kaplan", "--bootstrap=50")).out).toContain("alphaD");
   });
 
+  test("counts 320,000 rows without running out of stack", async () => {
+    const rows = Array.from({ length: 320_000 }, (_, k) => {
+      const c = 1e15 * 1.00004 ** k;
+      return `${c},${2 + 300 * c ** -0.15}`;
+    });
+    const file = path.join(folder, "long.csv");
+    fs.writeFileSync(file, `c,loss\n${rows.join("\n")}\n`);
+    const { params, points } = await json(file, "--method=power", "--bootstrap=0");
+    expect(points).toBe(320_000);
+    expect(params.alpha).toBeCloseTo(0.15, 6);
+  }, 120_000);
+
   test("clusters rows by --group", async () => {
     const file = csv(
       "grouped.csv",
@@ -135,7 +147,7 @@ describe("folio scaling fit", () => {
     const file = csv("gap.csv", "n,d,c,loss", rows);
     const flags = [file, "--method=projection", "--bootstrap=0"];
     expect((await folio(...flags)).err).toContain(
-      'gap.csv: row 5 has nothing in column "loss", where a number is wanted; complete or remove it, or leave such rows out (--drop_missing).',
+      'gap.csv: row 5 has nothing in column "loss", where a number above 0 is wanted; complete or remove it, or leave such rows out (--drop_missing).',
     );
     const fit = await json(...flags, "--drop-missing", "--drop-highest=1");
     expect(fit.points).toBe(58);
@@ -144,14 +156,22 @@ describe("folio scaling fit", () => {
 
   test.each([
     [["nowhere.csv"], "Cannot read nowhere.csv: there is no such file."],
-    [[], "Cannot fit: name a CSV or Parquet file of trainings."],
+    [[], "Cannot fit: name a table of trainings."],
     [["sweep.csv", "--n=nn", "--d=d"], 'it has no column "nn" (for n); the nearest is "n" of n, d, c, loss.'],
     [["sweep.csv", "--n=n"], "Cannot fit: name the column of tokens by --d, or of FLOPs by --c (C = 6ND)."],
     [["sweep.csv", "--method=cubic"], 'Cannot read --method: "cubic" is none of parametric, projection, isoflop,'],
     [["sweep.csv", "--bootstrap=many"], 'Cannot read --bootstrap: "many" is not a whole number above 0.'],
+    [
+      ["sweep.csv", "--bootstrap=1e12"],
+      "Cannot fit: bootstrap is 1000000000000; it must be a whole number from 0 to 100000.",
+    ],
+    [["sweep.csv", "--threads=1e9"], "Cannot fit: threads is 1000000000; it must be a whole number from 1 to 1024."],
+    [["sweep.csv", "--method=broken", "--breaks=99"], "breaks is 99; it must be a whole number from 1 to 4"],
+    [["sweep.csv", "--method=repeated"], "the points do not say how many of their tokens differ"],
+    [["sweep.csv", "--method=repeated", "--unique=d"], "no point has seen its tokens more than once"],
     [["sweep.csv", "--boot=3"], "Cannot read the flags: Unknown option '--boot'"],
-    [["words.csv"], 'words.csv: row 1 has "small" in column "n", where a number is wanted'],
-    [["negative.csv"], "Cannot fit: N of point 1 is -5; it must be a number above 0."],
+    [["words.csv"], 'words.csv: row 1 has "small" in column "n", where a number above 0 is wanted'],
+    [["negative.csv"], 'row 2 has "-5" in column "n", where a number above 0 is wanted'],
     [["empty.csv"], "empty.csv: it has no rows."],
     [["few.csv"], "Cannot fit: there are 4 points for 5 parameters"],
     [["no.parquet"], "no.parquet: it is no Parquet file"],

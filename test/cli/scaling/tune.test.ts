@@ -57,7 +57,7 @@ describe("folio scaling tune", () => {
   });
 
   test.each([
-    ["no file", [], "Cannot tune: name a CSV or Parquet file of a tuning sweep's trainings."],
+    ["no file", [], "Cannot tune: name the table of a tuning sweep's trainings."],
     ["two files", ["a.csv", "b.csv"], "Cannot tune by a.csv and b.csv: it takes one file."],
     ["an unknown column", [writeTable("column.csv"), "--rate=lr"], 'it has no column "lr" (for rate)'],
     [
@@ -82,8 +82,18 @@ describe("folio scaling tune", () => {
     ],
     [
       "a best rate at the edge",
-      [writeTable("edge.csv", (line, index) => (index === 1 ? line.replace(/[^,]*$/, "1") : line))],
+      [writeTable("edge.csv", (line, index) => (index === 1 || index === 2 ? line.replace(/[^,]*$/, "1") : line))],
       "the lowest rate",
+    ],
+    [
+      "losses of one rate that seeds do not explain",
+      [writeTable("apart.csv", (line, index) => (index === 1 ? line.replace(/[^,]*$/, "1") : line))],
+      "have losses from 1 to 2.1363",
+    ],
+    [
+      "runs that differ in another setting",
+      [writeTable("decay.csv", (line, index) => `${line},${["weight_decay", 0.1, 0][Math.min(index, 2)]}`)],
+      "runs of one N and D differ in weight_decay (0.1 and 0)",
     ],
   ])("says what is wrong: %s", async (_, argv, message) => {
     const { code, out, err } = await tune(...(argv as string[]));

@@ -11,6 +11,7 @@ import { prepare as prepareOpenWebText } from "../../../data/openwebtext/prepare
 import { prepareText, type TextOptions } from "../../../lib/data/prepare/prepare.js";
 import { openDataset } from "../../../lib/data/token-file.js";
 import { charTokenizer, gpt2Tokenizer } from "../../../lib/data/tokenizers/tokenizer.js";
+import { type FolderLock, lockFolder } from "../../../lib/host/folder-lock.js";
 
 const parquetFolder = path.join(import.meta.dirname, "..", "..", "golden", "parquet");
 
@@ -271,14 +272,15 @@ describe("again", () => {
     expect(read("mine").decode(read("mine").train)).toMatch(/^another text/);
   });
 
-  test("waits for nobody that was killed, and refuses to work beside a living one", async () => {
+  test("refuses to work beside another, and waits for nobody that has ended", async () => {
     const from = write("text.txt", "some text of ours\n".repeat(50));
-    const gone = spawn("true");
-    await new Promise((resolve) => gone.on("close", resolve));
-    write("mine/preparing.lock", `${gone.pid}`);
+    const other = lockFolder(path.join(folder, "mine")) as FolderLock;
+    await expect(prepare("mine", from)).rejects.toThrow(
+      /^Cannot prepare mine: another process is preparing it \(process \d+ on .*\); wait for it\.$/,
+    );
+    other.release();
+    write("mine/.lock", "process 1, killed\n");
     await prepare("mine", from);
-    write("other/preparing.lock", `${process.ppid}`);
-    await expect(prepare("other", from)).rejects.toThrow(/process \d+ is preparing it; wait for it, or remove/);
   });
 });
 

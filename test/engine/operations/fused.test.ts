@@ -6,18 +6,14 @@ import path from "node:path";
 import { promisify } from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
+import { nativeVariants } from "../../../bin/native.mjs";
 import { float32, type HostTensor, int32, mapRecord, toHost } from "../../../lib/engine/host-tensors.js";
-import {
-  enableFused,
-  fusedAttention,
-  fusedGelu,
-  fusedLayerNorm,
-} from "../../../lib/engine/operations/fused.js";
+import { enableFused, fusedAttention, fusedGelu, fusedLayerNorm } from "../../../lib/engine/operations/fused.js";
 import { type InPlaceUpdater, type ProductChoice, withUpdater } from "../../../lib/engine/operations/in-place.js";
 import { readStepTrace } from "../../../lib/engine/profile.js";
 import { openSession } from "../../../lib/engine/session.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
-import { loadOperations } from "../../../lib/engine/tensorflow/own-operations.js";
+import { loadOperations, operationsVariant } from "../../../lib/engine/tensorflow/own-operations.js";
 import { fromHalf, toHalf } from "../../../lib/host/sixteen-bit.js";
 import { crossEntropy, gelu, layerNorm, linear } from "../../../lib/model/functional.js";
 import { initialParameters } from "../../../lib/model/model.js";
@@ -479,6 +475,37 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     // One call's results are 0.2 MB: 2,000 that stayed would be 400.
     expect(process.memoryUsage.rss() - before).toBeLessThan(60e6);
     qkv.dispose();
+  });
+
+  test("are used in the variant that FOLIO_TARGET names; one that is not there is an error", () => {
+    const { libraryPath } = loadTensorFlow();
+    const best = operationsVariant();
+    const [first] = nativeVariants();
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-operations-"));
+    try {
+      process.env.FOLIO_TARGET = first!.name;
+      expect(loadOperations(libraryPath)).toBe(true);
+      expect(operationsVariant()).toBe(first!.name);
+      process.env.FOLIO_TARGET = "sse9";
+      expect(() => loadOperations(libraryPath)).toThrow(
+        /^Cannot use FOLIO_TARGET=sse9: there is no such variant for .*; here are /,
+      );
+      expect(() => loadOperations(libraryPath, folder)).toThrow("Folio's own operations are not compiled");
+      const file = path.join(folder, path.basename(libraryOf()));
+      fs.copyFileSync(libraryOf(), file);
+      const stamp = JSON.parse(fs.readFileSync(libraryOf().replace(/so$/, "json"), "utf8"));
+      const left = { [first!.name]: "it needs a better compiler" };
+      fs.writeFileSync(file.replace(/so$/, "json"), JSON.stringify({ ...stamp, variants: ["elsewhere"], left }));
+      process.env.FOLIO_TARGET = "elsewhere";
+      expect(() => loadOperations(libraryPath, folder)).toThrow("this processor lacks its instructions");
+      process.env.FOLIO_TARGET = first!.name;
+      expect(() => loadOperations(libraryPath, folder)).toThrow("set-up left it out: it needs a better compiler");
+    } finally {
+      process.env.FOLIO_TARGET = best;
+      loadOperations(libraryPath);
+      delete process.env.FOLIO_TARGET;
+      fs.rmSync(folder, { recursive: true });
+    }
   });
 
   test("are loaded twice without harm, and not at all when asked so, damaged, stale or absent", () => {

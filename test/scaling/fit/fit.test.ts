@@ -145,8 +145,12 @@ describe("intervals", () => {
         const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
         return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length);
       };
-      for (const name of ["a", "E"] as const) expect(fit.se[name]! / sd(name)).toBeGreaterThan(0.7);
-      for (const name of ["a", "E"] as const) expect(fit.se[name]! / sd(name)).toBeLessThan(1.4);
+      const { se } = await fitLaw(sweep, { method, ...oneStart });
+      for (const name of ["a", "E"] as const) expect(se[name]! / sd(name)).toBeGreaterThan(0.7);
+      for (const name of ["a", "E"] as const) expect(se[name]! / sd(name)).toBeLessThan(1.4);
+      // Error and interval are one estimate: ±1.2816 standard errors are 80 % of a normal distribution.
+      expect((fit.ci80.E![1] - fit.ci80.E![0]) / 2 / fit.se.E!).toBeCloseTo(1.28155, 4);
+      expect(Math.log(fit.ci80.B![1] / fit.ci80.B![0]) / 2 / (fit.se.B! / fit.params.B!)).toBeCloseTo(1.28155, 4);
       expect(fit.covariance!.names).toEqual(["E", "A", "B", "alpha", "beta", "a", "b"]);
     }
   });
@@ -182,13 +186,30 @@ describe("approach 2", () => {
     expect(100 * fit.bias!.d).toBeCloseTo(percent, 2);
   });
 
-  test("intervals from turned-over residuals hold the exponent that parabolas have without noise", async () => {
-    const truth = fitLawNow(isoflopSweep(), { method: "isoflop" }).exponents!.a;
+  test("intervals of redrawn losses hold the surface's exponent, without what the parabola adds to it", async () => {
+    const truth = hoffmann.beta / (hoffmann.alpha + hoffmann.beta);
     const fit = await fitLaw(isoflopSweep({ noise: 0.003 }), { method: "isoflop", bootstrap: 300, threads: 1 });
     expect(fit.intervals).toBe("bootstrap");
     expect(fit.ci95.a![0]).toBeLessThan(truth);
     expect(fit.ci95.a![1]).toBeGreaterThan(truth);
     expect(fit.ci80.a![1] - fit.ci80.a![0]).toBeGreaterThan(fit.se.a!);
+  });
+
+  test("the bias that a wide, lopsided grid gives is taken off the intervals and the refits", async () => {
+    const law = { E: 1.69, A: 406.4, B: 410.7, alpha: 0.34, beta: 0.28 };
+    const wide = isoflopSweep({ law, sizes: 9, width: 8 }).map((point, k) =>
+      k % 9 === 0 ? { ...point, n: point.n / 3, d: point.d * 3, loss: lossOf(law, point.n / 3, point.d * 3) } : point,
+    );
+    const { params, ci80, bias, bootstrap } = await fitLaw(wide, { method: "isoflop", bootstrap: 200, threads: 1 });
+    const a = law.beta / (law.alpha + law.beta);
+    const truth = Math.log(optimumOf(law, 1e20)) - a * Math.log(1e20);
+    // The grid is alike at each budget: all of the bias is the scale's. Six percent, and the same as the bias that is told.
+    expect(Math.log(params.nScale!) - truth).toBeCloseTo(0.05775, 4);
+    expect(Math.log(params.nScale!) - truth).toBeCloseTo(Math.log1p(bias!.n), 8);
+    const [low, high] = ci80.nScale!.map(Math.log);
+    expect(Math.abs((low! + high!) / 2 - truth)).toBeLessThan(0.03);
+    const refit = bootstrap!.reduce((sum, { nScale }) => sum + Math.log(nScale!), 0) / bootstrap!.length;
+    expect(Math.abs(refit - truth)).toBeLessThan(0.03);
   });
 });
 

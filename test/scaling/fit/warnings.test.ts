@@ -180,7 +180,9 @@ describe("refused", () => {
       return { n, d: tokens(n), loss: lossOf(hoffmann, n, tokens(n)) };
     });
     for (const method of ["parametric", "projection"] as const) {
-      expect(() => fitLawNow(points, { method })).toThrow(/^Cannot fit L\(N, D\): there is one D per N/);
+      expect(() => fitLawNow(points, { method })).toThrow(
+        /^Cannot fit L\(N, D\): (there is one D per N|all points have one D,)/,
+      );
     }
     const spread = points.map((point, k) => {
       const d = point.d * (k % 2 ? 3 : 1);

@@ -47,6 +47,16 @@ describe("a sweep through Slurm", needs(missing), () => {
   }, 120_000);
 });
 
+describe("a batch script", () => {
+  it("is not written for a folder whose name would be a line of its own", async () => {
+    const out = path.join(folder, "x\ntouch OWNED");
+    await expect(submitSweep(planSweep(options), { folder: out })).rejects.toThrow(
+      /^Cannot hand the sweep to Slurm: "--output=.*x\\ntouch OWNED.*" is no line of #SBATCH; use names without line breaks\.$/,
+    );
+    expect(fs.readdirSync(path.join(out, "slurm")).filter((file) => file.endsWith(".sh"))).toEqual([]);
+  });
+});
+
 describe("a machine without Slurm", needs(there ? "Slurm is installed" : undefined), () => {
   it("says so", async () => {
     await expect(submitSweep(planSweep(options), { folder: path.join(folder, "none") })).rejects.toThrow(

@@ -7,12 +7,13 @@ import { float32, type HostTensors, int32, mapRecord, toHost } from "../../../li
 import { openSession } from "../../../lib/engine/session.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
 import { initialParameters } from "../../../lib/model/model.js";
-import { openCheckpoint } from "../../../lib/runs/checkpoint.js";
 import type { IterRecord } from "../../../lib/runs/records.js";
-import { adamW, biasCorrections } from "../../../lib/train/optimizers/adamw.js";
+import { defaultSettings } from "../../../lib/settings/settings.js";
+import { adamW, adamw, biasCorrections } from "../../../lib/train/optimizers/adamw.js";
 import { initialLossScale, LEAST_SCALE, scaleStep } from "../../../lib/train/optimizers/loss-scale.js";
 import { trainingSteps } from "../../../lib/train/steps.js";
 import { train } from "../../../lib/train/train.js";
+import { openCheckpoint } from "../../../lib/weights/checkpoint.js";
 import { expectNoLeak } from "../../leaks.js";
 import { checkpointFile, collect, results, temporaryFolder, tinySettings, writeFox } from "../../tiny-run.js";
 
@@ -26,8 +27,10 @@ describe("scaleStep()", () => {
     const found: Record<string, number> = {};
     tf.tidy(() => {
       const scalars = mapRecord(scaler, (value) => tf.scalar(value));
-      const { scaler: next, rates, norm } = scaleStep(scalars, tf.scalar(scaledNorm), betas);
-      for (const [name, tensor] of Object.entries({ norm, ...next, ...rates })) found[name] = tensor!.dataSync()[0]!;
+      const { scaler: next, norm, when, count } = scaleStep(scalars, tf.scalar(scaledNorm));
+      const corrections = adamw.inputsOf(count, { ...defaultSettings, ...betas });
+      const all = { norm, when, ...next, ...corrections };
+      for (const [name, tensor] of Object.entries(all)) found[name] = tensor.dataSync()[0]!;
     });
     return found;
   }
@@ -58,7 +61,7 @@ describe("scaleStep()", () => {
 test("a step of the scaler leaves nothing behind but its results", () => {
   const scaler = mapRecord({ scale: 1, goodSteps: 2, updates: 3 }, (value) => tf.scalar(value));
   const norm = tf.scalar(1) as tf.Scalar;
-  expectNoLeak(() => tf.dispose({ ...scaleStep(scaler, norm, betas) } as unknown as tf.TensorContainer));
+  expectNoLeak(() => tf.dispose({ ...scaleStep(scaler, norm) } as unknown as tf.TensorContainer));
   tf.dispose([scaler, norm]);
 });
 
@@ -166,7 +169,7 @@ describe("a float16 run", () => {
       expect(a!.equals(b!)).toBe(true);
     }
     expect(results(path.join(dataDir, "parts")).at(-1)).toEqual(results(path.join(dataDir, "whole")).at(-1));
-    expect(openCheckpoint(path.join(dataDir, "parts")).scaler!.updates!.values[0]).toBe(
+    expect(openCheckpoint(path.join(dataDir, "parts")).optimizer.scaler!.updates!.values[0]).toBe(
       steps.filter(({ skipped }) => !skipped).length,
     );
   });
@@ -174,10 +177,10 @@ describe("a float16 run", () => {
   test("goes on in float32, and a float32 run in float16", async () => {
     await collect(train(settings("other", { maxIters: 4 })));
     await collect(train(settings("other", { maxIters: 6, dtype: "float32", initFrom: "resume" })));
-    expect(openCheckpoint(path.join(dataDir, "other")).scaler).toBeUndefined();
+    expect(openCheckpoint(path.join(dataDir, "other")).optimizer.scaler).toBeUndefined();
     const records = await collect(train(settings("other", { maxIters: 8, initFrom: "resume" })));
     expect(iters(records).map(({ step }) => step)).toEqual([6, 7]);
-    expect(openCheckpoint(path.join(dataDir, "other")).scaler!.updates!.values[0]).toBeGreaterThan(6);
+    expect(openCheckpoint(path.join(dataDir, "other")).optimizer.scaler!.updates!.values[0]).toBeGreaterThan(6);
   });
 
   test("is refused when its checkpoint's scaler is damaged", async () => {
@@ -188,6 +191,8 @@ describe("a float16 run", () => {
     const { "scaler/scale": _, ...rest } = safetensors.readSafetensors(file);
     fs.rmSync(file);
     safetensors.writeSafetensors(file, rest);
-    expect(() => openCheckpoint(path.join(dataDir, "damaged"))).toThrow(/its scaler is not three float32 scalars/);
+    await expect(collect(train(settings("damaged", { maxIters: 4, initFrom: "resume" })))).rejects.toThrow(
+      /^Cannot resume from .*: its optimizer has scaler\/scale missing, where float32 \[\] is wanted\.$/,
+    );
   });
 });

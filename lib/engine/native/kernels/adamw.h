@@ -1,4 +1,4 @@
-// AdamW in place; see adamUpdate in ops.ts. `clip` scales the gradient.
+// AdamW in place; see adamUpdate in operations/raw.ts. `clip` scales the gradient.
 #pragma once
 #include "../arithmetic/simd.h"
 

@@ -1,5 +1,5 @@
 // What writing text one token at a time needs: products of a few rows, weights of half the size, and attention over keys and
-// values that stay where they are. The whole of a step is whole_model.h's. Plain forms: decode.ts.
+// values that stay where they are. The whole of a step is whole_model.h's. Plain forms: operations/decoding.ts.
 #pragma once
 #include "../arithmetic/few_rows_product.h"
 

@@ -1,4 +1,4 @@
-// The next token from logits, as lib/draw.ts composes it: temperature, the k likeliest, the fewest that make up a share of
+// The next token from logits, as lib/sample/next-token.ts composes it: temperature, the k likeliest, the fewest that make up a share of
 // probability, and the draw. Sums are float64 here.
 #pragma once
 #include "../arithmetic/simd.h"

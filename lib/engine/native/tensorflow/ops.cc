@@ -1,5 +1,5 @@
 // Folio's own TensorFlow operations for the CPU: what a GPT spends its time on, each a single pass where TensorFlow's own
-// operations take many. Optional: fused.ts and ops.ts have a plain form of each, and the tests compare the two. float32 only.
+// operations take many. Optional: operations/ has a plain form of each, and the tests compare the two. float32 only.
 // This file checks shapes and hands out memory; what is computed is a variant's (../kernels.h). Compiled for any processor of
 // its architecture, as one file, for TensorFlow's headers take most of the time.
 #include "products.h"

@@ -1,10 +1,11 @@
 // Compares every kernel of every variant that this processor can run with its plain form: loops in double precision, one line
 // of a formula each. Sizes do not fit vectors, panels and blocks; what lies around a result must stay as it was; and one thread
-// must give the same bits as three. Linked without TensorFlow: test/engine/kernels.test.ts compiles and runs it.
+// must give the same bits as three. Linked without TensorFlow: kernels.test.ts compiles and runs it.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -103,7 +104,7 @@ void Check(const Kernels& k, const std::string& what, const std::function<void(c
     checks++;
     const Wanted& each = wanted[i];
     const Floats found = each.found->values();
-    double largest = 1e-6, difference = 0;
+    double largest = 1e-2, difference = 0;  // what should be 0 is compared with numbers of about 1
     for (size_t j = 0; j < found.size(); j++) {
       largest = fmax(largest, fabs(each.values[j]));
       const double d = fabs(found[j] - each.values[j]);
@@ -119,7 +120,8 @@ void Check(const Kernels& k, const std::string& what, const std::function<void(c
   }
 }
 
-std::string Named(const char* format, auto... values) {
+template <typename... Values>
+std::string Named(const char* format, Values... values) {
   char text[200];
   snprintf(text, sizeof text, format, values...);
   return text;
@@ -540,8 +542,8 @@ void TestVariant(const Kernels& k) {
 }  // namespace
 
 int main() {
+  int wrong = 0;
   for (const folio::Kernels* variant : folio::Variants()) {
-    // "wide16" and the like are what the tests compile besides: they need no more than the variant before them.
     if (!folio::CanRun(*variant)) {
       printf("%s: not run, this processor lacks its instructions\n", variant->name);
       continue;
@@ -550,7 +552,7 @@ int main() {
     state = 1;
     TestVariant(*variant);
     printf("%s: %d results compared, %d wrong\n", variant->name, checks, failures);
-    if (failures > 0) return 1;
+    wrong += failures;
   }
-  return 0;
+  return wrong > 0;
 }

@@ -12,7 +12,7 @@ import {
   readState,
   removeCheckpoints,
   saveCheckpoint,
-} from "../../lib/runs/checkpoint.js";
+} from "../../lib/weights/checkpoint.js";
 import { readSafetensors, writeSafetensors } from "../../lib/weights/safetensors.js";
 import { ended, mountDisk, startChild, temporaryFolder, tinySettings } from "../tiny-run.js";
 
@@ -41,8 +41,7 @@ function checkpointOf(step: number, more: object = {}): Omit<Checkpoint, "path" 
     tokenizer: { kind: "char", vocabulary: "ab" } as never,
     versions: { folio: "0" },
     params: all(step),
-    m: all(-step),
-    v: all(step + 0.5),
+    optimizer: { m: all(-step), v: all(step + 0.5) },
     ...more,
   };
 }
@@ -56,9 +55,10 @@ function save(
 }
 
 function expectWhole(outDir: string, pointer: "last" | "best", step: number): void {
-  const { params, m, v, ...state } = openCheckpoint(outDir, pointer);
-  expect(state.step).toBe(step);
-  for (const [group, value] of [[params, step] as const, [m, -step] as const, [v, step + 0.5] as const]) {
+  const { params, optimizer, step: found } = openCheckpoint(outDir, pointer);
+  expect(found).toBe(step);
+  const { m, v } = optimizer;
+  for (const [group, value] of [[params, step] as const, [m!, -step] as const, [v!, step + 0.5] as const]) {
     for (const { values } of Object.values(group)) expect(values.every((found) => found === value)).toBe(true);
   }
 }
@@ -75,7 +75,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(opened).toBe(saved);
     const wanted = checkpointOf(7, { bestValLoss: null, evaluated: false });
     expect(rest).toEqual({ ...wanted, format: "folio-checkpoint", version: 1 });
-    expect(openCheckpoint(outDir, "last", { optimizer: false })).toMatchObject({ step: 7, m: {}, v: {} });
+    expect(openCheckpoint(outDir, "last", { optimizer: false })).toMatchObject({ step: 7, optimizer: {} });
     expect(hasCheckpoint(outDir, "best")).toBe(false);
     const nanoGpt = newRun();
     fs.mkdirSync(nanoGpt, { recursive: true });
@@ -224,8 +224,8 @@ describe("openCheckpoint() refuses", () => {
     ],
     "a missing moment": [tensors("optimizer", (all) => delete all["v/wpe.weight"]), /wpe\.weight is missing/],
     "an unknown tensor of the optimizer": [
-      tensors("optimizer", (all) => Object.assign(all, { "w/x": float32([1], [1]) })),
-      /its optimizer has the unknown tensor w\/x/,
+      tensors("optimizer", (all) => Object.assign(all, { x: float32([1], [1]) })),
+      /its optimizer has the unknown tensor x/,
     ],
   };
   for (const [name, [damage, message]] of Object.entries(broken)) {
@@ -267,14 +267,15 @@ describe("a save that fails", () => {
     let step = 0;
     for (let round = 0; round < 3; round++) {
       const child = startChild(
-        `const { saveCheckpoint } = await load("lib/runs/checkpoint.ts");
+        `const { saveCheckpoint } = await load("lib/weights/checkpoint.ts");
         const { outDir, template, from } = argument;
-        const groups = ["params", "m", "v"];
+        const filled = (group, fill) => Object.fromEntries(Object.entries(group).map(([name, { shape, values }]) =>
+          [name, { dtype: "float32", shape, values: new Float32Array(Object.keys(values).length).fill(fill) }]));
         for (let step = from; ; step++) {
-          const filled = groups.map((group, i) => [group, Object.fromEntries(Object.entries(template[group]).map(
-            ([name, { shape, values }]) => [name, { dtype: "float32", shape,
-              values: new Float32Array(Object.keys(values).length).fill([step, -step, step + 0.5][i]) }]))]);
-          saveCheckpoint(outDir, { ...template, step, ...Object.fromEntries(filled) }, { best: step % 3 === 0 });
+          const { m, v } = template.optimizer;
+          const optimizer = { m: filled(m, -step), v: filled(v, step + 0.5) };
+          saveCheckpoint(outDir, { ...template, step, params: filled(template.params, step), optimizer },
+            { best: step % 3 === 0 });
           process.stdout.write(step + "\\n");
         }`,
         { outDir, template: checkpointOf(0), from: step + 1 },

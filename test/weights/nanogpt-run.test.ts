@@ -9,17 +9,17 @@ import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { float32 } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
-import { hasCheckpoint, openCheckpoint, readState } from "../../lib/runs/checkpoint.js";
 import type { IterRecord } from "../../lib/runs/records.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { batchFeed } from "../../lib/train/batch-feed.js";
-import { nanoGptSettings } from "../../lib/train/first-weights.js";
 import { biasCorrections } from "../../lib/train/optimizers/adamw.js";
 import { learningRate } from "../../lib/train/optimizers/schedule.js";
 import { trainingSteps } from "../../lib/train/steps.js";
 import { train } from "../../lib/train/train.js";
+import { hasCheckpoint, openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import { readNanoGptCheckpoint } from "../../lib/weights/nanogpt-checkpoint.js";
+import { nanoGptSettings } from "../../lib/weights/nanogpt-run.js";
 import { collect, temporaryFolder } from "../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -142,11 +142,11 @@ const tokensOfTheirs = (outDir: string) => {
 
 /** Losses of the updates that follow, by the steps themselves. */
 async function updates(settings: Settings, count: number): Promise<number[]> {
-  const { params, optimizer } = readNanoGptCheckpoint(golden, { optimizer: true });
-  const { m, v, step } = optimizer!;
+  const { params, optimizer, iterNum: step } = readNanoGptCheckpoint(golden, { optimizer: true });
+  const { exp_avg: m, exp_avg_sq: v } = optimizer!;
   const dataset = openDataset(dataDir, settings.dataset);
   const feed = batchFeed(settings, dataset, { step, tokens: 0 });
-  const session = await openSession({ params, m, v }, { compile: false });
+  const session = await openSession({ params, m: m!, v: v! }, { compile: false });
   try {
     const update = session.define(trainingSteps(settings).update);
     const losses: number[] = [];

@@ -1,60 +1,37 @@
 /**
- * Saves and opens checkpoints. `outDir/checkpoint/` holds one folder a saved step (weights and moments as safetensors,
- * the rest as state.json), two pointer files, `last` and `best`, each with a folder's name, and `numbered`, a list of
+ * Saves and opens checkpoints. `outDir/checkpoint/` holds one folder a saved step (weights and the optimizer's state as
+ * safetensors, the rest as state.json), two pointer files, `last` and `best`, each with a folder's name, and `numbered`, a list of
  * those kept by their step. A folder appears whole, by a rename after it was flushed, and a pointer changes by a rename
  * too: a kill at any moment leaves what was good.
- * It starts no training; train.ts says when to save. Notebook 01-train resumes from one.
+ * train.ts says when to save. Notebook 01-train resumes from one.
  */
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
-import type { HostTensors } from "../engine/host-tensors.js";
+import type { HostState, HostTensors } from "../engine/host-tensors.js";
 import { faultOf } from "../host/checked-json.js";
 import { readRegularText } from "../host/regular-file.js";
 import { replaceFile } from "../host/replace-file.js";
-import type { Numerics } from "../engine/numerics.js";
 import { parameterSpecs } from "../model/model.js";
+import { shapeOf } from "../settings/model.js";
 import { parseSettings, type Settings } from "../settings/settings.js";
-import { readSafetensors, writeSafetensors } from "../weights/safetensors.js";
-import type { RunOrigin } from "./identity.js";
+import type { Pretrained, Training } from "./pretrained.js";
+import { readSafetensors, writeSafetensors } from "./safetensors.js";
 
 /** What state.json holds: all of a checkpoint that is not a tensor. */
-export interface CheckpointState {
+export interface CheckpointState extends Omit<Training, "path" | "params" | "optimizer"> {
   readonly format: "folio-checkpoint";
   readonly version: 1;
-  /** Hash of what determines the run's result. */
   readonly runId: string;
-  /** What the run came from, besides its settings and data: other weights, or a run whose settings were changed. */
-  readonly origin?: RunOrigin;
-  /** Updates done. */
-  readonly step: number;
-  /** Whether the evaluation before the next update was done. */
-  readonly evaluated: boolean;
-  readonly bestValLoss: number | null;
-  /** Time spent in steps, over all sittings. */
-  readonly trainedMs: number;
-  /** Tokens trained on. Those of a step change with batchSize, so they do not follow from the step. */
-  readonly tokens?: number;
-  readonly settings: Settings;
   readonly tokenizer: TokenizerSpec;
-  /** How its numbers are rounded: what it is gone on with. Absent in older ones. */
-  readonly numerics?: Numerics;
   /** Versions of folio, node and tensorflow that wrote it. */
   readonly versions: Readonly<Record<string, string>>;
 }
 
 /** A checkpoint in memory. */
-export interface Checkpoint extends CheckpointState {
-  readonly path: string;
-  readonly params: HostTensors;
-  /** AdamW's moments; empty when opened with `optimizer: false`. */
-  readonly m: HostTensors;
-  readonly v: HostTensors;
-  /** The loss scaler of a float16 run. */
-  readonly scaler?: HostTensors;
-}
+export type Checkpoint = CheckpointState & Training;
 
 /** A number: the one of that step. A text of that form: a checkpoint's folder by its name. */
 export type CheckpointName = "last" | "best" | number | `step-${string}`;
@@ -117,7 +94,7 @@ export function numberedCheckpoints(outDir: string): number[] {
  */
 export function saveCheckpoint(
   outDir: string,
-  { params, m, v, scaler = {}, ...state }: Omit<Checkpoint, "path" | "format" | "version">,
+  { params, optimizer, ...state }: Omit<Checkpoint, "path" | "format" | "version">,
   { best, keep }: SaveOptions,
 ): string {
   const folder = folderOf(outDir);
@@ -130,9 +107,8 @@ export function saveCheckpoint(
     // Not mkdtemp: that makes folders which others cannot read.
     const partial = path.join(folder, `.partial-${randomUUID()}`);
     fs.mkdirSync(partial);
-    const both = { ...prefixed("m", m), ...prefixed("v", v), ...prefixed("scaler", scaler) };
     writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
-    writeSafetensors(path.join(partial, "optimizer.safetensors"), both);
+    writeSafetensors(path.join(partial, "optimizer.safetensors"), flatGroups(optimizer));
     fs.writeFileSync(path.join(partial, "state.json"), `${JSON.stringify(content, null, 2)}\n`, { flush: true });
     flushFolder(partial);
     fs.renameSync(partial, target);
@@ -189,7 +165,7 @@ function reasonOf(error: unknown, outDir: string): string {
 
 /**
  * Opens a checkpoint and checks it: format version, and that the tensors are those that its settings ask for.
- * @param options.optimizer read AdamW's moments too (default true); sampling does without
+ * @param options.optimizer read the optimizer's state too (default true); sampling does without
  * @throws {Error} when there is none, or it is damaged or of another version
  */
 export function openCheckpoint(
@@ -201,15 +177,19 @@ export function openCheckpoint(
   const folder = pointedFolder(outDir, name);
   const params = readSafetensors(path.join(folder, "model.safetensors"));
   checkTensors(folder, params, state.settings);
-  const moments = optimizer ? readSafetensors(path.join(folder, "optimizer.safetensors")) : {};
-  const stray = Object.keys(moments).find((name) => !/^(?:[mv]|scaler)\//.test(name));
-  if (stray) throw new Error(`Cannot open the checkpoint ${folder}: its optimizer has the unknown tensor ${stray}.`);
-  const m = unprefixed("m", moments);
-  const v = unprefixed("v", moments);
-  const scaler = unprefixed("scaler", moments);
-  if (optimizer) for (const group of [m, v]) checkTensors(folder, group, state.settings);
-  checkScaler(folder, scaler);
-  return { ...state, path: folder, params, m, v, ...(Object.keys(scaler).length > 0 && { scaler }) };
+  const groups = optimizer ? inGroups(folder, readSafetensors(path.join(folder, "optimizer.safetensors"))) : {};
+  for (const group of Object.values(groups)) {
+    // A group of a tensor for each parameter has all of them; what others hold, their owner knows.
+    if (Object.keys(params).some((name) => name in group)) checkTensors(folder, group, state.settings);
+  }
+  return { ...state, path: folder, params, optimizer: groups };
+}
+
+/** The weights of one of a run's checkpoints, or of a checkpoint's own folder; see chooseCheckpoint. */
+export function readRun(source: string, { checkpoint }: { checkpoint?: string | undefined } = {}): Pretrained {
+  const { outDir, name } = chooseCheckpoint(source, checkpoint) ?? { outDir: source, name: "last" };
+  const { params, settings, tokenizer } = openCheckpoint(outDir, name, { optimizer: false });
+  return { params, tokenizer, model: shapeOf(settings) };
 }
 
 /** The part of a checkpoint that is quick to read: step, loss, settings. @throws as openCheckpoint */
@@ -320,26 +300,27 @@ function checkTensors(folder: string, tensors: HostTensors, settings: Settings):
   if (extra) throw new Error(`Cannot open the checkpoint ${folder}: its settings do not know the tensor ${extra}.`);
 }
 
-/** A loss scaler is whole or not there. */
-function checkScaler(folder: string, scaler: HostTensors): void {
-  const wanted = ["goodSteps", "scale", "updates"];
-  const found = Object.keys(scaler).sort();
-  const scalars = Object.values(scaler).every(({ dtype, shape }) => dtype === "float32" && shape.length === 0);
-  if (found.length === 0 || (scalars && found.join() === wanted.join())) return;
-  throw new Error(
-    `Cannot open the checkpoint ${folder}: its scaler is not three float32 scalars ${wanted.join(", ")}.`,
-  );
-}
-
-const prefixed = (prefix: string, tensors: HostTensors): HostTensors =>
-  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${prefix}/${name}`, tensor]));
-
-const unprefixed = (prefix: string, tensors: HostTensors): HostTensors =>
+/** Groups of tensors as one: `{ m: { "wpe.weight": … } }` → `{ "m/wpe.weight": … }`. */
+export const flatGroups = (groups: HostState): HostTensors =>
   Object.fromEntries(
-    Object.entries(tensors)
-      .filter(([name]) => name.startsWith(`${prefix}/`))
-      .map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]),
+    Object.entries(groups).flatMap(([group, tensors]) =>
+      Object.entries(tensors).map(([name, tensor]) => [`${group}/${name}`, tensor] as const),
+    ),
   );
+
+/** The inverse of `flatGroups`. */
+function inGroups(folder: string, tensors: HostTensors): HostState {
+  const groups: Record<string, Record<string, HostTensors[string]>> = {};
+  for (const [key, tensor] of Object.entries(tensors)) {
+    const [group, name] = [key.slice(0, key.indexOf("/")), key.slice(key.indexOf("/") + 1)];
+    if (!group || !name) {
+      throw new Error(`Cannot open the checkpoint ${folder}: its optimizer has the unknown tensor ${key}.`);
+    }
+    groups[group] ??= {};
+    groups[group][name] = tensor;
+  }
+  return groups;
+}
 
 /** Removes what no pointer names. What cannot be removed stays: it is no reason to fail, and the next save tries again. */
 function removeUnreferenced(folder: string): void {

@@ -1,0 +1,117 @@
+/**
+ * Runs a graph: one TF_Session, one call after another. A call runs on a worker thread, so the caller's event loop goes on,
+ * unless it is so brief that two changes of thread cost more.
+ */
+import { setImmediate } from "node:timers/promises";
+import type { HostTensor } from "../host-tensors.js";
+import {
+  capi,
+  checked,
+  newTensor,
+  type Output,
+  oneLine,
+  type Pointer,
+  readBuffer,
+  readTensor,
+} from "../tensorflow/c-api.js";
+import type { GraphBuilder } from "./graph-builder.js";
+
+/** One run: what is fed, what is fetched, and an operation that is to be run besides. */
+export interface GraphCall {
+  readonly feeds: readonly { output: Output; host: HostTensor }[];
+  readonly fetches: readonly Output[];
+  readonly target?: Pointer;
+  /** Given TensorFlow's RunMetadata of the call. */
+  readonly profile?: ((metadata: Uint8Array) => void) | undefined;
+}
+
+/** Calls that are expected to take less run on the calling thread, */
+const BRIEF_MS = 20;
+/** which rests when it has been busy so long: timers and files of the caller's have their turn, an AbortSignal among them. */
+const REST_MS = 10;
+
+/** A session on a graph that may still grow. */
+export class RunningGraph {
+  private readonly session: Pointer;
+  private rested = performance.now();
+
+  /** @param briefly whether calls may run on the calling thread */
+  constructor(
+    builder: GraphBuilder,
+    config: Uint8Array,
+    private readonly briefly: boolean,
+  ) {
+    this.session = newSession(builder, config);
+  }
+
+  /** Runs a step that took `lastMs` when it ran before. */
+  async call(call: GraphCall, lastMs: number): Promise<{ fetched: HostTensor[]; elapsedMs: number }> {
+    const brief = this.briefly && !call.profile && lastMs < BRIEF_MS;
+    if (brief && performance.now() - this.rested > REST_MS) {
+      await setImmediate();
+      this.rested = performance.now();
+    }
+    const started = performance.now();
+    const fetched = await this.run(call, brief);
+    return { fetched, elapsedMs: performance.now() - started };
+  }
+
+  /** Runs what is no step. */
+  async run({ feeds, fetches, target, profile }: GraphCall, brief = false): Promise<HostTensor[]> {
+    const c = capi();
+    const inputs: Pointer[] = [];
+    const outputs: Pointer[] = fetches.map(() => null);
+    const targets = target ? [target] : [];
+    const status = c.newStatus();
+    const options = profile ? runOptions(FULL_TRACE) : brief ? runOptions(IN_CALLING_THREAD) : null;
+    const metadata = profile ? c.newBuffer() : null;
+    try {
+      for (const { host } of feeds) inputs.push(newTensor(host.dtype, host.shape, host.values));
+      const feedOutputs = feeds.map((feed) => feed.output);
+      const from = [this.session, options, feedOutputs, inputs, inputs.length] as const;
+      const to = [fetches, outputs, outputs.length, targets, targets.length, metadata, status] as const;
+      if (brief) c.sessionRun(...from, ...to);
+      else {
+        await new Promise<void>((resolve, reject) => {
+          c.sessionRun.async(...from, ...to, (error: unknown) => (error ? reject(error) : resolve()));
+        });
+      }
+      if (c.code(status) !== 0) throw new Error(`Cannot run a step: ${oneLine(c.message(status))}`);
+      profile?.(readBuffer(metadata));
+      return outputs.map(readTensor);
+    } finally {
+      if (metadata) c.deleteBuffer(metadata);
+      c.deleteStatus(status);
+      for (const tensor of inputs) c.deleteTensor(tensor);
+      for (const tensor of outputs) if (tensor) c.deleteTensor(tensor);
+    }
+  }
+
+  close(): void {
+    checked("Cannot close the session", (status) => capi().closeSession(this.session, status));
+    checked("Cannot delete the session", (status) => capi().deleteSession(this.session, status));
+  }
+}
+
+function newSession(builder: GraphBuilder, config: Uint8Array): Pointer {
+  const c = capi();
+  const options = c.newSessionOptions();
+  try {
+    checked("Cannot configure a session", (status) => c.setConfig(options, config, config.length, status));
+    return checked("Cannot open a session", (status) => c.newSession(builder.graph, options, status));
+  } finally {
+    c.deleteSessionOptions(options);
+  }
+}
+
+// Serialized RunOptions: trace_level (1) = FULL_TRACE (3), and inter_op_thread_pool (3) = −1, the calling thread.
+const FULL_TRACE = Uint8Array.of(0x08, 0x03);
+const IN_CALLING_THREAD = Uint8Array.of(0x18, ...Array.from({ length: 9 }, () => 0xff), 0x01);
+
+/** Each is made once and kept. */
+function runOptions(serialized: Uint8Array): Pointer {
+  const made = madeOptions.get(serialized) ?? capi().newBufferFromString(serialized, serialized.length);
+  madeOptions.set(serialized, made);
+  return made;
+}
+const madeOptions = new Map<Uint8Array, Pointer>();

@@ -1,0 +1,130 @@
+/**
+ * What a run starts from, by its setting `initFrom`: new weights, its own checkpoint (resume), or weights from elsewhere,
+ * which bring the model's shape with them as in nanoGPT. Reading them is the matter of weights/. Notebook 01-train resumes.
+ */
+import fs from "node:fs";
+import { closest, distance } from "fastest-levenshtein";
+import type { Dataset } from "../data/batches.js";
+import { type HostTensors, toHost } from "../engine/host-tensors.js";
+import { initialParameters } from "../model/model.js";
+import { differingSettings } from "../runs/identity.js";
+import { shapeKeys, shapeOf } from "../settings/model.js";
+import type { Settings } from "../settings/settings.js";
+import { hasCheckpoint, readState } from "../weights/checkpoint.js";
+import { loadPretrained, openTraining } from "../weights/open-weights.js";
+import { cropBlockSize, digest, type Pretrained, padVocabulary, type Training } from "../weights/pretrained.js";
+
+/** What a run starts from. */
+export interface Start {
+  /** With the shape that weights from elsewhere bring along. */
+  readonly settings: Settings;
+  readonly params: HostTensors;
+  /** The training that it goes on from. */
+  readonly from?: Training;
+  /** SHA-256 of weights that are not new. */
+  readonly weights?: string;
+}
+
+/** @throws {RangeError} when settings, weights and dataset do not fit; {Error} when outDir holds a run that would be lost */
+export async function startOf(settings: Settings, dataset: Dataset): Promise<Start> {
+  if (settings.initFrom === "resume") return resumed(settings, dataset);
+  checkFolder(settings);
+  if (settings.initFrom === "scratch") return { settings, params: await newWeights(settings) };
+  return await adopted(settings, dataset);
+}
+
+/** New weights, by the settings' seed. */
+export async function newWeights(settings: Settings): Promise<HostTensors> {
+  const tensors = Object.entries(initialParameters(settings, settings.seed));
+  const host = await Promise.all(tensors.map(async ([name, tensor]) => [name, await toHost(tensor)] as const));
+  for (const [, tensor] of tensors) tensor.dispose();
+  return Object.fromEntries(host);
+}
+
+// ---------------------------------------------------------------------------------------------- weights from elsewhere
+
+const NAMES = ["scratch", "resume", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"];
+
+/** Weights from elsewhere, with as many positions and ids as are asked for, and the settings that they bring along. */
+async function adopted(settings: Settings, dataset: Dataset): Promise<Start> {
+  const { initFrom, checkpoint, dataDir, vocabSize } = settings;
+  if (!NAMES.includes(initFrom) && !fs.existsSync(initFrom)) {
+    const near = closest(initFrom, NAMES);
+    const hint =
+      distance(initFrom, near) <= 3 ? `did you mean ${near}?` : `wanted one of ${NAMES.join(", ")}, or a path.`;
+    throw new RangeError(`Cannot start from ${initFrom}: there is no such file or folder; ${hint}`);
+  }
+  const loaded = await loadPretrained(initFrom, { dataDir, checkpoint });
+  // More rows in the token table where more ids are asked for than the weights and the dataset have.
+  const grows = vocabSize > loaded.model.vocabSize && loaded.model.vocabSize >= dataset.meta.vocabSize;
+  const source = grows ? padVocabulary(loaded, vocabSize) : loaded;
+  checkSource(settings, source, dataset);
+  const { params, model } = cropBlockSize(source, settings.blockSize);
+  return { settings: { ...settings, ...shapeOf(model) }, params, weights: digest(params) };
+}
+
+function checkSource(settings: Settings, { model, tokenizer }: Pretrained, { meta }: Dataset): void {
+  const { initFrom, blockSize, vocabSize } = settings;
+  const refuse = (found: string) => new RangeError(`Cannot start from ${initFrom}: ${found}.`);
+  if (blockSize > model.blockSize) {
+    throw refuse(
+      `blockSize is ${blockSize}, and the weights have ${model.blockSize} positions; use blockSize: ${model.blockSize} or less`,
+    );
+  }
+  if (vocabSize !== meta.vocabSize && vocabSize !== model.vocabSize) {
+    throw refuse(`vocabSize is ${vocabSize}, and the weights have ${model.vocabSize} ids; use vocabSize: 0`);
+  }
+  if (model.vocabSize < meta.vocabSize || (tokenizer && JSON.stringify(tokenizer) !== JSON.stringify(meta.tokenizer))) {
+    throw refuse(
+      `the weights belong to another tokenizer (${model.vocabSize} ids) than that of the dataset ${meta.dataset} (${meta.vocabSize} ids), so the ids would mean something else; prepare the text with theirs`,
+    );
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------------- resume
+
+/** The training in outDir, as it goes on. It may change how it trains, not what the model is. */
+function resumed(settings: Settings, { meta }: Dataset): Start {
+  const { outDir, checkpoint, evalOnly, gelu, dataDir } = settings;
+  if (checkpoint !== "auto" && checkpoint !== "last") {
+    throw new RangeError(
+      `Cannot resume from ${outDir} at its checkpoint ${checkpoint}: a run goes on from its last one. To begin with the weights of another, name the run and a folder for the new one (initFrom: "${outDir}", another outDir).`,
+    );
+  }
+  const found = openTraining(outDir, { optimizer: !evalOnly, gelu, dataDir });
+  checkShape(settings, found.settings);
+  if (found.tokenizer && JSON.stringify(found.tokenizer) !== JSON.stringify(meta.tokenizer)) {
+    throw new RangeError(
+      `Cannot resume from ${outDir}: it was trained with another tokenizer than that of ${meta.dataset}, so the ids would mean something else. Use its dataset (${found.settings.dataset}), or train from scratch into another outDir.`,
+    );
+  }
+  return { settings, params: found.params, from: found };
+}
+
+function checkShape(settings: Settings, there: Settings): void {
+  const differing = shapeKeys.filter((name) => there[name] !== settings[name]);
+  if (differing.length === 0) return;
+  const differences = differing.map((name) => `${name} ${there[name]} there, ${settings[name]} here`);
+  throw new RangeError(
+    `Cannot resume from ${settings.outDir}: the checkpoint has another shape (${differences.join("; ")}). Use its settings, or train from scratch into another outDir.`,
+  );
+}
+
+/** @throws {Error} when outDir holds a run that would be lost; says in what it differs */
+function checkFolder(settings: Settings): void {
+  const { outDir, overwrite, evalOnly } = settings;
+  if (overwrite || evalOnly || !hasCheckpoint(outDir)) return;
+  throw new Error(
+    `Cannot train into ${outDir}: it holds a run already${differences(settings)}. Go on with it (initFrom: "resume"), choose another outDir, or replace it (overwrite: true).`,
+  );
+}
+
+function differences(settings: Settings): string {
+  try {
+    const { settings: there, step } = readState(settings.outDir);
+    const differing = differingSettings(there, settings);
+    return `, at step ${step}${differing.length > 0 ? `, with other settings (${differing.join("; ")})` : ""}`;
+  } catch {
+    return ""; // a checkpoint that cannot be read is not lost either
+  }
+}

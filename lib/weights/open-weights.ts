@@ -1,0 +1,99 @@
+/**
+ * Weights from wherever they are: GPT-2 by its name, a Hugging Face folder, a checkpoint of nanoGPT, or a run of Folio's. This
+ * is the one place that tells which; each format has a file of its own. What the setting `initFrom` names comes through
+ * here. Shown in notebooks/05-gpt2.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { closest, distance } from "fastest-levenshtein";
+import type { ModelShape } from "../settings/model.js";
+import type { Settings } from "../settings/settings.js";
+import { chooseCheckpoint, hasCheckpoint, openCheckpoint, readRun, readState } from "./checkpoint.js";
+import { type Gpt2Name, gpt2Names, readGpt2Folder } from "./gpt2-folder.js";
+import type { HubOptions } from "./gpt2-hub.js";
+import { type NanoGptOptions, nanoGptSettings, openNanoGptTraining, readNanoGptWeights } from "./nanogpt-run.js";
+import { cropBlockSize, type Pretrained, padVocabulary, type Training } from "./pretrained.js";
+
+export interface LoadOptions extends HubOptions, NanoGptOptions {
+  /** Fewer positions than it has. */
+  readonly blockSize?: number;
+  /** Which checkpoint of a run: auto (the best where there is one), best, last, or a step. */
+  readonly checkpoint?: string;
+  /** More ids than it has; see `padVocabulary`. */
+  readonly vocabSize?: number;
+}
+
+/** Reads the weights at a place that is of its format. */
+type Read = (place: string, options: LoadOptions) => Pretrained | Promise<Pretrained>;
+
+const readers = {
+  run: readRun,
+  nanoGpt: readNanoGptWeights,
+  folder: readGpt2Folder,
+  async hub(name, options) {
+    const { gpt2Folder } = await import("./gpt2-hub.js"); // 0.1 s to load: only for those who want it
+    return readGpt2Folder(await gpt2Folder(name as Gpt2Name, options));
+  },
+} satisfies Record<string, Read>;
+
+/** The format of a source, and where it is; undefined where there is nothing of a known one. */
+function formatOf(source: string, checkpoint?: string): [format: keyof typeof readers, place: string] | undefined {
+  if ((gpt2Names as readonly string[]).includes(source)) return ["hub", source];
+  if (chooseCheckpoint(source, checkpoint)) return ["run", source];
+  const status = fs.statSync(source, { throwIfNoEntry: false });
+  if (status?.isFile()) return ["nanoGpt", source];
+  if (!status) return undefined;
+  if (fs.existsSync(path.join(source, "config.json"))) return ["folder", source];
+  const file = path.join(source, "ckpt.pt");
+  return fs.existsSync(file) ? ["nanoGpt", file] : undefined;
+}
+
+/**
+ * Loads a model.
+ * @param source gpt2, gpt2-medium, gpt2-large, gpt2-xl, or the path of a Hugging Face folder, of nanoGPT's ckpt.pt, of a
+ * folder with one, or of a run's folder
+ * @throws {Error} if there is no such model, or it is damaged
+ * @throws {RangeError} if it is smaller than blockSize, or larger than vocabSize
+ */
+export async function loadPretrained(source: string, options: LoadOptions = {}): Promise<Pretrained> {
+  const [format, place] = formatOf(source, options.checkpoint) ?? missing(source);
+  const found = await readers[format](place, options);
+  const cropped = options.blockSize === undefined ? found : cropBlockSize(found, options.blockSize);
+  return options.vocabSize === undefined ? cropped : padVocabulary(cropped, options.vocabSize);
+}
+
+function missing(source: string): never {
+  const isThere = fs.existsSync(source);
+  const nearest = closest(source, gpt2Names);
+  const hint = !isThere && distance(source, nearest) <= 2 ? ` Did you mean ${nearest}?` : "";
+  throw new Error(
+    `Cannot load a model from ${source}: ${isThere ? "the folder holds no checkpoint, no config.json and no ckpt.pt" : "there is no such file or folder"}; wanted ${gpt2Names.join(", ")}, a Hugging Face folder, nanoGPT's ckpt.pt, or a run's folder.${hint}`,
+  );
+}
+
+/** The ckpt.pt of a folder that nanoGPT trained into and Folio did not yet. */
+export function nanoGptFile(outDir: string): string | undefined {
+  const file = path.join(outDir, "ckpt.pt");
+  return !hasCheckpoint(outDir) && fs.existsSync(file) ? file : undefined;
+}
+
+/**
+ * The training in a folder, to go on with: Folio's last checkpoint, or, where there is none yet, nanoGPT's ckpt.pt, which is
+ * left as it is.
+ * @param options.optimizer read the optimizer's state too
+ * @param options.gelu a ckpt.pt does not tell it
+ * @throws {Error} when there is none, or it is damaged
+ */
+export function openTraining(
+  outDir: string,
+  options: NanoGptOptions & { optimizer: boolean; gelu: ModelShape["gelu"] },
+): Training {
+  const file = nanoGptFile(outDir);
+  return file ? openNanoGptTraining(file, options) : openCheckpoint(outDir, "last", options);
+}
+
+/** The settings of the training in a folder, without its weights. @throws as openTraining */
+export function trainedSettings(outDir: string): Readonly<Settings> {
+  const file = nanoGptFile(outDir);
+  return file ? nanoGptSettings(file) : { ...readState(outDir).settings, outDir, checkpoint: "auto" }; // it may have been moved since
+}

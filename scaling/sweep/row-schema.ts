@@ -1,0 +1,64 @@
+/** What Folio wrote about a run and reads back: its row, its failure. Checked when read, for a folder can come from elsewhere. */
+import fs from "node:fs";
+import path from "node:path";
+import { z } from "zod";
+import { columns, type ResultRow, textColumns } from "./columns.js";
+
+const text = z.string().nullable();
+const number = z.number().nullable();
+
+/** Columns that this version knows have their kind; those of another version are let through. */
+const row = z
+  .object(Object.fromEntries(columns.map((name) => [name, textColumns.has(name) ? text : number])))
+  .partial()
+  .catchall(z.union([text, number]));
+const finishedRow = row.extend({ run: z.string().regex(/^[\da-f]{16}$/), loss: z.number().positive() });
+const failure = z.object({ message: z.string() });
+
+/** @throws {Error} naming the column, for what is no row of a result table */
+export function checkedRow(content: unknown, place: string): ResultRow {
+  return checked(row, content, place) as ResultRow;
+}
+
+/** The row that a run's folder keeps; undefined where it is not finished. @throws {Error} for another run's row, or none */
+export function readRow(file: string): ResultRow | undefined {
+  const content = readJson(file);
+  if (content === undefined) return undefined;
+  const found = checked(finishedRow, content, file) as ResultRow;
+  const own = path.basename(path.dirname(file));
+  if (found.run === own) return found;
+  throw new Error(
+    `Cannot read ${file}: it is the row of run ${String(found.run)}, in the folder of ${own}; ${remedy}.`,
+  );
+}
+
+/** Why a run failed; undefined where it did not. */
+export function readFailure(file: string): string | undefined {
+  const content = readJson(file);
+  return content === undefined ? undefined : checked(failure, content, file).message;
+}
+
+const remedy = "remove the file, and the run is done again";
+
+function checked<Output>(schema: z.ZodType<Output>, content: unknown, place: string): Output {
+  const read = schema.safeParse(content);
+  if (read.success) return read.data;
+  const [issue] = read.error.issues;
+  const where = issue!.path.length > 0 ? `${issue!.path.join(".")}: ` : "";
+  throw new Error(`Cannot read ${place}: ${where}${issue!.message}; ${remedy}.`);
+}
+
+function readJson(file: string): unknown {
+  let content: string;
+  try {
+    content = fs.readFileSync(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+  try {
+    return JSON.parse(content);
+  } catch (error) {
+    throw new Error(`Cannot read ${file}: it is no JSON; ${remedy}.`, { cause: error });
+  }
+}
