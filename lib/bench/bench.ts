@@ -4,7 +4,8 @@
  * far it is and, last, the result. Each mode is a process (bench/). Shown in notebook bench.
  */
 import os from "node:os";
-import { autoDtype, instructionFlags } from "../engine/number-format.js";
+import { bfloat16Instructions } from "../engine/choices.js";
+import { instructionFlags } from "../engine/number-format.js";
 import type { TracedStep } from "../engine/profile.js";
 import { folioVersion } from "../host/package.js";
 import { median, medianRatio, quantile, type RatioInterval } from "../host/statistics.js";
@@ -184,9 +185,10 @@ function resultOf(run: BenchRun, measured: readonly Mode[], loadBefore: number):
 /** A ratio of two emulations says nothing of a machine that has the instructions. */
 function emulated(modes: readonly Mode[]): string[] {
   const asked = modes.some(({ device, dtype }) => device === "cpu" && dtype === "bfloat16");
-  const { dtype, reason } = autoDtype({ device: "cpu", flags: instructionFlags(), compile: true });
-  if (!asked || dtype === "bfloat16") return [];
-  return [`bfloat16: ${reason}; both sides emulate it, so its figures say nothing of a machine that has them.`];
+  if (!asked || bfloat16Instructions(instructionFlags()).length > 0) return [];
+  return [
+    "bfloat16: the processor has no bfloat16 instructions; both sides emulate it, so its figures say nothing of a machine that has them.",
+  ];
 }
 
 function modeResult(mode: Mode, settings: Readonly<BenchSettings>, peaks: readonly ProductPeak[]): ModeResult {

@@ -12,7 +12,7 @@ import { shapeOf } from "../settings/model.js";
 import { defaultSettings, parseSettings, type Settings } from "../settings/settings.js";
 import type { TrainOptions } from "../train/open-run.js";
 import { fetchWeights } from "./shared/download-weights.js";
-import { checkDataset, describeDevice, peakFlops, warnings } from "./shared/preflight.js";
+import { checkDataset, describeDevice, eagerNote, peakFlops, warnings } from "./shared/preflight.js";
 import { stopOnSignals } from "./shared/stop-signals.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./shared/terminal.js";
 
@@ -120,6 +120,9 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
   try {
     for await (const record of train(settings, { signal: stop.signal, onProgress })) {
       show(record);
+      if (record.kind === "start") {
+        for (const note of await eagerNote(record)) progress.line(styled(io.stdout, "yellow", note));
+      }
       life.now(
         record.step,
         record.kind === "start" ? "the first batch, which traces the graph" : `after ${record.kind}`,

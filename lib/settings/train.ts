@@ -111,6 +111,8 @@ export interface Settings extends ModelSettings {
   xla: boolean;
   /** Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32. */
   tf32: boolean;
+  /** Go on although this machine rounds differently from where the run began. */
+  allowOtherNumerics: boolean;
   /** Log to Weights & Biases, through the package @wandb/sdk where it is installed. */
   wandbLog: boolean;
   /** Project at Weights & Biases. */
@@ -180,6 +182,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   compile: machine(flag, true, "", "Trace the step into one TensorFlow graph; false: eager, for stepping through. On WebGPU steps are eager."),
   xla: machine(flag, false, "", "Let TensorFlow join operations into clusters that XLA compiles; compiled steps only."),
   tf32: machine(flag, true, "", "Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32."),
+  allowOtherNumerics: machine(flag, false, "", "Go on although this machine rounds differently from where the run began."),
 
   wandbLog: wandb(flag, false, "", "Log to Weights & Biases, through the package @wandb/sdk where it is installed."),
   wandbProject: wandb(text, "owt", "", "Project at Weights & Biases."),

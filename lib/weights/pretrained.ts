@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import { float32, type HostState, type HostTensors } from "../engine/host-tensors.js";
+import type { Numerics } from "../engine/numerics.js";
 import type { ModelShape } from "../settings/model.js";
 import type { Settings } from "../settings/settings.js";
 
@@ -59,6 +60,8 @@ export interface Training extends TrainedModel {
   readonly runId?: string;
   /** What the run came from, besides its settings and data: other weights, or a run whose settings were changed. */
   readonly origin?: RunOrigin;
+  /** How its numbers are rounded: what it is gone on with. Absent in older ones, and of a run of somebody else's. */
+  readonly numerics?: Numerics;
 }
 
 /**

@@ -7,6 +7,7 @@ import { type BenchRecord, type BenchResult, bench, modeName } from "../../lib/b
 import { startWorker } from "../../lib/bench/protocol.js";
 import { median, medianRatio, quantile } from "../../lib/host/statistics.js";
 import { type BenchSettings, parseBenchSettings, parseSettings } from "../../lib/settings/settings.js";
+import { needs } from "../needs.js";
 import { temporaryFolder, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -165,7 +166,8 @@ describe("bench()", () => {
     await expect.poll(children, waiting).toEqual([]);
   });
 
-  it.skipIf(!process.env.FOLIO_PEER_PYTHON)("times PyTorch, whose loss begins where ours does", async () => {
+  const peer = process.env.FOLIO_PEER_PYTHON ? undefined : "FOLIO_PEER_PYTHON names no Python that has PyTorch";
+  it("times PyTorch, whose loss begins where ours does", needs(peer), async () => {
     const result = await resultOf(tiny({ peer: process.env.FOLIO_PEER_PYTHON!, steps: 2, rounds: 1 }));
     for (const mode of result.modes) expect(mode.burnInLoss).toBeCloseTo(Math.log(28), 0);
     expect(result.ratios[0]!.ratio).toBeGreaterThan(0);

@@ -17,7 +17,7 @@ import {
 import { runCommand, takeLock } from "../../bin/process.mjs";
 import { linkFlags, swapLink } from "../../bin/setup.mjs";
 import * as state from "../../bin/state.mjs";
-import { countLine, countNotebooks, countVitest } from "../../bin/test.mjs";
+import { countLine, countNotebooks, countOperations, countVitest, untested } from "../../bin/test.mjs";
 
 let scratch: string;
 beforeEach(() => {
@@ -478,6 +478,28 @@ describe("npm test's count", () => {
     });
     expect(countNotebooks({ exitCode: 1, output: "2 passed, 0 failed\n" }).failed).toBe(1);
     expect(countNotebooks({ exitCode: 1, output: "Missing script" })).toEqual({ passed: 0, failed: 1, skipped: 0 });
+  });
+
+  test("says what was not tested and why, the most first, and that operations are missing", () => {
+    expect(untested(undefined, undefined)).toEqual([]);
+    expect(untested({ "Slurm is not installed": 1, "there are no operations": 40 }, undefined)).toEqual([
+      "not tested: 40 tests, because there are no operations",
+      "not tested: 1 test, because Slurm is not installed",
+    ]);
+    expect(untested({}, "they could not be made")).toEqual([
+      "not tested: anything with Folio's own operations, TensorFlow's ran in their place: they could not be made",
+    ]);
+  });
+
+  test("fails where operations are missing that continuous integration could have compiled, and only there", () => {
+    const missing = { reason: "they could not be made" };
+    const ci = { ci: "true", fused: "", platform: "linux", compiler: () => ["g++"] };
+    expect(countOperations(missing, ci).failed).toBe(1);
+    expect(countOperations(undefined, ci).failed).toBe(0);
+    expect(countOperations(missing, { ...ci, ci: "" }).failed).toBe(0);
+    expect(countOperations(missing, { ...ci, fused: "0" }).failed).toBe(0);
+    expect(countOperations(missing, { ...ci, platform: "darwin" }).failed).toBe(0);
+    expect(countOperations(missing, { ...ci, compiler: () => ({ what: "a compiler" }) }).failed).toBe(0);
   });
 
   test("is one line", () => {

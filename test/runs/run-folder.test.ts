@@ -42,6 +42,14 @@ describe("runIdentity()", () => {
     expect(runIdentity(reversed, { data: "a", folio: "1" })).toBe(id);
   });
 
+  test("is what it was before there was a setting for going on with other numerics, whatever that says", () => {
+    const { allowOtherNumerics: _, ...before } = settings;
+    const id = runIdentity(before as typeof settings, { data: "a", folio: "1" });
+    for (const allowOtherNumerics of [false, true]) {
+      expect(runIdentity({ ...settings, allowOtherNumerics }, { data: "a", folio: "1" })).toBe(id);
+    }
+  });
+
   test("changes with every setting that has an effect, the data and the version", () => {
     const changed = [
       runIdentity(settings, { data: "a", folio: "1" }),

@@ -16,6 +16,7 @@ import type { TrainedModel } from "../../lib/weights/pretrained.js";
 import { readSafetensors } from "../../lib/weights/safetensors.js";
 
 import { expectNoLeak } from "../leaks.js";
+import { ownOperations } from "../needs.js";
 
 // PyTorch's values: test/golden/make.py made them.
 const golden = JSON.parse(readFileSync(new URL("../golden/index.json", import.meta.url), "utf8"));
@@ -352,7 +353,7 @@ describe("sample()", () => {
     });
 
     test("writes what the model of the rounded weights writes in float32", async (context) => {
-      if (!available()) context.skip();
+      context.skip(!available(), ownOperations());
       const model = await modelOf({ blockSize: 40, nLayer: 2, bias: true }, 20);
       const rounded = mapRecord(model.params, (host, name) =>
         host.shape.length === 2 && name !== "wpe.weight" ? float32(roundedTo16(host.values), host.shape) : host,

@@ -10,9 +10,10 @@ import { prepare as prepareShakespeareChar } from "../../../data/shakespeare_cha
 import { prepare as prepareTypescript, splitDeclarations } from "../../../data/typescript/prepare.js";
 import { openDataset } from "../../../lib/data/batches.js";
 import { ngramLosses } from "../../../lib/data/ngrams.js";
+import { needs } from "../../needs.js";
 
 const shakespeareFile = path.join(process.env.FOLIO_DATA_DIR ?? "../shared/data", "tinyshakespeare.txt");
-const hasShakespeare = existsSync(shakespeareFile);
+const shakespeare = existsSync(shakespeareFile) ? undefined : `there is no ${shakespeareFile} (FOLIO_DATA_DIR)`;
 
 let dataDir: string;
 let lines: string[];
@@ -100,7 +101,7 @@ describe("typescript", () => {
 describe("shakespeare_char", () => {
   const sha256 = (file: string) => createHash("sha256").update(readFileSync(file)).digest("hex");
 
-  test.skipIf(!hasShakespeare)("prepare() writes nanoGPT's files byte for byte", async () => {
+  test("prepare() writes nanoGPT's files byte for byte", needs(shakespeare), async () => {
     vi.stubEnv("FOLIO_DATA_DIR", path.dirname(shakespeareFile));
     const meta = await prepareShakespeareChar({ dataDir, log });
     expect([meta.splits.train.tokens, meta.splits.val.tokens, meta.vocabSize]).toEqual([1_003_854, 111_540, 65]);
@@ -116,7 +117,7 @@ describe("shakespeare_char", () => {
     expect(ngrams("shakespeare_char").map((loss) => Number(loss.toFixed(3)))).toEqual([3.347, 2.484, 2.038]);
   });
 
-  test.skipIf(!hasShakespeare)("prepare() downloads from another URL, resumes, and keeps the text", async () => {
+  test("prepare() downloads from another URL, resumes, and keeps the text", needs(shakespeare), async () => {
     const text = readFileSync(shakespeareFile);
     const ranges: (string | undefined)[] = [];
     const server = createServer((request, response) => {
@@ -159,7 +160,7 @@ describe("shakespeare_char", () => {
   });
 });
 
-test.skipIf(!hasShakespeare)("shakespeare: prepare() gives nanoGPT's 301,966 and 36,059 GPT-2 ids", async () => {
+test("shakespeare: prepare() gives nanoGPT's 301,966 and 36,059 GPT-2 ids", needs(shakespeare), async () => {
   const meta = await prepareShakespeare({ dataDir, source: shakespeareFile, log });
   expect([meta.splits.train.tokens, meta.splits.val.tokens, meta.vocabSize]).toEqual([301_966, 36_059, 50_257]);
   const dataset = openDataset(dataDir, "shakespeare");

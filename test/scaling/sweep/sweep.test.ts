@@ -98,6 +98,34 @@ describe("runSweep", () => {
     expect(csv(folder)).toBe(before);
   });
 
+  it("computes every run as the first one was, or fails and says in what the machine differs, until it is told to", async () => {
+    const folder = path.join(dataDir, "numerics");
+    const compiled: PlanOptions = { ...options, settings: { ...options.settings, compile: true, device: "cpu" } };
+    const [first, second] = planSweep(compiled).runs;
+    await sweep(folder, { only: [first!.name] }, compiled);
+    const [name] = fs.readdirSync(path.join(folder, "numerics"));
+    const file = path.join(folder, "numerics", name!);
+    const kept = JSON.parse(fs.readFileSync(file, "utf8"));
+    expect(kept).toMatchObject({ device: "cpu", operations: expect.any(String) });
+    fs.writeFileSync(file, JSON.stringify({ ...kept, operations: "another" }));
+    const { records } = await sweep(folder, {}, compiled);
+    expect(records.find((record) => record.kind === "run-end")).toMatchObject({
+      outcome: {
+        state: "failed",
+        message: expect.stringMatching(
+          /^Cannot go on with the sweep to the same numbers: operations \w+ here, another there/,
+        ),
+      },
+    });
+    // The choice of format is the sweep's, not the machine's.
+    fs.writeFileSync(file, JSON.stringify({ ...kept, dtype: "bfloat16" }));
+    const settings = { ...compiled.settings, allowOtherNumerics: true };
+    expect((await sweep(folder, { retry: "failed" }, { ...compiled, settings })).counts.finished).toBe(2);
+    const rows = readResults(folder);
+    expect(rows.find((row) => row.name === first!.name)!.dtype).toBe(kept.dtype);
+    expect(rows.find((row) => row.name === second!.name)!.dtype).toBe("bfloat16");
+  });
+
   it("takes a changed learning rate for new runs, and keeps the rows of the others", async () => {
     const folder = path.join(dataDir, "changed");
     const one: PlanOptions = { ...options, grid: { kind: "tokens-per-parameter", sizes: [1900], ratios: [0.1] } };
