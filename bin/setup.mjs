@@ -76,6 +76,8 @@ export async function setup({ root = state.packageRoot, retry = false, print = c
 function forgetFailure(at) {
   const stamp = at.tfjs && state.operationsStamp(at);
   if (stamp && (stamp.failed || Object.keys(stamp.left ?? {}).length > 0)) fs.rmSync(state.operationsPaths(at).stamp);
+  const { file } = state.measurementPaths(at);
+  if (state.readJson(file)?.failed) fs.rmSync(file);
 }
 
 /**
@@ -114,9 +116,11 @@ async function doPending(root, lock, print) {
       throw error;
     }
     const stamp = step === "operations" ? state.operationsStamp(at) : undefined;
-    if (stamp?.failed) shown.failed();
+    const unmeasured = step === "measurement" ? state.readJson(state.measurementPaths(at).file)?.failed : undefined;
+    if (stamp?.failed || unmeasured) shown.failed();
     else shown.done();
     for (const line of state.operationsLines(stamp)) print(`    ${line}`);
+    if (unmeasured) print(`    Folio keeps to its usual choices: ${unmeasured} (the log: ${at.logFile})`);
   }
 }
 
@@ -152,6 +156,7 @@ const titles = {
   operations: () => "Folio's own operations, compiled",
   kernel: () => "TypeScript kernel of the notebooks",
   build: () => "TypeScript build",
+  measurement: () => "Number formats and matrix products, measured",
 };
 
 /** @type {Record<Step, (job: Job) => Promise<void>>} */
@@ -162,6 +167,7 @@ const actions = {
   operations: compileOperations,
   kernel: registerKernel,
   build,
+  measurement: measure,
 };
 
 /** @param {Job} job */
@@ -452,6 +458,29 @@ async function build({ at, lock, speaker }) {
   // As old as the start: a file that was saved meanwhile counts as newer.
   state.writeWhole(state.buildStampFile(at), JSON.stringify({ key: state.hash(sources) }));
   fs.utimesSync(state.buildStampFile(at), startedAt, startedAt);
+}
+
+/**
+ * A second or two of training steps, here and not in a training: nothing else of Folio's is at work, and what a training
+ * computes does not hang on it. It is optional, as the operations are.
+ * @param {Job} job
+ */
+async function measure({ at, lock, speaker }) {
+  const { file, program } = state.measurementPaths(at);
+  try {
+    await runCommand(process.execPath, [program], { cwd: at.root, logFile: at.logFile, lock, onLine: speaker.say });
+  } catch (error) {
+    state.writeWhole(file, JSON.stringify({ failed: firstError(error) }));
+  }
+}
+
+/**
+ * Of a program that failed its own first error, which says more than its command.
+ * @param {unknown} error
+ */
+function firstError(error) {
+  const [how = "", next = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+  return /^ *\| (.*)/.exec(next)?.[1] ?? how;
 }
 
 /**

@@ -1,14 +1,14 @@
 /**
  * Whether the library that a process uses is the one on the disk. A notebook's kernel keeps the build that it loaded
  * first; this tells when there is a newer one, or when the sources have changed since the last. And it tells where
- * Folio's own operations are not used although set-up could compile them: whoever edits them loses them without a word.
+ * Folio's own operations are not used, why, and what to do: nobody is slow in silence.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import Module from "node:module";
 import path from "node:path";
-import { findCompiler } from "./prerequisites.mjs";
-import { layout, operationsReason, venvStamp } from "./state.mjs";
+import { findCompiler, thisSystem } from "./prerequisites.mjs";
+import { layout, operationsReason, operationsStamp, venvStamp } from "./state.mjs";
 
 /** @typedef {{ root: string, loadedMs: number | undefined, warned: string | undefined }} Library */
 
@@ -55,18 +55,42 @@ export function staleness(library) {
 }
 
 /**
- * A warning where Folio's own operations are absent or older than their sources, and set-up would make them; nothing
- * where they are not wanted (FOLIO_FUSED=0), cannot be compiled here, or have failed to compile as they are.
+ * Why Folio's own operations are not used, and what to do about it; nothing where they are, or where they have no business
+ * (TensorFlow for a GPU, or none at all).
  * @param {import("./state.mjs").Layout} [at]
- * @param {() => unknown} [compiler] the compiler, or what is missing
+ * @param {() => string[] | import("./prerequisites.mjs").Missing} [compiler] the compiler, or what is missing
+ * @returns {{ reason: string, remedy: string } | undefined}
+ */
+export function missingOperations(at = layout(), compiler = findCompiler) {
+  const venv = venvStamp(at);
+  if (!venv || venv.variant === "cuda") return undefined;
+  if (process.env.FOLIO_FUSED === "0") return { reason: "FOLIO_FUSED=0 asks for it", remedy: "Unset FOLIO_FUSED." };
+  const command = at.checkout ? "npm run setup" : "npx folio setup";
+  const stamp = operationsStamp(at);
+  const reason = operationsReason(at);
+  if (!reason && !stamp?.failed) return undefined;
+  if (!reason) {
+    return { reason: `they could not be made: ${stamp?.failed}`, remedy: `${stamp?.remedy}; then \`${command}\`.` };
+  }
+  const found = compiler();
+  if (Array.isArray(found)) return { reason, remedy: `\`${command}\` compiles them.` };
+  const install = found.remedy[thisSystem()];
+  return {
+    reason: `${reason}, and there is no C++ compiler`,
+    remedy: `Install one${install ? ` (${install})` : ""}, then \`${command}\`.`,
+  };
+}
+
+/**
+ * The same as a warning of one line.
+ * @param {Parameters<typeof missingOperations>} where
  * @returns {string | undefined}
  */
-export function operationsWarning(at = layout(), compiler = findCompiler) {
-  if (process.env.FOLIO_FUSED === "0" || !venvStamp(at)) return undefined;
-  const reason = operationsReason(at);
-  if (!reason || !Array.isArray(compiler())) return undefined;
-  const command = at.checkout ? "npm run setup" : "npx folio setup";
-  return `Warning: Folio's own operations are not used, TensorFlow's slower ones are: ${reason}. \`${command}\` compiles them.`;
+export function operationsWarning(...where) {
+  const missing = missingOperations(...where);
+  if (!missing) return undefined;
+  const reason = missing.reason.replace(/\.$/, "");
+  return `Warning: Folio's own operations are not used, TensorFlow's slower ones are: ${reason}. ${missing.remedy}`;
 }
 
 /** @param {string} folder @param {string} ending */

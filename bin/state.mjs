@@ -14,7 +14,7 @@ import { nativeSources, nativeVariants, registeringFlags, variantFlags } from ".
 import { compilerCandidates } from "./prerequisites.mjs";
 
 /**
- * @typedef {"packages" | "venv" | "binding" | "operations" | "kernel" | "build"} Step
+ * @typedef {"packages" | "venv" | "binding" | "operations" | "kernel" | "build" | "measurement"} Step
  * @typedef {{ step: Step, reason: string }} Pending
  * @typedef {"cpu" | "cuda"} Variant
  * @typedef {{
@@ -35,7 +35,15 @@ import { compilerCandidates } from "./prerequisites.mjs";
 export const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
 /** The steps in the order in which they are done. */
-export const steps = /** @type {const} */ (["packages", "venv", "binding", "operations", "kernel", "build"]);
+export const steps = /** @type {const} */ ([
+  "packages",
+  "venv",
+  "binding",
+  "operations",
+  "kernel",
+  "build",
+  "measurement",
+]);
 
 /**
  * Where everything is. In a checkout the Python environment is `.venv`; where Folio is installed as a package it is
@@ -90,6 +98,7 @@ export function pendingSteps(at = layout()) {
     operations: operationsReason(at),
     kernel: kernelReason(at),
     build: buildReason(at),
+    measurement: measurementReason(at),
   };
   return steps.flatMap((step) => (reasons[step] ? [{ step, reason: reasons[step] }] : []));
 }
@@ -371,7 +380,75 @@ export function buildReason(at) {
   return absent ? `dist lacks ${absent}` : undefined;
 }
 
+// ---- measurement
+
+/**
+ * Where the figures are kept by which number formats and matrix products are chosen, and the program that takes them. The
+ * file is named after all that they depend on, so that machines which share a folder have one each. (Which variant of the
+ * operations runs follows from the processor, the library and FOLIO_TARGET.)
+ * @param {Layout} at
+ */
+export function measurementPaths(at) {
+  const library = process.env.FOLIO_FUSED === "0" ? "none" : (hashOfFile(operationsPaths(at).file) ?? "none");
+  const threads = process.env.TF_NUM_INTRAOP_THREADS || String(os.availableParallelism());
+  const tensorflow = venvStamp(at)?.tensorflow?.version;
+  const key = hash([os.cpus()[0]?.model, instructionSets(), process.env.FOLIO_TARGET, library, tensorflow, threads]);
+  return {
+    file: path.join(at.cacheDir, `measured-${key.slice(0, 16)}.json`),
+    program: path.join(at.root, "dist", "lib", "bench", "measure-process.js"),
+  };
+}
+
+/**
+ * Not due where it cannot be kept: the usual choices stand then, and `folio doctor` says so. A failure is remembered.
+ * @param {Layout} at
+ */
+export function measurementReason(at) {
+  const venv = venvStamp(at);
+  if (!venv || venv.variant === "cuda") return undefined;
+  const { file, program } = measurementPaths(at);
+  if (!fs.existsSync(program) || !isWritable(at.cacheDir)) return undefined;
+  return readJson(file) ? undefined : "there is none with this processor and these operations";
+}
+
+/**
+ * The first processor's instruction sets, as the system lists them. Of /proc/cpuinfo the first 16 kB: all of it takes long on a
+ * large machine, and the kernel gives such a file in pieces.
+ */
+function instructionSets() {
+  try {
+    const descriptor = fs.openSync("/proc/cpuinfo", "r");
+    const buffer = Buffer.alloc(16_384);
+    let end = 0;
+    for (let count = -1; count !== 0 && end < buffer.length; end += count)
+      count = fs.readSync(descriptor, buffer, end, buffer.length - end, null);
+    fs.closeSync(descriptor);
+    return /^(?:flags|Features)\s*:.*$/m.exec(buffer.toString("utf8", 0, end))?.[0];
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {string} folder */
+function isWritable(folder) {
+  try {
+    fs.accessSync(folder, fs.constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 // ---- small things
+
+/** @param {string} file */
+function hashOfFile(file) {
+  try {
+    return crypto.createHash("sha256").update(fs.readFileSync(file)).digest("hex");
+  } catch {
+    return undefined;
+  }
+}
 
 /** @param {(string | undefined)[]} parts */
 export function hash(parts) {

@@ -1,13 +1,15 @@
 #!/usr/bin/env node
 /**
  * `npm test`: set-up, then every check there is, each timed. A check that fails does not keep the next ones from
- * running. The last line is the count: of checks, of vitest's tests and of notebooks.
+ * running. The last lines say what was not tested and why, and count: checks, vitest's tests and notebooks.
  */
 import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { findCompiler } from "./prerequisites.mjs";
 import { setup } from "./setup.mjs";
+import { missingOperations } from "./stale.mjs";
 import { findPackage, packageRoot, readJson } from "./state.mjs";
 
 /**
@@ -17,6 +19,8 @@ import { findPackage, packageRoot, readJson } from "./state.mjs";
  */
 
 const vitestReport = path.join(packageRoot, ".cache", "vitest.json");
+/** What test/skipped-reporter.ts notes: how many tests were left out for which reason. */
+const skippedReport = path.join(packageRoot, ".cache", "skipped.json");
 
 /**
  * One for the check itself.
@@ -59,6 +63,35 @@ export function countNotebooks(outcome) {
   return count;
 }
 
+/**
+ * What was not tested, a line a reason, the most tests first.
+ * @param {Record<string, number> | undefined} skipped how many tests were left out for each reason
+ * @param {string | undefined} operations why Folio's own operations are not used
+ * @returns {string[]}
+ */
+export function untested(skipped, operations) {
+  const lines = Object.entries(skipped ?? {})
+    .sort(([, a], [, b]) => b - a)
+    .map(([reason, count]) => `not tested: ${count} ${count === 1 ? "test" : "tests"}, because ${reason}`);
+  if (!operations) return lines;
+  return [...lines, `not tested: anything with Folio's own operations, TensorFlow's ran in their place: ${operations}`];
+}
+
+/**
+ * Whether missing operations are a failure: where continuous integration could have compiled them and nobody asked to do
+ * without, on Linux.
+ * @param {{ reason: string } | undefined} missing
+ * @param {{ ci?: string | undefined, fused?: string | undefined, platform?: string, compiler?: () => unknown }} machine
+ * @returns {Count}
+ */
+export function countOperations(
+  missing,
+  { ci = process.env.CI, fused = process.env.FOLIO_FUSED, platform = process.platform, compiler = findCompiler } = {},
+) {
+  const expected = ci === "true" && fused !== "0" && platform === "linux" && Array.isArray(compiler());
+  return countCheck({ exitCode: missing && expected ? 1 : 0 });
+}
+
 /** @param {Count} count */
 export function countLine({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
@@ -76,7 +109,8 @@ function program(name, file, ...args) {
 /** @returns {Stage[]} */
 function stages() {
   const npm = process.env.npm_execpath?.endsWith(".js") ? [process.execPath, process.env.npm_execpath] : ["npm"];
-  const vitestArgs = ["run", "--reporter=default", "--reporter=json", `--outputFile.json=${vitestReport}`];
+  const reporters = ["default", "json", "./test/skipped-reporter.ts"].map((name) => `--reporter=${name}`);
+  const vitestArgs = ["run", ...reporters, `--outputFile.json=${vitestReport}`];
   return [
     { name: "types", command: program("typescript", "bin/tsc", "-p", "tsconfig.json"), quiet: true, count: countCheck },
     { name: "lint", command: program("@biomejs/biome", "bin/biome", "check"), quiet: true, count: countCheck },
@@ -129,13 +163,19 @@ async function main() {
   };
 
   await timed("set-up", async () => countCheck({ exitCode: await setup() }));
-  fs.rmSync(vitestReport, { force: true });
+  for (const file of [vitestReport, skippedReport]) fs.rmSync(file, { force: true });
+  const missing = missingOperations();
+  await timed("operations", async () => {
+    if (missing) console.log(`Folio's own operations are not used: ${missing.reason} ${missing.remedy}`);
+    return countOperations(missing);
+  });
   for (const stage of stages()) await timed(stage.name, async () => stage.count(await run(stage.command, stage.quiet)));
 
   console.log("\n== all");
   for (const { name, seconds, count } of done) {
     console.log(`${name.padEnd(16)} ${seconds.toFixed(1).padStart(7)} s   ${countLine(count)}`);
   }
+  for (const line of untested(readJson(skippedReport), missing?.reason)) console.log(line);
   const sum = (/** @type {keyof Count} */ key) => done.reduce((total, { count }) => total + count[key], 0);
   const total = { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") };
   console.log(

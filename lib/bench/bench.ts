@@ -4,7 +4,8 @@
  * far it is and, last, the result. Each mode is a process (bench/). Shown in notebook bench.
  */
 import os from "node:os";
-import { autoDtype, instructionFlags } from "../engine/number-format.js";
+import { bfloat16Instructions } from "../engine/choices.js";
+import { instructionFlags } from "../engine/number-format.js";
 import type { TracedStep } from "../engine/profile.js";
 import { cellSignal } from "../host/notebook.js";
 import { folioVersion } from "../host/package.js";
@@ -59,7 +60,8 @@ export interface ModeResult {
   readonly startPeakBytes: number;
   /** The first step, with tracing and compiling. */
   readonly firstStepMs: number;
-  readonly lastLoss: number;
+  /** Of the last step before the timed ones, after as many updates in each mode: all train the same model. */
+  readonly burnInLoss: number;
 }
 
 /** The most that matrix products reached. */
@@ -184,13 +186,14 @@ function resultOf(run: BenchRun, measured: readonly Mode[], loadBefore: number):
 /** A ratio of two emulations says nothing of a machine that has the instructions. */
 function emulated(modes: readonly Mode[]): string[] {
   const asked = modes.some(({ device, dtype }) => device === "cpu" && dtype === "bfloat16");
-  const { dtype, reason } = autoDtype({ device: "cpu", flags: instructionFlags(), compile: true });
-  if (!asked || dtype === "bfloat16") return [];
-  return [`bfloat16: ${reason}; both sides emulate it, so its figures say nothing of a machine that has them.`];
+  if (!asked || bfloat16Instructions(instructionFlags()).length > 0) return [];
+  return [
+    "bfloat16: the processor has no bfloat16 instructions; both sides emulate it, so its figures say nothing of a machine that has them.",
+  ];
 }
 
 function modeResult(mode: Mode, settings: Readonly<BenchSettings>, peaks: readonly ProductPeak[]): ModeResult {
-  const { engine, dtype, version, rounds, peakBytes, startPeakBytes, firstStepMs, lastLoss } = mode;
+  const { engine, dtype, version, rounds, peakBytes, startPeakBytes, firstStepMs, burnInLoss } = mode;
   const times = rounds.flat();
   const medianMs = median(times);
   const flops = flopsPerToken(settings);
@@ -214,7 +217,7 @@ function modeResult(mode: Mode, settings: Readonly<BenchSettings>, peaks: readon
     peakBytes,
     startPeakBytes,
     firstStepMs,
-    lastLoss,
+    burnInLoss,
   };
 }
 

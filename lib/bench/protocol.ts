@@ -70,6 +70,25 @@ export function startWorker(environment: Readonly<Record<string, string>> = {}):
   return startProcess([process.execPath, ...args], { ...process.env, ...environment });
 }
 
+/**
+ * Measures formats and products in a process of its own, which keeps the figures beside the build.
+ * @throws {Error} when it fails, or they cannot be kept
+ */
+export async function measureInProcess(): Promise<void> {
+  const program = fileURLToPath(new URL("./measure-process.js", import.meta.url));
+  const fromSources = import.meta.url.endsWith(".ts");
+  const args = fromSources ? ["--import", typescriptLoader(), program.replace(/\.js$/, ".ts")] : [program];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  let complaints = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    complaints = (complaints + chunk).slice(-4000);
+  });
+  const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  if (code === 0) return;
+  const said = /^Error: (.*)$/m.exec(complaints)?.[1];
+  throw new Error(said ?? `Cannot measure: ${why({ command: "the process", code, signal, complaints })}`);
+}
+
 /** Starts PyTorch's. */
 export function startPeer(python: string, script: string, threads: number): BenchProcess {
   // Chosen for NumPy in some set-ups, where they slow PyTorch down.

@@ -7,27 +7,18 @@ import fs from "node:fs";
 import os from "node:os";
 import readline from "node:readline";
 import * as tf from "@tensorflow/tfjs-core";
-import { openDataset } from "../data/batches.js";
 import { engineVersions, type ResolvedDevice, resolveDevice } from "../engine/device.js";
-import { float32, int32 } from "../engine/host-tensors.js";
+import { float32 } from "../engine/host-tensors.js";
 import { fusedEnabled } from "../engine/operations/fused.js";
 import { openSession } from "../engine/session.js";
-import { nvidiaGpus } from "../host/nvidia.js";
-import { uniform } from "../host/random.js";
-import type { Settings } from "../settings/settings.js";
-import { type BatchFeed, batchFeed } from "../train/batch-feed.js";
-import { newWeights } from "../train/start.js";
-import { trainingSteps, updateInputs } from "../train/steps.js";
-import { trainingState } from "../train/training-state.js";
+import { nvidiaGpus } from "../host/hardware.js";
 import { type BenchAnswers, type BenchRequest, type BenchTask, PRODUCTS, productSize } from "./protocol.js";
-
-/** Takes one step. */
-type TakeStep = (profile?: (metadata: Uint8Array) => void) => Promise<number>;
+import { openTraining, type TakeStep } from "./training-step.js";
 
 async function open(asked: BenchTask): Promise<{ step: TakeStep } & BenchAnswers["open"]> {
   const machine = await resolveDevice(asked.settings);
   const { device, dtype } = machine;
-  const step = asked.task === "product" ? await openProduct(machine) : await openTraining(asked, machine);
+  const step = asked.task === "product" ? await openProduct(machine) : (await openTraining(asked, machine)).step;
   const without = device === "cpu" && !fusedEnabled() ? " without Folio's own operations" : "";
   const [name, version] = Object.entries(engineVersions(machine))[0]!;
   const engine = `${name === "tensorflow" ? "TensorFlow" : name} ${version}${without}`;
@@ -37,45 +28,6 @@ async function open(asked: BenchTask): Promise<{ step: TakeStep } & BenchAnswers
 function deviceName(device: string): string {
   if (device === "cpu") return os.cpus()[0]?.model.trim() || "unknown";
   return nvidiaGpus()[0]?.name || device;
-}
-
-async function openTraining({ settings, realData, profiled }: BenchTask, machine: ResolvedDevice): Promise<TakeStep> {
-  const { xla, gradientAccumulationSteps: micros } = settings;
-  const feed = realData
-    ? batchFeed(settings, openDataset(settings.dataDir, settings.dataset), { step: 0, tokens: 0 })
-    : randomFeed(settings);
-  const session = await openSession(trainingState(settings, await newWeights(settings)), { ...machine, xla, profiled });
-  const steps = trainingSteps(settings);
-  const [accumulate, update] = [session.define(steps.accumulate), session.define(steps.update)];
-  let step = 0;
-  return async (profile) => {
-    let loss = 0;
-    for (let micro = 0; micro < micros; micro++) {
-      const last = micro === micros - 1;
-      const inputs = { ...feed.take(step, micro), ...(last && updateInputs(step, settings)) };
-      const running = (last ? update : accumulate)(inputs, profile);
-      feed.prepare(last ? step + 1 : step, last ? 0 : micro + 1);
-      loss += (await running).loss!.values[0]! / micros;
-    }
-    step++;
-    return loss;
-  };
-}
-
-/** Eight batches in turn: one alone is soon known by heart, and gradients near 0 are slower or faster than others. */
-function randomFeed({ batchSize, blockSize, vocabSize, seed }: Settings): BatchFeed {
-  const shape = [batchSize, blockSize];
-  const ids = (use: string) => {
-    const id = (_: unknown, index: number) => Math.floor(uniform(seed, use, 0, index) * vocabSize);
-    return int32(Int32Array.from({ length: batchSize * blockSize }, id), shape);
-  };
-  const batches = Array.from({ length: 8 }, (_, index) => ({
-    x: ids(`bench-x${index}`),
-    y: ids(`bench-y${index}`),
-    dropoutKey: int32([seed | 0, index], [2]),
-  }));
-  let next = 0;
-  return { take: () => batches[next++ % batches.length]!, prepare: () => {} };
 }
 
 /** Products of square matrices, PRODUCTS a step, each of the one before, so that casts and calls hardly count. */

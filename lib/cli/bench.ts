@@ -23,7 +23,7 @@ machine reaches at most. FLOPs by nanoGPT's formula, (6N + 12·L·H·Q·T) a tok
 
   folio bench bench_small
   folio bench bench_middle --compile=both --dtype=float32,bfloat16 --json=bench.json --chart=bench.svg
-  folio bench cpu_demo --compile --profile --out_dir=out-bench
+  folio bench cpu_demo --profile --out_dir=out-bench
   folio bench bench_gpt2 --peer=python3           against PyTorch, which that Python has
 
 ${helpText("bench")}`;

@@ -5,13 +5,27 @@ import type { Io } from "./shared/terminal.js";
 export function help(): string {
   return `folio doctor: says what this machine has and what is wrong.
 
-Usage: folio doctor
+Usage: folio doctor [--json] [--measure]
 
-Prints versions, backend, cores, GPU, instruction sets and free memory. The exit code is 1 when something is wrong.`;
+Prints versions, backend, cores, GPU, instruction sets and free memory; which number format \`dtype auto\` takes and whose
+matrix products, with the times by which they were chosen. The exit code is 1 when something is wrong.
+
+  --json     the same as JSON: target (the variant of Folio's operations), dtype, measured, …
+  --measure  measures first, for a second or two: formats and products are chosen by it from now on; a run that was begun
+             keeps its own. Set-up measures once for each processor; do it again where the machine was busy then.`;
 }
 
-export async function run(_args: readonly string[], io: Io): Promise<number> {
+export async function run(args: readonly string[], io: Io): Promise<number> {
+  const flags = new Set(args);
+  const [json, measure] = [flags.delete("--json"), flags.delete("--measure")];
+  if (flags.size > 0) {
+    throw new RangeError(`Cannot run the doctor with ${[...flags].join(" ")}: it takes --json and --measure.`);
+  }
+  if (measure) {
+    const { measureInProcess } = await import("../bench/protocol.js");
+    await measureInProcess();
+  }
   const report = await inspectMachine();
-  io.stdout.write(`${formatReport(report)}\n`);
+  io.stdout.write(`${json ? JSON.stringify(report, null, 2) : formatReport(report)}\n`);
   return report.problems.length === 0 ? 0 : 1;
 }

@@ -1,9 +1,11 @@
 /**
- * Which device and number format a run gets: the settings' wishes against what the machine and the loaded TensorFlow
- * have. It measures nothing; dtype.ts says what `dtype auto` means, webgpu.ts opens that device, doctor.ts describes the
- * machine.
+ * Which device, number format and matrix products a run gets: the settings' wishes against what the machine and the loaded
+ * TensorFlow have. It measures nothing; number-format.ts says what `dtype auto` means, choices.ts whose products, webgpu.ts
+ * opens that device, doctor.ts describes the machine.
  */
 import type { Settings } from "../settings/settings.js";
+import { chooseProducts } from "./choices.js";
+import { measuredHere } from "./measurement.js";
 import {
   autoDtype,
   checkDtype,
@@ -12,7 +14,9 @@ import {
   instructionFlags,
   type ResolvedDtype,
 } from "./number-format.js";
+import type { ProductChoice } from "./operations/in-place.js";
 import { loadTensorFlow, tensorflowBackend, tensorflowLoaded } from "./tensorflow/load.js";
+import { operationsVariant } from "./tensorflow/own-operations.js";
 import { findAdapter, startWebGpu, type WebGpuAdapter, webGpuVersion } from "./webgpu.js";
 
 export interface ResolvedDevice {
@@ -24,6 +28,10 @@ export interface ResolvedDevice {
   readonly dtype: ResolvedDtype;
   /** Why this number format: "asked for", or what `auto` found. */
   readonly dtypeReason: string;
+  /** On a CPU: the variant of Folio's own operations that is loaded, or "none". */
+  readonly operations?: string;
+  /** On a CPU: whose matrix products compiled steps take, by size. */
+  readonly products?: ProductChoice;
   /** Whether steps are traced and compiled; on WebGPU never. */
   readonly compile: boolean;
 }
@@ -134,8 +142,13 @@ function onWebGpu({ dtype, xla = false }: DeviceSettings, adapter: WebGpuAdapter
   };
 }
 
-function onTensorFlow(settings: DeviceSettings, reason: string | undefined): ResolvedDevice {
-  const { device: wanted, dtype, compile } = settings;
+async function onTensorFlow(settings: DeviceSettings, reason: string | undefined): Promise<ResolvedDevice> {
+  const { device: wanted, compile } = settings;
+  const forced = settings.dtype === "auto" && compile ? process.env.FOLIO_DTYPE : undefined;
+  if (forced !== undefined && !/^(float32|bfloat16|float16)$/.test(forced)) {
+    throw new RangeError(`Cannot read FOLIO_DTYPE: it is ${forced}; wanted float32, bfloat16 or float16.`);
+  }
+  const dtype = (forced ?? settings.dtype) as Settings["dtype"];
   prepareEnvironment(settings);
   loadTensorFlow();
   const hasGpu = tensorflowBackend().isUsingGpuDevice;
@@ -152,15 +165,31 @@ function onTensorFlow(settings: DeviceSettings, reason: string | undefined): Res
   const device = hasGpu ? "cuda" : "cpu";
   const found = reason ?? `TensorFlow sees ${hasGpu ? "an" : "no"} NVIDIA GPU`;
   const chosen = { device, deviceReason: wanted === "auto" ? found : "asked for", compile } as const;
-  const facts: DtypeFacts = hasGpu
-    ? { device, compile, flags: [], computeCapability: computeCapability() }
-    : { device, compile, flags: instructionFlags() };
-  if (dtype === "auto") {
-    const { dtype: format, reason: dtypeReason } = autoDtype(facts);
-    return { ...chosen, dtype: format, dtypeReason };
-  }
-  checkDtype(dtype, facts);
-  return { ...chosen, dtype, dtypeReason: "asked for" };
+  const facts = { device, compile, ...(await (hasGpu ? gpuFacts() : processorFacts())) } as const;
+  if (dtype !== "auto") checkDtype(dtype, facts);
+  const format = dtype === "auto" ? autoDtype(facts) : { dtype, reason: forced ? "FOLIO_DTYPE" : "asked for" };
+  return {
+    ...chosen,
+    dtype: format.dtype,
+    dtypeReason: format.reason,
+    ...(!hasGpu && {
+      operations: facts.operations ?? "none",
+      products: chooseProducts(format.dtype, facts, facts.measured),
+    }),
+  };
+}
+
+type Facts = Omit<DtypeFacts, "device" | "compile">;
+
+const gpuFacts = async (): Promise<Facts> => ({
+  operations: undefined,
+  flags: [],
+  computeCapability: computeCapability(),
+});
+
+async function processorFacts(): Promise<Facts> {
+  const operations = operationsVariant();
+  return { operations, flags: instructionFlags(), measured: await measuredHere(operations) };
 }
 
 /** What computes on a device, by name: for checkpoints and reports. */

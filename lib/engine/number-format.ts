@@ -1,24 +1,25 @@
 /**
  * The number format of the matrix products: what `dtype auto` means on this machine and why, and what a machine cannot
- * do. It decides from facts (instruction sets, a GPU's compute capability) and measures nothing; `folio doctor` prints
- * the choice, a run's start record keeps it.
+ * do. It decides from facts (instruction sets, a GPU's compute capability, what was measured) and measures nothing; `folio
+ * doctor` prints the choice, a run's start record keeps it.
  */
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import koffi from "koffi";
 import type { Dtype } from "../settings/common.js";
+import { chooseFormat, type MeasuredSteps, type ProcessorFacts } from "./choices.js";
 
 /** A format that is settled: no longer "auto". */
 export type ResolvedDtype = Exclude<Dtype, "auto">;
 
 /** What decides it. */
-export interface DtypeFacts {
+export interface DtypeFacts extends ProcessorFacts {
   readonly device: "cpu" | "cuda";
-  /** The processor's flags, as Linux names them. */
-  readonly flags: readonly string[];
   /** Of the GPU, 8.0 for an A100; undefined where it is not known. */
   readonly computeCapability?: number | undefined;
   readonly compile: boolean;
+  /** Of this processor. */
+  readonly measured?: MeasuredSteps | undefined;
 }
 
 export interface DtypeChoice {
@@ -27,17 +28,11 @@ export interface DtypeChoice {
   readonly reason: string;
 }
 
-/** What multiplies bfloat16 in hardware: on x86 oneDNN uses the first two, on Linux on Arm the last. */
-const BFLOAT16_FLAGS = ["avx512_bf16", "amx_bf16", "bf16"];
-
-/** Of `auto`: bfloat16 where hardware multiplies it and the step is compiled, else float32. */
-export function autoDtype({ device, flags, computeCapability, compile }: DtypeFacts): DtypeChoice {
+/** Of `auto`, for a compiled step: bfloat16 where hardware multiplies it, unless a measurement says otherwise; else float32. */
+export function autoDtype(facts: DtypeFacts): DtypeChoice {
+  const { device, computeCapability, compile, measured } = facts;
   if (!compile) return { dtype: "float32", reason: "eager steps know no other" };
-  if (device === "cpu") {
-    const found = BFLOAT16_FLAGS.filter((flag) => flags.includes(flag));
-    if (found.length > 0) return { dtype: "bfloat16", reason: `the processor has ${found.join(" and ")}` };
-    return { dtype: "float32", reason: "the processor has no bfloat16 instructions" };
-  }
+  if (device === "cpu") return chooseFormat(facts, measured);
   if (computeCapability === undefined) return { dtype: "float32", reason: "the GPU's compute capability is unknown" };
   const has = `the GPU has compute capability ${computeCapability.toFixed(1)}`;
   if (computeCapability >= 8) return { dtype: "bfloat16", reason: has };
@@ -45,7 +40,10 @@ export function autoDtype({ device, flags, computeCapability, compile }: DtypeFa
 }
 
 /** @throws {RangeError} for a format that the device does not multiply, or that needs a compiled step */
-export function checkDtype(dtype: ResolvedDtype, { device, computeCapability, compile }: DtypeFacts): void {
+export function checkDtype(
+  dtype: ResolvedDtype,
+  { device, computeCapability, compile }: Omit<DtypeFacts, keyof ProcessorFacts>,
+): void {
   if (dtype === "float32") return;
   if (!compile) {
     throw new RangeError(
@@ -74,6 +72,12 @@ export function instructionFlags(): string[] {
 /** The first processor's flags in /proc/cpuinfo. */
 export function parseCpuFlags(cpuinfo: string): string[] {
   return (/^(?:flags|Features)\s*:(.*)$/m.exec(cpuinfo)?.[1] ?? "").trim().split(/\s+/);
+}
+
+/** Those of the processor's flags that decide how fast TensorFlow multiplies, and whether bfloat16 pays. */
+export function importantInstructionSets(flags: readonly string[]): string[] {
+  const important = ["avx2", "fma", "avx512f", "avx512_bf16", "avx_vnni", "amx_bf16", "asimd", "sve", "bf16"];
+  return important.filter((name) => flags.includes(name));
 }
 
 /** Compute capability of the first GPU that this process may use, asked of the driver; undefined where it does not say. */

@@ -15,7 +15,7 @@ import { startWebGpu } from "./webgpu.js";
  * by `write`.
  */
 export async function openSession(state: StateSpecs, options: SessionOptions = {}): Promise<Session> {
-  const { device, dtype = "float32", xla = false, profiled = false } = options;
+  const { device, dtype = "float32", xla = false, profiled = false, products } = options;
   const compile = device !== "webgpu" && (options.compile ?? true);
   if (!["float32", "bfloat16", "float16"].includes(dtype)) {
     throw new RangeError(`Cannot open a session in ${dtype}; wanted float32, bfloat16 or float16.`);
@@ -27,7 +27,7 @@ export async function openSession(state: StateSpecs, options: SessionOptions = {
   if (device === "webgpu") await startWebGpu();
   else loadTensorFlow();
   return compile
-    ? openGraphSession(state, { dtype, xla, profiled })
+    ? openGraphSession(state, { dtype, xla, profiled, ...(products && { products }) })
     : openEagerSession(withValues(state), device === "webgpu" ? "webgpu" : "tensorflow");
 }
 

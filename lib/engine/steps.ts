@@ -5,6 +5,7 @@
 import type * as tf from "@tensorflow/tfjs-core";
 import type { HostTensors, TensorSpec, TensorSpecs } from "./host-tensors.js";
 import type { ResolvedDtype } from "./number-format.js";
+import type { ProductChoice } from "./operations/in-place.js";
 
 /** Named groups of named tensors: `{ params: { "wte.weight": … }, m: { … } }`. */
 export type State = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
@@ -62,6 +63,8 @@ export interface SessionOptions {
   readonly compile?: boolean;
   /** Format of matrix products: float32, or (compiled only) bfloat16 or float16, which needs a scaled loss. */
   readonly dtype?: ResolvedDtype;
+  /** Whose matrix products a compiled step takes on a CPU, by size. Default: as on a processor that was not measured. */
+  readonly products?: ProductChoice;
   /** Let TensorFlow join operations into clusters that XLA compiles (compiled only). Default false. */
   readonly xla?: boolean;
   /** Calls may be given `profile` (compiled only): TensorFlow then keeps records, in an executor that is slower. Default false. */

@@ -1,7 +1,9 @@
 /**
- * What graphics cards can do at best, for MFU and for planning: a table from the vendor's data sheets. It measures
+ * What graphics cards can do at best, for MFU and for planning: a table from the vendor's data sheets; and
+ * which NVIDIA cards this machine has, by their driver. It measures
  * nothing and knows no CPU, whose peak has to be measured (`folio bench`).
  */
+import { execFileSync } from "node:child_process";
 
 /** What a data sheet says of a card. */
 export interface Hardware {
@@ -82,4 +84,39 @@ export function knownPeakFlops(deviceName: string, dtype: "float32" | "bfloat16"
   const card = findHardware(deviceName);
   if (!card || (dtype === "bfloat16" && !card.bfloat16)) return undefined;
   return dtype === "float32" ? card.peak32 : card.peak16;
+}
+
+/** A GPU by its driver. */
+export interface NvidiaGpu {
+  readonly name: string;
+  readonly driver: string;
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+}
+
+/** What nvidia-smi tells; none where it is not there. */
+export function nvidiaGpus(): NvidiaGpu[] {
+  const query = "--query-gpu=name,driver_version,memory.total,memory.free";
+  try {
+    const csv = execFileSync("nvidia-smi", [query, "--format=csv,noheader,nounits"], {
+      encoding: "utf8",
+      timeout: 20_000,
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    return parseGpus(csv);
+  } catch {
+    return [];
+  }
+}
+
+/** nvidia-smi's lines, memory in MiB. */
+export function parseGpus(csv: string): NvidiaGpu[] {
+  return csv
+    .trim()
+    .split("\n")
+    .filter((line) => line.includes(","))
+    .map((line) => {
+      const [name = "", driver = "", total, free] = line.split(",").map((part) => part.trim());
+      return { name, driver, totalBytes: Number(total) * 2 ** 20, freeBytes: Number(free) * 2 ** 20 };
+    });
 }

@@ -20,6 +20,7 @@ export const WITHOUT_EFFECT = [
   "wandbLog",
   "wandbProject",
   "wandbRunName",
+  "allowOtherNumerics",
 ] as const satisfies readonly (keyof Settings)[];
 
 /**

@@ -4,6 +4,7 @@
  */
 
 import { z } from "zod";
+import type { Numerics } from "../engine/numerics.js";
 import type { Settings } from "../settings/settings.js";
 
 /** Every record has a kind and a step. */
@@ -32,6 +33,8 @@ export interface StartRecord {
   /** Why: "asked for", or what `auto` found. Absent in older logs. */
   readonly dtypeReason?: string;
   readonly compiled: boolean;
+  /** What the rounding of its numbers hangs on besides. Absent in older logs. */
+  readonly numerics?: Numerics;
   /** The checkpoint that the run goes on from. */
   readonly resumedFrom?: string;
   /** Whose weights it begins with, where they are not new: setting initFrom. */

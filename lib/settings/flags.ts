@@ -28,7 +28,7 @@ export function readWords(
   const left = [...args];
   for (let arg = left.shift(); arg !== undefined; arg = left.shift()) {
     const equals = arg.indexOf("=");
-    if (!arg.startsWith("-") || arg === "-") word(arg);
+    if (!/^--|^-[A-Za-z]/.test(arg)) word(arg);
     else {
       flag({
         written: equals < 0 ? arg : arg.slice(0, equals),
@@ -55,7 +55,8 @@ export function readFlags(kind: SettingsKind, args: readonly string[]): Flags {
 function readFlag(kind: SettingsKind, { written, inline, next }: WrittenFlag, { flags, notes }: Flags): void {
   if (written === "--") return;
   if (!written.startsWith("--")) {
-    throw new TypeError(`Cannot read ${written}: flags begin with two dashes, as in --batch_size=8.`);
+    const whole = inline === undefined ? written : `${written}=${inline}`;
+    throw new TypeError(`Cannot read ${whole}: flags begin with two dashes, as in --batch_size=8.`);
   }
   const negated = inline === undefined ? negatedKey(kind, written) : undefined;
   if (negated) {

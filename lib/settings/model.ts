@@ -23,7 +23,10 @@ export interface ModelSettings {
    * One of erf, tanh; default "erf".
    */
   gelu: "erf" | "tanh";
-  /** As in Settings; it matters to new weights only. */
+  /**
+   * Standard deviation of new weights, 0.02 as GPT-2's; 0: 1/√nEmbd, which suits narrow models.
+   * A number of at least 0; default 0.02.
+   */
   initStd?: number;
 }
 

@@ -54,7 +54,7 @@ export interface Settings extends ModelSettings {
    */
   initFrom: InitFrom;
   /**
-   * Which checkpoint of the run that initFrom names: auto (the best where there is one), best, last, or a step that saveInterval kept.
+   * Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept.
    * Default "auto".
    */
   checkpoint: string;
@@ -141,6 +141,8 @@ export interface Settings extends ModelSettings {
   xla: boolean;
   /** Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32. Default true. */
   tf32: boolean;
+  /** Go on although this machine rounds differently from where the run began. Default false. */
+  allowOtherNumerics: boolean;
   /** Log to Weights & Biases, through the package `@wandb/sdk` where it is installed. Default false. */
   wandbLog: boolean;
   /** Project at Weights & Biases. Default "owt". */
@@ -162,7 +164,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   dataDir: run(folder, "data", "", "Folder of the prepared datasets."),
   dataset: run(name, "openwebtext", "", "Name of the dataset, a folder in dataDir."),
   initFrom: run(initFrom, "scratch" as InitFrom, "", "New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt."),
-  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of the run that initFrom names: auto (the best where there is one), best, last, or a step that saveInterval kept."),
+  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept."),
   overwrite: run(flag, false, "", "Replace the run that outDir holds; false: fail rather than lose it."),
   seed: run(seed, 1337, "", "Seed of weights, batches, dropout and evaluation."),
 
@@ -210,6 +212,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   compile: machine(flag, true, "", "Trace the step into one TensorFlow graph; false: eager, for stepping through. On WebGPU steps are eager."),
   xla: machine(flag, false, "", "Let TensorFlow join operations into clusters that XLA compiles; compiled steps only."),
   tf32: machine(flag, true, "", "Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32."),
+  allowOtherNumerics: machine(flag, false, "", "Go on although this machine rounds differently from where the run began."),
 
   wandbLog: wandb(flag, false, "", "Log to Weights & Biases, through the package `@wandb/sdk` where it is installed."),
   wandbProject: wandb(text, "owt", "", "Project at Weights & Biases."),

@@ -8,6 +8,7 @@ import { drawBatch, type SplitBatch, type TokenFile, wholeSplit } from "../data/
 import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
 import { resolveDevice } from "../engine/device.js";
 import { int32 } from "../engine/host-tensors.js";
+import { type Numerics, withNumerics } from "../engine/numerics.js";
 import { openSession } from "../engine/session.js";
 import { throwIfInterrupted } from "../host/notebook.js";
 import type { Settings } from "../settings/settings.js";
@@ -20,6 +21,8 @@ export interface EvaluateOptions extends Partial<Pick<Settings, "device" | "dtyp
   readonly stride?: number | undefined;
   /** Random batches instead of the whole. */
   readonly sampled?: SampledBatches | undefined;
+  /** Computed with these, as the run was. @throws {RangeError} where this machine cannot */
+  readonly numerics?: Numerics | undefined;
   /** Called after each batch with the share that is done. */
   readonly onProgress?: ((share: number) => void) | undefined;
 }
@@ -54,7 +57,9 @@ export async function evaluateSplit(
   options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const settings = { ...model.settings, ...given(options), gradientAccumulationSteps: 1 };
-  const session = await openSession({ params: model.params }, await resolveDevice({ ...settings, xla: false }));
+  const found = await resolveDevice({ ...settings, xla: false });
+  const machine = withNumerics(found, options.numerics, { what: "the run", allow: settings.allowOtherNumerics });
+  const session = await openSession({ params: model.params }, machine);
   try {
     const run = session.define(trainingSteps(settings).evaluate);
     const losses: { loss: number; targets: number }[] = [];

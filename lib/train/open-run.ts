@@ -4,6 +4,7 @@
 import { type Dataset, drawBatch, openDataset } from "../data/batches.js";
 import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
 import type { HostTensors } from "../engine/host-tensors.js";
+import { type Numerics, withNumerics } from "../engine/numerics.js";
 import { openSession } from "../engine/session.js";
 import type { RunStep, Session } from "../engine/steps.js";
 import { type FolderLock, lockFolder } from "../host/folder-lock.js";
@@ -37,6 +38,8 @@ export interface TrainOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** Where the records that log.jsonl keeps go besides. */
   readonly trackers?: readonly OpenTracker[];
+  /** What a new run shall be computed with, as the others of a sweep are; one that goes on keeps its own. */
+  readonly numerics?: Numerics;
 }
 
 /** What a run holds while it lasts. */
@@ -81,13 +84,14 @@ export async function openRun(given: Settings, options: TrainOptions): Promise<R
   };
   try {
     const openers = given.evalOnly ? [] : await trackersOf(given, options.trackers);
-    const dataset = openDataset(given.dataDir, given.dataset);
+    const dataset = openDataset(given.dataDir, given.dataset, given);
     held.push(() => dataset.close());
-    const machine = await resolveDevice(given); // before anything else of TensorFlow's: it decides which devices that loads
+    const found = await resolveDevice(given); // before anything else of TensorFlow's: it decides which devices that loads
     const wanted = withVocabulary(given, dataset);
     if (!given.evalOnly) held.push(lock(given.outDir).release);
-    if (machine.device === "cpu") checkMemory(wanted);
+    if (found.device === "cpu") checkMemory(wanted);
     const { settings, params, from, weights } = await startOf(wanted, dataset);
+    const machine = keptMachine(found, settings, { from, numerics: options.numerics });
     const state = trainingState(settings, params, from);
     const sofar = progressOf(settings, from);
     const origin = originOf(from, weights, { ...params, ...flatGroups(optimizerState(settings, state)) });
@@ -118,6 +122,21 @@ export async function openRun(given: Settings, options: TrainOptions): Promise<R
     await close();
     throw explained(error, given);
   }
+}
+
+/** Whoever changes one of these asks for other numbers. */
+const MACHINE_SETTINGS = ["device", "dtype", "compile", "xla", "tf32"] as const satisfies readonly (keyof Settings)[];
+
+/** The machine with the format and products that the run was computed with so far. @throws {RangeError} where it cannot */
+function keptMachine(
+  found: ResolvedDevice,
+  settings: Settings,
+  { from, numerics }: { from: Training | undefined; numerics: Numerics | undefined },
+): ResolvedDevice {
+  if (from && MACHINE_SETTINGS.some((key) => from.settings[key] !== settings[key])) return found;
+  const what = from ? `the run in ${settings.outDir}` : "the sweep";
+  const allow = settings.allowOtherNumerics || settings.evalOnly;
+  return withNumerics(found, from?.numerics ?? numerics, { what, allow });
 }
 
 /** How far a training had come; of none, nowhere. */

@@ -1,6 +1,7 @@
 /** A run's checkpoint: what the next update depends on, and how far the run has come. */
 import { engineVersions } from "../engine/device.js";
 import type { HostTensors } from "../engine/host-tensors.js";
+import { numericsOf } from "../engine/numerics.js";
 import { folioVersion } from "../host/package.js";
 import type { CheckpointRecord } from "../runs/records.js";
 import { saveCheckpoint } from "../weights/checkpoint.js";
@@ -30,6 +31,7 @@ export async function saveRun(
       ...{ params, optimizer, runId, origin },
       ...{ step, tokens, evaluated, bestValLoss, trainedMs, settings },
       tokenizer: dataset.meta.tokenizer,
+      numerics: numericsOf(machine),
       versions: { folio: folioVersion(), node: process.versions.node, ...engineVersions(machine) },
     },
     { best, ...(numbered ? { keep: settings.keepCheckpoints } : {}) },

@@ -1,5 +1,6 @@
 /** What a run tells of itself first: its size, and what it runs on. */
 
+import { numericsOf } from "../engine/numerics.js";
 import { parameterSpecs } from "../model/model.js";
 import { countParameters, flopsPerToken, tokensPerStep } from "../model/sizing.js";
 import type { StartRecord } from "../runs/records.js";
@@ -23,6 +24,7 @@ export function startRecord({ settings, runId, step, resumedFrom, session, machi
     dtype,
     dtypeReason,
     compiled: session.compiled,
+    numerics: numericsOf(machine),
     ...(resumedFrom ? { resumedFrom } : settings.initFrom === "scratch" ? {} : { initFrom: settings.initFrom }),
   };
 }

@@ -215,6 +215,15 @@ export function readState(outDir: string, name: CheckpointName = "last"): Checkp
   }
 }
 
+const whose = z.enum(["folio", "tensorflow"]);
+const rounding = { dtype: z.enum(["float32", "bfloat16", "float16"]) };
+const numericsSchema = z.discriminatedUnion("device", [
+  z.object({ device: z.enum(["cuda", "webgpu"]), ...rounding }),
+  z.object({
+    ...{ device: z.literal("cpu"), ...rounding, operations: z.string().max(64) },
+    ...{ products: z.object({ small: whose, large: whose }), instructions: z.array(z.string().max(64)).max(64) },
+  }),
+]);
 const count = z.int().min(0);
 const stateSchema = z.object({
   format: z.literal("folio-checkpoint"),
@@ -230,6 +239,7 @@ const stateSchema = z.object({
   tokens: count.optional(),
   settings: z.record(z.string(), z.unknown()), // parseSettings() checks them
   tokenizer: z.record(z.string(), z.unknown()), // whoever makes one of it checks it
+  numerics: numericsSchema.optional(),
   versions: z.record(z.string(), z.string()),
 });
 

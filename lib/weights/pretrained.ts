@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import { float32, type HostState, type HostTensors } from "../engine/host-tensors.js";
+import type { Numerics } from "../engine/numerics.js";
 import type { ModelShape } from "../settings/model.js";
 import type { Settings } from "../settings/settings.js";
 
@@ -14,6 +15,14 @@ export interface Pretrained {
   readonly model: ModelShape;
   /** Undefined where nothing tells: the ids are then known to whoever has the model. */
   readonly tokenizer: TokenizerSpec | undefined;
+  /** What to know about it, as sentences: that it was guessed, or that a file of it is not read here. */
+  readonly tokenizerNotes?: readonly string[];
+}
+
+/** Whether a model of so many ids learned on a tokenizer of that many: the same, or rounded up to a multiple of 64 or 128. */
+export function isVocabularyOf(modelIds: number, tokenizerIds: number): boolean {
+  const roundedTo = (multiple: number) => Math.ceil(tokenizerIds / multiple) * multiple;
+  return modelIds === tokenizerIds || modelIds === roundedTo(64) || modelIds === roundedTo(128);
 }
 
 /** A model with values: what openCheckpoint gives, or its parts. */
@@ -51,6 +60,8 @@ export interface Training extends TrainedModel {
   readonly runId?: string;
   /** What the run came from, besides its settings and data: other weights, or a run whose settings were changed. */
   readonly origin?: RunOrigin;
+  /** How its numbers are rounded: what it is gone on with. Absent in older ones, and of a run of somebody else's. */
+  readonly numerics?: Numerics;
 }
 
 /**

@@ -3,10 +3,14 @@
  * all others, and writes its row. Which runs are done where is sweep.ts' matter.
  */
 import { execFileSync, type StdioOptions } from "node:child_process";
+import { createHash } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
+import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type Dataset, openDataset } from "../../lib/data/batches.js";
+import { resolveDevice } from "../../lib/engine/device.js";
+import { type Numerics, numericsOf } from "../../lib/engine/numerics.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { type FolderLock, lockFolder } from "../../lib/host/folder-lock.js";
 import { folioVersion, packageRoot } from "../../lib/host/package.js";
@@ -14,6 +18,7 @@ import { replaceFile } from "../../lib/host/replace-file.js";
 import { tokensPerStep } from "../../lib/model/sizing.js";
 import type { EndRecord, IterRecord, StartRecord, StepRecord } from "../../lib/runs/records.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
+import type { Settings } from "../../lib/settings/settings.js";
 import { type Evaluation, evaluateSplit } from "../../lib/train/evaluate.js";
 import { train } from "../../lib/train/train.js";
 import { hasCheckpoint, openCheckpoint } from "../../lib/weights/checkpoint.js";
@@ -71,7 +76,10 @@ async function holdRun({ folder }: SweepRun, signal: AbortSignal | undefined): P
 }
 
 /** Trains to the end and measures. Undefined when it was aborted. */
-async function finishedRow(run: SweepRun, { plan, signal, onRecord }: WorkOptions): Promise<ResultRow | undefined> {
+async function finishedRow(
+  run: SweepRun,
+  { folder, plan, signal, onRecord }: WorkOptions,
+): Promise<ResultRow | undefined> {
   fs.rmSync(failureFile(run), { force: true });
   const { outDir } = run.settings;
   const resumed = hasCheckpoint(outDir);
@@ -79,7 +87,8 @@ async function finishedRow(run: SweepRun, { plan, signal, onRecord }: WorkOption
   const started = firstStart(run);
   let start: StartRecord | undefined;
   let end: EndRecord | undefined;
-  for await (const record of train(settings, signal ? { signal } : {})) {
+  const numerics = await sweepNumerics(folder, settings);
+  for await (const record of train(settings, { numerics, ...(signal && { signal }) })) {
     if (record.kind === "start") start = record;
     if (record.kind === "end") end = record;
     onRecord?.(record);
@@ -88,12 +97,37 @@ async function finishedRow(run: SweepRun, { plan, signal, onRecord }: WorkOption
   const dataset = openDataset(settings.dataDir, settings.dataset);
   try {
     const before = performance.now();
-    const evaluation = await finalLoss(run, plan, dataset);
+    const evaluation = await finalLoss(run, { plan, dataset, numerics: start?.numerics });
     const evaluationSeconds = (performance.now() - before) / 1000;
     return rowOf(run, { plan, dataset, start: start!, end, evaluation, evaluationSeconds, started });
   } finally {
     dataset.close();
   }
+}
+
+/**
+ * What the runs of a sweep are computed with that ask for the same device and format: what the first of them found on its
+ * machine. Whichever process is first writes it, whole.
+ */
+export async function sweepNumerics(folder: string, settings: Settings): Promise<Numerics> {
+  const { device, dtype, compile, xla, tf32 } = settings;
+  const key = createHash("sha256")
+    .update(JSON.stringify([device, dtype, compile, xla, tf32]))
+    .digest("hex");
+  const file = path.join(folder, "numerics", `${key.slice(0, 8)}.json`);
+  if (!fs.existsSync(file)) {
+    fs.mkdirSync(path.dirname(file), { recursive: true });
+    const beside = `${file}.${os.hostname()}.${process.pid}`;
+    fs.writeFileSync(beside, `${JSON.stringify(numericsOf(await resolveDevice(settings)))}\n`);
+    try {
+      fs.linkSync(beside, file);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error; // another was first: theirs counts
+    } finally {
+      fs.rmSync(beside, { force: true });
+    }
+  }
+  return JSON.parse(fs.readFileSync(file, "utf8")) as Numerics;
 }
 
 /** When the run was begun, over all sittings. */
@@ -108,12 +142,20 @@ const EVALUATION_TOKENS = 4096;
 const EVALUATION_SEED = 1;
 
 /** The loss of the trained model on windows spread over the validation split, the same ones for every run. */
-async function finalLoss(run: SweepRun, { validationTokens }: SweepPlan, { val }: Dataset): Promise<Evaluation> {
+async function finalLoss(
+  run: SweepRun,
+  { plan, dataset, numerics }: Pick<RowInputs, "plan" | "dataset"> & { numerics: Numerics | undefined },
+): Promise<Evaluation> {
+  const { validationTokens } = plan;
   const { outDir, blockSize } = run.settings;
   const batchSize = Math.max(1, Math.min(Math.floor(EVALUATION_TOKENS / blockSize), validationTokens / blockSize));
   const batches = Math.max(1, Math.round(validationTokens / (batchSize * blockSize)));
   const sampled = { batches, use: "eval-val", seed: EVALUATION_SEED, step: 0 } as const;
-  return evaluateSplit(openCheckpoint(outDir, "last", { optimizer: false }), val, { sampled, batchSize });
+  return evaluateSplit(openCheckpoint(outDir, "last", { optimizer: false }), dataset.val, {
+    sampled,
+    batchSize,
+    numerics,
+  });
 }
 
 interface RowInputs {

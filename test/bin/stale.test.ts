@@ -89,22 +89,35 @@ describe("Folio's own operations", () => {
     expect(operationsWarning(at, compiler)).toBeUndefined();
   });
 
-  test("that were never compiled, or whose file is gone, give one, not where they cannot or shall not be", () => {
+  test("that were never compiled, or whose file is gone, give one", () => {
     fs.rmSync(state.operationsPaths(at).file);
     expect(operationsWarning(at, compiler)).toMatch("their file is absent or changed");
     fs.rmSync(state.operationsPaths(at).stamp);
     expect(operationsWarning(at, compiler)).toMatch("they are absent or half-made");
-    expect(operationsWarning(at, () => ({ what: "a compiler", remedy: {} }))).toBeUndefined();
+  });
+
+  test("nobody is slow in silence: no compiler, one that failed, operations that are switched off", () => {
+    const warning = (text: string) =>
+      `Warning: Folio's own operations are not used, TensorFlow's slower ones are: ${text}`;
+    fs.rmSync(state.operationsPaths(at).stamp);
+    const remedy = { debian: "get g++", fedora: "get g++", macos: "get g++" };
+    expect(operationsWarning(at, () => ({ what: "a compiler", remedy }))).toMatch(
+      /they are absent or half-made.*, and there is no C\+\+ compiler\. Install one(?: \(get g\+\+\))?, then `npm run setup`\.$/,
+    );
+    compile({ failed: "no such instruction", remedy: "Install clang", bytes: 0, compilers: state.compilersHere() });
+    expect(operationsWarning(at, compiler)).toBe(
+      warning("they could not be made: no such instruction. Install clang; then `npm run setup`."),
+    );
     vi.stubEnv("FOLIO_FUSED", "0");
-    expect(operationsWarning(at, compiler)).toBeUndefined();
-    vi.stubEnv("FOLIO_FUSED", undefined);
-    compile({ failed: "no such instruction", bytes: 0, compilers: state.compilersHere() });
-    expect(operationsWarning(at, compiler)).toBeUndefined();
-    compile({ failed: "no such instruction", bytes: 0, compilers: "an older one" });
-    expect(operationsWarning(at, compiler)).toMatch("there is another compiler than the last");
-    compile({ failed: "no such instruction", bytes: 0, compilers: state.compilersHere() });
-    expect(operationsWarning(at, compiler)).toBeUndefined();
+    expect(operationsWarning(at, compiler)).toBe(warning("FOLIO_FUSED=0 asks for it. Unset FOLIO_FUSED."));
+  });
+
+  test("have no business with TensorFlow for a GPU, and none before set-up", () => {
+    fs.rmSync(state.operationsPaths(at).stamp);
+    vi.stubEnv("FOLIO_FUSED", "0");
     write(".venv/folio.json", JSON.stringify({ variant: "cuda", tensorflow: { version: "2" } }), builtMs);
+    expect(operationsWarning(at, compiler)).toBeUndefined();
+    fs.rmSync(path.join(root, ".venv/folio.json"));
     expect(operationsWarning(at, compiler)).toBeUndefined();
   });
 });

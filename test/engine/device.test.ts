@@ -1,11 +1,16 @@
 /** The settings' wishes against the machine; what decides a device is tried in processes of their own. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { chooseProducts } from "../../lib/engine/choices.js";
 import { resolveDevice } from "../../lib/engine/device.js";
+import { measuredHere } from "../../lib/engine/measurement.js";
 import { autoDtype, instructionFlags } from "../../lib/engine/number-format.js";
 import { loadTensorFlow, tensorflowBackend } from "../../lib/engine/tensorflow/load.js";
+import { operationsVariant } from "../../lib/engine/tensorflow/own-operations.js";
+import { needs } from "../needs.js";
 import { ended, startChild } from "../tiny-run.js";
 
 process.env.CUDA_VISIBLE_DEVICES = "-1"; // also where there is a GPU
+delete process.env.FOLIO_DTYPE; // one test sets it
 
 /** What `code` prints in a new process, as JSON. */
 async function answer(code: string): Promise<unknown> {
@@ -18,11 +23,32 @@ describe("resolveDevice()", () => {
   const settings = { device: "cpu", dtype: "auto", compile: true } as const;
 
   test("says which number format, and why", async () => {
-    const { dtype, reason } = autoDtype({ device: "cpu", flags: instructionFlags(), compile: true });
-    const asked = { device: "cpu", deviceReason: "asked for", compile: true } as const;
-    expect(await resolveDevice(settings)).toEqual({ ...asked, dtype, dtypeReason: reason });
+    loadTensorFlow();
+    const facts = { operations: operationsVariant(), flags: instructionFlags() };
+    const measured = await measuredHere(facts.operations);
+    const { dtype, reason } = autoDtype({ device: "cpu", ...facts, measured, compile: true });
+    const operations = facts.operations ?? "none";
+    const asked = { device: "cpu", deviceReason: "asked for", compile: true, operations } as const;
+    const products = (format: string) => chooseProducts(format, facts, measured);
+    expect(await resolveDevice(settings)).toEqual({ ...asked, dtype, dtypeReason: reason, products: products(dtype) });
     const wanted = { ...settings, dtype: "float16" } as const;
-    expect(await resolveDevice(wanted)).toEqual({ ...asked, dtype: "float16", dtypeReason: "asked for" });
+    const found = { dtype: "float16", dtypeReason: "asked for", products: products("float16") };
+    expect(await resolveDevice(wanted)).toEqual({ ...asked, ...found });
+  });
+
+  test("FOLIO_DTYPE stands in for auto, and only for auto", async () => {
+    try {
+      process.env.FOLIO_DTYPE = "bfloat16";
+      expect(await resolveDevice(settings)).toMatchObject({ dtype: "bfloat16", dtypeReason: "FOLIO_DTYPE" });
+      expect(await resolveDevice({ ...settings, dtype: "float32" })).toMatchObject({ dtypeReason: "asked for" });
+      expect(await resolveDevice({ ...settings, compile: false })).toMatchObject({ dtype: "float32" });
+      process.env.FOLIO_DTYPE = "bf16";
+      await expect(resolveDevice(settings)).rejects.toThrow(
+        "Cannot read FOLIO_DTYPE: it is bf16; wanted float32, bfloat16 or float16.",
+      );
+    } finally {
+      delete process.env.FOLIO_DTYPE;
+    }
   });
 
   test("refuses what only compiled steps have", async () => {
@@ -58,11 +84,12 @@ describe("resolveDevice()", () => {
   });
 });
 
-describe("importing Folio", { timeout: 30_000 }, () => {
+describe("importing Folio", () => {
   const mapped = `(await import("node:fs")).readFileSync("/proc/self/maps", "utf8").includes("libtensorflow_cc")`;
   const imports = `const folio = await load("lib/index.ts"); const tf = await import("@tensorflow/tfjs-core");`;
 
-  test.skipIf(process.platform !== "linux")("leaves the device to the settings of the first run", async () => {
+  const linux = process.platform === "linux" ? undefined : "only Linux lists a process's libraries in /proc";
+  test("leaves the device to the settings of the first run", needs(linux), async () => {
     const code = `${imports} const before = ${mapped};
       const { resolveDevice } = await load("lib/engine/device.ts");
       const { device } = await resolveDevice({ device: "cpu", dtype: "float32", compile: true, tf32: false });

@@ -1,12 +1,8 @@
 import { describe, expect, test } from "vitest";
-import {
-  findProblems,
-  formatReport,
-  importantInstructionSets,
-  inspectMachine,
-  type MachineReport,
-} from "../../lib/engine/doctor.js";
-import { parseGpus } from "../../lib/host/nvidia.js";
+import { findProblems, formatReport, inspectMachine, type MachineReport } from "../../lib/engine/doctor.js";
+import { type Measurement, measuredReport } from "../../lib/engine/measurement.js";
+import { importantInstructionSets } from "../../lib/engine/number-format.js";
+import { parseGpus } from "../../lib/host/hardware.js";
 
 const healthy: MachineReport = {
   versions: { Folio: "0.1.0", Node: "20.19.0", Python: undefined },
@@ -23,8 +19,10 @@ const healthy: MachineReport = {
   processors: 4,
   usableProcessors: 2,
   instructionSets: ["avx2", "fma"],
-  autoDtype: { dtype: "float32", reason: "the processor has no bfloat16 instructions" },
-  autoDevice: { device: "cpu", reason: "TensorFlow sees no NVIDIA GPU" },
+  device: { device: "cpu", reason: "TensorFlow sees no NVIDIA GPU" },
+  target: null,
+  dtype: { dtype: "float32", reason: "the processor has no bfloat16 instructions" },
+  measured: { missing: "of a test" },
   gpus: [],
   webGpu: { missing: "no GPU that it could use" },
   memory: { totalBytes: 16e9, freeBytes: 8e9 },
@@ -62,6 +60,13 @@ describe("findProblems()", () => {
     expect(problems({ gpus: [old], wheel: "cuda", tensorflow })[0]).toMatch("470.82.01 is too old");
   });
 
+  test("names operations that are missing, why, and what to do: nobody is slow in silence", () => {
+    const missingOperations = { reason: "they could not be made: no such instruction.", remedy: "Try clang." };
+    expect(problems({ tensorflow: { ...healthy.tensorflow, missingOperations } })).toEqual([
+      "Folio's own operations are not used, TensorFlow's slower ones are: they could not be made: no such instruction. Try clang.",
+    ]);
+  });
+
   test("names little memory and a full disk", () => {
     expect(problems({ memory: { totalBytes: 4e9, freeBytes: 1e9 } })[0]).toMatch("Only 1.0 GB of memory");
     expect(problems({ disk: { path: "/d", freeBytes: 0 } })[0]).toMatch("Only 0.0 GB of disk are free at /d");
@@ -90,11 +95,53 @@ test("the report ends with what is wrong and its remedy, or says that nothing is
   expect(formatReport(sick)).toMatch(/✗ It is broken\.\n {2}Mend it\.$/);
 });
 
-test("this machine's TensorFlow loads in a process of its own", { timeout: 60_000 }, async () => {
+describe("the measured choice", () => {
+  const step = (folio: number, tensorflow: number) => ({
+    shape: "2L 4H 128, 12 × 64",
+    gigaflop: 2,
+    ms: { "float32 folio": [folio, folio, folio], "float32 tensorflow": [tensorflow, tensorflow, tensorflow] },
+  });
+  const measurement: Measurement = {
+    ...{ format: "folio-measurement", version: 1, at: "2026-11-28T09:00:00.000Z", processor: "A processor" },
+    ...{ threads: 2, tensorflow: "2.21.0", operations: "avx2", small: step(10, 20), large: step(20, 16) },
+  };
+  const measured = measuredReport(measurement, "/somewhere/measured.json", { operations: "avx2", flags: ["avx2"] });
+
+  test("is reported with its figures, as lines and as JSON", () => {
+    const lines = formatReport({ ...healthy, target: "avx2", measured });
+    expect(lines).toMatch(/^target +avx2$/m);
+    expect(lines).toMatch(/^measured +2026-11-28T09:00:00\.000Z, 2 threads; /m);
+    expect(lines).toContain(
+      "small step (2L 4H 128, 12 × 64): float32 folio 10.0 ms (200 GFLOP/s), float32 tensorflow 20.0 ms (100 GFLOP/s)",
+    );
+    expect(lines).toMatch(/^products +float32: Folio's where small, TensorFlow's where large$/m);
+    expect(JSON.parse(JSON.stringify({ ...healthy, target: "avx2", measured }))).toMatchObject({
+      target: "avx2",
+      dtype: { dtype: "float32" },
+      measured: {
+        products: { float32: { small: "folio", large: "tensorflow" } },
+        steps: [{ size: "small", candidates: [{ name: "float32 folio", ms: 10, gigaflops: 200 }, {}] }, {}],
+      },
+    });
+  });
+
+  test("says that nothing was measured and why, and that the machine was busy", () => {
+    expect(formatReport(healthy)).toMatch(/^measured +nothing: of a test; the usual choices stand$/m);
+    expect(formatReport({ ...healthy, measured })).not.toContain("busy");
+    const uneven = { ...measurement, small: { ...step(10, 20), ms: { "float32 folio": [10, 40, 90] } } };
+    const busy = measuredReport(uneven, "/somewhere/measured.json", { operations: "avx2", flags: [] });
+    expect(formatReport({ ...healthy, measured: busy })).toContain("`folio doctor --measure` measures again");
+  });
+});
+
+test("this machine's TensorFlow loads in a process of its own", { timeout: 300_000 }, async () => {
   const report = await inspectMachine();
   expect(report.tensorflow.error).toBeUndefined();
   expect(report.tensorflow.backend).toBe("tensorflow");
   expect(report.versions["TensorFlow.js"]).toMatch(/^4\./);
   expect(report.memory.freeBytes).toBeGreaterThan(0);
   expect(report.usableProcessors).toBeGreaterThan(0);
+  expect(report.target === null).toBe(report.tensorflow.missingOperations !== undefined);
+  expect(["float32", "bfloat16"]).toContain(report.dtype.dtype);
+  expect("missing" in report.measured || report.measured.steps.length === 2).toBe(true);
 });

@@ -14,6 +14,7 @@ import type { State } from "../../lib/engine/steps.js";
 import { loadTensorFlow, tensorflowLoaded, useBackend } from "../../lib/engine/tensorflow/load.js";
 import { checkWebGpu, describeAdapter, findAdapter, type WebGpuAdapter } from "../../lib/engine/webgpu.js";
 import { dropout } from "../../lib/model/functional.js";
+import { needs } from "../needs.js";
 import { ended, startChild, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
 process.env.CUDA_VISIBLE_DEVICES = "-1"; // also where there is a GPU
@@ -94,7 +95,7 @@ describe("without an adapter", () => {
     expect(describeAdapter(mesa)).toEqual({ name: "llvmpipe (LLVM 15)", software: true, apple: false });
   });
 
-  test("webgpu says in one line what is missing", { timeout: 120_000 }, async () => {
+  test("webgpu says in one line what is missing", async () => {
     const folder = temporaryFolder();
     writeFox(folder);
     const settings = { ...tinySettings(folder, "out"), device: "webgpu" };
@@ -110,7 +111,7 @@ describe("without an adapter", () => {
   });
 });
 
-describe.skipIf(absent !== undefined)("with an adapter", { timeout: 120_000 }, () => {
+describe("with an adapter", { timeout: 120_000, ...needs(absent) }, () => {
   afterEach(() => {
     if (tensorflowLoaded()) useBackend("tensorflow");
   });

@@ -1,6 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
-import { autoDtype, instructionFlags, type ResolvedDtype } from "../../lib/engine/number-format.js";
+import { bfloat16Instructions } from "../../lib/engine/choices.js";
+import { instructionFlags, type ResolvedDtype } from "../../lib/engine/number-format.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { loadSettings } from "../../lib/settings/config-files.js";
 import { commands, type Figures, finish, folio, type Proof, peerPython, rounded } from "./proof.js";
@@ -17,11 +18,10 @@ export const cpuDemoPeer: Proof = {
   name: "cpu-demo-peer",
   claim: `nanoGPT's CPU demo compiled, 2,000 steps with its evaluations, takes at most ${most} of the same loop in PyTorch, start to finish`,
   inputs: [...commands("prepare", "train"), "test/bench", "data/shakespeare_char"],
-  byNameOnly: true,
   async run({ folder, say }) {
     const python = peerPython();
-    const { dtype: fast } = autoDtype({ device: "cpu", flags: instructionFlags(), compile: true });
-    const dtypes = [...new Set(["float32", fast] as const)];
+    const short = bfloat16Instructions(instructionFlags()).length > 0;
+    const dtypes = ["float32", ...(short ? (["bfloat16"] as const) : [])] as const;
     await folio("prepare", "shakespeare_char", `--data_dir=${folder}`);
     const times: Record<string, number[]> = {};
     const losses: Record<string, number> = {};

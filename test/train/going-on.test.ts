@@ -3,13 +3,14 @@ import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { openDataset } from "../../lib/data/batches.js";
+import type { Numerics } from "../../lib/engine/numerics.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { lockFolder } from "../../lib/host/folder-lock.js";
 import { identityOf } from "../../lib/runs/identity.js";
-import type { IterRecord, StepRecord } from "../../lib/runs/records.js";
+import type { IterRecord, StartRecord, StepRecord } from "../../lib/runs/records.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
-import { numberedCheckpoints, openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
+import { type CheckpointState, numberedCheckpoints, openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import { checkpointFile, collect, results, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -88,6 +89,74 @@ describe("the identity of a run that goes on", () => {
     // Back to the old ones: a third.
     const [third] = ids(await collect(train({ ...settings, maxIters: 5, initFrom: "resume" })));
     expect(new Set([id, other, fresh, third]).size).toBe(4);
+  });
+});
+
+describe("the numbers of a run that goes on", () => {
+  /** Changes what the last checkpoint says of its numerics. */
+  function edit(settings: Settings, change: (numerics: Numerics | undefined) => Numerics | undefined): void {
+    const file = path.join(openCheckpoint(settings.outDir).path, "state.json");
+    const state = JSON.parse(fs.readFileSync(file, "utf8")) as CheckpointState;
+    fs.writeFileSync(file, JSON.stringify({ ...state, numerics: change(state.numerics) }));
+  }
+  const start = (records: StepRecord[]) => records.find((record) => record.kind === "start") as StartRecord;
+  const resume = { initFrom: "resume" } as const;
+
+  test("are those of the machine, kept in its start record and in each checkpoint", async () => {
+    const settings = newRun({ compile: true });
+    const { numerics, dtype } = start(await stopAfter(settings, 1));
+    expect(numerics).toMatchObject({ device: "cpu", dtype, operations: expect.any(String) });
+    expect(readState(settings.outDir).numerics).toEqual(numerics);
+    expect(start(await collect(train({ ...settings, ...resume }))).numerics).toEqual(numerics);
+  });
+
+  test("stay in format and choice of products, whatever this machine would choose today", async () => {
+    const settings = newRun({ compile: true });
+    await stopAfter(settings, 1);
+    const products = { small: "tensorflow", large: "folio" } as const;
+    edit(settings, (numerics) => ({ ...numerics!, dtype: "bfloat16", products }));
+    const records = await collect(train({ ...settings, ...resume }));
+    expect(start(records)).toMatchObject({ dtype: "bfloat16", numerics: { dtype: "bfloat16", products } });
+    expect(start(records).runId).toBe(readState(settings.outDir).runId);
+    // A format that is asked for is another: the run becomes another one, as with any setting.
+    const asked = await collect(train({ ...settings, ...resume, dtype: "float32", maxIters: 7 }));
+    expect(start(asked)).toMatchObject({ dtype: "float32", dtypeReason: "asked for" });
+  });
+
+  test("where the operations are others, are refused, untouched, until it is told to go on", async () => {
+    const settings = newRun({ compile: true });
+    const { runId } = start(await stopAfter(settings, 1));
+    edit(settings, (numerics) => ({ ...numerics!, operations: "another", dtype: "bfloat16" }));
+    const before = fs.readFileSync(path.join(settings.outDir, "log.jsonl"), "utf8");
+    await expect(collect(train({ ...settings, ...resume }))).rejects.toThrow(
+      /^Cannot go on with the run in .* to the same numbers: operations \w+ here, another there.*allowOtherNumerics: true/,
+    );
+    expect(fs.readFileSync(path.join(settings.outDir, "log.jsonl"), "utf8")).toBe(before);
+    // An evaluation is no part of the run.
+    await collect(train({ ...settings, ...resume, evalOnly: true }));
+    const records = await collect(train({ ...settings, ...resume, allowOtherNumerics: true }));
+    expect(start(records).numerics?.operations).not.toBe("another");
+    expect(readState(settings.outDir).numerics).toEqual(start(records).numerics);
+    // What has no effect on a result of its own does not change the identity.
+    expect(start(records).runId).toBe(runId);
+  });
+
+  test("of a run from before they were kept are this machine's, and its identity is what it was", async () => {
+    const settings = newRun({ compile: true });
+    const { runId } = start(await stopAfter(settings, 1));
+    edit(settings, () => undefined);
+    const file = path.join(openCheckpoint(settings.outDir).path, "state.json");
+    const state = JSON.parse(fs.readFileSync(file, "utf8"));
+    delete state.settings.allowOtherNumerics;
+    fs.writeFileSync(file, JSON.stringify(state));
+    expect(start(await collect(train({ ...settings, ...resume }))).runId).toBe(runId);
+  });
+
+  test("that are damaged in the checkpoint are named", async () => {
+    const settings = newRun();
+    await stopAfter(settings, 1);
+    edit(settings, (numerics) => ({ ...numerics!, products: { small: "nobody", large: "folio" } }) as never);
+    expect(() => readState(settings.outDir)).toThrow(/is damaged: .*numerics/);
   });
 });
 

@@ -26,7 +26,7 @@ export function help(): string {
   return `folio scaling run: does the runs of a plan that are not done yet.
 
 Usage: folio scaling run PLAN [--out=DIR] [--data_dir=DIR] [--workers=N] [--threads=N] [--gpus=0,1] [--json]
-                         [--retry=failed|interrupted|all] [--run=NAME,…] [--only=ID]
+                         [--retry=failed|interrupted|all] [--run=NAME,…] [--only=ID] [--allow_other_numerics]
                          [--executor=local|command|slurm] [--command='… {run} …'] [--slurm='--time=…']
 
 PLAN is as for \`folio scaling plan\`, or the JSON that it wrote. Everything goes to --out (out-NAME): plan.json, a folder
@@ -42,6 +42,9 @@ runs stay, interrupted ones go on from their last checkpoint. Failed ones are le
                         The folder must be shared with the nodes. --slurm='--partition=gpu --gpus=1 --time=2:00:00' has
                         more of sbatch's flags, --workers how many tasks run at a time; \`folio scaling status\` tells
 
+All runs are computed as the first one was: number format, Folio's operations, whose matrix products. On a machine that
+cannot, a run fails and says in what it differs, unless --allow_other_numerics accepts that it rounds differently.
+
   folio scaling run novels
   folio scaling run novels --retry=failed`;
 }
@@ -49,7 +52,7 @@ runs stay, interrupted ones go on from their last checkpoint. Failed ones are le
 const kinds: FlagKinds = {
   ...{ out: "string", "data-dir": "string", workers: "string", threads: "string", gpus: "string", retry: "string" },
   ...{ run: "string", only: "string", executor: "string", command: "string", slurm: "string" },
-  ...{ benchmark: "boolean", json: "boolean" },
+  ...{ benchmark: "boolean", json: "boolean", "allow-other-numerics": "boolean" },
 };
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -58,13 +61,14 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const workers = positive(flags, "workers", { whole: true });
   const threads = positive(flags, "threads", { whole: true });
   const log = (line: string) => io.stderr.write(`${line}\n`);
-  const plan = await findPlan(flags.words[0], {
+  const found = await findPlan(flags.words[0], {
     dataDir,
     workers,
     threads,
     benchmark: flags.yes.benchmark ?? false,
     log,
   });
+  const plan = flags.yes["allow-other-numerics"] ? allowingOtherNumerics(found) : found;
   const executor = executorOf(flags);
   checkTogether(flags, executor);
   const folder = folderOf(plan, flags.text.out);
@@ -91,6 +95,14 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   } finally {
     stop.close();
   }
+}
+
+/** Processes read the plan: it tells them. What has no effect on a run's result does not change its identity. */
+function allowingOtherNumerics(plan: SweepPlan): SweepPlan {
+  return {
+    ...plan,
+    runs: plan.runs.map((run) => ({ ...run, settings: { ...run.settings, allowOtherNumerics: true } })),
+  };
 }
 
 /** Where runs are done. */

@@ -4,7 +4,7 @@
  * through here; how colour and progress look is terminal.ts' matter.
  */
 import { randomInt } from "node:crypto";
-import type { Io, LostOutput, Output } from "./terminal.js";
+import type { Io, LostOutput, Output } from "./io.js";
 
 /** Drawn anew in each process, so that no file can hold it: what follows it is an escape sequence of Folio's own. */
 const own = String.fromCodePoint(...Array.from({ length: 4 }, () => randomInt(0x10_0000, 0x10_fffe)));

@@ -6,8 +6,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { DeviceSettings } from "../../engine/device.js";
-import { knownPeakFlops } from "../../host/hardware.js";
-import { nvidiaGpus } from "../../host/nvidia.js";
+import { knownPeakFlops, nvidiaGpus } from "../../host/hardware.js";
 import type { StartRecord } from "../../runs/records.js";
 import type { Settings } from "../../settings/settings.js";
 import { datasetNames } from "./datasets.js";
@@ -46,7 +45,7 @@ export async function warnings(settings: Settings, say: (text: string) => void):
   if (settings.evalOnly || !["scratch", "resume"].includes(settings.initFrom)) return;
   const { openDataset } = await import("../../data/batches.js");
   const { memoryWarning } = await import("../../model/memory.js");
-  const dataset = openDataset(settings.dataDir, settings.dataset);
+  const dataset = openDataset(settings.dataDir, settings.dataset, settings);
   dataset.close();
   const vocabSize = settings.vocabSize || dataset.meta.vocabSize;
   const warning = memoryWarning({ ...settings, vocabSize }, os.totalmem());
@@ -55,7 +54,7 @@ export async function warnings(settings: Settings, say: (text: string) => void):
 
 /** Device, number format and how steps are run, each with why where Folio chose it: `cpu (…), float32 (…), compiled`. */
 export function describeDevice(
-  run: Pick<StartRecord, "device" | "deviceReason" | "deviceName" | "dtype" | "dtypeReason" | "compiled">,
+  run: Pick<StartRecord, "device" | "deviceReason" | "deviceName" | "dtype" | "dtypeReason" | "compiled" | "numerics">,
 ): string {
   const why = (reason: string | undefined) => (reason === "asked for" ? undefined : reason);
   const about = (name: string, ...details: (string | undefined)[]) => {
@@ -67,7 +66,29 @@ export function describeDevice(
     about(run.device, run.deviceName, why(run.deviceReason)),
     about(run.dtype, why(run.dtypeReason)),
     run.compiled ? "compiled" : how,
+    ...(run.numerics?.operations === "none" ? ["without Folio's own operations"] : []),
   ].join(", ");
+}
+
+/** Of eager steps on a processor or an NVIDIA GPU: how much faster compiled ones are, where it was measured. */
+export async function eagerNote({ device, compiled }: Pick<StartRecord, "device" | "compiled">): Promise<string[]> {
+  if (compiled || device === "webgpu") return [];
+  const { eagerRatio } = await import("../../engine/choices.js");
+  const { measuredHere } = await import("../../engine/measurement.js");
+  const { instructionFlags } = await import("../../engine/number-format.js");
+  const { operationsVariant } = await import("../../engine/tensorflow/own-operations.js");
+  const operations = operationsVariant();
+  const measured = device === "cpu" ? await measuredHere(operations) : undefined;
+  return [eagerLine(eagerRatio({ operations, flags: instructionFlags() }, measured))];
+}
+
+/** @param ratio how many times as long an eager step takes; undefined: not known */
+export function eagerLine(ratio: number | undefined): string {
+  const faster =
+    ratio === undefined || ratio < 1.1
+      ? "compiled ones (--compile=True) are usually faster"
+      : `compiled (--compile=True), a small model's took ${ratio.toFixed(1)} times less here when measured`;
+  return `Steps run eagerly, line by line, to be stepped through; ${faster}.`;
 }
 
 /** Says on stderr what a trained model is to run on: `auto` tells its choice, and why. */
@@ -78,8 +99,11 @@ export async function announceDevice(
 ): Promise<void> {
   const { dtypeFor, resolveDevice } = await import("../../engine/device.js");
   const wanted = { device, compile, dtype: dtypeFor(trained, { device, dtype, compile }) };
-  const { compile: compiled, ...machine } = await resolveDevice(wanted);
-  io.stderr.write(styled(io.stderr, "dim", `running on ${describeDevice({ ...machine, compiled })}\n`));
+  const { numericsOf } = await import("../../engine/numerics.js");
+  const machine = await resolveDevice(wanted);
+  const record = { ...machine, compiled: machine.compile, numerics: numericsOf(machine) };
+  io.stderr.write(styled(io.stderr, "dim", `running on ${describeDevice(record)}\n`));
+  for (const note of await eagerNote(record)) io.stderr.write(styled(io.stderr, "yellow", `${note}\n`));
 }
 
 /** FLOP/s that the run's GPU can do at best, by its data sheet; undefined on a CPU and for a card that is not known. */

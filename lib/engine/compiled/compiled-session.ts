@@ -5,6 +5,7 @@
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import { newQueue } from "../call-queue.js";
+import { usualProducts } from "../choices.js";
 import {
   type HostTensor,
   type HostTensors,
@@ -15,7 +16,7 @@ import {
 } from "../host-tensors.js";
 import { instructionFlags } from "../number-format.js";
 import { fusedEnabled } from "../operations/fused.js";
-import { type Products, withUpdater } from "../operations/in-place.js";
+import { type ProductChoice, type Products, withUpdater } from "../operations/in-place.js";
 import {
   checkedGroup,
   checkedResult,
@@ -29,6 +30,7 @@ import {
 } from "../steps.js";
 import type { Output, Pointer } from "../tensorflow/c-api.js";
 import { tensorflowBackend } from "../tensorflow/load.js";
+import { operationsVariant } from "../tensorflow/own-operations.js";
 import { castProducts, productsOf, sessionConfig } from "../tensorflow/session-config.js";
 import { ProductCasts } from "./cast-products.js";
 import { GraphBuilder } from "./graph-builder.js";
@@ -46,7 +48,7 @@ interface TracedStep {
   lastMs: number;
 }
 
-type CompiledOptions = Required<Omit<SessionOptions, "compile" | "device">>;
+type CompiledOptions = Pick<SessionOptions, "products"> & Required<Pick<SessionOptions, "dtype" | "xla" | "profiled">>;
 
 /** Opens a compiled session over a copy of `initial`. */
 export async function openGraphSession(initial: StateSpecs, options: CompiledOptions): Promise<Session> {
@@ -68,7 +70,7 @@ class CompiledSession implements Session {
   private readonly traces = new Map<Step, Map<string, TracedStep>>();
   private readonly graph: RunningGraph;
   private readonly variables: Variables;
-  private readonly traceWith: Pick<TraceContext, "shortened" | "products">;
+  private readonly traceWith: Pick<TraceContext, "shortened" | "products" | "multipliers">;
   // Names alone: what the variables began with need not stand in memory a second time.
   private readonly names: Readonly<Record<string, readonly string[]>>;
 
@@ -85,8 +87,10 @@ class CompiledSession implements Session {
     const briefly = inOneThread || device === "cuda";
     this.graph = new RunningGraph(this.builder, sessionConfig({ dtype, xla, device, inOneThread }), briefly);
     this.variables = new Variables(this.builder, this.graph);
-    const products = productsOf({ dtype, device, fused, flags: instructionFlags() });
-    this.traceWith = { shortened: castProducts({ dtype, device }), products };
+    const products = productsOf({ dtype, device, fused });
+    const multipliers =
+      options.products ?? usualProducts(dtype, { operations: operationsVariant(), flags: instructionFlags() });
+    this.traceWith = { shortened: castProducts({ dtype, device }), products, multipliers };
     this.names = mapRecord(initial, (tensors) => Object.keys(tensors));
   }
 
@@ -171,10 +175,12 @@ interface TraceContext {
   /** What matrix products are cast to. */
   readonly shortened: "float16" | "bfloat16" | undefined;
   readonly products: Products;
+  readonly multipliers: ProductChoice;
 }
 
 /** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
-function trace({ builder, variables, shortened, products }: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
+function trace(context: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
+  const { builder, variables, shortened, products, multipliers } = context;
   const casts = shortened && new ProductCasts(builder, shortened);
   return traceInto(builder, casts, (wrap, unwrap) => {
     const reads = new Map([...variables].map(([key, variable]) => [key, addRead(builder, variable)]));
@@ -187,7 +193,7 @@ function trace({ builder, variables, shortened, products }: TraceContext, step: 
       name,
       output: builder.addPlaceholder(dtype, shape),
     }));
-    const updater = new GraphUpdater({ builder, products, variables, state, reads, wrap, unwrap });
+    const updater = new GraphUpdater({ builder, products, multipliers, variables, state, reads, wrap, unwrap });
     const tensors = Object.fromEntries(inputs.map(({ name, output }) => [name, wrap(output, name)]));
     const result = checkedResult(
       state,

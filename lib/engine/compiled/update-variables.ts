@@ -9,6 +9,7 @@ import type {
   Attended,
   CacheAttention,
   InPlaceUpdater,
+  ProductChoice,
   Products,
   Updated,
   WritingStep,
@@ -22,6 +23,7 @@ import type { Variable } from "./variables.js";
 /** What a trace knows when an update is asked for. */
 interface UpdaterContext {
   readonly products: Products;
+  readonly multipliers: ProductChoice;
   readonly builder: GraphBuilder;
   readonly variables: ReadonlyMap<string, Variable>;
   readonly state: State;
@@ -53,6 +55,10 @@ export class GraphUpdater implements InPlaceUpdater {
 
   get products(): Products {
     return this.context.products;
+  }
+
+  get multipliers(): ProductChoice {
+    return this.context.multipliers;
   }
 
   /** The operation that wrote the variable, when `tensor` stands for its new value. */

@@ -4,7 +4,7 @@
  * and model.ts then compose the same from TensorFlow.js' operations. It imports nothing of Node.
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { currentUpdater } from "./in-place.js";
+import { currentUpdater, multiplierOf } from "./in-place.js";
 import { type RawAttribute, type RawBackend, rawBackend } from "./raw.js";
 
 let loaded = false;
@@ -30,10 +30,12 @@ export function fusedRows(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D | u
   return fusedEnabled() ? (run("FolioRows", [], [table, ids], 1)[0] as tf.Tensor2D) : undefined;
 }
 
-/** x [M, K], w [K, N] or, transposed, [N, K] → [M, N] */
+/** x [M, K], w [K, N] or, transposed, [N, K] → [M, N]; nothing where TensorFlow's product is the session's choice. */
 export function fusedLinear(x: tf.Tensor2D, w: tf.Tensor2D, transposed: boolean): Differentiable | undefined {
-  const products = currentUpdater()?.products ?? "float32";
+  const { products, multipliers } = currentUpdater() ?? { products: "float32", multipliers: undefined };
   if (!fusedEnabled() || products === "shortened") return undefined;
+  // M·K·N is that of both gradients too: one choice for the three.
+  if (multipliers && multiplierOf(multipliers, x.shape[0] * w.size) === "tensorflow") return undefined;
   const bf16 = attribute("bf16", "BOOL", products === "bfloat16");
   const sides = [attribute("transpose_a", "BOOL", false), attribute("transpose_b", "BOOL", transposed)];
   return {

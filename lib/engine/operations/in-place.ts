@@ -73,14 +73,31 @@ export interface Written {
 }
 
 /**
- * How a session's matrix products are computed: by Folio's operation, in float32 or of factors in bfloat16, or by TensorFlow's,
- * which it, or casts.ts, shortens to 16 bits.
+ * How a session's matrix products are computed: in float32, of factors in bfloat16, or in a format that TensorFlow's alone
+ * know, which it, or cast-products.ts, shortens to 16 bits.
  */
 export type Products = "float32" | "bfloat16" | "shortened";
+
+/** Whose operation computes a matrix product. */
+export type Multiplier = "folio" | "tensorflow";
+
+/** Whose, by size: a product of [M, K] and [K, N] is large from M·K·N = 2^27 on. */
+export interface ProductChoice {
+  readonly small: Multiplier;
+  readonly large: Multiplier;
+}
+
+/** A step of a small model (768 × 128 × 512) stays below, one of GPT-2's width on one sequence (256 × 768 × 768) does not. */
+const LARGE_PRODUCT = 2 ** 27;
+
+export function multiplierOf(choice: ProductChoice, multiplications: number): Multiplier {
+  return multiplications < LARGE_PRODUCT ? choice.small : choice.large;
+}
 
 /** Each updates in place and returns stand-ins for the new values, or nothing when the tensors are not variables. */
 export interface InPlaceUpdater {
   readonly products: Products;
+  readonly multipliers: ProductChoice;
   adam(update: AdamUpdate): Updated | undefined;
   /** See `writeAt` in decode.ts. */
   write(cache: tf.Tensor4D, value: tf.Tensor4D, position: tf.Tensor): tf.Tensor | undefined;

@@ -37,19 +37,14 @@ export function castProducts({
   return dtype === "float16" || (dtype === "bfloat16" && device === "cuda") ? dtype : undefined;
 }
 
-/**
- * By whom products are computed, where Folio's operations are loaded (`fused`): its own use AVX512_BF16, but not AMX, whose
- * tiles are several times as fast, and TensorFlow knows them.
- */
+/** In which format products are computed: Folio's operations, where they are loaded (`fused`), know bfloat16 besides float32. */
 export function productsOf({
   dtype,
   device,
   fused,
-  flags,
-}: Pick<GraphOptions, "dtype" | "device"> & { fused: boolean; flags: readonly string[] }): Products {
+}: Pick<GraphOptions, "dtype" | "device"> & { fused: boolean }): Products {
   if (dtype === "float32") return "float32";
-  const own = dtype === "bfloat16" && device === "cpu" && fused;
-  return own && flags.includes("avx512_bf16") && !flags.includes("amx_bf16") ? "bfloat16" : "shortened";
+  return dtype === "bfloat16" && device === "cpu" && fused ? "bfloat16" : "shortened";
 }
 
 /** A serialized ConfigProto. */

@@ -36,38 +36,59 @@ export interface HuberObjective extends Required<Objective> {
   /** The paper's coordinates → the search's, and back. */
   inward(start: Start): Float64Array;
   outward(theta: Float64Array): Start;
-  /** r of every point of the data, whatever its weight, and its gradient [size × 5] if there is room for it. */
-  residuals(theta: Float64Array, residuals: Float64Array, jacobian?: Float64Array): void;
 }
 
 export function huberObjective(data: Data, delta = defaultDelta): HuberObjective {
-  const n = scaleOf(data.lnN);
-  const d = scaleOf(data.lnD);
-  const allX = data.lnN.map((value) => (value - n.mean) / n.spread);
-  const allY = data.lnD.map((value) => (value - d.mean) / d.spread);
-  const [xs, ys, losses, ws] = [allX.slice(), allY.slice(), data.lnLoss.slice(), new Float64Array(data.size)];
-  let count = 0;
-  let scale = 1;
+  return new Huber(data, delta);
+}
 
-  function weigh(weights?: Float64Array): void {
-    count = 0;
+/** The points that count, with their weights, in the search's coordinates. */
+class Huber implements HuberObjective {
+  readonly size = 5;
+  readonly #data: Data;
+  readonly #delta: number;
+  readonly #n: Scale;
+  readonly #d: Scale;
+  readonly #allX: Float64Array;
+  readonly #allY: Float64Array;
+  readonly #xs: Float64Array;
+  readonly #ys: Float64Array;
+  readonly #losses: Float64Array;
+  readonly #ws: Float64Array;
+  readonly #slope = new Float64Array(5);
+  #count = 0;
+  #scale = 1;
+
+  constructor(data: Data, delta: number) {
+    this.#data = data;
+    this.#delta = delta;
+    [this.#n, this.#d] = [scaleOf(data.lnN), scaleOf(data.lnD)];
+    this.#allX = data.lnN.map((value) => (value - this.#n.mean) / this.#n.spread);
+    this.#allY = data.lnD.map((value) => (value - this.#d.mean) / this.#d.spread);
+    [this.#xs, this.#ys] = [this.#allX.slice(), this.#allY.slice()];
+    [this.#losses, this.#ws] = [data.lnLoss.slice(), new Float64Array(data.size)];
+    this.weigh();
+  }
+
+  weigh(weights?: Float64Array): void {
+    this.#count = 0;
     let total = 0;
-    for (let i = 0; i < data.size; i++) {
+    for (let i = 0; i < this.#data.size; i++) {
       const weight = weights ? weights[i]! : 1;
       if (weight === 0) continue;
-      xs[count] = allX[i]!;
-      ys[count] = allY[i]!;
-      losses[count] = data.lnLoss[i]!;
-      ws[count++] = weight;
+      this.#xs[this.#count] = this.#allX[i]!;
+      this.#ys[this.#count] = this.#allY[i]!;
+      this.#losses[this.#count] = this.#data.lnLoss[i]!;
+      this.#ws[this.#count++] = weight;
       total += weight;
     }
-    scale = 1 / (delta * total);
+    this.#scale = 1 / (this.#delta * total);
   }
-  weigh();
 
-  function evaluate(theta: Float64Array, gradient: Float64Array): number {
+  evaluate(theta: Float64Array, gradient: Float64Array): number {
     const [a, b, e] = [theta[0]!, theta[1]!, Math.exp(theta[2]!)];
     const [alpha, beta] = [theta[3]!, theta[4]!];
+    const [xs, ys, losses, ws, delta, count, scale] = this.#parts();
     let [value, ga, gb, ge, gAlpha, gBeta] = [0, 0, 0, 0, 0, 0];
     for (let i = 0; i < count; i++) {
       const x = xs[i]!;
@@ -101,10 +122,11 @@ export function huberObjective(data: Data, delta = defaultDelta): HuberObjective
     return value * scale;
   }
 
-  const slope = new Float64Array(5);
-  function evaluateSecond(theta: Float64Array, gradient: Float64Array, hessian: Float64Array): number {
-    const value = evaluate(theta, gradient);
+  evaluateSecond(theta: Float64Array, gradient: Float64Array, hessian: Float64Array): number {
+    const value = this.evaluate(theta, gradient);
     const e = Math.exp(theta[2]!);
+    const [xs, ys, losses, ws, delta, count, scale] = this.#parts();
+    const slope = this.#slope;
     hessian.fill(0);
     for (let i = 0; i < count; i++) {
       const [x, y] = [xs[i]!, ys[i]!];
@@ -136,28 +158,23 @@ export function huberObjective(data: Data, delta = defaultDelta): HuberObjective
     return value;
   }
 
-  return {
-    size: 5,
-    weigh,
-    evaluate,
-    evaluateSecond,
-    sum: (value) => value / scale,
-    inward: ([a, b, e, alpha, beta]) =>
-      Float64Array.of(a - alpha * n.mean, b - beta * d.mean, e, alpha * n.spread, beta * d.spread),
-    outward: (theta) => {
-      const [alpha, beta] = [theta[3]! / n.spread, theta[4]! / d.spread];
-      return [theta[0]! + alpha * n.mean, theta[1]! + beta * d.mean, theta[2]!, alpha, beta];
-    },
-    residuals(theta, residuals, jacobian) {
-      const e = Math.exp(theta[2]!);
-      for (let i = 0; i < data.size; i++) {
-        const [x, y] = [allX[i]!, allY[i]!];
-        const termN = Math.exp(theta[0]! - theta[3]! * x);
-        const termD = Math.exp(theta[1]! - theta[4]! * y);
-        const sum = termN + termD + e;
-        residuals[i] = Math.log(sum) - data.lnLoss[i]!;
-        jacobian?.set([termN / sum, termD / sum, e / sum, (-termN / sum) * x, (-termD / sum) * y], i * 5);
-      }
-    },
-  };
+  /** What the loops over points read: locals, for they are read at every point. */
+  #parts() {
+    return [this.#xs, this.#ys, this.#losses, this.#ws, this.#delta, this.#count, this.#scale] as const;
+  }
+
+  sum(value: number): number {
+    return value / this.#scale;
+  }
+
+  inward([a, b, e, alpha, beta]: Start): Float64Array {
+    const [n, d] = [this.#n, this.#d];
+    return Float64Array.of(a - alpha * n.mean, b - beta * d.mean, e, alpha * n.spread, beta * d.spread);
+  }
+
+  outward(theta: Float64Array): Start {
+    const [n, d] = [this.#n, this.#d];
+    const [alpha, beta] = [theta[3]! / n.spread, theta[4]! / d.spread];
+    return [theta[0]! + alpha * n.mean, theta[1]! + beta * d.mean, theta[2]!, alpha, beta];
+  }
 }

@@ -45,36 +45,47 @@ const curvature = 0.9;
 const learnt = 6;
 
 export function createMinimizer(size: number): Minimizer {
-  const memory = () => new Float64Array(size);
-  const inverseHessian = new Float64Array(size * size);
-  const hessian = new Float64Array(size * size);
-  const factor = new Float64Array(size * size);
-  const [gradient, trial, trialGradient, direction, change, product] = [
-    memory(),
-    memory(),
-    memory(),
-    memory(),
-    memory(),
-    memory(),
-  ];
+  return new QuasiNewton(size);
+}
 
-  /** φ(t) = f(x + t·direction); leaves point and gradient in trial, trialGradient. */
-  let slopeAt = 0;
-  function along(objective: Objective, x: Float64Array, t: number): number {
-    for (let k = 0; k < size; k++) trial[k] = x[k]! + t * direction[k]!;
-    const value = objective.evaluate(trial, trialGradient);
-    slopeAt = dot(trialGradient, direction);
-    return Number.isFinite(value) && Number.isFinite(slopeAt) ? value : Number.POSITIVE_INFINITY;
+/** The memory of a search: where it is, where it tries, and what it has learnt of the second derivatives. */
+class QuasiNewton implements Minimizer {
+  readonly #size: number;
+  readonly #inverseHessian: Float64Array;
+  readonly #hessian: Float64Array;
+  readonly #factor: Float64Array;
+  readonly #gradient: Float64Array;
+  readonly #trial: Float64Array;
+  readonly #trialGradient: Float64Array;
+  readonly #direction: Float64Array;
+  readonly #change: Float64Array;
+  readonly #product: Float64Array;
+  #slopeAt = 0;
+
+  constructor(size: number) {
+    const [vector, matrix] = [() => new Float64Array(size), () => new Float64Array(size * size)];
+    this.#size = size;
+    [this.#inverseHessian, this.#hessian, this.#factor] = [matrix(), matrix(), matrix()];
+    [this.#gradient, this.#trial, this.#trialGradient] = [vector(), vector(), vector()];
+    [this.#direction, this.#change, this.#product] = [vector(), vector(), vector()];
+  }
+
+  /** φ(t) = f(x + t·direction); leaves point and gradient in trial, trialGradient, its slope in slopeAt. */
+  #along(objective: Objective, x: Float64Array, t: number): number {
+    for (let k = 0; k < this.#size; k++) this.#trial[k] = x[k]! + t * this.#direction[k]!;
+    const value = objective.evaluate(this.#trial, this.#trialGradient);
+    this.#slopeAt = dot(this.#trialGradient, this.#direction);
+    return Number.isFinite(value) && Number.isFinite(this.#slopeAt) ? value : Number.POSITIVE_INFINITY;
   }
 
   /** A step that meets the strong Wolfe conditions, left in trial and trialGradient. @returns its value, or NaN: none */
-  function search(objective: Objective, x: Float64Array, value: number, slope: number, first: number): number {
+  #search(objective: Objective, x: Float64Array, value: number, slope: number, first: number): number {
     let [low, lowValue, lowSlope] = [0, value, slope];
     let [high, highValue, highSlope] = [Number.NaN, 0, 0];
     let t = first;
     for (let tries = 0; tries < 40; tries++) {
-      const found = along(objective, x, t);
-      const foundSlope = slopeAt;
+      const found = this.#along(objective, x, t);
+      const foundSlope = this.#slopeAt;
       if (found > value + sufficientDecrease * t * slope || found >= lowValue) {
         [high, highValue, highSlope] = [t, found, foundSlope];
       } else if (Math.abs(foundSlope) <= -curvature * slope) {
@@ -94,103 +105,103 @@ export function createMinimizer(size: number): Minimizer {
     }
     // Rounding hides the rest of the way down: the best point seen will do if it is lower.
     if (low === 0) return Number.NaN;
-    return along(objective, x, low);
+    return this.#along(objective, x, low);
   }
 
-  function descend(objective: Objective, x: Float64Array, stop: StopRule, enough?: Enough): Minimum {
-    let value = objective.evaluate(x, gradient);
+  descend(objective: Objective, x: Float64Array, stop: StopRule, enough?: Enough): Minimum {
+    let value = objective.evaluate(x, this.#gradient);
     let fresh = true;
     let iterations = 0;
     for (; iterations < stop.maxIterations; iterations++) {
-      const steepest = largest(gradient);
+      const steepest = largest(this.#gradient);
       if (!(steepest > stop.tolerance)) break;
       if (fresh) {
-        inverseHessian.fill(0);
-        for (let k = 0; k < size; k++) inverseHessian[k * size + k] = 1;
+        this.#inverseHessian.fill(0);
+        for (let k = 0; k < this.#size; k++) this.#inverseHessian[k * this.#size + k] = 1;
       }
-      multiply(inverseHessian, gradient, direction, -1);
-      let slope = dot(gradient, direction);
+      this.#multiply(this.#inverseHessian, this.#gradient, this.#direction, -1);
+      let slope = dot(this.#gradient, this.#direction);
       if (enough && iterations >= learnt && enough(x, value, -slope / 2)) break;
       if (!(slope < 0)) {
         if (fresh) break;
         fresh = true;
         continue;
       }
-      const next = search(objective, x, value, slope, fresh ? Math.min(1, 1 / steepest) : 1);
+      const next = this.#search(objective, x, value, slope, fresh ? Math.min(1, 1 / steepest) : 1);
       if (Number.isNaN(next)) {
         if (fresh) break;
         fresh = true;
         continue;
       }
-      for (let k = 0; k < size; k++) {
-        change[k] = trial[k]! - x[k]!;
-        x[k] = trial[k]!;
-        slope = trialGradient[k]! - gradient[k]!;
-        gradient[k] = trialGradient[k]!;
-        trialGradient[k] = slope; // now y, the gradient's change
+      for (let k = 0; k < this.#size; k++) {
+        this.#change[k] = this.#trial[k]! - x[k]!;
+        x[k] = this.#trial[k]!;
+        slope = this.#trialGradient[k]! - this.#gradient[k]!;
+        this.#gradient[k] = this.#trialGradient[k]!;
+        this.#trialGradient[k] = slope; // now y, the gradient's change
       }
       value = next;
-      update(fresh);
+      this.#update(fresh);
       fresh = false;
     }
-    return { value, gradient: largest(gradient), iterations };
+    return { value, gradient: largest(this.#gradient), iterations };
   }
 
   /** H ← (I − ρsyᵀ)H(I − ρysᵀ) + ρssᵀ, with s = change, y = trialGradient; the first H is scaled to sᵀy/yᵀy. */
-  function update(first: boolean): void {
-    const sy = dot(change, trialGradient);
-    const yy = dot(trialGradient, trialGradient);
+  #update(first: boolean): void {
+    const sy = dot(this.#change, this.#trialGradient);
+    const yy = dot(this.#trialGradient, this.#trialGradient);
     if (!(sy > 1e-14 * yy)) return;
-    if (first) for (let k = 0; k < size; k++) inverseHessian[k * size + k] = sy / yy;
-    multiply(inverseHessian, trialGradient, product, 1);
-    const scale = (1 + dot(trialGradient, product) / sy) / sy;
-    for (let i = 0; i < size; i++) {
-      for (let j = 0; j < size; j++) {
-        inverseHessian[i * size + j]! +=
-          scale * change[i]! * change[j]! - (product[i]! * change[j]! + change[i]! * product[j]!) / sy;
+    if (first) for (let k = 0; k < this.#size; k++) this.#inverseHessian[k * this.#size + k] = sy / yy;
+    this.#multiply(this.#inverseHessian, this.#trialGradient, this.#product, 1);
+    const scale = (1 + dot(this.#trialGradient, this.#product) / sy) / sy;
+    for (let i = 0; i < this.#size; i++) {
+      for (let j = 0; j < this.#size; j++) {
+        this.#inverseHessian[i * this.#size + j]! +=
+          scale * this.#change[i]! * this.#change[j]! -
+          (this.#product[i]! * this.#change[j]! + this.#change[i]! * this.#product[j]!) / sy;
       }
     }
   }
 
-  function multiply(matrix: Float64Array, x: Float64Array, result: Float64Array, sign: number): void {
-    for (let i = 0; i < size; i++) {
+  #multiply(matrix: Float64Array, x: Float64Array, result: Float64Array, sign: number): void {
+    for (let i = 0; i < this.#size; i++) {
       let sum = 0;
-      for (let j = 0; j < size; j++) sum += matrix[i * size + j]! * x[j]!;
+      for (let j = 0; j < this.#size; j++) sum += matrix[i * this.#size + j]! * x[j]!;
       result[i] = sign * sum;
     }
   }
 
-  function polish(objective: Objective, x: Float64Array, stop: StopRule): Minimum {
-    let value = objective.evaluateSecond!(x, gradient, hessian);
+  polish(objective: Objective, x: Float64Array, stop: StopRule): Minimum {
+    let value = objective.evaluateSecond!(x, this.#gradient, this.#hessian);
     let damping = 0;
     let iterations = 0;
-    for (; iterations < stop.maxIterations && largest(gradient) > stop.tolerance; iterations++) {
-      factor.set(hessian);
-      for (let k = 0; k < size; k++) factor[k * size + k]! += damping * (Math.abs(hessian[k * size + k]!) + 1e-12);
-      for (let k = 0; k < size; k++) direction[k] = -gradient[k]!;
-      if (!cholesky(factor, size)) {
+    for (; iterations < stop.maxIterations && largest(this.#gradient) > stop.tolerance; iterations++) {
+      this.#factor.set(this.#hessian);
+      for (let k = 0; k < this.#size; k++)
+        this.#factor[k * this.#size + k]! += damping * (Math.abs(this.#hessian[k * this.#size + k]!) + 1e-12);
+      for (let k = 0; k < this.#size; k++) this.#direction[k] = -this.#gradient[k]!;
+      if (!cholesky(this.#factor, this.#size)) {
         damping = Math.max(1e-6, damping * 10);
         if (damping > 1e12) break;
         continue;
       }
-      choleskySolve(factor, size, direction);
-      const before = largest(gradient);
-      const next = along(objective, x, 1);
+      choleskySolve(this.#factor, this.#size, this.#direction);
+      const before = largest(this.#gradient);
+      const next = this.#along(objective, x, 1);
       // Near the bottom values are all rounding: there a smaller gradient is what counts.
-      const level = Math.abs(next - value) <= 1e-13 * Math.abs(value) + 1e-300 && largest(trialGradient) < before;
+      const level = Math.abs(next - value) <= 1e-13 * Math.abs(value) + 1e-300 && largest(this.#trialGradient) < before;
       if (next < value || level) {
-        x.set(trial);
-        value = objective.evaluateSecond!(x, gradient, hessian);
+        x.set(this.#trial);
+        value = objective.evaluateSecond!(x, this.#gradient, this.#hessian);
         damping = damping > 1e-9 ? damping / 10 : 0;
       } else {
         damping = Math.max(1e-6, damping * 10);
         if (damping > 1e12) break;
       }
     }
-    return { value, gradient: largest(gradient), iterations };
+    return { value, gradient: largest(this.#gradient), iterations };
   }
-
-  return { descend, polish };
 }
 
 /** Where on [0, 1] the cubic with these ends and slopes is least, kept away from the ends. */

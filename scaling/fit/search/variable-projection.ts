@@ -6,7 +6,7 @@
  */
 import type { Data } from "../columns.js";
 import { cholesky, choleskySolve } from "./cholesky.js";
-import { scaleOf } from "./huber-objective.js";
+import { type Scale, scaleOf } from "./huber-objective.js";
 
 /** (E, A, B, α, β), and how it was come by. */
 export interface Projected {
@@ -45,38 +45,70 @@ const flat = 1e-7;
  * @param lnY ln D; without it the law is E + A·X^−α
  */
 export function createProjection(data: Pick<Data, "loss" | "size">, lnX: Float64Array, lnY?: Float64Array): Projection {
-  const { size } = data;
-  const n = scaleOf(lnX);
-  const d = lnY ? scaleOf(lnY) : { mean: 0, spread: 1 };
-  const x = lnX.map((value) => (value - n.mean) / n.spread);
-  const y = lnY ? lnY.map((value) => (value - d.mean) / d.spread) : new Float64Array(size);
-  const every = lnY ? 7 : 3;
-  const u = data.loss.map((loss) => 1 / loss);
-  const [v, z, w, residual] = [u.slice(), u.slice(), u.slice(), u.slice()];
-  const linear = new Float64Array(3); // E, A, B, in the coordinates of x and y
-  const normal = new Float64Array(9);
-  const small = new Float64Array(9);
-  const right = new Float64Array(3);
-  const part = new Float64Array(3);
-  const correction = new Float64Array(3);
-  const row = new Float64Array(5);
-  const full = new Float64Array(25);
-  const reduced = new Float64Array(25);
-  const step = new Float64Array(5);
-  let total = size;
+  return new Projector(data, lnX, lnY);
+}
 
-  function columns(alpha: number, beta: number): void {
-    for (let i = 0; i < size; i++) {
+const square = 5;
+
+/** The state of a search: columns of the linear problem, its solution and residuals, and the step of α and β. */
+class Projector implements Projection {
+  readonly #size: number;
+  readonly #n: Scale;
+  readonly #d: Scale;
+  readonly #x: Float64Array;
+  readonly #y: Float64Array;
+  readonly #both: boolean;
+  readonly #u: Float64Array;
+  readonly #v: Float64Array;
+  readonly #z: Float64Array;
+  readonly #w: Float64Array;
+  readonly #residual: Float64Array;
+  /** E, A, B, in the coordinates of x and y. */
+  readonly #linear = new Float64Array(3);
+  readonly #normal = new Float64Array(9);
+  readonly #small = new Float64Array(9);
+  readonly #right = new Float64Array(3);
+  readonly #part = new Float64Array(3);
+  readonly #correction = new Float64Array(3);
+  readonly #row = new Float64Array(square);
+  readonly #full = new Float64Array(square * square);
+  readonly #reduced = new Float64Array(square * square);
+  readonly #step = new Float64Array(square);
+  #total: number;
+
+  constructor({ loss, size }: Pick<Data, "loss" | "size">, lnX: Float64Array, lnY?: Float64Array) {
+    this.#size = size;
+    this.#n = scaleOf(lnX);
+    this.#d = lnY ? scaleOf(lnY) : { mean: 0, spread: 1 };
+    this.#x = lnX.map((value) => (value - this.#n.mean) / this.#n.spread);
+    this.#y = lnY ? lnY.map((value) => (value - this.#d.mean) / this.#d.spread) : new Float64Array(size);
+    this.#both = lnY !== undefined;
+    this.#u = loss.map((value) => 1 / value);
+    [this.#v, this.#z, this.#w, this.#residual] = [this.#u.slice(), this.#u.slice(), this.#u.slice(), this.#u.slice()];
+    this.#total = size;
+  }
+
+  fit({ weights, from, maxIterations = 200 }: Parameters<Projection["fit"]>[0] = {}): Projected {
+    this.#total = 0;
+    for (let i = 0; i < this.#size; i++) this.#total += this.#w[i] = weights ? weights[i]! : 1;
+    const start: [number, number] = from ? [from[0] * this.#n.spread, from[1] * this.#d.spread] : this.#scan();
+    return this.#refine(start, maxIterations);
+  }
+
+  #columns(alpha: number, beta: number): void {
+    const [u, v, z, x, y] = [this.#u, this.#v, this.#z, this.#x, this.#y];
+    for (let i = 0; i < this.#size; i++) {
       v[i] = u[i]! * Math.exp(-alpha * x[i]!);
       z[i] = u[i]! * Math.exp(-beta * y[i]!);
     }
   }
 
   /** Sums of products of the columns, and of the columns with `target` (1 everywhere, or what is left over). */
-  function sums(matrix: boolean, target?: Float64Array): void {
+  #sums(matrix: boolean, target?: Float64Array): void {
+    const [u, v, z, w, normal, right] = [this.#u, this.#v, this.#z, this.#w, this.#normal, this.#right];
     if (matrix) normal.fill(0);
     right.fill(0);
-    for (let i = 0; i < size; i++) {
+    for (let i = 0; i < this.#size; i++) {
       const weight = w[i]!;
       if (weight === 0) continue;
       const [ui, vi, zi] = [u[i]!, v[i]!, z[i]!];
@@ -96,59 +128,62 @@ export function createProjection(data: Pick<Data, "loss" | "size">, lnX: Float64
   }
 
   /** Solves for the linear parameters in `mask` (bits 0, 1, 2); the others are 0. @returns what it takes off Σ w */
-  function solve(mask: number, result: Float64Array): number {
+  #solve(mask: number, result: Float64Array): number {
     let count = 0;
     for (let j = 0; j < 3; j++) {
       if (!((mask >> j) & 1)) continue;
       let at = 0;
-      for (let k = 0; k <= j; k++) if ((mask >> k) & 1) small[count * 3 + at++] = normal[j * 3 + k]!;
-      part[count++] = right[j]!;
+      for (let k = 0; k <= j; k++) if ((mask >> k) & 1) this.#small[count * 3 + at++] = this.#normal[j * 3 + k]!;
+      this.#part[count++] = this.#right[j]!;
     }
     // cholesky() wants rows as long as there are of them.
-    for (let j = 1; j < count; j++) for (let k = 0; k <= j; k++) small[j * count + k] = small[j * 3 + k]!;
+    for (let j = 1; j < count; j++) for (let k = 0; k <= j; k++) this.#small[j * count + k] = this.#small[j * 3 + k]!;
     result.fill(0);
-    if (!cholesky(small, count)) return Number.NaN;
-    choleskySolve(small, count, part);
+    if (!cholesky(this.#small, count)) return Number.NaN;
+    choleskySolve(this.#small, count, this.#part);
     let gain = 0;
     for (let j = 0, at = 0; j < 3; j++) {
       if (!((mask >> j) & 1)) continue;
-      result[j] = part[at++]!;
-      gain += result[j]! * right[j]!;
+      result[j] = this.#part[at++]!;
+      gain += result[j]! * this.#right[j]!;
     }
     return gain;
   }
 
   /** The best linear parameters that are not negative, for the columns as they stand. @returns the mask of those > 0 */
-  function nonNegative(): number {
-    if (!Number.isNaN(solve(every, linear)) && linear[0]! >= 0 && linear[1]! >= 0 && linear[2]! >= 0) return every;
+  #nonNegative(): number {
+    const [every, linear] = [this.#both ? 7 : 3, this.#linear];
+    const allowed = () => linear[0]! >= 0 && linear[1]! >= 0 && linear[2]! >= 0;
+    if (!Number.isNaN(this.#solve(every, linear)) && allowed()) return every;
     let [best, most] = [0, 0];
     for (let mask = 1; mask < every; mask++) {
-      const gain = solve(mask, linear);
-      if (gain > most && linear[0]! >= 0 && linear[1]! >= 0 && linear[2]! >= 0) [best, most] = [mask, gain];
+      const gain = this.#solve(mask, linear);
+      if (gain > most && allowed()) [best, most] = [mask, gain];
     }
-    if (best > 0) solve(best, linear);
+    if (best > 0) this.#solve(best, this.#linear);
     return best;
   }
 
   /** Linear parameters to the last digit, and the residuals. @returns Σ w·residual² */
-  function project(alpha: number, beta: number): { value: number; mask: number } {
-    columns(alpha, beta);
-    sums(true);
-    const mask = nonNegative();
-    let value = leftOver();
+  #project(alpha: number, beta: number): { value: number; mask: number } {
+    this.#columns(alpha, beta);
+    this.#sums(true);
+    const mask = this.#nonNegative();
+    let value = this.#leftOver();
     // The normal equations square the condition; one step on the residuals gives back what that loses.
     for (let refined = 0; refined < 2 && mask > 0; refined++) {
-      sums(false, residual);
-      solve(mask, correction);
-      for (let k = 0; k < 3; k++) linear[k]! -= correction[k]!;
-      value = leftOver();
+      this.#sums(false, this.#residual);
+      this.#solve(mask, this.#correction);
+      for (let k = 0; k < 3; k++) this.#linear[k]! -= this.#correction[k]!;
+      value = this.#leftOver();
     }
     return { value, mask };
   }
 
-  function leftOver(): number {
+  #leftOver(): number {
+    const [u, v, z, w, residual, linear] = [this.#u, this.#v, this.#z, this.#w, this.#residual, this.#linear];
     let value = 0;
-    for (let i = 0; i < size; i++) {
+    for (let i = 0; i < this.#size; i++) {
       const r = linear[0]! * u[i]! + linear[1]! * v[i]! + linear[2]! * z[i]! - 1;
       residual[i] = r;
       value += w[i]! * r * r;
@@ -157,24 +192,25 @@ export function createProjection(data: Pick<Data, "loss" | "size">, lnX: Float64
   }
 
   /** The step of α and β by Gauss and Newton with all five parameters; the linear ones follow by themselves. */
-  function gaussNewton(mask: number, damping: number): number {
+  #gaussNewton(mask: number, damping: number): number {
+    const [row, full, step, linear, residual] = [this.#row, this.#full, this.#step, this.#linear, this.#residual];
     full.fill(0);
     step.fill(0);
-    for (let i = 0; i < size; i++) {
-      const weight = w[i]!;
+    for (let i = 0; i < this.#size; i++) {
+      const weight = this.#w[i]!;
       if (weight === 0) continue;
-      row[0] = u[i]!;
-      row[1] = v[i]!;
-      row[2] = z[i]!;
-      row[3] = -linear[1]! * v[i]! * x[i]!;
-      row[4] = -linear[2]! * z[i]! * y[i]!;
+      row[0] = this.#u[i]!;
+      row[1] = this.#v[i]!;
+      row[2] = this.#z[i]!;
+      row[3] = -linear[1]! * this.#v[i]! * this.#x[i]!;
+      row[4] = -linear[2]! * this.#z[i]! * this.#y[i]!;
       for (let j = 0; j < 5; j++) {
         step[j]! -= weight * row[j]! * residual[i]!;
         for (let k = 0; k <= j; k++) full[j * 5 + k]! += weight * row[j]! * row[k]!;
       }
     }
     let steepest = 0;
-    for (let j = 3; j < 5; j++) steepest = Math.max(steepest, Math.abs(step[j]!) / total);
+    for (let j = 3; j < 5; j++) steepest = Math.max(steepest, Math.abs(step[j]!) / this.#total);
     for (let j = 0; j < 5; j++) {
       const free = (mask >> (j % 3 === 0 && j === 3 ? 1 : j === 4 ? 2 : j)) & 1;
       full[j * 6]! *= j > 2 ? 1 + damping : 1;
@@ -184,54 +220,54 @@ export function createProjection(data: Pick<Data, "loss" | "size">, lnX: Float64
       full[j * 6] = 1;
       step[j] = 0;
     }
-    reduced.set(full);
-    if (!cholesky(reduced, 5)) return Number.NaN;
-    choleskySolve(reduced, 5, step);
+    this.#reduced.set(this.#full);
+    if (!cholesky(this.#reduced, 5)) return Number.NaN;
+    choleskySolve(this.#reduced, 5, this.#step);
     return steepest;
   }
 
-  function refine(start: readonly [number, number], maxIterations: number): Projected {
+  #refine(start: readonly [number, number], maxIterations: number): Projected {
     let [alpha, beta] = start;
-    let { value, mask } = project(alpha, beta);
+    let { value, mask } = this.#project(alpha, beta);
     let [damping, gradient, converged] = [0, Number.POSITIVE_INFINITY, false];
     for (let iteration = 0; iteration < maxIterations && damping < 1e10; iteration++) {
-      const steepest = gaussNewton(mask, damping);
+      const steepest = this.#gaussNewton(mask, damping);
       if (Number.isNaN(steepest)) {
         damping = Math.max(1e-6, 10 * damping);
         continue;
       }
-      const rms = Math.sqrt(value / total);
+      const rms = Math.sqrt(value / this.#total);
       gradient = steepest / Math.max(rms, 1e-300);
-      if (rms < 1e-14 || (damping === 0 && Math.max(Math.abs(step[3]!), Math.abs(step[4]!)) < tolerance)) {
+      if (rms < 1e-14 || (damping === 0 && Math.max(Math.abs(this.#step[3]!), Math.abs(this.#step[4]!)) < tolerance)) {
         converged = true;
         break;
       }
-      const [nextAlpha, nextBeta] = [alpha + step[3]!, beta + step[4]!];
-      const next = project(nextAlpha, nextBeta);
+      const [nextAlpha, nextBeta] = [alpha + this.#step[3]!, beta + this.#step[4]!];
+      const next = this.#project(nextAlpha, nextBeta);
       if (next.value < value * (1 + 1e-14)) {
         // Rounding, not the way down, decides from here on.
         const still = next.value > value * (1 - 1e-13) && damping === 0;
         [alpha, beta, value, mask] = [nextAlpha, nextBeta, next.value, next.mask];
         damping = damping < 1e-8 ? 0 : damping / 10;
-        if (still && Math.abs(step[3]!) + Math.abs(step[4]!) < 1e-6) {
+        if (still && Math.abs(this.#step[3]!) + Math.abs(this.#step[4]!) < 1e-6) {
           converged = true;
           break;
         }
       } else {
         damping = Math.max(1e-4, 10 * damping);
-        project(alpha, beta);
+        this.#project(alpha, beta);
       }
     }
-    return outward(alpha, beta, value, gradient, converged || gradient < flat);
+    return this.#outward(alpha, beta, value, gradient, converged || gradient < flat);
   }
 
-  function outward(alpha: number, beta: number, value: number, gradient: number, converged: boolean): Projected {
-    project(alpha, beta);
-    const [rawAlpha, rawBeta] = [alpha / n.spread, beta / d.spread];
+  #outward(alpha: number, beta: number, value: number, gradient: number, converged: boolean): Projected {
+    this.#project(alpha, beta);
+    const [rawAlpha, rawBeta] = [alpha / this.#n.spread, beta / this.#d.spread];
     return {
-      E: linear[0]!,
-      A: linear[1]! * Math.exp(rawAlpha * n.mean),
-      B: linear[2]! * Math.exp(rawBeta * d.mean),
+      E: this.#linear[0]!,
+      A: this.#linear[1]! * Math.exp(rawAlpha * this.#n.mean),
+      B: this.#linear[2]! * Math.exp(rawBeta * this.#d.mean),
       alpha: rawAlpha,
       beta: rawBeta,
       value,
@@ -241,23 +277,14 @@ export function createProjection(data: Pick<Data, "loss" | "size">, lnX: Float64
   }
 
   /** The lowest cell of the scan, in the coordinates of x and y. */
-  function scan(): [number, number] {
+  #scan(): [number, number] {
     let [best, at] = [Number.POSITIVE_INFINITY, [0, 0] as [number, number]];
     for (const alpha of scanned) {
-      for (const beta of lnY ? scanned : [0]) {
-        const { value } = project(alpha * n.spread, beta * d.spread);
-        if (value < best) [best, at] = [value, [alpha * n.spread, beta * d.spread]];
+      for (const beta of this.#both ? scanned : [0]) {
+        const { value } = this.#project(alpha * this.#n.spread, beta * this.#d.spread);
+        if (value < best) [best, at] = [value, [alpha * this.#n.spread, beta * this.#d.spread]];
       }
     }
     return at;
   }
-
-  return {
-    fit({ weights, from, maxIterations = 200 } = {}) {
-      total = 0;
-      for (let i = 0; i < size; i++) total += w[i] = weights ? weights[i]! : 1;
-      const start: [number, number] = from ? [from[0] * n.spread, from[1] * d.spread] : scan();
-      return refine(start, maxIterations);
-    },
-  };
 }

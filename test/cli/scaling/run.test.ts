@@ -4,12 +4,12 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { main } from "../../../lib/cli/main.js";
-import { ended, startChild, temporaryFolder, writeFox } from "../../tiny-run.js";
+import { ended, killingItself, startChild, temporaryFolder, writeFox } from "../../tiny-run.js";
 
 const folder = temporaryFolder();
 writeFox(folder);
 
-/** Two runs, the second of 338 steps, which a kill finds at work. */
+/** Two runs, of 11 steps and of 338. */
 const options = {
   ...{ name: "fox", dataset: "fox", dataDir: folder, batchTokens: 16, learningRate: 1e-2, workers: 1, threads: 1 },
   settings: { blockSize: 8, device: "cpu", dtype: "float32" },
@@ -68,6 +68,60 @@ describe("folio scaling plan", () => {
   });
 });
 
+describe("folio scaling run, refused or with nothing finished", () => {
+  it.each([
+    [
+      ["--run=zz"],
+      'Cannot do the run "zz": the plan has none of that name or identity; the nearest is grid-6.67e7-2L8.',
+    ],
+    [["--slurm=--time=1:00"], "Cannot use --slurm here: it goes with --executor=slurm."],
+    [["--executor=slurm", "--gpus=0"], "Cannot use --gpus here: Slurm gives GPUs by --slurm='--gpus=1'."],
+    [["--only=grid-6.67e7-2L8", "--retry=all"], "Cannot use --retry here: --only does one run in this process."],
+    [["--workers=5000"], "workers is 5000; "],
+  ])("%j", async (flags, message) => {
+    const { code, err } = await folio("run", planFile, `--out=${path.join(folder, "refused")}`, ...flags);
+    expect(code).toBe(1);
+    expect(err).toContain(message);
+  });
+
+  it("ends with 1 where every process is killed, and says what was done about it", async () => {
+    const out = path.join(folder, "killed");
+    const { code, out: text } = await folio("run", planFile, `--out=${out}`, "--command=kill -KILL $$ # {run}");
+    expect(code).toBe(1);
+    expect(text).toContain("1 of the runs did not finish: their processes were killed 3 times; memory may be short");
+  });
+
+  it("names --retry where what is left has failed", async () => {
+    const out = path.join(folder, "failing");
+    expect((await folio("run", planFile, `--out=${out}`, "--command=false # {run}")).code).toBe(1);
+    const again = await folio("run", planFile, `--out=${out}`);
+    expect(again.code).toBe(1);
+    expect(again.out).toContain("nothing to do");
+    expect(again.out).toContain("--retry=failed does them again");
+  });
+
+  it("does not take a row of another run, or of none, for its own", async () => {
+    const out = path.join(folder, "foreign");
+    await folio("run", planFile, `--out=${out}`, "--command=false # {run}");
+    const [run] = fs.readdirSync(path.join(out, "runs"));
+    const file = path.join(out, "runs", run!, "result.json");
+    fs.writeFileSync(file, JSON.stringify({ run: "0123456789abcdef", loss: 2 }));
+    expect((await folio("status", out)).err).toContain("it is the row of run 0123456789abcdef");
+    fs.writeFileSync(file, JSON.stringify({ run, loss: "low" }));
+    expect((await folio("status", out)).err).toContain("result.json: loss: ");
+  });
+});
+
+describe("folio scaling plan, of JSON", () => {
+  it("takes options, and names the nearest key to a misspelt one", async () => {
+    const file = path.join(folder, "options.json");
+    fs.writeFileSync(file, JSON.stringify(options));
+    expect((await folio("plan", file, "--no-benchmark")).out).toContain("1 runs, 6.671e+7 FLOPs");
+    fs.writeFileSync(file, JSON.stringify({ ...options, tread: 2 }));
+    expect((await folio("plan", file, "--no-benchmark")).err).toContain('no key "tread"; did you mean threads?');
+  });
+});
+
 const noTimes = { processorSeconds: null, seconds: null };
 
 describe("folio scaling run", () => {
@@ -77,6 +131,7 @@ describe("folio scaling run", () => {
     const child = startChild(
       `const { main } = await load("lib/cli/main.ts"); process.exitCode = await main(["scaling", ...argument]);`,
       args,
+      killingItself(1, 0, "SIGSTOP"), // the run stops after its first checkpoint, and is still there to be killed
     );
     const checkpoint = () => fs.readdirSync(out, { recursive: true }).some((file) => String(file).endsWith("last"));
     while (child.exitCode === null && !(fs.existsSync(out) && checkpoint())) await setTimeout(20);
@@ -100,5 +155,5 @@ describe("folio scaling run", () => {
     expect(code).toBe(0);
     expect((await folio("status", out)).out).toMatch(/^grid-6\.67e7-2L8 +[\da-f]{16} +finished +338 +338 +\d\.\d{4}$/m);
     expect((await folio(...args)).out).toMatch(/^1 finished: nothing to do$/m);
-  }, 240_000);
+  });
 });

@@ -13,6 +13,7 @@ import { forward, initialParameters, parameterSpecs } from "../../../lib/model/m
 import { nextTokens } from "../../../lib/sample/next-token.js";
 import { defaultSettings, type ModelSettings } from "../../../lib/settings/settings.js";
 import { expectNoLeak } from "../../leaks.js";
+import { needs, ownOperations } from "../../needs.js";
 
 loadTensorFlow();
 const available = fusedEnabled();
@@ -31,7 +32,7 @@ afterEach(() => {
   enableFused(available);
 });
 
-describe.skipIf(!available)("project()", () => {
+describe("project()", needs(ownOperations()), () => {
   for (const rows of [1, 2, 3, 16, 17]) {
     test(`of ${rows} rows is the matrix product, transposed or not, with bias or without`, () => {
       for (const [from, to] of [
@@ -96,7 +97,7 @@ test("writeAt() writes new positions, of one sequence into all where there is on
 });
 
 /** The next tokens' draws by FolioDraw and by what draw.ts composes. */
-describe.skipIf(!available)("nextTokens()", () => {
+describe("nextTokens()", needs(ownOperations()), () => {
   const drawn = (
     fused: boolean,
     logits: tf.Tensor2D,
@@ -138,7 +139,7 @@ describe.skipIf(!available)("nextTokens()", () => {
   });
 });
 
-describe.skipIf(!available)("writingStep()", () => {
+describe("writingStep()", needs(ownOperations()), () => {
   /** Logits after five tokens of two sequences, and after one more, by one operation or by `forward`. */
   async function logitsOf(fused: boolean, more: Partial<ModelSettings>): Promise<number[]> {
     const settings = { ...defaultSettings, nLayer: 2, nHead: 3, nEmbd: 12, blockSize: 9, vocabSize: 21, ...more };

@@ -168,6 +168,46 @@ describe("a plan", () => {
   });
 });
 
+describe("a plan from elsewhere", () => {
+  const plan = planSweep(options);
+  const [run] = plan.runs;
+
+  it.each([
+    ["a name with a line break", { name: "x\ntouch OWNED #" }, "name: wanted letters"],
+    ["a name that is a path", { name: "../../x" }, "name: wanted letters"],
+    ["a run whose name is a path", { runs: [{ ...run, name: "../../x" }] }, "runs.0.name: wanted letters"],
+    ["no workers", { workers: 0 }, "workers: "],
+    ["a billion workers", { workers: 1e9 }, "workers: "],
+    ["a run that is null", { runs: [null] }, "runs.0: "],
+    ["validation tokens below 0", { validationTokens: -5 }, "validationTokens: "],
+    ["steps that are no number", { runs: [{ ...run, steps: "many" }] }, "runs.0.steps: "],
+    ["no runs", { runs: [] }, "runs: "],
+  ])("is refused with %s", (_, change, message) => {
+    const file = path.join(folder, "elsewhere.json");
+    fs.writeFileSync(file, JSON.stringify({ ...plan, ...change }));
+    expect(() => loadPlan(file)).toThrow(`it is no plan of this Folio (${message}`);
+  });
+
+  it.each([
+    [{ lerningRate: 1 }, 'there is no key "lerningRate"; did you mean learningRate?'],
+    [{ grid: { ...options.grid, budget: [1] } }, 'there is no key "budget" of grid; did you mean budgets?'],
+    [{ limits: { epoch: 3 } }, 'there is no key "epoch" of limits; did you mean epochs?'],
+    [{ validationTokens: -5 }, "validationTokens is -5; "],
+    [{ workers: 1e9 }, "workers is 1000000000; "],
+    [{ learningRate: "fast" }, 'learningRate is "fast"; wanted a number above 0, or a rule'],
+    [{ name: "../../x" }, 'its name is "../../x"; wanted letters'],
+    [{ warmup: 1.5 }, "warmup is 1.5; "],
+  ])("is refused with options %j", (change, message) => {
+    expect(() => planSweep({ ...options, ...(change as object) })).toThrow(message);
+  });
+
+  it("tells how its text is prepared where it is not", () => {
+    expect(() => planSweep({ ...options, dataset: "tales", tokenizer: "char" })).toThrow(
+      `there is no dataset tales in ${folder}; prepare it: folio prepare tales --from=TEXT --tokenizer=char; TEXT is any text`,
+    );
+  });
+});
+
 describe("share", () => {
   it("gives each process its part of the cores", () => {
     const { workers, threads } = share();

@@ -5,6 +5,7 @@ import { setTimeout } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
 import { type PlanOptions, planSweep } from "../../../scaling/plan.js";
 import { readResults, submitSweep, sweepStatus } from "../../../scaling/sweep.js";
+import { needs } from "../../needs.js";
 import { temporaryFolder, writeFox } from "../../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -22,7 +23,12 @@ const there = !spawnSync("slurmctld", ["-V"]).error && !spawnSync("munged", ["--
 const script = (name: string) => path.join(import.meta.dirname, "..", "..", "slurm", name);
 
 // test/slurm/start.sh says what it needs; elsewhere this is reported as skipped.
-describe.skipIf(!there || process.getuid?.() !== 0)("a sweep through Slurm", () => {
+const missing = !there
+  ? "Slurm and munge are not installed"
+  : process.getuid?.() !== 0
+    ? "Slurm's test needs root"
+    : undefined;
+describe("a sweep through Slurm", needs(missing), () => {
   const cluster = path.join(folder, "cluster");
   afterAll(() => spawnSync("sh", [script("stop.sh"), cluster]));
 
@@ -38,10 +44,20 @@ describe.skipIf(!there || process.getuid?.() !== 0)("a sweep through Slurm", () 
     expect(await submitSweep(plan, { folder: out })).toBeUndefined();
     const [list] = fs.readdirSync(path.join(out, "slurm")).filter((file) => file.endsWith(".sh"));
     expect(fs.readFileSync(path.join(out, "slurm", list!), "utf8")).toMatch(/^#SBATCH --array=0-0$/m);
-  }, 120_000);
+  });
 });
 
-describe.skipIf(there)("a machine without Slurm", () => {
+describe("a batch script", () => {
+  it("is not written for a folder whose name would be a line of its own", async () => {
+    const out = path.join(folder, "x\ntouch OWNED");
+    await expect(submitSweep(planSweep(options), { folder: out })).rejects.toThrow(
+      /^Cannot hand the sweep to Slurm: "--output=.*x\\ntouch OWNED.*" is no line of #SBATCH; use names without line breaks\.$/,
+    );
+    expect(fs.readdirSync(path.join(out, "slurm")).filter((file) => file.endsWith(".sh"))).toEqual([]);
+  });
+});
+
+describe("a machine without Slurm", needs(there ? "Slurm is installed" : undefined), () => {
   it("says so", async () => {
     await expect(submitSweep(planSweep(options), { folder: path.join(folder, "none") })).rejects.toThrow(
       "Cannot hand the sweep to Slurm: sbatch: it is not installed on this machine.",

@@ -44,14 +44,21 @@ const inProcess: StartJob = (run, { planFile, folder, onProgress }) => {
   return { done, stop: () => controller.abort(), kill: () => {} };
 };
 
-async function sweep(folder: string, more: Partial<SweepOptions> = {}, planned: PlanOptions = options) {
+async function sweep(
+  folder: string,
+  more: Partial<SweepOptions> = {},
+  planned: PlanOptions = options,
+  seen: (record: SweepRecord) => void = () => {},
+) {
   const records: SweepRecord[] = [];
   for await (const record of runSweep(planSweep(planned), {
     folder,
     ...(more.command ? {} : { start: inProcess }),
     ...more,
-  }))
+  })) {
     records.push(record);
+    seen(record);
+  }
   const end = records.at(-1) as Extract<SweepRecord, { kind: "end" }>;
   return { records, started: end.started, counts: end.counts };
 }
@@ -89,6 +96,34 @@ describe("runSweep", () => {
     const before = csv(folder);
     expect((await sweep(folder)).started).toBe(0);
     expect(csv(folder)).toBe(before);
+  });
+
+  it("computes every run as the first one was, or fails and says in what the machine differs, until it is told to", async () => {
+    const folder = path.join(dataDir, "numerics");
+    const compiled: PlanOptions = { ...options, settings: { ...options.settings, compile: true, device: "cpu" } };
+    const [first, second] = planSweep(compiled).runs;
+    await sweep(folder, { only: [first!.name] }, compiled);
+    const [name] = fs.readdirSync(path.join(folder, "numerics"));
+    const file = path.join(folder, "numerics", name!);
+    const kept = JSON.parse(fs.readFileSync(file, "utf8"));
+    expect(kept).toMatchObject({ device: "cpu", operations: expect.any(String) });
+    fs.writeFileSync(file, JSON.stringify({ ...kept, operations: "another" }));
+    const { records } = await sweep(folder, {}, compiled);
+    expect(records.find((record) => record.kind === "run-end")).toMatchObject({
+      outcome: {
+        state: "failed",
+        message: expect.stringMatching(
+          /^Cannot go on with the sweep to the same numbers: operations \w+ here, another there/,
+        ),
+      },
+    });
+    // The choice of format is the sweep's, not the machine's.
+    fs.writeFileSync(file, JSON.stringify({ ...kept, dtype: "bfloat16" }));
+    const settings = { ...compiled.settings, allowOtherNumerics: true };
+    expect((await sweep(folder, { retry: "failed" }, { ...compiled, settings })).counts.finished).toBe(2);
+    const rows = readResults(folder);
+    expect(rows.find((row) => row.name === first!.name)!.dtype).toBe(kept.dtype);
+    expect(rows.find((row) => row.name === second!.name)!.dtype).toBe("bfloat16");
   });
 
   it("takes a changed learning rate for new runs, and keeps the rows of the others", async () => {
@@ -154,9 +189,10 @@ describe("runSweep", () => {
     const [status] = sweepStatus(planSweep(options), { folder });
     const lock = lockFolder(status!.run.folder) as FolderLock;
     if (begun) fs.writeFileSync(path.join(status!.run.folder, "started"), new Date().toISOString());
-    const releasing = setTimeout(() => lock.release(), 1000);
-    const { records, started, counts } = await sweep(folder);
-    clearTimeout(releasing);
+    // Once the sweep has seen that somebody has it.
+    const { records, started, counts } = await sweep(folder, {}, options, ({ kind }) => {
+      if (kind === "start") lock.release();
+    });
     expect(records[0]).toMatchObject({ kind: "start", todo: 1, counts: { running: 1, pending: 1 } });
     expect(started).toBe(2);
     expect(counts).toMatchObject({ finished: 2, interrupted: 0 });

@@ -1,0 +1,96 @@
+/**
+ * Times training steps with every number format and matrix product that this processor may choose from (choices.ts), in turns,
+ * for a second or two. It decides nothing. A process of its own runs it: measure-process.ts.
+ */
+import os from "node:os";
+import { type Candidate, candidates, type MeasuredStep } from "../engine/choices.js";
+import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
+import type { Measurement } from "../engine/measurement.js";
+import { instructionFlags } from "../engine/number-format.js";
+import type { Multiplier } from "../engine/operations/in-place.js";
+import { loadTensorFlow } from "../engine/tensorflow/load.js";
+import { operationsVariant } from "../engine/tensorflow/own-operations.js";
+import { flopsPerToken, tokensPerStep } from "../model/sizing.js";
+import { defaultSettings, type Settings } from "../settings/settings.js";
+import { openTraining, type TakeStep } from "./training-step.js";
+
+/** Steps before those that count: the first traces the graph. */
+const WARM_UP = 2;
+const ROUNDS = { least: 5, most: 15 } as const;
+/** Of one shape, after which no further round begins. */
+const BUDGET_MS = 800;
+
+const base: Settings = {
+  ...defaultSettings,
+  device: "cpu",
+  dtype: "float32",
+  gradientAccumulationSteps: 1,
+  dropout: 0,
+  vocabSize: 512,
+};
+/** Half of a small step's layers; and one layer whose products are all large, on few enough tokens to be quick. */
+const SHAPES = {
+  small: { ...base, nLayer: 2, nHead: 4, nEmbd: 128, blockSize: 64, batchSize: 12 },
+  large: { ...base, nLayer: 1, nHead: 6, nEmbd: 384, blockSize: 256, batchSize: 4 },
+} as const satisfies Record<string, Settings>;
+
+/** The figures of this process's processor, operations and threads. */
+export async function measure(): Promise<Measurement> {
+  const machine = await resolveDevice({ device: "cpu", dtype: "float32", compile: true });
+  const operations = operationsVariant();
+  const compiled = candidates({ operations, flags: instructionFlags() });
+  return {
+    format: "folio-measurement",
+    version: 1,
+    at: new Date().toISOString(),
+    processor: os.cpus()[0]?.model.trim() ?? "unknown",
+    threads: Number(process.env.TF_NUM_INTRAOP_THREADS || os.availableParallelism()),
+    tensorflow: loadTensorFlow().tensorflowVersion,
+    operations: operations ?? null,
+    small: await measureStep(SHAPES.small, [...compiled, "eager"], machine),
+    large: await measureStep(SHAPES.large, compiled, machine),
+  };
+}
+
+async function measureStep(
+  settings: Settings,
+  which: readonly Candidate[],
+  machine: ResolvedDevice,
+): Promise<MeasuredStep> {
+  const opened = await Promise.all(which.map((candidate) => open(settings, candidate, machine)));
+  const ms = which.map((): number[] => []);
+  try {
+    for (const { step } of opened) for (let index = 0; index < WARM_UP; index++) await step();
+    const started = performance.now();
+    for (let round = 0; round < ROUNDS.most; round++) {
+      if (round >= ROUNDS.least && performance.now() - started > BUDGET_MS) break;
+      // Not always the same one after the same one.
+      for (const index of opened.keys()) {
+        const at = (index + round) % opened.length;
+        ms[at]!.push(await timed(opened[at]!.step));
+      }
+    }
+  } finally {
+    for (const { dispose } of opened) dispose();
+  }
+  const { nLayer, nHead, nEmbd, batchSize, blockSize } = settings;
+  return {
+    shape: `${nLayer}L ${nHead}H ${nEmbd}, ${batchSize} × ${blockSize}`,
+    gigaflop: (flopsPerToken(settings) * tokensPerStep(settings)) / 1e9,
+    ms: Object.fromEntries(which.map((candidate, index) => [candidate, ms[index]!])),
+  };
+}
+
+/** A training step as a candidate computes it. */
+function open(settings: Settings, candidate: Candidate, machine: ResolvedDevice) {
+  const task = { settings, realData: false, profiled: false };
+  if (candidate === "eager") return openTraining(task, { ...machine, compile: false });
+  const [dtype, whose] = candidate.split(" ") as ["float32" | "bfloat16", Multiplier];
+  return openTraining(task, { ...machine, dtype, products: { small: whose, large: whose } });
+}
+
+async function timed(step: TakeStep): Promise<number> {
+  const started = performance.now();
+  await step();
+  return Math.round((performance.now() - started) * 1000) / 1000;
+}
