@@ -7,8 +7,9 @@ export default defineConfig({
     // The native addon and process.env (read by C's getenv) need processes of their own, one a core.
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    // For what hangs: nothing here depends on how fast the machine is, or how busy.
+    testTimeout: 600_000,
+    hookTimeout: 600_000,
     projects: [
       { extends: true, test: { name: "folio", include: ["test/**/*.test.ts"] } },
       // Once more without Folio's own operations: what runs where they do not compile, and on a GPU.

@@ -198,14 +198,14 @@ export function runCommand(command, args, { cwd, env, logFile, lock, onLine }) {
 }
 
 /**
- * While the lock is held: ends its programs with this one on Ctrl-C and its like.
+ * While the lock is held: ends its programs with this one on Ctrl-C and its like, and when nobody reads its output.
  * @param {Lock} lock
  * @returns {() => void} ends this, and gives the lock back
  */
 export function endTogether(lock) {
   const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
-  /** @param {NodeJS.Signals} signal */
-  const stop = (signal) => {
+  /** @param {number} exitCode */
+  const stop = (exitCode) => {
     for (const pid of lock.children.keys()) {
       try {
         process.kill(-pid, "SIGKILL");
@@ -215,12 +215,18 @@ export function endTogether(lock) {
     }
     lock.release();
     process.stdout.write("\nStopped. The next set-up goes on from here.\n");
-    process.exit(exitCodes[/** @type {keyof typeof exitCodes} */ (signal)]);
+    process.exit(exitCode);
   };
-  const signals = /** @type {NodeJS.Signals[]} */ (Object.keys(exitCodes));
-  for (const signal of signals) process.once(signal, stop);
+  const signals = /** @type {(keyof typeof exitCodes)[]} */ (Object.keys(exitCodes));
+  /** @param {NodeJS.Signals} signal */
+  const onSignal = (signal) => stop(exitCodes[/** @type {keyof typeof exitCodes} */ (signal)]);
+  /** @param {NodeJS.ErrnoException} error */
+  const onLost = ({ code }) => stop(code === "EPIPE" ? 141 : 1);
+  for (const signal of signals) process.once(signal, onSignal);
+  process.stdout.once("error", onLost);
   return () => {
-    for (const signal of signals) process.off(signal, stop);
+    for (const signal of signals) process.off(signal, onSignal);
+    process.stdout.off("error", onLost);
     lock.release();
   };
 }

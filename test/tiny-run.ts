@@ -1,6 +1,7 @@
 /** What tests of runs share: a folder that goes away, a tiny dataset and model, child processes, a small disk. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -82,7 +83,7 @@ export function checkpointFile(outDir: string, file: string, pointer = "last"): 
  * A Node process that runs `code` (a module's body, with `load("lib/x.ts")` to import a source file and `argument`,
  * any JSON value).
  */
-export function startChild(code: string, argument: unknown): ChildProcess & { output(): string } {
+export function startChild(code: string, argument: unknown, env = {}): ChildProcess & { output(): string } {
   const script = `
     import { createJiti } from "jiti";
     const jiti = createJiti(process.cwd() + "/test/");
@@ -90,7 +91,7 @@ export function startChild(code: string, argument: unknown): ChildProcess & { ou
     const argument = JSON.parse(process.argv[1]);
     ${code}`;
   const args = ["--input-type=module", "-e", script, "--", JSON.stringify(argument)];
-  const child = spawn(process.execPath, args, { cwd: root });
+  const child = endedWithThis(spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env } }));
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
     stream.on("data", (chunk: Buffer) => {
@@ -98,6 +99,36 @@ export function startChild(code: string, argument: unknown): ChildProcess & { ou
     });
   }
   return Object.assign(child, { output: () => output });
+}
+
+const children = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+});
+
+/** A child that a test which failed leaves behind does not run on for good. */
+export function endedWithThis<Child extends ChildProcess>(child: Child): Child {
+  children.add(child);
+  child.once("close", () => children.delete(child));
+  return child;
+}
+
+/**
+ * The environment in which a process, and those that it starts, kills itself (test/kill-self.cjs) after so many saved
+ * checkpoints and then so many calls that change files.
+ */
+export function killingItself(checkpoints: number, calls: number, signal: "SIGKILL" | "SIGSTOP" = "SIGKILL") {
+  const preload = `--require ${JSON.stringify(path.join(root, "test", "kill-self.cjs"))}`;
+  const options = `${process.env.NODE_OPTIONS ?? ""} ${preload}`.trim();
+  return { NODE_OPTIONS: options, FOLIO_KILL_SELF: `${checkpoints} ${calls} ${signal}` };
+}
+
+/** Cuts a connection once so many bytes of it stand in a file: cut earlier, some may be lost that were on their way. */
+export function cutWhenWritten(response: ServerResponse, file: string, bytes: number): void {
+  const timer = setInterval(() => {
+    if ((fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) >= bytes) response.destroy();
+  }, 5);
+  response.on("close", () => clearInterval(timer));
 }
 
 export const ended = (child: ChildProcess): Promise<{ code: number | null; signal: string | null }> =>

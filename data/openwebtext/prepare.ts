@@ -8,7 +8,7 @@ import path from "node:path";
 import { type CorpusOptions, prepareCorpus, type RemoteFiles } from "../../lib/data/prepare/corpus.js";
 import { listSource, type SourceFile } from "../../lib/data/prepare/documents.js";
 import { countParquetRows } from "../../lib/data/prepare/parquet-text.js";
-import { describeSplits, type PrepareOptions, preparedAlready } from "../../lib/data/prepare/prepare.js";
+import { describeSplits, folderName, type PrepareOptions, preparedAlready } from "../../lib/data/prepare/prepare.js";
 import type { TokenMeta } from "../../lib/data/token-file.js";
 import { fetchFile } from "../../lib/host/download.js";
 
@@ -23,7 +23,7 @@ function urlsOf(template: string): string[] {
   const digits = /-of-(\d+)/.exec(template)?.[1];
   if (!template.includes("{index}") || digits === undefined || Number(digits) === 0) {
     throw new RangeError(
-      `Cannot prepare openwebtext from ${template}: the address must hold {index} and say of how many, as in ${publicUrl}.`,
+      `Cannot prepare from ${template}: the address must hold {index} and say of how many, as in ${publicUrl}.`,
     );
   }
   return Array.from({ length: Number(digits) }, (_, index) =>
@@ -31,11 +31,13 @@ function urlsOf(template: string): string[] {
   );
 }
 
-/** The SHA-256 that the hub tells of a file, if this server is one. */
-async function toldSha256(url: string): Promise<string | undefined> {
+/** The SHA-256 and the length that the hub tells of a file, if this server is one. */
+async function told(url: string): Promise<{ sha256?: string; maxBytes?: number }> {
   const response = await fetch(url, { method: "HEAD", redirect: "manual" }).catch(() => undefined);
-  const tag = response?.headers.get("x-linked-etag") ?? response?.headers.get("etag");
-  return /^"?([\da-f]{64})"?$/.exec(tag ?? "")?.[1];
+  const header = (linked: string, plain: string) => response?.headers.get(linked) ?? response?.headers.get(plain) ?? "";
+  const sha256 = /^"?([\da-f]{64})"?$/.exec(header("x-linked-etag", "etag"))?.[1];
+  const bytes = Number(header("x-linked-size", "content-length"));
+  return { ...(sha256 && { sha256 }), ...(sha256 && bytes > 0 && { maxBytes: bytes }) };
 }
 
 async function countWithPatience(url: string): Promise<number> {
@@ -55,10 +57,10 @@ function remoteFiles(urls: readonly string[], files: readonly SourceFile[], opti
   const started = new Map<number, Promise<string>>();
   const download = async (index: number): Promise<string> => {
     const [url, filePath] = [urls[index]!, files[index]!.path];
-    const sha256 = await toldSha256(url);
-    if (sha256 === undefined && fs.existsSync(filePath)) return filePath;
+    const known = await told(url);
+    if (known.sha256 === undefined && fs.existsSync(filePath)) return filePath;
     log(`downloading ${url}`);
-    await fetchFile(url, filePath, { ...(sha256 && { sha256 }), ...(signal && { signal }) });
+    await fetchFile(url, filePath, { ...known, ...(signal && { signal }) });
     return filePath;
   };
   const start = (index: number): Promise<string> => {
@@ -89,7 +91,7 @@ function remoteFiles(urls: readonly string[], files: readonly SourceFile[], opti
 /** Writes `<dataDir>/openwebtext`. `source` is a folder of Parquet files, `url` a template with {index}. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const { dataDir, source, url, log = () => {} } = options;
-  const name = "openwebtext";
+  const name = folderName(import.meta.url);
   const ready = preparedAlready(name, options);
   if (ready) return ready;
   const directory = path.join(dataDir, name);
@@ -109,7 +111,7 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
     let meta: TokenMeta;
     if (local !== undefined) {
       log(`reading ${local}`);
-      meta = await prepareCorpus({ ...corpus, files: listSource(local).files });
+      meta = await prepareCorpus({ ...corpus, files: listSource(local, corpus.textKey).files });
     } else {
       const urls = urlsOf(url ?? publicUrl);
       const files = urls.map((address) => {

@@ -4,13 +4,13 @@
  */
 import path from "node:path";
 import { type TokenMeta, writeDataset } from "../../lib/data/batches.js";
-import { type PrepareOptions, preparedAlready } from "../../lib/data/prepare/prepare.js";
+import { folderName, type PrepareOptions, preparedAlready } from "../../lib/data/prepare/prepare.js";
 import { gpt2Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { readShakespeare } from "../shakespeare_char/prepare.js";
 
 /** Writes `<dataDir>/shakespeare`. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
-  const name = "shakespeare";
+  const name = folderName(import.meta.url);
   const ready = preparedAlready(name, options);
   if (ready) return ready;
   const directory = path.join(options.dataDir, name);

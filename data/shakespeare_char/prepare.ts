@@ -5,11 +5,18 @@
 import fs from "node:fs";
 import path from "node:path";
 import { type TokenMeta, type TokenSource, writeDataset } from "../../lib/data/batches.js";
-import { download, type PrepareOptions, preparedAlready, readText } from "../../lib/data/prepare/prepare.js";
+import {
+  download,
+  folderName,
+  type PrepareOptions,
+  preparedAlready,
+  readText,
+} from "../../lib/data/prepare/prepare.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { fileSha256 } from "../../lib/host/download.js";
 
 const sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed";
+const textBytes = 1_115_394;
 const publicUrl = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt";
 
 /** Tiny Shakespeare, with nanoGPT's split: the first nine tenths of the characters, and the rest. */
@@ -30,7 +37,8 @@ export async function readShakespeare(options: PrepareOptions, directory: string
   let filePath = source ?? (url === undefined && offered && fs.existsSync(offered) ? offered : undefined);
   if (filePath === undefined) {
     filePath = path.join(directory, "input.txt");
-    if (!fs.existsSync(filePath)) await download({ url: url ?? publicUrl, sha256, filePath }, options);
+    if (!fs.existsSync(filePath))
+      await download({ url: url ?? publicUrl, sha256, bytes: textBytes, filePath }, options);
   }
   log(`reading ${filePath}`);
   const text = readText(filePath);
@@ -50,7 +58,7 @@ export async function readShakespeare(options: PrepareOptions, directory: string
 
 /** Writes `<dataDir>/shakespeare_char`. */
 export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
-  const name = "shakespeare_char";
+  const name = folderName(import.meta.url);
   const ready = preparedAlready(name, options);
   if (ready) return ready;
   const directory = path.join(options.dataDir, name);

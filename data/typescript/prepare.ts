@@ -8,7 +8,7 @@ import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { type TokenMeta, writeDataset } from "../../lib/data/batches.js";
-import { type PrepareOptions, preparedAlready, readText } from "../../lib/data/prepare/prepare.js";
+import { folderName, type PrepareOptions, preparedAlready, readText } from "../../lib/data/prepare/prepare.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 
 /** One name in ten is for validation, spread over the alphabet as the file is sorted. */
@@ -130,7 +130,7 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
     );
   }
   const installed = source === undefined ? installedDeclarations() : undefined;
-  const name = "typescript";
+  const name = folderName(import.meta.url);
   const ready = source === undefined ? preparedAlready(name, options) : undefined;
   if (ready) return ready;
   const directory = path.join(options.dataDir, name);

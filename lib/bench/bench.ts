@@ -59,7 +59,8 @@ export interface ModeResult {
   readonly startPeakBytes: number;
   /** The first step, with tracing and compiling. */
   readonly firstStepMs: number;
-  readonly lastLoss: number;
+  /** Of the last step before the timed ones, after as many updates in each mode: all train the same model. */
+  readonly burnInLoss: number;
 }
 
 /** The most that matrix products reached. */
@@ -191,7 +192,7 @@ function emulated(modes: readonly Mode[]): string[] {
 }
 
 function modeResult(mode: Mode, settings: Readonly<BenchSettings>, peaks: readonly ProductPeak[]): ModeResult {
-  const { engine, dtype, version, rounds, peakBytes, startPeakBytes, firstStepMs, lastLoss } = mode;
+  const { engine, dtype, version, rounds, peakBytes, startPeakBytes, firstStepMs, burnInLoss } = mode;
   const times = rounds.flat();
   const medianMs = median(times);
   const flops = flopsPerToken(settings);
@@ -215,7 +216,7 @@ function modeResult(mode: Mode, settings: Readonly<BenchSettings>, peaks: readon
     peakBytes,
     startPeakBytes,
     firstStepMs,
-    lastLoss,
+    burnInLoss,
   };
 }
 

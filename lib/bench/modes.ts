@@ -38,7 +38,7 @@ export interface Mode {
   firstStepMs: number;
   startPeakBytes: number;
   peakBytes: number;
-  lastLoss: number;
+  burnInLoss: number;
   /** A step, about. */
   stepMs: number;
   /** Times, by turn. */
@@ -115,7 +115,7 @@ function newMode(run: BenchRun, mode: Pick<Mode, "task" | "engine"> & { compile:
     firstStepMs: 0,
     startPeakBytes: 0,
     peakBytes: 0,
-    lastLoss: Number.NaN,
+    burnInLoss: Number.NaN,
     stepMs: 0,
     rounds: [],
     traced: [],
@@ -182,6 +182,7 @@ async function openMode(run: BenchRun, mode: Mode): Promise<void> {
   if (task === "train" && found.device === "cpu") await touchMemory(memoryBytes(settings));
   const first = await process.ask({ op: "run", count: 1 });
   mode.firstStepMs = first.ms[0]!;
+  mode.burnInLoss = first.loss;
   mode.stepMs = mode.firstStepMs;
 }
 
@@ -202,8 +203,9 @@ export async function* openModes(
       run.done += done === 0 ? 1 : 0;
       yield progress(run, doing.replace("first step", "burn-in"));
       const count = Math.min(rest - done, Math.max(1, Math.floor(1000 / (mode.stepMs || 1000))));
-      const { ms } = await mode.process.ask({ op: "run", count });
+      const { ms, loss } = await mode.process.ask({ op: "run", count });
       mode.stepMs = median(ms);
+      mode.burnInLoss = loss;
       done += count;
       run.done += count;
     }
@@ -255,10 +257,9 @@ async function takeTurn(mode: Mode, { count, alone }: { count: number; alone: bo
   // Threads of the one before may still spin for a moment, and its data fill the caches: a step that is not counted.
   await setTimeout(10);
   const leading = alone || mode.stepMs > 250 ? 0 : 1;
-  const { ms, loss } = await mode.process.ask({ op: "run", count: leading + count });
+  const { ms } = await mode.process.ask({ op: "run", count: leading + count });
   mode.rounds.push(ms.slice(leading));
   mode.stepMs = median(mode.rounds.flat());
-  mode.lastLoss = loss;
 }
 
 function progress(run: BenchRun, doing: string): BenchProgress {

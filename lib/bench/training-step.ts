@@ -24,7 +24,7 @@ export async function openTraining(
 ): Promise<{ step: TakeStep; dispose(): void }> {
   const { xla, gradientAccumulationSteps: micros } = settings;
   const feed = realData
-    ? batchFeed(settings, openDataset(settings.dataDir, settings.dataset), { step: 0, tokens: 0 })
+    ? batchFeed(settings, openDataset(settings.dataDir, settings.dataset, settings), { step: 0, tokens: 0 })
     : randomFeed(settings);
   const session = await openSession(trainingState(settings, await newWeights(settings)), { ...machine, xla, profiled });
   const steps = trainingSteps(settings);

@@ -3,8 +3,9 @@
  * loss is and in which units stands in lib/train/evaluate.ts.
  */
 import type { TokenFile } from "../data/batches.js";
+import { readTextFile, TEXT_RULE } from "../data/text.js";
 import type { Tokenizer, TokenizerSpec } from "../data/tokenizers/tokenizer.js";
-import { readRegularFile } from "../host/regular-file.js";
+
 import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
 import { defaultSettings, type EvalSettings, parseEvalSettings } from "../settings/settings.js";
@@ -23,7 +24,7 @@ Usage: folio eval [config file …] [--setting=value …]
 Every token of the validation split is predicted once, from those before it in a window of the model's context; with
 --stride=N windows overlap, so that each token has at least context − N before it. --eval_iters=N estimates the loss
 from N random batches instead, those of training's own evaluation at this step. Perplexity is e to the loss. Bits a
-byte compares models of different tokenizers on one text.
+byte compares models of different tokenizers on one text. ${TEXT_RULE}
 
   folio eval --out_dir=out-shakespeare-char
   folio eval --out_dir=out-shakespeare-char --file=letter.txt --stride=32
@@ -38,6 +39,8 @@ interface Loaded extends TrainedModel {
   readonly step: number;
   /** Undefined where nothing tells it. */
   readonly tokenizer: TokenizerSpec | undefined;
+  /** What to know about it. */
+  readonly notes?: readonly string[];
 }
 
 /** One line of the table. */
@@ -46,9 +49,10 @@ interface Result {
   readonly loss: number;
   readonly standardError?: number;
   readonly perplexity: number;
-  readonly bitsPerByte: number;
+  /** Null where ids stand for no text. */
+  readonly bitsPerByte: number | null;
   readonly tokens: number;
-  readonly bytes: number;
+  readonly bytes: number | null;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -58,6 +62,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   await fetchWeights(settings.initFrom, io);
   const { explainedUse } = await import("../train/failures.js");
   const model = await loadModel(settings);
+  const { checkFinite } = await import("../weights/finite.js");
+  checkFinite(model.params, model.name);
+  for (const note of model.notes ?? []) io.stderr.write(styled(io.stderr, "yellow", `Warning: ${note}\n`));
   io.stderr.write(styled(io.stderr, "dim", `evaluating ${model.name}\n`));
   await announceDevice(settings, model.settings.dtype, io);
   const results: Result[] = [];
@@ -92,11 +99,16 @@ async function loadModel({ outDir, initFrom, checkpoint, dataDir }: EvalSettings
   const chosen = theirs ? undefined : chooseCheckpoint(initFrom, checkpoint);
   if (chosen) return await loadRun(chosen);
   const source = theirs ?? initFrom;
-  const { params, model, tokenizer } = await loadPretrained(source, dataDir ? { dataDir } : {});
+  const {
+    params,
+    model,
+    tokenizer,
+    tokenizerNotes: notes = [],
+  } = await loadPretrained(source, dataDir ? { dataDir } : {});
   const batchSize = Math.max(1, Math.floor(4096 / model.blockSize));
   const dataset = theirs ? trainedSettings(outDir).dataset : "";
   const settings = { ...defaultSettings, ...model, batchSize, dataset, dropout: 0 };
-  return { name: source, step: 0, params, settings, tokenizer };
+  return { name: source, step: 0, params, settings, tokenizer, notes };
 }
 
 async function loadRun(chosen: ChosenCheckpoint): Promise<Loaded> {
@@ -119,7 +131,7 @@ async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator
     const { tokensOfText } = await import("../train/evaluate.js");
     if (!model.tokenizer) throw new RangeError(`Cannot evaluate ${model.name} on a text: nothing tells its tokenizer.`);
     const tokenizer = tokenizerFromSpec(model.tokenizer);
-    const tokens = tokensOfText(readText(settings.file), tokenizer, settings.file);
+    const tokens = tokensOfText(readTextFile(settings.file), tokenizer, settings.file);
     if (tokens.length < 2) {
       throw new RangeError(
         `Cannot evaluate on ${settings.file}: it holds ${tokens.length} tokens; the first is predicted by nothing, so it needs 2.`,
@@ -131,9 +143,11 @@ async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator
   const name = settings.dataset || model.settings.dataset;
   if (name === "") throw new RangeError(`Cannot evaluate ${model.name}: on what? Name a --dataset or a --file.`);
   const { openDataset } = await import("../data/batches.js");
-  const dataset = openDataset(settings.dataDir || model.settings.dataDir, name);
+  const { sameTokenizer } = await import("../data/tokenizers/tokenizer.js");
+  const own = model.tokenizer?.kind === "none" ? model.tokenizer : {};
+  const dataset = openDataset(settings.dataDir || model.settings.dataDir, name, own);
   try {
-    if (model.tokenizer && JSON.stringify(model.tokenizer) !== JSON.stringify(dataset.meta.tokenizer)) {
+    if (model.tokenizer && !sameTokenizer(model.tokenizer, dataset.meta.tokenizer)) {
       throw new RangeError(
         `Cannot evaluate ${model.name} on ${name}: that was prepared with another tokenizer than the model's, so the ids mean something else; prepare it with the model's, or evaluate on a text (--file).`,
       );
@@ -144,16 +158,6 @@ async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator
     }
   } finally {
     dataset.close();
-  }
-}
-
-function readText(file: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(readRegularFile(file, 2 ** 30));
-  } catch (error) {
-    const { message } = error as Error;
-    const reason = error instanceof TypeError ? "it is no text in UTF-8" : message;
-    throw new Error(`Cannot read the text ${file}: ${reason}`, { cause: error });
   }
 }
 
@@ -177,11 +181,15 @@ async function evaluateText(text: Text, model: Loaded, settings: EvalSettings, i
   };
   try {
     const found = await evaluateSplit({ ...model, settings: { ...model.settings, blockSize } }, tokens, options);
+    const { loss, targets, standardError } = found;
+    const error = standardError === undefined ? {} : { standardError };
+    if (tokenizer.kind === "none") {
+      const perplexity = Math.exp(loss);
+      return { text: text.name, loss, ...error, perplexity, bitsPerByte: null, tokens: targets, bytes: null };
+    }
     // The text of random batches is not counted: a token is as long as in the whole.
     const wholeBytes = targetBytes(tokens, tokenizer);
     const bytes = Math.round((wholeBytes * found.targets) / (tokens.length - 1));
-    const { loss, targets, standardError } = found;
-    const error = standardError === undefined ? {} : { standardError };
     return { text: text.name, loss, ...error, ...lossUnits({ loss, targets, bytes }), tokens: targets, bytes };
   } finally {
     progress.close();
@@ -195,9 +203,9 @@ function resultTable(results: readonly Result[]): string[] {
       text,
       loss.toFixed(4) + (standardError === undefined ? "" : ` ± ${standardError.toFixed(4)}`),
       perplexity.toPrecision(4),
-      bitsPerByte.toFixed(4),
+      bitsPerByte?.toFixed(4) ?? "-",
       grouped(tokens),
-      grouped(bytes),
+      bytes === null ? "-" : grouped(bytes),
     ]),
   );
 }

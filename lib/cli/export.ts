@@ -63,9 +63,11 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   } finally {
     stop.close();
   }
-  const { model, tokenizer } = pretrained;
+  const { model, tokenizer, tokenizerNotes = [] } = pretrained;
   io.stdout.write(`${to}: ${grouped(countParameters(model))} parameters in ${dtype}\n`);
+  for (const note of tokenizerNotes) io.stdout.write(`Warning: ${note}\n`);
   if (!tokenizer) io.stdout.write("Its tokenizer is not known: add the files of yours.\n");
+  if (tokenizer?.kind === "none") io.stdout.write("Its ids stand for no text, so there are no tokenizer files.\n");
   return 0;
 }
 

@@ -98,8 +98,8 @@ async function runInProcess(argv: readonly string[]): Promise<number> {
     void report(error, io).then(() => end(1));
   };
   process.on("uncaughtException", fail).on("unhandledRejection", fail);
-  process.once("exit", () => {
-    if (done) return;
+  process.once("exit", (code) => {
+    if (done || (code !== 0 && code !== unsettled)) return;
     process.exitCode = 1;
     // A config file that calls process.exit(), a promise that nobody keeps: it must not pass for success.
     writeLast("folio: Cannot go on: the program ended before its work was done.\n");
@@ -109,6 +109,9 @@ async function runInProcess(argv: readonly string[]): Promise<number> {
   done = true;
   return code === 0 && lost?.exitCode === 1 ? 1 : code;
 }
+
+/** Node's exit code of a program that ends while it still awaits something. */
+const unsettled = 13;
 
 function writeLast(text: string): void {
   try {
@@ -145,8 +148,12 @@ async function runCommand(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
-/** What went wrong, as one message. */
+const told = new WeakSet<Io>();
+
+/** What went wrong, as one message: what follows from it, or goes wrong besides, is not told after it. */
 async function report(error: unknown, io: Io): Promise<void> {
+  if (told.has(io)) return;
+  told.add(io);
   const message = await withFlags(messageOf(error));
   io.stderr.write(`${styled(io.stderr, "red", "folio:")} ${message}\n`);
   // A stack helps whoever changes Folio, not whoever mistyped a flag.

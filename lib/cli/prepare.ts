@@ -2,12 +2,17 @@
  * `folio prepare NAME`: finds data/NAME/prepare and runs it, prepares a text of one's own, or checks what is prepared.
  * What a dataset is and where it comes from is that module's business.
  */
+import { existsSync, statSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { closest } from "fastest-levenshtein";
 import { type PrepareModule, type PrepareOptions, prepareText } from "../data/prepare/prepare.js";
+import { TEXT_RULE } from "../data/text.js";
 import type { TokenMeta } from "../data/token-file.js";
+
+import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import { readWords } from "../settings/flags.js";
+
 import { camelCase } from "../settings/settings.js";
 import { datasetNames, modulePath } from "./shared/datasets.js";
 import { stopOnSignals } from "./shared/stop-signals.js";
@@ -28,18 +33,23 @@ Datasets: ${datasetNames().join(", ")}.
   --url=ADDRESS       download the text from here in place of its public address
 
 A text of your own, under a name of your own:
-  --from=PATH         a text, JSONL or Parquet file, or a folder of them
-  --tokenizer=gpt2    char, gpt2, or bpe:N, which learns N byte pairs from the text
+  --from=PATH         a text, JSONL, JSON (an array) or Parquet file, or a folder of them, told by what they hold
+  --tokenizer=gpt2    char, gpt2, or bpe:N, which learns N byte pairs from the text; or the path of a model whose
+                      tokenizer it is to be (a run, a Hugging Face folder, a tokenizer.json), to finetune it
   --val_fraction=0.1  how much of it is for validation
-  --text_key=text     the field of JSONL or the column of Parquet that holds the text
+  --text_key=text     the field of JSON or the column of Parquet that holds the text
 
   --check             decode samples of what is prepared and say what looks wrong
+
+${TEXT_RULE}
+The texts of JSON and Parquet are taken as they are.
 
 What was interrupted goes on when the same command is given again. A folder named by the environment variable
 FOLIO_DATA_DIR is looked in before any download.
 
   folio prepare typescript
   folio prepare poems --from=poems.txt --tokenizer=bpe:1024
+  folio prepare poems --from=poems.txt --tokenizer=their-gpt2    # then: folio train --init_from=their-gpt2
   FOLIO_DATA_DIR=texts folio prepare shakespeare_char`;
 }
 
@@ -114,10 +124,30 @@ async function prepareOwn(
     ...options,
     name,
     from,
-    ...(tokenizer !== undefined && { tokenizer }),
+    ...(tokenizer !== undefined && { tokenizer: await tokenizerOf(tokenizer) }),
     ...(textKey !== undefined && { textKey }),
     ...(valFraction !== undefined && { valFraction: Number(valFraction) }),
   });
+}
+
+/** A tokenizer's name as it is; of a path, the tokenizer that the model there has. */
+async function tokenizerOf(flag: string): Promise<string | TokenizerSpec> {
+  const { isTokenizerName } = await import("../data/prepare/survey.js");
+  if (/^gpt2-(medium|large|xl)$/.test(flag)) return "gpt2";
+  if (isTokenizerName(flag) || !existsSync(flag)) return flag; // whoever prepares refuses a wrong name
+  const { hasCheckpoint, readState } = await import("../weights/checkpoint.js");
+  if (hasCheckpoint(flag)) return readState(flag, hasCheckpoint(flag, "best") ? "best" : "last").tokenizer;
+  const { readFolderTokenizer } = await import("../data/tokenizers/read-hugging-face.js");
+  const folder = path.basename(flag) === "tokenizer.json" ? path.dirname(flag) : flag;
+  const { spec, unread } = statSync(folder).isDirectory() ? readFolderTokenizer(folder) : {};
+  if (spec) return spec;
+  const found =
+    unread === undefined
+      ? "it has no tokenizer.json, and no vocab.json with merges.txt"
+      : `its ${unread} is not read here`;
+  throw new RangeError(
+    `Cannot prepare with the tokenizer of ${flag}: ${found}; wanted a run, or a folder that AutoTokenizer.save_pretrained wrote.`,
+  );
 }
 
 /** Shows what `checkDataset` finds. @returns 1 if something looks wrong */
@@ -164,5 +194,11 @@ export async function prepareDataset(name: string, options: PrepareOptions): Pro
     );
   }
   const module = (await import(pathToFileURL(modulePath(name)!).href)) as PrepareModule;
-  return await module.prepare(options);
+  const meta = await module.prepare(options);
+  if (meta.dataset !== name) {
+    throw new Error(
+      `data/${name}/prepare.ts wrote the dataset ${meta.dataset}, not ${name}: the name stands in it; use folderName(import.meta.url).`,
+    );
+  }
+  return meta;
 }

@@ -2,8 +2,9 @@
  * `folio sample`: prints samples of a run as nanoGPT does, each with its prompt and a line of dashes after it, while
  * they are being written. Only text goes to standard output; what it is sampled from goes to standard error.
  */
+import { readTextFile, readTextInput, TEXT_RULE } from "../data/text.js";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
-import { readRegularFile, readStandardInput } from "../host/regular-file.js";
+
 import type { SampledToken } from "../sample/sample.js";
 import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
@@ -20,7 +21,7 @@ Usage: folio sample [config file …] [--setting=value …]
 
 Samples from the best checkpoint of the run in out_dir, from another of its checkpoints (--checkpoint=1000, or its
 folder as --init_from), or from what --init_from names. Config files of \`folio train\`
-do: only their out_dir and the settings below count.
+do: only their out_dir and the settings below count. ${TEXT_RULE}
 
   folio sample --out_dir=out-shakespeare-char --num_samples=3
   folio sample --out_dir=out-quickstart --start="interface " --max_new_tokens=200
@@ -37,12 +38,20 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { explainedUse } = await import("../train/failures.js");
   const { noiseWarnings, sample } = await import("../sample/sample.js");
   const { tokenizerFromSpec } = await import("../data/tokenizers/tokenizer.js");
-  const prompt = readPrompt(settings.start);
-  const { model, spec, step, name, bestValLoss } = await openModel(settings, io);
+  const { checkFinite } = await import("../weights/finite.js");
+  const given = readPrompt(settings.start);
+  const { model, spec, step, name, bestValLoss, notes: modelNotes = [] } = await openModel(settings, io);
+  checkFinite(model.params, name);
   const tokenizer = tokenizerFromSpec(spec);
+  // Ids have no line end to begin with.
+  const prompt = spec.kind === "none" && given === "\n" ? "0" : given;
   io.stderr.write(styled(io.stderr, "dim", `sampling from ${name}\n`));
   await announceDevice(settings, model.settings.dtype, io);
-  const warnings = [...noiseWarnings(model, tokenizer, step), ...littleLearnt(bestValLoss, tokenizer.vocabSize)];
+  const warnings = [
+    ...modelNotes,
+    ...noiseWarnings(model, tokenizer, step),
+    ...littleLearnt(bestValLoss, tokenizer.vocabSize),
+  ];
   for (const warning of warnings) {
     io.stderr.write(styled(io.stderr, "yellow", `Warning: ${warning}\n`));
   }
@@ -72,6 +81,8 @@ interface OpenModel {
   readonly step: number | undefined;
   readonly bestValLoss?: number | null;
   readonly name: string;
+  /** What to know about its tokenizer. */
+  readonly notes?: readonly string[];
 }
 
 async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSettings, io: Io): Promise<OpenModel> {
@@ -93,29 +104,24 @@ async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSet
     };
   }
   await fetchWeights(initFrom, io);
-  const { params, model, tokenizer: spec } = await loadPretrained(initFrom, { dataDir });
-  if (!spec) {
-    throw new Error(
-      `Cannot sample from ${initFrom}: nothing says which tokenizer its ids belong to; export it with one, or start from a run.`,
-    );
-  }
-  return { model: { params, settings: parseSettings(model) }, spec, step: undefined, name: initFrom };
+  const { params, model, tokenizer, tokenizerNotes: notes = [] } = await loadPretrained(initFrom, { dataDir });
+  // Without a tokenizer, its samples are ids.
+  const spec: TokenizerSpec = tokenizer ?? { kind: "none", vocabSize: model.vocabSize };
+  const ids = tokenizer ? [] : [`Nothing tells the tokenizer of ${initFrom}: the prompt and the samples are ids.`];
+  return {
+    model: { params, settings: parseSettings(model) },
+    spec,
+    step: undefined,
+    name: initFrom,
+    notes: [...notes, ...ids],
+  };
 }
-
-const mostPromptBytes = 64 * 2 ** 20;
 
 /** `FILE:path` → the file's text, `-` and `FILE:-` → standard input; anything else is the prompt itself. */
 export function readPrompt(start: string): string {
   if (start !== "-" && !start.startsWith("FILE:")) return start;
   const path = start === "-" ? "-" : start.slice("FILE:".length);
-  try {
-    return (path === "-" ? readStandardInput(mostPromptBytes) : readRegularFile(path, mostPromptBytes)).toString(
-      "utf8",
-    );
-  } catch (error) {
-    const name = path === "-" ? "from standard input" : path;
-    throw new Error(`Cannot read the prompt ${name}: ${(error as Error).message}`, { cause: error });
-  }
+  return path === "-" ? readTextInput() : readTextFile(path);
 }
 
 const dashes = "\n---------------\n";

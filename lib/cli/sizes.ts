@@ -93,7 +93,7 @@ async function vocabularySize({ vocabSize, dataDir, dataset }: Settings): Promis
     opened.close();
     return opened.meta.vocabSize;
   }
-  const known = vocabularies[dataset];
+  const known = Object.hasOwn(vocabularies, dataset) ? vocabularies[dataset] : undefined;
   if (known !== undefined) return known;
   throw new RangeError(
     `Cannot size the model: the vocabulary of ${dataset} is not known before \`folio prepare ${dataset}\`; give --vocab_size.`,

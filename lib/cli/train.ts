@@ -24,7 +24,9 @@ Usage: folio train [config file …] [--setting=value …]
 Config files are TypeScript, JavaScript or JSON, or nanoGPT's in Python (read as data, not run), in order, by path or,
 of Folio's own, by name; TypeScript and JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and
 --nLayer=4 are the same; --eval_only means True, --no-compile False. The run goes to out_dir: config.json, log.jsonl,
-tensorboard/, checkpoint/. Ctrl-C saves, and says how to resume; a second one stops at once.
+tensorboard/, checkpoint/. Ctrl-C saves, and says how to resume; a second one stops at once. SIGTERM, a terminal that
+closes and a reader that goes away (folio train … | head) save as well. Exit codes: 0 finished, 1 failed, 130 Ctrl-C,
+143 SIGTERM, 129 SIGHUP, 141 a closed pipe.
 
   folio train configs/train_shakespeare_char.ts
   folio train cpu_demo --max_iters=500 --out_dir=out-short
@@ -34,8 +36,8 @@ tensorboard/, checkpoint/. Ctrl-C saves, and says how to resume; a second one st
 
 A run that goes on (--init_from=resume) keeps its own settings where none are given, also one of nanoGPT's, whose
 ckpt.pt in out_dir has its moments and settings; the file is left as it is. One that begins with the weights of another
-(--init_from=out-short) has their shape. mfu is the share of the GPU's peak by its data sheet, and, as in nanoGPT, of an
-A100's where none is known, a processor's among them.
+(--init_from=out-short, of the checkpoint that --checkpoint=1000 or its folder names) has their shape. mfu is the share
+of the GPU's peak by its data sheet, and, as in nanoGPT, of an A100's where none is known, a processor's among them.
 
 ${helpText("train")}`;
 }

@@ -10,12 +10,14 @@ import fs from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { faultOf } from "../host/checked-json.js";
+import { numpyGlobals } from "../host/numpy-scalars.js";
 import { readPickle } from "../host/pickle.js";
-import { openRegularFile, readRegularFile, readRegularText } from "../host/regular-file.js";
+import { openRegularFile, readRegularFile, readRegularText, reasonOf } from "../host/regular-file.js";
 import { largest } from "../settings/rows.js";
 import {
   characterTokenizer,
   gpt2Tokenizer,
+  idTokenizer,
   type Tokenizer,
   type TokenizerSpec,
   tokenizerFromSpec,
@@ -107,7 +109,7 @@ export function openTokenFile(filePath: string, options: { dtype: TokenDtype; to
   try {
     descriptor = openRegularFile(filePath);
   } catch (error) {
-    throw refuse(errorCode(error) === "ENOENT" ? "it is missing" : (error as Error).message);
+    throw refuse(reasonOf(error));
   }
   try {
     const status = fs.fstatSync(descriptor);
@@ -178,20 +180,34 @@ export function datasetDirectory(dataDir: string, name: string): string {
  * What `<dataDir>/<name>/meta.json` says; where nanoGPT made the folder, what its files say.
  * @throws {RangeError} if it is not prepared or damaged, saying so and what to do
  */
-export function readMeta(dataDir: string, name: string): TokenMeta {
+export function readMeta(dataDir: string, name: string, options: OpenOptions = {}): TokenMeta {
   const directory = datasetDirectory(dataDir, name);
   const files = ["train.bin", "val.bin"].map((file) => path.join(directory, file));
   // A preparation that was interrupted has left train.bin and val.bin of its own.
   const own = ["meta.json", "preparing.json"].some((file) => fs.existsSync(path.join(directory, file)));
   return own || !files.every((file) => fs.existsSync(file))
     ? readOwnMeta(directory, name)
-    : nanoGptMeta(directory, name);
+    : nanoGptMeta(directory, name, options);
 }
 
-/** nanoGPT's folder: meta.pkl has the characters, and without it the ids are GPT-2's. */
-function nanoGptMeta(directory: string, name: string): TokenMeta {
+/** How a dataset is opened. */
+export interface OpenOptions {
+  /**
+   * How many ids there are, where no file of the dataset tells: a bare train.bin and val.bin of one's own ids. They then
+   * stand for no text. 0, and GPT-2's 50,257 to 50,304: the ids are GPT-2's.
+   */
+  readonly vocabSize?: number;
+}
+
+/**
+ * nanoGPT's folder: meta.pkl has the characters, or only how many ids there are; without it the ids are GPT-2's, or, where
+ * the caller says how many there are, of one's own.
+ */
+function nanoGptMeta(directory: string, name: string, { vocabSize = 0 }: OpenOptions): TokenMeta {
   const picklePath = path.join(directory, "meta.pkl");
-  const tokenizer = fs.existsSync(picklePath) ? nanoGptTokenizer(picklePath) : gpt2Tokenizer();
+  const isGpt2 = vocabSize === 0 || (vocabSize >= 50_257 && vocabSize <= 50_304);
+  const bare = () => (isGpt2 ? gpt2Tokenizer() : idTokenizer(vocabSize));
+  const tokenizer = fs.existsSync(picklePath) ? nanoGptTokenizer(picklePath) : bare();
   const split = (file: string): TokenSplit => {
     const { length, close } = openTokenFile(path.join(directory, file), { dtype: "uint16" });
     close();
@@ -208,18 +224,35 @@ function nanoGptMeta(directory: string, name: string): TokenMeta {
   };
 }
 
+/** The characters of meta.pkl; where it has none, or tokens of several characters, only how many ids there are. */
 function nanoGptTokenizer(picklePath: string): Tokenizer {
   const refuse = (found: string) =>
     new RangeError(
-      `Cannot read ${picklePath}: ${found}; it should hold nanoGPT's stoi and itos, of one character each. Prepare the text with folio prepare NAME --from=FILE.`,
+      `Cannot read ${picklePath}: ${found}; it should hold nanoGPT's stoi and itos, of one character each, or vocab_size alone. Prepare the text with folio prepare NAME --from=FILE.`,
     );
-  const meta = readPickle(readRegularFile(picklePath), { name: picklePath });
-  const itos = meta instanceof Map ? meta.get("itos") : undefined;
-  if (!(itos instanceof Map) || itos.size === 0) throw refuse("it has no table of characters (itos)");
-  const characters = Array.from({ length: itos.size }, (_, id) => itos.get(id));
+  let bytes: Buffer;
+  try {
+    bytes = readRegularFile(picklePath);
+  } catch (error) {
+    throw refuse(reasonOf(error));
+  }
+  const meta = readPickle(bytes, { name: picklePath, globals: numpyGlobals });
+  if (!(meta instanceof Map)) throw refuse("it is no dictionary");
+  const itos: unknown = meta.get("itos");
+  const vocabSize: unknown = meta.get("vocab_size") ?? (itos instanceof Map ? itos.size : undefined);
+  if (!(itos instanceof Map) || itos.size === 0) {
+    const counts = Number.isSafeInteger(vocabSize) && (vocabSize as number) > 0;
+    const told = vocabSize === undefined ? "no vocab_size" : `a vocab_size of ${vocabSize}`;
+    if (!counts) throw refuse(`it has no table of characters (itos), and ${told}`);
+    return idTokenizer(vocabSize);
+  }
+  const characters = Array.from({ length: itos.size }, (_, id) => itos.get(id) as unknown);
   const absent = characters.findIndex((character) => typeof character !== "string");
   if (absent >= 0) throw refuse(`its itos has no character for the id ${absent}`);
-  return characterTokenizer(characters as string[]);
+  const single = (characters as string[]).every(
+    (token) => token !== "" && token === String.fromCodePoint(token.codePointAt(0)!),
+  );
+  return single ? characterTokenizer(characters as string[]) : idTokenizer(vocabSize);
 }
 
 /** A checksum of a file's length, its ends and 64 places between: files that nobody counted may be too large to read. */
@@ -249,9 +282,9 @@ function sampledSha256(filePath: string): string {
  * dataset.tokenizer.decode(dataset.val.read(0, 100));
  * dataset.close();
  */
-export function openDataset(dataDir: string, name: string): Dataset {
+export function openDataset(dataDir: string, name: string, options: OpenOptions = {}): Dataset {
   const directory = datasetDirectory(dataDir, name);
-  const meta = readMeta(dataDir, name);
+  const meta = readMeta(dataDir, name, options);
   const tokenizer = tokenizerFromSpec(meta.tokenizer);
   if (tokenizer.vocabSize > meta.vocabSize) {
     throw new RangeError(
@@ -281,7 +314,9 @@ function readOwnMeta(directory: string, name: string): TokenMeta {
     text = readRegularText(metaPath);
   } catch (error) {
     if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") {
-      throw new RangeError(`Cannot read ${metaPath}: ${(error as Error).message}.`, { cause: error });
+      throw new RangeError(`Cannot read ${metaPath}: ${(error as Error).message}; run folio prepare ${name}.`, {
+        cause: error,
+      });
     }
     const found = fs.existsSync(path.join(directory, "train.bin"))
       ? `${directory} holds train.bin but no meta.json (a preparation that was interrupted)`

@@ -143,7 +143,12 @@ function onWebGpu({ dtype, xla = false }: DeviceSettings, adapter: WebGpuAdapter
 }
 
 async function onTensorFlow(settings: DeviceSettings, reason: string | undefined): Promise<ResolvedDevice> {
-  const { device: wanted, dtype, compile } = settings;
+  const { device: wanted, compile } = settings;
+  const forced = settings.dtype === "auto" && compile ? process.env.FOLIO_DTYPE : undefined;
+  if (forced !== undefined && !/^(float32|bfloat16|float16)$/.test(forced)) {
+    throw new RangeError(`Cannot read FOLIO_DTYPE: it is ${forced}; wanted float32, bfloat16 or float16.`);
+  }
+  const dtype = (forced ?? settings.dtype) as Settings["dtype"];
   prepareEnvironment(settings);
   loadTensorFlow();
   const hasGpu = tensorflowBackend().isUsingGpuDevice;
@@ -162,7 +167,7 @@ async function onTensorFlow(settings: DeviceSettings, reason: string | undefined
   const chosen = { device, deviceReason: wanted === "auto" ? found : "asked for", compile } as const;
   const facts = { device, compile, ...(await (hasGpu ? gpuFacts() : processorFacts())) } as const;
   if (dtype !== "auto") checkDtype(dtype, facts);
-  const format = dtype === "auto" ? autoDtype(facts) : { dtype, reason: "asked for" };
+  const format = dtype === "auto" ? autoDtype(facts) : { dtype, reason: forced ? "FOLIO_DTYPE" : "asked for" };
   return {
     ...chosen,
     dtype: format.dtype,

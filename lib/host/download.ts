@@ -19,6 +19,8 @@ export interface DownloadProgress {
 export interface FetchFileOptions {
   /** Of the whole file, in hexadecimal; without it, only the length that the server tells is checked. */
   sha256?: string;
+  /** How long the file may be; 64 GB unless given. A longer one is given up, and what has arrived is removed. */
+  maxBytes?: number;
   onProgress?(progress: DownloadProgress): void;
   signal?: AbortSignal;
   /** How long the server may be silent; 30,000 unless given. */
@@ -97,7 +99,7 @@ function causeOf(error: unknown): string {
 
 /** One request: appends what arrives to `part`. */
 async function receive(url: string, part: string, options: FetchFileOptions): Promise<void> {
-  const { onProgress, signal, stallMs = 30_000 } = options;
+  const { onProgress, signal, stallMs = 30_000, maxBytes = 64e9 } = options;
   const stalled = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   const alive = () => {
@@ -140,8 +142,14 @@ async function receive(url: string, part: string, options: FetchFileOptions): Pr
       let receivedBytes = offset;
       for await (const chunk of response.body ?? []) {
         alive();
-        write(descriptor, chunk, part);
         receivedBytes += chunk.length;
+        if (receivedBytes > maxBytes) {
+          fs.rmSync(part, { force: true });
+          throw new FinalError(
+            `Cannot download ${url}: it has more than the ${maxBytes} bytes that it may have. ${advice}`,
+          );
+        }
+        write(descriptor, chunk, part);
         onProgress?.({ receivedBytes, totalBytes });
       }
       fs.fsyncSync(descriptor);

@@ -28,6 +28,12 @@ function kindOf(status: fs.Stats): string {
   return "a device";
 }
 
+/** Why a file could not be read, as a clause: "it is missing", "it is a pipe, not a file". */
+export function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "ENOTDIR" ? "it is missing" : message;
+}
+
 /** A regular file's bytes. @throws as openRegularFile; {Error} when it has more than `most` */
 export function readRegularFile(file: string, most: number = mostBytes): Buffer {
   const descriptor = openRegularFile(file);

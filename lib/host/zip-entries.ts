@@ -1,7 +1,10 @@
 /**
  * Finds the entries of a zip archive that stores them uncompressed, as torch.save does, so that each can be read from
- * the file by its position and no archive is ever in memory. It reads 64-bit archives, and unpacks nothing: zip readers
- * of npm hold a whole archive, or stream entries in turn. A file from elsewhere is data: every number is checked.
+ * the file by its position and no archive is ever in memory. It reads 64-bit archives, and unpacks nothing. Of npm's zip
+ * readers most hold a whole archive or stream its entries; yauzl tells where an entry's bytes lie, but by callbacks, one
+ * entry after another, and what reads checkpoints here, down to a run's settings, is synchronous. Nor does it refuse what
+ * must be refused (compressed and encrypted entries, two of one name). A file from elsewhere is data: every number is
+ * checked.
  */
 import fs from "node:fs";
 

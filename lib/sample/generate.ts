@@ -1,7 +1,7 @@
 /**
  * Ids that go on from ids: a session with the model's weights and a cache, one step that reads a text into the cache and
- * one that goes on by a token. Past the context window the last half of it is read in again. It knows no text and no
- * tokenizer: sample.ts does.
+ * one that goes on by a token. Past the context window, the last half of it is read in again, or, sliding, all but its
+ * first token. It knows no text and no tokenizer: sample.ts does.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
@@ -33,6 +33,8 @@ export interface Generation {
   readonly vocabSize: number;
   /** false: read the whole context again for each token, as nanoGPT does. */
   readonly cache: boolean;
+  /** What a token sees once the text is longer than blockSize: the last half of it and more (half, the default), or always blockSize tokens. */
+  readonly context?: "half" | "slide";
 }
 
 /** One round: a token for every row. */
@@ -76,7 +78,8 @@ export async function* generate(
         );
         outputs = await next({ ids: last, position: int32([length - start - 1], []), ...inputs });
       } else {
-        if (place > 0) start = Math.max(start, length - (how.cache ? Math.max(1, blockSize >> 1) : blockSize));
+        const kept = how.cache && how.context !== "slide" ? Math.max(1, blockSize >> 1) : blockSize;
+        if (place > 0) start = Math.max(start, length - kept);
         const contexts = texts.map((ids) => ids.slice(start));
         outputs = await readContexts(read, place === 0 ? contexts.slice(0, 1) : contexts, inputs, blockSize);
       }

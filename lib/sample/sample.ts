@@ -12,7 +12,7 @@ import { openTextStream, type TextStream } from "./text-stream.js";
 
 /** What to generate. */
 export interface SampleOptions {
-  /** Text to go on from; at least one token long. */
+  /** Text to go on from; at least one token long. Names of special tokens, as `<|endoftext|>`, are those tokens. */
   readonly prompt: string;
   readonly numSamples?: number;
   readonly maxNewTokens?: number;
@@ -33,6 +33,11 @@ export interface SampleOptions {
   readonly alternatives?: number;
   /** false: compute the whole context again for each token, as nanoGPT does. */
   readonly cache?: boolean;
+  /**
+   * Once the text is longer than blockSize: read its last half again and go on from there, which is fast (half, the
+   * default), or let the window slide by one token each time, as nanoGPT does (slide).
+   */
+  readonly context?: "half" | "slide";
   readonly compile?: boolean;
   readonly device?: Device;
   /** auto: as the model's settings say. bfloat16 holds the weights in half the memory. */
@@ -64,7 +69,7 @@ export interface SampledToken {
 
 /**
  * Generates. Each round yields one token of every sample that has not ended. The context is the text so far; when it is
- * longer than blockSize, the last half of that is read in again. A token is a function of the model, the prompt, the
+ * longer than blockSize, its last half is read in again, or the window slides. A token is a function of the model, the prompt, the
  * seed, the sample's number and its place.
  * @throws {RangeError} for an empty prompt, text that the tokenizer does not know, or impossible options
  * @example
@@ -83,7 +88,9 @@ export async function* sample(
   const prompt = checkedPrompt(tokenizer, options.prompt, settings.vocabSize);
   checkOptions({ ...how, maxNewTokens, stop });
   if (signal?.aborted) return;
-  const streams: (TextStream | undefined)[] = Array.from({ length: how.rows }, () => openTextStream(tokenizer, stop));
+  const streams: (TextStream | undefined)[] = Array.from({ length: how.rows }, () =>
+    openTextStream(tokenizer, stop, prompt),
+  );
   let place = 0;
   for await (const drawn of generate({ ...model, settings }, prompt, how)) {
     place++;
@@ -117,8 +124,8 @@ export function noiseWarnings({ settings }: TrainedModel, tokenizer: Tokenizer, 
 
 function generationOf(options: SampleOptions, { vocabSize }: Tokenizer): Generation {
   const { numSamples: rows = 1, temperature = 0.8, topK = 200, topP = 1, repetitionPenalty = 1, seed = 1337 } = options;
-  const { alternatives = 0, cache = true } = options;
-  return { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, cache, vocabSize };
+  const { alternatives = 0, cache = true, context = "half" } = options;
+  return { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, cache, context, vocabSize };
 }
 
 function told(
@@ -139,7 +146,7 @@ function told(
 }
 
 function checkedPrompt(tokenizer: Tokenizer, prompt: string, vocabSize: number): number[] {
-  const ids = Array.from(tokenizer.encode(prompt));
+  const ids = Array.from(tokenizer.encode(prompt, { special: true }));
   if (ids.length === 0)
     throw new RangeError('Cannot sample: the prompt is empty; give at least one character, such as "\\n".');
   if (tokenizer.vocabSize > vocabSize) {

@@ -12,16 +12,35 @@ export interface TextStream {
   rest(): string;
 }
 
-/** @param stop texts at which the sample ends; they are not part of it */
-export function openTextStream(tokenizer: Tokenizer, stop: readonly string[] = []): TextStream {
+/**
+ * @param stop texts at which the sample ends; they are not part of it
+ * @param before the prompt's ids: what a token adds can depend on what stands before it, as a space between two words does
+ */
+export function openTextStream(
+  tokenizer: Tokenizer,
+  stop: readonly string[] = [],
+  before: readonly number[] = [],
+): TextStream {
+  // Tokens whose text was given out, as many as can matter to the next ones; of bytes and characters none does.
+  const context = tokenizer.kind === "huggingface" || tokenizer.kind === "none" ? 8 : 0;
+  let shown = context === 0 ? [] : before.slice(-context);
   let pending: number[] = []; // tokens whose last character is not whole yet
   let held = ""; // may be the beginning of a stop text
+
+  /** What the pending tokens add to the text of those before them. */
+  const added = () => {
+    if (context === 0) return tokenizer.decode(pending);
+    const known = tokenizer.decode(shown);
+    const all = tokenizer.decode([...shown, ...pending]);
+    return all.startsWith(known) ? all.slice(known.length) : tokenizer.decode(pending);
+  };
 
   return {
     add(token) {
       pending.push(token);
-      const decoded = tokenizer.decode(pending);
+      const decoded = added();
       if (decoded.endsWith("\uFFFD")) return { text: "", stopped: false };
+      if (context > 0) shown = [...shown, ...pending].slice(-context);
       pending = [];
       held += decoded;
       const ends = stop.map((text) => held.indexOf(text)).filter((index) => index >= 0);
@@ -35,7 +54,7 @@ export function openTextStream(tokenizer: Tokenizer, stop: readonly string[] = [
       held = held.slice(held.length - keep);
       return { text, stopped: false };
     },
-    rest: () => held + tokenizer.decode(pending),
+    rest: () => held + (pending.length > 0 ? added() : ""),
   };
 }
 

@@ -19,7 +19,7 @@ export interface EvalSettings {
   outDir: string;
   /** Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt. */
   initFrom: InitFrom;
-  /** Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept. */
+  /** Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept. */
   checkpoint: string;
   /** Folder of the prepared datasets; none: the run's. */
   dataDir: string;
@@ -53,7 +53,7 @@ const evaluation = row("Evaluation");
 export const evalRows: { readonly [K in keyof EvalSettings]: SettingRow & { readonly default: EvalSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to evaluate."),
   initFrom: run(initFrom, "resume" as InitFrom, "", "Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt."),
-  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept."),
+  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept."),
   dataDir: run(text, "", "", "Folder of the prepared datasets; none: the run's."),
   dataset: run(text, "", "", "Name of the dataset; none: the run's."),
 

@@ -12,7 +12,7 @@ import {
   run,
   seed,
 } from "./common.js";
-import { aboveZero, checkpoint, count, flag, folder, row, type SettingRow, share, text } from "./rows.js";
+import { aboveZero, checkpoint, choice, count, flag, folder, row, type SettingRow, share, text } from "./rows.js";
 
 /** All settings of sampling from a run. */
 export interface SampleSettings {
@@ -20,11 +20,11 @@ export interface SampleSettings {
   outDir: string;
   /** Sample from the run in outDir (resume), or from GPT-2 by name, a Hugging Face folder, a ckpt.pt, another run. */
   initFrom: InitFrom;
-  /** Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept. */
+  /** Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept. */
   checkpoint: string;
   /** Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has. */
   dataDir: string;
-  /** Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input. */
+  /** Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input; <|endoftext|> is one token. */
   start: string;
   /** Samples to write. */
   numSamples: number;
@@ -42,6 +42,8 @@ export interface SampleSettings {
   stop: string;
   /** End a sample at the end-of-text token. */
   stopAtEnd: boolean;
+  /** Past blockSize: read the last half again (half, fast), or slide the window by one token each time, as nanoGPT does. */
+  context: "half" | "slide";
   /** Show the probability of each token instead of text alone. */
   probabilities: boolean;
   /** Seed of the draws. */
@@ -60,10 +62,10 @@ const samples = row("Samples");
 export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { readonly default: SampleSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to sample from."),
   initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume), or from GPT-2 by name, a Hugging Face folder, a ckpt.pt, another run."),
-  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of the run: auto (the best where there is one), best, last, or a step that saveInterval kept."),
+  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept."),
   dataDir: run(folder, "data", "", "Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has."),
 
-  start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input."),
+  start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input; <|endoftext|> is one token."),
   numSamples: samples(count(1, 10_000), 10, "samples", "Samples to write."),
   maxNewTokens: samples(count(1), 500, "tokens", "Length of a sample."),
   temperature: samples(aboveZero, 0.8, "", "Below 1: more careful, above 1: more daring."),
@@ -72,6 +74,7 @@ export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { 
   repetitionPenalty: samples(aboveZero, 1, "", "Logits of tokens that stand in the text already are divided by it; 1: nothing changes."),
   stop: samples(text, "", "", "Text at which a sample ends; empty: none."),
   stopAtEnd: samples(flag, false, "", "End a sample at the end-of-text token."),
+  context: samples(choice("half", "slide"), "half" as "half" | "slide", "", "Past blockSize: read the last half again (half, fast), or slide the window by one token each time, as nanoGPT does."),
   probabilities: samples(flag, false, "", "Show the probability of each token instead of text alone."),
   seed: samples(seed, 1337, "", "Seed of the draws."),
 

@@ -47,7 +47,7 @@ export interface Settings extends ModelSettings {
   dataset: string;
   /** New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt. */
   initFrom: InitFrom;
-  /** Which checkpoint of the run that initFrom names: auto (the best where there is one), best, last, or a kept step. */
+  /** Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept. */
   checkpoint: string;
   /** Replace the run that outDir holds; false: fail rather than lose it. */
   overwrite: boolean;
@@ -134,7 +134,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   dataDir: run(folder, "data", "", "Folder of the prepared datasets."),
   dataset: run(name, "openwebtext", "", "Name of the dataset, a folder in dataDir."),
   initFrom: run(initFrom, "scratch" as InitFrom, "", "New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt."),
-  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of the run that initFrom names: auto (the best where there is one), best, last, or a step that saveInterval kept."),
+  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept."),
   overwrite: run(flag, false, "", "Replace the run that outDir holds; false: fail rather than lose it."),
   seed: run(seed, 1337, "", "Seed of weights, batches, dropout and evaluation."),
 

@@ -103,7 +103,7 @@ export function checkMemory(settings: Settings, availableBytes = machineBytes())
   const { batchSize, blockSize, nEmbd } = settings;
   // Whatever else a step keeps: its ids, what is to be predicted, and the vectors that go into the first block.
   const batchBytes = batchSize * blockSize * (8 + 4 * nEmbd);
-  if (bytes <= availableBytes && bytes + batchBytes > availableBytes) {
+  if (batchBytes > availableBytes) {
     throw new RangeError(
       `Cannot train: a batch of ${batchSize.toLocaleString("en-US")} × ${blockSize.toLocaleString("en-US")} tokens needs ${gigabytes(batchBytes)} and more, and there are ${gigabytes(availableBytes)}; lower batchSize (gradientAccumulationSteps makes up for it) or blockSize.`,
     );

@@ -84,7 +84,7 @@ export async function openRun(given: Settings, options: TrainOptions): Promise<R
   };
   try {
     const openers = given.evalOnly ? [] : await trackersOf(given, options.trackers);
-    const dataset = openDataset(given.dataDir, given.dataset);
+    const dataset = openDataset(given.dataDir, given.dataset, given);
     held.push(() => dataset.close());
     const found = await resolveDevice(given); // before anything else of TensorFlow's: it decides which devices that loads
     const wanted = withVocabulary(given, dataset);

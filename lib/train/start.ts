@@ -5,14 +5,23 @@
 import fs from "node:fs";
 import { closest, distance } from "fastest-levenshtein";
 import type { Dataset } from "../data/batches.js";
+import { sameTokenizer } from "../data/tokenizers/tokenizer.js";
 import { type HostTensors, toHost } from "../engine/host-tensors.js";
 import { initialParameters } from "../model/model.js";
+import { tokensPerStep } from "../model/sizing.js";
 import { differingSettings } from "../runs/identity.js";
 import { shapeKeys, shapeOf } from "../settings/model.js";
 import type { Settings } from "../settings/settings.js";
 import { hasCheckpoint, readState } from "../weights/checkpoint.js";
 import { loadPretrained, openTraining } from "../weights/open-weights.js";
-import { cropBlockSize, digest, type Pretrained, padVocabulary, type Training } from "../weights/pretrained.js";
+import {
+  cropBlockSize,
+  digest,
+  isVocabularyOf,
+  type Pretrained,
+  padVocabulary,
+  type Training,
+} from "../weights/pretrained.js";
 
 /** What a run starts from. */
 export interface Start {
@@ -55,12 +64,21 @@ async function adopted(settings: Settings, dataset: Dataset): Promise<Start> {
     throw new RangeError(`Cannot start from ${initFrom}: there is no such file or folder; ${hint}`);
   }
   const loaded = await loadPretrained(initFrom, { dataDir, checkpoint });
+  checkIds(settings, loaded, dataset);
   // More rows in the token table where more ids are asked for than the weights and the dataset have.
   const grows = vocabSize > loaded.model.vocabSize && loaded.model.vocabSize >= dataset.meta.vocabSize;
   const source = grows ? padVocabulary(loaded, vocabSize) : loaded;
   checkSource(settings, source, dataset);
   const { params, model } = cropBlockSize(source, settings.blockSize);
   return { settings: { ...settings, ...shapeOf(model) }, params, weights: digest(params) };
+}
+
+/** Weights whose tokenizer nothing tells must at least have as many ids as the dataset. @throws {RangeError} */
+function checkIds({ initFrom }: Settings, { tokenizer, model }: Pretrained, { meta }: Dataset): void {
+  if (tokenizer || model.vocabSize < meta.vocabSize || isVocabularyOf(model.vocabSize, meta.vocabSize)) return;
+  throw new RangeError(
+    `Cannot start from ${initFrom}: nothing tells which tokenizer its ${model.vocabSize} ids belong to, and the dataset ${meta.dataset} has ${meta.vocabSize}, so the ids would mean something else; put its tokenizer.json beside its weights, and prepare the text with it: folio prepare NAME --from=TEXT --tokenizer=FOLDER.`,
+  );
 }
 
 function checkSource(settings: Settings, { model, tokenizer }: Pretrained, { meta }: Dataset): void {
@@ -74,9 +92,9 @@ function checkSource(settings: Settings, { model, tokenizer }: Pretrained, { met
   if (vocabSize !== meta.vocabSize && vocabSize !== model.vocabSize) {
     throw refuse(`vocabSize is ${vocabSize}, and the weights have ${model.vocabSize} ids; use vocabSize: 0`);
   }
-  if (model.vocabSize < meta.vocabSize || (tokenizer && JSON.stringify(tokenizer) !== JSON.stringify(meta.tokenizer))) {
+  if (model.vocabSize < meta.vocabSize || (tokenizer && !sameTokenizer(tokenizer, meta.tokenizer))) {
     throw refuse(
-      `the weights belong to another tokenizer (${model.vocabSize} ids) than that of the dataset ${meta.dataset} (${meta.vocabSize} ids), so the ids would mean something else; prepare the text with theirs`,
+      `the weights belong to another tokenizer (${model.vocabSize} ids) than that of the dataset ${meta.dataset} (${meta.vocabSize} ids), so the ids would mean something else; prepare the text with theirs: folio prepare NAME --from=TEXT --tokenizer=${initFrom}`,
     );
   }
 }
@@ -91,14 +109,37 @@ function resumed(settings: Settings, { meta }: Dataset): Start {
       `Cannot resume from ${outDir} at its checkpoint ${checkpoint}: a run goes on from its last one. To begin with the weights of another, name the run and a folder for the new one (initFrom: "${outDir}", another outDir).`,
     );
   }
-  const found = openTraining(outDir, { optimizer: !evalOnly, gelu, dataDir });
+  const found = withBlockSize(openTraining(outDir, { optimizer: !evalOnly, gelu, dataDir }), settings.blockSize);
   checkShape(settings, found.settings);
-  if (found.tokenizer && JSON.stringify(found.tokenizer) !== JSON.stringify(meta.tokenizer)) {
+  const { vocabSize } = found.settings;
+  if (!found.tokenizer && !isVocabularyOf(vocabSize, meta.vocabSize)) {
+    throw new RangeError(
+      `Cannot resume from ${found.path}: it was trained on ${vocabSize} ids, and the dataset ${meta.dataset} has ${meta.vocabSize}, so the ids would mean something else; give the folder with its dataset (dataDir), or prepare that again.`,
+    );
+  }
+  if (found.tokenizer && !sameTokenizer(found.tokenizer, meta.tokenizer)) {
     throw new RangeError(
       `Cannot resume from ${outDir}: it was trained with another tokenizer than that of ${meta.dataset}, so the ids would mean something else. Use its dataset (${found.settings.dataset}), or train from scratch into another outDir.`,
     );
   }
   return { settings, params: found.params, from: found };
+}
+
+/** A run that goes on with fewer positions, as nanoGPT's crop_block_size: weights and moments lose those beyond. */
+function withBlockSize(training: Training, blockSize: number): Training {
+  const { settings, step, params, optimizer } = training;
+  if (blockSize >= settings.blockSize) return training;
+  const model = { ...shapeOf(settings) };
+  const cropped = (tensors: HostTensors) =>
+    tensors["wpe.weight"] ? cropBlockSize({ params: tensors, model }, blockSize).params : tensors;
+  return {
+    ...training,
+    params: cropped(params),
+    optimizer: Object.fromEntries(Object.entries(optimizer).map(([group, tensors]) => [group, cropped(tensors)])),
+    // Counted with the context that they were trained with.
+    tokens: training.tokens ?? step * tokensPerStep(settings),
+    settings: { ...settings, blockSize },
+  };
 }
 
 function checkShape(settings: Settings, there: Settings): void {

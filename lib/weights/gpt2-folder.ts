@@ -8,14 +8,17 @@ import fs from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { tokenizerFiles } from "../data/tokenizers/hugging-face.js";
+import { readFolderTokenizer } from "../data/tokenizers/read-hugging-face.js";
 import { type TokenizerSpec, tokenizerFromSpec } from "../data/tokenizers/tokenizer.js";
 import { float32, type HostTensors } from "../engine/host-tensors.js";
-import { readRegularText } from "../host/regular-file.js";
 import { parameterSpecs } from "../model/model.js";
 import type { ModelShape } from "../settings/model.js";
 import { largest } from "../settings/rows.js";
+
+import { checkRange } from "./finite.js";
+import { readFolderJson, readFolderTensors } from "./folder-tensors.js";
 import type { Pretrained } from "./pretrained.js";
-import { type FloatFormat, readSafetensors, writeSafetensors } from "./safetensors.js";
+import { type FloatFormat, writeSafetensors } from "./safetensors.js";
 
 /** GPT-2's four sizes: 124 million, 355 million, 774 million and 1.6 billion parameters. */
 export const gpt2Names = ["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"] as const;
@@ -39,22 +42,21 @@ const configSchema = z.object({
   add_cross_attention: z.literal(false).default(false),
 });
 
-const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
-
 /**
  * Reads a Hugging Face folder of a GPT-2.
  * @throws {Error} if files are missing or damaged, the model is no GPT-2, or its tensors are not those of its config.json
  */
 export function readGpt2Folder(folder: string): Pretrained {
-  const model = readModelShape(path.join(folder, "config.json"));
+  const described = readModelShape(path.join(folder, "config.json"));
+  const wanted = new Set(parameterSpecs({ ...described, tieHead: false }).map(({ name }) => name));
+  // Attention masks are not read.
+  const tensors = readFolderTensors(folder, (name) => wanted.has(ownName(name)));
+  const found: HostTensors = Object.fromEntries(
+    Object.entries(tensors).map(([name, tensor]) => [ownName(name), tensor]),
+  );
+  // What the files hold counts: a head that is not the token table is one of its own, whatever config.json says.
+  const model = { ...described, tieHead: described.tieHead && !hasOwnHead(found) };
   const specs = parameterSpecs(model);
-  const wanted = new Set(specs.map(({ name }) => name));
-  const found: Record<string, HostTensors[string]> = {};
-  for (const file of weightFiles(folder)) {
-    // Attention masks, and the head where it is the token table, are not read.
-    const tensors = readSafetensors(file, { only: (name) => wanted.has(ownName(name)) });
-    for (const [name, tensor] of Object.entries(tensors)) found[ownName(name)] = tensor;
-  }
   const params = specs.map(({ name, shape }) => {
     const tensor = found[name];
     if (tensor?.dtype === "float32" && tensor.shape.join() === shape.join()) return [name, tensor] as const;
@@ -63,14 +65,19 @@ export function readGpt2Folder(folder: string): Pretrained {
       `Cannot read the model in ${folder}: ${name} is ${fault}; its config.json asks for float32 [${shape}].`,
     );
   });
-  return { params: Object.fromEntries(params), model, tokenizer: folderTokenizer(folder, model) };
+  return { params: Object.fromEntries(params), model, ...folderTokenizer(folder, model) };
+}
+
+function hasOwnHead({ "wte.weight": table, "lm_head.weight": head }: HostTensors): boolean {
+  if (!table || !head) return false;
+  return head.values.length !== table.values.length || head.values.some((value, at) => value !== table.values[at]);
 }
 
 /** Files of GPT2LMHeadModel have a prefix, OpenAI's own upload has none. */
 const ownName = (name: string) => name.replace(/^transformer\./, "");
 
 function readModelShape(file: string): ModelShape {
-  const parsed = configSchema.safeParse(readJson(file));
+  const parsed = configSchema.safeParse(readFolderJson(file));
   if (!parsed.success) {
     const { path: at, message } = parsed.error.issues[0]!;
     throw new Error(
@@ -96,46 +103,23 @@ function readModelShape(file: string): ModelShape {
   };
 }
 
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readRegularText(file));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const found =
-      code === "ENOENT" ? "it is missing" : error instanceof SyntaxError ? "it is no JSON" : (error as Error).message;
-    throw new Error(`Cannot read ${file}: ${found}; a folder with config.json and model.safetensors is wanted.`, {
-      cause: error,
-    });
+/** What the folder's files say; where there is none, a vocabulary of GPT-2's size, padded or not, is taken for GPT-2's. */
+function folderTokenizer(folder: string, { vocabSize }: ModelShape): Pick<Pretrained, "tokenizer" | "tokenizerNotes"> {
+  const { spec, unread } = readFolderTokenizer(folder);
+  if (spec) {
+    const ids = tokenizerFromSpec(spec).vocabSize;
+    if (ids <= vocabSize) return { tokenizer: spec };
+    throw new RangeError(
+      `Cannot read the model in ${folder}: its tokenizer has ${ids} ids, and its config.json says vocab_size ${vocabSize}; save both again from the same model.`,
+    );
   }
-}
-
-/** One file, or the shards that an index names. */
-function weightFiles(folder: string): string[] {
-  const single = path.join(folder, "model.safetensors");
-  const index = path.join(folder, "model.safetensors.index.json");
-  if (fs.existsSync(single) || !fs.existsSync(index)) return [single];
-  return shardNames(index).map((name) => path.join(folder, name));
-}
-
-/** The files that an index of shards names. @throws {Error} if one lies outside the folder */
-export function shardNames(index: string): string[] {
-  const parsed = indexSchema.safeParse(readJson(index));
-  if (!parsed.success) throw new Error(`Cannot read ${index}: it has no weight_map.`);
-  const names = [...new Set(Object.values(parsed.data.weight_map))];
-  const stray = names.find((name) => name !== path.basename(name) || name.startsWith(".") || name.includes("\\"));
-  if (stray !== undefined)
-    throw new Error(`Cannot read ${index}: it names ${JSON.stringify(stray)}, no file beside it.`);
-  return names;
-}
-
-/** Folio's exports tell; else a vocabulary of GPT-2's size, padded or not, is GPT-2's. */
-function folderTokenizer(folder: string, { vocabSize }: ModelShape): TokenizerSpec | undefined {
-  const note = path.join(folder, "folio.json");
-  if (fs.existsSync(note)) {
-    const { tokenizer } = (readJson(note) ?? {}) as { tokenizer?: unknown };
-    if (tokenizer !== undefined) return tokenizerFromSpec(tokenizer).toJSON();
+  if (unread !== undefined) {
+    const how = `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) in Python's transformers writes a tokenizer.json`;
+    return { tokenizer: undefined, tokenizerNotes: [`${folder}/${unread} is not read here: ${how}.`] };
   }
-  return vocabSize >= 50_257 && vocabSize <= 50_304 ? { kind: "gpt2" } : undefined;
+  if (vocabSize < 50_257 || vocabSize > 50_304) return { tokenizer: undefined };
+  const guess = `No file in ${folder} tells its tokenizer: its ${vocabSize} ids are taken for GPT-2's. Where they are not, put its tokenizer.json there.`;
+  return { tokenizer: { kind: "gpt2" }, tokenizerNotes: [guess] };
 }
 
 /** What becomes a Hugging Face folder. */
@@ -180,7 +164,9 @@ export function writeGpt2Folder(
       const text = typeof content === "string" ? content : `${JSON.stringify(content, null, 2)}\n`;
       fs.writeFileSync(path.join(partial, name), text);
     }
-    writeSafetensors(path.join(partial, "model.safetensors"), gpt2Tensors(params, model), { format: "pt" }, { floats });
+    const tensors = gpt2Tensors(params, model);
+    checkRange(tensors, floats);
+    writeSafetensors(path.join(partial, "model.safetensors"), tensors, { format: "pt" }, { floats });
     if (there) fs.rmdirSync(target);
     fs.renameSync(partial, target);
   } catch (error) {

@@ -9,7 +9,8 @@ import path from "node:path";
 import { getHFHubCachePath, getRepoFolderName, type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { type DownloadProgress, fetchFile } from "../host/download.js";
 import { readRegularFile, readRegularText } from "../host/regular-file.js";
-import { type Gpt2Name, shardNames } from "./gpt2-folder.js";
+import { shardNames } from "./folder-tensors.js";
+import type { Gpt2Name } from "./gpt2-folder.js";
 
 export interface HubOptions {
   /** A branch, tag or commit; `main` unless given. */
@@ -53,6 +54,9 @@ function commitOf(cache: string, revision: string): string {
 }
 
 const isCommit = (text: string) => /^[\da-f]{40}$/.test(text);
+
+/** Repositories of models have tens of files. */
+const MOST_FILES = 10_000;
 
 const CONFIG = "config.json";
 const WEIGHTS = "model.safetensors";
@@ -120,6 +124,7 @@ async function listing({
     const files = new Map<string, ListFileEntry>();
     for await (const file of listFiles({ repo: { type: "model", name: repository }, revision: sha, ...asked })) {
       if (file.type === "file") files.set(file.path, file);
+      if (files.size > MOST_FILES) throw new Error(`its list of files has no end (more than ${MOST_FILES})`);
     }
     return { commit: sha, files };
   } catch (error) {
@@ -151,6 +156,7 @@ async function fetchEntry(
     const { signal, onProgress } = options;
     await fetchFile(`${hubUrl}/${repository}/resolve/${commit}/${name}`, blob, {
       ...(entry.lfs ? { sha256: checksum } : {}),
+      ...(entry.size > 0 ? { maxBytes: entry.size } : {}),
       ...(signal ? { signal } : {}),
       ...(onProgress ? { onProgress: (progress) => onProgress({ ...progress, file: name }) } : {}),
     });

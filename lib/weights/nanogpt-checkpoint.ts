@@ -114,6 +114,7 @@ function modelShape(
   if (!vocabSize || !nEmbd || !blockSize) return fail("its model has no tables wte and wpe");
   if (!Number.isSafeInteger(nHead) || nEmbd % (nHead as number) !== 0) return fail(`its n_head is ${nHead}`);
   const nLayer = new Set([...weights.keys()].map((name) => /^h\.(\d+)\./.exec(name)?.[1]).filter(Boolean)).size;
+  checkArguments(args, { n_layer: nLayer, n_embd: nEmbd, block_size: blockSize, vocab_size: vocabSize }, fail);
   return {
     nLayer,
     nHead: nHead as number,
@@ -124,6 +125,33 @@ function modelShape(
     tieHead: isTied(weights.get("wte.weight")!, weights.get("lm_head.weight"), file),
   };
 }
+
+/**
+ * model_args describe the same model as the tensors, or the file was changed by hand; and what they name beyond nanoGPT's
+ * own, another program's model computes with.
+ */
+function checkArguments(
+  args: ReadonlyMap<unknown, unknown>,
+  found: Readonly<Record<string, number>>,
+  fail: Fail,
+): void {
+  const own = [...Object.keys(found), "n_head", "bias", "dropout"];
+  const stray = [...args.keys()].find((key) => !own.includes(String(key)));
+  if (stray !== undefined) {
+    fail(`its model_args have ${printed(stray)}, which nanoGPT's GPT does not know: it is another model`);
+  }
+  for (const [key, value] of Object.entries(found)) {
+    const told = args.get(key);
+    if (told !== undefined && told !== null && told !== value) {
+      fail(`its model_args say ${key} ${printed(told)}, and its tensors have ${value}`);
+    }
+  }
+}
+
+const printed = (value: unknown): string =>
+  String(value)
+    .replace(/[^\w .<>-]/g, "?")
+    .slice(0, 40);
 
 /** nanoGPT's head is its token table; a file may hold the table twice all the same. */
 function isTied(table: TorchTensor, head: TorchTensor | undefined, file: TorchFile): boolean {

@@ -11,7 +11,7 @@ import { snakeCase } from "../settings/flags.js";
 import type { ModelShape } from "../settings/model.js";
 import { defaultSettings, parseSettings, type Settings, settingRows } from "../settings/settings.js";
 import { type NanoGptCheckpoint, readNanoGptCheckpoint, readNanoGptSettings } from "./nanogpt-checkpoint.js";
-import type { Pretrained, Training } from "./pretrained.js";
+import { isVocabularyOf, type Pretrained, type Training } from "./pretrained.js";
 
 /** What reading a run of nanoGPT's needs to know besides. */
 export interface NanoGptOptions {
@@ -93,7 +93,7 @@ function nanoGptTokenizer(
       try {
         const { meta, close } = openDataset(folder, dataset);
         close();
-        if (meta.vocabSize <= model.vocabSize) return meta.tokenizer;
+        if (isVocabularyOf(model.vocabSize, meta.vocabSize)) return meta.tokenizer;
       } catch {
         // not a prepared dataset
       }

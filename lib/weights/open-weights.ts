@@ -9,6 +9,7 @@ import { closest, distance } from "fastest-levenshtein";
 import type { ModelShape } from "../settings/model.js";
 import type { Settings } from "../settings/settings.js";
 import { chooseCheckpoint, hasCheckpoint, openCheckpoint, readRun, readState } from "./checkpoint.js";
+import { checkFinite } from "./finite.js";
 import { type Gpt2Name, gpt2Names, readGpt2Folder } from "./gpt2-folder.js";
 import type { HubOptions } from "./gpt2-hub.js";
 import { type NanoGptOptions, nanoGptSettings, openNanoGptTraining, readNanoGptWeights } from "./nanogpt-run.js";
@@ -32,7 +33,9 @@ const readers = {
   folder: readGpt2Folder,
   async hub(name, options) {
     const { gpt2Folder } = await import("./gpt2-hub.js"); // 0.1 s to load: only for those who want it
-    return readGpt2Folder(await gpt2Folder(name as Gpt2Name, options));
+    // The published weights' ids are GPT-2's; of its folder only the weights are downloaded.
+    const { params, model } = readGpt2Folder(await gpt2Folder(name as Gpt2Name, options));
+    return { params, model, tokenizer: { kind: "gpt2" } };
   },
 } satisfies Record<string, Read>;
 
@@ -41,7 +44,7 @@ function formatOf(source: string, checkpoint?: string): [format: keyof typeof re
   if ((gpt2Names as readonly string[]).includes(source)) return ["hub", source];
   if (chooseCheckpoint(source, checkpoint)) return ["run", source];
   const status = fs.statSync(source, { throwIfNoEntry: false });
-  if (status?.isFile()) return ["nanoGpt", source];
+  if (status && !status.isDirectory()) return ["nanoGpt", source]; // whose reader says what it is, if no file
   if (!status) return undefined;
   if (fs.existsSync(path.join(source, "config.json"))) return ["folder", source];
   const file = path.join(source, "ckpt.pt");
@@ -57,7 +60,8 @@ function formatOf(source: string, checkpoint?: string): [format: keyof typeof re
  */
 export async function loadPretrained(source: string, options: LoadOptions = {}): Promise<Pretrained> {
   const [format, place] = formatOf(source, options.checkpoint) ?? missing(source);
-  const found = await readers[format](place, options);
+  const found: Pretrained = await readers[format](place, options);
+  checkFinite(found.params, source);
   const cropped = options.blockSize === undefined ? found : cropBlockSize(found, options.blockSize);
   return options.vocabSize === undefined ? cropped : padVocabulary(cropped, options.vocabSize);
 }

@@ -15,6 +15,14 @@ export interface Pretrained {
   readonly model: ModelShape;
   /** Undefined where nothing tells: the ids are then known to whoever has the model. */
   readonly tokenizer: TokenizerSpec | undefined;
+  /** What to know about it, as sentences: that it was guessed, or that a file of it is not read here. */
+  readonly tokenizerNotes?: readonly string[];
+}
+
+/** Whether a model of so many ids learned on a tokenizer of that many: the same, or rounded up to a multiple of 64 or 128. */
+export function isVocabularyOf(modelIds: number, tokenizerIds: number): boolean {
+  const roundedTo = (multiple: number) => Math.ceil(tokenizerIds / multiple) * multiple;
+  return modelIds === tokenizerIds || modelIds === roundedTo(64) || modelIds === roundedTo(128);
 }
 
 /** A model with values: what openCheckpoint gives, or its parts. */

@@ -5,7 +5,7 @@
  */
 import fs from "node:fs";
 import { float32, type HostTensor, type HostTensors } from "../engine/host-tensors.js";
-import { openRegularFile } from "../host/regular-file.js";
+import { openRegularFile, reasonOf } from "../host/regular-file.js";
 import { fromHalf, type HalfFormat, toHalf } from "../host/sixteen-bit.js";
 
 const typeNames = { float32: "F32", int32: "I32", bool: "BOOL", float16: "F16", bfloat16: "BF16" } as const;
@@ -76,8 +76,7 @@ export function readSafetensors(
   };
   const file = open(path, fail);
   try {
-    const status = fs.fstatSync(file);
-    const size = status.size;
+    const { size } = fs.fstatSync(file);
     if (size < 8) fail(`it has ${size} bytes`);
     const headerBytes = Number(readAt(file, 0, 8).readBigUInt64LE());
     if (headerBytes > MAX_HEADER_BYTES || 8 + headerBytes > size) fail(`its header claims ${headerBytes} bytes`);
@@ -108,8 +107,7 @@ function open(path: string, fail: Fail): number {
   try {
     return openRegularFile(path);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    return fail(code === "ENOENT" ? "it is missing" : message);
+    return fail(reasonOf(error));
   }
 }
 

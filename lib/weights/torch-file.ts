@@ -6,7 +6,7 @@
 import fs from "node:fs";
 import { float32, type HostTensor } from "../engine/host-tensors.js";
 import { type NamedGlobal, type PickleGlobal, readPickle } from "../host/pickle.js";
-import { openRegularFile } from "../host/regular-file.js";
+import { openRegularFile, reasonOf } from "../host/regular-file.js";
 import { fromHalf } from "../host/sixteen-bit.js";
 import { readInto, type ZipEntry, zipEntries } from "../host/zip-entries.js";
 
@@ -62,10 +62,14 @@ export function openTorchFile(path: string): TorchFile {
   try {
     file = openRegularFile(path);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    return fail(code === "ENOENT" ? "it is missing" : message);
+    return fail(reasonOf(error));
   }
   try {
+    if (isOldFormat(file)) {
+      throw new Error(
+        `Cannot read ${path}: it has the format of PyTorch before 1.6, which is no zip archive. PyTorch itself converts it, in its place: ${convertCommand(path)}`,
+      );
+    }
     const entries = archive(file, fail);
     const pickle = readEntry(file, entries.get("data.pkl") ?? fail("it has no data.pkl"), MAX_PICKLE_BYTES, fail);
     const order = entries.get("byteorder");
@@ -81,6 +85,22 @@ export function openTorchFile(path: string): TorchFile {
     fs.closeSync(file);
     throw error;
   }
+}
+
+/** Files of before 1.6 are pickles one after another, the first of which is this number. */
+const OLD_MAGIC = Buffer.from("8002 8a0a 6cfc 9c46 f920 6aa8 5019 2e".replaceAll(" ", ""), "hex");
+
+function isOldFormat(file: number): boolean {
+  const start = Buffer.alloc(OLD_MAGIC.length);
+  fs.readSync(file, start, 0, start.length, 0);
+  return start.equals(OLD_MAGIC);
+}
+
+function convertCommand(path: string): string {
+  const program =
+    'import sys, torch; f = sys.argv[1]; torch.save(torch.load(f, map_location="cpu", weights_only=True), f)';
+  const quoted = /^[\w@%+:,./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+  return `python3 -c '${program}' ${quoted}`;
 }
 
 type Fail = (found: string) => never;

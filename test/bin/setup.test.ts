@@ -163,12 +163,15 @@ describe("running other programs", () => {
     const first = await takeLock(file);
     let holder = 0;
     let second: Awaited<ReturnType<typeof takeLock>> | undefined;
-    const waiting = takeLock(file, (pid) => {
-      holder = pid;
-    }).then((lock) => {
-      second = lock;
+    let waiting: Promise<void> | undefined;
+    await new Promise<void>((resolve) => {
+      waiting = takeLock(file, (pid) => {
+        holder = pid;
+        resolve();
+      }).then((lock) => {
+        second = lock;
+      });
     });
-    await new Promise((resolve) => setTimeout(resolve, 300));
     expect(second).toBeUndefined();
     expect(holder).toBe(process.pid);
     first.release();
@@ -203,10 +206,16 @@ describe("running other programs", () => {
 });
 
 /**
- * The real set-up on a scratch checkout, with an npm, a Python and a TypeScript that take half a second each, and the real
- * C++ compiler on a file of one line.
+ * The real set-up on a scratch checkout, with an npm, a Python and a TypeScript that only write the files that count, and
+ * the real C++ compiler on a file of one line. Each can be held at a place, HOLD_AT, of which it then tells by a file.
  */
 describe("a whole set-up", () => {
+  const hold = `const hold = (place) => {
+    if (process.env.HOLD_AT !== place) return;
+    require("node:fs").writeFileSync(process.env.HELD, "");
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+  };`;
+  const holdInShell = `hold() { if [ "$HOLD_AT" = "$1" ]; then : > "$HELD"; sleep 1000; fi; }`;
   const packages = ["@tensorflow/tfjs-node-gpu", "node-api-headers", "tslab", "typescript"];
 
   function scratchCheckout(): NodeJS.ProcessEnv {
@@ -220,22 +229,24 @@ describe("a whole set-up", () => {
     const npm = write(
       "fake/npm-cli.js",
       `const fs = require("node:fs");
-      const wait = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 250);
+      ${hold}
+      hold("npm begins");
       fs.rmSync("node_modules", { recursive: true, force: true });
       for (const name of ${JSON.stringify(packages)}) {
         fs.mkdirSync("node_modules/" + name + "/bin", { recursive: true });
         fs.writeFileSync("node_modules/" + name + "/package.json", '{"version":"1.0.0"}');
       }
-      wait();
+      hold("npm at work");
       const addon = 'extern "C" void *napi_register_module_v1(void *, void *) { return nullptr; }';
       fs.mkdirSync("node_modules/@tensorflow/tfjs-node-gpu/binding");
       fs.writeFileSync("node_modules/@tensorflow/tfjs-node-gpu/binding/one.cc", addon);
       fs.writeFileSync("node_modules/typescript/bin/tsc", \`
-        setTimeout(() => {
-          require("node:fs").mkdirSync("dist/lib", { recursive: true });
-          require("node:fs").writeFileSync("dist/lib/index.js", "");
-        }, 400);\`);
-      wait();
+        const fs = require("node:fs");
+        ${hold}
+        hold("tsc begins");
+        fs.mkdirSync("dist/lib", { recursive: true });
+        fs.writeFileSync("dist/lib/index.js", "");
+        hold("tsc at work");\`);
       fs.copyFileSync("package-lock.json", "node_modules/.package-lock.json");`,
     );
     const python = write(
@@ -243,51 +254,81 @@ describe("a whole set-up", () => {
       `#!/bin/sh
       set -e
       here=$(dirname "$0")
+      ${holdInShell}
       case "$1 $2" in
         "-c import"*) echo 3.11.9 "$0" ;;
-        "-m venv") mkdir -p "$3/bin"; sleep 0.3; ln -s "$0" "$3/bin/python" ;;
+        "-m venv") mkdir -p "$3/bin"; hold "venv at work"; ln -s "$0" "$3/bin/python" ;;
         "-m pip")
           tf="$here/../lib/python3.11/site-packages/tensorflow"
           mkdir -p "$tf"
-          sleep 0.3
+          hold "pip at work"
           for name in cc framework; do echo | g++ -shared -x c++ - -o "$tf/libtensorflow_$name.so.2"; done
           mkdir "$tf-2.0.dist-info" ;;
       esac`,
       0o755,
     );
+    const compiler = write(
+      "fake/c++",
+      `#!/bin/sh
+      set -e
+      ${holdInShell}
+      case "$*" in *-shared*) hold "compiler begins" ;; esac
+      g++ "$@"
+      case "$*" in *-shared*) hold "compiler at work" ;; esac`,
+      0o755,
+    );
     return {
       ...process.env,
+      CXX: compiler,
       npm_execpath: npm,
       FOLIO_PYTHON: python,
       FOLIO_TENSORFLOW: "cpu",
     };
   }
 
-  /** Starts the set-up; kills it outright `delayMs` after its output shows `at`. Resolves to its output. */
-  function run(env: NodeJS.ProcessEnv, killAt?: { at: string; delayMs: number }): Promise<string> {
+  /** Starts the set-up; kills it outright when one of its programs is held at a place. Resolves to its output. */
+  function run(env: NodeJS.ProcessEnv, holdAt = ""): Promise<string> {
+    const held = path.join(scratch, "held");
+    fs.rmSync(held, { force: true });
     const program = `import(${JSON.stringify(pathToFileURL(path.resolve("bin/setup.mjs")).href)})
       .then(({ setup }) => setup({ root: ${JSON.stringify(scratch)} })).then((code) => process.exit(code))`;
-    const child = spawn(process.execPath, ["-e", program], { env, stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, ["-e", program], {
+      env: { ...env, HOLD_AT: holdAt, HELD: held },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     let output = "";
-    let killing = false;
     child.stdout.on("data", (chunk) => {
       output += chunk;
-      if (!killAt || killing || !output.includes(killAt.at)) return;
-      killing = true;
-      setTimeout(() => child.kill("SIGKILL"), killAt.delayMs);
     });
-    return new Promise((resolve) => child.on("close", () => resolve(output)));
+    const watching = setInterval(() => {
+      if (fs.existsSync(held)) child.kill("SIGKILL");
+    }, 5);
+    return new Promise((resolve) =>
+      child.on("close", () => {
+        clearInterval(watching);
+        resolve(output);
+      }),
+    );
   }
 
-  test("that is killed outright in every step ends where one that is not ends", { timeout: 60_000 }, async () => {
+  test("that is killed outright in every step ends where one that is not ends", async () => {
     const env = scratchCheckout();
-    for (const at of ["… npm packages", "… TensorFlow and Jupyter", "… TensorFlow's binding", "… TypeScript build"]) {
-      for (const delayMs of [20, 350]) {
-        const output = await run(env, { at, delayMs });
-        if (delayMs === 20) expect(output).not.toContain(at.replace("…", "✓"));
-      }
+    for (const [place, step] of [
+      ["npm begins", "npm packages"],
+      ["npm at work", "npm packages"],
+      ["venv at work", "TensorFlow and Jupyter"],
+      ["pip at work", "TensorFlow and Jupyter"],
+      ["compiler begins", "TensorFlow's binding"],
+      ["compiler at work", "TensorFlow's binding"],
+      ["tsc begins", "TypeScript build"],
+      ["tsc at work", "TypeScript build"],
+    ] as const) {
+      const output = await run(env, place);
+      expect(fs.existsSync(path.join(scratch, "held")), place).toBe(true);
+      expect(output).toContain(`… ${step}`);
+      expect(output).not.toContain(`✓ ${step}`);
     }
-    expect(await run(env)).toMatch(/Folio is set up \(/); // on a slow machine the last one ended before it was killed
+    expect(await run(env)).toMatch(/Folio is set up \(\d/);
     const at = state.layout(scratch);
     expect(state.pendingSteps(at)).toEqual([]);
     expect(fs.readdirSync(at.cacheDir).filter((name) => name.startsWith("venv-"))).toHaveLength(1);
@@ -299,7 +340,7 @@ describe("a whole set-up", () => {
     expect(await run(env)).toMatch(/looked in/);
   });
 
-  test("twice at the same time does everything once", { timeout: 60_000 }, async () => {
+  test("twice at the same time does everything once", async () => {
     const env = scratchCheckout();
     const outputs = await Promise.all([run(env), run(env)]);
     expect(outputs.join("").match(/✓ npm packages/g)).toHaveLength(1);
@@ -332,7 +373,6 @@ describe("a whole set-up", () => {
   ] as const;
   test.each(failures)(
     "goes on without Folio's operations where the compiler %s, says so once, and tries another compiler",
-    { timeout: 60_000 },
     async (_what, script, said) => {
       const env = { ...scratchCheckout(), CXX: compilerThat(script) };
       const output = await run(env);
@@ -346,7 +386,7 @@ describe("a whole set-up", () => {
     },
   );
 
-  test("says what to install where the compiler is gone, and goes on", { timeout: 60_000 }, async () => {
+  test("says what to install where the compiler is gone, and goes on", async () => {
     const env = scratchCheckout();
     await run(env);
     write("lib/engine/native/variant.cc", "int changed;");
@@ -356,7 +396,7 @@ describe("a whole set-up", () => {
     expect(await run({ ...env, CXX: path.join(scratch, "none") })).toMatch(/looked in/);
   });
 
-  test("notices changed requirements, a moved folder, a changed binding", { timeout: 60_000 }, async () => {
+  test("notices changed requirements, a moved folder, a changed binding", async () => {
     await run(scratchCheckout());
     const at = state.layout(scratch);
     const due = () => state.pendingSteps(at).map(({ step }) => step);

@@ -1,6 +1,7 @@
-import { spawn } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { main } from "../../lib/cli/main.js";
 import { ended, startChild, temporaryFolder, writeFox } from "../tiny-run.js";
@@ -90,10 +91,13 @@ describe("folio bench", () => {
     const json = path.join(folder, "stopped.json");
     const code = `const { main } = await load("lib/cli/main.ts"); process.exitCode = await main(argument);`;
     const child = startChild(code, ["bench", ...shape, ...short, "--steps=1000000", `--json=${json}`]);
-    await new Promise((resolve) => setTimeout(resolve, 4000));
-    spawn("kill", ["-INT", String(child.pid)]);
+    // It measures, and so listens, once it has started the process that computes.
+    while (!hasChildren(child.pid!) && child.exitCode === null) await setTimeout(20);
+    child.kill("SIGINT");
     expect(await ended(child)).toMatchObject({ code: 130 });
     expect(child.output()).toContain("stopped: nothing was written.");
     expect(fs.existsSync(json)).toBe(false);
   });
 });
+
+const hasChildren = (pid: number) => spawnSync("pgrep", ["-P", `${pid}`]).status === 0;

@@ -1,6 +1,6 @@
 /** Every way to end a command: signals, a reader that has gone, a device that is full. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, openSync } from "node:fs";
+import { existsSync, openSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -10,7 +10,7 @@ import type { LostOutput } from "../../lib/cli/shared/io.js";
 import { stopOnSignals } from "../../lib/cli/shared/stop-signals.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
-import { ended, temporaryFolder, writeFox } from "../tiny-run.js";
+import { ended, endedWithThis, temporaryFolder, writeFox } from "../tiny-run.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = temporaryFolder();
@@ -30,10 +30,8 @@ function start(argv: string[], { out = "pipe", err = "pipe" }: { out?: "pipe" | 
     import { createJiti } from "jiti";
     const { main } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/cli/main.ts");
     main(process.argv.slice(1)).then((code) => { process.exitCode = code; });`;
-  const child = spawn(process.execPath, ["--input-type=module", "-e", script, "--", ...argv], {
-    cwd: root,
-    stdio: ["ignore", out, err],
-  });
+  const args = ["--input-type=module", "-e", script, "--", ...argv];
+  const child = endedWithThis(spawn(process.execPath, args, { cwd: root, stdio: ["ignore", out, err] }));
   const [stdout, stderr] = [heard(child.stdout), heard(child.stderr)];
   return Object.assign(child, { out: stdout, err: stderr });
 }
@@ -176,5 +174,23 @@ describe("stopping", () => {
   test("a preparation that fails for another reason tells it", async () => {
     const io = { stdout: { write: () => {} }, stderr: { write: () => {} } };
     await expect(stoppable(io, () => Promise.reject(new Error("no text")))).rejects.toThrow("no text");
+  });
+});
+
+describe("a config module that ends the program", () => {
+  test.each([
+    ["exits", "process.exit(0);", /^folio: Cannot go on: the program ended before its work was done\.\n$/],
+    ["waits", "await new Promise(() => {});", /^folio: Cannot go on: the program ended before its work was done\.\n$/],
+    [
+      "fails-later",
+      'setTimeout(() => { throw new Error("too late"); }, 0);\nawait new Promise(() => {});',
+      /^folio: too late\n$/,
+    ],
+  ])("%s: one message, and no success", { timeout: 180_000 }, async (name, source, message) => {
+    const file = path.join(folder, `${name}.mts`);
+    writeFileSync(file, `${source}\nexport default { vocabSize: 65 };\n`);
+    const child = start(["sizes", file]);
+    expect(await ended(child)).toEqual({ code: 1, signal: null });
+    expect([child.out.text(), child.err.text()]).toEqual(["", expect.stringMatching(message)]);
   });
 });

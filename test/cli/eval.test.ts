@@ -116,6 +116,8 @@ describe("folio eval", () => {
     fs.writeFileSync(file, "the £");
     expect((await folio("eval", `--out_dir=${settings.outDir}`, `--file=${file}`)).err).toContain('"£" (U+00A3)');
     fs.writeFileSync(file, Buffer.from([0xff, 0xfe]));
-    expect((await folio("eval", `--out_dir=${settings.outDir}`, `--file=${file}`)).err).toContain("no text in UTF-8");
+    expect((await folio("eval", `--out_dir=${settings.outDir}`, `--file=${file}`)).err).toContain(
+      "it is UTF-16, not UTF-8; convert it, as by: iconv -f UTF-16",
+    );
   });
 });

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import { main } from "../../lib/cli/main.js";
 import { printSamples, readPrompt } from "../../lib/cli/sample.js";
+import { printable } from "../../lib/cli/shared/output.js";
 import { duration, openProgress, progressText, styled, table, withFlags } from "../../lib/cli/shared/terminal.js";
 import { logLines, resumeCommand, signOfLife } from "../../lib/cli/train.js";
 import { folioVersion } from "../../lib/host/package.js";
@@ -14,7 +15,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 function screen(terminal: { isTTY?: boolean; columns?: number } = {}) {
   let text = "";
-  return { ...terminal, write: (more: string) => (text += more), text: () => text };
+  return { ...terminal, write: (more: string) => (text += printable(more)), text: () => text };
 }
 
 async function folio(...argv: string[]) {
@@ -147,11 +148,12 @@ describe("the log lines", () => {
     const iter = { kind: "iter", step: 10, loss: 2.34564, learningRate: 0, gradNorm: 1, elapsedMs: 12.341 } as const;
     const record = { ...iter, tokens: 0, tokensPerSecond: 1 };
     const [line] = logLines(record, settings);
-    const match = /^iter (\d+): loss (\d+\.\d{4}), time (\d+\.\d{2})ms, mfu (-?\d+\.\d{2})%$/.exec(line!);
+    const match = /^iter (\d+): loss (\d+\.\d{4}), time (\d+\.\d{2})ms, mfu (-?\d+\.\d{2})%/.exec(line!);
     expect(match?.slice(1, 4)).toEqual(["10", "2.3456", "12.34"]);
     // nanoGPT writes -100 % where it does not know.
-    expect(line).toMatch(/mfu -100\.00%$/);
-    expect(logLines(record, settings, 0.3714)[0]).toMatch(/mfu 37\.14%$/);
+    expect(line).toMatch(/mfu -100\.00%, lr 0\.00e\+0$/);
+    const known = logLines({ ...record, learningRate: 6e-4 }, settings, 0.3714);
+    expect(known[0]).toMatch(/mfu 37\.14%, lr 6\.00e-4$/);
     expect(logLines({ ...record, step: 11 }, settings)).toEqual([]);
   });
 });
@@ -175,7 +177,7 @@ describe("the terminal", () => {
   test("colour is for terminals, and NO_COLOR switches it off", () => {
     const before = process.env.NO_COLOR;
     delete process.env.NO_COLOR;
-    expect(styled(screen({ isTTY: true }), "red", "x")).toBe("\x1b[31mx\x1b[39m");
+    expect(printable(styled(screen({ isTTY: true }), "red", "x"))).toBe("\x1b[31mx\x1b[39m");
     expect(styled(screen(), "red", "x")).toBe("x");
     process.env.NO_COLOR = "1";
     expect(styled(screen({ isTTY: true }), "red", "x")).toBe("x");
@@ -331,10 +333,18 @@ describe("folio runs", () => {
     utimesSync(join(path, "log.jsonl"), at, at);
     return path;
   }
-  const start = { kind: "start", step: 0, parameters: 804_096, tokensPerStep: 768 };
-  const evaluation = (step: number, valLoss: number) => ({ kind: "eval", step, trainLoss: valLoss - 0.1, valLoss });
-  const iter = (step: number, tokensPerSecond: number) => ({ kind: "iter", step, loss: 2, tokensPerSecond });
-  const end = (step: number, reason: string) => ({ kind: "end", step, reason });
+  const decayed = { tensors: 1, parameters: 1 };
+  const how = { device: "cpu", dtype: "float32", compiled: true };
+  const counts = { parameters: 804_096, parametersWithoutPositions: 795_904, flopsPerToken: 5e6, tokensPerStep: 768 };
+  const start = { kind: "start", step: 0, runId: "0123456789abcdef", ...counts, decayed, undecayed: decayed, ...how };
+  const rate = { learningRate: 1e-3 };
+  const evaluation = (step: number, valLoss: number) => {
+    return { kind: "eval", step, trainLoss: valLoss - 0.1, valLoss, ...rate, best: true };
+  };
+  const iter = (step: number, tokensPerSecond: number) => {
+    return { kind: "iter", step, loss: 2, ...rate, gradNorm: 1, elapsedMs: 1, tokens: 1, tokensPerSecond };
+  };
+  const end = (step: number, reason: string) => ({ kind: "end", step, reason, bestValLoss: 2, trainedMs: 1 });
 
   const a = run(
     "a",

@@ -47,7 +47,7 @@ test("readPrompt() takes text as it is and reads files; a file that is not there
   fs.writeFileSync(file, "to be\n");
   expect(readPrompt("FILE")).toBe("FILE");
   expect(readPrompt(`FILE:${file}`)).toBe("to be\n");
-  expect(() => readPrompt("FILE:nowhere.txt")).toThrow(/Cannot read the prompt nowhere.txt/);
+  expect(() => readPrompt("FILE:nowhere.txt")).toThrow("Cannot read the text nowhere.txt: it is missing.");
 });
 
 test("littleLearnt() warns of a loss that is near that of guessing, ln of the ids", () => {

@@ -23,7 +23,7 @@ beforeAll(async () => {
   const source = fs.readFileSync(path.join(root, "lib", "model", "model.ts"), "utf8").split("\n");
   const attention = source.findIndex((line) => line.startsWith("function attention("));
   sourceLine = source.findIndex((line, index) => index > attention && line.includes("affine(x"));
-}, 120_000);
+});
 afterAll(() => fs.rmSync(folder, { recursive: true }));
 
 /** Where in the build that line is, by the source map: what a debugger does with a breakpoint. */
@@ -62,7 +62,10 @@ test("a breakpoint in attention stops a script's forward pass, with its values i
 test("a breakpoint in attention stops a notebook's forward pass", async () => {
   process.env.FOLIO_BREAKPOINT = breakpoint();
   process.env.NODE_OPTIONS = `${process.env.NODE_OPTIONS ?? ""} --require ${JSON.stringify(client)}`;
-  const { faults } = await runNotebook(path.join(root, "test", "debug", "forward.ipynb"), { committed: false });
+  const { faults } = await runNotebook(path.join(root, "test", "debug", "forward.ipynb"), {
+    committed: false,
+    patience: 20,
+  });
   expect(faults).toEqual([]);
   expectStopInAttention("h.0.attn 3,8");
 });

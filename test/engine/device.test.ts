@@ -10,6 +10,7 @@ import { needs } from "../needs.js";
 import { ended, startChild } from "../tiny-run.js";
 
 process.env.CUDA_VISIBLE_DEVICES = "-1"; // also where there is a GPU
+delete process.env.FOLIO_DTYPE; // one test sets it
 
 /** What `code` prints in a new process, as JSON. */
 async function answer(code: string): Promise<unknown> {
@@ -33,6 +34,21 @@ describe("resolveDevice()", () => {
     const wanted = { ...settings, dtype: "float16" } as const;
     const found = { dtype: "float16", dtypeReason: "asked for", products: products("float16") };
     expect(await resolveDevice(wanted)).toEqual({ ...asked, ...found });
+  });
+
+  test("FOLIO_DTYPE stands in for auto, and only for auto", async () => {
+    try {
+      process.env.FOLIO_DTYPE = "bfloat16";
+      expect(await resolveDevice(settings)).toMatchObject({ dtype: "bfloat16", dtypeReason: "FOLIO_DTYPE" });
+      expect(await resolveDevice({ ...settings, dtype: "float32" })).toMatchObject({ dtypeReason: "asked for" });
+      expect(await resolveDevice({ ...settings, compile: false })).toMatchObject({ dtype: "float32" });
+      process.env.FOLIO_DTYPE = "bf16";
+      await expect(resolveDevice(settings)).rejects.toThrow(
+        "Cannot read FOLIO_DTYPE: it is bf16; wanted float32, bfloat16 or float16.",
+      );
+    } finally {
+      delete process.env.FOLIO_DTYPE;
+    }
   });
 
   test("refuses what only compiled steps have", async () => {
@@ -68,7 +84,7 @@ describe("resolveDevice()", () => {
   });
 });
 
-describe("importing Folio", { timeout: 30_000 }, () => {
+describe("importing Folio", () => {
   const mapped = `(await import("node:fs")).readFileSync("/proc/self/maps", "utf8").includes("libtensorflow_cc")`;
   const imports = `const folio = await load("lib/index.ts"); const tf = await import("@tensorflow/tfjs-core");`;
 

@@ -107,8 +107,9 @@ describe("a traced training step", () => {
     const names = ["attention", "embedding", "head and loss", "layer norm", "mlp", "optimizer"];
     expect(parts.map(({ name }) => name)).toEqual(expect.arrayContaining(names));
     expect(parts.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 10);
-    const other = parts.find(({ name }) => name === "other");
-    expect(other?.share ?? 0).toBeLessThan(0.2);
+    // By their number: how long one takes is the machine's affair.
+    const operations = parts.reduce((sum, { count }) => sum + count, 0);
+    expect((parts.find(({ name }) => name === "other")?.count ?? 0) / operations).toBeLessThan(0.2);
     // Two equal steps: counts and times of one.
     expect(parts).toEqual(
       timeByPart([step]).map((row) => ({

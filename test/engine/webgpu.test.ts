@@ -95,7 +95,7 @@ describe("without an adapter", () => {
     expect(describeAdapter(mesa)).toEqual({ name: "llvmpipe (LLVM 15)", software: true, apple: false });
   });
 
-  test("webgpu says in one line what is missing", { timeout: 120_000 }, async () => {
+  test("webgpu says in one line what is missing", async () => {
     const folder = temporaryFolder();
     writeFox(folder);
     const settings = { ...tinySettings(folder, "out"), device: "webgpu" };
@@ -111,7 +111,7 @@ describe("without an adapter", () => {
   });
 });
 
-describe("with an adapter", { timeout: 120_000, ...needs(absent) }, () => {
+describe("with an adapter", needs(absent), () => {
   afterEach(() => {
     if (tensorflowLoaded()) useBackend("tensorflow");
   });

@@ -5,12 +5,17 @@ import { fileURLToPath } from "node:url";
 import { openDataset, writeDataset } from "../../lib/data/batches.js";
 import { listSource, readPieces } from "../../lib/data/prepare/documents.js";
 import { readParquetRows } from "../../lib/data/prepare/parquet-text.js";
-import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { readFolderTokenizer } from "../../lib/data/tokenizers/read-hugging-face.js";
+import { charTokenizer, tokenizerFromSpec } from "../../lib/data/tokenizers/tokenizer.js";
 import { readPickle } from "../../lib/host/pickle.js";
 import { inspectRunLog, readRunSettings } from "../../lib/runs/run-folder.js";
 import { readOverrides } from "../../lib/settings/config-files.js";
 import { defaultSettings, parseSettings } from "../../lib/settings/settings.js";
+
 import { openCheckpoint, saveCheckpoint } from "../../lib/weights/checkpoint.js";
+
+import { readFolderTensors } from "../../lib/weights/folder-tensors.js";
+
 import { readGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { readNanoGptCheckpoint } from "../../lib/weights/nanogpt-checkpoint.js";
 import { readSafetensors } from "../../lib/weights/safetensors.js";
@@ -48,6 +53,7 @@ export function readersIn(folder: string): Reader[] {
     ...runReaders(folder, written),
     ...dataReaders(folder, written),
     ...modelReaders(at),
+    ...tokenizerReaders(at),
   ];
 }
 
@@ -185,6 +191,16 @@ function dataReaders(folder: string, written: Write): Reader[] {
       read: pieces,
       command: prepare,
     },
+    {
+      name: "a JSON array",
+      kind: "json",
+      file: written(
+        "array/texts.json",
+        JSON.stringify([{ text: "one [é]" }, { id: 2, text: 'two "}' }, "three"], null, 1),
+      ),
+      read: pieces,
+      command: prepare,
+    },
     { name: "text", kind: "text", file: written("text/text.txt", tinyText), read: pieces, command: prepare },
     {
       name: "Parquet, its text",
@@ -232,6 +248,37 @@ function dataReaders(folder: string, written: Write): Reader[] {
   ];
 }
 
+/** Its files are read, and a text goes through it and back. */
+function readTokenizer(folder: string): void {
+  const { spec } = readFolderTokenizer(folder);
+  const tokenizer = tokenizerFromSpec(spec ?? { kind: "gpt2" });
+  try {
+    tokenizer.decode(tokenizer.encode("The café, 1851. <|endoftext|>", { special: true }));
+  } catch (error) {
+    if (!/^Cannot encode the text/.test((error as Error).message)) throw error;
+  }
+}
+
+function tokenizerReaders(at: (...parts: string[]) => string): Reader[] {
+  fs.writeFileSync(at("tokenized", "text.txt"), tinyText);
+  const prepare = (folder: string) => () => [
+    ...["prepare", "mine", `--from=${at("tokenized", "text.txt")}`, `--tokenizer=${folder}`],
+    `--data_dir=${at("tokenized", "data")}`,
+  ];
+  return ["byte-level", "wordpiece", "unigram", "metaspace"].map((name): Reader => {
+    const file = at("tokenizers", name, "tokenizer.json");
+    fs.copyFileSync(golden("tokenizers", name, "tokenizer.json"), file);
+    const folder = path.dirname(file);
+    return {
+      name: `tokenizer.json, ${name}`,
+      kind: "json",
+      file,
+      read: () => readTokenizer(folder),
+      command: prepare(folder),
+    };
+  });
+}
+
 function modelReaders(at: (...parts: string[]) => string): Reader[] {
   const hf = path.dirname(at("hf", "config.json"));
   for (const file of fs.readdirSync(golden("gpt2", "hf"))) {
@@ -255,6 +302,12 @@ function modelReaders(at: (...parts: string[]) => string): Reader[] {
       file: copied("ckpt.pt", "torch", "ckpt.pt"),
       read: (file) => readNanoGptCheckpoint(file, { optimizer: true }),
       command: exported,
+    },
+    {
+      name: "pytorch_model.bin",
+      kind: "bytes",
+      file: copied("bin/pytorch_model.bin", "bin", "pytorch_model.bin"),
+      read: (file) => readFolderTensors(path.dirname(file), () => true),
     },
     {
       name: "a Hugging Face folder's config.json",

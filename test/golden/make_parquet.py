@@ -14,7 +14,7 @@ folder.mkdir(exist_ok=True)
 
 
 def document(index):
-    return None if index == 13 else f"Document {index}, né 文書 😀\r\n" + "so it goes on. " * (index % 5)
+    return "" if index == 13 else f"Document {index}, né 文書 😀\r\n" + "so it goes on. " * (index % 5)
 
 
 start = 0

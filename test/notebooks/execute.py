@@ -1,4 +1,4 @@
-"""Executes one notebook in a fresh tslab kernel, for runner.ts: `execute.py NOTEBOOK BUDGET_SECONDS`.
+"""Executes one notebook in a fresh tslab kernel, for runner.ts: `execute.py NOTEBOOK SECONDS START_SECONDS`.
 
 Prints one JSON object a line: the kernel's process id, each cell as it ends, and the outcome with the executed
 notebook. Jupyter's client library exists in Python only; everything that judges is in TypeScript.
@@ -45,7 +45,7 @@ def end_with_parent():
 kernel_pid = 0
 
 
-async def run(path: Path, budget: float) -> None:
+async def run(path: Path, budget: float, start: float) -> None:
     global kernel_pid
     notebook = nbformat.read(path, as_version=4)
     deadline = 0.0  # the budget starts when the kernel is there
@@ -54,7 +54,7 @@ async def run(path: Path, budget: float) -> None:
         kernel_name="tslab",
         resources={"metadata": {"path": str(path.parent)}},
         timeout_func=lambda cell: max(0.1, deadline - time.monotonic()),
-        startup_timeout=60,
+        startup_timeout=round(start),
         shutdown_kernel="immediate",
         record_timing=False,
     )
@@ -98,5 +98,5 @@ async def run(path: Path, budget: float) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=end_with_parent, daemon=True).start()
-    asyncio.run(run(Path(sys.argv[1]).resolve(), float(sys.argv[2])))
+    asyncio.run(run(Path(sys.argv[1]).resolve(), float(sys.argv[2]), float(sys.argv[3])))
     os._exit(0)  # without waiting for the thread that reads

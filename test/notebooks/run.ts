@@ -1,5 +1,7 @@
 /**
  * `npm run notebooks [-- NAME…]`: every notebook (or those whose names begin so), one at a time; a table; the count.
+ * A notebook that takes longer than its budget, measured by what the machine is worth at its start, is told of; it fails
+ * when it takes three times as long, for then it hangs.
  * `npm run notebooks:refresh [-- NAME…]`: the same, and writes the outputs back into the files of those that pass.
  */
 import fs from "node:fs";
@@ -7,6 +9,7 @@ import path from "node:path";
 import { createChecker } from "./check.js";
 import { notebookText, readNotebook, withOutputs } from "./notebook.js";
 import { root, runNotebook, type Verdict } from "./runner.js";
+import { slowness } from "./slowness.js";
 
 const folder = path.join(root, "notebooks");
 
@@ -32,13 +35,15 @@ async function main(args: readonly string[]): Promise<number> {
   const verdicts: Verdict[] = [];
   console.log(row("notebook", "cells", "seconds", "budget", "verdict"));
   for (const file of chosen) {
+    const slow = await slowness();
     const verdict = await runNotebook(path.join(folder, file), {
+      patience: 3 * slow,
       committed: !refresh,
       signal: controller.signal,
       check,
     });
     verdicts.push(verdict);
-    show(verdict);
+    show(verdict, slow);
     if (refresh && verdict.faults.length === 0) write(path.join(folder, file), verdict);
   }
   const failed = verdicts.filter(({ faults }) => faults.length > 0).length;
@@ -50,10 +55,14 @@ function row(name: string, cells: string, seconds: string, budget: string, verdi
   return `${name.padEnd(20)} ${cells.padStart(5)} ${seconds.padStart(8)} ${budget.padStart(7)}  ${verdict}`;
 }
 
-function show({ name, cells, elapsedMs, budgetSeconds, faults, warnings }: Verdict): void {
+function show({ name, cells, elapsedMs, budgetSeconds, faults, warnings }: Verdict, slow: number): void {
   const seconds = elapsedMs > 0 ? (elapsedMs / 1000).toFixed(1) : "-";
   console.log(row(name, String(cells), seconds, String(budgetSeconds ?? "-"), faults.length > 0 ? "FAILED" : "passed"));
   for (const fault of faults) console.log(`  ${name}.ipynb: ${fault}`);
+  if (elapsedMs > 1000 * slow * (budgetSeconds ?? Infinity)) {
+    const here = slow > 1.2 ? ` on a machine that is ${slow.toFixed(1)} times as slow as an idle one` : "";
+    console.log(`  ${name}.ipynb: warning: it took ${seconds} s, and its budget is ${budgetSeconds} s${here}`);
+  }
   for (const warning of warnings) console.log(`  ${name}.ipynb: warning: ${warning}`);
 }
 

@@ -1,6 +1,6 @@
 /**
- * Runs one notebook as a reader would, from top to bottom in a fresh kernel, and judges it: type-checked before, within
- * its own budget, every cell to the end, no promise left to fail on its own. It prints nothing; run.ts shows the table.
+ * Runs one notebook as a reader would, from top to bottom in a fresh kernel, and judges it: type-checked before, ended
+ * within the time that it is given, every cell to the end, no promise left to fail on its own. It prints nothing; run.ts shows the table.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
@@ -36,6 +36,8 @@ export interface Verdict {
 }
 
 export interface RunOptions {
+  /** How many times its budget a notebook may take before its kernel is killed. Default 1. */
+  readonly patience?: number;
   /** Judge the outputs in the file too; false while they are being made. Default true. */
   readonly committed?: boolean;
   readonly signal?: AbortSignal;
@@ -68,7 +70,7 @@ interface Execution {
 export const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 const python = path.join(root, ".venv", "bin", "python");
 /** Longest start of a kernel (not in the budget), and then what execute.py may take to end by itself before it is killed. */
-const graceMs = 60_000 + 10_000;
+const [startSeconds, endSeconds] = [60, 10];
 
 /** @throws {Error} when set-up has not made the Python side */
 export async function runNotebook(file: string, options: RunOptions = {}): Promise<Verdict> {
@@ -80,9 +82,10 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
   const before = [...staticFaults(notebook), ...typeFaults(file, notebook, options.check ?? createChecker())];
   if (budgetSeconds === undefined || before.length > 0) return { ...verdict, faults: before };
   if (!fs.existsSync(python)) throw new Error(`Cannot run notebooks: ${python} is missing. Run npm run setup.`);
-  const execution = await execute(file, budgetSeconds, options);
+  const limitSeconds = Math.round(budgetSeconds * (options.patience ?? 1));
+  const execution = await execute(file, limitSeconds, options);
   const { elapsedMs, outputs } = execution;
-  const faults = executionFaults(notebook, execution, budgetSeconds);
+  const faults = executionFaults(notebook, execution, limitSeconds);
   if (faults.length === 0) {
     const normal = outputs.map((list) => normalizeOutputs(list, { root }));
     faults.push(
@@ -112,7 +115,7 @@ function typeFaults(file: string, notebook: Notebook, check: ReturnType<typeof c
   return check(file, notebook).map(({ cell, line, message }) => `type error in cell ${cell}, line ${line}: ${message}`);
 }
 
-function executionFaults(notebook: Notebook, execution: Execution, budgetSeconds: number): string[] {
+function executionFaults(notebook: Notebook, execution: Execution, limitSeconds: number): string[] {
   const { kind, cell, events, statuses } = execution;
   const cells = codeCells(notebook).length;
   const rejections = events.filter((event) => event.kind === "rejection").map((event) => rejectionFault(event, cells));
@@ -123,7 +126,7 @@ function executionFaults(notebook: Notebook, execution: Execution, budgetSeconds
     case "thrown":
       return [`cell ${cell} threw: ${thrownText(notebook, execution)}`, ...rejections];
     case "budget":
-      return [`over its budget of ${budgetSeconds} s in cell ${cell || cells}; the kernel was killed`, ...rejections];
+      return [`over ${limitSeconds} s in cell ${cell || cells}; the kernel was killed`, ...rejections];
     case "dead":
       return [`the kernel died in cell ${cell || cells}: ${deathText(events)}`, ...rejections];
     case "end": {
@@ -180,7 +183,11 @@ function inCells(notebook: Notebook, outputs: readonly Output[][]): Output[][] {
   return codeCells(notebook).map((cell) => outputs[notebook.cells.indexOf(cell)] ?? []);
 }
 
-async function execute(file: string, budgetSeconds: number, { signal, onKernel }: RunOptions): Promise<Execution> {
+async function execute(
+  file: string,
+  limitSeconds: number,
+  { signal, onKernel, patience = 1 }: RunOptions,
+): Promise<Execution> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-notebook-"));
   const eventsFile = path.join(folder, "events.jsonl");
   const startMs = performance.now();
@@ -194,7 +201,9 @@ async function execute(file: string, budgetSeconds: number, { signal, onKernel }
     events: [],
     elapsedMs: 0,
   };
-  const child = spawn(python, [path.join(root, "test", "notebooks", "execute.py"), file, String(budgetSeconds)], {
+  const kernelSeconds = startSeconds * patience;
+  const program = path.join(root, "test", "notebooks", "execute.py");
+  const child = spawn(python, [program, file, String(limitSeconds), String(kernelSeconds)], {
     // Its standard input stays open as long as this process lives; execute.py kills the kernel when it closes.
     stdio: ["pipe", "pipe", "pipe"],
     detached: true, // a group of its own, so that Ctrl-C reaches it through this process
@@ -216,7 +225,7 @@ async function execute(file: string, budgetSeconds: number, { signal, onKernel }
       Object.assign(execution, { kind: "budget" });
       killAll();
     },
-    budgetSeconds * 1000 + graceMs,
+    (limitSeconds + kernelSeconds + endSeconds * patience) * 1000,
   );
   signal?.addEventListener("abort", killAll, { once: true });
   try {

@@ -38,7 +38,6 @@ export const benchmark: Proof = {
   claim:
     "A training step of three shapes is as much faster than PyTorch's best as was asked for, compiles in time, and needs no more memory",
   inputs: [...commands("bench"), "lib/bench", "test/bench"],
-  byNameOnly: true,
   async run({ folder, say }) {
     const python = peerPython();
     const fast = bfloat16Instructions(instructionFlags()).length > 0 ? "bfloat16" : "float32";

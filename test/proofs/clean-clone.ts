@@ -7,7 +7,6 @@ export const cleanClone: Proof = {
   name: "clean-clone",
   claim: "in a fresh clone npm start and npm test pass, the first time and the second",
   inputs: ["bin", "lib", "data", "configs", "test", "notebooks", "package-lock.json", "requirements.txt"],
-  byNameOnly: true,
   async run({ folder, say }) {
     const clone = path.join(folder, "folio");
     const cloned = await finish("git", ["clone", "--quiet", root, clone]);

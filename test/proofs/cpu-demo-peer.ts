@@ -18,7 +18,6 @@ export const cpuDemoPeer: Proof = {
   name: "cpu-demo-peer",
   claim: `nanoGPT's CPU demo compiled, 2,000 steps with its evaluations, takes at most ${most} of the same loop in PyTorch, start to finish`,
   inputs: [...commands("prepare", "train"), "test/bench", "data/shakespeare_char"],
-  byNameOnly: true,
   async run({ folder, say }) {
     const python = peerPython();
     const short = bfloat16Instructions(instructionFlags()).length > 0;

@@ -10,7 +10,6 @@ export const killPrepare: Proof = {
   name: "kill-prepare",
   claim: "prepare of a large text, killed ten times with SIGKILL, goes on each time and ends with the same bytes",
   inputs: commands("prepare"),
-  byNameOnly: true,
   async run({ folder, say }) {
     const text = path.join(folder, "text.txt");
     const bytes = writeSaltedText(text, 400_000_000);

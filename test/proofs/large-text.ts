@@ -17,7 +17,6 @@ export const largeText: Proof = {
   name: "large-text",
   claim: "a text of 2 GB is prepared by GPT-2's byte pairs in less than 1 GB of memory, worker threads included",
   inputs: commands("prepare"),
-  byNameOnly: true,
   async run({ folder, say }) {
     const text = path.join(folder, "large.txt");
     const bytes = writeSaltedText(text, 2_000_000_000);

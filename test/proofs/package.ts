@@ -24,7 +24,6 @@ export const packaged: Proof = {
   claim:
     "npm pack's archive, installed in an empty project, imports with types under strict TypeScript and trains a model",
   inputs: ["lib", "bin", "configs", "data", "package.json", "requirements-tensorflow.txt"],
-  byNameOnly: true,
   async run({ folder, say }) {
     // Outside the checkout, whose packages and settings Node and TypeScript would find on their way up.
     const project = fs.mkdtempSync(path.join(os.tmpdir(), "folio-package-"));

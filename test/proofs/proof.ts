@@ -1,9 +1,9 @@
 /** What a proof is, and what proofs share: a folder to work in, the real command, the machine they ran on. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { instructionFlags } from "../../lib/engine/number-format.js";
 import { folioVersion, packageRoot } from "../../lib/host/package.js";
 
 export const root = packageRoot();
@@ -17,13 +17,14 @@ export interface Proof {
   readonly name: string;
   /** What holds, in a sentence. */
   readonly claim: string;
-  /** Files and folders that decide it, besides the proof: a result is kept as long as they and their imports stay the same. */
+  /** Files and folders that decide it, besides the proof and what it imports. */
   readonly inputs: readonly string[];
-  /** Too long to run unless named. */
-  readonly byNameOnly?: boolean;
   /** Measures. `folder` is empty and the proof's own; what is said is shown, not kept. */
   run(tools: { folder: string; say: (line: string) => void }): Promise<{ holds: boolean; figures: Figures }>;
 }
+
+/** How much of a campaign is done: all of it, or less to try it out, which then counts for nothing. */
+export const campaignShare = Number(process.env.FOLIO_PROOF_SHARE ?? 1);
 
 export interface Finished {
   readonly code: number | null;
@@ -84,39 +85,6 @@ export function rounded(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }
 
-/** SHA-256 over the names and contents of the inputs and of the sources that they import, in order of their names. */
-export function fingerprint(inputs: readonly string[]): string {
-  const hash = createHash("sha256");
-  for (const file of withImports(inputs.flatMap(filesOf)).sort()) {
-    const content = createHash("sha256").update(fs.readFileSync(path.join(root, file)));
-    hash.update(`${file}\0${content.digest("hex")}\n`);
-  }
-  return hash.digest("hex");
-}
-
-function filesOf(input: string): string[] {
-  const at = path.join(root, input);
-  if (!fs.statSync(at).isDirectory()) return [input];
-  return fs
-    .readdirSync(at, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /\.(ts|mjs|json|safetensors|txt|csv|cc|h|py|sh)$/.test(entry.name))
-    .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)))
-    .filter((file) => !/(^|\/)(node_modules|results\.json|\.)/.test(file));
-}
-
-/** The files, and what TypeScript among them imports by a relative path, and that in turn: each once. */
-function withImports(files: readonly string[]): string[] {
-  const found = new Set(files);
-  for (const file of found) {
-    if (!file.endsWith(".ts")) continue;
-    for (const [, name] of fs.readFileSync(path.join(root, file), "utf8").matchAll(/"(\.{1,2}\/[^"]+)\.js"/g)) {
-      const source = path.join(path.dirname(file), `${name}.ts`);
-      if (fs.existsSync(path.join(root, source))) found.add(source);
-    }
-  }
-  return [...found];
-}
-
 export function versions(): Figures {
   const installed = (name: string) =>
     (JSON.parse(fs.readFileSync(path.join(root, "node_modules", name, "package.json"), "utf8")) as { version: string })
@@ -132,14 +100,40 @@ export function versions(): Figures {
   };
 }
 
+/** The widest vectors of products that a processor has, by its flags as Linux names them: they decide what is measured. */
+const widest = [
+  ["amx_bf16", "AMX"],
+  ["avx512_bf16", "AVX-512 BF16"],
+  ["avx512f", "AVX-512"],
+  ["avx2", "AVX2"],
+  ["bf16", "NEON BF16"],
+  ["asimd", "NEON"],
+] as const;
+
+/** A processor's name with its vectors: on virtual machines the model's name alone says too little. */
+export function processorName(model = os.cpus()[0]?.model, flags: readonly string[] = instructionFlags()): string {
+  const vectors = widest.find(([flag]) => flags.includes(flag))?.[1];
+  return `${model?.trim() || "unknown processor"}${vectors ? ` (${vectors})` : ""}`;
+}
+
 export function machine(): Figures {
-  const [cpu] = os.cpus();
   return {
-    cpu: cpu?.model.trim() || "unknown",
     cores: os.availableParallelism(),
     memoryGiB: rounded(os.totalmem() / 2 ** 30, 1),
     system: `${os.type()} ${os.arch()}`,
     // Others at work on the machine slow what is timed.
     loadBefore: rounded(os.loadavg()[0]!, 1),
   };
+}
+
+/** The commit that is checked out, and whether something besides results was changed since. */
+export function commit(): string {
+  const git = (...args: string[]) => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
+  try {
+    const others = ["README.md", "test/proofs/results.json", "test/proofs/curve.svg"].map((file) => `:!${file}`);
+    const changed = git("status", "--porcelain", "--", ".", ...others) !== "";
+    return `${git("rev-parse", "--short=10", "HEAD")}${changed ? ", changed" : ""}`;
+  } catch {
+    return "unknown";
+  }
 }

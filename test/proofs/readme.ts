@@ -6,151 +6,180 @@ import { lossCurve } from "../../lib/charts/loss-curve.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { type Figures, root } from "./proof.js";
 
-/** What is read here of an entry of results.json. */
-interface Entry {
+/** An entry of results.json. */
+interface Result {
+  readonly claim: string;
   readonly holds: boolean;
   readonly figures: Figures;
   readonly date: string;
+  readonly commit: string;
+  readonly minutes: number;
+  readonly versions: Figures;
   readonly machine: Figures;
+  /** Checksum of what decided it; none where that is not known. */
+  readonly sources?: string;
 }
 
-const begin = "<!-- proofs -->";
-const end = "<!-- /proofs -->";
+/** By proof, then by processor. */
+export type Results = Readonly<Record<string, Readonly<Record<string, Result>>>>;
 
-/** One row a proof: what was measured, in the words of its figures. A proof without a result has no row. */
-const rows: Record<string, (figures: Figures) => [what: string, measured: string][]> = {
-  "cpu-demo": (figures) => {
-    const [eager, compiled] = [group(figures, "asInTheReadme"), group(figures, "compiled")];
-    return [
-      [
-        "nanoGPT's CPU demo, its flags: loss on the whole validation split (nanoGPT's own: 1.898)",
-        `${eager.loss} eager, ${compiled.loss} compiled`,
-      ],
-      ["… a step of it, median", `${eager.medianStepMs} ms eager, ${compiled.medianStepMs} ms compiled`],
-    ];
-  },
-  bench: (figures) => {
-    const shape = (name: string) => {
-      const { ratio, interval95 } = group(figures, name);
-      return `${ratio} × (${String(interval95).replace(" - ", " to ")})`;
-    };
-    return [
-      [
-        "A training step, PyTorch's time over Folio's, each at its best (95 %): 0.8 M parameters",
-        shape("small, float32"),
-      ],
-      ["… the same, each in its best number format", shape("small, best of each")],
-      ["… 10.6 M parameters", `${shape("middle, float32")}; bfloat16 ${shape("middle, bfloat16")}`],
-      ["… GPT-2 124M", `${shape("GPT-2 124M, float32")}; bfloat16 ${shape("GPT-2 124M, bfloat16")}`],
-    ];
-  },
-  sampling: (figures) => {
-    const of = (name: string) => {
-      const { tokensPerSecond, ratio } = group(figures, name);
-      return `${tokensPerSecond} tokens/s, ${ratio} ×`;
-    };
-    return [
-      ["GPT-2 124M writes, over Hugging Face's rate with its cache", `${of("float32")}; bfloat16 ${of("bfloat16")}`],
-      ["The 0.8 M model writes, over nanoGPT's way in PyTorch", of("small")],
-    ];
-  },
-  "tokenize-speed": ({ oneCoreMegabytesPerSecond, twoCoresMegabytesPerSecond, jsTiktokenMegabytesPerSecond }) => [
+/** Rows a proof: what was measured, in words that are the same on every processor, and the figures of one. */
+const rows: Record<string, readonly [what: string, measured: (figures: Figures) => string][]> = {
+  "cpu-demo": [
+    [
+      "nanoGPT's CPU demo, its flags: loss on the whole validation split (nanoGPT's own: 1.898)",
+      ({ asInTheReadme, compiled }) => `${group(asInTheReadme).loss} eager, ${group(compiled).loss} compiled`,
+    ],
+    [
+      "… a step of it, median",
+      ({ asInTheReadme, compiled }) =>
+        `${group(asInTheReadme).medianStepMs} ms eager, ${group(compiled).medianStepMs} ms compiled`,
+    ],
+  ],
+  bench: [
+    [
+      "A training step, PyTorch's time over Folio's, each at its best (95 %): 0.8 M parameters",
+      (figures) => ratioOf(figures, "small, float32"),
+    ],
+    ["… the same, each in its best number format", (figures) => ratioOf(figures, "small, best of each")],
+    ["… 10.6 M parameters", (figures) => bothFormats(figures, "middle")],
+    ["… GPT-2 124M", (figures) => bothFormats(figures, "GPT-2 124M")],
+  ],
+  sampling: [
+    [
+      "GPT-2 124M writes, over Hugging Face's rate with its cache",
+      ({ float32, bfloat16 }) => `${rateOf(float32)}; bfloat16 ${rateOf(bfloat16)}`,
+    ],
+    ["The 0.8 M model writes, over nanoGPT's way in PyTorch", ({ small }) => rateOf(small)],
+  ],
+  "tokenize-speed": [
     [
       "Text into GPT-2's ids",
-      `${oneCoreMegabytesPerSecond} MB/s on a core, ${twoCoresMegabytesPerSecond} on two (js-tiktoken: ${jsTiktokenMegabytesPerSecond})`,
+      ({ oneCoreMegabytesPerSecond, twoCoresMegabytesPerSecond, jsTiktokenMegabytesPerSecond }) =>
+        `${oneCoreMegabytesPerSecond} MB/s on a core, ${twoCoresMegabytesPerSecond} on two (js-tiktoken: ${jsTiktokenMegabytesPerSecond})`,
     ],
   ],
-  "large-text": ({ seconds, peakMemoryMegabytes }) => [
-    ["`folio prepare` of 2 GB of text", `${seconds} s, at most ${peakMemoryMegabytes} MB of memory`],
-  ],
-  golden: (figures) => {
-    const [eager, compiled] = [group(figures, "eager"), group(figures, "compiled")];
-    const short = (value: Figures[string] | undefined) => Number(value).toExponential(1);
-    const pair = (name: string) => `${short(eager[name])} eager, ${short(compiled[name])} compiled`;
-    return [
-      ["Largest difference from PyTorch: logits", pair("largestDifferenceOfLogits")],
-      ["… any gradient, relative to its largest value", pair("largestRelativeDifferenceOfGradients")],
-      ["… 20 losses under AdamW", pair("largestDifferenceOf20Losses")],
-    ];
-  },
-  "kill-resume": (figures) => [
+  "large-text": [
     [
-      `A run killed with -9 ${figures.kills} times and resumed, against one that was not`,
-      figures.weightsAndMomentsBitEqual ? "weights and moments equal, bit for bit" : "weights differ",
+      "`folio prepare` of 2 GB of text",
+      ({ seconds, peakMemoryMegabytes }) => `${seconds} s, at most ${peakMemoryMegabytes} MB of memory`,
     ],
   ],
-  "prepare-shakespeare": ({ trainIds, valIds, characters }) => [
-    ["`folio prepare shakespeare_char`", `${grouped(trainIds)} / ${grouped(valIds)} ids, ${characters} characters`],
-  ],
-  "scaling-speed": ({ points, starts, fitSeconds, refits, refitSeconds }) => [
+  golden: [
     [
-      `A scaling law's fit: ${points} trainings from ${grouped(starts)} starts, then ${grouped(refits)} bootstrap refits`,
-      `${fitSeconds} s, ${refitSeconds} s`,
+      "Largest difference from PyTorch, compiled: logits; any gradient, relative to its largest value; 20 losses",
+      ({ compiled }) =>
+        ["largestDifferenceOfLogits", "largestRelativeDifferenceOfGradients", "largestDifferenceOf20Losses"]
+          .map((name) => Number(group(compiled)[name]).toExponential(1))
+          .join("; "),
     ],
   ],
-  "scaling-coverage": ({ sweeps, ...groups }) => {
-    const shares = Object.values(groups)
-      .flatMap((of) => (typeof of === "object" ? Object.values(of as Figures) : []))
-      .filter((share) => typeof share === "number"); // beside them stand their own intervals, as text
-    const [least, most] = [Math.min, Math.max].map((of) => of(...shares.map(Number)));
-    return [
-      [
-        `… its 80 % intervals hold the truth, in ${sweeps} simulated sweeps`,
-        `${least} to ${most} % of them, by constant`,
-      ],
-    ];
-  },
-  "sweep-kill": ({ killsOfAWorker, killsOfEverything, rowsEqualBitForBit }) => [
+  "kill-resume": [
     [
-      `A sweep killed with -9, ${killsOfAWorker} times a process and ${killsOfEverything} times all, against one that was not`,
-      rowsEqualBitForBit ? "rows equal, bit for bit" : "rows differ",
+      "A run killed with -9 again and again, and resumed, against one that was not",
+      ({ kills, weightsAndMomentsBitEqual }) =>
+        `${kills} kills: weights and moments ${weightsAndMomentsBitEqual ? "equal, bit for bit" : "differ"}`,
     ],
   ],
-  "sweep-ours": ({ runs, decades, heldOutOverLargest, predictionErrorPercent }) => [
+  "sweep-kill": [
     [
-      `Our own sweep, ${runs} runs over ${decades} decades: its law's prediction of a run of ${heldOutOverLargest} times the compute`,
-      `${predictionErrorPercent} % off`,
+      "A sweep killed with -9, a process or all at once, against one that was not",
+      ({ killsOfAWorker, killsOfEverything, rowsEqualBitForBit }) =>
+        `${killsOfAWorker} and ${killsOfEverything} kills: rows ${rowsEqualBitForBit ? "equal, bit for bit" : "differ"}`,
     ],
   ],
-  "clean-clone": (figures) => {
-    const minutes = (name: string) => group(figures, name).minutes;
-    return [
-      ["`npm start` in a fresh clone, then again", `${minutes("firstStart")} min, ${minutes("secondStart")} min`],
-      ["`npm test` after it, then again", `${minutes("firstTest")} min, ${minutes("secondTest")} min`],
-    ];
-  },
+  "scaling-coverage": [
+    [
+      "A scaling law's 80 % intervals hold the truth, in simulated sweeps",
+      ({ sweeps, ...groups }) => {
+        const shares = Object.values(groups)
+          .flatMap((of) => (typeof of === "object" ? Object.values(of) : []))
+          .filter((share) => typeof share === "number"); // beside them stand their own intervals, as text
+        const [least, most] = [Math.min, Math.max].map((of) => of(...shares.map(Number)));
+        return `${least} to ${most} % of ${sweeps}, by constant`;
+      },
+    ],
+  ],
+  "sweep-ours": [
+    [
+      "Our own sweep: its law's prediction of a larger run",
+      ({ runs, decades, heldOutOverLargest, predictionErrorPercent }) =>
+        `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades)`,
+    ],
+  ],
+  "clean-clone": [
+    [
+      "In a fresh clone: `npm start`, then `npm test`",
+      ({ firstStart, firstTest }) => `${group(firstStart).minutes} min, ${group(firstTest).minutes} min`,
+    ],
+  ],
 };
 
-/** The block of the README that stands between the marks. */
-export function measuredBlock(results: Readonly<Record<string, Entry>>): string {
-  const known = Object.entries(rows).filter(([name]) => results[name]?.holds);
-  const byDate = known.map(([name]) => results[name]!).sort((a, b) => (a.date < b.date ? 1 : -1));
-  const [last, first] = [byDate[0], byDate.at(-1)];
-  if (!last || !first) return `${begin}\n${end}`;
-  const { machine } = last;
-  const days = [...new Set([first, last].map(({ date }) => date.slice(0, 10)))].join(" to ");
-  const lines = known.flatMap(([name, row]) => row(results[name]!.figures).map((cells) => `| ${cells.join(" | ")} |`));
-  const where = `${machine.cpu}, ${machine.cores} cores, ${days}`;
+function ratioOf(figures: Figures, name: string): string {
+  const { ratio, interval95 } = group(figures[name]);
+  return ratio === undefined ? "not measured" : `${ratio} × (${String(interval95).replace(" - ", " to ")})`;
+}
+
+const bothFormats = (figures: Figures, shape: string) =>
+  `${ratioOf(figures, `${shape}, float32`)}; bfloat16 ${ratioOf(figures, `${shape}, bfloat16`)}`;
+
+function rateOf(figures: Figures[string] | undefined): string {
+  const { tokensPerSecond, ratio } = group(figures);
+  return `${tokensPerSecond} tokens/s, ${ratio} ×`;
+}
+
+/**
+ * The README's table, a column a processor, and where and when it was measured. A result that does not hold stands there
+ * too: its figures say so.
+ */
+export function measuredBlock(results: Results): string {
+  const shown = Object.entries(rows).filter(([name]) => results[name]);
+  const processors = [...new Set(shown.flatMap(([name]) => Object.keys(results[name]!)))];
+  const lines = shown.flatMap(([name, ofProof]) =>
+    ofProof.map(([what, measured]) => {
+      const cells = processors.map((processor) => {
+        const result = results[name]![processor];
+        return result ? measured(result.figures) : "";
+      });
+      return `| ${[what, ...cells].join(" | ")} |`;
+    }),
+  );
+  const where = processors.map((processor) => {
+    const ofProcessor = shown.flatMap(([name]) => results[name]![processor] ?? []);
+    const days = ofProcessor.map(({ date }) => date.slice(0, 10)).sort();
+    const span = [...new Set([days[0], days.at(-1)])].join(" to ");
+    return `${processor}, ${ofProcessor[0]!.machine.cores} cores, ${span}`;
+  });
   return [
-    begin,
-    "| What | Measured |",
-    "| --- | --- |",
+    `| What | ${processors.join(" | ")} |`,
+    `| --- |${" --- |".repeat(processors.length)}`,
     ...lines,
     "",
-    `On ${where}, by \`npm run proofs\`, which writes [test/proofs/results.json](test/proofs/results.json).`,
-    end,
+    `Measured by \`npm run proofs -- NAME\`, which writes [test/proofs/results.json](test/proofs/results.json): ${where.join("; ")}.`,
   ].join("\n");
 }
 
-/** README with a new block. */
-export function withMeasured(readme: string, results: Readonly<Record<string, Entry>>): string {
+/** The processors on which a training step is as much faster than PyTorch's as was asked for. */
+function fasterOn({ bench = {} }: Results): string {
+  const names = Object.entries(bench).flatMap(([processor, { holds }]) => (holds ? [processor] : []));
+  return names.length > 0 ? `on ${names.join(" and ")}` : "on no processor yet";
+}
+
+/** README with what stands between its marks made anew. */
+export function withMeasured(readme: string, results: Results): string {
+  const table = between(readme, "proofs", `\n${measuredBlock(results)}\n`);
+  return between(table, "faster", fasterOn(results));
+}
+
+function between(readme: string, mark: string, content: string): string {
+  const [begin, end] = [`<!-- ${mark} -->`, `<!-- /${mark} -->`];
   const [from, to] = [readme.indexOf(begin), readme.indexOf(end)];
   if (from < 0 || to < from) throw new Error(`Cannot update the README: it lacks the marks ${begin} … ${end}.`);
-  return readme.slice(0, from) + measuredBlock(results) + readme.slice(to + end.length);
+  return readme.slice(0, from + begin.length) + content + readme.slice(to);
 }
 
 /** Writes README.md, and curve.svg when the CPU demo's run is still there. */
-export function updateReadme(results: Readonly<Record<string, Entry>>): void {
+export function updateReadme(results: Results): void {
   const file = path.join(root, "README.md");
   fs.writeFileSync(file, withMeasured(fs.readFileSync(file, "utf8"), results));
   const records = readRunLog(path.join(root, ".cache", "proofs", "cpu-demo", "compiled"));
@@ -160,10 +189,6 @@ export function updateReadme(results: Readonly<Record<string, Entry>>): void {
   fs.writeFileSync(path.join(root, "test", "proofs", "curve.svg"), `${toSvg(curve, { width: 820, height: 400 })}\n`);
 }
 
-function group(figures: Figures, name: string): Figures {
-  return figures[name] as Figures;
-}
-
-function grouped(value: Figures[string] | undefined): string {
-  return Number(value).toLocaleString("en");
+function group(figures: Figures[string] | undefined): Figures {
+  return typeof figures === "object" ? figures : {};
 }

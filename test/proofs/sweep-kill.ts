@@ -35,7 +35,7 @@ export function rowsOf(folder: string): string[] {
 export const sweepKill: Proof = {
   name: "sweep-kill",
   claim: `a sweep whose workers, or all of whose processes, are killed with -9 at ${kills} random moments ends with the rows of one that was not`,
-  inputs: [...commands("prepare", "train", "scaling/run"), "scaling/workers"],
+  inputs: [...commands("prepare", "train", "scaling/run"), "scaling/sweep/run-process.ts"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const plan = writeKilledPlan(folder);

@@ -18,7 +18,7 @@ export const sweepPlan: Proof = {
   name: "sweep-plan",
   claim:
     "the dry run's total FLOPs are the runs', its time is within 25 % of theirs, and every core is at least 90 % busy",
-  inputs: [...commands("prepare", "scaling/plan", "scaling/run"), "scaling/workers"],
+  inputs: [...commands("prepare", "scaling/plan", "scaling/run"), "scaling/sweep/run-process.ts"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const file = path.join(folder, "timed.mjs");

@@ -10,8 +10,7 @@ const requeues = 6;
 export const sweepSlurm: Proof = {
   name: "sweep-slurm",
   claim: "a sweep through Slurm, its tasks requeued and killed while at work, ends with the rows of one without Slurm",
-  inputs: [...commands("prepare", "scaling/run", "scaling/status"), "scaling/workers", "test/slurm"],
-  byNameOnly: true,
+  inputs: [...commands("prepare", "scaling/run", "scaling/status"), "scaling/sweep/run-process.ts", "test/slurm"],
   async run({ folder, say }) {
     if (spawnSync("slurmctld", ["-V"]).error || spawnSync("munged", ["--version"]).error) {
       throw new Error("Slurm is needed: apt-get install slurm-wlm munge, and run this as root.");

@@ -3,7 +3,7 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { runIdentity } from "../../lib/runs/identity.js";
 import type { StepRecord } from "../../lib/runs/records.js";
-import { openRunLog, readRunLog } from "../../lib/runs/run-folder.js";
+import { inspectRunLog, openRunLog, readRunLog, readRunSettings } from "../../lib/runs/run-folder.js";
 import { mountDisk, temporaryFolder, tinySettings } from "../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -99,6 +99,32 @@ describe("openRunLog() and readRunLog()", () => {
     const lines = [JSON.stringify(iter(0)), "null", "7", "\0\0\0", "", JSON.stringify(iter(1)), '{"kind":"it'];
     fs.writeFileSync(path.join(run.outDir, "log.jsonl"), lines.join("\n"));
     expect(readRunLog(run.outDir)).toEqual([iter(0), iter(1)]);
+    // The last was cut short by a kill: that is no damage.
+    expect(inspectRunLog(run.outDir).damaged).toEqual([2, 3, 4, 5]);
+  });
+
+  test("a line that is JSON and no record is damaged: of another kind, without its numbers, with text for one", () => {
+    const run = newRun();
+    fs.mkdirSync(run.outDir);
+    const { loss: _, ...without } = iter(1) as Extract<StepRecord, { kind: "iter" }>;
+    const lines = [iter(0), { ...iter(1), kind: "x" }, without, { ...iter(1), step: "1" }, { ...iter(1), step: -1 }];
+    fs.writeFileSync(path.join(run.outDir, "log.jsonl"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    expect(inspectRunLog(run.outDir)).toEqual({ records: [iter(0)], damaged: [2, 3, 4, 5] });
+  });
+
+  test("config.json is read with every setting checked", () => {
+    const run = newRun();
+    openRunLog(run, { step: 0, evaluated: false }).close();
+    expect(readRunSettings(run.outDir)).toEqual(run);
+    for (const [content, fault] of [
+      [{ ...run, nLayer: 2 ** 31 }, "nLayer is 2147483648; wanted at most 10,000 (blocks)"],
+      [{ ...run, dataset: "../../x" }, 'dataset is "../../x"; wanted a name of letters, digits, _, - and .'],
+      [{ ...run, constructor: 1 }, "there is no setting constructor"],
+      [[], "is not an object of settings"],
+    ] as const) {
+      fs.writeFileSync(path.join(run.outDir, "config.json"), JSON.stringify(content));
+      expect(() => readRunSettings(run.outDir)).toThrow(fault);
+    }
   });
 
   test("a folder that cannot be made is named", () => {

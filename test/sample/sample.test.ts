@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { charTokenizer, type Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
@@ -9,8 +10,11 @@ import { uniform } from "../../lib/host/random.js";
 import { initialParameters } from "../../lib/model/model.js";
 import { drawTokens, penalize, sampleProbabilities } from "../../lib/sample/next-token.js";
 import { noiseWarnings, type SampledToken, type SampleOptions, sample } from "../../lib/sample/sample.js";
-import { defaultSettings } from "../../lib/settings/settings.js";
+import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
 import type { TrainedModel } from "../../lib/weights/pretrained.js";
+
+import { readSafetensors } from "../../lib/weights/safetensors.js";
+
 import { expectNoLeak } from "../leaks.js";
 import { ownOperations } from "../needs.js";
 
@@ -145,7 +149,9 @@ describe("drawTokens()", () => {
 
 describe("sample()", () => {
   const tokenizer = charTokenizer("abcdefg");
-  const settings = { ...defaultSettings, nLayer: 1, nHead: 2, nEmbd: 8, blockSize: 4, vocabSize: 7, compile: false };
+  // What is written by two ways is compared: not where `auto` is a format that only compiled steps have.
+  const shape = { nLayer: 1, nHead: 2, nEmbd: 8, blockSize: 4, vocabSize: 7 };
+  const settings = { ...defaultSettings, ...shape, compile: false, dtype: "float32" as Settings["dtype"] };
 
   /** An untrained model, whose logits differ more than they would: `scale` times. */
   async function modelOf(more: Partial<typeof settings> = {}, scale = 1): Promise<TrainedModel> {
@@ -395,3 +401,35 @@ function roundedTo16(values: ArrayLike<number>): Float32Array {
   const rounded = words.map((word) => ((word + 0x7fff + ((word >>> 16) & 1)) >>> 16) << 16);
   return new Float32Array(rounded.buffer);
 }
+
+describe("a text longer than the context", () => {
+  // test/golden/make-context.py wrote it in PyTorch, by the formula of nanoGPT's generate().
+  const path = (name: string) => fileURLToPath(new URL(`../golden/${name}`, import.meta.url));
+  const wanted = JSON.parse(readFileSync(path("context.json"), "utf8"));
+  const model: TrainedModel = {
+    params: readSafetensors(path("context.safetensors")),
+    settings: { ...defaultSettings, ...wanted.model, bias: false, device: "cpu" },
+  };
+  const written = async (options: Partial<SampleOptions>) => {
+    const tokenizer = charTokenizer("abcdefghijklmnopqrstuvwxyz012"); // 29 ids
+    const ids: number[] = [];
+    const prompt = tokenizer.decode(wanted.prompt);
+    const given = { prompt, topK: 1, maxNewTokens: wanted.ids.length, dtype: "float32" as const, ...options };
+    for await (const { token } of sample(model, tokenizer, given)) ids.push(token);
+    return ids;
+  };
+
+  for (const compile of [false, true]) {
+    test(`with context slide is nanoGPT's, greedily, over three times the context, ${compile ? "compiled" : "eager"}`, async () => {
+      expect(wanted.ids.length).toBe(3 * wanted.model.blockSize);
+      expect(await written({ context: "slide", compile })).toEqual(wanted.ids);
+    });
+  }
+
+  test("with context half it is the same up to the context's end, and another after it", async () => {
+    const ids = await written({ compile: false });
+    const before = wanted.model.blockSize - wanted.prompt.length + 1;
+    expect(ids.slice(0, before)).toEqual(wanted.ids.slice(0, before));
+    expect(ids).not.toEqual(wanted.ids);
+  });
+});

@@ -187,8 +187,8 @@ describe("parseSettings()", () => {
     ],
     // At once, however many widths there are.
     [
-      { nEmbd: 1_000_000_007, nHead: 4 },
-      "nEmbd 1000000007 is not divisible by nHead 4; use nEmbd 1000000004 or 1000000008",
+      { nEmbd: 999_983, nHead: 4 }, // a prime
+      "nEmbd 999983 is not divisible by nHead 4; use nEmbd 999980 or 999984, or nHead 1 or 999983",
     ],
     [
       { nEmbd: 4, nHead: 8 },
@@ -332,7 +332,7 @@ describe("loadSettings()", () => {
     [["--n_layer", "-1"], /^RangeError: Cannot read --n_layer: nLayer is -1/],
     [["--compile=1"], /^TypeError: Cannot read --compile: compile is 1, a number; wanted true or false\.$/],
     [["--no-device"], /^RangeError: Cannot read --no-device: there is no setting no-device; did you mean device\?$/],
-    [["-n_layer=4"], /^TypeError: Cannot read -n_layer=4: flags begin with two dashes/],
+    [["-n_layer=4"], /^TypeError: Cannot read -n_layer: flags begin with two dashes/],
     [["--device=cuda:1"], /^RangeError: Cannot read --device: device is "cuda:1"; .* CUDA_VISIBLE_DEVICES=1, /],
     [["--topK=4"], /topK is a setting of `folio sample`/],
     [

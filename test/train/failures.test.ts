@@ -1,7 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { float32 } from "../../lib/engine/host-tensors.js";
+import { parameterSpecs } from "../../lib/model/model.js";
 import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
-import { brokenWeights, checkMemory, explained, explainedUse, stateBytes } from "../../lib/train/failures.js";
+import { brokenWeights, checkMemory, explained, explainedUse, exploded, stateBytes } from "../../lib/train/failures.js";
+import { saveCheckpoint } from "../../lib/weights/checkpoint.js";
+import { temporaryFolder, tinySettings } from "../tiny-run.js";
 
 const settings: Settings = { ...defaultSettings, vocabSize: 50_304 }; // 124M
 
@@ -48,6 +51,35 @@ test("weights that are about to be saved are broken when one is no number or bey
   expect(brokenWeights(weights(-2e18))).toBe("b has values as large as 2.00e+18");
   for (const value of [Number.NaN, Number.POSITIVE_INFINITY])
     expect(brokenWeights(weights(value))).toMatch(/^b has va/);
+});
+
+describe("the last good checkpoint", () => {
+  const folder = temporaryFolder();
+  const tiny = { ...tinySettings(folder, "run"), vocabSize: 28 };
+  const save = (step: number, value: number, more: { best?: boolean; keep?: number } = {}) => {
+    const values = parameterSpecs(tiny).map(({ name, shape }) => {
+      const count = shape.reduce((product, axis) => product * axis, 1);
+      return [name, float32(new Float32Array(count).fill(value), shape)] as const;
+    });
+    const params = Object.fromEntries(values);
+    const state = { runId: "0123456789abcdef", step, evaluated: true, bestValLoss: 1, trainedMs: 1, versions: {} };
+    const tokenizer = { kind: "char", vocabulary: "ab" } as never;
+    const all = { ...state, settings: tiny, tokenizer, params, optimizer: { m: params, v: params } };
+    return saveCheckpoint(tiny.outDir, all, { best: false, ...more });
+  };
+  const told = () => exploded({ settings: tiny, step: 9 }, "the loss is NaN").message;
+
+  test("is none, one that is good, or not the last when its numbers are not", () => {
+    expect(told()).toContain("No checkpoint was saved yet.");
+    save(2, 0.5, { keep: 0 });
+    expect(told()).toContain(`The last good checkpoint is step 2 in ${tiny.outDir}.`);
+    save(3, Number.NaN);
+    expect(told()).toMatch(
+      /The last checkpoint in .* is not good either \(wte\.weight has values as large as NaN\); that of step 2 is: begin with its weights \(initFrom: ".*", checkpoint: "2", another outDir\)\./,
+    );
+    save(2, Number.POSITIVE_INFINITY, { keep: 0 });
+    expect(told()).toMatch(/No checkpoint in .* is good: wte\.weight has values as large as Infinity\./);
+  });
 });
 
 describe("what TensorFlow says", () => {

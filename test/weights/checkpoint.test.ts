@@ -6,6 +6,7 @@ import { float32, int32 } from "../../lib/engine/host-tensors.js";
 import { parameterSpecs } from "../../lib/model/model.js";
 import {
   type Checkpoint,
+  chooseCheckpoint,
   hasCheckpoint,
   numberedCheckpoints,
   openCheckpoint,
@@ -160,6 +161,32 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(numberedCheckpoints(outDir)).toEqual([]);
   });
 
+  test("a path and a choice mean the best, the last, one of a step, or the folder itself", () => {
+    const outDir = newRun();
+    const kept = saveCheckpoint(outDir, checkpointOf(2), { best: true, keep: 0 });
+    save(outDir, 3);
+    expect(chooseCheckpoint(outDir)).toEqual({ outDir, name: "best" });
+    expect(chooseCheckpoint(outDir, "last")).toEqual({ outDir, name: "last" });
+    expect(chooseCheckpoint(outDir, "2")).toEqual({ outDir, name: 2 });
+    expect(chooseCheckpoint(kept, "last")).toEqual({ outDir, name: path.basename(kept) });
+    expect(chooseCheckpoint(path.join(folder, "none"))).toBeUndefined();
+    expect(() => chooseCheckpoint(path.join(folder, "none"), "2")).toThrow(/^Cannot find the checkpoint of step 2: /);
+    for (const wanted of ["auto", "2"]) {
+      const { outDir: of, name } = chooseCheckpoint(outDir, wanted)!;
+      expect(openCheckpoint(of, name).step).toBe(2);
+    }
+    expect(openCheckpoint(outDir, path.basename(kept) as "step-2").step).toBe(2);
+    expect(openCheckpoint(outDir, 3).step).toBe(3); // the last one has a step, too
+    expect(() => openCheckpoint(outDir, 9)).toThrow("there are 2, 3; saveInterval keeps them");
+  });
+
+  test("others may read what the run's folder lets them read", () => {
+    const outDir = newRun();
+    const at = save(outDir, 1);
+    const mode = (file: string) => (fs.statSync(file).mode & 0o777).toString(8);
+    expect([mode(at), mode(path.dirname(at))]).toEqual([mode(outDir), mode(outDir)]);
+  });
+
   test("removeCheckpoints() leaves none, and nothing else changes", () => {
     const outDir = newRun();
     save(outDir, 1, { best: true });
@@ -199,7 +226,7 @@ describe("openCheckpoint() refuses", () => {
       (at) => fs.writeFileSync(path.join(at, "state.json"), "null"),
       /has format undefined, version undefined; this Folio reads folio-checkpoint 1/,
     ],
-    "another format version": [edit({ version: 2 }), /folio-checkpoint 2; this Folio reads folio-checkpoint 1/],
+    "another format version": [edit({ version: 2 }), /version 2; this Folio reads folio-checkpoint 1/],
     "a step that is no count": [edit({ step: "7" }), /state\.json is damaged: step is "7"/],
     "a state without a tokenizer": [edit({ tokenizer: undefined }), /is damaged: tokenizer is undefined/],
     "an unknown setting": [

@@ -280,11 +280,17 @@ describe("train() from other weights", () => {
   const tokenizer = charTokenizer("abcdefghijk");
   const ids = Uint32Array.from({ length: 60 }, (_, i) => (i * i) % 11);
   writeDataset(dataDir, { name: "small", tokenizer, train: ids, val: ids });
+  // As many ids as the Hugging Face folder has, whose tokenizer nothing tells.
+  const more = charTokenizer("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno");
+  writeDataset(dataDir, { name: "large", tokenizer: more, train: ids, val: ids });
 
-  for (const [name, file] of [["a Hugging Face folder", "hf"] as const, ["nanoGPT's ckpt.pt", "ckpt.pt"] as const]) {
+  for (const [name, file, dataset] of [
+    ["a Hugging Face folder", "hf", "large"],
+    ["nanoGPT's ckpt.pt", "ckpt.pt", "small"],
+  ] as const) {
     test(`begins with those of ${name}, cropped`, async () => {
       const source = path.join(golden, file);
-      const own = settings(source, { blockSize: 5, maxIters: 1 });
+      const own = settings(source, { dataset, blockSize: 5, maxIters: 1 });
       for await (const _ of train(own)) void _;
       const wanted = await loadPretrained(source, { blockSize: 5 });
       const { params, settings: found } = openCheckpoint(own.outDir);

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { readGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { gpt2Folder } from "../../lib/weights/gpt2-hub.js";
-import { temporaryFolder } from "../tiny-run.js";
+import { cutWhenWritten, temporaryFolder } from "../tiny-run.js";
 
 const hf = fileURLToPath(new URL("../golden/gpt2/hf/", import.meta.url));
 const commit = "0123456789abcdef0123456789abcdef01234567";
@@ -79,8 +79,10 @@ function send(bytes: Buffer, { headers }: IncomingMessage, response: ServerRespo
   const range = start > 0 && { "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` };
   response.writeHead(start > 0 ? 206 : 200, { "content-length": body.length, ...range });
   const cut = bytes.length > 5000 ? cuts.shift() : undefined;
-  if (cut === undefined) response.end(body);
-  else response.write(body.subarray(0, cut), () => setTimeout(() => response.destroy(), 10));
+  if (cut === undefined) return void response.end(body);
+  response.write(body.subarray(0, cut));
+  const part = path.join(cacheDir, "models--openai-community--gpt2", "blobs", `${sha256(bytes)}.part`);
+  cutWhenWritten(response, part, start + cut);
 }
 
 test("gpt2Folder() downloads a model into the cache as Python lays it out, and asks nobody the second time", async () => {
@@ -180,4 +182,24 @@ test("gpt2Folder() stops when it is told to, and goes on next time", async () =>
   await expect(gpt2Folder("gpt2", { hubUrl, cacheDir, onProgress, signal: stop.signal })).rejects.toThrow("enough");
   cuts = [];
   expect(readGpt2Folder(await gpt2Folder("gpt2", { hubUrl, cacheDir }))).toEqual(readGpt2Folder(hf));
+});
+
+test("gpt2Folder() gives up a list of files that has no end", async () => {
+  let pages = 0;
+  server = createServer((request, response) => {
+    const url = new URL(request.url!, "http://hub");
+    const json = (value: unknown, headers = {}) =>
+      response.writeHead(200, { "content-type": "application/json", ...headers }).end(JSON.stringify(value));
+    if (url.pathname.includes("/revision/")) return json({ _id: "1", id: repository, sha: commit, lastModified: 0 });
+    const page = pages++;
+    const link = `<http://${request.headers.host}${url.pathname}?cursor=${page}>; rel="next"`;
+    const some = Array.from({ length: 500 }, (_, i) => ({ type: "file", path: `f-${page}-${i}`, size: 1, oid: "0" }));
+    return json(some, { link });
+  });
+  await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
+  const hubUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await expect(gpt2Folder("gpt2", { hubUrl, cacheDir })).rejects.toThrow(
+    "its list of files has no end (more than 10000)",
+  );
+  expect(pages).toBeLessThan(30);
 });

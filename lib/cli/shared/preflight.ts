@@ -45,7 +45,7 @@ export async function warnings(settings: Settings, say: (text: string) => void):
   if (settings.evalOnly || !["scratch", "resume"].includes(settings.initFrom)) return;
   const { openDataset } = await import("../../data/batches.js");
   const { memoryWarning } = await import("../../model/memory.js");
-  const dataset = openDataset(settings.dataDir, settings.dataset);
+  const dataset = openDataset(settings.dataDir, settings.dataset, settings);
   dataset.close();
   const vocabSize = settings.vocabSize || dataset.meta.vocabSize;
   const warning = memoryWarning({ ...settings, vocabSize }, os.totalmem());

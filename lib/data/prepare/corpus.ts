@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileSha256 } from "../../host/download.js";
 import { datasetDirectory, type TokenMeta, type TokenSource } from "../token-file.js";
 import { dtypeOf, writeProblem } from "../token-writer.js";
-import { tokenizerFromSpec } from "../tokenizers/tokenizer.js";
+import { type TokenizerSpec, tokenizerFromSpec } from "../tokenizers/tokenizer.js";
 import { type Piece, type Place, readPieces, type SourceFile } from "./documents.js";
 import { type Encoded, type EncodeJob, endsDocument, ofVal, openEncodePool } from "./encode-threads.js";
 import { learnTokenizer, surveyFile, surveyText, validationCount, validationDocuments } from "./survey.js";
@@ -34,8 +34,8 @@ export interface CorpusOptions {
   files: readonly SourceFile[];
   /** One text file, split by its characters, without an end of text; else each document goes to one split. */
   single: boolean;
-  /** "char", "gpt2" or "bpe:N" */
-  tokenizer: string;
+  /** "char", "gpt2" or "bpe:N", or a tokenizer that there is already */
+  tokenizer: string | TokenizerSpec;
   /** 0 < valFraction < 1 */
   valFraction: number;
   /** Of the draw of validation documents. */

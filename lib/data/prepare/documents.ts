@@ -1,16 +1,17 @@
 /**
- * Documents from text files, folders, JSON lines and Parquet files, as pieces of UTF-8 bytes of about a megabyte, each
- * with the place where reading goes on after it: so a preparation holds little and can be taken up again. A text file is
- * read as Python reads one: its line ends become "\n". What this file is not: it knows no tokenizer (corpus.ts does).
- * Notebook 02-data shows it.
+ * Documents from text files, folders, JSON lines, JSON arrays and Parquet files, as pieces of UTF-8 bytes of about a
+ * megabyte, each with the place where reading goes on after it: so a preparation holds little and can be taken up again.
+ * Text files follow the rule of ../text.ts; the texts of JSON and Parquet are taken as they are. It knows no tokenizer:
+ * corpus.ts does. Notebook 02-data shows it.
  */
 import { isUtf8 } from "node:buffer";
 import fs from "node:fs";
 import path from "node:path";
+import { convertAdvice, markLength, notUtf8, wholeCharacters } from "../text.js";
 import { lastCut } from "../tokenizers/gpt2-split.js";
+import { isBlank, type JsonRecord, readElements, readLines } from "./json-records.js";
 import { refuseSource } from "./refuse-source.js";
-
-export type SourceKind = "text" | "jsonl" | "parquet";
+import { kindOf, type SourceKind } from "./source-kind.js";
 
 /** A file to take documents from. */
 export interface SourceFile {
@@ -48,70 +49,66 @@ export interface ReadOptions {
   readonly pieceBytes?: number;
 }
 
-const kinds: Readonly<Record<string, SourceKind>> = { ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet" };
-
-function kindOf(filePath: string): SourceKind {
-  return kinds[path.extname(filePath).toLowerCase()] ?? "text";
-}
-
-/** Whether the file's beginning is UTF-8 without a NUL. */
-function looksLikeText(filePath: string): boolean {
-  const descriptor = fs.openSync(filePath, "r");
-  try {
-    const start = Buffer.alloc(65_536);
-    const bytes = start.subarray(0, fs.readSync(descriptor, start, 0, start.length, 0));
-    return !bytes.includes(0) && isUtf8(bytes.subarray(0, wholeCharacters(bytes)));
-  } finally {
-    fs.closeSync(descriptor);
-  }
-}
-
 /** What a path holds. */
 export interface Source {
   readonly files: readonly SourceFile[];
   /** It is one text file, to be split by its characters. */
   readonly single: boolean;
-  /** Files of a folder that are no text. */
-  readonly skipped: number;
+  /** What was left out of a folder: a file, and why. */
+  readonly skipped: readonly string[];
 }
 
 /**
  * The files of a path, in the order of their names; hidden ones and those that are no text are left out of a folder.
+ * @param textKey the field or column that holds the text
  * @throws {RangeError} if it is missing or holds nothing to read
  */
-export function listSource(from: string): Source {
+export function listSource(from: string, textKey = "text"): Source {
   const status = fs.statSync(from, { throwIfNoEntry: false });
   if (!status) throw refuseSource(from, "it is missing", "give a text, JSONL or Parquet file, or a folder of them");
   if (!status.isDirectory()) {
     if (!status.isFile())
       throw refuseSource(from, "it is no file, but a pipe or a device", "write its text into a file");
     if (status.size === 0) throw refuseSource(from, "it is empty", "give a file that holds text");
-    const kind = kindOf(from);
-    return { files: [{ path: from, kind, bytes: status.size }], single: kind === "text", skipped: 0 };
+    const found = kindOf(from, textKey);
+    if ("unread" in found) throw refuseSource(from, found.unread, found.advice);
+    return {
+      files: [{ path: from, kind: found.kind, bytes: status.size }],
+      single: found.kind === "text",
+      skipped: [],
+    };
   }
-  const found = fs
-    .readdirSync(from, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => path.relative(from, path.join(entry.parentPath, entry.name)))
-    .filter((file) => !file.split(path.sep).some((part) => part.startsWith(".") || part === "node_modules"))
-    .sort((a, b) => (a < b ? -1 : 1))
-    .map((file) => path.join(from, file));
-  const files = found
-    .filter((file) => kindOf(file) !== "text" || looksLikeText(file))
-    .map((file) => ({ path: file, kind: kindOf(file), bytes: fs.statSync(file).size }));
-  if (files.length === 0) throw refuseSource(from, "the folder holds no text", "give a folder with text files in it");
-  return { files, single: false, skipped: found.length - files.length };
+  const files: SourceFile[] = [];
+  const skipped: string[] = [];
+  for (const name of filesBelow(from)) {
+    const file = path.join(from, name);
+    const { size } = fs.statSync(file);
+    const found = kindOf(file, textKey);
+    if ("kind" in found) files.push({ path: file, kind: found.kind, bytes: size });
+    else skipped.push(`${name} (${found.unread})`);
+  }
+  if (files.length === 0) {
+    const there = skipped.length > 0 ? `: ${listed(skipped)}` : "";
+    throw refuseSource(from, `the folder holds no text${there}`, "give a folder with text files in it");
+  }
+  return { files, single: false, skipped };
 }
 
-/** How many of the bytes are whole characters: a read may end within one. */
-function wholeCharacters(bytes: Uint8Array): number {
-  for (let back = 1; back <= Math.min(4, bytes.length); back++) {
-    const byte = bytes[bytes.length - back]!;
-    if ((byte & 0xc0) === 0x80) continue;
-    const length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
-    return length > back ? bytes.length - back : bytes.length;
-  }
-  return bytes.length;
+/** Names below a folder, sorted; links to files count, hidden names and node_modules do not. */
+function filesBelow(folder: string): string[] {
+  return fs
+    .readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() || entry.isSymbolicLink())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)))
+    .filter((file) => !file.split(path.sep).some((part) => part.startsWith(".") || part === "node_modules"))
+    .filter((file) => fs.statSync(path.join(folder, file), { throwIfNoEntry: false })?.isFile())
+    .sort((a, b) => (a < b ? -1 : 1));
+}
+
+/** Some of a list by name, and how many more there are. */
+export function listed(names: readonly string[], most = 8): string {
+  const more = names.length > most ? `, and ${(names.length - most).toLocaleString("en")} more` : "";
+  return names.slice(0, most).join(", ") + more;
 }
 
 /** "\r\n" and "\r" → "\n". */
@@ -147,9 +144,14 @@ async function readFully(handle: fs.promises.FileHandle, position: number, lengt
   return bytes.subarray(0, done);
 }
 
+function refuseEncoding(where: string, bytes: Uint8Array, at: number): RangeError {
+  const found = notUtf8(bytes, at);
+  return refuseSource(where, found, convertAdvice(found));
+}
+
 type TextPiece = { bytes: Uint8Array; end: number };
 
-/** The bytes `from` to `to` of a text file. */
+/** The bytes `from` to `to` of a text file, without its byte-order mark. */
 async function* readTextRange(
   filePath: string,
   range: { from: number; to: number; pieceBytes: number; anywhere: boolean },
@@ -160,7 +162,10 @@ async function* readTextRange(
     for (let at = range.from, want = pieceBytes; at < to; ) {
       let bytes = await readFully(handle, at, Math.min(want, to - at));
       if (bytes.length < Math.min(want, to - at)) throw refuseSource(filePath, "it became shorter", "run it again");
-      if (at + bytes.length < to) {
+      const goesOn = at + bytes.length < to;
+      const whole = goesOn ? bytes.subarray(0, wholeCharacters(bytes)) : bytes;
+      if (!isUtf8(whole)) throw refuseEncoding(filePath, whole, at);
+      if (goesOn) {
         const cut = cutOf(bytes, anywhere);
         if (cut === 0) {
           want *= 2;
@@ -171,45 +176,23 @@ async function* readTextRange(
         }
         bytes = bytes.subarray(0, cut);
       }
-      if (!isUtf8(bytes)) throw refuseSource(filePath, `it is not UTF-8, near byte ${at}`, "convert it to UTF-8");
+      const mark = at === 0 ? markLength(bytes) : 0;
       at += bytes.length;
       want = pieceBytes;
-      yield { bytes: withPlainLineEnds(bytes), end: at };
+      yield { bytes: withPlainLineEnds(bytes.subarray(mark)), end: at };
     }
   } finally {
     await handle.close();
   }
 }
 
-/** The lines of a file, without their ends, and where each ends. */
-export async function* readLines(filePath: string, from: number): AsyncGenerator<TextPiece> {
-  let rest = Buffer.alloc(0);
-  let at = from;
-  for await (const chunk of fs.createReadStream(filePath, { start: from, highWaterMark: 1 << 20 })) {
-    const bytes: Buffer = rest.length > 0 ? Buffer.concat([rest, chunk as Buffer]) : (chunk as Buffer);
-    let start = 0;
-    // What an earlier chunk left holds no line end.
-    for (let end = bytes.indexOf(0x0a, rest.length); end >= 0; end = bytes.indexOf(0x0a, start)) {
-      at += end + 1 - start;
-      yield { bytes: bytes.subarray(start, end), end: at };
-      start = end + 1;
-    }
-    rest = Buffer.from(bytes.subarray(start));
-  }
-  if (rest.length > 0) yield { bytes: rest, end: at + rest.length };
-}
-
-/** Whether a line of JSON lines holds anything. */
-export function isBlank(line: Uint8Array): boolean {
-  return line.every((byte) => byte === 0x20 || byte === 0x0d || byte === 0x09);
-}
-
-function textOfLine(line: Uint8Array, textKey: string, where: string): Uint8Array {
+function textOf({ bytes: line, start }: JsonRecord, textKey: string, where: string): Uint8Array {
   let record: unknown;
+  if (!isUtf8(line)) throw refuseEncoding(where, line, start);
   try {
-    record = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(line));
+    record = JSON.parse(new TextDecoder().decode(line));
   } catch (error) {
-    throw refuseSource(where, `it is not JSON (${(error as Error).message})`, "give one JSON object a line");
+    throw refuseSource(where, `it is not JSON (${(error as Error).message})`, "give one JSON object on each line");
   }
   const text = typeof record === "string" ? record : (record as Record<string, unknown> | null)?.[textKey];
   if (typeof text === "string") return new TextEncoder().encode(text);
@@ -251,12 +234,15 @@ export async function* readPieces(
         document++;
         start = to;
       }
-    } else if (kind === "jsonl") {
-      let line = offset === 0 ? 1 : undefined; // after a resumption lines are no longer counted
-      for await (const { bytes: raw, end } of readLines(filePath, offset)) {
-        const where = line === undefined ? `${filePath}, before byte ${end}` : `${filePath}, line ${line++}`;
-        if (isBlank(raw)) continue;
-        yield { bytes: textOfLine(raw, options.textKey, where), document, last: true, next: place(end, ++document) };
+    } else if (kind === "jsonl" || kind === "json") {
+      let count = offset === 0 ? 1 : undefined; // after a resumption they are no longer counted
+      const name = kind === "jsonl" ? "line" : "element";
+      const records = kind === "jsonl" ? readLines(filePath, offset) : readElements(filePath, offset);
+      for await (const record of records) {
+        const { bytes: raw, end } = record;
+        const where = count === undefined ? `${filePath}, before byte ${end}` : `${filePath}, ${name} ${count++}`;
+        if (kind === "jsonl" && isBlank(raw)) continue;
+        yield { bytes: textOf(record, options.textKey, where), document, last: true, next: place(end, ++document) };
       }
     } else {
       const { readParquetRows } = await import("./parquet-text.js");

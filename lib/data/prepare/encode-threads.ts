@@ -52,7 +52,7 @@ export function encodeJob(tokenizer: Tokenizer, dtype: TokenDtype, job: EncodeJo
     const what = texts[index + 1]!;
     const split = parts[what & ofVal ? "val" : "train"];
     split.push(tokenizer.encodeBytes(bytes.subarray(index === 0 ? 0 : texts[index - 2], texts[index])));
-    if (what & endsDocument && endOfText !== undefined) split.push(Uint16Array.of(endOfText));
+    if (what & endsDocument && endOfText !== undefined) split.push(Uint32Array.of(endOfText));
   }
   return { train: join(parts.train, dtype), val: join(parts.val, dtype) };
 }

@@ -2,13 +2,16 @@
  * Preparing datasets: what the modules data/NAME/prepare.ts share, and texts of one's own. To add a dataset, add a folder
  * with a module that exports `prepare(options)` and a README with source, licence and sizes. Notebook 02-data shows it.
  */
+import { createHash } from "node:crypto";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { fetchFile } from "../../host/download.js";
-import { readRegularFile } from "../../host/regular-file.js";
+import { readTextFile } from "../text.js";
 import { openDataset, type TokenMeta } from "../token-file.js";
+import { type TokenizerSpec, tokenizerFromSpec } from "../tokenizers/tokenizer.js";
 import { prepareCorpus } from "./corpus.js";
-import { listSource } from "./documents.js";
-import { checkTokenizerName } from "./survey.js";
+import { listed, listSource } from "./documents.js";
+import { isTokenizerName } from "./survey.js";
 
 /** What `prepare` of a dataset takes. */
 export interface PrepareOptions {
@@ -29,6 +32,15 @@ export interface PrepareOptions {
 /** What every data/NAME/prepare.ts exports. */
 export interface PrepareModule {
   prepare(options: PrepareOptions): Promise<TokenMeta>;
+}
+
+/**
+ * The name under which a module in data/ writes: that of its folder, so that a copied and edited folder makes a dataset
+ * of its own.
+ * @example const name = folderName(import.meta.url);
+ */
+export function folderName(moduleUrl: string): string {
+  return path.basename(path.dirname(fileURLToPath(moduleUrl)));
 }
 
 const silent = (): void => {};
@@ -74,8 +86,8 @@ export interface TextOptions extends Omit<PrepareOptions, "source" | "url"> {
   name: string;
   /** A text, JSONL or Parquet file, or a folder of them. */
   from: string;
-  /** "char", "gpt2" or "bpe:N"; "gpt2" unless given. */
-  tokenizer?: string;
+  /** "char", "gpt2" or "bpe:N", or a tokenizer that there is already, such as a model's; "gpt2" unless given. */
+  tokenizer?: string | TokenizerSpec;
   /** Between 0 and 1; 0.1 unless given. */
   valFraction?: number;
   /** The field of JSONL or the column of Parquet that holds the text; "text" unless given. */
@@ -106,19 +118,27 @@ export async function prepareText(options: TextOptions): Promise<TokenMeta> {
     log = silent,
     ...others
   } = options;
-  checkTokenizerName(tokenizer);
+  const recipeTokenizer = checkTokenizer(tokenizer);
   if (!(valFraction > 0 && valFraction < 1)) {
     throw new RangeError(`Cannot prepare ${name}: val_fraction is ${valFraction}; it must lie between 0 and 1.`);
   }
-  const source = listSource(from);
+  const source = listSource(from, textKey);
   const bytes = source.files.reduce((sum, file) => sum + file.bytes, 0);
   const readsFields = source.files.some(({ kind }) => kind !== "text");
-  const recipe = { tokenizer, valFraction, files: source.files.length, bytes, seed, ...(readsFields && { textKey }) };
+  const recipe = {
+    tokenizer: recipeTokenizer,
+    valFraction,
+    files: source.files.length,
+    bytes,
+    seed,
+    ...(readsFields && { textKey }),
+  };
   const ready = preparedAlready(name, options, recipe);
   if (ready) return ready;
   const files = `${counted(source.files.length)} ${source.files.length === 1 ? "file" : "files"}`;
-  const skipped = source.skipped > 0 ? `; ${counted(source.skipped)} that are no text are left out` : "";
-  log(`reading ${from}: ${files}, ${counted(bytes)} bytes${skipped}`);
+  const read = new Set(source.files.map(({ kind }) => kindNames[kind]));
+  log(`reading ${from}: ${files} of ${[...read].join(" and ")}, ${counted(bytes)} bytes`);
+  if (source.skipped.length > 0) log(`  left out: ${listed(source.skipped)}`);
   const meta = await prepareCorpus({
     ...others,
     ...source,
@@ -135,6 +155,24 @@ export async function prepareText(options: TextOptions): Promise<TokenMeta> {
   return meta;
 }
 
+const kindNames = { text: "text", jsonl: "JSON lines", json: "a JSON array", parquet: "Parquet" } as const;
+
+/** How the recipe names the tokenizer: one that is given is told apart by its content. @throws {RangeError} */
+function checkTokenizer(tokenizer: string | TokenizerSpec): string {
+  if (typeof tokenizer !== "string") {
+    if (tokenizer.kind === "none") {
+      throw new RangeError("Cannot prepare: that model's ids have no tokenizer, so no text can become ids of it.");
+    }
+    tokenizerFromSpec(tokenizer);
+    const digest = createHash("sha256").update(JSON.stringify(tokenizer)).digest("hex").slice(0, 16);
+    return tokenizer.kind === "gpt2" ? "gpt2" : `${tokenizer.kind} ${digest}`;
+  }
+  if (isTokenizerName(tokenizer)) return tokenizer;
+  throw new RangeError(
+    `Cannot prepare: the tokenizer is ${JSON.stringify(tokenizer)}; it must be char, gpt2 or bpe:N with N from 257 to 65536, or the path of a model or a tokenizer.json.`,
+  );
+}
+
 /** "1,003,854 training and 111,540 validation ids, 65 characters" */
 export function describeSplits({ splits, tokenizer, vocabSize }: TokenMeta): string {
   const of = tokenizer.kind === "char" ? `${counted(vocabSize)} characters` : `a vocabulary of ${counted(vocabSize)}`;
@@ -145,17 +183,20 @@ export function describeSplits({ splits, tokenizer, vocabSize }: TokenMeta): str
 export interface DownloadPlan {
   url: string;
   sha256: string;
+  /** How long it is. */
+  bytes?: number;
   filePath: string;
 }
 
 /** `fetchFile`, with a line at the start, at each further quarter and at the end. */
 export async function download(plan: DownloadPlan, options: Pick<PrepareOptions, "log" | "signal">): Promise<void> {
-  const { url, sha256, filePath } = plan;
+  const { url, sha256, bytes, filePath } = plan;
   const { log = silent, signal } = options;
   log(`downloading ${url}`);
   let quarter = 1;
   await fetchFile(url, filePath, {
     sha256,
+    ...(bytes !== undefined && { maxBytes: bytes }),
     ...(signal && { signal }),
     onProgress({ receivedBytes, totalBytes }) {
       if (totalBytes === undefined || receivedBytes * 4 < totalBytes * quarter) return;
@@ -166,24 +207,11 @@ export async function download(plan: DownloadPlan, options: Pick<PrepareOptions,
 }
 
 /**
- * A UTF-8 text file, with line ends as "\n" (as Python reads it).
+ * A text file by the rule of data/text.ts.
  * @throws {RangeError} if it is missing, empty, or not UTF-8
  */
 export function readText(filePath: string): string {
-  const refuse = (found: string) =>
-    new RangeError(`Cannot read the text ${filePath}: ${found}; give a UTF-8 text file as source.`);
-  let bytes: Buffer;
-  try {
-    bytes = readRegularFile(filePath, 2 ** 30);
-  } catch (error) {
-    throw refuse((error as NodeJS.ErrnoException).code === "ENOENT" ? "it is missing" : (error as Error).message);
-  }
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw refuse("it is not UTF-8");
-  }
-  if (text.trim() === "") throw refuse("it is empty");
-  return text.replace(/\r\n?/g, "\n");
+  const text = readTextFile(filePath);
+  if (text.trim() === "") throw new RangeError(`Cannot read the text ${filePath}: it is empty; give a text file.`);
+  return text;
 }

@@ -7,9 +7,18 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { fileSha256 } from "../../host/download.js";
 import { permutation } from "../../host/numpy-permutation.js";
+import { markLength } from "../text.js";
 import { countPieces, trainBytePairs } from "../tokenizers/learn-byte-pairs.js";
-import { bpeTokenizer, characterTokenizer, gpt2Tokenizer, type Tokenizer } from "../tokenizers/tokenizer.js";
-import { isBlank, readLines, readPieces, type SourceFile } from "./documents.js";
+import {
+  bpeTokenizer,
+  characterTokenizer,
+  gpt2Tokenizer,
+  type Tokenizer,
+  type TokenizerSpec,
+  tokenizerFromSpec,
+} from "../tokenizers/tokenizer.js";
+import { readPieces, type SourceFile } from "./documents.js";
+import { isBlank, readElements, readLines } from "./json-records.js";
 import { refuseSource } from "./refuse-source.js";
 
 /** How many of `documents` are for validation: the share, rounded up, as `datasets.train_test_split` has it. */
@@ -43,7 +52,8 @@ export async function surveyFile(file: SourceFile): Promise<{ documents: number;
   }
   const sha256 = await fileSha256(file.path);
   let documents = 0;
-  for await (const { bytes } of readLines(file.path, 0)) if (!isBlank(bytes)) documents++;
+  if (file.kind === "json") for await (const _ of readElements(file.path, 0)) documents++;
+  else for await (const { bytes } of readLines(file.path, 0)) if (!isBlank(bytes)) documents++;
   return { documents, sha256 };
 }
 
@@ -62,9 +72,11 @@ export async function surveyText(filePath: string, valFraction: number): Promise
     counts.push(countCharacters(chunk as Buffer, previous));
     previous = (chunk as Buffer).at(-1)!;
   }
-  const characters = counts.reduce((sum, count) => sum + count, 0);
-  const wanted = Math.floor(characters * (1 - valFraction));
-  if (wanted === 0 || wanted === characters) {
+  // A byte-order mark is no part of the text.
+  const marks = (await hasMark(filePath)) ? 1 : 0;
+  const characters = counts.reduce((sum, count) => sum + count, 0) - marks;
+  const wanted = Math.floor(characters * (1 - valFraction)) + marks;
+  if (wanted === marks || wanted === characters + marks) {
     throw refuseSource(filePath, `it holds ${characters} characters, too few to split`, "give a longer text");
   }
   let block = 0;
@@ -81,6 +93,16 @@ export async function surveyText(filePath: string, valFraction: number): Promise
       if (before++ === wanted) break;
     }
     return { cut: start + at, sha256: hash.digest("hex") };
+  } finally {
+    await handle.close();
+  }
+}
+
+async function hasMark(filePath: string): Promise<boolean> {
+  const handle = await fs.promises.open(filePath, "r");
+  try {
+    const { buffer } = await handle.read(Buffer.alloc(3), 0, 3, 0);
+    return markLength(buffer) > 0;
   } finally {
     await handle.close();
   }
@@ -113,18 +135,15 @@ export interface LearnOptions {
   readonly log: (line: string) => void;
 }
 
-/** "char", "gpt2" or "bpe:N". @throws {RangeError} if it is none of them */
-export function checkTokenizerName(name: string): void {
+/** "char", "gpt2" or "bpe:N": a tokenizer by its name, or learned from the text. */
+export function isTokenizerName(name: string): boolean {
   const size = /^bpe:(\d+)$/.exec(name)?.[1];
-  const fits = size !== undefined && Number(size) >= 257 && Number(size) <= 65_536;
-  if (name === "char" || name === "gpt2" || fits) return;
-  throw new RangeError(
-    `Cannot prepare: the tokenizer is ${JSON.stringify(name)}; it must be char, gpt2 or bpe:N with N from 257 to 65536.`,
-  );
+  return name === "char" || name === "gpt2" || (size !== undefined && Number(size) >= 257 && Number(size) <= 65_536);
 }
 
 /** Learns the tokenizer: characters of the whole corpus, as nanoGPT does; byte pairs of the training documents. */
-export async function learnTokenizer(name: string, options: LearnOptions): Promise<Tokenizer> {
+export async function learnTokenizer(name: string | TokenizerSpec, options: LearnOptions): Promise<Tokenizer> {
+  if (typeof name !== "string") return tokenizerFromSpec(name);
   if (name === "gpt2") return gpt2Tokenizer();
   return name === "char" ? await learnCharacters(options) : await learnPairs(Number(name.slice(4)), options);
 }

@@ -7,6 +7,9 @@
 import type { TiktokenBPE } from "js-tiktoken/lite";
 import { pieceEnd } from "./gpt2-split.js";
 
+/** How the token that ends a text is spelled. */
+export const END_OF_TEXT = "<|endoftext|>";
+
 /** The tables of a byte-pair encoding. Ranks order the merges: the lowest goes first. */
 export interface BytePairs {
   /** Ids lie below it; the last one is the end of a text. */
@@ -73,7 +76,7 @@ class PairTable {
 
 /** Tokens (a character a byte), without the end of text that comes last → where each begins, and their bytes. */
 function joinTokens(tokens: readonly string[]): Pick<BytePairs, "bytes" | "starts" | "vocabSize"> {
-  const all = [...tokens, "<|endoftext|>"];
+  const all = [...tokens, END_OF_TEXT];
   const starts = new Int32Array(all.length + 1);
   all.forEach((token, id) => {
     starts[id + 1] = starts[id]! + token.length;

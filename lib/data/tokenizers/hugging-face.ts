@@ -1,9 +1,11 @@
 /**
  * A tokenizer's files as Hugging Face's `tokenizers` reads them: tokenizer.json, and for byte-pair encodings vocab.json
- * and merges.txt. It writes only; what Folio's own tokenizers are is tokenizer.ts'. Shown in notebooks/05-gpt2.
+ * and merges.txt. It makes them; read-hugging-face.ts reads them. Shown in notebooks/05-gpt2.
  */
 import gpt2Ranks from "js-tiktoken/ranks/gpt2";
-import type { TokenizerSpec } from "./tokenizer.js";
+import { END_OF_TEXT } from "./byte-pairs.js";
+import type { HuggingFaceSpec, TokenizerSpec } from "./tokenizer.js";
+import type { TokenizerJson } from "./tokenizer-json.js";
 
 export interface TokenizerFiles {
   /** Content by name; objects are JSON. */
@@ -12,17 +14,16 @@ export interface TokenizerFiles {
   readonly endOfText: number | undefined;
 }
 
-const END_OF_TEXT = "<|endoftext|>";
-
 /** The files of a tokenizer; none where it is not known. */
 export function tokenizerFiles(spec: TokenizerSpec | undefined): TokenizerFiles {
-  if (!spec) return { files: {}, endOfText: undefined };
+  if (!spec || spec.kind === "none") return { files: {}, endOfText: undefined };
   if (spec.kind === "char") return characterFiles(spec.characters);
+  if (spec.kind === "huggingface") return filesAsTheyWere(spec);
   return bytePairFiles(spec.kind === "gpt2" ? gpt2Pairs() : ownPairs(spec.merges));
 }
 
 /** A byte-pair encoding: tokens by id, and the pairs that merge, the first first; bytes as GPT-2's files spell them. */
-interface BytePairList {
+export interface BytePairList {
   readonly tokens: readonly string[];
   readonly merges: readonly (readonly [string, string])[];
 }
@@ -49,6 +50,22 @@ function characterFiles(characters: string): TokenizerFiles {
       "tokenizer_config.json": { tokenizer_class: "PreTrainedTokenizerFast", ...asItIs },
     },
     endOfText: undefined,
+  };
+}
+
+/** What a folder's own files said, saved again. */
+function filesAsTheyWere({ json, postProcessor, special = {} }: HuggingFaceSpec): TokenizerFiles {
+  const { added_tokens, normalizer, pre_tokenizer, decoder, model } = JSON.parse(json) as TokenizerJson;
+  const post_processor = postProcessor === undefined ? null : (JSON.parse(postProcessor) as object);
+  const own = { added_tokens, normalizer, pre_tokenizer, post_processor, decoder, model };
+  const end = added_tokens?.find(({ content }) => content === (special.eos_token ?? END_OF_TEXT));
+  return {
+    files: {
+      "tokenizer.json": { ...tokenizerJson, ...own },
+      "tokenizer_config.json": { tokenizer_class: "PreTrainedTokenizerFast", ...special, ...asItIs },
+      "special_tokens_map.json": special,
+    },
+    endOfText: end?.id,
   };
 }
 
@@ -89,7 +106,7 @@ function bytePairFiles({ tokens, merges }: BytePairList): TokenizerFiles {
 }
 
 /** GPT-2's spelling of a byte: itself where it prints, else a letter from U+0100 on. */
-const spelledByte: readonly string[] = (() => {
+export const spelledByte: readonly string[] = (() => {
   const prints = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   let unprinted = 0;
   return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : 256 + unprinted++));
@@ -98,7 +115,7 @@ const spelledByte: readonly string[] = (() => {
 const spelled = (bytes: Uint8Array): string => Array.from(bytes, (byte) => spelledByte[byte]!).join("");
 
 /** The tables of a vocabulary of one's own: bytes, then what its merges make; see `bpeTokenizer`. */
-function ownPairs(text: string): BytePairList {
+export function ownPairs(text: string): BytePairList {
   const ids = text.split(" ").filter(Boolean).map(Number);
   const tokens = [...spelledByte];
   const known = new Set(tokens);
@@ -113,8 +130,16 @@ function ownPairs(text: string): BytePairList {
   return { tokens, merges };
 }
 
-/** GPT-2's tables from tiktoken's list of tokens by rank. */
-function gpt2Pairs(): BytePairList {
+let gpt2List: BytePairList | undefined; // a second of work: once, when first used
+
+/** GPT-2's tables. */
+export function gpt2Pairs(): BytePairList {
+  gpt2List ??= pairsOfRanks();
+  return gpt2List;
+}
+
+/** … from tiktoken's list of tokens by rank. */
+function pairsOfRanks(): BytePairList {
   const tokens: string[] = [];
   for (const line of gpt2Ranks.bpe_ranks.split("\n").filter(Boolean)) {
     const [, first, ...encoded] = line.split(" ");

@@ -1,8 +1,8 @@
 /**
  * Text ↔ ids. A tokenizer is a plain record of functions, and its specification (`toJSON()`) is all that a token file
- * or a checkpoint needs to build it again. Here are one id a character, GPT-2's byte-pair encoding, and byte pairs that
- * were learned from a text. What this file is not: it reads no files (prepare.ts does) and merges no pairs (bpe.ts does).
- * Notebook 02-data shows it.
+ * or a checkpoint needs to build it again. Here are one id for each character, GPT-2's byte-pair encoding, byte pairs that
+ * were learned from a text, any tokenizer.json of Hugging Face's, and none, for ids that have no text. It reads no files;
+ * byte-pairs.ts merges pairs. Notebook 02-data shows it.
  */
 import gpt2Ranks from "js-tiktoken/ranks/gpt2";
 import {
@@ -12,19 +12,38 @@ import {
   bytePairsOfMerges,
   bytePairsOfRanks,
   decodeBytes,
+  END_OF_TEXT,
 } from "./byte-pairs.js";
+import { openTokenizerJson, parseTokenizerJson } from "./tokenizer-json.js";
+
+/** A tokenizer.json: what decides the ids, in one order; what it puts around a text; its special tokens by their use. */
+export interface HuggingFaceSpec {
+  kind: "huggingface";
+  json: string;
+  postProcessor?: string;
+  special?: Readonly<Record<string, string>>;
+}
 
 /** What builds a tokenizer again: plain JSON. `merges` are ids in pairs, between spaces: "116 104 256 101". */
-export type TokenizerSpec = { kind: "char"; characters: string } | { kind: "gpt2" } | { kind: "bpe"; merges: string };
+export type TokenizerSpec =
+  | { kind: "char"; characters: string }
+  | { kind: "gpt2" }
+  | { kind: "bpe"; merges: string }
+  | HuggingFaceSpec
+  | { kind: "none"; vocabSize: number };
 
 /** Text ↔ ids in [0, vocabSize). */
 export interface Tokenizer {
-  readonly kind: "char" | "gpt2" | "bpe";
+  readonly kind: TokenizerSpec["kind"];
   readonly vocabSize: number;
   /** The id that ends a document, which no text encodes to; by characters there is none. */
-  readonly endOfText?: number;
-  /** @throws {RangeError} if the text holds a character that the vocabulary lacks, naming it and where it stands */
-  encode(text: string): Uint32Array;
+  readonly endOfText?: number | undefined;
+  /**
+   * @param options.special the names of special tokens, such as `<|endoftext|>`, stand for their ids, as in a prompt;
+   * otherwise they are text like any other
+   * @throws {RangeError} if the text holds a character that the vocabulary lacks, naming it and where it stands
+   */
+  encode(text: string, options?: { special?: boolean }): Uint32Array;
   /**
    * The same of a text as UTF-8 bytes, for bulk work.
    * @param bytes well-formed (`isUtf8` of node:buffer)
@@ -171,7 +190,12 @@ function bytePairTokenizer(pairs: BytePairs, spec: TokenizerSpec & { kind: "gpt2
     kind: spec.kind,
     vocabSize,
     endOfText: vocabSize - 1,
-    encode: (text) => Uint32Array.from(encodeBytes(new TextEncoder().encode(text))),
+    encode(text, { special = false } = {}) {
+      const ordinary = (part: string) => Uint32Array.from(encodeBytes(new TextEncoder().encode(part)));
+      if (!special || !text.includes(END_OF_TEXT)) return ordinary(text);
+      const parts = text.split(END_OF_TEXT).map(ordinary);
+      return Uint32Array.from(parts.flatMap((ids, at) => (at > 0 ? [vocabSize - 1, ...ids] : [...ids])));
+    },
     encodeBytes,
     decode(ids) {
       for (let index = 0; index < ids.length; index++) checkId(ids[index], index, vocabSize);
@@ -196,9 +220,11 @@ export function tokenizerFromSpec(spec: unknown): Tokenizer {
   >;
   if (kind === "gpt2") return gpt2Tokenizer();
   if (kind === "bpe") return bpeTokenizer(mergesOf(merges));
+  if (kind === "none") return idTokenizer((spec as { vocabSize?: unknown }).vocabSize);
+  if (kind === "huggingface") return huggingFaceTokenizer(spec as Record<keyof HuggingFaceSpec, unknown>);
   if (kind !== "char") {
     throw new TypeError(
-      `Cannot build a tokenizer: its kind is ${JSON.stringify(kind)}; this version knows "char", "gpt2" and "bpe".`,
+      `Cannot build a tokenizer: its kind is ${JSON.stringify(kind)?.slice(0, 60)}; this version knows "char", "gpt2", "bpe", "huggingface" and "none".`,
     );
   }
   if (typeof characters !== "string") {
@@ -210,6 +236,73 @@ export function tokenizerFromSpec(spec: unknown): Tokenizer {
     throw new RangeError('Cannot build a character tokenizer: "characters" is empty; the vocabulary needs one.');
   }
   return characterTokenizer(Array.from(characters));
+}
+
+/**
+ * Whether the ids of two tokenizers mean the same. What a tokenizer.json puts around a text, and what its special tokens
+ * are used for, does not matter.
+ */
+export function sameTokenizer(a: TokenizerSpec, b: TokenizerSpec): boolean {
+  const deciding = (spec: TokenizerSpec) => (spec.kind === "huggingface" ? spec.json : JSON.stringify(spec));
+  return a.kind === b.kind && deciding(a) === deciding(b);
+}
+
+/** The tokenizer of a tokenizer.json. */
+function huggingFaceTokenizer({ json, postProcessor, special }: Record<keyof HuggingFaceSpec, unknown>): Tokenizer {
+  const isText = (value: unknown) => typeof value === "string";
+  const uses = typeof special === "object" && special !== null ? Object.values(special) : [];
+  if (!isText(json) || !(postProcessor === undefined || isText(postProcessor)) || !uses.every(isText)) {
+    throw new TypeError('Cannot build a Hugging Face tokenizer: "json" is no text; prepare the dataset again.');
+  }
+  const spec = { kind: "huggingface", json, postProcessor, special } as HuggingFaceSpec;
+  let opened: ReturnType<typeof openTokenizerJson>;
+  try {
+    opened = openTokenizerJson(parseTokenizerJson(JSON.parse(spec.json)));
+  } catch (error) {
+    throw new RangeError(`Cannot build a Hugging Face tokenizer: ${(error as Error).message}.`, { cause: error });
+  }
+  const { vocabSize, encode, idOf } = opened;
+  return {
+    kind: "huggingface",
+    vocabSize,
+    endOfText: idOf(spec.special?.eos_token ?? END_OF_TEXT),
+    encode: (text, { special = false } = {}) => encode(text, special),
+    encodeBytes: (bytes) => encode(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes), false),
+    decode(ids) {
+      for (let index = 0; index < ids.length; index++) checkId(ids[index], index, vocabSize);
+      return opened.decode(Array.from(ids));
+    },
+    toJSON: () => spec,
+  };
+}
+
+/** Ids that stand for no text: written and read as numbers between spaces. */
+export function idTokenizer(vocabSize: unknown): Tokenizer {
+  if (!Number.isSafeInteger(vocabSize) || (vocabSize as number) < 1) {
+    throw new RangeError(`Cannot build a tokenizer of ids alone: its vocabSize is ${vocabSize}; wanted 1 or more.`);
+  }
+  const size = vocabSize as number;
+  const encode = (text: string) => {
+    const words = text.split(/[\s,]+/).filter(Boolean);
+    const wrong = words.find((word) => !/^\d+$/.test(word) || Number(word) >= size);
+    if (wrong !== undefined) {
+      throw new RangeError(
+        `Cannot encode ${JSON.stringify(wrong.slice(0, 40))}: this model's ids have no tokenizer; give ids from 0 to ${size - 1} between spaces.`,
+      );
+    }
+    return Uint32Array.from(words, Number);
+  };
+  return {
+    kind: "none",
+    vocabSize: size,
+    encode,
+    encodeBytes: (bytes) => encode(new TextDecoder().decode(bytes)),
+    decode(ids) {
+      for (let index = 0; index < ids.length; index++) checkId(ids[index], index, size);
+      return Array.from(ids).join(" ");
+    },
+    toJSON: () => ({ kind: "none", vocabSize: size }),
+  };
 }
 
 /**

@@ -4,12 +4,12 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
 import { main } from "../../../lib/cli/main.js";
-import { ended, startChild, temporaryFolder, writeFox } from "../../tiny-run.js";
+import { ended, killingItself, startChild, temporaryFolder, writeFox } from "../../tiny-run.js";
 
 const folder = temporaryFolder();
 writeFox(folder);
 
-/** Two runs, the second of 338 steps, which a kill finds at work. */
+/** Two runs, of 11 steps and of 338. */
 const options = {
   ...{ name: "fox", dataset: "fox", dataDir: folder, batchTokens: 16, learningRate: 1e-2, workers: 1, threads: 1 },
   settings: { blockSize: 8, device: "cpu", dtype: "float32" },
@@ -131,6 +131,7 @@ describe("folio scaling run", () => {
     const child = startChild(
       `const { main } = await load("lib/cli/main.ts"); process.exitCode = await main(["scaling", ...argument]);`,
       args,
+      killingItself(1, 0, "SIGSTOP"), // the run stops after its first checkpoint, and is still there to be killed
     );
     const checkpoint = () => fs.readdirSync(out, { recursive: true }).some((file) => String(file).endsWith("last"));
     while (child.exitCode === null && !(fs.existsSync(out) && checkpoint())) await setTimeout(20);
@@ -154,5 +155,5 @@ describe("folio scaling run", () => {
     expect(code).toBe(0);
     expect((await folio("status", out)).out).toMatch(/^grid-6\.67e7-2L8 +[\da-f]{16} +finished +338 +338 +\d\.\d{4}$/m);
     expect((await folio(...args)).out).toMatch(/^1 finished: nothing to do$/m);
-  }, 240_000);
+  });
 });

@@ -449,7 +449,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     expect(await run(true)).toBeCloseTo(await run(false), 4);
   });
 
-  test("the number of threads changes not a bit", { timeout: 120_000 }, async () => {
+  test("the number of threads changes not a bit", async () => {
     const digest = async (threads: number) => {
       const file = path.join(import.meta.dirname, "fused-digest.ts");
       const env = { ...process.env, TF_NUM_INTRAOP_THREADS: String(threads) };
@@ -473,7 +473,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     const before = process.memoryUsage.rss();
     for (let i = 0; i < 2_000; i++) body();
     // One call's results are 0.2 MB: 2,000 that stayed would be 400.
-    expect(process.memoryUsage.rss() - before).toBeLessThan(60e6);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(200e6);
     qkv.dispose();
   });
 

@@ -44,7 +44,7 @@ describe("a sweep through Slurm", needs(missing), () => {
     expect(await submitSweep(plan, { folder: out })).toBeUndefined();
     const [list] = fs.readdirSync(path.join(out, "slurm")).filter((file) => file.endsWith(".sh"));
     expect(fs.readFileSync(path.join(out, "slurm", list!), "utf8")).toMatch(/^#SBATCH --array=0-0$/m);
-  }, 120_000);
+  });
 });
 
 describe("a batch script", () => {

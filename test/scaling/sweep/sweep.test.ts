@@ -44,14 +44,21 @@ const inProcess: StartJob = (run, { planFile, folder, onProgress }) => {
   return { done, stop: () => controller.abort(), kill: () => {} };
 };
 
-async function sweep(folder: string, more: Partial<SweepOptions> = {}, planned: PlanOptions = options) {
+async function sweep(
+  folder: string,
+  more: Partial<SweepOptions> = {},
+  planned: PlanOptions = options,
+  seen: (record: SweepRecord) => void = () => {},
+) {
   const records: SweepRecord[] = [];
   for await (const record of runSweep(planSweep(planned), {
     folder,
     ...(more.command ? {} : { start: inProcess }),
     ...more,
-  }))
+  })) {
     records.push(record);
+    seen(record);
+  }
   const end = records.at(-1) as Extract<SweepRecord, { kind: "end" }>;
   return { records, started: end.started, counts: end.counts };
 }
@@ -182,9 +189,10 @@ describe("runSweep", () => {
     const [status] = sweepStatus(planSweep(options), { folder });
     const lock = lockFolder(status!.run.folder) as FolderLock;
     if (begun) fs.writeFileSync(path.join(status!.run.folder, "started"), new Date().toISOString());
-    const releasing = setTimeout(() => lock.release(), 1000);
-    const { records, started, counts } = await sweep(folder);
-    clearTimeout(releasing);
+    // Once the sweep has seen that somebody has it.
+    const { records, started, counts } = await sweep(folder, {}, options, ({ kind }) => {
+      if (kind === "start") lock.release();
+    });
     expect(records[0]).toMatchObject({ kind: "start", todo: 1, counts: { running: 1, pending: 1 } });
     expect(started).toBe(2);
     expect(counts).toMatchObject({ finished: 2, interrupted: 0 });

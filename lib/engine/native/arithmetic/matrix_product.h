@@ -107,9 +107,14 @@ inline __attribute__((always_inline)) void ProductTile(const float* a, int64_t l
   for (int r = 0; r < Rows; r++) StoreRow<Vectors>(sum[r], r, to);
 }
 
-// One copy of each: there are dozens, and compilers would put them all into every caller.
+// Of those of AVX-512 one copy each: there are dozens, and compilers would put them all into every caller.
+#if FOLIO_LANES == 16
+#define FOLIO_TILE __attribute__((noinline))
+#else
+#define FOLIO_TILE inline
+#endif
 template <bool Adjacent, int Vectors, int Panel>
-__attribute__((noinline)) void TileOfRows(int64_t rows, const float* a, int64_t lda, const float* b, int64_t depth, const TileResult& to) {
+FOLIO_TILE void TileOfRows(int64_t rows, const float* a, int64_t lda, const float* b, int64_t depth, const TileResult& to) {
   switch (rows) {
     case 1: return ProductTile<1, Adjacent, Vectors, Panel>(a, lda, b, depth, to);
     case 2: return ProductTile<2, Adjacent, Vectors, Panel>(a, lda, b, depth, to);

@@ -1,0 +1,84 @@
+/**
+ * The tensors of a Hugging Face folder: safetensors files, or pytorch_model.bin, in one file or in the shards that an
+ * index names. Which of them a model has is gpt2-folder.ts' matter.
+ */
+import fs from "node:fs";
+import path from "node:path";
+import { z } from "zod";
+import type { HostTensors } from "../engine/host-tensors.js";
+import { readRegularText, reasonOf } from "../host/regular-file.js";
+import { readSafetensors } from "./safetensors.js";
+import { openTorchFile, TorchTensor } from "./torch-file.js";
+
+const indexSchema = z.object({ weight_map: z.record(z.string(), z.string()) });
+const MAX_JSON_BYTES = 64 * 2 ** 20;
+
+/** A JSON file of the folder. @throws {Error} if it is missing or no JSON */
+export function readFolderJson(file: string): unknown {
+  let text: string;
+  try {
+    text = readRegularText(file, MAX_JSON_BYTES);
+  } catch (error) {
+    throw new Error(
+      `Cannot read ${file}: ${reasonOf(error)}; a folder with config.json and model.safetensors is wanted.`,
+      { cause: error },
+    );
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`Cannot read ${file}: it is no JSON; a folder with config.json and model.safetensors is wanted.`, {
+      cause: error,
+    });
+  }
+}
+
+/** The files that an index of shards names. @throws {Error} if one lies outside the folder */
+export function shardNames(index: string): string[] {
+  const parsed = indexSchema.safeParse(readFolderJson(index));
+  if (!parsed.success) throw new Error(`Cannot read ${index}: it has no weight_map.`);
+  const names = [...new Set(Object.values(parsed.data.weight_map))];
+  const stray = names.find((name) => name !== path.basename(name) || name.startsWith(".") || name.includes("\\"));
+  if (stray !== undefined)
+    throw new Error(`Cannot read ${index}: it names ${JSON.stringify(stray)}, no file beside it.`);
+  return names;
+}
+
+/**
+ * The tensors of a folder by their names in the files.
+ * @param only which; the others are not read and may be of any type
+ * @throws {Error} if files are missing or damaged
+ */
+export function readFolderTensors(folder: string, only: (name: string) => boolean): HostTensors {
+  const found = weightFiles(folder).map((file) =>
+    file.endsWith(".bin") ? readTorchTensors(file, only) : readSafetensors(file, { only }),
+  );
+  return Object.assign({}, ...found) as HostTensors;
+}
+
+/** One file, or the shards that an index names; safetensors first. */
+function weightFiles(folder: string): string[] {
+  const at = (name: string) => path.join(folder, name);
+  for (const name of ["model.safetensors", "pytorch_model.bin"]) {
+    if (fs.existsSync(at(name))) return [at(name)];
+    const index = at(`${name}.index.json`);
+    if (fs.existsSync(index)) return shardNames(index).map(at);
+  }
+  return [at("model.safetensors")];
+}
+
+function readTorchTensors(path: string, only: (name: string) => boolean): HostTensors {
+  const file = openTorchFile(path);
+  try {
+    const { value } = file;
+    if (!(value instanceof Map)) throw new Error(`Cannot read ${path}: it holds no dictionary of tensors.`);
+    const tensors = [...(value as Map<unknown, unknown>)].flatMap(([name, tensor]) =>
+      typeof name === "string" && tensor instanceof TorchTensor && only(name)
+        ? [[name, file.read(tensor)] as const]
+        : [],
+    );
+    return Object.fromEntries(tensors);
+  } finally {
+    file.close();
+  }
+}

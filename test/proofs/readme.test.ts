@@ -1,0 +1,54 @@
+/** The README's table: a column a processor, and the claim of speed names those on which it holds. */
+import { expect, test } from "vitest";
+import { processorName } from "./proof.js";
+import { measuredBlock, type Results, withMeasured } from "./readme.js";
+
+const result = (figures: object, { holds = true, date = "2026-11-27T08:00:00.000Z" } = {}) => ({
+  claim: "it is so",
+  ...{ holds, date, figures: figures as never, commit: "0123456789", minutes: 1, versions: {}, machine: { cores: 2 } },
+});
+const steps = (ratio: number) => ({
+  "small, float32": { ratio, interval95: "1.1 - 1.9" },
+  "small, best of each": { ratio, interval95: "1.1 - 1.9" },
+  "middle, float32": { ratio, interval95: "1.1 - 1.9" },
+  "middle, bfloat16": { measured: false },
+});
+const [amd, intel] = ["AMD EPYC (AVX2)", "Intel Xeon (AVX-512 BF16)"];
+const results: Results = {
+  "large-text": { [amd]: result({ seconds: 35, peakMemoryMegabytes: 285 }) },
+  bench: {
+    [amd]: result(steps(1.5)),
+    [intel]: result(steps(0.8), { holds: false, date: "2026-12-01T08:00:00.000Z" }),
+  },
+};
+
+test("results of two processors stand beside each other, one that misses its bound too", () => {
+  const lines = measuredBlock(results).split("\n");
+  expect(lines[0]).toBe(`| What | ${amd} | ${intel} |`);
+  expect(lines[1]).toBe("| --- | --- | --- |");
+  expect(lines).toContain("| … the same, each in its best number format | 1.5 × (1.1 to 1.9) | 0.8 × (1.1 to 1.9) |");
+  expect(lines).toContain(
+    "| … 10.6 M parameters | 1.5 × (1.1 to 1.9); bfloat16 not measured | 0.8 × (1.1 to 1.9); bfloat16 not measured |",
+  );
+  expect(lines).toContain("| `folio prepare` of 2 GB of text | 35 s, at most 285 MB of memory |  |");
+  expect(lines.at(-1)).toMatch(/: AMD EPYC \(AVX2\), 2 cores, 2026-11-27; Intel Xeon .*, 2 cores, 2026-12-01\.$/);
+});
+
+test("the claim of speed names the processors on which it holds", () => {
+  const readme = "a <!-- faster -->x<!-- /faster -->\n<!-- proofs -->y<!-- /proofs -->\n";
+  expect(withMeasured(readme, results)).toMatch(
+    /^a <!-- faster -->on AMD EPYC \(AVX2\)<!-- \/faster -->\n<!-- proofs -->\n\|/,
+  );
+  const both = { bench: { [amd]: result(steps(1.5)), [intel]: result(steps(1.2)) } };
+  expect(withMeasured(readme, both)).toContain(`on ${amd} and ${intel}<`);
+  expect(withMeasured(readme, {})).toContain("on no processor yet");
+  expect(() => withMeasured("nothing", results)).toThrow("it lacks the marks <!-- proofs -->");
+});
+
+test("a processor is named with its widest vectors, since models of different ones are named alike", () => {
+  expect(processorName("AMD EPYC ", ["avx2", "fma"])).toBe("AMD EPYC (AVX2)");
+  expect(processorName("AMD EPYC", ["avx2", "avx512f", "avx512_bf16"])).toBe("AMD EPYC (AVX-512 BF16)");
+  expect(processorName("Intel Xeon", ["avx512f", "avx512_bf16", "amx_bf16"])).toBe("Intel Xeon (AMX)");
+  expect(processorName("Neoverse", ["asimd", "bf16"])).toBe("Neoverse (NEON BF16)");
+  expect(processorName("An old one", [])).toBe("An old one");
+});
