@@ -42,7 +42,7 @@ export interface SampleSettings {
   stop: string;
   /** End a sample at the end-of-text token. */
   stopAtEnd: boolean;
-  /** Past blockSize: read the last half again (half, fast), or slide the window by one token each time, as nanoGPT does. */
+  /** Past blockSize: read the last half again (half, fast), or slide the window by one token each time, as nanoGPT. */
   context: "half" | "slide";
   /** Show the probability of each token instead of text alone. */
   probabilities: boolean;
@@ -74,7 +74,7 @@ export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { 
   repetitionPenalty: samples(aboveZero, 1, "", "Logits of tokens that stand in the text already are divided by it; 1: nothing changes."),
   stop: samples(text, "", "", "Text at which a sample ends; empty: none."),
   stopAtEnd: samples(flag, false, "", "End a sample at the end-of-text token."),
-  context: samples(choice("half", "slide"), "half" as "half" | "slide", "", "Past blockSize: read the last half again (half, fast), or slide the window by one token each time, as nanoGPT does."),
+  context: samples(choice("half", "slide"), "half" as "half" | "slide", "", "Past blockSize: read the last half again (half, fast), or slide the window by one token each time, as nanoGPT."),
   probabilities: samples(flag, false, "", "Show the probability of each token instead of text alone."),
   seed: samples(seed, 1337, "", "Seed of the draws."),
 
