@@ -24,7 +24,7 @@ export interface SampleSettings {
   checkpoint: string;
   /** Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has. */
   dataDir: string;
-  /** Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input; <|endoftext|> is one token. */
+  /** Text to go on from, or FILE:path to read a file, - or FILE:- for standard input; <|endoftext|> is one token. */
   start: string;
   /** Samples to write. */
   numSamples: number;
@@ -65,7 +65,7 @@ export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { 
   checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept."),
   dataDir: run(folder, "data", "", "Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has."),
 
-  start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input; <|endoftext|> is one token."),
+  start: samples(text, "\n", "", "Text to go on from, or FILE:path to read a file, - or FILE:- for standard input; <|endoftext|> is one token."),
   numSamples: samples(count(1, 10_000), 10, "samples", "Samples to write."),
   maxNewTokens: samples(count(1), 500, "tokens", "Length of a sample."),
   temperature: samples(aboveZero, 0.8, "", "Below 1: more careful, above 1: more daring."),
