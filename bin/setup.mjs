@@ -120,7 +120,9 @@ async function doPending(root, lock, print) {
     if (stamp?.failed || unmeasured) shown.failed();
     else shown.done();
     for (const line of state.operationsLines(stamp)) print(`    ${line}`);
-    if (unmeasured) print(`    Folio keeps to its usual choices: ${unmeasured} (the log: ${at.logFile})`);
+    if (unmeasured) {
+      print(`    Folio keeps to its usual choices: ${unmeasured}. \`folio doctor --measure\` measures again.`);
+    }
   }
 }
 
@@ -480,7 +482,7 @@ async function measure({ at, lock, speaker }) {
  */
 function firstError(error) {
   const [how = "", next = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
-  return /^ *\| (.*)/.exec(next)?.[1] ?? how;
+  return /^ *\| (?:Error: )?(?:Cannot measure: )?(.*?)\.?$/.exec(next)?.[1] ?? how;
 }
 
 /**

@@ -57,7 +57,7 @@ export {
 export { openSession } from "./engine/session.js";
 export type { RunStep, Session, SessionOptions, State, Step, TraceReport } from "./engine/steps.js";
 export { findHardware, type Hardware, knownPeakFlops } from "./host/hardware.js";
-export { readPickle } from "./host/pickle.js";
+export { readPickle } from "./host/python/pickle.js";
 export { key, uniform } from "./host/random.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./model/functional.js";
 export type { Cache } from "./model/kv-cache.js";

@@ -7,7 +7,10 @@ import { measure } from "./measure.js";
 
 try {
   const file = await measurementFile();
-  keepMeasurement(file, await measure());
+  const measured = await measure().catch((error: Error) => {
+    throw new Error(`Cannot measure: ${error.message}.`, { cause: error });
+  });
+  keepMeasurement(file, measured);
   process.exit(0);
 } catch (error) {
   console.error(`Error: ${(error as Error).message}`);

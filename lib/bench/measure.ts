@@ -17,8 +17,10 @@ import { openTraining, type TakeStep } from "./training-step.js";
 /** Steps before those that count: the first traces the graph. */
 const WARM_UP = 2;
 const ROUNDS = { least: 5, most: 15 } as const;
-/** Of one shape, after which no further round begins. */
+/** Of one shape, after which no further round begins once there are enough. */
 const BUDGET_MS = 800;
+/** Of one shape, for each candidate: a machine that needs longer for the fewest rounds is too busy to be measured. */
+const LIMIT_MS = 1500;
 
 const base: Settings = {
   ...defaultSettings,
@@ -58,21 +60,9 @@ async function measureStep(
   machine: ResolvedDevice,
 ): Promise<MeasuredStep> {
   const opened = await Promise.all(which.map((candidate) => open(settings, candidate, machine)));
-  const ms = which.map((): number[] => []);
-  try {
-    for (const { step } of opened) for (let index = 0; index < WARM_UP; index++) await step();
-    const started = performance.now();
-    for (let round = 0; round < ROUNDS.most; round++) {
-      if (round >= ROUNDS.least && performance.now() - started > BUDGET_MS) break;
-      // Not always the same one after the same one.
-      for (const index of opened.keys()) {
-        const at = (index + round) % opened.length;
-        ms[at]!.push(await timed(opened[at]!.step));
-      }
-    }
-  } finally {
+  const ms = await timeInTurns(opened.map(({ step }) => step)).finally(() => {
     for (const { dispose } of opened) dispose();
-  }
+  });
   const { nLayer, nHead, nEmbd, batchSize, blockSize } = settings;
   return {
     shape: `${nLayer}L ${nHead}H ${nEmbd}, ${batchSize} × ${blockSize}`,
@@ -89,8 +79,34 @@ function open(settings: Settings, candidate: Candidate, machine: ResolvedDevice)
   return openTraining(task, { ...machine, dtype, products: { small: whose, large: whose } });
 }
 
-async function timed(step: TakeStep): Promise<number> {
-  const started = performance.now();
-  await step();
-  return Math.round((performance.now() - started) * 1000) / 1000;
+/**
+ * Milliseconds of each step, a number per round, after some steps that do not count.
+ * @param now the clock
+ * @throws {Error} when the machine is so busy that not even a few rounds come about in time
+ */
+export async function timeInTurns(steps: readonly TakeStep[], now = () => performance.now()): Promise<number[][]> {
+  const ms = steps.map((): number[] => []);
+  const begun = now();
+  const limitMs = LIMIT_MS * steps.length;
+  const timed = async (step: TakeStep, rounds: number) => {
+    const started = now();
+    await step();
+    const ended = now();
+    if (rounds < ROUNDS.least && ended - begun > limitMs) {
+      const took = `${rounds} of ${ROUNDS.least} rounds of training steps took ${((ended - begun) / 1000).toFixed(1)} s`;
+      throw new Error(`the machine was too busy: ${took}`);
+    }
+    return Math.round((ended - started) * 1000) / 1000;
+  };
+  for (const step of steps) for (let index = 0; index < WARM_UP; index++) await timed(step, 0);
+  const started = now();
+  for (let round = 0; round < ROUNDS.most; round++) {
+    if (round >= ROUNDS.least && now() - started > BUDGET_MS) break;
+    // Not always the same one after the same one.
+    for (const index of steps.keys()) {
+      const at = (index + round) % steps.length;
+      ms[at]!.push(await timed(steps[at]!, round));
+    }
+  }
+  return ms;
 }

@@ -7,12 +7,12 @@ export function help(): string {
 
 Usage: folio doctor [--json] [--measure]
 
-Prints versions, backend, cores, GPU, instruction sets and free memory; which number format \`dtype auto\` takes and whose
-matrix products, with the times by which they were chosen. The exit code is 1 when something is wrong.
+Prints versions, backend, cores, GPU, instruction sets and free memory, and which number format \`dtype auto\` and
+which matrix products were chosen, with the times that decided it. The exit code is 1 when something is wrong.
 
   --json     the same as JSON: target (the variant of Folio's operations), dtype, measured, …
-  --measure  measures first, for a second or two: formats and products are chosen by it from now on; a run that was begun
-             keeps its own. Set-up measures once for each processor; do it again where the machine was busy then.`;
+  --measure  measures first, and chooses number format and products anew; runs that were begun keep theirs. Set-up
+             measures once per processor. Measure again if the machine was busy then.`;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {

@@ -23,8 +23,9 @@ Usage: folio eval [config file …] [--setting=value …]
 
 Every token of the validation split is predicted once, from those before it in a window of the model's context; with
 --stride=N windows overlap, so that each token has at least context − N before it. --eval_iters=N estimates the loss
-from N random batches instead, those of training's own evaluation at this step. Perplexity is e to the loss. Bits a
-byte compares models of different tokenizers on one text. ${TEXT_RULE}
+from N random batches instead, those of training's own evaluation at this step. Perplexity is e to the loss. Bits per
+byte compare models of different tokenizers on one text.
+${TEXT_RULE}
 
   folio eval --out_dir=out-shakespeare-char
   folio eval --out_dir=out-shakespeare-char --file=letter.txt --stride=32

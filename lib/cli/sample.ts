@@ -21,7 +21,8 @@ Usage: folio sample [config file …] [--setting=value …]
 
 Samples from the best checkpoint of the run in out_dir, from another of its checkpoints (--checkpoint=1000, or its
 folder as --init_from), or from what --init_from names. Config files of \`folio train\`
-do: only their out_dir and the settings below count. ${TEXT_RULE}
+do: only their out_dir and the settings below count.
+${TEXT_RULE}
 
   folio sample --out_dir=out-shakespeare-char --num_samples=3
   folio sample --out_dir=out-quickstart --start="interface " --max_new_tokens=200

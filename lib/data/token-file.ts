@@ -10,8 +10,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { z } from "zod";
 import { faultOf } from "../host/checked-json.js";
-import { numpyGlobals } from "../host/numpy-scalars.js";
-import { readPickle } from "../host/pickle.js";
+import { numpyGlobals } from "../host/python/numpy-scalars.js";
+import { readPickle } from "../host/python/pickle.js";
 import { openRegularFile, readRegularFile, readRegularText, reasonOf } from "../host/regular-file.js";
 import { largest } from "../settings/rows.js";
 import {

@@ -60,7 +60,7 @@ export function readMeasurement(file: string, operations: string | undefined): M
   } catch {
     return { missing: "none was taken with this processor, these operations and this number of threads" };
   }
-  if (found.failed) return { missing: `it failed: ${found.failed}` };
+  if (found.failed) return { missing: `${found.failed} (\`folio doctor --measure\` measures again)` };
   if (found.format !== "folio-measurement" || found.version !== 1 || !found.small?.ms || !found.large?.ms) {
     return { missing: `${file} is damaged, or another version's` };
   }

@@ -24,7 +24,7 @@ export interface SampleSettings {
   checkpoint: string;
   /** Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has. */
   dataDir: string;
-  /** Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input; <|endoftext|> is one token. */
+  /** Prompt; FILE:path reads it from a file, - or FILE:- from standard input; <|endoftext|> is one token. */
   start: string;
   /** Samples to write. */
   numSamples: number;
@@ -42,7 +42,7 @@ export interface SampleSettings {
   stop: string;
   /** End a sample at the end-of-text token. */
   stopAtEnd: boolean;
-  /** Past blockSize: read the last half again (half, fast), or slide the window by one token each time, as nanoGPT does. */
+  /** Past blockSize: read the last half again (half, fast), or slide the window by one token, as nanoGPT does. */
   context: "half" | "slide";
   /** Show the probability of each token instead of text alone. */
   probabilities: boolean;
@@ -65,7 +65,7 @@ export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { 
   checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept."),
   dataDir: run(folder, "data", "", "Folder of the prepared datasets: a ckpt.pt names the one whose tokenizer it has."),
 
-  start: samples(text, "\n", "", "Text to go on from, or FILE:path to read it from a file, - or FILE:- from standard input; <|endoftext|> is one token."),
+  start: samples(text, "\n", "", "Prompt; FILE:path reads it from a file, - or FILE:- from standard input; <|endoftext|> is one token."),
   numSamples: samples(count(1, 10_000), 10, "samples", "Samples to write."),
   maxNewTokens: samples(count(1), 500, "tokens", "Length of a sample."),
   temperature: samples(aboveZero, 0.8, "", "Below 1: more careful, above 1: more daring."),
@@ -74,7 +74,7 @@ export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { 
   repetitionPenalty: samples(aboveZero, 1, "", "Logits of tokens that stand in the text already are divided by it; 1: nothing changes."),
   stop: samples(text, "", "", "Text at which a sample ends; empty: none."),
   stopAtEnd: samples(flag, false, "", "End a sample at the end-of-text token."),
-  context: samples(choice("half", "slide"), "half" as "half" | "slide", "", "Past blockSize: read the last half again (half, fast), or slide the window by one token each time, as nanoGPT does."),
+  context: samples(choice("half", "slide"), "half" as "half" | "slide", "", "Past blockSize: read the last half again (half, fast), or slide the window by one token, as nanoGPT does."),
   probabilities: samples(flag, false, "", "Show the probability of each token instead of text alone."),
   seed: samples(seed, 1337, "", "Seed of the draws."),
 

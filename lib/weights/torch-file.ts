@@ -5,7 +5,7 @@
  */
 import fs from "node:fs";
 import { float32, type HostTensor } from "../engine/host-tensors.js";
-import { type NamedGlobal, type PickleGlobal, readPickle } from "../host/pickle.js";
+import { type NamedGlobal, type PickleGlobal, readPickle } from "../host/python/pickle.js";
 import { openRegularFile, reasonOf } from "../host/regular-file.js";
 import { fromHalf } from "../host/sixteen-bit.js";
 import { readInto, type ZipEntry, zipEntries } from "../host/zip-entries.js";

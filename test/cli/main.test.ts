@@ -92,7 +92,7 @@ describe("main()", () => {
     [["start", "--dataset=shakspeare_char", `--data_dir=${folder}`], "did you mean shakespeare_char?"],
     [["sample", "--n_layer=4"], "n_layer is a setting of `folio train`, not of `folio sample`"],
     [["sample", `--out_dir=${folder}/none`], "folio: Cannot find a checkpoint"],
-    [["sample", "--start=FILE:nowhere.txt"], "folio: Cannot read the prompt nowhere.txt"],
+    [["sample", "--start=FILE:nowhere.txt"], "folio: Cannot read the text nowhere.txt"],
     [["prepare"], "folio: Cannot prepare: no dataset is named; there are "],
     [["prepare", "shakespear_char"], "did you mean shakespeare_char? There are "],
     [["prepare", "../lib"], "there is no dataset of that name"],

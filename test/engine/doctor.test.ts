@@ -134,7 +134,7 @@ describe("the measured choice", () => {
   });
 });
 
-test("this machine's TensorFlow loads in a process of its own", { timeout: 300_000 }, async () => {
+test("this machine's TensorFlow loads in a process of its own", async () => {
   const report = await inspectMachine();
   expect(report.tensorflow.error).toBeUndefined();
   expect(report.tensorflow.backend).toBe("tensorflow");

@@ -111,7 +111,7 @@ describe("without an adapter", () => {
   });
 });
 
-describe("with an adapter", { timeout: 120_000, ...needs(absent) }, () => {
+describe("with an adapter", needs(absent), () => {
   afterEach(() => {
     if (tensorflowLoaded()) useBackend("tensorflow");
   });

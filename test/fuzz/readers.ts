@@ -7,7 +7,7 @@ import { listSource, readPieces } from "../../lib/data/prepare/documents.js";
 import { readParquetRows } from "../../lib/data/prepare/parquet-text.js";
 import { readFolderTokenizer } from "../../lib/data/tokenizers/read-hugging-face.js";
 import { charTokenizer, tokenizerFromSpec } from "../../lib/data/tokenizers/tokenizer.js";
-import { readPickle } from "../../lib/host/pickle.js";
+import { readPickle } from "../../lib/host/python/pickle.js";
 import { inspectRunLog, readRunSettings } from "../../lib/runs/run-folder.js";
 import { readOverrides } from "../../lib/settings/config-files.js";
 import { defaultSettings, parseSettings } from "../../lib/settings/settings.js";

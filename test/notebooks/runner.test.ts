@@ -2,6 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { needs } from "../needs.js";
 import { createChecker } from "./check.js";
 import {
   committedFaults,
@@ -26,7 +27,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-describe.skipIf(!setUp)("the notebook runner", () => {
+describe("the notebook runner", needs(setUp ? undefined : "set-up has not registered the kernel"), () => {
   const check = createChecker();
   const run = (name: string): Promise<Verdict> =>
     // Those that end by themselves have time; a kernel may take long to begin.

@@ -333,7 +333,7 @@ describe("loadSettings()", () => {
     [["--n_layer", "-1"], /^RangeError: Cannot read --n_layer: nLayer is -1/],
     [["--compile=1"], /^TypeError: Cannot read --compile: compile is 1, a number; wanted true or false\.$/],
     [["--no-device"], /^RangeError: Cannot read --no-device: there is no setting no-device; did you mean device\?$/],
-    [["-n_layer=4"], /^TypeError: Cannot read -n_layer: flags begin with two dashes/],
+    [["-n_layer=4"], /^TypeError: Cannot read -n_layer=4: flags begin with two dashes/],
     [["--device=cuda:1"], /^RangeError: Cannot read --device: device is "cuda:1"; .* CUDA_VISIBLE_DEVICES=1, /],
     [["--topK=4"], /topK is a setting of `folio sample`/],
     [

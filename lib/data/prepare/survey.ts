@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { fileSha256 } from "../../host/download.js";
-import { permutation } from "../../host/numpy-permutation.js";
+import { permutation } from "../../host/python/numpy-permutation.js";
 import { markLength } from "../text.js";
 import { countPieces, trainBytePairs } from "../tokenizers/learn-byte-pairs.js";
 import {

@@ -10,12 +10,15 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { nativeVariants } from "../../../bin/native.mjs";
 import { findCompiler } from "../../../bin/prerequisites.mjs";
+import { needs } from "../../needs.js";
 import { compileKernels, type KernelsProgram } from "./kernels-program.js";
 
 const start = promisify(execFile);
 const compiler = findCompiler();
 
-describe.skipIf(!Array.isArray(compiler))("kernels", { timeout: 900_000 }, () => {
+const missing = Array.isArray(compiler) ? undefined : "there is no C++ compiler";
+
+describe("kernels", { timeout: 900_000, ...needs(missing) }, () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-kernels-"));
   let compiled: KernelsProgram;
   beforeAll(async () => {
@@ -34,8 +37,9 @@ describe.skipIf(!Array.isArray(compiler))("kernels", { timeout: 900_000 }, () =>
   });
 
   // Of a function that two variants define, the linker keeps one: it may have instructions that the processor lacks.
-  test.skipIf(process.platform !== "linux")(
+  test(
     "define nothing but their table: no variant runs another's code",
+    needs(process.platform === "linux" ? undefined : "nm reads the objects of Linux's compilers"),
     async () => {
       for (const [i, object] of compiled.objects.entries()) {
         const { stdout } = await start("nm", ["--defined-only", object]);

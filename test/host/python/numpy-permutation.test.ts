@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { permutation } from "../../lib/host/numpy-permutation.js";
+import { permutation } from "../../../lib/host/python/numpy-permutation.js";
 
 test("permutation() is numpy.random.default_rng(seed).permutation(length)", () => {
   // NumPy 2.4.6

@@ -1,10 +1,10 @@
 import fs from "node:fs";
 import { describe, expect, test } from "vitest";
-import { readPickle } from "../../lib/host/pickle.js";
+import { readPickle } from "../../../lib/host/python/pickle.js";
 
 // Written by Python; test/golden/make-gpt2.py has the values.
 const golden: { protocols: string[]; hostile: Record<string, string[]> } = JSON.parse(
-  fs.readFileSync(new URL("../golden/gpt2/pickles.json", import.meta.url), "utf8"),
+  fs.readFileSync(new URL("../../golden/gpt2/pickles.json", import.meta.url), "utf8"),
 );
 const bytesOf = (base64: string) => new Uint8Array(Buffer.from(base64, "base64"));
 /** A pickle by its operations: text and bytes, one after another. */
