@@ -3,7 +3,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { compileVariants, describeFailure, nativeVariants } from "../../bin/native.mjs";
 import {
   describeMissing,
@@ -24,6 +24,7 @@ beforeEach(() => {
   scratch = fs.realpathSync(fs.mkdtempSync(path.join(os.tmpdir(), "folio-setup-")));
 });
 afterEach(() => {
+  vi.unstubAllEnvs();
   fs.rmSync(scratch, { recursive: true, force: true });
 });
 
@@ -277,9 +278,9 @@ describe("a whole set-up", () => {
       case "$*" in *-shared*) hold "compiler at work" ;; esac`,
       0o755,
     );
+    vi.stubEnv("CXX", compiler); // what was compiled is known by its compiler, here too
     return {
       ...process.env,
-      CXX: compiler,
       npm_execpath: npm,
       FOLIO_PYTHON: python,
       FOLIO_TENSORFLOW: "cpu",

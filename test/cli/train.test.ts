@@ -138,7 +138,9 @@ describe("folio train and sample", () => {
   test("warns of a GPU that is not used, and of memory that will not do", async () => {
     const bin = join(folder, "bin");
     mkdirSync(bin);
-    writeFileSync(join(bin, "nvidia-smi"), "#!/bin/sh\necho NVIDIA A100-SXM4-80GB\n", { mode: 0o755 });
+    writeFileSync(join(bin, "nvidia-smi"), "#!/bin/sh\necho NVIDIA A100-SXM4-80GB, 550.54.15, 81559, 81000\n", {
+      mode: 0o755,
+    });
     const path = process.env.PATH;
     process.env.PATH = `${bin}:${path}`;
     const said: string[] = [];
