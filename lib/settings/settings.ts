@@ -165,7 +165,7 @@ export function parseSettings(
 }
 
 /** As {@link parseSettings}, of what was read from a file or a command line: keys may be written nLayer, n_layer or n-layer. */
-export function readSettings(overrides: unknown, base: Readonly<Settings> = defaultSettings): Readonly<Settings> {
+export function readSettings(overrides: unknown = {}, base: Readonly<Settings> = defaultSettings): Readonly<Settings> {
   const settings = complete<Settings>("train", overrides, base);
   checkModelSettings(settings);
   checkSchedule(settings);
