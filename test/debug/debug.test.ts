@@ -31,7 +31,7 @@ function breakpoint(): string {
   const built = fs.readFileSync(model, "utf8").split("\n");
   const line = built.findIndex((text, index) => originalLine(index, text.search(/\S/)) === sourceLine);
   expect(line).toBeGreaterThan(0);
-  return JSON.stringify({ file, line, urlRegex: "dist/lib/model\\.js$", expression: "name + ' ' + x.shape" });
+  return JSON.stringify({ file, line, urlRegex: "dist/lib/model/model\\.js$", expression: "name + ' ' + x.shape" });
 }
 
 function originalLine(line: number, column: number): number | undefined {
@@ -56,7 +56,7 @@ test("a breakpoint in attention stops a script's forward pass, with its values i
     env: { ...process.env, FOLIO_BREAKPOINT: breakpoint() },
   });
   expect(stdout, stderr).toContain("done");
-  expectStopInAttention("h.0.attn 3,8");
+  expectStopInAttention("h.0.attn 1,3,8");
 });
 
 test("a breakpoint in attention stops a notebook's forward pass", async () => {
@@ -67,5 +67,5 @@ test("a breakpoint in attention stops a notebook's forward pass", async () => {
     patience: 20,
   });
   expect(faults).toEqual([]);
-  expectStopInAttention("h.0.attn 3,8");
+  expectStopInAttention("h.0.attn 1,3,8");
 });

@@ -74,7 +74,7 @@ describe("folio scaling report", () => {
     const tuning = path.join(folder, "tuning.csv");
     fs.writeFileSync(tuning, table.replaceAll(",grid,", ",tuning,"));
     await expect(report(tuning)).rejects.toThrow("no runs besides tuning and held-out; `folio scaling tune` reads");
-    await expect(report()).rejects.toThrow(/name a CSV or Parquet file/);
+    await expect(report()).rejects.toThrow(/name a table of trainings/);
     await expect(report(file, "--n=size")).rejects.toThrow(/no column "size"/);
     await expect(report(file, "--out", path.join(folder, "none", "x.html"))).rejects.toThrow(/Cannot write the report/);
   });

@@ -129,7 +129,7 @@ describe("readSafetensors() refuses", () => {
     "two names for the same bytes": [write({ a: entry(0, 4), b: entry(0, 4) }, 4), "tensor b begins at byte 0"],
     "a gap between tensors": [write({ a: entry(0, 4), b: entry(8, 12) }, 12), "tensor b begins at byte 8"],
     "bytes behind the last tensor": [write({ a: entry(0, 4) }, 12), "its tensors end at byte 4 of 12"],
-    "a folder": [folder, "it is not a file"],
+    "a folder": [folder, "it is a folder, not a file"],
   };
   for (const [name, [file, message]] of Object.entries(cases)) {
     test(name, () => {

@@ -118,7 +118,7 @@ describe("openTorchFile() refuses", () => {
     zip({ "x/data.pkl": `(S'w'\n${tensorPickle(options).slice(0, -1)}d.`, "x/data/0": data });
   const cases: Record<string, [file: string, message: string]> = {
     "a file that is not there": [path.join(folder, "none.pt"), "it is missing"],
-    "a folder": [folder, "it is not a file"],
+    "a folder": [folder, "it is a folder, not a file"],
     "a file of another kind": [path.join(golden, "index.json"), "it is no zip archive"],
     "an archive without a pickle": [zip({ "x/other": "N." }), "it has no data.pkl"],
     "a compressed archive": [zip({ "x/data.pkl": "N." }, { method: 8 }), "compressed or encrypted"],

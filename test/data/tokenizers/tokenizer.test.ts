@@ -76,7 +76,7 @@ test("tokenizerFromSpec() rebuilds what toJSON() gave, through JSON", () => {
 
 test("tokenizerFromSpec() refuses what is not a specification", () => {
   for (const spec of [null, undefined, 3, "char", {}, { kind: "words" }]) {
-    expect(() => tokenizerFromSpec(spec)).toThrow(/this version knows "char", "gpt2" and "bpe"/);
+    expect(() => tokenizerFromSpec(spec)).toThrow(/this version knows "char", "gpt2", "bpe", "huggingface" and "none"/);
   }
   expect(() => tokenizerFromSpec({ kind: "char" })).toThrow(/"characters" is undefined; it must be a string/);
   expect(() => tokenizerFromSpec({ kind: "char", characters: "" })).toThrow(/is empty/);
