@@ -7,7 +7,12 @@ import type { Reporter, TestCase, TestModule } from "vitest/node";
 export type Skipped = Readonly<Record<string, number>>;
 
 export default class SkippedReporter implements Reporter {
-  constructor(private readonly file = path.join(".cache", "skipped.json")) {}
+  private readonly file: string;
+
+  /** @param options vitest's own, of which there are none from the command line */
+  constructor({ file = path.join(".cache", "skipped.json") }: { readonly file?: string } = {}) {
+    this.file = file;
+  }
 
   onTestRunEnd(modules: readonly TestModule[]): void {
     const skipped: Record<string, number> = {};
