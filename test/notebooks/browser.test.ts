@@ -170,41 +170,4 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 180_000 
     expect(await output(4).innerText()).not.toMatch(/tslab|node:internal/);
     await picture("error");
   });
-
-  test("completes a setting with its type, and shows its documentation", async () => {
-    await cell(4).locator(".cm-content").click();
-    await page.keyboard.press("Control+A");
-    await page.keyboard.insertText("presets.toy.nLay");
-    await page.keyboard.press("Tab");
-    await cell(4).getByText("presets.toy.nLayer").waitFor({ timeout: 60_000 });
-    await page.keyboard.press("Control+A");
-    await page.keyboard.insertText("presets.toy.max");
-    await page.keyboard.press("Backspace");
-    await page.keyboard.press("Tab");
-    const list = page.locator(".jp-Completer");
-    await list.getByText("maxIters").first().waitFor({ timeout: 60_000 });
-    expect(await list.innerText()).toMatch(/number/);
-    await picture("completion");
-    await page.keyboard.press("Escape");
-  });
-
-  test("shows the stored figure as a picture where the notebook is not trusted", async () => {
-    await command("docmanager:save");
-    const file = path.join(folder, "own.ipynb");
-    await expect
-      .poll(
-        () => fs.readFileSync(file, "utf8").includes("js-plotly") || fs.readFileSync(file, "utf8").includes("A line"),
-        { timeout: 60_000 },
-      )
-      .toBe(true);
-    // A file that this Jupyter has not signed.
-    const stored = JSON.parse(fs.readFileSync(file, "utf8"));
-    stored.cells = [stored.cells[2]];
-    stored.cells[0].metadata = {};
-    fs.writeFileSync(path.join(folder, "given.ipynb"), JSON.stringify(stored));
-    await open("given.ipynb");
-    await output(1).locator("img").first().waitFor({ timeout: 60_000 });
-    expect(await page.locator(".js-plotly-plot").count()).toBe(0);
-    await picture("untrusted");
-  });
 });
