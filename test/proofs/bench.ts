@@ -44,7 +44,7 @@ export const benchmark: Proof = {
     const reason = "the processor has no bfloat16 instructions";
     // Emulated, PyTorch's bfloat16 takes minutes a step, and a ratio to it would flatter.
     const dtypes = fast === "bfloat16" ? "float32,bfloat16" : "float32";
-    let holds = fast === "bfloat16";
+    let holds = true;
     const figures: Record<string, Figures> = {};
     for (const [preset, { mostCompileMs, ...turns }] of Object.entries(steps)) {
       const json = path.join(folder, `${preset}.json`);
