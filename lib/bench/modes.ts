@@ -3,11 +3,10 @@
  * steps. Each is a process (process.ts) that is alive all the time and waits while another one measures. What the times
  * amount to is bench.ts' matter.
  */
-import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { openDataset } from "../data/batches.js";
+import { isPrepared, openDataset } from "../data/batches.js";
 import { mayBeWebGpu } from "../engine/device.js";
 import { readStepTrace, type TracedStep } from "../engine/profile.js";
 import { packageRoot } from "../host/package.js";
@@ -79,7 +78,7 @@ export function resolveData(
   given: Readonly<BenchSettings>,
 ): Pick<BenchRun, "settings" | "data" | "realData" | "notes"> {
   const { dataDir, dataset, realData } = given;
-  const prepared = fs.existsSync(path.join(dataDir, dataset, "meta.json"));
+  const prepared = isPrepared(dataDir, dataset);
   const notes = realData && !prepared ? [`${dataset} is not prepared in ${dataDir}: random ids in its place.`] : [];
   if (given.compile !== false && mayBeWebGpu(given.device)) notes.push("compile is off: on WebGPU steps are eager.");
   const settings = mayBeWebGpu(given.device) ? { ...given, compile: false } : given;
@@ -88,7 +87,7 @@ export function resolveData(
     const vocabSize = settings.vocabSize || 50_304;
     return { settings: { ...settings, vocabSize }, data: "random ids", realData: false, notes };
   }
-  const opened = openDataset(dataDir, dataset);
+  const opened = openDataset(dataDir, dataset, settings);
   const { meta } = opened;
   opened.close();
   const vocabSize = settings.vocabSize || meta.vocabSize;
