@@ -30,8 +30,14 @@ describe("readMeasurement()", () => {
     expect(readMeasurement(broken, "avx2")).toEqual({ missing: "no memory (`folio doctor --measure` measures again)" });
     fs.writeFileSync(broken, JSON.stringify({ ...measurement, version: 2 }));
     expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("another version's") });
-    fs.writeFileSync(broken, JSON.stringify({ ...measurement, small: {} }));
-    expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("damaged") });
+    for (const damaged of [
+      { ...measurement, small: {} },
+      { ...measurement, large: { ...step, ms: { eager: "2" } } },
+      null,
+    ]) {
+      fs.writeFileSync(broken, JSON.stringify(damaged));
+      expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("damaged") });
+    }
   });
 
   test("where the folder cannot be written, keeping says so and what to do, and leaves nothing behind", () => {
