@@ -82,11 +82,13 @@ async function endAgainAndAgain(work: Work, { disk, folder, say }: Campaign) {
   work.begin();
   const wrong: string[] = [];
   let done = 0;
-  const plan = causes.flatMap((cause) =>
-    Array.from({ length: Math.ceil((work.times[cause] ?? 0) * campaignShare) }, () => cause),
-  );
   // In an order that mixes them: each comes upon what another left.
-  plan.sort((a, b) => (digestOf(a + plan.length) < digestOf(b + plan.length) ? -1 : 1));
+  const keyed = causes.flatMap((cause) =>
+    Array.from({ length: Math.ceil((work.times[cause] ?? 0) * campaignShare) }, (_, k) => ({
+      ...{ cause, key: digestOf(`${cause} ${k}`) },
+    })),
+  );
+  const plan = keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ cause }) => cause);
   const again = (when: string) => {
     if (work.digest() !== reference) wrong.push(`${work.name}: it ended with other bytes ${when}`);
     work.begin();
