@@ -20,10 +20,13 @@ export const fuzz: Proof = {
     say(`seed ${seed}`);
     const within = path.join(folder, "in-process");
     fs.mkdirSync(within);
-    const { findings, refused, longestMs, largestMiB } = await campaign(within, { seed, inputs: inProcess });
+    // Side by side: a core each.
+    const [{ findings, refused, longestMs, largestMiB }, through] = await Promise.all([
+      campaign(within, { seed, inputs: inProcess }),
+      throughCommand(path.join(folder, "by-command"), seed, say),
+    ]);
     for (const { reader, seed, found } of findings.slice(0, 20)) say(`${reader}, seed ${seed}: ${found}`);
     say(`${inProcess} in process: ${refused} refused, ${findings.length} findings`);
-    const through = await throughCommand(path.join(folder, "by-command"), seed, say);
     const figures = {
       ...{ seed, inProcess, refused, findings: findings.length, longestMs, largestMiB },
       ...{ byCommand, failedByCommand: through.failed, findingsByCommand: through.findings.length },
