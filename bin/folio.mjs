@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { outliveTerminal } from "./closed-terminal.mjs";
 import { isNotebookCommand, notebookCommand } from "./notebook/commands.mjs";
 import { describeMissing, missingNode } from "./prerequisites.mjs";
 import { buildIfNeeded, setup } from "./setup.mjs";
@@ -38,6 +39,7 @@ async function folio(argv) {
   return /** @type {Promise<number>} */ (cli.main(argv));
 }
 
+outliveTerminal();
 // Not awaited at the top level: Node would add words of its own where a program ends before its work is done.
 folio(process.argv.slice(2)).then(
   (code) => {
