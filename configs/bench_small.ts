@@ -1,4 +1,4 @@
-/** For `folio bench`: nanoGPT's demo for a CPU, 0.8 M parameters. A step is so short that every call counts. */
+/** For `folio bench`: nanoGPT's demo for a CPU, 0.8 M parameters. Steps are so short that the overhead of each call matters. */
 import type { Settings } from "../lib/settings/settings.js";
 
 export default {

@@ -388,7 +388,7 @@ describe("openwebtext", () => {
 
   test("refuses a template without places, and a server without the files", async () => {
     const give = (url: string) => prepareOpenWebText({ dataDir: folder, url, log });
-    await expect(give("http://127.0.0.1:9/x.parquet")).rejects.toThrow(/must hold \{index\} and say of how many/);
+    await expect(give("http://127.0.0.1:9/x.parquet")).rejects.toThrow(/must contain \{index\} and the number of files/);
     const closed = "http://127.0.0.1:9/{index}-of-01.parquet";
     // Offline it is the network that is to blame, not the file.
     await expect(give(closed)).rejects.toThrow(
