@@ -1,4 +1,6 @@
-/** For `folio bench`: nanoGPT's demo for a CPU, 0.8 M parameters. Steps are so short that the overhead of each call matters. */
+/**
+ * For `folio bench`: nanoGPT's demo for a CPU, 0.8 M parameters. The overhead of each call matters in its short steps.
+ */
 import type { Settings } from "../lib/settings/settings.js";
 
 export default {

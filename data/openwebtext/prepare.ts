@@ -1,7 +1,7 @@
 /**
- * OpenWebText in GPT-2's byte-pair encoding, from the Parquet files on the Hugging Face hub: each is downloaded (resumably),
- * checked, encoded and removed. The validation documents are nanoGPT's 4,007; the training documents keep the order of
- * the files, while nanoGPT shuffles them. Source, licence and sizes: README.md.
+ * OpenWebText in GPT-2's byte-pair encoding, from the Parquet files on the Hugging Face hub: each is downloaded
+ * (resumably), checked, encoded and removed. The validation documents are nanoGPT's 4,007; the training documents keep
+ * the order of the files, while nanoGPT shuffles them. Source, licence and sizes: README.md.
  */
 import fs from "node:fs";
 import path from "node:path";
