@@ -22,7 +22,8 @@ export const parameterConventions = {
 /** What counts as a training FLOP. */
 export const flopsConventions = {
   "6ND": "6 per parameter and token, N as counted",
-  attention: "every matrix product, attention scores included; the backward pass costs twice the forward pass (nanoGPT)",
+  attention:
+    "every matrix product, attention scores included; the backward pass costs twice the forward pass (nanoGPT)",
   chinchilla: "blocks with attention and softmax, no embeddings, no logits (Hoffmann 2022, table A4)",
   palm: "6N + 12·L·C·T per token, N without positions (Chowdhery 2022, appendix B)",
 } as const;

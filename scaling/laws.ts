@@ -182,7 +182,9 @@ const hoffmannRange = { n: [70e6, 16e9], d: [5e9, 500e9], c: [6e18, 3e21] } as c
 
 /** Published surfaces by name. */
 export const laws = {
-  /** As printed. Rounding hardly changes losses, but changes the optimum: 92.6 tokens per parameter at 5.76e23 FLOPs. */
+  /**
+   * As printed. Rounding hardly changes losses, but changes the optimum: 92.6 tokens per parameter at 5.76e23 FLOPs.
+   */
   hoffmann: {
     surface: { E: 1.69, A: 406.4, B: 410.7, alpha: 0.34, beta: 0.28 },
     source: "Hoffmann 2022, eq. 10, as printed",

@@ -132,11 +132,17 @@ function headlines({ points, fits, heldOut = [] }: Study, surface: Fit | undefin
     const law = fittedLaw(surface, points);
     const at = 10 * rangeOf(points.map(computeOf))[1];
     const { n, d } = law.optimum(at);
-    cards.push(["tokens per parameter", (d / n).toFixed(1), `optimum at ${at.toExponential(1)} FLOPs, 10 × the largest run`]);
+    cards.push([
+      "tokens per parameter",
+      (d / n).toFixed(1),
+      `optimum at ${at.toExponential(1)} FLOPs, 10 × the largest run`,
+    ]);
     for (const run of heldOut) {
       const off = law.loss!(run.n, run.d) / run.loss - 1;
       const interval = predictedInterval(surface, points, ({ loss }) => loss!(run.n, run.d), 0.95);
-      const range = interval && `; measured ${run.loss.toFixed(3)}, 95 % interval of the prediction ${interval.map((end) => end.toFixed(3)).join(" to ")}`;
+      const range =
+        interval &&
+        `; measured ${run.loss.toFixed(3)}, 95 % interval of the prediction ${interval.map((end) => end.toFixed(3)).join(" to ")}`;
       cards.push([
         "held-out run",
         percent(off),
@@ -169,7 +175,9 @@ function approachTables({ name, fit, refused }: Approach): string {
     `objective ${number(fit.huberSum)}`,
     `intervals from ${from}`,
     ...(fit.holdout
-      ? [`${fit.holdout.points} largest runs predicted without them with an error of ${percent(fit.holdout.rms, false)} (rms)`]
+      ? [
+          `${fit.holdout.points} largest runs predicted without them with an error of ${percent(fit.holdout.rms, false)} (rms)`,
+        ]
       : []),
   ];
   const optima = (fit.optima ?? []).map(({ c, n, d, loss }) => [

@@ -25,7 +25,12 @@ export interface LossContour {
 }
 
 /** @throws {RangeError} if the law predicts no losses, or there are neither points nor ranges of N and D */
-export function lossContour({ law, points = [], title = "Loss by parameters and tokens", ...given }: LossContour): Figure {
+export function lossContour({
+  law,
+  points = [],
+  title = "Loss by parameters and tokens",
+  ...given
+}: LossContour): Figure {
   const { loss } = law;
   if (!loss) throw new RangeError("Cannot draw lines of equal loss: this law predicts no losses; fit by approach 3.");
   if (points.length === 0 && !(given.n && given.d))

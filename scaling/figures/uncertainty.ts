@@ -107,7 +107,8 @@ export function exponentIntervals({ fits, of = "a", references = [], title }: Ex
   const series = fits.flatMap(({ name, fit }, i): Series[] => {
     const color = palette[i % palette.length]!;
     const value = { ...fit.params, ...fit.exponents }[of];
-    if (value === undefined) throw new RangeError(`Cannot compare the exponent ${of}: the fit ${name} does not have it.`);
+    if (value === undefined)
+      throw new RangeError(`Cannot compare the exponent ${of}: the fit ${name} does not have it.`);
     const [at, ci80, ci95] = [rows - i, fit.ci80[of], fit.ci95[of]];
     const named = `${name}: ${value.toFixed(3)}${ci80 ? ` (80 %: ${ci80.map((end) => end.toFixed(3)).join(" to ")})` : ""}`;
     return [
@@ -162,7 +163,10 @@ export function lossPrediction({
   ...rest
 }: Prediction & { readonly fit: Fit }): Figure {
   const { loss } = fittedLaw(fit, seen);
-  if (!loss) throw new RangeError(`Cannot predict losses with a fit by ${fit.method}: this method predicts none; fit by approach 3.`);
+  if (!loss)
+    throw new RangeError(
+      `Cannot predict losses with a fit by ${fit.method}: this method predicts none; fit by approach 3.`,
+    );
   const series: Series[] = [
     predictionSeries("optimum, 80 % band", { fit, points: seen, ...rest }, ({ optimum }, c) => optimum(c).loss),
     points(

@@ -19,8 +19,8 @@ export default {
   heldOut: [{ budgetFlops: 1e13 }],
   // A context of 16: with 64, or with tokens of several characters, models this small have hardly begun to use the
   // context, and from some budget on, their losses fall by a constant amount per doubling, unlike in a law with an
-  // irreducible loss. The high beta2 suits batches of few tokens. As for initStd: with GPT-2's .02, attention in such narrow models begins
-  // to learn late, at a step that depends on the seed.
+  // irreducible loss. The high beta2 suits batches of few tokens. As for initStd: with GPT-2's .02, attention in such
+  // narrow models begins to learn late, at a step that depends on the seed.
   settings: { blockSize: 16, initStd: 0, beta2: 0.99, device: "cpu", dtype: "float32" },
   // Only the width varies: an added layer changes the loss abruptly by a percent or two, which no law in N describes.
   ladder: { widthStep: 4, nLayer: 2, nHead: 2 },

@@ -105,9 +105,12 @@ function checkQuestion({ budgetFlops, loss, parameters, tokens, inferenceTokens 
   const given = (Object.keys(named) as Quantity[]).filter((name) => named[name] !== undefined);
   const flags = "a budget, a loss, parameters and tokens";
   if (given.length === 0) throw new RangeError(`Cannot answer: the question is empty; give one of ${flags}.`);
-  if (given.length > 2) throw new RangeError(`Cannot answer: ${given.length} of ${flags} are given; two determine the others.`);
+  if (given.length > 2)
+    throw new RangeError(`Cannot answer: ${given.length} of ${flags} are given; two determine the others.`);
   if (given.includes("c") && given.includes("loss")) {
-    throw new RangeError("Cannot answer: for a budget and a loss there are two model sizes or none; give only one of them.");
+    throw new RangeError(
+      "Cannot answer: for a budget and a loss there are two model sizes or none; give only one of them.",
+    );
   }
   if (inferenceTokens !== undefined && !given.includes("c") && !given.includes("loss")) {
     throw new RangeError(

@@ -80,8 +80,7 @@ function sampleOf(size: number): Float64Array | undefined {
   return Float64Array.from({ length: size }, (_, i) => (i % stride === 0 ? 1 : 0));
 }
 
-const nowhere =
-  "Cannot fit: the objective is not a number at any start; check the columns for extreme values.";
+const nowhere = "Cannot fit: the objective is not a number at any start; check the columns for extreme values.";
 
 /** Data without noise have their minimum at 0, where values and gradients are only rounding errors. */
 function atRounding({ value, gradient }: Minimum): boolean {

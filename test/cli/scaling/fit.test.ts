@@ -82,7 +82,7 @@ describe("folio scaling fit", () => {
     expect(fit.points).toBe(60);
   });
 
-  test("shows a row a budget for isoflop, and heeds the columns that a sweep's table has", async () => {
+  test("shows a row per budget for isoflop, and uses the columns of a sweep's table", async () => {
     const rows = rowsOf(sweep).map((row, k) => [...row, k < 3 ? "total" : "blocks", 60, 100, 0.5]);
     const file = csv("own.csv", "n,d,c,loss,n_convention,warmup_steps,steps,final_lr_ratio", rows);
     const { out } = await folio(file, "--method", "isoflop", "--bootstrap", "0", "--budget", "1e24");
@@ -105,11 +105,11 @@ describe("folio scaling fit", () => {
     const rows = sweep.map(({ n, d }, k) => [n, d, k % 3 ? d : d / 8, lossOf(hoffmann, n, d)]);
     const repeated = csv("repeated.csv", "n,d,seen,loss", rows);
     const flags = ["--n=n", "--d=d", "--unique=seen", "--method=repeated", "--bootstrap=0"];
-    // As good as new: R* has no end.
+    // Repeated tokens are as good as new: R* is infinite.
     expect((await json(repeated, ...flags)).params.rStar).toBeGreaterThan(100);
   });
 
-  test("fits Kaplan's law of both", async () => {
+  test("fits Kaplan's L(N, D)", async () => {
     const rows = sweep.map(({ n, d }) => [n, d, kaplan.ofBoth(n, d)]);
     const file = csv("kaplan.csv", "n,d,loss", rows);
     const { params } = await json(file, "--n=n", "--d=d", "--method=kaplan", "--bootstrap=0");
@@ -117,7 +117,7 @@ describe("folio scaling fit", () => {
     expect((await folio(file, "--n=n", "--d=d", "--method=kaplan", "--bootstrap=50")).out).toContain("alphaD");
   });
 
-  test("counts 320,000 rows without running out of stack", async () => {
+  test("reads 320,000 rows without a stack overflow", async () => {
     const rows = Array.from({ length: 320_000 }, (_, k) => {
       const c = 1e15 * 1.00004 ** k;
       return `${c},${2 + 300 * c ** -0.15}`;
@@ -141,7 +141,7 @@ describe("folio scaling fit", () => {
     expect(together.se.a).not.toBeCloseTo(apart.se.a!, 6);
   });
 
-  test("leaves out rows without a number where that is asked for", async () => {
+  test("leaves out rows without a number on request", async () => {
     const rows = rowsOf(sweep);
     rows[4]![3] = "" as unknown as number;
     const file = csv("gap.csv", "n,d,c,loss", rows);

@@ -26,7 +26,7 @@ async function json(...argv: string[]): Promise<Json> {
   return JSON.parse(out) as Json;
 }
 
-/** Writes a fit of noise-free points of Epoch's surface, changed. */
+/** Writes a modified fit of noise-free points on Epoch's surface. */
 function fitFile(name: string, change: Partial<Fit> = {}, { c = 6 } = {}): string {
   const { surface } = laws.epoch;
   const points = [1e18, 1e19, 1e20, 1e21].flatMap((budget) =>
@@ -43,7 +43,7 @@ function fitFile(name: string, change: Partial<Fit> = {}, { c = 6 } = {}): strin
 }
 
 describe("folio scaling", () => {
-  test("lists its parts, and tells the help of one", async () => {
+  test("lists its subcommands and shows the help of one", async () => {
     const { out } = await folio("--help");
     for (const part of ["fit", "optimum", "plan", "run", "status", "tune", "report"])
       expect(out).toMatch(new RegExp(`^ {2}${part} `, "m"));
@@ -53,7 +53,7 @@ describe("folio scaling", () => {
     expect(await folio()).toMatchObject({ code: 0, out });
   });
 
-  test("names the nearest part", async () => {
+  test("names the nearest subcommand", async () => {
     expect(await folio("optimun")).toEqual({
       code: 1,
       out: "",
@@ -91,7 +91,7 @@ describe("folio scaling optimum", () => {
     });
   });
 
-  test("answers the other questions: a loss, a size, tokens, and each with its opposite", async () => {
+  test("answers the other questions (a loss, a size, tokens) consistently with their inverses", async () => {
     const best = await json("--law=epoch", "--budget=1e21");
     const { n, d, loss } = best;
     for (const flags of [[`--loss=${loss}`], [`--parameters=${n}`], [`--tokens=${d}`]]) {
@@ -109,7 +109,7 @@ describe("folio scaling optimum", () => {
     expect(larger.n).toBeGreaterThan(n);
   });
 
-  test("shows a training beside the best of its FLOPs", async () => {
+  test("shows a training beside the optimum for the same FLOPs", async () => {
     const { out } = await folio("optimum", "--law=epoch", "--parameters=7e9", "--tokens=2e12");
     expect(out).toMatch(/^7\.000e\+9 parameters and 2\.000e\+12 tokens +best of these FLOPs$/m);
     expect(out).toMatch(/^parameters, N +7\.000B +26\.93B$/m);
@@ -128,7 +128,8 @@ describe("folio scaling optimum", () => {
   });
 
   test("takes intervals from the refits of a fit", async () => {
-    // Refits whose optimum is that of the fit times 1, 1.01 … 2, by A and B both (N* goes with (A / B)^(1 / (α + β))).
+    // Refits whose optimum is that of the fit times 1, 1.01 … 2, by changes of A and B (N* goes with (A / B)^(1 / (α +
+    // β))).
     const { E, A, B, alpha, beta } = laws.epoch.surface;
     const bootstrap = Array.from({ length: 101 }, (_, k) => {
       const A2 = A * (1 + k / 100) ** (alpha + beta);
@@ -156,7 +157,7 @@ describe("folio scaling optimum", () => {
     expect(answer.intervalsFrom).toContain("--bootstrap 1000");
   });
 
-  test("asks an IsoFLOP fit for its optima, which have no loss", async () => {
+  test("gives the optima of an IsoFLOP fit, which have no loss", async () => {
     const change: Partial<Fit> = {
       method: "isoflop",
       params: { nScale: 0.1, dScale: 1.6 },
@@ -172,7 +173,7 @@ describe("folio scaling optimum", () => {
     expect(err).toContain("knows where the optima are and no losses");
   });
 
-  test("asks a fit of Kaplan's law, whose optimum no other split of the budget undercuts", async () => {
+  test("gives the optimum of a fit of Kaplan's law; no other split of the budget has a lower loss", async () => {
     const params = { Nc: 6.4e13, Dc: 1.8e13, alphaN: 0.076, alphaD: 0.103 };
     const file = fitFile("kaplan.json", { method: "kaplan", params, bootstrap: [] });
     const answer = await json("--law", file, "--budget=6e20");
@@ -194,7 +195,7 @@ describe("folio scaling optimum", () => {
     expect(await refused("--budget=6e20", "--unique_tokens=1e9")).toContain("fit by repeated");
   });
 
-  test("counts a budget as the fit's points count theirs", async () => {
+  test("counts a budget by the convention of the fit's points", async () => {
     const file = fitFile("palm.json", {}, { c: 8 });
     const counted = JSON.parse((await folio("optimum", "--law", file, "--budget=8e20", "--json")).out) as Json;
     expect(counted.conventions).toEqual({
@@ -205,7 +206,7 @@ describe("folio scaling optimum", () => {
     expect(counted.n / optimumOfBudget(laws.epoch.surface, 6e20).n).toBeCloseTo(1, 6);
   });
 
-  test("warns of extrapolation with its factor, and of a fit that did not converge; not within what was fitted", async () => {
+  test("warns of extrapolation with its factor, and of a fit that did not converge; not within the fitted range", async () => {
     const file = fitFile("wide.json");
     expect((await json("--law", file, "--budget=5e21")).warnings).toEqual([]);
     const far = await json("--law", file, "--budget=1e23");
