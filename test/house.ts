@@ -16,10 +16,7 @@ interface Import {
 export type House = ReadonlyMap<string, readonly Import[]>;
 
 export interface Law {
-  /**
-   * Floors of rooms, from the lowest. A file may import from its own room and from lower floors, not from other rooms
-   * on its floor.
-   */
+  /** Floors of rooms, from the lowest. A file may import from its own room and from rooms on lower floors. */
   readonly floors: readonly (readonly string[])[];
   /** The largest number of files in a room, without its subfolders. */
   readonly roomSize: number;

@@ -11,7 +11,7 @@ function kindsOf(points: readonly Point[], options: FitOptions = { method: "proj
   return fitLawNow(points, options).warnings.map(({ kind }) => kind);
 }
 
-describe("a good sweep raises no warning", () => {
+describe("a good sweep gives no warning", () => {
   test.each(["parametric", "projection", "isoflop"] as const)("by %s", async (method) => {
     const narrow = isoflopSweep({ noise: 0.002, width: 3 });
     const starts = [[6, 6, 0.5, 0.34, 0.28]] as const;
@@ -37,7 +37,7 @@ describe("warned of", () => {
     expect(of([1e18, 1e19, 1e20, 1e21])).toEqual([]);
   });
 
-  test("grids so wide that the parabola is biased, with how much", () => {
+  test("grids so wide that the parabola is biased, with the bias", () => {
     const fitOf = (width: number) => fitLawNow(isoflopSweep({ width, sizes: 15 }), { method: "isoflop" });
     expect(fitOf(2).warnings).toEqual([]);
     expect(fitOf(16).warnings).toHaveLength(1);
@@ -65,7 +65,7 @@ describe("warned of", () => {
     ]);
   });
 
-  test("warm-up longer than a short run should have", () => {
+  test("warm-up that is too long for a short run", () => {
     expect(kindsOf(good.map((point) => ({ ...point, warmupShare: 0.1 })))).toEqual([]);
     expect(kindsOf(good.map((point, k) => ({ ...point, warmupShare: k < 5 ? 0.6 : 0.02 })))).toEqual(["long-warmup"]);
   });
@@ -92,7 +92,7 @@ describe("warned of", () => {
     expect(extrapolationWarning(fit, 9e21, 3)).toMatchObject({ kind: "extrapolation" });
   });
 
-  test("intervals narrower than the data can give: points of a run taken as independent", () => {
+  test("intervals that are too narrow: points of a run taken as independent", () => {
     const runs = runsSweep({ runs: 20 });
     expect(kindsOf(runs)).toEqual([]);
     const { warnings } = fitLawNow(
@@ -102,14 +102,14 @@ describe("warned of", () => {
     expect(warnings).toMatchObject([{ kind: "narrow-intervals", message: expect.stringContaining("--group") }]);
   });
 
-  test("intervals narrower than the data can give: too few refits", async () => {
+  test("intervals that are too narrow: too few refits", async () => {
     const kinds = async (bootstrap: number) =>
       (await fitLaw(good, { method: "projection", bootstrap, threads: 1 })).warnings.map(({ kind }) => kind);
     expect(await kinds(50)).toEqual(["narrow-intervals"]);
     expect(await kinds(200)).toEqual([]);
   });
 
-  test("intervals narrower than the data can give: refits that do not move, or come to nothing", () => {
+  test("intervals that are too narrow: refits that do not vary, or fail", () => {
     const allowed = { a: [0.4, 0.6] } as const;
     expect(warnOfWidth({ a: [0.49, 0.52] }, allowed)).toMatchObject([
       { kind: "narrow-intervals", message: expect.stringContaining("The interval of a is 0.15 of the width") },
@@ -156,7 +156,7 @@ describe("refused", () => {
     });
   });
 
-  test("a number for a budget that curves downwards", () => {
+  test("an optimum for a budget whose losses curve downwards", () => {
     const concave = fine(1e18).map((point) => ({ ...point, loss: 6 - point.loss }));
     const fit = fitLawNow([...budgets.slice(1).flatMap(fine), ...concave], { method: "isoflop" });
     expect(fit.optima).toHaveLength(3);
@@ -191,7 +191,7 @@ describe("refused", () => {
     expect(fitLawNow(spread, { method: "projection" }).params.alpha).toBeCloseTo(hoffmann.alpha, 6);
   });
 
-  test("what cannot be a training, or too few of them", () => {
+  test("points that cannot be trainings, or too few points", () => {
     const broken = (change: Partial<Point>) => good.map((point, k) => (k === 3 ? { ...point, ...change } : point));
     expect(() => fitLawNow(broken({ loss: Number.NaN }))).toThrow(
       "Cannot fit: the loss of point 3 is NaN; it must be a number above 0.",
