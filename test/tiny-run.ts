@@ -114,8 +114,8 @@ export function endedWithThis<Child extends ChildProcess>(child: Child): Child {
 }
 
 /**
- * An environment in which a process and its children kill themselves (test/kill-self.cjs) after the given number of saved
- * checkpoints and then of calls that change files.
+ * An environment in which a process and its children kill themselves (test/kill-self.cjs) after the given number of
+ * saved checkpoints and then of calls that change files.
  */
 export function killingItself(checkpoints: number, calls: number, signal: "SIGKILL" | "SIGSTOP" = "SIGKILL") {
   const preload = `--require ${JSON.stringify(path.join(root, "test", "kill-self.cjs"))}`;
@@ -123,7 +123,9 @@ export function killingItself(checkpoints: number, calls: number, signal: "SIGKI
   return { NODE_OPTIONS: options, FOLIO_KILL_SELF: `${checkpoints} ${calls} ${signal}` };
 }
 
-/** Closes a connection once the given number of bytes is in a file; if closed earlier, bytes in transit could be lost. */
+/**
+ * Closes a connection once the given number of bytes is in a file; if closed earlier, bytes in transit could be lost.
+ */
 export function cutWhenWritten(response: ServerResponse, file: string, bytes: number): void {
   const timer = setInterval(() => {
     if ((fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) >= bytes) response.destroy();

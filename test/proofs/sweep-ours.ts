@@ -5,13 +5,13 @@ import { readTable, toStudy } from "../../scaling/read-points.js";
 import { type Figures, type Proof, root, rounded } from "./proof.js";
 
 /**
- * Folio's own sweep, from its committed table: nothing is trained here. All grid runs of both plans, novels and novels-again,
- * count, as was decided before they were run.
+ * Evaluates the committed table of Folio's own sweep, without training. All grid runs of both plans, novels and
+ * novels-again, count, as was decided before they ran.
  */
 export const sweepOurs: Proof = {
   name: "sweep-ours",
   claim:
-    "the parametric fit of Folio's own sweep, at least 40 runs over 1.5 decades, predicts the loss of a run of 3 times its largest compute within 2 %",
+    "The parametric fit of Folio's own sweep, at least 40 runs over 1.5 decades, predicts the loss of a run with 3 times the largest compute within 2 %",
   inputs: ["scaling/results"],
   async run() {
     const table = await readTable(path.join(root, "scaling", "results", "novels.csv"));

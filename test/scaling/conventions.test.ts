@@ -40,7 +40,8 @@ describe("countFlops()", () => {
     expect(by("palm")).toBe(875_062_886_400);
     expect(by("6ND")).toBe(6 * 123_551_232 * 1024);
     expect(countFlops(gpt2, 1024, { parameters: "total", flops: "6ND" })).toBe(6 * 124_337_664 * 1024);
-    // All but the logits, with 3·H·T² for softmax per layer, times three (the backward pass costs twice the forward pass).
+    // All but the logits, with 3·H·T² for softmax per layer, times three (the backward pass costs twice the forward
+    // pass).
     expect(by("chinchilla")).toBe(874_944_921_600 - 3 * 79_047_426_048 + 3 * 12 * 3 * 12 * 1024 * 1024);
   });
 

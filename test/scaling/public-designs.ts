@@ -36,7 +36,9 @@ const publicDesigns: Readonly<Record<"hoffmann" | "porian" | "gadre", readonly P
   gadre,
 };
 
-/** A simulated study with this design. The noise of ln L is .2 % at the largest compute and up to 1 % for small runs. */
+/**
+ * A simulated study with this design. The noise of ln L is .2 % at the largest compute and up to 1 % for small runs.
+ */
 export function simulatedStudy(design: keyof typeof publicDesigns, seed: number): Point[] {
   const places = publicDesigns[design];
   const most = places.reduce((high, { n, d }) => Math.max(high, n * d), 0);

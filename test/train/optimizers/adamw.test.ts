@@ -154,8 +154,8 @@ interface GoldenStep {
 const ids = (rows: number[][]) => int32(rows.flat(), [rows.length, rows[0]!.length]);
 
 /**
- * A key's bias adds the same number to all scores of a row, which softmax ignores, so its true gradient is 0. AdamW turns
- * its rounding errors into steps of full size. Therefore, this third of c_attn.bias is not compared.
+ * A key's bias adds the same number to all scores of a row, which softmax ignores, so its true gradient is 0. AdamW
+ * turns its rounding errors into steps of full size. Therefore, this third of c_attn.bias is not compared.
  */
 function largestDifference(name: string, found: ArrayLike<number>, wanted: ArrayLike<number>): number {
   const third = found.length / 3;
