@@ -103,8 +103,8 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
   "sweep-ours": [
     [
       "Our own sweep: its law's prediction of a larger run",
-      ({ runs, decades, heldOutOverLargest, predictionErrorPercent }) =>
-        `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades)`,
+      ({ runs, decades, heldOutOverLargest, predictionErrorPercent, predictionInterval95, heldOutLoss }) =>
+        `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades); loss ${heldOutLoss}, 95 % interval of its prediction ${predictionInterval95}`,
     ],
   ],
   "clean-clone": [

@@ -1,4 +1,5 @@
 import path from "node:path";
+import { predictedInterval } from "../../scaling/figures.js";
 import { fitLaw } from "../../scaling/fit.js";
 import { type Surface, surfaceLoss } from "../../scaling/laws.js";
 import { readTable, toStudy } from "../../scaling/read-points.js";
@@ -25,6 +26,8 @@ export const sweepOurs: Proof = {
     const law = fit.params as unknown as Surface;
     const errors = heldOut.map(({ n, d, loss }) => surfaceLoss(law, n, d) / loss - 1);
     const worst = Math.max(...errors.map(Math.abs));
+    const { n, d } = heldOut[0]!;
+    const interval = predictedInterval(fit, grid, ({ loss }) => loss!(n, d), 0.95)!;
     const digits = (values: Record<string, number>): Figures =>
       Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value.toPrecision(4))]));
     const epochs = Math.max(...Array.from(table.array("epochs") as ArrayLike<unknown>, Number));
@@ -35,6 +38,7 @@ export const sweepOurs: Proof = {
       exponents: digits({ ...fit.exponents }),
       ...{ converged: fit.converged, heldOutLoss: rounded(heldOut[0]!.loss, 4) },
       predictionErrorPercent: rounded(100 * errors[0]!, 2),
+      predictionInterval95: interval.map((end) => end.toFixed(3)).join(" to "),
       warnings: fit.warnings.map(({ kind }) => kind).join(" "),
     };
     const holds = worst <= 0.02 && grid.length >= 40 && decades >= 1.5 && far >= 3 && epochs <= 4;
