@@ -20,7 +20,8 @@ interface Measured {
 /** Sparse files of zeros, which take no disk space; only the distance between the rows matters. */
 export const largeTokenFile: Proof = {
   name: "large-token-file",
-  claim: "Training on a token file of 20 GB needs no more memory than on one of 2 MB, does not grow, and starts at most 0.2 s later",
+  claim:
+    "Training on a token file of 20 GB needs no more memory than on one of 2 MB, does not grow, and starts at most 0.2 s later",
   inputs: commands("train"),
   async run({ folder, say }) {
     for (const name of ["small", "large"] as const) writeZeros(folder, name);

@@ -103,8 +103,12 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
   "sweep-ours": [
     [
       "Our own sweep: its law's prediction of a larger run",
-      ({ runs, decades, heldOutOverLargest, predictionErrorPercent, predictionInterval95, heldOutLoss }) =>
-        `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades); loss ${heldOutLoss}, 95 % interval of its prediction ${predictionInterval95}`,
+      ({ runs, decades, heldOutOverLargest, predictionErrorPercent, predictionInterval95, heldOutLoss }) => {
+        const interval = predictionInterval95
+          ? `; loss ${heldOutLoss}, 95 % interval of its prediction ${predictionInterval95}`
+          : "";
+        return `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades)${interval}`;
+      },
     ],
   ],
   "clean-clone": [

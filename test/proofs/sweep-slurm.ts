@@ -9,7 +9,8 @@ const requeues = 6;
 
 export const sweepSlurm: Proof = {
   name: "sweep-slurm",
-  claim: "A sweep through Slurm whose running tasks are requeued and killed ends with the same rows as one without Slurm",
+  claim:
+    "A sweep through Slurm whose running tasks are requeued and killed ends with the same rows as one without Slurm",
   inputs: [...commands("prepare", "scaling/run", "scaling/status"), "scaling/sweep/run-process.ts", "test/slurm"],
   async run({ folder, say }) {
     if (spawnSync("slurmctld", ["-V"]).error || spawnSync("munged", ["--version"]).error) {

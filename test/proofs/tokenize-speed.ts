@@ -74,7 +74,8 @@ async function onCores<T>(cores: string, action: () => Promise<T>): Promise<T> {
 
 export const tokenizeSpeed: Proof = {
   name: "tokenize-speed",
-  claim: "Encoding to GPT-2's ids runs at 15 MB/s or more on one core and 1.7 times as fast on two, with the same ids as js-tiktoken",
+  claim:
+    "Encoding to GPT-2's ids runs at 15 MB/s or more on one core and 1.7 times as fast on two, with the same ids as js-tiktoken",
   inputs: ["lib/data/prepare/encode-worker.ts"],
   async run({ say }) {
     const { name, bytes } = readText();
