@@ -104,9 +104,9 @@ describe("optimumOfBudget()", () => {
 
   test("a loss that the law cannot reach is refused", () => {
     expect(() => optimumOfLoss(epoch.surface, 1.8)).toThrow(
-      "Cannot reach a loss of 1.8: the law leaves 1.817 (E is 1.817); ask for more than that.",
+      "Cannot reach a loss of 1.8: the law cannot go below 1.817 (E is 1.817); ask for a higher loss.",
     );
-    expect(() => parametersForLoss(epoch.surface, 1.9, 1e9)).toThrow("any size on 1.00e+9 tokens leaves");
+    expect(() => parametersForLoss(epoch.surface, 1.9, 1e9)).toThrow("training on 1.00e+9 tokens cannot go below");
     expect(tokensForLoss(epoch.surface, 1.9, 1e6)).toBe(Number.POSITIVE_INFINITY);
   });
 });
@@ -183,7 +183,7 @@ describe("repeated data", () => {
     expect(tokensForLoss(surface, best.loss, best.n, circumstances) / best.d).toBeCloseTo(1, 6);
     expect(parametersForLoss(surface, best.loss, best.d, circumstances) / best.n).toBeCloseTo(1, 6);
     expect(optimumOfLoss(surface, best.loss, circumstances).c / 1e21).toBeCloseTo(1, 6);
-    expect(() => optimumOfLoss(surface, 1.95, { uniqueTokens: 1e6 })).toThrow("with 1.00e+6 different tokens");
+    expect(() => optimumOfLoss(surface, 1.95, { uniqueTokens: 1e6 })).toThrow("with 1.00e+6 unique tokens");
   });
 });
 

@@ -46,7 +46,7 @@ describe("folio scaling report", () => {
       "efficient frontier",
       "28 runs",
       "held-out run",
-      "what takes part in products",
+      "all that take part in products",
     ]) {
       expect(html).toContain(text);
     }
@@ -73,7 +73,7 @@ describe("folio scaling report", () => {
   test("reports wrong arguments", async () => {
     const tuning = path.join(folder, "tuning.csv");
     fs.writeFileSync(tuning, table.replaceAll(",grid,", ",tuning,"));
-    await expect(report(tuning)).rejects.toThrow("no runs besides tuning and held-out; `folio scaling tune` reads");
+    await expect(report(tuning)).rejects.toThrow("it has only tuning and held-out runs; `folio scaling tune` reads");
     await expect(report()).rejects.toThrow(/name a table of trainings/);
     await expect(report(file, "--n=size")).rejects.toThrow(/no column "size"/);
     await expect(report(file, "--out", path.join(folder, "none", "x.html"))).rejects.toThrow(/Cannot write the report/);

@@ -46,7 +46,7 @@ describe("folio scaling fit", () => {
     expect(result.out).toMatch(/sweep\.csv: projection, 60 points; intervals from 100 refits$/m);
     expect(result.out).toMatch(/^ +estimate +error +80 % +95 %$/m);
     expect(result.out).toMatch(/^alpha +0\.3\d+ +0\.0\d+ +0\.3\d+ … 0\.3\d+ +0\.3\d+ … 0\.3\d+$/m);
-    expect(result.out).toContain("warning (narrow-intervals): 100 refits are few");
+    expect(result.out).toContain("warning (narrow-intervals): 100 refits are too few");
     const fit = JSON.parse(fs.readFileSync(out, "utf8")) as Fit;
     const keys = ["method", "params", "exponents", "huberSum", "converged", "se", "ci80", "ci95", "points", "dropped"];
     expect(Object.keys(fit)).toEqual(expect.arrayContaining([...keys, "influence", "warnings"]));
@@ -167,14 +167,14 @@ describe("folio scaling fit", () => {
     ],
     [["sweep.csv", "--threads=1e9"], "Cannot fit: threads is 1000000000; it must be a whole number from 1 to 1024."],
     [["sweep.csv", "--method=broken", "--breaks=99"], "breaks is 99; it must be a whole number from 1 to 4"],
-    [["sweep.csv", "--method=repeated"], "the points do not say how many of their tokens differ"],
-    [["sweep.csv", "--method=repeated", "--unique=d"], "no point has seen its tokens more than once"],
+    [["sweep.csv", "--method=repeated"], "the points lack the number of unique tokens"],
+    [["sweep.csv", "--method=repeated", "--unique=d"], "no run has repeated its tokens"],
     [["sweep.csv", "--boot=3"], "Cannot read the flags: Unknown option '--boot'"],
     [["words.csv"], 'words.csv: row 1 has "small" in column "n", where a number above 0 is wanted'],
     [["negative.csv"], 'row 2 has "-5" in column "n", where a number above 0 is wanted'],
     [["empty.csv"], "empty.csv: it has no rows."],
     [["few.csv"], "Cannot fit: there are 4 points for 5 parameters"],
-    [["no.parquet"], "no.parquet: it is no Parquet file"],
+    [["no.parquet"], "no.parquet: it is not a Parquet file"],
   ])("says what is wrong: %j", async (argv, message) => {
     csv("sweep.csv", "n,d,c,loss", rowsOf(sweep));
     csv("words.csv", "n,d,loss", [["small", 1e9, 3]]);

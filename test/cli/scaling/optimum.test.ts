@@ -75,7 +75,7 @@ describe("folio scaling optimum", () => {
     expect(out).toMatch(/^C: 6ND, /m);
     expect(out).toMatch(/^parameters, N +326\.1M$/m);
     expect(out).toMatch(/^tokens, D +11\.29B$/m);
-    expect(out).toMatch(/^no intervals: none of its optimum are published/m);
+    expect(out).toMatch(/^no intervals: none are published for its optimum/m);
     expect(out).toMatch(/^warning \(rounded-constants\): /m);
   });
 
@@ -170,7 +170,7 @@ describe("folio scaling optimum", () => {
     expect(answer.intervals).toMatchObject({ ci80: { d: [1.6e10, 1.6e10] } });
     expect((await json("--law", file, "--tokens=1.6e10")).c / 1e20).toBeCloseTo(1, 9);
     const { err } = await folio("optimum", "--law", file, "--loss=3");
-    expect(err).toContain("knows where the optima are and no losses");
+    expect(err).toContain("gives optima but no losses");
   });
 
   test("gives the optimum of a fit of Kaplan's law; no other split of the budget has a lower loss", async () => {
@@ -189,7 +189,7 @@ describe("folio scaling optimum", () => {
     expect((await folio("optimum", "--law", file, "--budget=6e20")).out).toContain("^0.7379 + 1.80e+13 / D]^0.103");
     const refused = async (...flags: string[]) => (await folio("optimum", "--law", file, ...flags)).err;
     expect(await refused("--loss=2", "--tokens=1e9")).toContain(
-      "any size on 1.00e+9 tokens leaves 2.743; ask for more",
+      "training on 1.00e+9 tokens cannot go below 2.743; ask for a higher loss",
     );
     expect(await refused("--loss=1e-40")).toContain("Cannot reach a loss of 1e-40");
     expect(await refused("--budget=6e20", "--unique_tokens=1e9")).toContain("fit by repeated");
@@ -227,16 +227,16 @@ describe("folio scaling optimum", () => {
     [["--law=epoc", "--budget=1e20"], "epoc is no law and no file; did you mean epoch?"],
     [["--law=nowhere.json", "--budget=1e20"], "Cannot read the fit nowhere.json: there is no such file"],
     [["--law=package.json", "--budget=1e20"], "Cannot read the fit package.json: method: "],
-    [["--law=README.md", "--budget=1e20"], "Cannot read the fit README.md: it is no JSON"],
-    [["--law=epoch"], "nothing is asked; give one of"],
+    [["--law=README.md", "--budget=1e20"], "Cannot read the fit README.md: it is not JSON"],
+    [["--law=epoch"], "the question is empty; give one of"],
     [["--law=epoch", "--budget=x"], 'Cannot read --budget: "x" is not a number above 0'],
     [["--law=epoch", "--budget=-1"], "Cannot read --budget"],
-    [["--law=epoch", "--budget=1e20", "--loss=3"], "a budget and a loss leave two sizes, or none"],
+    [["--law=epoch", "--budget=1e20", "--loss=3"], "for a budget and a loss there are two model sizes or none"],
     [["--law=epoch", "--budget=1e20", "--tokens=1e9", "--parameters=1e9"], "3 of a budget"],
-    [["--law=epoch", "--loss=1.8"], "Cannot reach a loss of 1.8: the law leaves 1.817"],
+    [["--law=epoch", "--loss=1.8"], "Cannot reach a loss of 1.8: the law cannot go below 1.817"],
     [
       ["--law=epoch", "--loss=1.9", "--parameters=1e6"],
-      "epoch has no training of a loss of 1.9 and 1.000e+6 parameters",
+      "by epoch, no training has a loss of 1.9 and 1.000e+6 parameters",
     ],
     [["--law=epoch", "--tokens=1e9", "--inference_tokens=1e9"], "give a budget or a loss"],
     [["--law=epoch", "--bugdet=1e20"], "Unknown option '--bugdet'"],
@@ -252,6 +252,6 @@ describe("folio scaling optimum", () => {
     const range = { n: [Number.NaN, Number.NaN], d: [1, 2], c: [1, 2] } as const;
     const file = fitFile("power.json", { method: "power", params: { E: 1, A: 2, alpha: 0.1 }, range });
     const { err } = await folio("optimum", "--law", file, "--budget=1e20");
-    expect(err).toContain("it reads no fit by power; fit by parametric, projection");
+    expect(err).toContain("(a fit by power) for an optimum: this method gives none; fit by parametric, projection");
   });
 });

@@ -43,7 +43,7 @@ describe("folio scaling plan", () => {
     expect(out).toMatch(/^run +N +tokens +epochs +batch +rate +steps +FLOPs +memory +time$/m);
     expect(out).toMatch(/^grid-6\.67e7-2L8 +1,800 +5,408 +3\.61 +16 +0\.01 +338 +6\.67e\+7 +0\.45 GB +-$/m);
     expect(out).toMatch(/^1 runs, 6\.671e\+7 FLOPs, 5,408 tokens$/m);
-    expect(out).toMatch(/^ {2}grid 2L8: it has 11 steps, and 20 is the least \(fewestSteps\)$/m);
+    expect(out).toMatch(/^ {2}grid 2L8: it has 11 steps; the minimum is 20 \(fewestSteps\)$/m);
     expect(JSON.parse(fs.readFileSync(file, "utf8"))).toMatchObject({ format: "folio-sweep-plan", name: "fox" });
     const json = await folio("plan", file, "--json");
     expect(JSON.parse(json.out).totals).toEqual({ runs: 1, flops: 66_713_088, tokens: 5408, ...noTimes });

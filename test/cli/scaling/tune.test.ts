@@ -93,7 +93,7 @@ describe("folio scaling tune", () => {
     [
       "runs that differ in another setting",
       [writeTable("decay.csv", (line, index) => `${line},${["weight_decay", 0.1, 0][Math.min(index, 2)]}`)],
-      "runs of one N and D differ in weight_decay (0.1 and 0)",
+      "runs with the same N and D differ in weight_decay (0.1 and 0)",
     ],
   ])("says what is wrong: %s", async (_, argv, message) => {
     const { code, out, err } = await tune(...(argv as string[]));

@@ -48,7 +48,7 @@ describe("planSweep", () => {
 
   it("refuses a dataset with other tokens than the plan needs", () => {
     expect(planSweep({ ...options, tokenizer: "char" }).runs).not.toEqual([]);
-    const message = "it is for bpe tokens, and fox has char ones; prepare it again: folio prepare fox --from=TEXT";
+    const message = "it needs bpe tokens, but fox has char tokens; prepare it again: folio prepare fox --from=TEXT";
     expect(() => planSweep({ ...options, tokenizer: "bpe" })).toThrow(`${message} --tokenizer=bpe:N --overwrite.`);
   });
 
@@ -93,18 +93,18 @@ describe("planSweep", () => {
     const reasons = (limits: PlanOptions["limits"]) =>
       planSweep({ ...options, limits: { epochs: 1e9, fewestSteps: 1, ...limits } }).dropped.map(({ reason }) => reason);
     const plan = planSweep({ ...options, limits: { epochs: 1000, fewestSteps: 1 } });
-    expect(plan.dropped[0]!.reason).toMatch(/^it sees the data \d+\.\d times, and 1000 is the limit \(epochs\)$/);
+    expect(plan.dropped[0]!.reason).toMatch(/^it sees the data \d+\.\d times; the limit is 1000 \(epochs\)$/);
     expect(reasons({ flopsPerRun: 2e11 })[0]).toMatch(
-      /^it takes \S+ FLOPs, and 2\.00e\+11 is the limit \(flopsPerRun\)$/,
+      /^it takes \S+ FLOPs; the limit is 2\.00e\+11 \(flopsPerRun\)$/,
     );
     const [fewer] = planSweep({ ...options, limits: { epochs: 1e9, fewestSteps: 20_000 } }).dropped;
-    expect(fewer!.reason).toMatch(/^it has \d+ steps, and 20000 is the least \(fewestSteps\)$/);
+    expect(fewer!.reason).toMatch(/^it has \d+ steps; the minimum is 20000 \(fewestSteps\)$/);
     expect(() => reasons({ memoryBytes: 1e6 })).toThrow(
-      /^Cannot plan the sweep fox: every cell was dropped, the first because it needs 0\.45 GB of memory, and 1\.0 MB is the limit \(memoryBytes\)\.$/,
+      /^Cannot plan the sweep fox: every cell was dropped, the first because it needs 0\.45 GB of memory; the limit is 1\.0 MB \(memoryBytes\)\.$/,
     );
     const twice = planSweep({ ...options, grid: { kind: "sizes", sizes: [3000, 3010], budgets: [1e9] } });
     expect(twice.dropped[0]!.reason).toMatch(
-      /^the nearest shape to N = 3010 is 2L\d+, which grid-1\.00e9-2L\d+ has already$/,
+      /^the nearest shape to N = 3010 is 2L\d+, which grid-1\.00e9-2L\d+ already has$/,
     );
   });
 
@@ -142,7 +142,7 @@ describe("planSweep", () => {
   it("is refused with one clear message", () => {
     const withGrid = (grid: unknown) => () => planSweep({ ...options, grid: grid as never });
     expect(withGrid({ kind: "isoflop", budgets: [] })).toThrow(
-      "Cannot plan the sweep: budgets of the grid is []; wanted a list of numbers above 0, as [1e11, 3e11].",
+      "Cannot plan the sweep: budgets of the grid is []; wanted a list of numbers above 0, such as [1e11, 3e11].",
     );
     expect(withGrid({ kind: "sizes", budgets: [1e9], sizes: [1, -2] })).toThrow("sizes of the grid is -2;");
     expect(withGrid({ kind: "cube" })).toThrow(
@@ -164,7 +164,7 @@ describe("a plan", () => {
     savePlan(file, plan);
     expect(loadPlan(file)).toEqual(plan);
     fs.writeFileSync(file, "{}");
-    expect(() => loadPlan(file)).toThrow(/^Cannot read the plan .*plan\.json: it is no plan of this Folio \(format: /);
+    expect(() => loadPlan(file)).toThrow(/^Cannot read the plan .*plan\.json: it is not a plan of this version of Folio \(format: /);
   });
 });
 
@@ -185,7 +185,7 @@ describe("a plan from elsewhere", () => {
   ])("is refused with %s", (_, change, message) => {
     const file = path.join(folder, "elsewhere.json");
     fs.writeFileSync(file, JSON.stringify({ ...plan, ...change }));
-    expect(() => loadPlan(file)).toThrow(`it is no plan of this Folio (${message}`);
+    expect(() => loadPlan(file)).toThrow(`it is not a plan of this version of Folio (${message}`);
   });
 
   it.each([
@@ -203,7 +203,7 @@ describe("a plan from elsewhere", () => {
 
   it("says how to prepare its text if it is not prepared", () => {
     expect(() => planSweep({ ...options, dataset: "tales", tokenizer: "char" })).toThrow(
-      `there is no dataset tales in ${folder}; prepare it: folio prepare tales --from=TEXT --tokenizer=char; TEXT is any text`,
+      `there is no dataset tales in ${folder}; prepare it: folio prepare tales --from=TEXT --tokenizer=char; TEXT is a text`,
     );
   });
 });
@@ -259,7 +259,7 @@ describe("tuneLearningRates", () => {
   it("refuses a lowest loss at the edge of the rates", () => {
     const points = parabola(1e4, 1e-2).filter(({ learningRate }) => learningRate > 7e-3);
     expect(() => tuneLearningRates(points)).toThrow(
-      "Cannot tune the learning rate: of the model of 10000 parameters on 200000 tokens the lowest rate, 0.008, is best; add lower ones.",
+      "Cannot tune the learning rate: for the model of 10000 parameters on 200000 tokens, the lowest rate, 0.008, is best; add lower ones.",
     );
   });
 });
