@@ -147,7 +147,7 @@ describe("folio scaling fit", () => {
     const file = csv("gap.csv", "n,d,c,loss", rows);
     const flags = [file, "--method=projection", "--bootstrap=0"];
     expect((await folio(...flags)).err).toContain(
-      'gap.csv: row 5 has nothing in column "loss", where a number above 0 is wanted; complete or remove it, or leave such rows out (--drop_missing).',
+      'gap.csv: row 5 has nothing in column "loss", where a number above 0 is wanted; complete or remove this row, or leave out such rows (--drop_missing).',
     );
     const fit = await json(...flags, "--drop-missing", "--drop-highest=1");
     expect(fit.points).toBe(58);
