@@ -101,20 +101,23 @@ describe("evaluateSplit()", () => {
     for (const loss of losses) expect(Math.abs(loss - losses[0]!)).toBeLessThan(1e-6);
   });
 
-  test.each([1, 3, 8])("with a stride of %i, each token sees at least blockSize − stride earlier ones", async (stride) => {
-    const file = shortened(30);
-    const ids = file.read(0, 30);
-    const { loss, targets } = await evaluateSplit(model, file, { stride, batchSize: 3 });
-    // Target i of the first window sees all earlier tokens; later targets are among the last `stride` of their window.
-    const wanted: number[] = [];
-    for (let target = 1; target < ids.length; target++) {
-      const window = Math.max(0, Math.ceil((target - settings.blockSize) / stride));
-      wanted.push(lossOf(ids.subarray(window * stride, target + 1)));
-    }
-    expect(targets).toBe(29);
-    expect(Math.abs(loss - mean(wanted))).toBeLessThan(1e-6);
-    file.close();
-  });
+  test.each([1, 3, 8])(
+    "with a stride of %i, each token sees at least blockSize − stride earlier ones",
+    async (stride) => {
+      const file = shortened(30);
+      const ids = file.read(0, 30);
+      const { loss, targets } = await evaluateSplit(model, file, { stride, batchSize: 3 });
+      // Target i of the first window sees all earlier tokens; later targets are among the last `stride` of their window.
+      const wanted: number[] = [];
+      for (let target = 1; target < ids.length; target++) {
+        const window = Math.max(0, Math.ceil((target - settings.blockSize) / stride));
+        wanted.push(lossOf(ids.subarray(window * stride, target + 1)));
+      }
+      expect(targets).toBe(29);
+      expect(Math.abs(loss - mean(wanted))).toBeLessThan(1e-6);
+      file.close();
+    },
+  );
 
   test("refuses a stride larger than the block", async () => {
     await expect(evaluateSplit(model, dataset.val, { stride: 9 })).rejects.toThrow("must be 1 to blockSize = 8");

@@ -72,7 +72,7 @@ describe("folio scaling run, refused or with nothing finished", () => {
   it.each([
     [
       ["--run=zz"],
-      'Cannot do the run "zz": the plan has none of that name or identity; the nearest is grid-6.67e7-2L8.',
+      'Cannot do the run "zz": the plan has no run with this name or identity; the nearest is grid-6.67e7-2L8.',
     ],
     [["--slurm=--time=1:00"], "Cannot use --slurm here: it goes with --executor=slurm."],
     [["--executor=slurm", "--gpus=0"], "Cannot use --gpus here: Slurm gives GPUs by --slurm='--gpus=1'."],

@@ -58,7 +58,10 @@ describe("warned of", () => {
     expect(kindsOf(blocks)).toEqual([]);
     const mixed = blocks.map((point, k) => (k < 10 ? { ...point, nConvention: "total" } : point));
     expect(fitLawNow(mixed, { method: "projection" }).warnings).toMatchObject([
-      { kind: "mixed-conventions", message: expect.stringContaining("parameters by different conventions (total, blocks)") },
+      {
+        kind: "mixed-conventions",
+        message: expect.stringContaining("parameters by different conventions (total, blocks)"),
+      },
     ]);
     expect(kindsOf(good.map((point, k) => (k < 10 ? { ...point, flopsConvention: "palm" } : point)))).toEqual([
       "mixed-conventions",

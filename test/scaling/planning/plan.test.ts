@@ -94,9 +94,7 @@ describe("planSweep", () => {
       planSweep({ ...options, limits: { epochs: 1e9, fewestSteps: 1, ...limits } }).dropped.map(({ reason }) => reason);
     const plan = planSweep({ ...options, limits: { epochs: 1000, fewestSteps: 1 } });
     expect(plan.dropped[0]!.reason).toMatch(/^it sees the data \d+\.\d times; the limit is 1000 \(epochs\)$/);
-    expect(reasons({ flopsPerRun: 2e11 })[0]).toMatch(
-      /^it takes \S+ FLOPs; the limit is 2\.00e\+11 \(flopsPerRun\)$/,
-    );
+    expect(reasons({ flopsPerRun: 2e11 })[0]).toMatch(/^it takes \S+ FLOPs; the limit is 2\.00e\+11 \(flopsPerRun\)$/);
     const [fewer] = planSweep({ ...options, limits: { epochs: 1e9, fewestSteps: 20_000 } }).dropped;
     expect(fewer!.reason).toMatch(/^it has \d+ steps; the minimum is 20000 \(fewestSteps\)$/);
     expect(() => reasons({ memoryBytes: 1e6 })).toThrow(
@@ -164,7 +162,9 @@ describe("a plan", () => {
     savePlan(file, plan);
     expect(loadPlan(file)).toEqual(plan);
     fs.writeFileSync(file, "{}");
-    expect(() => loadPlan(file)).toThrow(/^Cannot read the plan .*plan\.json: it is not a plan of this version of Folio \(format: /);
+    expect(() => loadPlan(file)).toThrow(
+      /^Cannot read the plan .*plan\.json: it is not a plan of this version of Folio \(format: /,
+    );
   });
 });
 
