@@ -19,7 +19,7 @@ interface Result {
   readonly minutes: number;
   readonly versions: Figures;
   readonly machine: Figures;
-  /** Checksum of what decided it; none where that is not known. */
+  /** Checksum of the sources; missing if unknown. */
   readonly sources?: string;
 }
 
@@ -100,7 +100,7 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
       ({ sweeps, ...groups }) => {
         const shares = Object.values(groups)
           .flatMap((of) => (typeof of === "object" ? Object.values(of) : []))
-          .filter((share) => typeof share === "number"); // beside them stand their own intervals, as text
+          .filter((share) => typeof share === "number"); // their intervals are texts
         const [least, most] = [Math.min, Math.max].map((of) => of(...shares.map(Number)));
         return `${least} to ${most} % of ${sweeps}, by constant`;
       },
@@ -109,8 +109,12 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
   "sweep-ours": [
     [
       "Our own sweep: its law's prediction of a larger run",
-      ({ runs, decades, heldOutOverLargest, predictionErrorPercent }) =>
-        `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades)`,
+      ({ runs, decades, heldOutOverLargest, predictionErrorPercent, predictionInterval95, heldOutLoss }) => {
+        const interval = predictionInterval95
+          ? `; loss ${heldOutLoss}, 95 % interval of its prediction ${predictionInterval95}`
+          : "";
+        return `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades)${interval}`;
+      },
     ],
   ],
   "clean-clone": [
@@ -183,7 +187,7 @@ function fasterOn({ bench = {} }: Results): string {
   return names.length > 0 ? `on ${names.join(" and ")}` : "on no processor yet";
 }
 
-/** README with what stands between its marks made anew. */
+/** The README with new text between its marks. */
 export function withMeasured(readme: string, results: Results): string {
   const table = between(readme, "proofs", `\n${measuredBlock(results, inReadme)}\n`);
   return between(table, "faster", fasterOn(results));
