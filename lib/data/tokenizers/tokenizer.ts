@@ -212,7 +212,7 @@ function bytePairTokenizer(pairs: BytePairs, spec: TokenizerSpec & { kind: "gpt2
  * The tokenizer of a specification, as stored in a dataset's meta.json or a checkpoint. The specification comes from a
  * file and is checked.
  * @throws {TypeError} if `spec` is not a specification
- * * @throws {RangeError} if its characters are empty or repeated, or its merges are invalid
+ * @throws {RangeError} if its characters are empty or repeated, or its merges are invalid
  * @example
  * tokenizerFromSpec({ kind: "char", characters: "ehlo" }).decode([1, 0, 2, 2, 3]); // "hello"
  */
