@@ -42,14 +42,14 @@ export interface Session {
    */
   define(step: Step): RunStep;
   /**
-   * Compiled: traces a step for inputs of these shapes without running it, so that a mistake is found, or time
-   * measured, before there are values. Nothing is computed and no tensor of the state's size is allocated.
+   * Compiled: traces a step for inputs of these shapes without running it, to find mistakes or measure time
+   * before there are values. Nothing is computed, and no tensor of the state's size is allocated.
    */
   trace(step: Step, inputs: TensorSpecs): Promise<TraceReport>;
   /** The values of one group of the state. @throws {RangeError} when there is no such group */
   read(group: string): Promise<HostTensors>;
   /**
-   * * Sets the values of tensors of one group; tensors that are not named keep theirs.
+   * Sets the values of tensors of one group; tensors that are not named keep theirs.
    * @throws {RangeError} when the state has no such tensor, or has it with another shape or type
    */
   write(group: string, tensors: HostTensors): Promise<void>;
