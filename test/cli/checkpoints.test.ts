@@ -76,5 +76,5 @@ test("train begins with it; a run that goes on does so from its last", async () 
     expect([more.code, more.err]).toEqual([0, ""]);
   }
   const back = await folio("train", `--out_dir=${outDir}`, "--init_from=resume", "--checkpoint=2", "--max_iters=7");
-  expect([back.code, back.err]).toEqual([1, expect.stringContaining("a run goes on from its last one")]);
+  expect([back.code, back.err]).toEqual([1, expect.stringContaining("a run resumes from its last one")]);
 });

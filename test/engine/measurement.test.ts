@@ -27,7 +27,7 @@ describe("readMeasurement()", () => {
   test("says why a file counts for nothing", () => {
     const broken = path.join(folder, "broken.json");
     fs.writeFileSync(broken, JSON.stringify({ failed: "no memory" }));
-    expect(readMeasurement(broken, "avx2")).toEqual({ missing: "no memory (`folio doctor --measure` measures again)" });
+    expect(readMeasurement(broken, "avx2")).toEqual({ missing: "no memory (run `folio doctor --measure` to measure again)" });
     fs.writeFileSync(broken, JSON.stringify({ ...measurement, version: 2 }));
     expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("another version's") });
     fs.writeFileSync(broken, JSON.stringify({ ...measurement, small: {} }));
@@ -38,7 +38,7 @@ describe("readMeasurement()", () => {
     const taken = path.join(folder, "a-file");
     fs.writeFileSync(taken, "");
     expect(() => keepMeasurement(path.join(taken, "measured.json"), measurement)).toThrow(
-      /^Cannot keep the measurement: .* The usual choices stand; make the folder writable and run `folio doctor --measure`\.$/,
+      /^Cannot keep the measurement: .* The default choices apply; make the folder writable and run `folio doctor --measure`\.$/,
     );
   });
 });

@@ -70,15 +70,15 @@ describe("trainingReport()", () => {
 
   test("opens with the numbers that count", () => {
     expect(read).toContain("typescript GPT: 4 layers, 4 heads, 128 wide, context 64, 0.81 M parameters");
-    expect(read).toContain("validation loss 1.500 nats a token, whole split of 54,321");
-    expect(read).toContain("against trigram −0.300 nats: better than counting");
+    expect(read).toContain("validation loss 1.500 nats per token, whole split of 54,321");
+    expect(read).toContain("compared with trigram −0.300 nats: better than the trigram model");
     expect(read).toContain("training time 1 min 1 s 4 steps, finished");
   });
 
   test("measures speed by the median of steps without the first", () => {
-    expect(read).toContain("A step, median 32.0 ms");
-    expect(read).toContain("Tokens a second, median 24,000");
-    expect(read).toContain("First logged step, tracing included 900 ms");
+    expect(read).toContain("Time per step, median 32.0 ms");
+    expect(read).toContain("Tokens per second, median 24,000");
+    expect(read).toContain("First logged step, including tracing 900 ms");
   });
 
   test("sets the loss beside counting, in nats and bits", () => {

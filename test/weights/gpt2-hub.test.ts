@@ -126,8 +126,8 @@ test("gpt2Folder() goes on where a connection was cut, and where a killed proces
 test("gpt2Folder() throws away what is not the file that the hub tells of, large or small", async () => {
   const hubUrl = await hub();
   for (const [name, message] of [
-    ["model.safetensors", `where ${sha256(files["model.safetensors"]!)} is wanted; it was thrown away`],
-    ["config.json", `where ${gitOid(files["config.json"]!)} is wanted; it was thrown away`],
+    ["model.safetensors", `wanted ${sha256(files["model.safetensors"]!)}. It was deleted`],
+    ["config.json", `wanted ${gitOid(files["config.json"]!)}. It was deleted`],
   ] as const) {
     fs.rmSync(cacheDir, { recursive: true });
     damage = name;
@@ -168,7 +168,7 @@ test("gpt2Folder() refuses a hub that names files outside the folder, lacks some
   );
   const index = Buffer.from(JSON.stringify({ weight_map: { a: "../../x" } }));
   files = { "config.json": config, "model.safetensors.index.json": index };
-  await expect(gpt2Folder("gpt2", { hubUrl, cacheDir })).rejects.toThrow('it names "../../x", no file beside it');
+  await expect(gpt2Folder("gpt2", { hubUrl, cacheDir })).rejects.toThrow('it names "../../x", which is not a file beside it');
   await expect(gpt2Folder("gpt2-xl", { hubUrl, cacheDir })).rejects.toThrow(
     `Cannot ask ${hubUrl} for openai-community/gpt2-xl: it answers 404. Check the network`,
   );
@@ -199,7 +199,7 @@ test("gpt2Folder() gives up a list of files that has no end", async () => {
   await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
   const hubUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   await expect(gpt2Folder("gpt2", { hubUrl, cacheDir })).rejects.toThrow(
-    "its list of files has no end (more than 10000)",
+    "its list of files is too long (more than 10000)",
   );
   expect(pages).toBeLessThan(30);
 });

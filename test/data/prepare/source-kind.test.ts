@@ -60,7 +60,7 @@ describe("formats are told by content", () => {
       });
     }
     expect(() => listSource(write("x.parquet", "no such thing"))).toThrow(
-      "it is no Parquet file (it does not begin with PAR1); download or write it again.",
+      "it is not a Parquet file (it does not begin with PAR1); download or write it again.",
     );
   });
 
@@ -72,7 +72,7 @@ describe("formats are told by content", () => {
 
   test("a packed file is named with the command that unpacks it", () => {
     const file = write("x.jsonl.gz", gzipSync("{}"));
-    expect(() => listSource(file)).toThrow(`${file}: it is packed with gzip; unpack it first: gunzip --keep ${file}.`);
+    expect(() => listSource(file)).toThrow(`${file}: it is compressed with gzip; decompress it first: gunzip --keep ${file}.`);
   });
 
   test("a single object is neither lines nor an array", () => {
@@ -91,7 +91,7 @@ describe("formats are told by content", () => {
     fs.symlinkSync(path.join(at, "a.txt"), path.join(at, "link.txt"));
     expect(listSource(at).files.map((found) => path.basename(found.path))).toEqual(["a.txt", "b.txt", "link.txt"]);
     await prepared(at);
-    expect(lines[1]).toBe("  left out: c.gz (it is packed with gzip), d.bin (it is not text: byte 0 is 0)");
+    expect(lines[1]).toBe("  left out: c.gz (it is compressed with gzip), d.bin (it is not text: byte 0 is 0)");
   });
 });
 
@@ -144,9 +144,9 @@ describe("what a record holds", () => {
   test("nothing in place of a text is an error in Parquet as in JSON, with its row", async () => {
     const file = path.join(folder, "nulls.parquet");
     parquetWriteFile({ filename: file, columnData: [{ name: "text", data: ["a", null, "c"], type: "STRING" }] });
-    await expect(prepared(file)).rejects.toThrow(`${file}, row 1: the column "text" holds nothing (null)`);
+    await expect(prepared(file)).rejects.toThrow(`${file}, row 1: the column "text" is empty (null)`);
     const json = write("x.jsonl", '{"text": "a"}\n{"text": null}\n');
-    await expect(prepared(json)).rejects.toThrow(`${json}, line 2: the field "text" holds no text`);
+    await expect(prepared(json)).rejects.toThrow(`${json}, line 2: the field "text" is not text`);
   });
 
   test("the place of a byte that is not UTF-8 is its place in the file", async () => {
