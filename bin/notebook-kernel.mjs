@@ -69,9 +69,7 @@ const server = createServer(
 
 // Replaces tslab's handler, which would end a cell's wait but not the work that it waits for.
 process.on("SIGINT", interrupt);
-process.on("uncaughtException", (error) =>
-  print(`An uncaught error.\n${cells.describe(error).traceback.join("\n")}`),
-);
+process.on("uncaughtException", (error) => print(`An uncaught error.\n${cells.describe(error).traceback.join("\n")}`));
 process.on("unhandledRejection", (reason) => {
   print(`An unhandled promise rejection.\n${cells.describe(reason).traceback.join("\n")}`);
   const error = reason instanceof Error ? (reason.stack ?? String(reason)) : `${reason} (not an Error)`;

@@ -193,7 +193,8 @@ export function venvReason(at) {
   if (stamp.key !== venvKey(at.root, at.checkout, stamp.variant)) return "its requirements changed";
   // Never changed back to the CPU wheel, since a login node without a GPU may share the folder with nodes that have
   // one.
-  if (wantedVariant() === "cuda" && stamp.variant === "cpu") return "an NVIDIA GPU was found, but TensorFlow is for the CPU";
+  if (wantedVariant() === "cuda" && stamp.variant === "cpu")
+    return "an NVIDIA GPU was found, but TensorFlow is for the CPU";
   if (pythonName(at.venv) !== stamp.python) return "its Python is missing or changed";
   const dir = path.join(at.venv, "lib", stamp.python, "site-packages", "tensorflow");
   if (stamp.tensorflow.dir !== dir) return "the folder was moved";

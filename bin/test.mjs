@@ -74,7 +74,10 @@ export function untested(skipped, operations) {
     .sort(([, a], [, b]) => b - a)
     .map(([reason, count]) => `not tested: ${count} ${count === 1 ? "test" : "tests"}, because ${reason}`);
   if (!operations) return lines;
-  return [...lines, `not tested: anything with Folio's own operations, since TensorFlow's were used instead: ${operations}`];
+  return [
+    ...lines,
+    `not tested: anything with Folio's own operations, since TensorFlow's were used instead: ${operations}`,
+  ];
 }
 
 /**

@@ -42,7 +42,8 @@ export async function notebookCommand(command, args) {
     console.log(`${newNotebook(packageRoot, file, values.from ?? "experiment")} was made; \`folio lab\` opens it.`);
     return 0;
   }
-  if (positionals.join(" ") !== "install") throw new Error(`Cannot run \`folio kernel\`: wanted \`folio kernel install\`.\n\n${help.kernel}`);
+  if (positionals.join(" ") !== "install")
+    throw new Error(`Cannot run \`folio kernel\`: wanted \`folio kernel install\`.\n\n${help.kernel}`);
   console.log(`The kernel is registered: ${installKernel(packageRoot, values.name ?? "tslab")}`);
   return 0;
 }

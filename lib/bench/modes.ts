@@ -81,7 +81,8 @@ export function resolveData(
   const { dataDir, dataset, realData } = given;
   const prepared = fs.existsSync(path.join(dataDir, dataset, "meta.json"));
   const notes = realData && !prepared ? [`${dataset} is not prepared in ${dataDir}: random ids are used instead.`] : [];
-  if (given.compile !== false && mayBeWebGpu(given.device)) notes.push("compile is off, since steps are eager on WebGPU.");
+  if (given.compile !== false && mayBeWebGpu(given.device))
+    notes.push("compile is off, since steps are eager on WebGPU.");
   const settings = mayBeWebGpu(given.device) ? { ...given, compile: false } : given;
   // As in nanoGPT: GPT-2's 50,257, rounded up to a multiple of 64.
   if (!realData || !prepared) {

@@ -142,7 +142,10 @@ async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator
     return;
   }
   const name = settings.dataset || model.settings.dataset;
-  if (name === "") throw new RangeError(`Cannot evaluate ${model.name}: there is no text to evaluate on; name a --dataset or a --file.`);
+  if (name === "")
+    throw new RangeError(
+      `Cannot evaluate ${model.name}: there is no text to evaluate on; name a --dataset or a --file.`,
+    );
   const { openDataset } = await import("../data/batches.js");
   const { sameTokenizer } = await import("../data/tokenizers/tokenizer.js");
   const own = model.tokenizer?.kind === "none" ? model.tokenizer : {};

@@ -166,7 +166,9 @@ async function report(error: unknown, io: Io): Promise<void> {
 /** The message of whatever was thrown. */
 function messageOf(error: unknown): string {
   if (error instanceof Error) return error.message || error.name;
-  return typeof error === "string" ? error : `something that is not an Error was thrown: ${inspect(error, { depth: 0 })}`;
+  return typeof error === "string"
+    ? error
+    : `something that is not an Error was thrown: ${inspect(error, { depth: 0 })}`;
 }
 
 class UnknownCommand extends Error {}

@@ -46,8 +46,7 @@ export interface RunSummary {
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const unknown = args.find((arg) => arg.startsWith("-") && arg !== "--json" && arg !== "--report");
-  if (unknown)
-    throw new RangeError(`Cannot list runs: there is no flag ${unknown}; see \`folio runs --help\`.`);
+  if (unknown) throw new RangeError(`Cannot list runs: there is no flag ${unknown}; see \`folio runs --help\`.`);
   const named = args.filter((arg) => !arg.startsWith("-"));
   const folders = named.length > 0 ? named : ["."];
   const missing = folders.find((folder) => !existsSync(folder));

@@ -41,7 +41,8 @@ export function epochRows(
   { blockSize, endOfText, seed }: { blockSize: number; endOfText?: number | undefined; seed: number },
 ): EpochRows {
   const last = tokens.length - 1; // no row begins at the last id: nothing follows it
-  if (last < 1) throw new RangeError(`Cannot make rows of ${tokens.path}: it has ${tokens.length} ids; wanted at least 2.`);
+  if (last < 1)
+    throw new RangeError(`Cannot make rows of ${tokens.path}: it has ${tokens.length} ids; wanted at least 2.`);
   const marks = endOfText === undefined ? undefined : markDocuments(tokens, blockSize, endOfText);
   const count = marks ? marks.rowsBefore.at(-1)! : Math.ceil(last / blockSize);
   const startOf = (row: number) =>

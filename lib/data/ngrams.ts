@@ -183,9 +183,7 @@ export function ngramLosses(
 
 function checkIds(split: string, ids: ArrayLike<number>, atLeast: number, vocabSize: number): void {
   if (ids.length < atLeast) {
-    throw new RangeError(
-      `Cannot count n-grams: the ${split} split has ${ids.length} ids; wanted at least ${atLeast}.`,
-    );
+    throw new RangeError(`Cannot count n-grams: the ${split} split has ${ids.length} ids; wanted at least ${atLeast}.`);
   }
   for (let index = 0; index < ids.length; index++) {
     const id = ids[index]!;

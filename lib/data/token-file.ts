@@ -149,7 +149,8 @@ function tokenFile(filePath: string, descriptor: number, dtype: TokenDtype, leng
       const bytes = scratch.subarray(0, byteCount);
       for (let done = 0; done < byteCount; ) {
         const got = fs.readSync(descriptor, bytes, done, byteCount - done, start * width + done);
-        if (got === 0) throw new RangeError(`Cannot read ids from ${filePath}: it has become shorter since it was opened.`);
+        if (got === 0)
+          throw new RangeError(`Cannot read ids from ${filePath}: it has become shorter since it was opened.`);
         done += got;
       }
       toLittleEndian(bytes, dtype);

@@ -66,7 +66,9 @@ export function readMeasurement(file: string, operations: string | undefined): M
     return { missing: `${file} is damaged or from another version` };
   }
   if (found.operations !== (operations ?? null)) {
-    return { missing: `it was taken with ${found.operations ? `the operations ${found.operations}` : "TensorFlow's operations only"}` };
+    return {
+      missing: `it was taken with ${found.operations ? `the operations ${found.operations}` : "TensorFlow's operations only"}`,
+    };
   }
   return found as Measurement;
 }

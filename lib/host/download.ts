@@ -173,11 +173,8 @@ function write(descriptor: number, chunk: Uint8Array, part: string): void {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const found = code === "ENOSPC" || code === "EDQUOT" ? "the disk is full" : message;
-    throw new FinalError(
-      `Cannot write ${part}: ${found}. What has arrived is kept; free some space and try again.`,
-      {
-        cause: error,
-      },
-    );
+    throw new FinalError(`Cannot write ${part}: ${found}. What has arrived is kept; free some space and try again.`, {
+      cause: error,
+    });
   }
 }

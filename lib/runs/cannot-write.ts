@@ -1,4 +1,3 @@
-
 /** The error for a run's folder that cannot be written, from the file system's error. */
 export function cannotWrite(outDir: string, error: unknown): Error {
   const { code, message } = error as NodeJS.ErrnoException;

@@ -119,7 +119,9 @@ export async function loadWandb(
   }
   const sdk = (loaded.default ?? loaded) as Wandb;
   if (typeof sdk.init !== "function" || typeof sdk.log !== "function") {
-    throw new Error(`Cannot log to Weights & Biases: ${WANDB_PACKAGE} has no init and log; install version 0.5. ${instead}`);
+    throw new Error(
+      `Cannot log to Weights & Biases: ${WANDB_PACKAGE} has no init and log; install version 0.5. ${instead}`,
+    );
   }
   return sdk;
 }

@@ -121,7 +121,9 @@ function adviceOn(key: string, value: unknown): string {
   if (key === "temperature" && value === 0) return " To take the likeliest token each time, set topK to 1 (--top_k=1).";
   if (key !== "device" || typeof value !== "string") return "";
   const index = /^cuda:(\d+)$/.exec(value)?.[1];
-  return index ? ` To choose one GPU of several, set CUDA_VISIBLE_DEVICES=${index} in the environment and device to cuda.` : "";
+  return index
+    ? ` To choose one GPU of several, set CUDA_VISIBLE_DEVICES=${index} in the environment and device to cuda.`
+    : "";
 }
 
 function quote(value: unknown): string {

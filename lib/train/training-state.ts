@@ -60,9 +60,7 @@ function checkGroup(specs: TensorSpecs, tensors: HostTensors, refuse: (fault: st
   for (const [name, { dtype, shape }] of Object.entries(specs)) {
     const there = tensors[name];
     if (there?.dtype === dtype && there.shape.join() === shape.join()) continue;
-    throw refuse(
-      `${name} ${there ? `as ${there.dtype} [${there.shape}]` : "missing"}; wanted ${dtype} [${shape}]`,
-    );
+    throw refuse(`${name} ${there ? `as ${there.dtype} [${there.shape}]` : "missing"}; wanted ${dtype} [${shape}]`);
   }
   const extra = Object.keys(tensors).find((name) => !(name in specs));
   if (extra) throw refuse(`${extra}, which is unknown`);

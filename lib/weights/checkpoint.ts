@@ -263,7 +263,9 @@ function pointedFolder(outDir: string, name: CheckpointName): string {
     if (ofStep) return path.join(folder, ofStep);
     const steps = [...new Set(kept.map(stepOf))].sort((a, b) => a - b).join(", ");
     const found = steps ? `those of steps ${steps} exist` : "none was kept by step";
-    throw new Error(`Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; set saveInterval to keep checkpoints by step.`);
+    throw new Error(
+      `Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; set saveInterval to keep checkpoints by step.`,
+    );
   }
   const pointer = path.join(folder, name);
   if (!fs.existsSync(pointer)) {
@@ -300,7 +302,10 @@ function checkTensors(folder: string, tensors: HostTensors, settings: Settings):
     );
   }
   const extra = Object.keys(tensors).find((name) => !specs.some((spec) => spec.name === name));
-  if (extra) throw new Error(`Cannot open the checkpoint ${folder}: it has the tensor ${extra}, which its settings do not have.`);
+  if (extra)
+    throw new Error(
+      `Cannot open the checkpoint ${folder}: it has the tensor ${extra}, which its settings do not have.`,
+    );
 }
 
 /** Groups of tensors as one record: `{ m: { "wpe.weight": … } }` → `{ "m/wpe.weight": … }`. */

@@ -93,7 +93,8 @@ function asMap(value: unknown, name: string, fail: Fail): ReadonlyMap<unknown, u
 function modelWeights(state: ReadonlyMap<unknown, unknown>, fail: Fail): Weights {
   const weights = new Map<string, TorchTensor>();
   for (const [key, tensor] of state) {
-    if (typeof key !== "string" || !(tensor instanceof TorchTensor)) return fail("its model has an entry that is not a tensor");
+    if (typeof key !== "string" || !(tensor instanceof TorchTensor))
+      return fail("its model has an entry that is not a tensor");
     // torch.compile and DistributedDataParallel add prefixes to nanoGPT's names.
     const name = key.replace(/^(?:_orig_mod\.|module\.)*(?:transformer\.)?/, "");
     if (!/^h\.\d+\.attn\.(?:masked_)?bias$/.test(name)) weights.set(name, tensor);

@@ -142,7 +142,9 @@ function checkEntry(
 ) {
   const own = (Object.keys(typeNames) as (keyof typeof typeNames)[]).find((key) => typeNames[key] === dtype);
   if (!own)
-    return fail(`tensor ${name} has type ${dtype}, which Folio does not support (it supports F32, F16, BF16, I32, BOOL)`);
+    return fail(
+      `tensor ${name} has type ${dtype}, which Folio does not support (it supports F32, F16, BF16, I32, BOOL)`,
+    );
   const bytes = shape.reduce((product, axis) => product * axis, bytesPerValue[own]);
   if (from > to || to > dataBytes) fail(`tensor ${name} ends at byte ${to} of ${dataBytes}: the file is cut short`);
   if (bytes !== to - from) fail(`tensor ${name} of shape [${shape}] has ${to - from} bytes instead of ${bytes}`);

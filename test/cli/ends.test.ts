@@ -180,7 +180,11 @@ describe("stopping", () => {
 describe("a config module that ends the program", () => {
   test.each([
     ["exits", "process.exit(0);", /^folio: Cannot continue: the program ended before its work was done\.\n$/],
-    ["waits", "await new Promise(() => {});", /^folio: Cannot continue: the program ended before its work was done\.\n$/],
+    [
+      "waits",
+      "await new Promise(() => {});",
+      /^folio: Cannot continue: the program ended before its work was done\.\n$/,
+    ],
     [
       "fails-later",
       'setTimeout(() => { throw new Error("too late"); }, 0);\nawait new Promise(() => {});',

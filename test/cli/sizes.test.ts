@@ -55,7 +55,9 @@ describe("folio sizes", () => {
       "--dtype=float32",
     ];
     const { err } = await folio(...flags);
-    expect(err).toMatch(/needs about 24\.0 GB of memory, but there are only 16\.0 GB; try batchSize 6 with gradientAccum/);
+    expect(err).toMatch(
+      /needs about 24\.0 GB of memory, but there are only 16\.0 GB; try batchSize 6 with gradientAccum/,
+    );
   });
 
   test.each([

@@ -149,7 +149,9 @@ describe("folio train and sample", () => {
     process.env.PATH = path;
     expect(said).toEqual([
       expect.stringContaining("TensorFlow does not see this machine's NVIDIA A100-SXM4-80GB, so this runs on the proc"),
-      expect.stringMatching(/^This run needs about [\d.]+ GB of memory, but there are only [\d.]+ GB; try .*--batch_size/),
+      expect.stringMatching(
+        /^This run needs about [\d.]+ GB of memory, but there are only [\d.]+ GB; try .*--batch_size/,
+      ),
     ]);
   });
 

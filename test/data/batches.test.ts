@@ -158,9 +158,7 @@ test("writeDataset() killed between its renames leaves a dataset that openDatase
   } finally {
     fs.renameSync = original;
   }
-  expect(() => openDataset(dataDir, "letters")).toThrow(
-    /an interrupted preparation\); run folio prepare letters/,
-  );
+  expect(() => openDataset(dataDir, "letters")).toThrow(/an interrupted preparation\); run folio prepare letters/);
   writeLetters(2000, 200);
   expect(openLetters().train.length).toBe(2000);
 });

@@ -27,7 +27,9 @@ describe("readMeasurement()", () => {
   test("says why a file counts for nothing", () => {
     const broken = path.join(folder, "broken.json");
     fs.writeFileSync(broken, JSON.stringify({ failed: "no memory" }));
-    expect(readMeasurement(broken, "avx2")).toEqual({ missing: "no memory (run `folio doctor --measure` to measure again)" });
+    expect(readMeasurement(broken, "avx2")).toEqual({
+      missing: "no memory (run `folio doctor --measure` to measure again)",
+    });
     fs.writeFileSync(broken, JSON.stringify({ ...measurement, version: 2 }));
     expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("another version's") });
     fs.writeFileSync(broken, JSON.stringify({ ...measurement, small: {} }));

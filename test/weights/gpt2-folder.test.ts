@@ -132,10 +132,7 @@ describe("readGpt2Folder()", () => {
   });
 
   const wrong: Record<string, [target: string, message: string]> = {
-    "a folder without config.json": [
-      golden,
-      "it is missing; wanted a folder with config.json and model.safetensors",
-    ],
+    "a folder without config.json": [golden, "it is missing; wanted a folder with config.json and model.safetensors"],
     "another kind of model": [
       changed({ model_type: "llama" }),
       'config.json: model_type: Invalid input: expected "gpt2"',
@@ -359,8 +356,6 @@ describe("loadPretrained()", () => {
   test("says what it wants when there is nothing", async () => {
     await expect(loadPretrained("gpt-2")).rejects.toThrow("there is no such file or folder; wanted gpt2, gpt2-medium");
     await expect(loadPretrained("gpt-2")).rejects.toThrow("Did you mean gpt2?");
-    await expect(loadPretrained(folder)).rejects.toThrow(
-      "the folder has no checkpoint, no config.json and no ckpt.pt",
-    );
+    await expect(loadPretrained(folder)).rejects.toThrow("the folder has no checkpoint, no config.json and no ckpt.pt");
   });
 });

@@ -168,7 +168,9 @@ test("gpt2Folder() refuses a hub that names files outside the folder, lacks some
   );
   const index = Buffer.from(JSON.stringify({ weight_map: { a: "../../x" } }));
   files = { "config.json": config, "model.safetensors.index.json": index };
-  await expect(gpt2Folder("gpt2", { hubUrl, cacheDir })).rejects.toThrow('it names "../../x", which is not a file beside it');
+  await expect(gpt2Folder("gpt2", { hubUrl, cacheDir })).rejects.toThrow(
+    'it names "../../x", which is not a file beside it',
+  );
   await expect(gpt2Folder("gpt2-xl", { hubUrl, cacheDir })).rejects.toThrow(
     `Cannot ask ${hubUrl} for openai-community/gpt2-xl: it answers 404. Check the network`,
   );

@@ -66,7 +66,9 @@ async function readOptions(word: string): Promise<PlanOptions | SweepPlan> {
   const isFile = statSync(word, { throwIfNoEntry: false })?.isFile();
   const file = isFile ? word : existsSync(own) ? own : undefined;
   if (!file) {
-    throw new Error(`Cannot read the plan ${word}: there is no such file; Folio's own plans are ${ownPlans().join(", ")}.`);
+    throw new Error(
+      `Cannot read the plan ${word}: there is no such file; Folio's own plans are ${ownPlans().join(", ")}.`,
+    );
   }
   if (file.endsWith(".json")) return readJsonPlan(file);
   let content: unknown;

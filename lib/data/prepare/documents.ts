@@ -164,7 +164,8 @@ async function* readTextRange(
   try {
     for (let at = range.from, want = pieceBytes; at < to; ) {
       let bytes = await readFully(handle, at, Math.min(want, to - at));
-      if (bytes.length < Math.min(want, to - at)) throw refuseSource(filePath, "it became shorter while it was read", "run it again");
+      if (bytes.length < Math.min(want, to - at))
+        throw refuseSource(filePath, "it became shorter while it was read", "run it again");
       const goesOn = at + bytes.length < to;
       const whole = goesOn ? bytes.subarray(0, wholeCharacters(bytes)) : bytes;
       if (!isUtf8(whole)) throw refuseEncoding(filePath, whole, at);
@@ -173,7 +174,11 @@ async function* readTextRange(
         if (cut === 0) {
           want *= 2;
           if (want > longestRun) {
-            throw refuseSource(filePath, `the ${bytes.length} bytes from byte ${at} on cannot be cut between words`, "use the tokenizer char");
+            throw refuseSource(
+              filePath,
+              `the ${bytes.length} bytes from byte ${at} on cannot be cut between words`,
+              "use the tokenizer char",
+            );
           }
           continue;
         }

@@ -95,7 +95,8 @@ export async function* readElements(filePath: string, from: number): AsyncGenera
     if (length > MAX_RECORD_BYTES) throw tooLong(filePath, at + chunk.length - length);
     at += chunk.length;
   }
-  if (!closed) throw refuseSource(filePath, `its array has no end: the file stops at byte ${at}`, "write the file again");
+  if (!closed)
+    throw refuseSource(filePath, `its array has no end: the file stops at byte ${at}`, "write the file again");
 }
 
 /** Whether a record is only white space. */

@@ -25,7 +25,11 @@ async function openParquet(filePath: string): Promise<{ file: AsyncBuffer; metad
     return { file, metadata: await parquetMetadataAsync(file) };
   } catch (error) {
     if (isUrl(filePath) && isNetwork(error)) throw unreachable(filePath, error);
-    throw refuseSource(filePath, `it is not a Parquet file (${(error as Error).message})`, "download or write it again");
+    throw refuseSource(
+      filePath,
+      `it is not a Parquet file (${(error as Error).message})`,
+      "download or write it again",
+    );
   }
 }
 

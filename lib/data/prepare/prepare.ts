@@ -217,6 +217,7 @@ export async function download(plan: DownloadPlan, options: Pick<PrepareOptions,
  */
 export function readText(filePath: string): string {
   const text = readTextFile(filePath);
-  if (text.trim() === "") throw new RangeError(`Cannot read the text ${filePath}: it is empty; give a file that contains text.`);
+  if (text.trim() === "")
+    throw new RangeError(`Cannot read the text ${filePath}: it is empty; give a file that contains text.`);
   return text;
 }

@@ -80,7 +80,9 @@ export function readProgress(files: DatasetFiles, wish: string): Progress | unde
 export function lock(directory: string, name: string): FolderLock {
   const taken = lockFolder(directory);
   if ("release" in taken) return taken;
-  throw new Error(`Cannot prepare ${name}: another process is preparing it (${taken.holder}); wait until it has finished.`);
+  throw new Error(
+    `Cannot prepare ${name}: another process is preparing it (${taken.holder}); wait until it has finished.`,
+  );
 }
 
 /** Opens the unfinished files, truncated to the last recorded progress. */

@@ -236,7 +236,9 @@ export function tokenizerFromSpec(spec: unknown): Tokenizer {
     );
   }
   if (characters === "") {
-    throw new RangeError('Cannot build a character tokenizer: "characters" is empty; the vocabulary needs at least one.');
+    throw new RangeError(
+      'Cannot build a character tokenizer: "characters" is empty; the vocabulary needs at least one.',
+    );
   }
   return characterTokenizer(Array.from(characters));
 }

@@ -107,8 +107,7 @@ class Machine {
   /** The next `count` bytes. */
   bytes(count: number): Uint8Array {
     const end = this.at + count;
-    if (!(end <= this.#input.length))
-      this.fail(`it is cut short: it has ${this.#input.length} bytes; wanted ${end}`);
+    if (!(end <= this.#input.length)) this.fail(`it is cut short: it has ${this.#input.length} bytes; wanted ${end}`);
     const part = this.#input.subarray(this.at, end);
     this.at = end;
     return part;
@@ -252,14 +251,16 @@ function plain(value: bigint): number | bigint {
 function integerLine(machine: Machine): number | bigint | boolean {
   const line = machine.line();
   if (line === "00" || line === "01") return line === "01";
-  if (line.length > MAX_INTEGER_BYTES || !/^[+-]?\d+L?$/.test(line)) machine.fail("it contains a line that is not an integer");
+  if (line.length > MAX_INTEGER_BYTES || !/^[+-]?\d+L?$/.test(line))
+    machine.fail("it contains a line that is not an integer");
   return plain(BigInt(line.replace(/^\+|L$/g, "")));
 }
 
 function floatLine(machine: Machine): number {
   const line = machine.line().toLowerCase();
   const value = { nan: Number.NaN, inf: Infinity, "-inf": -Infinity }[line] ?? Number(line);
-  if (line.trim() === "" || (Number.isNaN(value) && line !== "nan")) machine.fail("it contains a line that is not a number");
+  if (line.trim() === "" || (Number.isNaN(value) && line !== "nan"))
+    machine.fail("it contains a line that is not a number");
   return value;
 }
 

@@ -88,7 +88,9 @@ describe("folio scaling run, refused or with nothing finished", () => {
     const out = path.join(folder, "killed");
     const { code, out: text } = await folio("run", planFile, `--out=${out}`, "--command=kill -KILL $$ # {run}");
     expect(code).toBe(1);
-    expect(text).toContain("1 of the runs did not finish: their processes were killed 3 times, perhaps for lack of memory");
+    expect(text).toContain(
+      "1 of the runs did not finish: their processes were killed 3 times, perhaps for lack of memory",
+    );
   });
 
   it("names --retry where what is left has failed", async () => {

@@ -72,7 +72,9 @@ describe("formats are told by content", () => {
 
   test("a packed file is named with the command that unpacks it", () => {
     const file = write("x.jsonl.gz", gzipSync("{}"));
-    expect(() => listSource(file)).toThrow(`${file}: it is compressed with gzip; decompress it first: gunzip --keep ${file}.`);
+    expect(() => listSource(file)).toThrow(
+      `${file}: it is compressed with gzip; decompress it first: gunzip --keep ${file}.`,
+    );
   });
 
   test("a single object is neither lines nor an array", () => {
