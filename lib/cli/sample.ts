@@ -19,9 +19,9 @@ export function help(): string {
 
 Usage: folio sample [config file …] [--setting=value …]
 
-Samples from the best checkpoint of the run in out_dir, from another of its checkpoints (--checkpoint=1000, or its folder
-as --init_from), or from another model (--init_from). Config files of \`folio train\` can be used: only their out_dir and
-the settings below have an effect.
+Samples from the best checkpoint of the run in out_dir, from another of its checkpoints (--checkpoint=1000, or its
+folder as --init_from), or from another model (--init_from). Config files of \`folio train\` can be used: only their
+out_dir and the settings below have an effect.
 ${TEXT_RULE}
 
   folio sample --out_dir=out-shakespeare-char --num_samples=3

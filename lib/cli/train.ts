@@ -25,8 +25,8 @@ Config files are TypeScript, JavaScript or JSON, or nanoGPT's in Python (read as
 or Folio's own by name, and later ones override earlier ones; TypeScript and JavaScript are run. Flags override files.
 --n_layer=4, --n-layer 4 and --nLayer=4 are the same; --eval_only means True, --no-compile False. The run is written to
 out_dir: config.json, log.jsonl, tensorboard/, checkpoint/. Ctrl-C saves and shows how to resume; a second one stops at
-once. SIGTERM, a closed terminal and a closed pipe (folio train … | head) save as well. Exit codes: 0 finished, 1 failed,
-130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 a closed pipe.
+once. SIGTERM, a closed terminal and a closed pipe (folio train … | head) save as well. Exit codes: 0 finished, 1
+failed, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 a closed pipe.
 
   folio train configs/train_shakespeare_char.ts
   folio train cpu_demo --max_iters=500 --out_dir=out-short

@@ -29,8 +29,8 @@ Usage: folio scaling run PLAN [--out=DIR] [--data_dir=DIR] [--workers=N] [--thre
                          [--retry=failed|interrupted|all] [--run=NAME,…] [--only=ID] [--allow_other_numerics]
                          [--executor=local|command|slurm] [--command='… {run} …'] [--slurm='--time=…']
 
-PLAN is as for \`folio scaling plan\`, or the JSON that it wrote. Everything goes to --out (default out-NAME): plan.json, a
-folder per run, and the table results.csv, with a copy in results.parquet. After a kill the same command continues:
+PLAN is as for \`folio scaling plan\`, or the JSON that it wrote. Everything goes to --out (default out-NAME): plan.json,
+a folder per run, and the table results.csv, with a copy in results.parquet. After a kill the same command continues:
 finished runs are kept, and interrupted ones resume from their last checkpoint. Failed runs are skipped without --retry.
 
   --workers, --threads  processes at a time, and threads of each; default one process per core
@@ -38,7 +38,7 @@ finished runs are kept, and interrupted ones resume from their last checkpoint. 
   --only                do only this run, in this process; for commands on other machines
   --executor=command    do each run by --command in a shell, with {run}, {name}, {plan} and {folder} replaced:
                         --command='ssh node7 folio scaling run {plan} --out={folder} --only={run}'
-  --executor=slurm      submit the runs with sbatch as an array job, and return; a pre-empted task is requeued and resumes.
+  --executor=slurm      submit the runs with sbatch as an array job, and return; a pre-empted task resumes.
   The folder must be shared with the nodes. --slurm='--partition=gpu --gpus=1 --time=2:00:00' adds
   flags of sbatch; --workers limits the tasks at a time. See \`folio scaling status\`.
 
