@@ -12,7 +12,7 @@ choice of matrix products with the times on which it is based. The exit code is 
 
   --json     print JSON: target (the variant of Folio's operations), dtype, measured, …
   --measure  measure first, and choose number format and products again; existing runs keep theirs. Set-up measures
-  once per processor. Measure again if the machine was busy then.`;
+             once per processor. Measure again if the machine was busy then.`;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {

@@ -34,7 +34,7 @@ Datasets: ${datasetNames().join(", ")}.
 A text of your own, under a name of your own:
   --from=PATH         a text, JSONL, JSON (an array) or Parquet file, detected by content, or a folder of them
   --tokenizer=gpt2    char, gpt2, or bpe:N, which learns N byte pairs from the text; or, to finetune a model, the path
-  of its tokenizer (a run, a Hugging Face folder, a tokenizer.json)
+                      of its tokenizer (a run, a Hugging Face folder, a tokenizer.json)
   --val_fraction=0.1  the fraction for validation
   --text_key=text     the field of JSON or the column of Parquet that contains the text
 

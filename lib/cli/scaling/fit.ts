@@ -39,7 +39,7 @@ ${fileHelp} Its runs of role held-out and tuning are left out.
                       isoflop: approach 2, parabolas        envelope: approach 1, the lower hull
                       power: E + A x^-alpha                 broken: a smoothly broken power law
                       kaplan: Kaplan's L(N, D)              repeated: with repeated tokens
-                      --over n|d|c        the variable of power and broken (default c)
+  --over n|d|c        the variable of power and broken (default c)
   --offset true|false power: with E (default true)
   --breaks K          broken: the number of breaks (default 1)
   --delta X           parametric: residual from which Huber's loss is linear (default 1e-3)

@@ -39,8 +39,8 @@ finished runs are kept, and interrupted ones resume from their last checkpoint. 
   --executor=command    do each run by --command in a shell, with {run}, {name}, {plan} and {folder} replaced:
                         --command='ssh node7 folio scaling run {plan} --out={folder} --only={run}'
   --executor=slurm      submit the runs with sbatch as an array job, and return; a pre-empted task resumes.
-  The folder must be shared with the nodes. --slurm='--partition=gpu --gpus=1 --time=2:00:00' adds
-  flags of sbatch; --workers limits the tasks at a time. See \`folio scaling status\`.
+                        The folder must be shared with the nodes. --slurm='--partition=gpu --gpus=1 --time=2:00:00' adds
+                        flags of sbatch; --workers limits the tasks at a time. See \`folio scaling status\`.
 
 All runs use the first run's number format, variant of Folio's operations and choice of matrix products. On a machine
 that cannot use these, a run fails and says what differs, unless --allow_other_numerics accepts different rounding.
