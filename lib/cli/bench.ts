@@ -17,8 +17,8 @@ export function help(): string {
 
 Usage: folio bench [config file …] [--setting=value …]
 
-Times complete training steps (batch, forward, backward, clipping, AdamW) of the model that the settings of \`folio train\`
-describe. Each mode runs in a process of its own, in turn with the others and with matrix products, which show the
+Times complete training steps (batch, forward, backward, clipping, AdamW) of the model described by the settings of
+\`folio train\`. Each mode runs in a process of its own, in turn with the others and with matrix products, which show the
 machine's peak. FLOPs are counted by nanoGPT's formula, 6N + 12·L·H·Q·T per token, N without position embeddings.
 
   folio bench bench_small

@@ -22,7 +22,7 @@ export function help(): string {
 Usage: folio eval [config file …] [--setting=value …]
 
 Every token of the validation split is predicted once, from those before it in a window of the model's context length.
-With --stride=N windows overlap, so that each token has at least context − N tokens before it. --eval_iters=N estimates
+With --stride=N windows overlap, so that each token has at least context − N before it. --eval_iters=N estimates
 the loss from N random batches instead, the same as in training's evaluation at this step. Perplexity is e to the loss.
 Bits per byte compare models with different tokenizers on one text.
 ${TEXT_RULE}

@@ -18,7 +18,7 @@ export interface BenchSettings extends Omit<Settings, "compile" | "dtype"> {
   rounds: number;
   /** Profile one more step: time per operation, and a trace that Perfetto opens. */
   profile: boolean;
-  /**  A Python with PyTorch, in which the same training step is timed too. */
+  /** A Python with PyTorch, in which the same training step is timed too. */
   peer: string;
   /** JSON file for all measurements. */
   json: string;
@@ -53,7 +53,7 @@ export const benchRows: { readonly [K in keyof BenchSettings]: SettingRow & { re
   dtype: bench(dtypeList, "auto", "", "Number formats to measure, separated by commas: float32,bfloat16."),
   device: bench(device, "auto", "", deviceDoc),
   realData: bench(flag, true, "", "Use batches of the dataset, drawn as in training; false: random ids."),
-  peer: bench(text, "", "", " A Python with PyTorch, in which the same training step is timed too, eager and compiled."),
+  peer: bench(text, "", "", "A Python with PyTorch, in which the same training step is timed too, eager and compiled."),
   profile: bench(flag, false, "", "Profile one more step: time per operation, and a trace that Perfetto opens."),
   json: bench(text, "", "", "JSON file for all measurements."),
   chart: bench(text, "", "", "File for a chart, .svg or .html."),

@@ -86,8 +86,7 @@ export interface Settings extends ModelSettings {
   /** Write TensorBoard's event files into outDir/tensorboard. Default true. */
   tensorboard: boolean;
   /**
-   * Rows of a batch: at uniformly random offsets, as in nanoGPT, or in epochs: each token once, no row across
-   * documents. One of uniform, epochs; default "uniform".
+   * Rows at uniformly random offsets, as in nanoGPT, or in epochs: each token once, no row across documents. One of uniform, epochs; default "uniform".
    */
   batchSampling: BatchSampling;
   /**
@@ -193,7 +192,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   logUpdates: evaluation(flag, false, "", "Log the relative size of each step's update per kind of parameter, ‖Δp‖ / ‖p‖."),
   tensorboard: evaluation(flag, true, "", "Write TensorBoard's event files into outDir/tensorboard."),
 
-  batchSampling: batch(choice("uniform", "epochs"), "uniform" as BatchSampling, "", "Rows of a batch: at uniformly random offsets, as in nanoGPT, or in epochs: each token once, no row across documents."),
+  batchSampling: batch(choice("uniform", "epochs"), "uniform" as BatchSampling, "", "Rows at uniformly random offsets, as in nanoGPT, or in epochs: each token once, no row across documents."),
   gradientAccumulationSteps: batch(count(1, 1e6), 40, "micro-batches", "Micro-batches whose gradients are averaged into one step."),
   batchSize: batch(count(1, 1e6), 12, "sequences", "Sequences per micro-batch."),
 

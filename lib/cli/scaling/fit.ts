@@ -26,7 +26,7 @@ export function help(): string {
 
 Usage: folio scaling fit FILE [--n COL] [--d COL] [--c COL] [--loss COL] [--flag value …]
 
-${fileHelp} Its runs of role held-out and tuning are left out.
+${fileHelp} Runs of role held-out and tuning are left out.
 
   --n COL             parameters
   --d COL             training tokens

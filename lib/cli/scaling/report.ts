@@ -15,8 +15,8 @@ export function help(): string {
 
 Usage: folio scaling report FILE [--out FILE.html] [--flag value …]
 
-${fileHelp} Its runs of role held-out are predicted, not fitted, and those of role tuning
-are left out.
+${fileHelp}
+Runs of role held-out are predicted, not fitted; runs of role tuning are left out.
 
   --out FILE.html     the page's file (default: beside FILE, named after it)
   --title TEXT        its title (default: FILE's name)

@@ -16,8 +16,9 @@ Usage: folio scaling tune FILE [--flag value …]
 FILE is a table as for \`folio scaling fit\`, with one row per training: several learning rates for each size, on the
 same number of tokens. In a table of \`folio scaling run\` the columns are known, and only runs of role tuning, which a
 plan's \`tuning\` makes, are used. At each N and D the best rate is the vertex of the parabola in log rate through the
-three lowest losses, averaged over seeds; if several batch sizes were tried, those of the one with the lowest loss. The
-rule rate = factor · N^parameters · D^tokens is fitted to the best rates, in N only if D is constant or follows from N.
+three lowest losses, averaged over seeds; if several batch sizes were tried, those of the one with the lowest loss.
+The rule rate = factor · N^parameters · D^tokens is fitted to the best rates; in N only, if D is constant or
+follows from N.
 
   --n COL --d COL     parameters and tokens (default n, d)
   --rate COL          learning rates (default learning_rate)
