@@ -86,7 +86,8 @@ export interface Settings extends ModelSettings {
   /** Write TensorBoard's event files into outDir/tensorboard. Default true. */
   tensorboard: boolean;
   /**
-   * Rows at uniformly random offsets, as in nanoGPT, or in epochs: each token once, no row across documents. One of uniform, epochs; default "uniform".
+   * Rows at uniformly random offsets, as in nanoGPT, or in epochs: each token once, no row across documents.
+   * One of uniform, epochs; default "uniform".
    */
   batchSampling: BatchSampling;
   /**

@@ -13,7 +13,8 @@ Usage: folio scaling plan PLAN [--out=FILE.json] [--data_dir=DIR] [--workers=N] 
 
 PLAN is a JSON file with the options of a plan (scaling/planning/plan-types.ts), a TypeScript or JavaScript file with
 the options as its default export, or one of Folio's own plans: ${ownPlans().join(", ")}.
-The dataset must be prepared. Folio's own plans use a text of yours with a character tokenizer: folio prepare novels --from=TEXT --tokenizer=char.
+The dataset must be prepared. Folio's own plans use a text of yours with a character tokenizer:
+folio prepare novels --from=TEXT --tokenizer=char.
 Times are estimated from a short benchmark of some of the shapes, which is stored for the next call; --no-benchmark
 skips it. --out writes the plan to a file for \`folio scaling run\`.
 
