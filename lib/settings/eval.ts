@@ -20,7 +20,7 @@ export interface EvalSettings {
   /** Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt. */
   initFrom: InitFrom;
   /**
-   * Which checkpoint of a run to use: auto (the best, if there is one), best, last, or the step of one that was kept.
+   * Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept.
    */
   checkpoint: string;
   /** Folder of the prepared datasets; empty: the run's. */
@@ -55,7 +55,7 @@ const evaluation = row("Evaluation");
 export const evalRows: { readonly [K in keyof EvalSettings]: SettingRow & { readonly default: EvalSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to evaluate."),
   initFrom: run(initFrom, "resume" as InitFrom, "", "Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt."),
-  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run to use: auto (the best, if there is one), best, last, or the step of one that was kept."),
+  checkpoint: run(checkpoint, "auto", "", "Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept."),
   dataDir: run(text, "", "", "Folder of the prepared datasets; empty: the run's."),
   dataset: run(text, "", "", "Name of the dataset; empty: the run's."),
 

@@ -23,7 +23,7 @@ export interface SampleSettings {
   /** Sample from the run in outDir (resume), GPT-2 by its name, a Hugging Face folder, a ckpt.pt, or another run. */
   initFrom: InitFrom;
   /**
-   * Which checkpoint of a run to use: auto (the best, if there is one), best, last, or the step of one that was kept.
+   * Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept.
    */
   checkpoint: string;
   /** Folder of the prepared datasets; a ckpt.pt names the dataset whose tokenizer it uses. */
@@ -66,7 +66,7 @@ const samples = row("Samples");
 export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { readonly default: SampleSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to sample from."),
   initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume), GPT-2 by its name, a Hugging Face folder, a ckpt.pt, or another run."),
-  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run to use: auto (the best, if there is one), best, last, or the step of one that was kept."),
+  checkpoint: run(checkpoint, "auto", "", "Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept."),
   dataDir: run(folder, "data", "", "Folder of the prepared datasets; a ckpt.pt names the dataset whose tokenizer it uses."),
 
   start: samples(text, "\n", "", "Prompt; FILE:path reads it from a file, - or FILE:- from standard input; <|endoftext|> is one token."),

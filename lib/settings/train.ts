@@ -54,7 +54,7 @@ export interface Settings extends ModelSettings {
    */
   initFrom: InitFrom;
   /**
-   * Which checkpoint of a run to use: auto (the best, if there is one), best, last, or the step of one that was kept.
+   * Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept.
    * Default "auto".
    */
   checkpoint: string;
@@ -168,7 +168,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   dataDir: run(folder, "data", "", "Folder of the prepared datasets."),
   dataset: run(name, "openwebtext", "", "Name of the dataset, a folder in dataDir."),
   initFrom: run(initFrom, "scratch" as InitFrom, "", "New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt."),
-  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run to use: auto (the best, if there is one), best, last, or the step of one that was kept."),
+  checkpoint: run(checkpoint, "auto", "", "Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept."),
   overwrite: run(flag, false, "", "Replace the run in outDir; false: stop with an error rather than lose it."),
   seed: run(seed, 1337, "", "Seed of weights, batches, dropout and evaluation."),
 

@@ -94,7 +94,7 @@ describe("main()", () => {
     [["sample", `--out_dir=${folder}/none`], "folio: Cannot find a checkpoint"],
     [["sample", "--start=FILE:nowhere.txt"], "folio: Cannot read the text nowhere.txt"],
     [["prepare"], "folio: Cannot prepare: no dataset is named; wanted one of "],
-    [["prepare", "shakespear_char"], "did you mean shakespeare_char? There are "],
+    [["prepare", "shakespear_char"], "did you mean shakespeare_char? The datasets are "],
     [["prepare", "../lib"], "there is no dataset of that name"],
     [["prepare", "typescript", "--sorce=x"], "folio: Cannot prepare: there is no flag --sorce; did you mean --source?"],
     [["prepare", "typescript", "--source"], "folio: Cannot prepare: --source has no value"],

@@ -204,7 +204,7 @@ test("read() gives any range of the file and refuses what lies outside, or after
   file.read(1, 1);
   expect([...first]).toEqual([1]); // the caller owns what it was given
   for (const [start, count] of [[-1, 1] as const, [0, 4] as const, [3, 1] as const, [0.5, 1] as const]) {
-    expect(() => file.read(start, count)).toThrow(/it holds 3/);
+    expect(() => file.read(start, count)).toThrow(/it has 3/);
   }
   file.close();
   file.close();

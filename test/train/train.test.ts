@@ -337,7 +337,7 @@ describe("the vocabulary", () => {
 
   test("is not smaller than the dataset's", async () => {
     await expect(collect(train(newRun({ vocabSize: 27 })))).rejects.toThrow(
-      "Cannot train on fox: vocabSize is 27, and the dataset has 28 ids; use vocabSize 0 or at least 28.",
+      "Cannot train on fox: vocabSize is 27, but the dataset has 28 ids; use vocabSize 0 or at least 28.",
     );
   });
 });

@@ -210,7 +210,7 @@ class Machine {
     try {
       made = handler.call(args);
     } catch (error) {
-      this.fail(`${printable(global)} cannot be called as it wants to: ${(error as Error).message}`);
+      this.fail(`${printable(global)} cannot be called with these arguments: ${(error as Error).message}`);
     }
     if (typeof made === "object" && made !== null && handler.build) this.#made.set(made, global);
     this.push(made);
