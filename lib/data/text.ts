@@ -48,7 +48,7 @@ export function notUtf8(bytes: Uint8Array, at = 0): string {
   if (mark === "255 254" || mark === "254 255") return "it is UTF-16, not UTF-8";
   const place = firstBadByte(bytes);
   const value = bytes[place]!.toString(16).toUpperCase().padStart(2, "0");
-  return `it is not UTF-8: byte ${at + place} (counted from 0) is 0x${value}`;
+  return `it is not UTF-8: byte ${at + place}, counted from 0, is 0x${value}`;
 }
 
 /** What to do about a text that is not UTF-8. @param found the result of notUtf8 */

@@ -19,9 +19,7 @@ export interface EvalSettings {
   outDir: string;
   /** Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt. */
   initFrom: InitFrom;
-  /**
-   * Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept.
-   */
+  /** Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept. */
   checkpoint: string;
   /** Folder of the prepared datasets; empty: the run's. */
   dataDir: string;

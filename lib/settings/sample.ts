@@ -22,9 +22,7 @@ export interface SampleSettings {
   outDir: string;
   /** Sample from the run in outDir (resume), GPT-2 by its name, a Hugging Face folder, a ckpt.pt, or another run. */
   initFrom: InitFrom;
-  /**
-   * Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept.
-   */
+  /** Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept. */
   checkpoint: string;
   /** Folder of the prepared datasets; a ckpt.pt names the dataset whose tokenizer it uses. */
   dataDir: string;

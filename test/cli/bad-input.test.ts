@@ -171,7 +171,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "a vocabulary smaller than the dataset's": {
       argv: () => tiny("new", "--vocab_size=20"),
-      message: /--vocab_size is 20, and the dataset has 28 ids; use --vocab_size 0 or at least 28\./,
+      message: /--vocab_size is 20, but the dataset has 28 ids; use --vocab_size 0 or at least 28\./,
     },
     "an empty corpus": {
       argv: () => {

@@ -187,7 +187,7 @@ describe("folio start", () => {
     expect(out).toMatch(/^Training on fox: 6 steps$/m);
     expect(out.split("\n---------------\n").length).toBe(4);
     const losses =
-      /single tokens +(\d\.\d{4})\n +counting pairs +(\d\.\d{4})\n +counting triples +(\d\.\d{4})\n +this GPT, step 6 +(\d\.\d{4})\n/;
+      /unigram model +(\d\.\d{4})\n +bigram model +(\d\.\d{4})\n +trigram model +(\d\.\d{4})\n +this GPT, step 6 +(\d\.\d{4})\n/;
     const [unigram, bigram, trigram, gpt] = losses.exec(out)!.slice(1).map(Number) as [number, number, number, number];
     expect(unigram > bigram && bigram > trigram && gpt > 1).toBe(true);
     expect(out).toContain("It does not beat the trigram model yet");

@@ -114,7 +114,7 @@ describe("the measured choice", () => {
     expect(lines).toContain(
       "small step (2L 4H 128, 12 × 64): float32 folio 10.0 ms (200 GFLOP/s), float32 tensorflow 20.0 ms (100 GFLOP/s)",
     );
-    expect(lines).toMatch(/^products +float32: Folio's where small, TensorFlow's where large$/m);
+    expect(lines).toMatch(/^products +float32: Folio's for small products, TensorFlow's for large ones$/m);
     expect(JSON.parse(JSON.stringify({ ...healthy, target: "avx2", measured }))).toMatchObject({
       target: "avx2",
       dtype: { dtype: "float32" },

@@ -33,7 +33,7 @@ describe("memory", () => {
     const tensorflow =
       "Cannot run a step: OOM when allocating tensor with shape[5120000,192] and type float on /job:localhost/replica:0/task:0/device:CPU:0 by allocator mklcpu";
     expect(message(tensorflow)).toBe(
-      `Cannot continue: memory ran out (${tensorflow}). 2.5 GB are always in use, the rest grows with the batch: lower batchSize (batchSize: 6 with gradientAccumulationSteps: 80 trains on as many tokens a step), blockSize (1024), or the model.`,
+      `Cannot continue: memory ran out (${tensorflow}). 2.5 GB are always in use, the rest grows with the batch: lower batchSize (batchSize: 6 with gradientAccumulationSteps: 80 trains on as many tokens per step), blockSize (1024), or the model.`,
     );
     expect(message("Array buffer allocation failed", { batchSize: 1 })).toMatch(
       /batch: lower blockSize \(1024\), or the mo/,

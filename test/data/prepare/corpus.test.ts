@@ -168,7 +168,7 @@ describe("documents", () => {
     const { train, val } = expected((document) => [...gpt2Tokenizer().encode(document.replace(/\r\n/g, "\n")), 50_256]);
     expect(read("folder")).toMatchObject({ train, val });
     expect(lines[0]).toMatch(/23 files of text, /);
-    expect(lines[1]).toBe("  left out: zz.bin (it is not UTF-8: byte 1 (counted from 0) is 0xFF)");
+    expect(lines[1]).toBe("  left out: zz.bin (it is not UTF-8: byte 1, counted from 0, is 0xFF)");
   });
 
   test("by characters end with a line", async () => {
@@ -188,7 +188,7 @@ describe("what cannot be read", () => {
       [
         write("latin.txt", Buffer.from("caf\xe9 ".repeat(50), "latin1")),
         {},
-        /it is not UTF-8: byte 3 \(counted from 0\) is 0xE9/,
+        /it is not UTF-8: byte 3, counted from 0, is 0xE9/,
       ],
       [write("a.jsonl", '{"text":"x"}\n{"text":'), {}, /a\.jsonl, line 2: it is not JSON/],
       [
