@@ -128,7 +128,7 @@ describe("a model and a dataset of different numbers of ids", () => {
     const dataset = openDataset(dataDir, "shakespeare_char");
     try {
       await expect(startOf(settings, dataset)).rejects.toThrow(
-        "it was trained on 11 ids, and the dataset shakespeare_char has 5, so the ids would mean something else",
+        "it was trained on 11 ids, but the dataset shakespeare_char has 5, so the ids would mean something else",
       );
     } finally {
       dataset.close();
@@ -214,7 +214,7 @@ describe("weights that are no numbers", () => {
       const { code, out, err } = await folio(...argv);
       expect([code, out], argv.join(" ")).toEqual([1, ""]);
       expect(err).toMatch(
-        /Cannot use the model of .*: [12] of the \d+ values of (wte|ln_f)\.weight are NaN or infinite, .* Use an earlier checkpoint/,
+        /Cannot use the model of .*: [12] of the \d+ values of (wte|ln_f)\.weight are NaN or infinite; .* Use an earlier checkpoint/,
       );
     }
   });
@@ -226,7 +226,7 @@ describe("weights that are no numbers", () => {
     const large = { params: { ...params, "ln_f.bias": float32(values, [16]) }, model, tokenizer };
     const target = newPath();
     expect(() => writeGpt2Folder(target, large, { floats: "float16" })).toThrow(
-      `Cannot export to ${target}: transformer.ln_f.bias holds 70000, and float16 ends at 65504: it would become infinite; use bfloat16 or float32.`,
+      `Cannot export to ${target}: transformer.ln_f.bias has the value 70000, but the largest in float16 is 65504: it would become infinite; use bfloat16 or float32.`,
     );
     expect(fs.existsSync(target)).toBe(false);
     writeGpt2Folder(target, large, { floats: "bfloat16" });
