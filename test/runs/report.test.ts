@@ -82,7 +82,7 @@ describe("trainingReport()", () => {
   });
 
   test("sets the loss beside counting, in nats and bits", () => {
-    expect(read).toContain("counting: trigram 1.800 2.597");
+    expect(read).toContain("trigram model 1.800 2.597");
     expect(read).toContain("this GPT 1.500 2.164");
   });
 

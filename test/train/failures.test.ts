@@ -112,7 +112,7 @@ describe("what TensorFlow says", () => {
 
   test("of a driver that is too old, or a GPU that fails, sends to folio doctor", () => {
     expect(message("CUDA driver version is insufficient for CUDA runtime version")).toMatch(
-      /^Cannot use the GPU: its driver does not fit this TensorFlow \(.*\)\. `folio doctor` says .*device: "cpu"\.$/,
+      /^Cannot use the GPU: its driver does not fit this TensorFlow \(.*\)\. `folio doctor` shows .*device: "cpu"\.$/,
     );
     expect(message("Cannot run a step: failed to enqueue: CUDA_ERROR_ILLEGAL_ADDRESS")).toMatch(
       /^Cannot continue: the GPU failed \(failed to enqueue: CUDA_ERROR_ILLEGAL_ADDRESS\)\. Run `folio doctor`/,

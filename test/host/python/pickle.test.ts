@@ -115,7 +115,7 @@ describe("readPickle() refuses, and calls nothing:", () => {
     ],
     "containers that never end": [pickle("(".repeat(100_000)), "nested more than 1000 deep"],
     "half a character": [pickle("X\x01\x00\x00\x00\xc3."), "is not UTF-8"],
-    "a number that is none": [pickle("Fone\n."), "no number"],
+    "a number that is none": [pickle("Fone\n."), "not a number"],
     "a set from no list": [pickle("c__builtin__\nset\n(K\x01tR."), "builtins.set cannot be called"],
   };
   for (const [name, [bytes, message]] of Object.entries(cases)) {
