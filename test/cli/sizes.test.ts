@@ -25,7 +25,7 @@ describe("folio sizes", () => {
     expect(out).toMatch(/^optimizer +0\.99 GB +8 N$/m);
     expect(out).toMatch(/^tokens +294,912,000,000 \(600,000 steps\)$/m);
     expect(out).toMatch(/^on +8 × A100, 312\.0 TFLOP\/s each, 30 % reached$/m);
-    expect(out).toMatch(/^in all +3\.90 days$/m);
+    expect(out).toMatch(/^total time +3\.90 days$/m);
   });
 
   test("knows GPT-2's shapes and the vocabularies of nanoGPT's datasets", async () => {

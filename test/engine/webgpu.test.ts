@@ -77,7 +77,7 @@ describe("without an adapter", () => {
 
   test("cuda without a GPU says what to do", async () => {
     await expect(resolveDevice({ ...auto, device: "cuda" })).rejects.toThrow(
-      /^Cannot use device cuda: TensorFlow sees no NVIDIA GPU here\. `folio doctor`.*--device=cpu/,
+      /^Cannot use device cuda: TensorFlow sees no NVIDIA GPU here\. Run `folio doctor` for details; .*--device=cpu/,
     );
   });
 

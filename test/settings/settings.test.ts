@@ -334,7 +334,10 @@ describe("loadSettings()", () => {
     [["--compile=1"], /^TypeError: Cannot read --compile: compile is 1, a number; wanted true or false\.$/],
     [["--no-device"], /^RangeError: Cannot read --no-device: there is no setting no-device; did you mean device\?$/],
     [["-n_layer=4"], /^TypeError: Cannot read -n_layer=4: flags begin with two dashes/],
-    [["--device=cuda:1"], /^RangeError: Cannot read --device: device is "cuda:1"; .* CUDA_VISIBLE_DEVICES=1 in the environment /],
+    [
+      ["--device=cuda:1"],
+      /^RangeError: Cannot read --device: device is "cuda:1"; .* CUDA_VISIBLE_DEVICES=1 in the environment /,
+    ],
     [["--topK=4"], /topK is a setting of `folio sample`/],
     [
       ["train_shakespear_char"],
