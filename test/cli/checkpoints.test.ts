@@ -43,7 +43,10 @@ test("sample and eval say which checkpoint they take", async () => {
     expect([evaluated.code, JSON.parse(evaluated.out)]).toEqual([0, expect.objectContaining({ step: 2 })]);
   }
   const none = await folio("sample", `--out_dir=${outDir}`, "--checkpoint=3", ...prompt);
-  expect([none.code, none.err]).toEqual([1, expect.stringContaining("there are 2, 4, 6; --save_interval keeps them")]);
+  expect([none.code, none.err]).toEqual([
+    1,
+    expect.stringContaining("those of steps 2, 4, 6 exist; set --save_interval"),
+  ]);
   const wrong = await folio("eval", `--out_dir=${outDir}`, "--checkpoint=first");
   expect(wrong.err).toContain('Cannot read --checkpoint: it is "first"; wanted auto, best, last, or the step of one');
 });

@@ -148,7 +148,7 @@ describe("folio train and sample", () => {
     await warnings(settings, (text) => said.push(text));
     process.env.PATH = path;
     expect(said).toEqual([
-      expect.stringContaining("TensorFlow does not see this machine's NVIDIA A100-SXM4-80GB, so this runs on the proc"),
+      expect.stringContaining("TensorFlow does not see this machine's NVIDIA A100-SXM4-80GB, so this runs on the CPU"),
       expect.stringMatching(
         /^This run needs about [\d.]+ GB of memory, but there are only [\d.]+ GB; try .*--batch_size/,
       ),
