@@ -52,7 +52,7 @@ describe("folio scaling plan", () => {
   it("is refused with one clear message", async () => {
     const message = async (...args: string[]) => (await folio(...args)).err;
     expect(await message("plan", "nowhere")).toMatch(
-      /^folio: Cannot read the plan nowhere: there is no such file; Folio's own are novels.*\.\n$/,
+      /^folio: Cannot read the plan nowhere: there is no such file; Folio's own plans are novels.*\.\n$/,
     );
     expect(await message("plan", folder)).toMatch(/^folio: Cannot read the plan .*: there is no such file;/);
     expect(await message("plan", planFile, "--wokers=2")).toMatch(
