@@ -1,4 +1,4 @@
-/** Notebooks of one's own: copies to play in, new ones from templates, and the kernel for other front ends. */
+/** The user's notebooks: copies to experiment with, new ones from templates, and the kernel for other front ends. */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -24,7 +24,7 @@ const write = (name: string, text: string) => {
 const read = (name: string) => fs.readFileSync(path.join(folder, name), "utf8");
 
 describe("the playground", () => {
-  test("has a copy of each notebook, which follows it until somebody changes the copy", () => {
+  test("has a copy of each notebook, which is updated with it until somebody changes the copy", () => {
     write("notebooks/a.ipynb", "one");
     expect(openPlayground(folder)).toEqual({ folder: path.join(folder, "playground"), kept: [] });
     expect(read("playground/a.ipynb")).toBe("one");
@@ -46,7 +46,7 @@ describe("a new notebook", () => {
     for (const name of templateNames(packageRoot)) newNotebook(packageRoot, path.join(folder, name), name);
     expect(fs.readdirSync(folder).sort()).toEqual(["data.ipynb", "experiment.ipynb", "figure.ipynb"]);
     write("mine.ipynb", "mine");
-    expect(() => newNotebook(packageRoot, file, "experiment")).toThrow(/it is there already, and is left as it is/);
+    expect(() => newNotebook(packageRoot, file, "experiment")).toThrow(/it exists already and was left unchanged/);
     expect(read("mine.ipynb")).toBe("mine");
     expect(() => newNotebook(packageRoot, path.join(folder, "b"), "letter")).toThrow(
       "there is no template letter; there are data, experiment, figure.",
@@ -55,7 +55,7 @@ describe("a new notebook", () => {
 });
 
 describe("the kernel", () => {
-  test("is registered among the user's, again after an update, and takes no other kernel's place", () => {
+  test("is registered for the user, again after an update, and does not replace another kernel", () => {
     vi.stubEnv("JUPYTER_DATA_DIR", folder);
     const file = installKernel(packageRoot, "tslab");
     expect(file).toBe(path.join(folder, "kernels", "tslab", "kernel.json"));
@@ -65,7 +65,7 @@ describe("the kernel", () => {
     expect(argv).toContain("{connection_file}");
     expect(installKernel(packageRoot, "tslab")).toBe(file);
     write("kernels/other/kernel.json", JSON.stringify({ argv: ["tslab", "kernel"] }));
-    expect(() => installKernel(packageRoot, "other")).toThrow(/is another kernel's/);
-    expect(() => installKernel(packageRoot, "../x")).toThrow(/is no name/);
+    expect(() => installKernel(packageRoot, "other")).toThrow(/belongs to another kernel/);
+    expect(() => installKernel(packageRoot, "../x")).toThrow(/is not a valid name/);
   });
 });

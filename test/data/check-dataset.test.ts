@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(dataDir, { recursive: true }));
 
-/** Lines that differ, as many as asked for. */
+/** Distinct lines. */
 const linesFrom = (first: number, count: number) =>
   Array.from({ length: count }, (_, index) => `line number ${first + index} of a text that is ours\n`).join("");
 
@@ -31,17 +31,17 @@ test("checkDataset() finds nothing wrong with a good dataset, and decodes sample
   expect(problems).toEqual([]);
   expect(samples.map(({ where }) => where)).toEqual(["train at 0", "train at 7,745", "val at 0"]);
   expect(samples[0]!.text).toMatch(/^line number 0 of a text/);
-  expect(facts.join("\n")).toMatch(/val: 0\.0 % of its different lines/);
+  expect(facts.join("\n")).toMatch(/val: 0\.0 % of its distinct lines/);
 });
 
-test("checkDataset() finds validation that stands in training", async () => {
+test("checkDataset() finds validation text that also occurs in training", async () => {
   write(linesFrom(0, 400), linesFrom(100, 50));
   expect((await checkDataset(dataDir, "x")).problems).toEqual([
-    expect.stringMatching(/100\.0 % of its lines also stand/),
+    expect.stringMatching(/100\.0 % of its lines also occur/),
   ]);
 });
 
-test("checkDataset() finds one id that dominates, and validation of another kind", async () => {
+test("checkDataset() finds a dominant id, and validation text of another kind", async () => {
   write(linesFrom(0, 400), "zzzzzzzzzzQQ".repeat(40));
   const { problems } = await checkDataset(dataDir, "x");
   expect(problems).toEqual([
@@ -62,7 +62,7 @@ test("checkDataset() finds ids beyond the vocabulary, odd byte counts, other len
   fs.appendFileSync(file("val.bin"), "a");
   expect((await checkDataset(dataDir, "x")).problems.join()).toMatch(/not a whole number of uint16 ids/);
   fs.writeFileSync(file("val.bin"), val.subarray(0, 2000));
-  expect((await checkDataset(dataDir, "x")).problems.join()).toMatch(/1,000 ids, where meta\.json counts/);
+  expect((await checkDataset(dataDir, "x")).problems.join()).toMatch(/1,000 ids, but meta\.json says/);
 });
 
 test("checkDataset() finds ids of another width, and the wrong tokenizer", async () => {

@@ -1,4 +1,4 @@
-/** Datasets of ids that stand for no text Folio knows: trained on, evaluated, sampled as ids, exported. */
+/** Datasets of ids without a known tokenizer: trained on, evaluated, sampled as ids, exported. */
 import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -46,7 +46,7 @@ const pickles: Record<string, [base64: string, kind: string, vocabSize: number]>
   ],
 };
 
-/** A folder as one's own script writes it: ids that repeat a scale. */
+/** A folder as a user's own script might write it: ids that repeat a scale. */
 function writeIds(name: string, pickle?: string): void {
   const at = path.join(dataDir, name);
   fs.mkdirSync(at, { recursive: true });
@@ -100,12 +100,12 @@ describe("a dataset of one's own ids", () => {
       "--compile=False",
     );
     expect(sampled.out).toMatch(/^3 4( \d+){5}\n-+\n$/);
-    // nanoGPT's default prompt, a line end, is no id.
+    // nanoGPT's default prompt, a newline, is not an id.
     expect((await folio("sample", outDir, "--num_samples=1", "--max_new_tokens=2", "--compile=False")).out).toMatch(
       /^0( \d+){2}\n/,
     );
     expect((await folio("sample", outDir, "--start=to be", "--compile=False")).err).toContain(
-      "this model's ids have no tokenizer; give ids from 0 to 19 between spaces",
+      "this model has no tokenizer; give ids from 0 to 19, separated by spaces",
     );
 
     const evaluated = await folio("eval", outDir, "--json", "--compile=False");
@@ -114,12 +114,12 @@ describe("a dataset of one's own ids", () => {
     expect((await folio("eval", outDir, "--compile=False")).out).toMatch(/scale val +\d\.\d{4} +[\d.]+ +- +599 +-/);
 
     const exported = await folio("export", outDir, `--to=${path.join(folder, "exported")}`);
-    expect(exported.out).toContain("Its ids stand for no text, so there are no tokenizer files.");
+    expect(exported.out).toContain("Its ids have no text, so there are no tokenizer files.");
   });
 
   test("in a bare train.bin has as many ids as vocab_size says", async () => {
     writeIds("bare");
-    // Without it they are GPT-2's, as in nanoGPT.
+    // Without meta.pkl, the ids are GPT-2's, as in nanoGPT.
     expect(readMeta(dataDir, "bare")).toMatchObject({ vocabSize: 50_257, tokenizer: { kind: "gpt2" } });
     expect(readMeta(dataDir, "bare", { vocabSize: 50_304 }).tokenizer).toEqual({ kind: "gpt2" });
     const { tokenizer, meta, close } = openDataset(dataDir, "bare", { vocabSize: 20 });

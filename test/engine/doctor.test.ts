@@ -9,7 +9,7 @@ const healthy: MachineReport = {
   tensorflow: {
     version: "2.21.0",
     backend: "tensorflow",
-    operations: "TensorFlow's alone, because of a test",
+    operations: "TensorFlow's only, because of a test",
     usesGpu: false,
     error: undefined,
   },
@@ -24,7 +24,7 @@ const healthy: MachineReport = {
   dtype: { dtype: "float32", reason: "the processor has no bfloat16 instructions" },
   measured: { missing: "of a test" },
   gpus: [],
-  webGpu: { missing: "no GPU that it could use" },
+  webGpu: { missing: "WebGPU finds no GPU" },
   memory: { totalBytes: 16e9, freeBytes: 8e9 },
   disk: { path: "/somewhere", freeBytes: 50e9 },
   kernel: "/somewhere/kernel.json",
@@ -53,27 +53,27 @@ describe("findProblems()", () => {
   });
 
   test("names a GPU that is not used and why", () => {
-    expect(problems({ gpus: [gpu] })[0]).toMatch("TensorFlow is the CPU's");
+    expect(problems({ gpus: [gpu] })[0]).toMatch("but the installed TensorFlow is for the CPU");
     expect(problems({ gpus: [gpu], wheel: "cuda" })[0]).toMatch("TensorFlow does not use it");
     const old = { ...gpu, driver: "470.82.01" };
     const tensorflow = { ...healthy.tensorflow, usesGpu: true };
     expect(problems({ gpus: [old], wheel: "cuda", tensorflow })[0]).toMatch("470.82.01 is too old");
   });
 
-  test("names operations that are missing, why, and what to do: nobody is slow in silence", () => {
+  test("names missing operations, the reason, and what to do", () => {
     const missingOperations = { reason: "they could not be made: no such instruction.", remedy: "Try clang." };
     expect(problems({ tensorflow: { ...healthy.tensorflow, missingOperations } })).toEqual([
-      "Folio's own operations are not used, TensorFlow's slower ones are: they could not be made: no such instruction. Try clang.",
+      "TensorFlow's operations are used instead of Folio's faster ones: they could not be made: no such instruction. Try clang.",
     ]);
   });
 
   test("names little memory and a full disk", () => {
     expect(problems({ memory: { totalBytes: 4e9, freeBytes: 1e9 } })[0]).toMatch("Only 1.0 GB of memory");
-    expect(problems({ disk: { path: "/d", freeBytes: 0 } })[0]).toMatch("Only 0.0 GB of disk are free at /d");
+    expect(problems({ disk: { path: "/d", freeBytes: 0 } })[0]).toMatch("Only 0.0 GB of disk space is free at /d");
   });
 });
 
-test("nvidia-smi's lines become GPUs, its messages none", () => {
+test("lines of nvidia-smi become GPUs, its messages do not", () => {
   expect(parseGpus("NVIDIA H100, 550.54.15, 81559, 81000\nNVIDIA H100, 550.54.15, 81559, 400\n")).toHaveLength(2);
   expect(parseGpus("NVIDIA H100, 550.54.15, 1, 1\n")[0]).toEqual({
     name: "NVIDIA H100",
@@ -84,12 +84,12 @@ test("nvidia-smi's lines become GPUs, its messages none", () => {
   expect(parseGpus("No devices were found\n")).toEqual([]);
 });
 
-test("of the processor's flags those are named that decide TensorFlow's speed", () => {
+test("only the processor flags that affect TensorFlow's speed are named", () => {
   expect(importantInstructionSets(["fpu", "avx512f", "avx2", "amx_bf16"])).toEqual(["avx2", "avx512f", "amx_bf16"]);
 });
 
-test("the report ends with what is wrong and its remedy, or says that nothing is", () => {
-  expect(formatReport(healthy)).toMatch(/Nothing is wrong\.$/);
+test("the report ends with the problems and their remedies, or says that there are none", () => {
+  expect(formatReport(healthy)).toMatch(/No problems found\.$/);
   expect(formatReport(healthy)).toContain("2 of 4 logical processors usable");
   const sick = { ...healthy, problems: [{ problem: "It is broken.", remedy: "Mend it." }] };
   expect(formatReport(sick)).toMatch(/✗ It is broken\.\n {2}Mend it\.$/);
@@ -114,7 +114,7 @@ describe("the measured choice", () => {
     expect(lines).toContain(
       "small step (2L 4H 128, 12 × 64): float32 folio 10.0 ms (200 GFLOP/s), float32 tensorflow 20.0 ms (100 GFLOP/s)",
     );
-    expect(lines).toMatch(/^products +float32: Folio's where small, TensorFlow's where large$/m);
+    expect(lines).toMatch(/^products +float32: Folio's for small products, TensorFlow's for large ones$/m);
     expect(JSON.parse(JSON.stringify({ ...healthy, target: "avx2", measured }))).toMatchObject({
       target: "avx2",
       dtype: { dtype: "float32" },
@@ -126,15 +126,15 @@ describe("the measured choice", () => {
   });
 
   test("says that nothing was measured and why, and that the machine was busy", () => {
-    expect(formatReport(healthy)).toMatch(/^measured +nothing: of a test; the usual choices stand$/m);
+    expect(formatReport(healthy)).toMatch(/^measured +nothing: of a test; the default choices apply$/m);
     expect(formatReport({ ...healthy, measured })).not.toContain("busy");
     const uneven = { ...measurement, small: { ...step(10, 20), ms: { "float32 folio": [10, 40, 90] } } };
     const busy = measuredReport(uneven, "/somewhere/measured.json", { operations: "avx2", flags: [] });
-    expect(formatReport({ ...healthy, measured: busy })).toContain("`folio doctor --measure` measures again");
+    expect(formatReport({ ...healthy, measured: busy })).toContain("run `folio doctor --measure` to measure again");
   });
 });
 
-test("this machine's TensorFlow loads in a process of its own", async () => {
+test("this machine's TensorFlow loads in a separate process", async () => {
   const report = await inspectMachine();
   expect(report.tensorflow.error).toBeUndefined();
   expect(report.tensorflow.backend).toBe("tensorflow");

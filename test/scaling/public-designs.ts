@@ -1,4 +1,4 @@
-/** Where three public studies trained, N and D, for simulations of how often intervals hold the truth. */
+/** N and D of three published studies, for simulations of the coverage of intervals. */
 import type { Point } from "../../scaling/points.js";
 import { hoffmann, lossOf, normal } from "./simulate.js";
 
@@ -112,7 +112,9 @@ const designs = { hoffmann: hoffmannPlaces, "hoffmann-budgets": hoffmannProfiles
 /** "hoffmann-budgets" has the trainings that lie on budgets, for approach 2. */
 export type PublicDesign = keyof typeof designs;
 
-/** A study on those places, with noise of ln L that grows for small runs: .2 % at the largest compute, 1 % far below. */
+/**
+ * A simulated study with this design. The noise of ln L is .2 % at the largest compute and up to 1 % for small runs.
+ */
 export function simulatedStudy(design: PublicDesign, seed: number): Point[] {
   const places: readonly Place[] = designs[design];
   const most = places.reduce((high, { n, d }) => Math.max(high, n * d), 0);

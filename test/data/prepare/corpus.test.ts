@@ -69,7 +69,7 @@ describe("a text file", () => {
     ["no line end", "abc def ".repeat(40)],
   ])("is split and encoded as nanoGPT's scripts do it in Python: %s", async (_, text) => {
     const from = write("text.txt", text);
-    const characters = [...text.replace(/\r\n?/g, "\n")]; // Python reads text so, and counts code points
+    const characters = [...text.replace(/\r\n?/g, "\n")]; // as Python reads text and counts code points
     const at = Math.floor(characters.length * 0.9);
     const [train, val] = [characters.slice(0, at).join(""), characters.slice(at).join("")];
     await prepare("gpt2", from);
@@ -84,7 +84,7 @@ describe("a text file", () => {
     }
   });
 
-  test("splits at the same character wherever the blocks of reading end, within a character and between \\r and \\n", async () => {
+  test("splits at the same character wherever read blocks end, also within a character and between \\r and \\n", async () => {
     const block = 1 << 20;
     for (const [name, text] of [
       ["a", `${"a".repeat(block - 1)}\r\n${"b".repeat(200)}`],
@@ -103,7 +103,7 @@ describe("a text file", () => {
     }
   });
 
-  test("gives the same bytes in one thread and in two, in pieces as encoded whole", async () => {
+  test("gives the same bytes in one thread, in two, and when encoded as a whole", async () => {
     const text = longText(8_000);
     const from = write("text.txt", text);
     await prepare("one", from, { workers: 0, commitBytes: 500_000 });
@@ -158,7 +158,7 @@ describe("documents", () => {
     expect(read("parquet")).toMatchObject(withEnd);
   });
 
-  test("of a folder likewise: a file each, line ends as \\n, hidden files and others than text left out", async () => {
+  test("of a folder likewise: one per file, with \\n as line ends, without hidden and non-text files", async () => {
     documents.forEach((document, index) => {
       write(`texts/${String(index).padStart(2, "0")}.${index % 2 ? "txt" : "md"}`, document);
     });
@@ -180,11 +180,11 @@ describe("documents", () => {
 });
 
 describe("what cannot be read", () => {
-  test("is named, with what to do, and leaves nothing behind", async () => {
+  test("is named, with advice, and leaves nothing behind", async () => {
     const cases: [string, Partial<TextOptions>, RegExp][] = [
       [path.join(folder, "none.txt"), {}, /none\.txt: it is missing; give a text, JSONL or Parquet file/],
       [write("empty.txt", ""), {}, /it is empty/],
-      [write("short.txt", "a"), {}, /it holds 1 characters, too few to split/],
+      [write("short.txt", "a"), {}, /its 1 characters are too few to split/],
       [
         write("latin.txt", Buffer.from("caf\xe9 ".repeat(50), "latin1")),
         {},
@@ -194,19 +194,19 @@ describe("what cannot be read", () => {
       [
         write("b.jsonl", '{"text":"x"}\n{"body":"y"}'),
         {},
-        /line 2: the field "text" holds no text; name the field .*there are: body/,
+        /line 2: the field "text" is not text; name the field .*its fields: body/,
       ],
       [write("c.jsonl", '{"text":"x"}'), {}, /Cannot split 1 document: all of them would be for validation/],
-      [write("d.parquet", "PAR1 no"), {}, /d\.parquet: it is no Parquet file/],
+      [write("d.parquet", "PAR1 no"), {}, /d\.parquet: it is not a Parquet file/],
       [
         parquetFolder,
         { textKey: "body" },
-        /it has no column "body"; name the column by --text_key \(there are: id, text\)/,
+        /it has no column "body"; name the column with --text_key \(its columns: id, text\)/,
       ],
-      [parquetFolder, { textKey: "id" }, /the column "id" holds something that is not UTF-8 text/],
+      [parquetFolder, { textKey: "id" }, /the column "id" has a value that is not UTF-8 text/],
       [parquetFolder, { tokenizer: "words" }, /the tokenizer is "words"; it must be char, gpt2 or bpe:N/],
       [parquetFolder, { tokenizer: "bpe:100" }, /N from 257 to 65536/],
-      [parquetFolder, { valFraction: 1 }, /val_fraction is 1; it must lie between 0 and 1/],
+      [parquetFolder, { valFraction: 1 }, /val_fraction is 1; it must be between 0 and 1/],
     ];
     for (const [from, options, message] of cases) {
       await expect(prepare("bad", from, options), String(message)).rejects.toThrow(message);
@@ -214,7 +214,7 @@ describe("what cannot be read", () => {
     }
   });
 
-  test("and a damaged Parquet file, whose checksum nobody told, is refused", async () => {
+  test("such as a damaged Parquet file without a known checksum, is refused", async () => {
     const bytes = fs.readFileSync(path.join(parquetFolder, "train-00000-of-00003.parquet"));
     bytes.fill(0x5a, 100, 300);
     await expect(prepare("bad", write("bad.parquet", bytes))).rejects.toThrow(/bad\.parquet.*(damaged|not UTF-8)/);
@@ -222,25 +222,25 @@ describe("what cannot be read", () => {
 });
 
 describe("again", () => {
-  test("does nothing when it is prepared, redoes with overwrite, and refuses another recipe", async () => {
+  test("does nothing if the dataset is prepared, prepares it again with overwrite, and refuses other options", async () => {
     const from = write("text.txt", "some text of ours\n".repeat(50));
     const meta = await prepare("mine", from);
     const before = fs.statSync(path.join(folder, "mine", "train.bin")).ino;
     expect(await prepare("mine", from)).toEqual(meta);
     expect(fs.statSync(path.join(folder, "mine", "train.bin")).ino).toBe(before);
-    expect(lines.at(-1)).toMatch(/mine is prepared already: .* training .*; --overwrite does it again/);
+    expect(lines.at(-1)).toMatch(/mine is already prepared: .* training .*; --overwrite prepares it again/);
     await expect(prepare("mine", from, { tokenizer: "char" })).rejects.toThrow(
-      /prepared already, with tokenizer gpt2, where char is asked for; choose another name, or add --overwrite/,
+      /already prepared with tokenizer gpt2, but char is requested; choose another name, or add --overwrite/,
     );
     expect(await prepare("mine", from, { tokenizer: "char", overwrite: true })).toMatchObject({ dtype: "uint16" });
     expect(read("mine").decode(read("mine").val)).toMatch(/^(.*\n)+$/);
   });
 
-  test("goes on after an interruption, over what was written beyond the last commit, to the same bytes", async () => {
-    // Three stops of three commits each, with what was in hand then, are half of it.
+  test("continues after an interruption, overwriting everything after the last commit, to the same bytes", async () => {
+    // Three stops after three commits each, and the pieces in progress, cover about half of the text.
     const from = write("text.txt", longText(16_000));
     await prepare("whole", from, { workers: 0 });
-    // Stopped by its third piece of writing down, thrice; then to the end.
+    // Stopped three times after its third commit; then to the end.
     for (const round of [1, 2, 3, 4]) {
       const stop = new AbortController();
       const progress = path.join(folder, "cut", "preparing.json");
@@ -261,11 +261,11 @@ describe("again", () => {
       }
       if (round < 4) fs.appendFileSync(path.join(folder, "cut", "train.bin.part"), "what a kill left half written");
     }
-    expect(lines.filter((line) => line.startsWith("going on after"))).toHaveLength(3);
+    expect(lines.filter((line) => line.startsWith("continuing after"))).toHaveLength(3);
     expect(digest("cut")).toEqual(digest("whole"));
   });
 
-  test("begins anew when the text has changed meanwhile", async () => {
+  test("starts over if the text has changed meanwhile", async () => {
     const from = write("text.txt", longText(8_000));
     const stop = new AbortController();
     const begun = prepare("mine", from, { workers: 0, commitBytes: 1000, signal: stop.signal });
@@ -277,11 +277,11 @@ describe("again", () => {
     expect(read("mine").decode(read("mine").train)).toMatch(/^another text/);
   });
 
-  test("refuses to work beside another, and waits for nobody that has ended", async () => {
+  test("refuses to run in parallel with another preparation, but not after one that has ended", async () => {
     const from = write("text.txt", "some text of ours\n".repeat(50));
     const other = lockFolder(path.join(folder, "mine")) as FolderLock;
     await expect(prepare("mine", from)).rejects.toThrow(
-      /^Cannot prepare mine: another process is preparing it \(process \d+ on .*\); wait for it\.$/,
+      /^Cannot prepare mine: another process is preparing it \(process \d+ on .*\); wait until it has finished\.$/,
     );
     other.release();
     write("mine/.lock", "process 1, killed\n");
@@ -290,7 +290,7 @@ describe("again", () => {
 });
 
 describe("openwebtext", () => {
-  /** Serves the folder of Parquet files as a host does, with Range; `cut` may answer in its place. */
+  /** Serves the folder of Parquet files with Range requests; `cut` may answer instead. */
   async function serve(cut: (file: string, response: ServerResponse, attempt: number) => boolean) {
     const asked: string[] = [];
     const server = createServer((request, response) => {
@@ -324,7 +324,7 @@ describe("openwebtext", () => {
     return { asked, close, url: `http://127.0.0.1:${port}/train-{index}-of-00003.parquet` };
   }
 
-  /** What the files of the folder give without any network. */
+  /** The dataset made from the files in the folder, without the network. */
   async function reference(): Promise<string[]> {
     await prepareOpenWebText({ dataDir: path.join(folder, "local"), source: parquetFolder, log });
     return digest("local/openwebtext");
@@ -351,7 +351,7 @@ describe("openwebtext", () => {
     }
   });
 
-  test("goes on after kill -9, without the files that are done", { timeout: 200_000 }, async () => {
+  test("continues after kill -9 without the finished files", { timeout: 200_000 }, async () => {
     let stuck = true;
     const server = await serve((file) => stuck && file.includes("00002")); // never answered
     try {
@@ -367,10 +367,10 @@ describe("openwebtext", () => {
         try {
           return JSON.parse(fs.readFileSync(progress, "utf8")).next.file;
         } catch {
-          return 0; // not there yet
+          return 0; // it does not exist yet
         }
       };
-      // Both: what the child asks for must not arrive after it was killed.
+      // Close both, so that no request of the killed child arrives later.
       const isStuck = () => doneFiles() === 2 && server.asked.some((file) => file.includes("00002"));
       await expect.poll(isStuck, { timeout: 300_000, interval: 20 }).toBe(true);
       child.kill("SIGKILL");
@@ -379,20 +379,22 @@ describe("openwebtext", () => {
       server.asked.length = 0;
       await prepareOpenWebText({ dataDir: folder, url: server.url, log });
       expect(server.asked).toEqual(["train-00002-of-00003.parquet 0"]);
-      expect(lines[0]).toMatch(/going on after \d+ ids/);
+      expect(lines[0]).toMatch(/continuing after \d+ ids/);
       expect(digest("openwebtext")).toEqual(await reference());
     } finally {
       server.close();
     }
   });
 
-  test("refuses a template without places, and a server without the files", async () => {
+  test("refuses a template without {index}, and a server without the files", async () => {
     const give = (url: string) => prepareOpenWebText({ dataDir: folder, url, log });
-    await expect(give("http://127.0.0.1:9/x.parquet")).rejects.toThrow(/must hold \{index\} and say of how many/);
+    await expect(give("http://127.0.0.1:9/x.parquet")).rejects.toThrow(
+      /must contain \{index\} and the number of files/,
+    );
     const closed = "http://127.0.0.1:9/{index}-of-01.parquet";
-    // Offline it is the network that is to blame, not the file.
+    // Offline, the message must name the network, not the file.
     await expect(give(closed)).rejects.toThrow(
-      /^Cannot reach 127\.0\.0\.1:9 for http:.*00-of-01|0-of-01\.parquet: .*\. Check the network; or name a mirror \(HF_ENDPOINT, or --url\), or a folder/,
+      /^Cannot reach 127\.0\.0\.1:9 for http:.*00-of-01|0-of-01\.parquet: .*\. Check the network, or give a mirror \(HF_ENDPOINT or --url\) or a folder/,
     );
     await expect(give(closed)).rejects.not.toThrow(/Parquet file \(/);
     expect(fs.existsSync(path.join(folder, "openwebtext"))).toBe(false);

@@ -52,7 +52,7 @@ describe("readPickle()", () => {
     expect(readPickle(pickle("(S'a\\n\\x41'\nU", [2], "hiF1.5\nt."))).toEqual(["a\nA", "hi", 1.5]);
   });
 
-  test("gives the objects that the caller has names and ids for", () => {
+  test("returns the objects for which the caller knows names and ids", () => {
     const built: unknown[] = [];
     const globals = {
       "m.f": {
@@ -91,18 +91,18 @@ describe("readPickle() refuses, and calls nothing:", () => {
     "a name from the stack": [pickle("\x8c\x02os\x8c\x06system\x93."), "it wants to call os.system"],
     "a name of JavaScript's objects": [pickle("cconstructor\nconstructor\n."), "constructor.constructor"],
     "a name that is no name": [pickle("cos\nsys\x1b[2Jtem\n."), "call os.sys??2Jtem"],
-    "a call of what is no function": [pickle("K\x01)R."), "call a value that is no function"],
-    "a call of a dictionary like a name": [pickle("}S'global'\nS'm.f'\ns)R."), "call a value that is no function"],
+    "a call of what is no function": [pickle("K\x01)R."), "call a value that is not a function"],
+    "a call of a dictionary like a name": [pickle("}S'global'\nS'm.f'\ns)R."), "call a value that is not a function"],
     "an object of Python 2": [pickle("(ios\nsystem\n."), "make a os.system"],
     "an object by its class": [pickle("(K\x01o."), "make an object"],
     attributes: [pickle("}}b."), "set attributes of an object"],
     "an extension": [pickle("\x82\x01."), "use an extension"],
     "an id from outside": [pickle("K\x01Q."), "refers to an object outside"],
-    "items of a list": [pickle("]K\x01K\x02s."), "set items of what is no dictionary"],
-    "appending to a dictionary": [pickle("}K\x01a."), "append to what is no list"],
+    "items of a list": [pickle("]K\x01K\x02s."), "set items of what is not a dictionary"],
+    "appending to a dictionary": [pickle("}K\x01a."), "append to what is not a list"],
     nothing: [pickle(""), "it is cut short"],
     text: [pickle("hello"), "recalls value 101"],
-    "no operation": [pickle("\xff"), "is 255, which is no pickle operation"],
+    "no operation": [pickle("\xff"), "is 255, which is not a pickle operation"],
     "a later protocol": [pickle("\x80\x06N."), "its protocol is 6"],
     "an end without a value": [pickle("."), "takes a value"],
     "an end within a container": [pickle("(."), "takes a value"],
@@ -115,14 +115,14 @@ describe("readPickle() refuses, and calls nothing:", () => {
     ],
     "containers that never end": [pickle("(".repeat(100_000)), "nested more than 1000 deep"],
     "half a character": [pickle("X\x01\x00\x00\x00\xc3."), "is not UTF-8"],
-    "a number that is none": [pickle("Fone\n."), "no number"],
+    "a number that is none": [pickle("Fone\n."), "not a number"],
     "a set from no list": [pickle("c__builtin__\nset\n(K\x01tR."), "builtins.set cannot be called"],
   };
   for (const [name, [bytes, message]] of Object.entries(cases)) {
     test(name, () => expect(() => readPickle(bytes)).toThrow(message));
   }
 
-  test("a pickle cut at any byte", () => {
+  test("a pickle truncated at any byte", () => {
     for (const base64 of golden.protocols) {
       const whole = bytesOf(base64);
       for (let length = 0; length < 600; length++)
