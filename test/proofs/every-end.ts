@@ -236,7 +236,7 @@ const model = "--n_layer=2 --n_head=2 --n_embd=32 --block_size=32 --batch_size=4
 
 function trainWork(folder: string): Work {
   const outDir = path.join(folder, "disk", "trained");
-  const maxIters = 1000;
+  const maxIters = 600;
   return {
     name: "train",
     times: { SIGKILL: 7, SIGTERM: 7, SIGINT: 7, SIGHUP: 7, pipe: 7, stopped: 7, terminal: 7, disk: 7 },
@@ -274,7 +274,7 @@ function prepareWork(folder: string): Work {
     },
     digest: () => (fs.existsSync(at("meta.json")) ? fileDigest(at("train.bin"), at("val.bin")) : undefined),
     begin: () => {
-      if (!fs.existsSync(text)) writeSaltedText(text, 150_000_000);
+      if (!fs.existsSync(text)) writeSaltedText(text, 80_000_000);
       emptied(dataDir)();
     },
   };
