@@ -10,9 +10,13 @@ import select
 import signal
 import sys
 
+begun, own = os.pipe()
 pid, terminal = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[1], sys.argv[1:])
+# The pipe closes when the command has begun. Closed before, the terminal would end what only prepares it, with exit code 1.
+os.close(own)
+os.read(begun, 1)
 while True:
     ready, _, _ = select.select([terminal, 0], [], [])
     if 0 in ready and not os.read(0, 4096):
