@@ -87,6 +87,7 @@ export {
 } from "./model/sizing.js";
 export { type TrainedRun, trainRun } from "./notebook/progress.js";
 export { train } from "./notebook/train.js";
+export { show } from "./notebook/values.js";
 export type {
   CheckpointRecord,
   EndRecord,

@@ -66,7 +66,9 @@ function show({ name, cells, elapsedMs, budgetSeconds, faults, warnings }: Verdi
   for (const warning of warnings) console.log(`  ${name}.ipynb: warning: ${warning}`);
 }
 
-function write(file: string, { outputs, name }: Verdict): void {
+/** Says what changed beyond rounding, times and speeds. */
+function write(file: string, { outputs, changes, name }: Verdict): void {
+  for (const change of changes) console.log(`  ${name}.ipynb: ${change}`);
   const before = fs.readFileSync(file, "utf8");
   const after = notebookText(withOutputs(readNotebook(file), outputs, { root }));
   if (after === before) return;

@@ -9,6 +9,7 @@ import path from "node:path";
 import readline from "node:readline";
 import { fileURLToPath } from "node:url";
 import { createChecker } from "./check.js";
+import { differences } from "./compare.js";
 import {
   budgetOf,
   codeCells,
@@ -21,6 +22,7 @@ import {
   sizeFaults,
   textOf,
 } from "./notebook.js";
+import { unboundNumbers } from "./prose.js";
 
 export interface Verdict {
   readonly name: string;
@@ -29,6 +31,8 @@ export interface Verdict {
   readonly budgetSeconds: number | undefined;
   /** Why it fails, the cause first; empty: it passes. */
   readonly faults: readonly string[];
+  /** Where the outputs differ from those in the file. */
+  readonly changes: readonly string[];
   /** What a reader should not see, but fails nothing: text on standard error. */
   readonly warnings: readonly string[];
   /** Outputs of each cell of the file, as executed; empty when it was not. */
@@ -78,7 +82,7 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
   const notebook = readNotebook(file);
   const cells = codeCells(notebook).length;
   const budgetSeconds = budgetOf(notebook);
-  const verdict = { name, cells, budgetSeconds, elapsedMs: 0, warnings: [], outputs: [] };
+  const verdict = { name, cells, budgetSeconds, elapsedMs: 0, warnings: [], changes: [], outputs: [] };
   const before = [...staticFaults(notebook), ...typeFaults(file, notebook, options.check ?? createChecker())];
   if (budgetSeconds === undefined || before.length > 0) return { ...verdict, faults: before };
   if (!fs.existsSync(python)) throw new Error(`Cannot run notebooks: ${python} is missing. Run npm run setup.`);
@@ -86,19 +90,24 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
   const execution = await execute(file, limitSeconds, options);
   const { elapsedMs, outputs } = execution;
   const faults = executionFaults(notebook, execution, limitSeconds);
+  let changes: string[] = [];
   if (faults.length === 0) {
     const normal = outputs.map((list) => normalizeOutputs(list, { root }));
     faults.push(
       ...inCells(notebook, normal).flatMap((list, index) => outputFaults(list, index + 1)),
       ...sizeFaults(normal),
     );
-    if (options.committed !== false)
-      faults.push(...committedFaults(notebook).map((fault) => `${fault} (npm run notebooks:refresh)`));
+    changes = differences(notebook, inCells(notebook, normal));
+    if (options.committed !== false) {
+      const stale = [...committedFaults(notebook), ...changes, ...unboundNumbers(notebook)];
+      faults.push(...stale.map((fault) => `${fault} (npm run notebooks:refresh)`));
+    }
   }
   return {
     ...verdict,
     elapsedMs,
     faults,
+    changes,
     outputs,
     warnings: [...staleWarnings(execution.events), ...(faults.length > 0 ? [] : standardErrors(notebook, outputs))],
   };
