@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 
 /** The largest size of the outputs as JSON, in bytes; larger notebooks are unreadable as pages. */
-export const maxOutputBytes = 200_000;
+export const maxOutputBytes = 400_000;
 
 export interface Output {
   output_type: string;
@@ -93,7 +93,7 @@ export function outputFaults(outputs: readonly Output[], cell: number): string[]
     ],
     [new RegExp(`${literally(os.homedir())}/[\\w.-]+`), "a path of this machine"],
     [/[A-Z]:\\\\Users/, "a path of this machine"],
-    [/plotly\.js v\d/, "Plotly's bundle"],
+    [/plotly\.js (\([^)]*\) )?v\d/, "Plotly's bundle"],
   ];
   const found = places.flatMap(([pattern, what]) => {
     const match = pattern.exec(text);
@@ -122,7 +122,7 @@ export function normalizeOutputs(outputs: readonly Output[], options: { root: st
       typeof value === "string" || Array.isArray(value) ? relative(textOf(value as string[]), options.root) : value,
     ]);
     const data: Record<string, unknown> = Object.fromEntries(entries);
-    if (typeof data["text/html"] === "string" && /plotly\.js v\d/.test(data["text/html"])) delete data["text/html"];
+    if (typeof data["text/html"] === "string" && /plotly\.js (\([^)]*\) )?v\d/.test(data["text/html"])) delete data["text/html"];
     if (Object.keys(data).length > 0) result.push({ output_type: "display_data", data, metadata: {} });
   }
   return result;
