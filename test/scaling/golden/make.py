@@ -498,7 +498,7 @@ def main():
         versions=dict(python=platform.python_version(), numpy=np.__version__, scipy=scipy.__version__,
                       statsmodels=statsmodels.__version__),
         strewn=[dict(n=a, d=b, loss=l, group=f"run {g}") for a, b, l, g in zip(n, d, loss, group)],
-        projection=golden_projection(points), parametric=golden_huber(points, 0.004), kaplan=golden_kaplan(points),
+        projection=golden_projection(points), parametric=golden_huber(points, 0.002), kaplan=golden_kaplan(points),
         repeated=golden_repeated(), power=golden_power(), broken=golden_broken(), isoflop=golden_isoflop(),
         envelope=golden_envelope(),
         student=[[p, f, t.ppf(p, f)] for f in (1, 2, 3, 4, 5, 7, 12, 30, 200) for p in (0.025, 0.6, 0.9, 0.975, 0.995)],
