@@ -57,7 +57,7 @@ function expectTensors(found: HostTensors, wanted: HostTensors, share: number, w
   expect(Object.keys(found).sort()).toEqual(Object.keys(wanted).sort());
   for (const [name, { values, shape }] of Object.entries(wanted)) {
     expect(found[name]!.shape, name).toEqual(shape);
-    const most = values.reduce((high, value) => Math.max(high, Math.abs(value)), 0);
+    const most = Array.from(values, Math.abs).reduce((high, value) => Math.max(high, value), 0);
     values.forEach((value, i) => {
       const off = Math.abs(found[name]!.values[i]! - value) / most;
       expect(off, `${what} ${name} [${i}]: ${found[name]!.values[i]} for ${value}`).toBeLessThan(share);

@@ -278,21 +278,25 @@ describe("the report's tables", async () => {
   const heldOut = [{ ...points[3]!, n: 4e8, d: 3e10, c: 72e18, loss: 2.5 }];
   const fits = await fitApproaches(points, { bootstrap: 30, threads: 1 });
   const html = scalingReport({ title: "study", points, fits, heldOut }).replace(/<script[\s\S]*?<\/script>/g, "");
-  const { document } = parseHTML(html);
-  const texts = (parent: { querySelectorAll(what: string): Iterable<{ textContent: string | null }> }, what: string) =>
-    Array.from(parent.querySelectorAll(what), ({ textContent }) => textContent ?? "");
-  const tables = Array.from(document.querySelectorAll("table"), (one) => ({
+  interface Part {
+    readonly textContent: string | null;
+    querySelectorAll(what: string): Iterable<Part>;
+  }
+  const document = parseHTML(html).document as unknown as Part;
+  const all = (parent: Part, what: string) => Array.from(parent.querySelectorAll(what));
+  const texts = (parent: Part, what: string) => all(parent, what).map(({ textContent }) => textContent ?? "");
+  const tables = all(document, "table").map((one) => ({
     head: texts(one, "th"),
-    rows: Array.from(one.querySelectorAll("tbody tr"), (row) => texts(row, "td")),
+    rows: all(one, "tbody tr").map((row) => texts(row, "td")),
   }));
   const short = (value: number, digits = 5) => String(Number(value.toPrecision(digits)));
   const parametric = fits.find(({ method }) => method === "parametric")!.fit!;
 
   test("have a fit's numbers with both intervals under their levels", () => {
-    const all = tables.filter(({ head }) => head.includes("standard error"));
+    const numbers = tables.filter(({ head }) => head.includes("standard error"));
     const fitted = fits.flatMap((approach) => approach.fit ?? []);
-    expect(all).toHaveLength(fitted.length);
-    all.forEach(({ head, rows }, k) => {
+    expect(numbers).toHaveLength(fitted.length);
+    numbers.forEach(({ head, rows }, k) => {
       const own = fitted[k]!;
       expect(head).toEqual(["", "estimate", "standard error", "80 %", "95 %"]);
       const span = (ends: readonly number[]) => ends.map((end) => short(end)).join(" to ");
@@ -334,7 +338,7 @@ describe("the report's tables", async () => {
     expect(words["Parameters, N"]).toMatch(/^blocks-head: the blocks, the final norm and the head/);
     expect(words["FLOPs, C"]).toMatch(/^6ND: /);
     expect(words.Loss).toBe("nats a token");
-    const cards = Array.from(document.querySelectorAll(".cards > div"), (card) => texts(card, "dt, dd"));
+    const cards = all(document, ".cards > div").map((card) => texts(card, "dt, dd"));
     const [low, high] = parametric.ci80.a!.map((end) => end.toFixed(3));
     expect(cards).toContainEqual([
       "a, approach 3",
