@@ -4,9 +4,12 @@ import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
 import { duration, grouped, millions } from "../../lib/cli/shared/terminal.js";
+import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import type { MemoryRow } from "../../lib/model/memory.js";
 import type { SizeRow } from "../../lib/model/sizing.js";
 import { defaultSettings } from "../../lib/settings/settings.js";
+import { saveCheckpoint } from "../../lib/weights/checkpoint.js";
+import { readSafetensors } from "../../lib/weights/safetensors.js";
 import type { Fit, Interval } from "../../scaling/points.js";
 import { isoflopSweep, strewnSweep } from "../scaling/simulate.js";
 import { temporaryFolder, writeFox } from "../tiny-run.js";
@@ -315,4 +318,41 @@ test("folio runs", async () => {
   );
   const one = json.find(({ step }: { step: number }) => step === 40);
   expect(one).toMatchObject({ trainLoss: 2.74, valLoss: 3.3, bestValLoss: 2.94, tokensPerSecond: 1800, maxIters: 90 });
+});
+
+test("folio eval", async () => {
+  // PyTorch's weights of a model that nobody has trained, and a text in which a character is not a byte.
+  const params = Object.fromEntries(
+    Object.entries(readSafetensors(new URL("../golden/train.safetensors", import.meta.url).pathname)).flatMap(
+      ([name, tensor]) => (name.startsWith("start/") ? [[name.slice("start/".length), tensor]] : []),
+    ),
+  );
+  const { settings } = JSON.parse(fs.readFileSync(new URL("../golden/train.json", import.meta.url), "utf8"));
+  const outDir = path.join(folder, "evaluated");
+  const tokenizer = charTokenizer("abcdefghijklé");
+  saveCheckpoint(
+    outDir,
+    {
+      ...{ params, optimizer: {}, step: 7, tokens: 0, evaluated: false, bestValLoss: null, trainedMs: 0 },
+      ...{ settings: { ...defaultSettings, ...settings, device: "cpu", dtype: "float32" }, runId: "0".repeat(64) },
+      ...{ origin: {}, tokenizer: tokenizer.toJSON(), versions: {} },
+    },
+    { best: false },
+  );
+  const file = path.join(folder, "accents.txt");
+  fs.writeFileSync(file, "abéécdééfghéijklé".repeat(3));
+  const flags = ["eval", `--out_dir=${outDir}`, `--file=${file}`, "--no-compile"];
+  const out = await printed(...flags);
+  const { results, step } = JSON.parse(await printed(...flags, "--json"));
+  expect(step).toBe(7);
+  const { head, rows } = rowsBelow(out, /^text +loss/);
+  expect(head).toEqual(["text", "loss", "perplexity", "bits a byte", "tokens", "bytes"]);
+  const [{ text, loss, perplexity, bitsPerByte, tokens, bytes }] = results;
+  expect(rows).toEqual([
+    [text, loss.toFixed(4), perplexity.toPrecision(4), bitsPerByte.toFixed(4), grouped(tokens), grouped(bytes)],
+  ]);
+  // The first character is no target; of the others 18 have two bytes.
+  expect([tokens, bytes]).toEqual([50, 68]);
+  expect(perplexity).toBeCloseTo(Math.exp(loss), 9);
+  expect(bitsPerByte).toBeCloseTo((loss * 50) / Math.LN2 / 68, 9);
 });
