@@ -1,4 +1,4 @@
-/** For `folio bench`: GPT-2 124M on short rows. Weights and the vocabulary's 50,304 logits take most memory and much time. */
+/** For `folio bench`: GPT-2 124M on short rows. The weights and the 50,304 logits per token take most of the memory. */
 import type { Settings } from "../lib/settings/settings.js";
 
 export default {

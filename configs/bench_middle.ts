@@ -1,4 +1,4 @@
-/** For `folio bench`: the model of nanoGPT's train_shakespeare_char, 10.6 M parameters. Matrix products fill most of a step. */
+/** For `folio bench`: nanoGPT's train_shakespeare_char, 10.6 M parameters. Matrix products take most of the time. */
 import type { Settings } from "../lib/settings/settings.js";
 
 export default {

@@ -1,4 +1,6 @@
-/** For `folio bench`: nanoGPT's demo for a CPU, 0.8 M parameters. A step is so short that every call counts. */
+/**
+ * For `folio bench`: nanoGPT's demo for a CPU, 0.8 M parameters. The overhead of each call matters in its short steps.
+ */
 import type { Settings } from "../lib/settings/settings.js";
 
 export default {

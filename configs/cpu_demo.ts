@@ -1,6 +1,6 @@
 /**
- * nanoGPT's demo for a CPU: its train_shakespeare_char with the flags of its README, as one file. A few minutes;
- * nanoGPT's own ends at 1.898 on the whole validation split.
+ * nanoGPT's demo for a CPU: its train_shakespeare_char with the flags from its README, in one file. It takes a few
+ * minutes. nanoGPT ends at 1.898 on the whole validation split.
  */
 import type { Settings } from "../lib/settings/settings.js";
 import shakespeareChar from "./train_shakespeare_char.js";
@@ -8,8 +8,8 @@ import shakespeareChar from "./train_shakespeare_char.js";
 export default {
   ...shakespeareChar,
   device: "cpu",
-  compile: true, // nanoGPT's README has --compile=False; Folio's graph is traced in a second, and gives the same numbers
-  evalIters: 20, // noisier, faster
+  compile: true, // nanoGPT's README has --compile=False; Folio traces its graph in a second, with the same results
+  evalIters: 20, // faster, but noisier
   logInterval: 1,
   blockSize: 64,
   batchSize: 12,

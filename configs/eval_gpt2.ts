@@ -1,5 +1,5 @@
 /**
- * nanoGPT's eval_gpt2: the loss of OpenAI's gpt2 (124 M parameters) on OpenWebText, no training.
+ * nanoGPT's eval_gpt2: the loss of OpenAI's gpt2 (124 M parameters) on OpenWebText, without training.
  * nanoGPT's train / validation loss: 3.11 / 3.12.
  */
 import type { Settings } from "../lib/settings/settings.js";

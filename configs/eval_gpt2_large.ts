@@ -1,5 +1,5 @@
 /**
- * nanoGPT's eval_gpt2_large: the loss of OpenAI's gpt2-large (774 M parameters) on OpenWebText, no training.
+ * nanoGPT's eval_gpt2_large: the loss of OpenAI's gpt2-large (774 M parameters) on OpenWebText, without training.
  * nanoGPT's train / validation loss: 2.66 / 2.67.
  */
 import type { Settings } from "../lib/settings/settings.js";

@@ -1,5 +1,5 @@
 /**
- * nanoGPT's eval_gpt2_medium: the loss of OpenAI's gpt2-medium (350 M parameters) on OpenWebText, no training.
+ * nanoGPT's eval_gpt2_medium: the loss of OpenAI's gpt2-medium (350 M parameters) on OpenWebText, without training.
  * nanoGPT's train / validation loss: 2.85 / 2.84.
  */
 import type { Settings } from "../lib/settings/settings.js";

@@ -1,5 +1,5 @@
 /**
- * nanoGPT's eval_gpt2_xl: the loss of OpenAI's gpt2-xl (1,558 M parameters) on OpenWebText, no training.
+ * nanoGPT's eval_gpt2_xl: the loss of OpenAI's gpt2-xl (1,558 M parameters) on OpenWebText, without training.
  * nanoGPT's train / validation loss: 2.56 / 2.54.
  */
 import type { Settings } from "../lib/settings/settings.js";

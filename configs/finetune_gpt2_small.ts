@@ -1,7 +1,7 @@
 /**
- * The smallest GPT-2 (124 M parameters) goes on with Shakespeare, in GPT-2's tokens: finetune_shakespeare for a machine
- * without a large GPU. 4 sequences × 256 tokens = 1,024 tokens a step; 1,000 steps are about three and a half passes
- * over 301,966. Before, its loss there is about 4.03.
+ * Finetunes the smallest GPT-2 (124 M parameters) on Shakespeare in GPT-2's tokens: finetune_shakespeare for a machine
+ * without a large GPU. 4 sequences × 256 tokens = 1,024 tokens per step; 1,000 steps are about three and a half passes
+ * over the 301,966 tokens. The loss before finetuning is about 4.03.
  */
 import type { Settings } from "../lib/settings/settings.js";
 

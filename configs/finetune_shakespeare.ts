@@ -1,7 +1,7 @@
 /**
- * nanoGPT's finetune_shakespeare: GPT-2 XL goes on with Shakespeare, in GPT-2's tokens.
- * One sequence × 32 micro-batches × 1024 tokens = 32,768 tokens a step; Shakespeare has 301,966, so 20 steps are about
- * two passes. The weights alone are 6.2 GB; finetune_gpt2_small.ts does with a laptop.
+ * nanoGPT's finetune_shakespeare: finetunes GPT-2 XL on Shakespeare in GPT-2's tokens. One sequence × 32 micro-batches
+ * × 1024 tokens = 32,768 tokens per step; Shakespeare has 301,966, so 20 steps are about two passes. The weights alone
+ * take 6.2 GB; finetune_gpt2_small.ts runs on a laptop.
  */
 import type { Settings } from "../lib/settings/settings.js";
 

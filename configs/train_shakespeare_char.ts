@@ -1,6 +1,6 @@
 /**
  * nanoGPT's train_shakespeare_char: a character model of Shakespeare, for a quick look and for debugging.
- * nanoGPT reaches a validation loss of 1.4697 on a GPU near step 2,000, then it overfits.
+ * nanoGPT reaches a validation loss of 1.4697 on a GPU near step 2,000 and then overfits.
  */
 import type { Settings } from "../lib/settings/settings.js";
 
@@ -25,10 +25,10 @@ export default {
   nEmbd: 384,
   dropout: 0.2,
 
-  learningRate: 1e-3, // a small network can go a bit higher
+  learningRate: 1e-3, // small networks allow a higher rate
   maxIters: 5000,
-  lrDecayIters: 5000, // as maxIters
+  lrDecayIters: 5000, // usually equal to maxIters
   minLr: 1e-4, // a tenth of learningRate
-  beta2: 0.99, // a bit higher, because there are few tokens in a step
-  warmupIters: 100, // not very necessary
+  beta2: 0.99, // higher than the default, because a step has few tokens
+  warmupIters: 100, // probably not necessary
 } satisfies Partial<Settings>;

@@ -1,7 +1,6 @@
 /**
- * Charts of scaling laws, as pure functions of points and fits: each returns a figure, which `toSvg` and `toHtml` of the
- * library draw. It fits nothing and reads no files. Notebook 08-scaling-laws shows each; `folio scaling report` puts all
- * into one page.
+ * Charts of scaling laws, as pure functions of points and fits: each returns a figure, which the library's `toSvg` and
+ * `toHtml` draw. Notebook 08-scaling-laws shows each; `folio scaling report` puts all into one page.
  */
 export { flopsPerProduct, type Law, lawOf, predictedInterval } from "./figures/common.js";
 export {

@@ -1,8 +1,7 @@
 /**
- * Estimation: finished trainings → a law, with how far to trust it. Approach 1 (envelope), approach 2 (isoflop), approach 3
- * (parametric: Hoffmann's robust objective; projection: least squares), Kaplan's L(N, D), single power laws, the law of repeated data, the
- * broken law. What this file is not: it has no formulas of laws (laws.ts) and draws nothing (figures.ts). The parts are in
- * fit/. Notebook 08-scaling-laws shows it.
+ * Fits: points of finished trainings → a law with intervals and warnings. Methods: approach 1 (envelope), approach 2
+ * (isoflop), approach 3 (parametric: Hoffmann's robust objective; projection: least squares), Kaplan's L(N, D), single
+ * power laws, the law of repeated data, and the broken law. The parts are in fit/. Notebook 08-scaling-laws shows it.
  */
 import { availableParallelism } from "node:os";
 import { checkIdentifiable, checkPoints, checkResampling } from "./fit/checks.js";
@@ -35,39 +34,39 @@ export type { Start } from "./fit/search/huber-objective.js";
 export { extrapolationWarning, roundingWarning } from "./fit/warnings.js";
 export { fitTable, refitsTable } from "./tables/fit-table.js";
 
-/** How to fit; each has a default. */
+/** Options of a fit; each has a default. */
 export interface FitOptions {
   /** Default: parametric. */
   readonly method?: FitMethod;
-  /** Leaves out so many points of the highest loss (Besiroglu 2024 leaves out 5 of 245). */
+  /** Leaves out this many points of the highest loss (Besiroglu 2024 leaves out 5 of 245). */
   readonly dropHighest?: number;
-  /** Refits of resampled points; 0, the default, makes intervals from the covariance. */
+  /** Number of bootstrap refits; with 0, the default, intervals come from the covariance. */
   readonly bootstrap?: number;
-  /** Of the resampling; default 1337. */
+  /** Seed of the resampling; default 1337. */
   readonly seed?: number;
-  /** Worker threads of the bootstrap; default one a core. */
+  /** Worker threads of the bootstrap; default: one per core. */
   readonly threads?: number;
-  /** parametric: δ of Huber's loss; default 1e-3. Besiroglu's figures are those of 1e-6 (theirs is a share of the noise). */
+  /** parametric: δ of Huber's loss; default 1e-3. 1e-6 gives the figures of Besiroglu, who scale δ by the noise. */
   readonly delta?: number;
-  /** parametric: where the search starts, instead of Chinchilla's 4,500. */
+  /** parametric: starting points of the search, instead of Chinchilla's 4,500. */
   readonly starts?: readonly Start[];
-  /** Of one search; default 300. Too few leave `converged` false. */
+  /** Per search; default 300. If there are too few, `converged` is false. */
   readonly maxIterations?: number;
-  /** power, broken: what the loss is a law of; default c. */
+  /** power, broken: the quantity that the loss depends on; default c. */
   readonly over?: "n" | "d" | "c";
-  /** power: with the offset E; default true. */
+  /** power: whether the law has an offset E; default true. */
   readonly offset?: boolean;
-  /** broken: how many breaks; default 1. */
+  /** broken: number of breaks; default 1. */
   readonly breaks?: number;
-  /** isoflop: runs whose compute differs by less than this share have one budget; default .1. */
+  /** isoflop: runs whose compute differs by less than this share belong to the same budget; default .1. */
   readonly budgetTolerance?: number;
-  /** Compute that the fit is for: a warning says if that is far beyond the points. */
+  /** The compute that the fit will be used for: if it is far beyond the points, there is a warning. */
   readonly budgetFlops?: number;
 }
 
 /**
  * A law fitted to points.
- * @throws {RangeError} where the points do not determine it, or are no trainings: which, and what is wanted
+ * @throws {RangeError} if the points do not determine the law, or a point cannot be a training
  * @example
  * const { params, exponents, ci80, warnings } = await fitLaw(points, { method: "projection", bootstrap: 1000 });
  */
@@ -82,7 +81,7 @@ export async function fitLaw(points: readonly Point[], options: FitOptions = {})
   return finish(work, toRefits(rows, Object.keys(named(estimate))));
 }
 
-/** What `fitLaw` gives without a bootstrap, at once. */
+/** The same without a bootstrap, synchronously. */
 export function fitLawNow(
   points: readonly Point[],
   options: Omit<FitOptions, "bootstrap" | "seed" | "threads"> = {},
@@ -91,8 +90,9 @@ export function fitLawNow(
 }
 
 /**
- * What the width of an IsoFLOP grid does to approach 2 without any noise: its parabolas on a surface's own losses at the
- * points' N and D, against the surface's optimum. Undefined where fewer than two budgets give a vertex.
+ * The bias that the width of an IsoFLOP grid causes in approach 2, without any noise: the difference of the optimum by
+ * parabolas through a surface's losses at the points' N and D from the optimum of the surface. Undefined if fewer than
+ * two budgets give a vertex.
  */
 export function parabolaBias(
   surface: Surface,
@@ -108,7 +108,7 @@ function complete(options: FitOptions): MethodOptions {
   return { method, delta, maxIterations, over, offset, breaks, budgetTolerance, ...(starts ? { starts } : {}) };
 }
 
-/** All that is known before the bootstrap. */
+/** Everything that does not need the bootstrap. */
 interface Work {
   readonly points: readonly Point[];
   readonly data: Data;
@@ -133,7 +133,7 @@ function prepare(given: readonly Point[], settings: MethodOptions, options: FitO
   return { points, data, settings, options, fitter, estimate: fitter.estimate(), dropped, kept };
 }
 
-/** Indices of the points of highest loss, rising. */
+/** Indices of the points of highest loss, ascending. */
 function highest(points: readonly Point[], count: number): number[] {
   const order = Array.from(points.keys()).sort((i, j) => points[j]!.loss - points[i]!.loss);
   return order.slice(0, count).sort((i, j) => i - j);
@@ -171,7 +171,7 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
     intervals: spread.intervals,
     points: data.size,
     dropped,
-    // Without noise both are rounding.
+    // Without noise, both are only rounding errors.
     influence: deleted.map(({ shift }) => (Math.abs(shift) < 1e-9 ? 0 : shift / error)),
     warnings,
     range,
@@ -186,20 +186,20 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
   };
 }
 
-/** How sure a fit is of its numbers. */
+/** The uncertainty of a fit. */
 interface FitSpread extends Pick<Fit, "se" | "ci80" | "ci95" | "intervals"> {
   readonly covariance?: Spread;
   readonly refits?: readonly Readonly<Record<string, number>>[];
   readonly warnings: readonly FitWarning[];
 }
 
-/** Refits that quantiles need. */
+/** The fewest refits for quantiles. */
 const leastRefits = 20;
 
 /**
- * Intervals and standard errors, of one estimate: from the refits where there are enough, with the errors that a normal
- * distribution of the same 80 % intervals has; else of the covariance, whose errors the intervals are made of. What
- * parabolas get wrong by themselves is taken off both.
+ * Intervals and standard errors of an estimate. With enough refits, the intervals come from them, and the errors are
+ * those of a normal distribution with the same 80 % intervals; otherwise both come from the covariance. The bias of the
+ * parabolas is subtracted from both.
  */
 function spreadOf(work: Work, bias: SurfaceBias | undefined, made?: readonly Refit[]): FitSpread {
   const { estimate } = work;
@@ -228,7 +228,7 @@ function spreadOf(work: Work, bias: SurfaceBias | undefined, made?: readonly Ref
   };
 }
 
-/** An interval's end, or a refit's number, without what parabolas add to it on a surface without noise. */
+/** The end of an interval, or a number of a refit, minus the bias that parabolas have on a surface without noise. */
 function unbiasedValue(name: string, value: number, bias: SurfaceBias): number {
   const off = (bias.line as Readonly<Record<string, number>>)[name] ?? 0;
   return positive.has(name) ? value * Math.exp(-off) : value - off;
@@ -262,11 +262,11 @@ interface Errors {
   readonly se: Record<string, number>;
   /** Degrees of freedom. */
   readonly freedom: number;
-  /** In the measure of the refits' own errors. */
+  /** In the same scale as the refits' errors. */
   readonly studentizing: Record<string, number>;
 }
 
-/** Standard errors: of the sandwich, or the method's own, or the jackknife's. */
+/** Standard errors: from the sandwich covariance, else from the method, else from the jackknife. */
 function errorsOf({ data, fitter, estimate }: Work): Errors {
   const freedom = Math.max(1, data.clusters - Object.keys(estimate.params).length);
   if (fitter.predict) {
@@ -279,7 +279,7 @@ function errorsOf({ data, fitter, estimate }: Work): Errors {
   return { se: jackknife(fitter, data, estimate, Object.keys(named(estimate))), freedom, studentizing: {} };
 }
 
-/** On the surface that projection finds in the same points. */
+/** The bias on the surface that projection fits to the same points. */
 function biasOf(data: Data, tolerance: number): SurfaceBias | undefined {
   if (data.size <= 5) return undefined;
   const surface = createProjection(data, data.lnN, data.lnD).fit();
@@ -295,7 +295,7 @@ function countingOf(points: readonly Point[]): Counting {
   };
   const [parameters, flops] = [agreed("nConvention"), agreed("flopsConvention")];
   const ratios = points.map((point) => computeOf(point) / (point.n * point.d)).sort((x, y) => x - y);
-  // A law of C alone has points without N and D.
+  // The points of a law of C alone have no N and D.
   const middle = ratios[Math.floor(ratios.length / 2)]!;
   const flopsPerProduct = Number.isFinite(middle) ? middle : 6;
   return { ...(parameters && { parameters }), ...(flops && { flops }), flopsPerProduct };

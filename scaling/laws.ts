@@ -1,33 +1,34 @@
 /**
- * Scaling laws as pure functions of numbers: loss from parameters, tokens and compute. Formulas and published constants
- * only: what follows from a law is optimum.ts, how laws are estimated fit.ts, how N and C are counted conventions.ts,
- * published optima published.ts, learning rates and batches rules.ts. Notebook 08-scaling-laws shows them.
+ * Scaling laws as pure functions of numbers: loss from parameters, tokens and compute, with published constants. Optima
+ * are in optimum.ts, fits in fit.ts, conventions for N and C in conventions.ts, published optima in published.ts,
+ * learning rates and batch sizes in rules.ts. Notebook 08-scaling-laws shows them.
  *
- * Symbols: N parameters, D training tokens, C training FLOPs, U tokens that differ, L loss in nats a token.
+ * Symbols: N parameters, D training tokens, C training FLOPs, U unique tokens, L loss in nats per token.
  */
 
 /** FLOPs of a PF-day, the unit of compute of Kaplan 2020. */
 export const pfDay = 1e15 * 86_400;
 
 /**
- * Kaplan 2020. N is without embeddings (conventions.ts: blocks). Constants are of a vocabulary of 50,257 and WebText2.
+ * Kaplan 2020. N is without embeddings (conventions.ts: blocks). The constants are for WebText2 with a vocabulary of
+ * 50,257.
  * @example
  * kaplan.ofParameters(8.8e13); // 1
  */
 export const kaplan = {
-  /** L(N) = (8.8e13 / N)^.076: data and compute without limit (eq. 1.1). */
+  /** L(N) = (8.8e13 / N)^.076: unlimited data and compute (eq. 1.1). */
   ofParameters: (N: number): number => (8.8e13 / N) ** 0.076,
-  /** L(D) = (5.4e13 / D)^.095: models without limit, stopped early (eq. 1.2). */
+  /** L(D) = (5.4e13 / D)^.095: unlimited parameters, with early stopping (eq. 1.2). */
   ofTokens: (D: number): number => (5.4e13 / D) ** 0.095,
-  /** L(C) = (1.6e7 / C)^.057, C in PF-days: compute as spent, at a fixed batch (appendix A, table 4). @param flops C */
+  /** L(C) = (1.6e7 / C)^.057, C in PF-days: compute at a fixed batch size (appendix A, table 4). @param flops C */
   ofCompute: (flops: number): number => (1.6e7 / (flops / pfDay)) ** 0.057,
-  /** L(Cmin) = (3.1e8 / Cmin)^.050, in PF-days: the least compute for a loss, by small batches (eq. 1.3). */
+  /** L(Cmin) = (3.1e8 / Cmin)^.050, in PF-days: the least compute for a loss, with small batches (eq. 1.3). */
   ofLeastCompute: (flops: number): number => (3.1e8 / (flops / pfDay)) ** 0.05,
   /** L(N, D) (eq. 1.5) with the constants of table 2. */
   ofBoth: (N: number, D: number): number => kaplanLoss({ Nc: 6.4e13, Dc: 1.8e13, alphaN: 0.076, alphaD: 0.103 }, N, D),
 } as const;
 
-/** The four constants of Kaplan's L(N, D): a law without irreducible loss, whose gain from N grows with D. */
+/** The four constants of Kaplan's L(N, D), a law without irreducible loss whose gain from N grows with D. */
 export interface KaplanLaw {
   readonly Nc: number;
   readonly Dc: number;
@@ -40,14 +41,14 @@ export function kaplanLoss({ Nc, Dc, alphaN, alphaD }: KaplanLaw, N: number, D: 
   return ((Nc / N) ** (alphaN / alphaD) + Dc / D) ** alphaD;
 }
 
-/** L^(1 / alphaD) of Kaplan's law, which is a surface; both have their optima at the same N and D. */
+/** Kaplan's law to the power 1 / alphaD. It has the form of the surface L(N, D) below, and its optima are the same. */
 export function kaplanSurface({ Nc, Dc, alphaN, alphaD }: KaplanLaw): Surface {
   return { E: 0, A: Nc ** (alphaN / alphaD), B: Dc, alpha: alphaN / alphaD, beta: 1 };
 }
 
 /** The five constants of L(N, D) = E + A·N^−alpha + B·D^−beta (Hoffmann 2022, eq. 2). */
 export interface Surface {
-  /** The loss that neither size nor data takes away, nats a token. */
+  /** The irreducible loss, in nats per token. */
   readonly E: number;
   readonly A: number;
   readonly B: number;
@@ -70,20 +71,20 @@ export function surfaceScale({ A, B, alpha, beta }: Surface): number {
   return ((alpha * A) / (beta * B)) ** (1 / (alpha + beta));
 }
 
-/** How repeated tokens, and parameters beyond what the data can use, lose their worth (Muennighoff 2023, eq. 5, 7). */
+/** How repeated tokens, and parameters in excess of the data, lose value (Muennighoff 2023, eq. 5, 7). */
 export interface Repetition {
-  /** R*_D: repetitions after which the next one is worth 1/e of a fresh pass. */
+  /** R*_D: the number of repetitions after which the next one is worth 1/e of an epoch of new tokens. */
   readonly tokens: number;
-  /** R*_N: the same of parameters in excess; Infinity where they lose nothing. */
+  /** R*_N: the same for excess parameters; Infinity if they keep their full value. */
   readonly parameters: number;
 }
 
-/** Of Muennighoff 2023, section 6: unrounded in the authors' code. */
+/** The constants of Muennighoff 2023, section 6, unrounded as in the authors' code. */
 export const muennighoffRepetition: Repetition = { tokens: 15.387756, parameters: 5.309743 };
 
 /**
- * x' = U + U·R*·(1 − e^(−R / R*)), R = x / U − 1: what x is worth of which U are worth all (Muennighoff 2023, eq. 5).
- * Not more than U·(1 + R*), however large x is.
+ * x' = U + U·R*·(1 − e^(−R / R*)), R = x / U − 1: the value of x, of which U have full value (Muennighoff 2023, eq. 5).
+ * It is at most U·(1 + R*).
  */
 function effectiveAmount(x: number, U: number, halflife: number): number {
   if (halflife === Number.POSITIVE_INFINITY) return x;
@@ -91,14 +92,14 @@ function effectiveAmount(x: number, U: number, halflife: number): number {
   return Math.min(x, U) - U * halflife * Math.expm1(-R / halflife);
 }
 
-/** D' (Muennighoff 2023, eq. 5): fresh tokens that D tokens, each seen D / U times, are worth. */
+/** D' (Muennighoff 2023, eq. 5): the number of new tokens as valuable as D tokens that are each seen D / U times. */
 export function effectiveTokens(D: number, U: number, { tokens }: Pick<Repetition, "tokens"> = muennighoffRepetition) {
   return effectiveAmount(D, U, tokens);
 }
 
 /**
- * N' (Muennighoff 2023, eq. 7): parameters beyond U_N = G·(U·G)^(beta / alpha), which are the best for U fresh tokens,
- * lose their worth as repeated tokens do.
+ * N' (Muennighoff 2023, eq. 7): parameters in excess of U_N = G·(U·G)^(beta / alpha), the optimum for U unique tokens,
+ * lose value as repeated tokens do.
  */
 export function effectiveParameters(
   surface: Surface,
@@ -111,7 +112,7 @@ export function effectiveParameters(
   return effectiveAmount(N, Math.min(N, enough), parameters);
 }
 
-/** L(N', D') (Muennighoff 2023, eq. 6): the surface at what N and D are worth where only U tokens differ. */
+/** L(N', D') (Muennighoff 2023, eq. 6): the surface at the values of N and D with U unique tokens. */
 export function repeatedLoss(
   surface: Surface,
   { N, D, U }: { readonly N: number; readonly D: number; readonly U: number },
@@ -126,20 +127,20 @@ export function repeatedLoss(
 export interface OverTraining {
   readonly E: number;
   readonly a: number;
-  /** Below 0. */
+  /** Negative. */
   readonly b: number;
   readonly c: number;
 }
 
 /**
- * L = E + a·N^b + c·6^(b/2)·(M·N)^b, M = D / N (Gadre 2024, eq. 4 with C = 6MN², as their code has it): models trained on
- * M tokens a parameter lie on parallel lines, so that over-training changes the scale of the power law, not its exponent.
+ * L = E + a·N^b + c·6^(b/2)·(M·N)^b, M = D / N (Gadre 2024, eq. 4 with C = 6MN², as in their code). Models trained on M
+ * tokens per parameter lie on parallel lines: over-training changes the scale of the power law, not its exponent.
  */
 export function overTrainingLoss({ E, a, b, c }: OverTraining, N: number, M: number): number {
   return E + a * N ** b + c * 6 ** (b / 2) * (M * N) ** b;
 }
 
-/** One break of a broken law: near x = d the slope changes by −c, over a width f of ln x. */
+/** One break of a broken law: near x = d, the slope changes by −c over a width f in ln x. */
 export interface Break {
   readonly c: number;
   readonly d: number;
@@ -148,7 +149,7 @@ export interface Break {
 
 /** The constants of a smoothly broken power law. */
 export interface BrokenLaw {
-  /** What is left at x → ∞. */
+  /** The limit for x → ∞. */
   readonly a: number;
   readonly b: number;
   /** The slope before the first break. */
@@ -158,13 +159,13 @@ export interface BrokenLaw {
 
 /** y = a + b·x^−c0·Π (1 + (x / d)^(1/f))^(−c·f) (Caballero 2023, eq. 1). */
 export function brokenLoss({ a, b, c0, breaks }: BrokenLaw, x: number): number {
-  // ln(1 + e^t), which neither overflows nor loses small terms.
+  // ln(1 + e^t), without overflow or loss of small terms.
   const softplus = (t: number) => Math.max(t, 0) + Math.log1p(Math.exp(-Math.abs(t)));
   const bent = breaks.reduce((sum, { c, d, f }) => sum - c * f * softplus(Math.log(x / d) / f), 0);
   return a + b * Math.exp(-c0 * Math.log(x) + bent);
 }
 
-/** A published fit of the surface, under a name, with how its N and C were counted as far as that is known. */
+/** A published fit of the surface, with its name and, if known, its conventions for N and C. */
 export interface NamedLaw {
   readonly surface: Surface;
   readonly source: string;
@@ -172,7 +173,7 @@ export interface NamedLaw {
   readonly parameters?: "blocks" | "blocks-head" | "total";
   readonly flops?: "6ND" | "attention" | "chinchilla" | "palm";
   readonly repetition?: Repetition;
-  /** What was trained: beyond it the law extrapolates. */
+  /** The range of the trained models; beyond it, the law extrapolates. */
   readonly range?: Readonly<Record<"n" | "d" | "c", readonly [number, number]>>;
 }
 
@@ -181,7 +182,9 @@ const hoffmannRange = { n: [70e6, 16e9], d: [5e9, 500e9], c: [6e18, 3e21] } as c
 
 /** Published surfaces by name. */
 export const laws = {
-  /** As printed. Its digits decide little about losses and much about the optimum: 92.6 tokens a parameter at 5.76e23. */
+  /**
+   * As printed. Rounding hardly changes losses, but changes the optimum: 92.6 tokens per parameter at 5.76e23 FLOPs.
+   */
   hoffmann: {
     surface: { E: 1.69, A: 406.4, B: 410.7, alpha: 0.34, beta: 0.28 },
     source: "Hoffmann 2022, eq. 10, as printed",
@@ -189,15 +192,15 @@ export const laws = {
     flops: "6ND",
     range: hoffmannRange,
   },
-  /** The same fit from the paper's sources: 58.9 tokens a parameter at 5.76e23. */
+  /** The same fit from the paper's source: 58.9 tokens per parameter at 5.76e23 FLOPs. */
   "hoffmann-unrounded": {
     surface: { E: 1.69337, A: 406.401, B: 410.723, alpha: 0.33917, beta: 0.28491 },
-    source: "Hoffmann 2022, constants of the paper's TeX source (Besiroglu 2024)",
+    source: "Hoffmann 2022, constants from the paper's TeX source (Besiroglu 2024)",
     parameters: "blocks-head",
     flops: "6ND",
     range: hoffmannRange,
   },
-  /** The points of Hoffmann's figure 4, read off and fitted to the minimum. */
+  /** The points of Hoffmann's figure 4, reconstructed and fitted to the minimum. */
   epoch: {
     surface: { E: 1.8172, A: 482.01, B: 2085.43, alpha: 0.3478, beta: 0.3658 },
     source: "Besiroglu 2024 (Epoch), table 1",
@@ -205,7 +208,7 @@ export const laws = {
     flops: "6ND",
     range: hoffmannRange,
   },
-  /** C4, with alpha = beta, and how repetition wears off. */
+  /** Fitted on C4 with alpha = beta, with the constants for repeated data. */
   muennighoff: {
     surface: {
       E: Math.exp(0.6254804),
@@ -214,7 +217,7 @@ export const laws = {
       alpha: 0.3526596,
       beta: 0.3526596,
     },
-    source: "Muennighoff 2023, section 6, constants of the authors' code",
+    source: "Muennighoff 2023, section 6, constants from the authors' code",
     flops: "6ND",
     repetition: muennighoffRepetition,
   },

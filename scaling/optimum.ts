@@ -1,28 +1,28 @@
 /**
- * What follows from a surface L(N, D): the best N and D of a budget, of a loss, of a size; with inference counted
- * (Sardana) and with tokens repeated (Muennighoff). Closed forms where there are any, a search in one dimension
- * elsewhere. It estimates nothing (fit.ts) and prints nothing (`folio scaling optimum`). Notebook 08-scaling-laws shows it.
+ * Optima of a surface L(N, D): the best N and D for a budget, a loss, or one of the two; with the cost of inference
+ * (Sardana) and with repeated tokens (Muennighoff). Closed forms if available, else a search in one dimension. `folio
+ * scaling optimum` prints them. Notebook 08-scaling-laws shows them.
  */
 import { type Repetition, repeatedLoss, type Surface, surfaceExponents, surfaceLoss, surfaceScale } from "./laws.js";
 
-/** A training: how large, on how many tokens, with which loss. */
+/** A training: its size, tokens, compute and loss. */
 export interface Allocation {
   /** Parameters, N. */
   readonly n: number;
   /** Training tokens, D. */
   readonly d: number;
-  /** Training FLOPs, 6ND or as counted. */
+  /** Training FLOPs, 6ND unless counted otherwise. */
   readonly c: number;
   readonly loss: number;
 }
 
-/** What the optimum is under; by default training alone, every token fresh. */
+/** The conditions of an optimum; by default, training cost only and no repeated tokens. */
 export interface Circumstances {
-  /** C / (N·D), by how the law's points counted FLOPs; 6 unless given. Inference takes a third of it a token. */
+  /** C / (N·D), by the FLOPs convention of the law's points; 6 by default. Inference takes a third of it per token. */
   readonly flopsPerProduct?: number | undefined;
-  /** D_inf, tokens that the finished model will read or write: 2·N·D_inf FLOPs more (Sardana 2024). */
+  /** D_inf, the tokens of inference with the trained model: another 2·N·D_inf FLOPs (Sardana 2024). */
   readonly inferenceTokens?: number | undefined;
-  /** U, tokens that differ: beyond them training repeats (Muennighoff 2023). */
+  /** U, the number of unique tokens; training on more repeats them (Muennighoff 2023). */
   readonly uniqueTokens?: number | undefined;
   readonly repetition?: Repetition | undefined;
 }
@@ -35,8 +35,8 @@ export function allocation(surface: Surface, n: number, d: number, circumstances
 }
 
 /**
- * The lowest loss of a budget. Training alone: N* = G·(C/6)^a, D* = (C/6)^b / G (Hoffmann 2022, eq. 4). With inference
- * the budget pays both: 6·N·D + 2·N·D_inf = C.
+ * The lowest loss of a budget. Training alone: N* = G·(C/6)^a, D* = (C/6)^b / G (Hoffmann 2022, eq. 4). With inference,
+ * the budget covers both: 6·N·D + 2·N·D_inf = C.
  * @example
  * optimumOfBudget(laws.hoffmann.surface, 2.21e19); // n 326.1e6, d 11.29e9
  */
@@ -55,39 +55,39 @@ export function optimumOfBudget(surface: Surface, budgetFlops: number, circumsta
 
 /**
  * The cheapest training that reaches a loss: min 6·N·D + 2·N·D_inf at L(N, D) = loss (Sardana 2024, eq. 3).
- * @throws {RangeError} for a loss at or below what the law can reach
+ * @throws {RangeError} for a loss that the law cannot reach
  */
 export function optimumOfLoss(surface: Surface, loss: number, circumstances: Circumstances = {}): Allocation {
   const { inferenceTokens: T = 0, uniqueTokens: U } = circumstances;
   checkLoss(surface, loss, surface.E, "the law");
-  // At the optimum A·N^−alpha and B·D^−beta share the reducible loss as beta : alpha.
+  // At the optimum, A·N^−alpha : B·D^−beta = beta : alpha.
   const { A, B, alpha, beta } = surface;
   const part = (loss - surface.E) / (alpha + beta);
   const [n0, d0] = [((part * beta) / A) ** (-1 / alpha), ((part * alpha) / B) ** (-1 / beta)];
   if (T === 0 && (U === undefined || d0 <= U)) return allocation(surface, n0, d0, circumstances);
-  // The least N that can reach the loss needs tokens without limit.
+  // The smallest N that can reach the loss needs infinitely many tokens.
   const least = leastParameters(surface, loss, circumstances);
   const costOf = (n: number) => n * (3 * tokensForLoss(surface, loss, n, circumstances) + T);
   const n = lowest(costOf, least, least * 1e6);
   return allocation(surface, n, tokensForLoss(surface, loss, n, circumstances), circumstances);
 }
 
-/** The compute-optimal D of a size: D = (N / G)^(alpha / beta) / G (Hoffmann 2022, eq. 4). */
+/** The compute-optimal D for N parameters: D = (N / G)^(alpha / beta) / G (Hoffmann 2022, eq. 4). */
 export function tokensForParameters(surface: Surface, n: number): number {
   const G = surfaceScale(surface);
   return (n / G) ** (surface.alpha / surface.beta) / G;
 }
 
-/** The compute-optimal N of a number of tokens: N = G·(D·G)^(beta / alpha) (Hoffmann 2022, eq. 4). */
+/** The compute-optimal N for D tokens: N = G·(D·G)^(beta / alpha) (Hoffmann 2022, eq. 4). */
 export function parametersForTokens(surface: Surface, d: number): number {
   const G = surfaceScale(surface);
   return G * (d * G) ** (surface.beta / surface.alpha);
 }
 
-/** Passes over the tokens beyond which nothing more comes of them. */
+/** The number of epochs beyond which more repetitions have no effect. */
 const passes = 1e3;
 
-/** D at which a model of N parameters reaches a loss; Infinity where no D does. */
+/** The D at which a model of N parameters reaches a loss; Infinity if none does. */
 export function tokensForLoss(surface: Surface, loss: number, n: number, circumstances: Circumstances = {}): number {
   const { E, A, B, alpha, beta } = surface;
   const left = loss - E - A * n ** -alpha;
@@ -97,7 +97,7 @@ export function tokensForLoss(surface: Surface, loss: number, n: number, circums
   return firstBelow((d) => allocation(surface, n, d, circumstances).loss <= loss, fresh, most);
 }
 
-/** N at which a training on D tokens reaches a loss. @throws {RangeError} where no N does */
+/** The N at which a training on D tokens reaches a loss. @throws {RangeError} if none does */
 export function parametersForLoss(
   surface: Surface,
   loss: number,
@@ -107,13 +107,13 @@ export function parametersForLoss(
   const { uniqueTokens: U } = circumstances;
   const { A, alpha } = surface;
   const floor = allocation(surface, Number.MAX_VALUE, d, circumstances).loss;
-  checkLoss(surface, loss, floor, `any size on ${d.toPrecision(3)} tokens`);
+  checkLoss(surface, loss, floor, `training on ${d.toPrecision(3)} tokens`);
   const plain = (A / (loss - surfaceLoss(surface, Number.POSITIVE_INFINITY, d))) ** (1 / alpha);
   if (U === undefined) return plain;
   return firstBelow((n) => allocation(surface, n, d, circumstances).loss <= loss, plain, 1e6 * plain);
 }
 
-/** The least N that reaches a loss, with tokens without limit. */
+/** The smallest N that reaches a loss with unlimited tokens. */
 function leastParameters(surface: Surface, loss: number, circumstances: Circumstances): number {
   const plain = (surface.A / (loss - surface.E)) ** (1 / surface.alpha);
   const reaches = (n: number) =>
@@ -122,11 +122,11 @@ function leastParameters(surface: Surface, loss: number, circumstances: Circumst
   const least = firstBelow(reaches, plain, 1e9 * plain);
   if (Number.isFinite(least)) return least;
   throw new RangeError(
-    `Cannot reach a loss of ${loss} with ${circumstances.uniqueTokens!.toPrecision(3)} different tokens: at no size are repetitions of them enough.`,
+    `Cannot reach a loss of ${loss} with ${circumstances.uniqueTokens!.toPrecision(3)} unique tokens: no model size and number of repetitions is enough.`,
   );
 }
 
-/** The x from which on `holds` does, to the last digits; Infinity where it does not even at `most`. */
+/** The smallest x for which `holds(x)` is true, to full precision; Infinity if it is false even at `most`. */
 function firstBelow(holds: (x: number) => boolean, least: number, most: number): number {
   if (holds(least)) return least;
   if (!holds(most)) return Number.POSITIVE_INFINITY;
@@ -143,13 +143,13 @@ function firstBelow(holds: (x: number) => boolean, least: number, most: number):
 function checkLoss({ E }: Surface, loss: number, floor: number, what: string): void {
   if (loss > floor) return;
   throw new RangeError(
-    `Cannot reach a loss of ${loss}: ${what} leaves ${floor.toPrecision(4)} (E is ${E.toPrecision(4)}); ask for more than that.`,
+    `Cannot reach a loss of ${loss}: ${what} cannot go below ${floor.toPrecision(4)} (E is ${E.toPrecision(4)}); ask for a higher loss.`,
   );
 }
 
 const golden = (Math.sqrt(5) - 1) / 2;
 
-/** Where `of` is lowest, over ln x; it falls, then rises. Golden sections, then a parabola for the last digits. */
+/** The minimum over ln x of a function that falls, then rises: golden-section search, then a parabola. */
 function lowest(of: (x: number) => number, least: number, most: number): number {
   const at = (t: number) => {
     const value = of(Math.exp(t));
@@ -159,7 +159,7 @@ function lowest(of: (x: number) => number, least: number, most: number): number 
   let [left, right] = [high - golden * (high - low), low + golden * (high - low)];
   let [atLeft, atRight] = [at(left), at(right)];
   while (high - low > 1e-3) {
-    // Where both are beyond reach, the smaller models are.
+    // If neither can reach the loss, move to larger models.
     if (atLeft < atRight) {
       [high, right, atRight] = [right, left, atLeft];
       left = high - golden * (high - low);
@@ -173,7 +173,7 @@ function lowest(of: (x: number) => number, least: number, most: number): number 
   return Math.exp(vertex(at, (low + high) / 2, 1e-4));
 }
 
-/** Newton on the slope by central differences: comparing values alone gives half of the digits. */
+/** Newton's method on the slope, by central differences; comparing values gives only half of the digits. */
 function vertex(at: (t: number) => number, from: number, step: number): number {
   let t = from;
   for (let round = 0; round < 4; round++) {

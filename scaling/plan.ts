@@ -1,7 +1,6 @@
 /**
- * Budgets → a plan: the runs of a sweep, each with its complete settings, and the cells that were dropped, each with its
- * reason. It trains nothing; the time it tells comes from a short benchmark (sweep/measure.ts). sweep.ts makes runs of a
- * plan. `folio scaling plan` shows one.
+ * Budgets → a plan: the runs of a sweep with their complete settings, and the dropped cells with their reasons. Time
+ * estimates come from a short benchmark (sweep/measure-speed.ts). sweep.ts runs a plan; `folio scaling plan` shows it.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -36,9 +35,9 @@ export { defaultLadder, type Ladder } from "./planning/shapes.js";
 export type { Speed } from "./planning/time-estimate.js";
 
 /**
- * The plan that options describe. The dataset must be prepared.
- * @param speed what runs take here (`measureSpeed` of sweep.ts); without it, the plan tells no times
- * @throws {RangeError} for options that make no plan
+ * The plan described by the options. The dataset must be prepared.
+ * @param speed measured by `measureSpeed` of sweep.ts; without it, the plan has no time estimates
+ * @throws {RangeError} if the options give no plan
  * @example
  * const plan = planSweep({
  *   name: "small", dataset: "typescript", batchTokens: 512, learningRate: 3e-3,
@@ -79,19 +78,21 @@ export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
   };
 }
 
-/** How a dataset of one's own is prepared, for whoever plans before it is. */
+/** The error for a dataset that is not prepared yet, with the command that prepares it. */
 function checkPrepared({ name, dataset, dataDir = "data", tokenizer }: PlanOptions): void {
   if (fs.existsSync(path.join(dataDir, dataset))) return;
   const given = fs.existsSync(path.join(packageRoot(), "data", dataset, "prepare.ts"));
   const text = given ? "" : " --from=TEXT";
   const kind = tokenizer === undefined ? "" : ` --tokenizer=${tokenizer === "bpe" ? "bpe:N" : tokenizer}`;
-  const whose = given ? "" : `; TEXT is any text, a file or a folder`;
+  const whose = given ? "" : `; TEXT is a text file or a folder`;
   throw new Error(
     `Cannot plan the sweep ${name}: there is no dataset ${dataset} in ${dataDir}; prepare it: folio prepare ${dataset}${text}${kind}${whose}.`,
   );
 }
 
-/** Processes and threads of each: a process a core, each with an equal share of the cores. */
+/**
+ * The number of processes, by default one per core, and of threads per process, by default an equal share of the cores.
+ */
 export function share({ workers, threads }: Pick<PlanOptions, "workers" | "threads"> = {}): {
   workers: number;
   threads: number;
@@ -106,7 +107,7 @@ function checkProcesses(given: Readonly<Record<string, number | undefined>>): vo
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= mostProcesses)) continue;
     throw new RangeError(
-      `Cannot share the machine: ${name} is ${value}; wanted a whole number from 1 to ${mostProcesses}.`,
+      `Cannot plan the sweep: ${name} is ${value}; it must be a whole number from 1 to ${mostProcesses}.`,
     );
   }
 }
@@ -116,7 +117,7 @@ function checkTokenizer({ name, dataset, tokenizer }: PlanOptions, meta: TokenMe
   if (tokenizer === undefined || tokenizer === kind) return;
   const wanted = tokenizer === "bpe" ? "bpe:N" : tokenizer;
   throw new RangeError(
-    `Cannot plan the sweep ${name}: it is for ${tokenizer} tokens, and ${dataset} has ${kind} ones; prepare it again: folio prepare ${dataset} --from=TEXT --tokenizer=${wanted} --overwrite.`,
+    `Cannot plan the sweep ${name}: it needs ${tokenizer} tokens, but ${dataset} has ${kind} tokens; prepare it again: folio prepare ${dataset} --from=TEXT --tokenizer=${wanted} --overwrite.`,
   );
 }
 
@@ -151,13 +152,13 @@ function tuningCells({ at, learningRates }: Tuning) {
   return at.flatMap((cell) => learningRates.map((learningRate) => ({ ...cell, learningRate })));
 }
 
-/** Turns a cell into a run, or says why it is none. */
+/** Turns a cell into a run, or drops it with a reason. */
 function place(cell: Cell, context: Context, { runs, dropped }: { runs: PlannedRun[]; dropped: DroppedCell[] }): void {
   const shape = nearestShape(cell.parameters, context.ladder, context.base);
   const run = plannedRun(cell, shape, context);
   const same = runs.find((other) => JSON.stringify(other.settings) === JSON.stringify(run.settings));
   const reason = same
-    ? `the nearest shape to N = ${Math.round(cell.parameters)} is ${shapeName(shape)}, which ${same.name} has already`
+    ? `the nearest shape to N = ${Math.round(cell.parameters)} is ${shapeName(shape)}, which ${same.name} already has`
     : objection(run, context);
   if (!reason) {
     runs.push(run);
@@ -167,19 +168,19 @@ function place(cell: Cell, context: Context, { runs, dropped }: { runs: PlannedR
   dropped.push({ role, budgetFlops, parameters, shape: shapeName(shape), reason });
 }
 
-/** Why a run is not to be done; undefined where it may be. */
+/** The limit that a run exceeds; undefined if there is none. */
 function objection(run: PlannedRun, { options, workers }: Context): string | undefined {
   const { epochs = 4, flopsPerRun = Number.POSITIVE_INFINITY, fewestSteps = 100, ...rest } = options.limits ?? {};
   const most = rest.memoryBytes ?? os.totalmem() / workers;
   if (run.epochs > epochs) {
-    return `it sees the data ${run.epochs.toFixed(1)} times, and ${epochs} is the limit (epochs)`;
+    return `it sees the data ${run.epochs.toFixed(1)} times; the limit is ${epochs} (epochs)`;
   }
   if (run.flops > flopsPerRun) {
-    return `it takes ${run.flops.toExponential(2)} FLOPs, and ${flopsPerRun.toExponential(2)} is the limit (flopsPerRun)`;
+    return `it takes ${run.flops.toExponential(2)} FLOPs; the limit is ${flopsPerRun.toExponential(2)} (flopsPerRun)`;
   }
-  if (run.steps < fewestSteps) return `it has ${run.steps} steps, and ${fewestSteps} is the least (fewestSteps)`;
+  if (run.steps < fewestSteps) return `it has ${run.steps} steps; the minimum is ${fewestSteps} (fewestSteps)`;
   if (run.memoryBytes > most) {
-    return `it needs ${gigabytes(run.memoryBytes)} of memory, and ${gigabytes(most)} is the limit (memoryBytes)`;
+    return `it needs ${gigabytes(run.memoryBytes)} of memory; the limit is ${gigabytes(most)} (memoryBytes)`;
   }
   return undefined;
 }

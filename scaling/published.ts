@@ -1,10 +1,10 @@
 /**
- * Optima that others published, as data, and the lines through them: Chinchilla's three approaches, nanoGPT's line, and
- * nanochat's sweep counted in three ways. The laws are laws.ts. Notebook 08-scaling-laws shows them.
+ * Published optima as data, and lines through them: Chinchilla's three approaches, nanoGPT's line, and nanochat's sweep
+ * counted in three ways. Published laws are in laws.ts. Notebook 08-scaling-laws shows them.
  */
 import { fitLine } from "./fit/search/line-fit.js";
 
-/** N that is the best use of C, with the D that goes with it. */
+/** The optimal N and D of a compute C. */
 export interface PublishedOptimum {
   readonly n: number;
   readonly c: number;
@@ -17,7 +17,7 @@ function optima(flops: readonly number[], tokens: readonly number[]): PublishedO
   return sizes.map((n, k) => ({ n, c: flops[k]!, d: tokens[k]! }));
 }
 
-/** Optimal compute and tokens by size, in the three ways (Hoffmann 2022, tables 3 and A3). */
+/** Optimal compute and tokens by size, by the three approaches (Hoffmann 2022, tables 3 and A3). */
 export const chinchillaOptima: Readonly<Record<"approach1" | "approach2" | "approach3", readonly PublishedOptimum[]>> =
   {
     approach1: optima(
@@ -28,14 +28,14 @@ export const chinchillaOptima: Readonly<Record<"approach1" | "approach2" | "appr
       [1.84e19, 1.2e20, 1.32e22, 6.88e23, 4.54e24, 1.59e26],
       [7.7e9, 20e9, 219.5e9, 1.7e12, 4.3e12, 26.5e12],
     ),
-    // 1.26e25 at 175B is printed as 1.26e24: 6·175e9·12e12 is 1.26e25.
+    // The paper prints 1.26e24 at 175B, but 6·175e9·12e12 is 1.26e25.
     approach3: optima(
       [2.21e19, 1.62e20, 2.46e22, 1.71e24, 1.26e25, 5.65e26],
       [9.2e9, 27.1e9, 410.1e9, 4.1e12, 12e12, 94.1e12],
     ),
   };
 
-/** All nine points of approach 2, N and D (Hoffmann 2022, tables 3 and A3), which nanoGPT draws its line through. */
+/** All nine points (N, D) of approach 2 (Hoffmann 2022, tables 3 and A3), to which nanoGPT fits its line. */
 export const approach2Points: readonly { readonly n: number; readonly d: number }[] = [
   { n: 400e6, d: 7.7e9 },
   { n: 1e9, d: 20e9 },
@@ -48,7 +48,9 @@ export const approach2Points: readonly { readonly n: number; readonly d: number 
   { n: 10e12, d: 292e12 },
 ];
 
-/** log10 D = slope·log10 N + intercept through points, by least squares (nanoGPT's scaling_laws: 1.0409573, .9353887). */
+/**
+ * log10 D = slope·log10 N + intercept through points, by least squares (nanoGPT's scaling_laws: 1.0409573, .9353887).
+ */
 export function tokensLine(points: readonly { readonly n: number; readonly d: number }[] = approach2Points) {
   const { slope, intercept } = fitLine(
     points.map(({ n }) => Math.log10(n)),
@@ -64,8 +66,9 @@ function sweep(parameters: readonly number[], tokens: readonly number[]): Publis
 }
 
 /**
- * The optima of one and the same sweep, with parameters counted in three ways (nanochat's log of 27 January 2026, IsoFLOP
- * parabolas): N ∝ C^.536 of the matrices that multiply, C^.375 of all with its many embeddings, C^.696 of the blocks.
+ * The optima of a single sweep, with parameters counted in three ways (nanochat's log of 27 January 2026, IsoFLOP
+ * parabolas): N ∝ C^.536 for blocks and head, C^.375 for all parameters with their many embeddings, C^.696 for
+ * blocks only.
  */
 export const nanochatSweep: Readonly<Record<"blocks-head" | "total" | "blocks", readonly PublishedOptimum[]>> = {
   "blocks-head": sweep(
@@ -82,7 +85,7 @@ export const nanochatSweep: Readonly<Record<"blocks-head" | "total" | "blocks", 
   ),
 };
 
-/** N* ∝ C^a and D* ∝ C^b through optima, by least squares on logarithms. */
+/** The exponents of N* ∝ C^a and D* ∝ C^b through optima, by least squares on logarithms. */
 export function exponentsOf(points: readonly PublishedOptimum[]): { a: number; b: number } {
   const lnC = points.map(({ c }) => Math.log(c));
   const slope = (of: "n" | "d") =>

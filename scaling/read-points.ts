@@ -1,7 +1,6 @@
 /**
- * A table of finished trainings, one's own or another study's → points. Which column is what is said by name; a sweep's own
- * table says it by itself, and which of its runs are held out or were for tuning. It fits nothing (fit.ts) and reads no
- * files (tables/read-table.ts).
+ * A table of finished trainings → points. The caller names the columns; the tables of Folio's sweeps have known column
+ * names, and a column for the role of each run (grid, held-out or tuning). tables/read-table.ts reads the file.
  */
 import type { ColumnTable } from "arquero";
 import { closest } from "fastest-levenshtein";
@@ -12,42 +11,42 @@ import { columnOf } from "./tables/delimited.js";
 
 export { readTable } from "./tables/read-table.js";
 
-/** Which column holds what. D may be missing where C is there, and C where N and D are (C = 6ND). */
+/** The names of the columns. D may be missing if there is C, and C if there are N and D (C = 6ND). */
 export interface PointColumns {
   readonly n?: string;
   readonly d?: string;
   readonly c?: string;
   readonly loss: string;
-  /** The run that points share. */
+  /** The run of a point. */
   readonly group?: string;
-  /** Tokens that differ, of the law of repeated data. */
+  /** Unique tokens, for the law of repeated data. */
   readonly unique?: string;
 }
 
 export interface ReadPointsOptions {
-  /** A row without one of the numbers: refuse the table (the default), or leave the row out. */
+  /** What to do if a row lacks a number: throw an error (the default), or leave out the row. */
   readonly missing?: "refuse" | "drop";
-  /** For messages. */
+  /** The table's name in messages. */
   readonly name?: string;
 }
 
 export interface ReadPoints {
   readonly points: readonly Point[];
-  /** The row that each point is of, from 0. */
+  /** The row of each point, from 0. */
   readonly rows: readonly number[];
-  /** Rows left out for want of a number. */
+  /** Rows left out because they lack a number. */
   readonly dropped: readonly number[];
 }
 
-/** A table's points by what they are for. */
+/** The points of a table by role. */
 export interface Study extends ReadPoints {
-  /** Runs beyond the grid, which a fit is to predict and must not see; with their rows. */
+  /** Held-out runs, which a fit is to predict, with their rows. */
   readonly heldOut: ReadPoints;
-  /** Rows of runs that learning rates were tuned by. */
+  /** Rows of tuning runs. */
   readonly tuning: readonly number[];
 }
 
-/** The columns that a table has by the names of Folio's own sweeps, for whoever names none. */
+/** The columns of a table that have the names used by Folio's sweeps; the default if no columns are named. */
 export function ownColumns(table: ColumnTable): PointColumns {
   const there = table.columnNames();
   const find = (name: string) => columnNamed(there, name);
@@ -55,7 +54,7 @@ export function ownColumns(table: ColumnTable): PointColumns {
   return { loss: find("loss") ?? "loss", ...Object.fromEntries(own.map((name) => [name, find(name)])) };
 }
 
-/** The column of that name, or the only one that differs from it in capitals. */
+/** The column of this name, or the only one that equals it when case is ignored. */
 function columnNamed(there: readonly string[], name: string): string | undefined {
   if (there.includes(name)) return name;
   const alike = there.filter((column) => column.toLowerCase() === name.trim().toLowerCase());
@@ -63,9 +62,9 @@ function columnNamed(there: readonly string[], name: string): string | undefined
 }
 
 /**
- * The points of a table's rows, whatever their role. Columns n_convention, flops_convention, warmup_steps with steps, and
- * final_lr_ratio, where there are any, are what a fit's warnings go by.
- * @throws {RangeError} for a column that there is not (naming the nearest), or a row without one of the numbers
+ * The points of all rows of a table, of any role. If the table has the columns n_convention, flops_convention,
+ * warmup_steps (with steps) and final_lr_ratio, a fit uses them for its warnings.
+ * @throws {RangeError} for a missing column (naming the nearest), or a row that lacks a number
  */
 export function toPoints(table: ColumnTable, columns: PointColumns, options: ReadPointsOptions = {}): ReadPoints {
   return pointsOf(
@@ -75,9 +74,9 @@ export function toPoints(table: ColumnTable, columns: PointColumns, options: Rea
 }
 
 /**
- * The points of a table that says what its runs are for (column role): those of the grid, and the held-out ones. A table
- * without roles is all grid.
- * @throws {RangeError} as `toPoints`, and where no run of the grid is left
+ * The points of a table by its column role: those of the grid, and the held-out ones. Without this column, all points
+ * belong to the grid.
+ * @throws {RangeError} as `toPoints`, and if there are no runs of the grid
  */
 export function toStudy(table: ColumnTable, columns: PointColumns, options: ReadPointsOptions = {}): Study {
   const rows = openRows(table, columns, options);
@@ -87,13 +86,13 @@ export function toStudy(table: ColumnTable, columns: PointColumns, options: Read
   const grid = of((role) => role !== "held-out" && role !== "tuning");
   if (grid.length === 0) {
     throw new RangeError(
-      `Cannot read points of ${rows.name}: it has no runs besides tuning and held-out; \`folio scaling tune\` reads a tuning's.`,
+      `Cannot read points of ${rows.name}: it has only tuning and held-out runs; \`folio scaling tune\` reads tuning runs.`,
     );
   }
   return { ...pointsOf(rows, grid), heldOut: pointsOf(rows, heldOut), tuning };
 }
 
-/** What each row is for, in lower case; "" where the table does not say. */
+/** The role of each row, in lower case; "" if the table has none. */
 function rolesOf(table: ColumnTable): string[] {
   const column = columnNamed(table.columnNames(), "role");
   if (column === undefined) return Array.from({ length: table.numRows() }, () => "");
@@ -105,7 +104,7 @@ function rolesOf(table: ColumnTable): string[] {
   );
 }
 
-/** A table's cells by row, and how a row without a number is taken. */
+/** Access to the cells of a table, and what to do with rows that lack a number. */
 interface Rows {
   readonly name: string;
   readonly missing: "refuse" | "drop";
@@ -147,7 +146,7 @@ function pointsOf(rows: Rows, indices: readonly number[]): ReadPoints {
   return { points, rows: kept, dropped };
 }
 
-/** The numbers of a row; undefined where it lacks one and such rows are left out. */
+/** The numbers of a row; undefined if it lacks one and such rows are left out. */
 function numbersOf(rows: Rows, row: number): Numbers | undefined {
   const numbers: Numbers = {};
   for (const what of measured) {
@@ -160,7 +159,7 @@ function numbersOf(rows: Rows, row: number): Numbers | undefined {
   return numbers;
 }
 
-/** A number above 0; null where the row is to be left out. @throws {RangeError} for any other text */
+/** A number above 0; null if the row is to be left out. @throws {RangeError} for any other text */
 function positiveCell({ cell, missing, name }: Pick<Rows, "cell" | "missing" | "name">, row: number, column: string) {
   const found = cell(column, row);
   const value = cellNumber(found);
@@ -169,14 +168,14 @@ function positiveCell({ cell, missing, name }: Pick<Rows, "cell" | "missing" | "
   const said = found === undefined || found === null || found === "" ? "nothing" : `"${String(found)}"`;
   const help =
     value === null
-      ? "complete or remove it, or leave such rows out (--drop_missing)"
-      : "correct or remove it (a number may be written 12000000, 1.2e7 or 12M)";
+      ? "complete or remove this row, or leave out such rows (--drop_missing)"
+      : "correct or remove this row (a number may be written 12000000, 1.2e7 or 12M)";
   throw new RangeError(
     `Cannot read points of ${name}: row ${row + 1} has ${said} in column "${column}", where a number above 0 is wanted; ${help}.`,
   );
 }
 
-/** The columns as the table writes them. @throws {RangeError} for one that there is not, or that there is twice */
+/** The columns with the table's spelling. @throws {RangeError} for a missing or ambiguous column */
 function checkedColumns<Columns extends object>(table: ColumnTable, given: Columns, name: string): Columns {
   const there = table.columnNames();
   const entries = Object.entries(given) as [string, string | undefined][];
@@ -220,25 +219,25 @@ function toPoint({ columns, cell }: Rows, row: number, numbers: Numbers): Point 
 const finite = (value: number): number | undefined => (Number.isFinite(value) ? value : undefined);
 const textOf = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
 
-/** Which column of a tuning sweep's table holds what. */
+/** The names of the columns in the table of a tuning sweep. */
 export interface TuningColumns {
   readonly n: string;
   readonly d: string;
   readonly rate: string;
   readonly loss: string;
-  /** Tokens or sequences per step; a sweep's own, or one named batch, unless given. */
+  /** Tokens or sequences per step; by default the column of a Folio sweep, or one named batch. */
   readonly batch?: string;
 }
 
 const batchColumns = ["batch_tokens", "batch_size", "batch"];
 
-/** Settings that move the best rate. Runs that differ in one of them are not seeds of each other. */
+/** Settings that affect the best rate; runs that differ in one of them do not differ only by their seed. */
 const otherSettings = ["weight_decay", "beta1", "beta2", "grad_clip", "dropout", "schedule", "optimizer", "dataset"];
 
 /**
- * The runs of a tuning sweep; of a table with a column role, those of role tuning.
- * @throws {RangeError} for a column that there is not, a row without one of the numbers, runs of one N and D that
- * differ in another setting than rate, batch and seed, and where no run is left
+ * The runs of a tuning sweep. If the table has a column role, only those of role tuning.
+ * @throws {RangeError} for a missing column, a row that lacks a number, runs of the same N and D that differ in a
+ * setting other than rate, batch and seed, and if there are no runs
  */
 export function toTuningPoints(
   table: ColumnTable,
@@ -267,7 +266,7 @@ export function toTuningPoints(
   throw new RangeError(`Cannot read points of ${name}: every row lacks a number.`);
 }
 
-/** Rows of one N, D and batch may differ in rate and seed alone. */
+/** Rows with the same N, D and batch may differ only in rate and seed. */
 function checkSettings(
   { name, cell }: Pick<Rows, "name" | "cell">,
   rows: readonly number[],
@@ -281,7 +280,7 @@ function checkSettings(
       const value = cell(setting, row) ?? null;
       if (found.has(key) && found.get(key) !== value) {
         throw new RangeError(
-          `Cannot read points of ${name}: runs of one N and D differ in ${setting} (${String(found.get(key))} and ${String(value)}), so that it is not the rate alone that their losses tell of; keep the runs of one.`,
+          `Cannot read points of ${name}: runs with the same N and D differ in ${setting} (${String(found.get(key))} and ${String(value)}), so their losses depend on more than the rate; keep the runs of one of these.`,
         );
       }
       found.set(key, value);

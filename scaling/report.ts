@@ -1,7 +1,7 @@
 /**
  * The report of a study: points → one HTML page that works offline, with the fits of all three approaches, their
- * intervals and warnings, every chart, the table of runs and how things were counted. A method that refuses the points
- * is in it with its reason. It writes no files: `folio scaling report` does. Notebook 08-scaling-laws shows the charts.
+ * intervals and warnings, all charts, the table of runs and the conventions. If a method fails, its error is shown.
+ * `folio scaling report` writes the file. Notebook 08-scaling-laws shows the charts.
  */
 
 import type { Figure } from "../lib/charts/figure.js";
@@ -19,6 +19,7 @@ import {
   lossPrediction,
   type NamedFit,
   optimumPrediction,
+  predictedInterval,
   residualPlot,
 } from "./figures.js";
 import { computeOf } from "./fit/columns.js";
@@ -34,7 +35,7 @@ const approaches = [
   { method: "parametric", name: "approach 3: L(N, D)" },
 ] as const satisfies readonly { method: FitMethod; name: string }[];
 
-/** A method's fit, or why there is none. */
+/** The fit of a method, or why it failed. */
 export interface Approach {
   readonly method: FitMethod;
   readonly name: string;
@@ -42,7 +43,7 @@ export interface Approach {
   readonly refused?: string;
 }
 
-/** All three approaches to the same points; a refusal is a result. */
+/** Fits the points by all three approaches; the error of a method that fails is part of the result. */
 export async function fitApproaches(
   points: readonly Point[],
   options: { readonly bootstrap?: number; readonly seed?: number; readonly threads?: number } = {},
@@ -59,17 +60,17 @@ export async function fitApproaches(
   return results;
 }
 
-/** What a report tells of. */
+/** The contents of a report. */
 export interface Study {
   readonly title: string;
   readonly points: readonly Point[];
-  /** Of fitApproaches(). */
+  /** From fitApproaches(). */
   readonly fits: readonly Approach[];
-  /** Runs that the fits have not seen. */
+  /** Runs left out of the fits. */
   readonly heldOut?: readonly Point[];
 }
 
-/** The report as one page, of which Plotly is nearly all. Every text in it is escaped. */
+/** The report as one page; nearly all of its size is Plotly. All text is escaped. */
 export function scalingReport(study: Study): string {
   const { title, points, heldOut = [] } = study;
   const surface = study.fits.find(({ fit, method }) => fit && method === "parametric")?.fit;
@@ -97,7 +98,7 @@ export function scalingReport(study: Study): string {
 const span = ([low, high]: Interval) => `${letterTick(low)} to ${letterTick(high)}`;
 const section = (title: string, content: string) => (content ? `<section><h2>${title}</h2>${content}</section>` : "");
 
-/** Every chart that these fits allow. */
+/** All charts that are possible with these fits. */
 function charts({ points, fits, heldOut = [] }: Study, surface: Fit | undefined): Figure[] {
   const of = (method: FitMethod) => fits.find((approach) => approach.method === method)?.fit;
   const [envelope, isoflop] = [of("envelope"), of("isoflop")];
@@ -131,13 +132,21 @@ function headlines({ points, fits, heldOut = [] }: Study, surface: Fit | undefin
     const law = fittedLaw(surface, points);
     const at = 10 * rangeOf(points.map(computeOf))[1];
     const { n, d } = law.optimum(at);
-    cards.push(["tokens a parameter", (d / n).toFixed(1), `best at ${at.toExponential(1)} FLOPs, 10 × the runs`]);
+    cards.push([
+      "tokens per parameter",
+      (d / n).toFixed(1),
+      `optimum at ${at.toExponential(1)} FLOPs, 10 × the largest run`,
+    ]);
     for (const run of heldOut) {
       const off = law.loss!(run.n, run.d) / run.loss - 1;
+      const interval = predictedInterval(surface, points, ({ loss }) => loss!(run.n, run.d), 0.95);
+      const range =
+        interval &&
+        `; measured ${run.loss.toFixed(3)}, 95 % interval of the prediction ${interval.map((end) => end.toFixed(3)).join(" to ")}`;
       cards.push([
         "held-out run",
         percent(off),
-        `predicted over measured, at ${computeOf(run).toExponential(1)} FLOPs`,
+        `predicted / measured loss − 1, at ${computeOf(run).toExponential(1)} FLOPs${range ?? ""}`,
       ]);
     }
   }
@@ -166,7 +175,9 @@ function approachTables({ name, fit, refused }: Approach): string {
     `objective ${number(fit.huberSum)}`,
     `intervals from ${from}`,
     ...(fit.holdout
-      ? [`the ${fit.holdout.points} largest runs, held out, predicted within ${percent(fit.holdout.rms, false)} (rms)`]
+      ? [
+          `${fit.holdout.points} largest runs predicted without them with an error of ${percent(fit.holdout.rms, false)} (rms)`,
+        ]
       : []),
   ];
   const optima = (fit.optima ?? []).map(({ c, n, d, loss }) => [
@@ -187,10 +198,10 @@ function approachTables({ name, fit, refused }: Approach): string {
   ].join("");
 }
 
-/** Runs, with what the law says of each. */
+/** Runs, with the prediction of the law for each. */
 function runTable(runs: readonly Point[], points: readonly Point[], surface: Fit | undefined): string {
   const law = surface && fittedLaw(surface, points);
-  const head = ["N", "D", "D/N", "C (FLOPs)", "loss", ...(law ? ["predicted", "off by"] : [])];
+  const head = ["N", "D", "D/N", "C (FLOPs)", "loss", ...(law ? ["predicted", "error"] : [])];
   const rows = runs.map((run) => {
     const predicted = law?.loss?.(run.n, run.d);
     return [
@@ -214,14 +225,14 @@ function conventions(points: readonly Point[]): string {
     const names = [...new Set(points.map((point) => point[which] ?? otherwise))];
     return names.map((name) => (known[name] ? `${name}: ${known[name]}` : name)).join("; ");
   };
-  const flops = points.every(({ c }) => c === undefined) ? "6ND" : "as the table has them, not said how";
+  const flops = points.every(({ c }) => c === undefined) ? "6ND" : "as in the table, convention not given";
   return tableOf(
     ["", ""],
     [
-      ["Parameters, N", describe("nConvention", parameterConventions, "not said")],
+      ["Parameters, N", describe("nConvention", parameterConventions, "not given")],
       ["FLOPs, C", describe("flopsConvention", flopsConventions, flops)],
-      ["Loss", "nats a token"],
-      ["Intervals", "80 and 95 %, of refits of resampled runs (drawn together where they share a group)"],
+      ["Loss", "nats per token"],
+      ["Intervals", "80 % and 95 %, from refits of resampled runs (points of a group are drawn together)"],
     ],
   );
 }

@@ -1,23 +1,23 @@
 /**
- * Published rules for batch and learning rate: from N and D, from the loss, or from a run that is known to be good. The
- * power laws among them go into a plan as they are (`learningRate: stepLaw.learningRate`); a sweep's own rule comes of its
- * tuning runs (plan.ts). Notebook 08-scaling-laws shows them.
+ * Published rules for batch size and learning rate: from N and D, from the loss, or from a run with good values. A plan
+ * accepts the power laws directly (`learningRate: stepLaw.learningRate`). A rule can also come from tuning runs
+ * (planning/learning-rates.ts). Notebook 08-scaling-laws shows them.
  */
 import type { PowerRule } from "./plan.js";
 
 /**
  * Step Law (Li 2025, eq. 1): peak learning rate 1.79·N^−.713·D^.307, batch .58·D^.571 tokens. N is without embeddings;
- * AdamW, cosine to a small last rate.
+ * for AdamW with a cosine schedule to a small last rate.
  */
 export const stepLaw = {
   learningRate: { factor: 1.79, parameters: -0.713, tokens: 0.307 },
   batchTokens: { factor: 0.58, tokens: 0.571 },
 } as const satisfies Readonly<Record<string, PowerRule>>;
 
-/** Exponent of D in nanochat's rule for the batch (Bergsma 2025, "Power Lines"). */
+/** Exponent of D in nanochat's rule for the batch size (Bergsma 2025, "Power Lines"). */
 const nanochatExponent = 0.383;
 
-/** A run whose batch and learning rate are good. */
+/** A run with a good batch size and learning rate. */
 export interface GoodRun {
   readonly tokens: number;
   readonly batchTokens: number;
@@ -25,7 +25,7 @@ export interface GoodRun {
 }
 
 /**
- * nanochat's rule: batch B = B0·(D / D0)^.383, learning rate η = η0·√(B / B0), from one good run (B0, η0, D0).
+ * nanochat's rule: batch size B = B0·(D / D0)^.383, learning rate η = η0·√(B / B0), from one good run (B0, η0, D0).
  * @param tokens D
  */
 export function nanochatRule(good: GoodRun, tokens: number): GoodRun {
@@ -33,14 +33,14 @@ export function nanochatRule(good: GoodRun, tokens: number): GoodRun {
   return { tokens, batchTokens: good.batchTokens * growth, learningRate: good.learningRate * Math.sqrt(growth) };
 }
 
-/** Bcrit(L) = 2.0e8·L^(−1/.21) tokens: larger batches waste compute, smaller ones time (Kaplan 2020, eq. 5.3). */
+/** Bcrit(L) = 2.0e8·L^(−1/.21) tokens: larger batches waste compute, smaller ones waste time (Kaplan 2020, eq. 5.3). */
 export function criticalBatchTokens(loss: number): number {
   return 2.0e8 * loss ** (-1 / 0.21);
 }
 
 /**
- * What a run at batch B would have needed at the best of both: least compute Cmin = C / (1 + B / Bcrit), and least steps
- * Smin = S / (1 + Bcrit / B), at its loss (Kaplan 2020, eq. 5.4, 5.5).
+ * The least compute and the fewest steps for the loss of a run with batch size B: Cmin = C / (1 + B / Bcrit) and
+ * Smin = S / (1 + Bcrit / B) (Kaplan 2020, eq. 5.4, 5.5).
  */
 export function leastOfBoth(run: {
   readonly flops: number;

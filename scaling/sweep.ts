@@ -1,7 +1,7 @@
 /**
- * A plan → its runs: an async generator that keeps as many processes at work as the machine holds, hands out the longest
- * runs first, and yields a record of each thing that happens. Everything that counts lies in the sweep's folder: killed
- * at any moment, the same call goes on. Training stands in sweep/work.ts. `folio scaling run` drives it.
+ * A plan → its runs: an async generator that keeps several processes busy, starts the longest runs first, and yields a
+ * record of each event. The state of a sweep is in its folder, so after a kill at any moment, the same call continues
+ * it. sweep/train-one.ts trains a run. The command is `folio scaling run`.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -33,38 +33,38 @@ export type { Job, JobOptions, StartJob } from "./sweep/processes.js";
 export { readResults, resultsTable, writeParquet } from "./sweep/results-table.js";
 export type { RunState, SweepRun } from "./sweep/run-identity.js";
 
-/** Which runs that are not finished are done: those not begun and the interrupted ones unless given. */
+/** Which unfinished runs to do; by default, pending and interrupted ones. */
 export type Retry = "failed" | "interrupted" | "all";
 
 export interface SweepOptions {
-  /** Of the sweep: plan, runs, results. */
+  /** The folder of the sweep: plan, runs, results. */
   readonly folder: string;
-  /** Of the datasets, in place of the plan's. */
+  /** The folder of the datasets, instead of the plan's. */
   readonly dataDir?: string;
   readonly retry?: Retry;
-  /** Processes at a time; the plan's unless given. */
+  /** Processes at a time; by default as in the plan. */
   readonly workers?: number;
   readonly threads?: number;
-  /** Numbers of the GPUs, which take a process each; without them the environment is left alone. */
+  /** Numbers of the GPUs to use, one process per GPU; without it, the environment is not changed. */
   readonly gpus?: readonly number[];
-  /** A shell command that does a run elsewhere, with {run}, {name}, {plan} and {folder}. */
+  /** A shell command that does a run elsewhere; {run}, {name}, {plan} and {folder} are replaced. */
   readonly command?: string;
-  /** What does a run in place of a process: an executor of one's own. */
+  /** A custom executor that does a run, instead of a process. */
   readonly start?: StartJob;
-  /** Names or identities; all unless given. */
+  /** Names or identities of runs; all by default. */
   readonly only?: readonly string[];
-  /** Aborting lets the batches under way finish, saves, and ends. */
+  /** When aborted, the current batches finish, and the runs save a checkpoint and end. */
   readonly signal?: AbortSignal;
 }
 
 export type Counts = Readonly<Record<RunState, number>>;
 
-/** What runSweep() tells. */
+/** The records of runSweep(). */
 export type SweepRecord =
   | {
       readonly kind: "start";
       readonly counts: Counts;
-      /** How many are to be done, besides those that another process may let go of. */
+      /** The number of runs to do, without those that another process is doing. */
       readonly todo: number;
       readonly workers: number;
       readonly threads: number;
@@ -77,18 +77,18 @@ export type SweepRecord =
       readonly counts: Counts;
       readonly started: number;
       readonly aborted: boolean;
-      /** Where those stand that this call was to do. */
+      /** The states of the runs that this call was to do. */
       readonly chosen: Counts;
     };
 
-/** How often a run whose process was killed is begun again in one call: memory may be short for a moment, or for good. */
+/** How often one call restarts a run whose process was killed, since memory may be short only for a moment. */
 export const KILLS = 3;
 
 /**
- * Does the runs of a plan that are not done. Runs that failed stay failed until `retry` asks for them; a run whose
- * process is killed goes on from its last checkpoint. Runs that another process is at are left to it; those that it lets
- * go of undone, within ten seconds or by the time that the others are done, are done too.
- * @throws {Error} when the folder cannot be written, or the dataset is not prepared
+ * Does the unfinished runs of a plan. Failed runs are done again only if `retry` says so; a run whose process is killed
+ * resumes from its last checkpoint. Runs of another process are left to it; if that process leaves them unfinished
+ * within ten seconds, or before the other runs are done, they are done here.
+ * @throws {Error} if the folder cannot be written, or the dataset is not prepared
  * @example
  * for await (const record of runSweep(plan, { folder: "out-small" })) if (record.kind === "run-end") console.log(record.outcome);
  */
@@ -111,7 +111,7 @@ export async function* runSweep(plan: SweepPlan, options: SweepOptions): AsyncGe
     yield* events.items();
   } finally {
     signal?.removeEventListener("abort", abort);
-    await pool.end(); // whoever leaves the loop early leaves no process behind
+    await pool.end(); // also when the caller leaves the loop early
   }
   if (readResults(folder).length > 0) writeParquet(folder);
   const aborted = signal?.aborted ?? false;
@@ -125,7 +125,7 @@ export async function* runSweep(plan: SweepPlan, options: SweepOptions): AsyncGe
 }
 
 /**
- * plan.json is the plan that was run there last; processes read a file that another plan does not replace.
+ * Saves the plan as plan.json, the plan that was run last, and as a file for the processes that no other plan replaces.
  * @returns that file
  */
 function writePlan(folder: string, plan: SweepPlan): string {
@@ -135,13 +135,13 @@ function writePlan(folder: string, plan: SweepPlan): string {
   return file;
 }
 
-/** Rows of runs that were killed between their own folder and the table. */
+/** Adds the rows of runs that were killed after writing their own file, but before the table. */
 async function recordKept(folder: string, runs: readonly SweepRun[]): Promise<void> {
   const rows = runs.map((run) => keptRow(run)).filter((row) => row !== undefined);
   if (rows.length > 0) await addResults(folder, rows);
 }
 
-/** What is to be done, and what another process is at. */
+/** The runs to do, and those that another process is doing. */
 interface Chosen {
   readonly todo: readonly SweepRun[];
   readonly held: readonly SweepRun[];
@@ -166,22 +166,22 @@ function chosen(runs: readonly SweepRun[], { retry, only }: SweepOptions): Chose
   return { todo: inState(wanted), held: wanted.includes("interrupted") ? inState(["running"]) : [] };
 }
 
-/** @throws {RangeError} for a name or identity that the plan does not have */
+/** @throws {RangeError} for an unknown name or identity */
 function checkNames(runs: readonly SweepRun[], only: readonly string[]): void {
   for (const word of only) {
     if (word !== "" && runs.some((run) => run.name === word || run.id.startsWith(word))) continue;
     const names = runs.map(({ name }) => name);
     throw new RangeError(
-      `Cannot do the run ${JSON.stringify(word)}: the plan has none of that name or identity; the nearest is ${closest(word, names)}.`,
+      `Cannot do the run ${JSON.stringify(word)}: the plan has no run with this name or identity; the nearest is ${closest(word, names)}.`,
     );
   }
 }
 
 /**
- * Hands the runs of a plan that are not done to Slurm, as an array job, and returns at once; `sweepStatus` tells how far
- * they are. Runs that Slurm has already are not handed in again.
- * @param slurm lines of #SBATCH besides, and how many tasks at a time
- * @throws {Error} when sbatch or squeue fail
+ * Submits the unfinished runs of a plan to Slurm as an array job and returns at once; `sweepStatus` shows their
+ * progress. Runs that Slurm already has are not submitted again.
+ * @param slurm additional #SBATCH lines, and the number of tasks at a time
+ * @throws {Error} if sbatch or squeue fails
  */
 export async function submitSweep(
   plan: SweepPlan,
@@ -213,7 +213,7 @@ interface PoolOptions {
   readonly emit: (record: SweepRecord) => void;
 }
 
-/** Processes at work on a list of runs. */
+/** The processes that do a list of runs. */
 function openPool({ todo, held }: Chosen, { options, planFile, workers, threads, emit }: PoolOptions) {
   const { folder, dataDir, command, gpus } = options;
   const begin: StartJob =
@@ -234,8 +234,8 @@ function openPool({ todo, held }: Chosen, { options, planFile, workers, threads,
   };
 
   /**
-   * What waits; then what other processes had in hand and let go of undone: those of a command that was killed may still be
-   * saving when the next one begins.
+   * The next run: one that waits, else one that another process has left unfinished. Processes of a killed command may
+   * still be saving when the next command starts.
    */
   const next = async (): Promise<SweepRun | undefined> => {
     while (!stopping) {
@@ -252,7 +252,7 @@ function openPool({ todo, held }: Chosen, { options, planFile, workers, threads,
     return undefined;
   };
 
-  /** One process after another. */
+  /** Does one run after another. */
   const serve = async (slot: number): Promise<void> => {
     for (let run = await next(); run; run = await next()) {
       emit({ kind: "run-start", run, step: savedStep(run) });
@@ -262,7 +262,7 @@ function openPool({ todo, held }: Chosen, { options, planFile, workers, threads,
       const outcome = await job.done;
       jobs.delete(job);
       if (outcome.state === "failed" && failureOf(run) === undefined) writeFailure(run, outcome.message);
-      // Its row may have stayed behind in its folder, were it killed there.
+      // If its process was killed, the row may be in the run's folder only.
       if (outcome.state === "finished") await addResults(folder, [outcome.row]);
       emit({ kind: "run-end", run, outcome });
       const killed = (kills.get(run.id) ?? 0) + (outcome.state === "interrupted" ? 1 : 0);
@@ -292,7 +292,7 @@ function writeFailure(run: SweepRun, message: string): void {
   replaceFile(failureFile(run), `${JSON.stringify({ message, at: new Date().toISOString() })}\n`);
 }
 
-/** What is pushed by callbacks, as an async iterable. */
+/** A queue that callbacks push to, as an async iterable. */
 function openQueue<Item>() {
   const queue: Item[] = [];
   let wake = () => {};
@@ -326,17 +326,17 @@ function openQueue<Item>() {
   };
 }
 
-/** A run of a sweep and where it stands. */
+/** The status of a run. */
 export interface RunStatus {
   readonly run: SweepRun;
   readonly state: RunState;
-  /** Updates that are saved. */
+  /** Updates in the last checkpoint. */
   readonly step: number;
   readonly loss: number | null;
   readonly failure: string | null;
 }
 
-/** Where every run of a plan stands, read from the sweep's folder. */
+/** The status of every run of a plan, read from the sweep's folder. */
 export function sweepStatus(
   plan: SweepPlan,
   { folder, dataDir }: Pick<SweepOptions, "folder" | "dataDir">,
@@ -358,7 +358,7 @@ function countStates(runs: readonly SweepRun[]): Counts {
   return countBy(runs.map(stateOf));
 }
 
-/** How many are in each state. */
+/** The number of runs in each state. */
 export function countBy(states: readonly RunState[]): Counts {
   const counts = { finished: 0, failed: 0, interrupted: 0, running: 0, pending: 0 };
   for (const state of states) counts[state]++;

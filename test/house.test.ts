@@ -17,7 +17,7 @@ const law: Law = {
     ["lib/bench"],
     ["lib/notebook"],
     ["lib/index.ts"],
-    // The files beside scaling's rooms are its public faces: a file each that gathers what a room holds.
+    // The files beside the folders in scaling are public modules; each exports the contents of a folder.
     ["scaling"],
     ["lib/cli"],
   ],
@@ -39,7 +39,7 @@ const law: Law = {
   },
 };
 
-/** Inside scaling: points to laws to plans, questions and pictures, to sweeps. */
+/** Inside scaling: points, laws, fits, then plans, questions and figures, then sweeps. */
 const scalingLaw: Law = {
   ...law,
   floors: [["scaling/fit"], ["scaling/planning", "scaling/questions", "scaling/figures"], ["scaling/sweep"]],
@@ -49,18 +49,18 @@ const scalingLaw: Law = {
 
 const root = path.join(import.meta.dirname, "..");
 
-describe("the house", () => {
-  test("its arrows run one way, without circles, and no room is crowded", () => {
+describe("the folders", () => {
+  test("import in one direction, without cycles, and none has too many files", () => {
     expect(faults(readHouse(root, ["lib", "scaling"]), law)).toEqual([]);
   });
 
-  test("scaling's rooms stand above one another: fits, then plans, questions and figures, then sweeps", () => {
+  test("of scaling are layers: fits, then plans, questions and figures, then sweeps", () => {
     const rooms = ["fit", "planning", "questions", "figures", "sweep"].map((room) => `scaling/${room}`);
     expect(faults(readHouse(root, rooms), scalingLaw)).toEqual([]);
   });
 });
 
-describe("the law's checker", () => {
+describe("the checker", () => {
   const small: Law = {
     floors: [["lib/ground"], ["lib/left", "lib/right"], ["lib/top"]],
     roomSize: 2,
@@ -74,7 +74,7 @@ describe("the law's checker", () => {
     "lib/top/d.ts": 'import { b } from "../left/b.js";\nexport const c = () => import("../right/c.js");',
   };
 
-  /** The faults of the small house with some files changed or added. */
+  /** The faults of a small example with some files changed or added. */
   function faultsWith(changes: Readonly<Record<string, string>>): string[] {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-house-"));
     onTestFinished(() => fs.rmSync(folder, { recursive: true }));
@@ -85,7 +85,7 @@ describe("the law's checker", () => {
     return faults(readHouse(folder, ["lib"]), small);
   }
 
-  test("finds nothing wrong with a house that stands", () => {
+  test("finds no fault in a valid example", () => {
     expect(faultsWith({})).toEqual([]);
   });
 
@@ -102,24 +102,24 @@ describe("the law's checker", () => {
     );
   });
 
-  test("sees a new file in a room that may not know the one beside it", () => {
+  test("finds a new file that imports from a folder that it must not use", () => {
     expect(faultsWith({ "lib/left/new.ts": 'import { c } from "../right/c.js";' })).toContain(
       "lib/left/new.ts imports lib/right/c.ts: lib/left may not know lib/right",
     );
   });
 
-  test("sees a circle within a room, of types too", () => {
+  test("finds an import cycle within a folder, also of types", () => {
     expect(
       faultsWith({ "lib/right/c.ts": 'import "./e.js";', "lib/right/e.ts": 'import type { C } from "./c.js";' }),
     ).toEqual(["a circle: lib/right/c.ts → lib/right/e.ts → lib/right/c.ts"]);
   });
 
-  test("sees a crowded room, and a file that stands in none", () => {
+  test("finds a folder with too many files, and a file outside all folders", () => {
     const found = faultsWith({ "lib/top/e.ts": "", "lib/top/f.ts": "", "lib/attic/g.ts": "" });
     expect(found).toEqual(["lib/attic/g.ts stands in no room of the law", "lib/top holds 3 files; 2 are the most"]);
   });
 
-  test("sees a package that only one room may import, and what does not run in a browser, however far", () => {
+  test("finds an import of a package reserved for one folder, and indirect imports that do not run in a browser", () => {
     expect(faultsWith({ "lib/right/c.ts": 'import koffi from "koffi";' })).toEqual([
       "lib/right/c.ts may not import koffi",
     ]);

@@ -1,28 +1,30 @@
 /**
- * Reads which file imports which, and holds a house to its law: rooms in an order, no circles, no crowded room, and who may
- * import which package. test/house.test.ts states Folio's law.
+ * Reads the imports of all files and checks them against rules: the order of folders ("rooms"), no cycles, the number
+ * of files per folder, and which folder may import which package. test/house.test.ts has Folio's rules.
  */
 import fs from "node:fs";
 import path from "node:path";
 import ts from "typescript";
 
-/** One import: a file of the house, or a package. Type imports count, but for `value`. */
+/** One import of a file or a package. `value` is false for type imports. */
 interface Import {
   readonly to: string;
   readonly value: boolean;
 }
 
-/** Files by their path from the root, with what they import. */
+/** The imports of files, by path from the root. */
 export type House = ReadonlyMap<string, readonly Import[]>;
 
 export interface Law {
-  /** Rooms from the ground up. A file imports from its own room and from lower floors, not from others on its floor. */
+  /** Floors of rooms, from the lowest. A file may import from its own room and from rooms on lower floors. */
   readonly floors: readonly (readonly string[])[];
-  /** The most files that a room holds, folders inside it aside. */
+  /** The largest number of files in a room, without its subfolders. */
   readonly roomSize: number;
-  /** Imports that are never allowed: from files under a path, of a file or package whose name begins so. */
+  /** Forbidden imports: from files under a path, of files or packages with this prefix. */
   readonly never: readonly { readonly from: string; readonly to: string; readonly but?: readonly string[] }[];
-  /** Files and rooms that run in a browser: what they need when run are files and these packages, nothing of Node's. */
+  /**
+   * Files and rooms that run in a browser: at run time, they may need only files and these packages, nothing of Node.
+   */
   readonly browser: { readonly rooms: readonly string[]; readonly packages: readonly string[] };
 }
 
@@ -59,7 +61,7 @@ function importsOf(file: string, text: string): Import[] {
   return found;
 }
 
-/** What breaks the law, a sentence each; none when the house stands. */
+/** The violations of the rules, one sentence each. */
 export function faults(house: House, law: Law): string[] {
   return [
     ...upward(house, law),
@@ -70,12 +72,12 @@ export function faults(house: House, law: Law): string[] {
   ];
 }
 
-/** Whether a file stands in a room, or is it. */
+/** Whether a file is in a room, or is the room itself. */
 const isIn = (file: string, room: string) => file === room || file.startsWith(`${room}/`);
 
 function upward(house: House, { floors }: Law): string[] {
   const rooms = floors.flatMap((names, floor) => names.map((name) => ({ name, floor })));
-  // The innermost room that is named.
+  // The innermost room.
   const roomOf = (file: string) =>
     rooms.filter(({ name }) => isIn(file, name)).sort((a, b) => b.name.length - a.name.length)[0];
   return [...house].flatMap(([file, imports]) => {
@@ -89,7 +91,7 @@ function upward(house: House, { floors }: Law): string[] {
   });
 }
 
-/** Each circle once, by the way back to where a walk began. */
+/** Each cycle once, as the path back to its start. */
 function circles(house: House): string[] {
   const done = new Set<string>();
   const found: string[] = [];
@@ -126,7 +128,7 @@ function forbidden(house: House, { never }: Law): string[] {
   );
 }
 
-/** What keeps a file from running in a browser, with the way to it. */
+/** What prevents a file from running in a browser, with the import path to it. */
 function bound(house: House, { browser: { rooms, packages } }: Law): string[] {
   const reached = (file: string, way: readonly string[], seen: Set<string>): string[] =>
     (house.get(file) ?? []).flatMap(({ to, value }) => {

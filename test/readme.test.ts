@@ -11,7 +11,7 @@ describe("README.md", () => {
     expect(withMeasured(readme, results)).toBe(readme);
   });
 
-  test("lists every notebook, and no other", () => {
+  test("lists every notebook and no others", () => {
     const listed = [...readme.matchAll(/\(notebooks\/([\w-]+)\.ipynb\)/g)].map(([, name]) => name);
     const there = fs.readdirSync("notebooks").filter((name) => name.endsWith(".ipynb"));
     expect(listed.sort()).toEqual(there.map((name) => name.replace(".ipynb", "")).sort());

@@ -1,9 +1,9 @@
-/** A reporter of vitest's that notes which tests were left out and why, for the last lines of `npm test` (bin/test.mjs). */
+/** A vitest reporter that records skipped tests and their reasons, for the last lines of `npm test` (bin/test.mjs). */
 import fs from "node:fs";
 import path from "node:path";
 import type { Reporter, TestCase, TestModule } from "vitest/node";
 
-/** How many tests were left out for a reason. */
+/** The number of skipped tests by reason. */
 export type Skipped = Readonly<Record<string, number>>;
 
 export default class SkippedReporter implements Reporter {
@@ -27,7 +27,7 @@ export default class SkippedReporter implements Reporter {
   }
 }
 
-/** What the test said as it ran, or what it or a suite around it was declared to need. */
+/** The reason given by the test at run time, or declared by the test or a suite around it. */
 function reasonOf(test: TestCase): string {
   const result = test.result();
   if (result.state === "skipped" && result.note) return result.note;

@@ -1,4 +1,4 @@
-/** What tests of runs share: a folder that goes away, a tiny dataset and model, child processes, a small disk. */
+/** Helpers for tests of runs: a temporary folder, a tiny dataset and model, child processes, a small disk. */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import type { ServerResponse } from "node:http";
@@ -14,7 +14,7 @@ import { defaultSettings, type Settings } from "../lib/settings/settings.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** A folder of this test file's own, removed after its tests. */
+/** A folder for this test file, removed after its tests. */
 export function temporaryFolder(): string {
   const folder = fs.mkdtempSync(path.join(tmpdir(), "folio-test-"));
   afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
@@ -60,20 +60,20 @@ export async function collect(records: AsyncIterable<StepRecord>): Promise<StepR
   return all;
 }
 
-/** A record without what differs between two runs of the same settings: times and paths. */
+/** A record without times and paths, which differ between two runs with the same settings. */
 export function timeless(record: StepRecord): Partial<StepRecord> {
   const varying = ["elapsedMs", "tokensPerSecond", "trainedMs", "path", "resumedFrom"];
   return Object.fromEntries(Object.entries(record).filter(([key]) => !varying.includes(key)));
 }
 
-/** The log's evaluations, iterations and end, without times: what a stopped and resumed run shares with another. */
+/** The log's evaluations, iterations and end, without times; equal for a resumed and an uninterrupted run. */
 export function results(outDir: string): Partial<StepRecord>[] {
   return readRunLog(outDir)
     .filter(({ kind }) => kind === "eval" || kind === "iter" || kind === "end")
     .map(timeless);
 }
 
-/** The file of a checkpoint's folder, as bytes. */
+/** A file in a checkpoint's folder, as bytes. */
 export function checkpointFile(outDir: string, file: string, pointer = "last"): Buffer {
   const folder = path.join(outDir, "checkpoint");
   return fs.readFileSync(path.join(folder, fs.readFileSync(path.join(folder, pointer), "utf8").trim(), file));
@@ -106,7 +106,7 @@ process.once("exit", () => {
   for (const child of children) child.kill("SIGKILL");
 });
 
-/** A child that a test which failed leaves behind does not run on for good. */
+/** Ends child processes that a failed test has left behind. */
 export function endedWithThis<Child extends ChildProcess>(child: Child): Child {
   children.add(child);
   child.once("close", () => children.delete(child));
@@ -114,8 +114,8 @@ export function endedWithThis<Child extends ChildProcess>(child: Child): Child {
 }
 
 /**
- * The environment in which a process, and those that it starts, kills itself (test/kill-self.cjs) after so many saved
- * checkpoints and then so many calls that change files.
+ * An environment in which a process and its children kill themselves (test/kill-self.cjs) after the given number of
+ * saved checkpoints and then of calls that change files.
  */
 export function killingItself(checkpoints: number, calls: number, signal: "SIGKILL" | "SIGSTOP" = "SIGKILL") {
   const preload = `--require ${JSON.stringify(path.join(root, "test", "kill-self.cjs"))}`;
@@ -123,7 +123,9 @@ export function killingItself(checkpoints: number, calls: number, signal: "SIGKI
   return { NODE_OPTIONS: options, FOLIO_KILL_SELF: `${checkpoints} ${calls} ${signal}` };
 }
 
-/** Cuts a connection once so many bytes of it stand in a file: cut earlier, some may be lost that were on their way. */
+/**
+ * Closes a connection once the given number of bytes is in a file; if closed earlier, bytes in transit could be lost.
+ */
 export function cutWhenWritten(response: ServerResponse, file: string, bytes: number): void {
   const timer = setInterval(() => {
     if ((fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0) >= bytes) response.destroy();
@@ -143,7 +145,7 @@ interface Disk {
   makeReadOnly(): void;
 }
 
-/** Mounts a disk of its own in `folder`. @returns the disk, or why it cannot be mounted */
+/** Mounts a small disk in `folder`. @returns the disk, or why it cannot be mounted */
 export function mountDisk(folder: string, options: string): Disk | { reason: string } {
   if (process.platform !== "linux" || process.getuid?.() !== 0) {
     return { reason: "only root on Linux can mount a disk for this" };

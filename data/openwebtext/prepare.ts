@@ -1,7 +1,7 @@
 /**
- * OpenWebText by GPT-2's byte pairs, from the Parquet files of Hugging Face's hub, one after another: each is downloaded
- * (resumed, checked), encoded and removed. The validation documents are nanoGPT's 4,007; the training documents keep the
- * order of the files, where nanoGPT shuffles them. Source, licence and sizes: README.md.
+ * OpenWebText in GPT-2's byte-pair encoding, from the Parquet files on the Hugging Face hub: each is downloaded
+ * (resumably), checked, encoded and removed. The validation documents are nanoGPT's 4,007; the training documents keep
+ * the order of the files, while nanoGPT shuffles them. Source, licence and sizes: README.md.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -23,7 +23,7 @@ function urlsOf(template: string): string[] {
   const digits = /-of-(\d+)/.exec(template)?.[1];
   if (!template.includes("{index}") || digits === undefined || Number(digits) === 0) {
     throw new RangeError(
-      `Cannot prepare from ${template}: the address must hold {index} and say of how many, as in ${publicUrl}.`,
+      `Cannot prepare from ${template}: the address must contain {index} and the number of files, as in ${publicUrl}.`,
     );
   }
   return Array.from({ length: Number(digits) }, (_, index) =>
@@ -31,8 +31,8 @@ function urlsOf(template: string): string[] {
   );
 }
 
-/** The SHA-256 and the length that the hub tells of a file, if this server is one. */
-async function told(url: string): Promise<{ sha256?: string; maxBytes?: number }> {
+/** The SHA-256 and the length of a file, if the server reports them as the hub does. */
+async function reportedBy(url: string): Promise<{ sha256?: string; maxBytes?: number }> {
   const response = await fetch(url, { method: "HEAD", redirect: "manual" }).catch(() => undefined);
   const header = (linked: string, plain: string) => response?.headers.get(linked) ?? response?.headers.get(plain) ?? "";
   const sha256 = /^"?([\da-f]{64})"?$/.exec(header("x-linked-etag", "etag"))?.[1];
@@ -57,7 +57,7 @@ function remoteFiles(urls: readonly string[], files: readonly SourceFile[], opti
   const started = new Map<number, Promise<string>>();
   const download = async (index: number): Promise<string> => {
     const [url, filePath] = [urls[index]!, files[index]!.path];
-    const known = await told(url);
+    const known = await reportedBy(url);
     if (known.sha256 === undefined && fs.existsSync(filePath)) return filePath;
     log(`downloading ${url}`);
     await fetchFile(url, filePath, { ...known, ...(signal && { signal }) });
@@ -97,7 +97,7 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
   const directory = path.join(dataDir, name);
   const offered = process.env.FOLIO_DATA_DIR && path.join(process.env.FOLIO_DATA_DIR, name);
   const local = source ?? (url === undefined && offered && fs.existsSync(offered) ? offered : undefined);
-  const stop = new AbortController(); // of the download that runs ahead
+  const stop = new AbortController(); // stops the download of the next file
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
   const corpus: Omit<CorpusOptions, "files"> = {
     ...{ dataDir, name, ...recipe, recipe, single: false, textKey: "text", signal, log },

@@ -1,6 +1,7 @@
 /**
- * Tiny Shakespeare by GPT-2's byte-pair encoding: train.bin and val.bin as nanoGPT's data/shakespeare/prepare.py writes
- * them (301,966 and 36,059 ids). The split is by characters, before encoding. Source and licence: README.md.
+ * Tiny Shakespeare in GPT-2's byte-pair encoding: train.bin and val.bin are those of nanoGPT's
+ * data/shakespeare/prepare.py (301,966 and 36,059 ids). The text is split by characters, then encoded. Source and
+ * licence: README.md.
  */
 import path from "node:path";
 import { type TokenMeta, writeDataset } from "../../lib/data/batches.js";

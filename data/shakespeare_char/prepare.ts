@@ -1,6 +1,6 @@
 /**
- * Tiny Shakespeare by characters: train.bin and val.bin byte for byte as nanoGPT's data/shakespeare_char/prepare.py
- * writes them (65 characters, 1,003,854 and 111,540 ids). Source, licence and checksums: README.md.
+ * Tiny Shakespeare by characters: train.bin and val.bin are identical to those of nanoGPT's
+ * data/shakespeare_char/prepare.py (65 characters, 1,003,854 and 111,540 ids). Source, licence, checksums: README.md.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -19,7 +19,7 @@ const sha256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed
 const textBytes = 1_115_394;
 const publicUrl = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt";
 
-/** Tiny Shakespeare, with nanoGPT's split: the first nine tenths of the characters, and the rest. */
+/** Tiny Shakespeare in nanoGPT's split: the first nine tenths of the characters for training. */
 export interface ShakespeareText {
   train: string;
   val: string;
@@ -27,9 +27,9 @@ export interface ShakespeareText {
 }
 
 /**
- * The text: of `source`, else of `url`, else tinyshakespeare.txt in the folder that FOLIO_DATA_DIR names, else of an
- * earlier download or its public URL.
- * @throws if it cannot be had, or is not Tiny Shakespeare by its SHA-256
+ * The text: from `source`, else from `url`, else from tinyshakespeare.txt in the folder that FOLIO_DATA_DIR names, else
+ * from an earlier download or the public URL.
+ * @throws if it cannot be read, or its SHA-256 is not that of Tiny Shakespeare
  */
 export async function readShakespeare(options: PrepareOptions, directory: string): Promise<ShakespeareText> {
   const { source, url, log = () => {} } = options;
@@ -45,7 +45,7 @@ export async function readShakespeare(options: PrepareOptions, directory: string
   const found = await fileSha256(filePath);
   if (found !== sha256) {
     throw new RangeError(
-      `Cannot prepare Tiny Shakespeare from ${filePath}: it is another text, of SHA-256 ${found}, where ${sha256} is wanted; give another source, or move that file away to have the right one downloaded.`,
+      `Cannot prepare Tiny Shakespeare from ${filePath}: its SHA-256 is ${found}, not ${sha256}, so it is another text; give another source, or move that file away to have the right one downloaded.`,
     );
   }
   const at = Math.floor(text.length * 0.9);

@@ -1,7 +1,7 @@
 /**
- * The embedded corpus: the declarations of the browser's interfaces that the installed dependency `typescript` carries
- * (lib/lib.dom.d.ts), by characters. Nothing is downloaded. Repeated declarations are removed, and what is declared
- * under one name goes to one split, so that validation is not a copy of training. Source and licence: README.md.
+ * The embedded corpus: the declarations of browser interfaces in the installed dependency `typescript`
+ * (lib/lib.dom.d.ts), by characters. Nothing is downloaded. Repeated declarations are removed, and all declarations of
+ * one name go to the same split, so that validation is not a copy of training. Source and licence: README.md.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -11,12 +11,12 @@ import { type TokenMeta, writeDataset } from "../../lib/data/batches.js";
 import { folderName, type PrepareOptions, preparedAlready, readText } from "../../lib/data/prepare/prepare.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 
-/** One name in ten is for validation, spread over the alphabet as the file is sorted. */
+/** One name in ten is for validation. The file is sorted, so these names are spread over the alphabet. */
 const validationEvery = 10;
 
 const asciiOf: Record<string, string> = { "–": "-", "—": "-", "−": "-", "…": "...", "×": "x", "⋅": "*", "²": "^2" };
 
-/** Printable ASCII and "\n" only: the rare characters (0.004 %) would be ids that are hardly ever seen. */
+/** Only printable ASCII and "\n": the other characters (0.004 %) would be ids that training hardly ever sees. */
 function toAscii(text: string): string {
   return text
     .replace(/[–—−…×⋅²]/g, (character) => asciiOf[character]!)
@@ -43,7 +43,7 @@ function topLevelDeclarations(text: string): string[] {
   return declarations;
 }
 
-/** The declaration without the members (and their comments) that `seen` holds; adds the rest to it. */
+/** The declaration without the members (and their comments) in `seen`; adds the other members to `seen`. */
 function withoutRepeatedMembers(declaration: string, seen: Set<string>): string {
   const kept: string[] = [];
   let comment: string[] = [];
@@ -69,7 +69,7 @@ function nameOf(declaration: string): string {
 export interface CorpusSplits {
   train: string;
   val: string;
-  /** Of the validation lines with a word in them: the share, 0 to 1, that also stand in training. */
+  /** The share, 0 to 1, of the validation lines containing a word that also occur in training. */
   sharedLines: number;
 }
 
@@ -86,7 +86,7 @@ export function splitDeclarations(text: string): CorpusSplits {
   }
   if (byName.size < validationEvery) {
     throw new RangeError(
-      `Cannot prepare the TypeScript corpus: ${byName.size} names are declared in it; it needs ${validationEvery} or more. Give a declaration file such as TypeScript's lib/lib.dom.d.ts.`,
+      `Cannot prepare the TypeScript corpus: it declares ${byName.size} names; at least ${validationEvery} are needed. Give a declaration file such as TypeScript's lib/lib.dom.d.ts.`,
     );
   }
   const splits = { train: [] as string[], val: [] as string[] };
@@ -106,7 +106,7 @@ function shareOfLines(train: string, val: string): number {
   return lines.filter((line) => inTraining.has(line)).length / lines.length;
 }
 
-/** Where the installed `typescript` keeps lib.dom.d.ts, and its version. */
+/** The path of lib.dom.d.ts in the installed `typescript`, and the package's version. */
 function installedDeclarations(): { filePath: string; version: string } {
   let manifestPath: string;
   try {
@@ -150,7 +150,7 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
     },
   });
   log(
-    `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids, ${meta.vocabSize} characters; ${(100 * sharedLines).toFixed(1)} % of validation lines also stand in training`,
+    `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids, ${meta.vocabSize} characters; ${(100 * sharedLines).toFixed(1)} % of validation lines also occur in training`,
   );
   return meta;
 }

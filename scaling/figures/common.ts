@@ -1,6 +1,6 @@
 /**
- * What the charts of scaling laws share: titles of axes with their conventions, the law that a fit is, intervals of what
- * its refits predict, and colours by size. Pure functions of points and fits; it draws nothing.
+ * What the charts of scaling laws share: axis titles with conventions, the law of a fit, intervals of its refits'
+ * predictions, and colours by model size.
  */
 import { rampColor } from "../../lib/charts/figure.js";
 import { letterTick } from "../../lib/charts/log-ticks.js";
@@ -10,7 +10,7 @@ import { type KaplanLaw, kaplanLoss, kaplanSurface, type Surface, surfaceLoss } 
 import { optimumOfBudget } from "../optimum.js";
 import type { BudgetOptimum, Fit, Interval, Point } from "../points.js";
 
-/** What a fit says at a budget, or at N and D; a fit of optima alone (approaches 1 and 2) knows no loss. */
+/** A fit as functions: the optimum of a budget, and the loss at N and D, if the method predicts losses. */
 export interface Law {
   readonly optimum: (c: number) => BudgetOptimum;
   readonly loss?: (n: number, d: number) => number;
@@ -19,9 +19,9 @@ export interface Law {
 type Params = Readonly<Record<string, number>>;
 
 /**
- * The law that a fit's parameters are, or a refit's.
- * @param flopsPerProduct C / (N·D) of the points, 6 unless they count otherwise
- * @throws {RangeError} for a method that says nothing of an optimum
+ * The law with the parameters of a fit or a refit.
+ * @param flopsPerProduct C / (N·D) of the points; 6 by default
+ * @throws {RangeError} for a method without an optimum
  */
 export function lawOf({ method }: Pick<Fit, "method">, params: Params, flopsPerProduct = 6): Law {
   if (method === "parametric" || method === "projection") {
@@ -41,21 +41,21 @@ export function lawOf({ method }: Pick<Fit, "method">, params: Params, flopsPerP
   }
   const { nScale, dScale, a, b } = params;
   if (nScale === undefined || dScale === undefined || a === undefined || b === undefined)
-    throw new RangeError(`Cannot draw an optimum of a fit by ${method}: it says nothing of one.`);
+    throw new RangeError(`Cannot draw an optimum of a fit by ${method}: this method gives none.`);
   return { optimum: (c) => ({ c, n: nScale * c ** a, d: dScale * c ** b, loss: Number.NaN }) };
 }
 
-/** A fit's own law. */
+/** The law with a fit's estimates. */
 export const fittedLaw = (fit: Fit, points: readonly Point[]): Law =>
   lawOf(fit, { ...fit.params, ...fit.exponents }, flopsPerProduct(points));
 
-/** C / (N·D): 6 where C is 6ND; the points' median where it is counted otherwise. */
+/** C / (N·D): 6 if C is 6ND, else the median of the points. */
 export function flopsPerProduct(points: readonly Point[]): number {
   const ratios = points.map((point) => computeOf(point) / (point.n * point.d)).sort((x, y) => x - y);
   return ratios[Math.floor(ratios.length / 2)] ?? 6;
 }
 
-/** The middle 80 % of what refits predict; undefined where the fit has none. */
+/** The interval of the refits' predictions, by default the middle 80 %; undefined if there are too few refits. */
 export function predictedInterval(
   fit: Fit,
   points: readonly Point[],
@@ -69,7 +69,7 @@ export function predictedInterval(
   return [quantile(values, tail), quantile(values, 1 - tail)];
 }
 
-/** `count` numbers from low to high, evenly in their logarithm. */
+/** `count` numbers from low to high, evenly spaced in their logarithm. */
 export function logSpace([low, high]: Interval, count: number): number[] {
   const step = Math.log(high / low) / (count - 1);
   return Array.from({ length: count }, (_, i) => (i === count - 1 ? high : low * Math.exp(step * i)));
@@ -91,12 +91,12 @@ export function bySize(points: readonly Point[]): { n: number; name: string; col
   }));
 }
 
-/** "compute (FLOPs, PaLM)": an axis with how its quantity was counted. */
+/** Axis titles with the convention of the quantity, such as "compute (FLOPs, PaLM)". */
 export const titles = {
   c: (points: readonly Point[]) => `compute C (FLOPs${counted(points, "flopsConvention", "6ND")})`,
   n: (points: readonly Point[]) => `parameters N${parenthesis(counted(points, "nConvention", ""))}`,
   d: () => "training tokens D",
-  loss: "loss (nats a token)",
+  loss: "loss (nats per token)",
 } as const;
 
 function counted(points: readonly Point[], which: "nConvention" | "flopsConvention", otherwise: string): string {

@@ -1,6 +1,6 @@
 /**
- * Charts of the runs themselves: loss against compute with the envelope (approach 1), IsoFLOP curves with their vertices
- * (approach 2), and what a law leaves over at each run. Notebook 08-scaling-laws shows them.
+ * Charts of the runs: loss against compute with the envelope (approach 1), IsoFLOP curves with their vertices
+ * (approach 2), and the residuals of a law. Notebook 08-scaling-laws shows them.
  */
 
 import { type Figure, grey, palette, rampColor } from "../../lib/charts/figure.js";
@@ -15,7 +15,7 @@ import { vertexInterval } from "./vertex.js";
 
 const optimumColor = palette[1];
 
-/** Loss against compute, a line a model size, or a run where points are of curves; the envelope; a law's frontier. */
+/** Loss against compute, one line per model size (or per run with a curve), the envelope, and a law's optimum. */
 export function lossByCompute({ points, envelope, law, title = "Loss against compute" }: LossByCompute): Figure {
   const sizes = bySize(points);
   const lines = sizes.filter(({ points: same }) => same.length > 1);
@@ -56,7 +56,7 @@ export interface LossByCompute {
   readonly title?: string;
 }
 
-/** A size's runs as curves: each group of several points, and all single ones together. */
+/** The runs of a size as curves: one per group of several points, and one of all single points. */
 function curvesOf(points: readonly Point[]): Point[][] {
   const groups = new Map<string, Point[]>();
   for (const point of points) groups.set(point.group ?? "", [...(groups.get(point.group ?? "") ?? []), point]);
@@ -84,8 +84,8 @@ const optimaSeries = (name: string, optima: readonly BudgetOptimum[]): Series =>
 });
 
 /**
- * Loss against N at each budget, its parabola, and its vertex with the 80 % interval that its points' scatter gives. A
- * budget to which the fit refused an optimum is dashed and has no vertex.
+ * Loss against N at each budget, with its parabola and its vertex, whose 80 % interval comes from the scatter of the
+ * points. A budget without an optimum in the fit is dashed and has no vertex.
  */
 export function isoflopCurves({ points, fit, tolerance = 0.1, title = "IsoFLOP curves" }: IsoflopCurves): Figure {
   const data = toData(points);
@@ -124,7 +124,7 @@ export interface IsoflopCurves {
   readonly points: readonly Point[];
   /** Approach 2's fit. */
   readonly fit: Fit;
-  /** Budgets that differ by less than this share are one; as the fit was told. */
+  /** Budgets that differ by less than this share count as one; use the value that the fit was given. */
   readonly tolerance?: number;
   readonly title?: string;
 }
@@ -160,8 +160,8 @@ function parabola(points: readonly Point[], style: Pick<Series, "name" | "color"
   return { ...style, x: sizes, y, width: 1.5, label: "end" };
 }
 
-/** By how much a law is off at each run it was fitted to: without a pattern, if the law is right. */
-export function residualPlot({ points, fit, title = "What the law leaves over" }: ResidualPlot): Figure {
+/** The residuals of a law at each fitted run. They have no pattern if the form of the law is right. */
+export function residualPlot({ points, fit, title = "Residuals" }: ResidualPlot): Figure {
   if (!fit.residuals) throw new RangeError(`Cannot draw residuals of a fit by ${fit.method}: it predicts no losses.`);
   const left = new Set(fit.dropped);
   const kept = points.filter((_, i) => !left.has(i));
@@ -169,15 +169,15 @@ export function residualPlot({ points, fit, title = "What the law leaves over" }
   return lineChart({
     title,
     xLabel: titles.c(points),
-    yLabel: "predicted over measured loss (%)",
+    yLabel: "predicted / measured loss − 1 (%)",
     logX: true,
     hover: "point",
-    lines: [{ y: 0, label: "as measured" }],
+    lines: [{ y: 0, label: "measured" }],
     series: bandSeries(kept, computeOf, (point) => percent.get(point)!),
   });
 }
 
-/** Points as dots, their colours by bands of sizes. */
+/** Points as dots, coloured by ranges of N. */
 function bandSeries(points: readonly Point[], x: (point: Point) => number, y: (point: Point) => number): Series[] {
   const groups = sizeBands(points, 5);
   return groups.map(({ name, points: own }, i) => ({
@@ -196,7 +196,7 @@ export interface ResidualPlot {
   readonly title?: string;
 }
 
-/** Sizes in at most `most` bands of about as many sizes each. */
+/** Ranges of N, `most` at the most, with about the same number of sizes in each. */
 function sizeBands(points: readonly Point[], most: number): { name: string; points: Point[] }[] {
   const sizes = bySize(points);
   const count = Math.min(most, sizes.length);

@@ -1,7 +1,7 @@
 /**
- * The surface L(N, D) as lines of equal loss, with lines of equal compute and the efficient frontier on which each of
- * those touches its lowest loss. Lines are found by bisection, exact to the pixel, so a figure is a few kilobytes and
- * its SVG the same picture. Notebook 08-scaling-laws shows it.
+ * The surface L(N, D) as lines of equal loss, with lines of equal compute and the efficient frontier, which meets each
+ * of those at its lowest loss. The lines are computed by bisection, exact to the pixel, so a figure takes only a few
+ * kilobytes. Notebook 08-scaling-laws shows it.
  */
 
 import { type Figure, grey, palette, rampColor } from "../../lib/charts/figure.js";
@@ -11,25 +11,30 @@ import type { Interval, Point } from "../points.js";
 import { type Law, logSpace, rangeOf, titles } from "./common.js";
 
 export interface LossContour {
-  /** What is drawn: `lawOf(fit, fit.params)`, or any law that knows losses. */
+  /** The law to draw: `lawOf(fit, fit.params)` or any other that predicts losses. */
   readonly law: Law;
-  /** The runs; their range is shown, a little widened, unless n and d say otherwise. */
+  /** The runs. The chart shows a little more than their range, unless n and d are given. */
   readonly points?: readonly Point[];
   readonly n?: Interval;
   readonly d?: Interval;
-  /** Losses to draw; about ten round ones unless given. */
+  /** Losses to draw; about ten round numbers by default. */
   readonly levels?: readonly number[];
-  /** Computes to draw; powers of ten unless given. */
+  /** Compute budgets to draw; powers of ten by default. */
   readonly budgets?: readonly number[];
   readonly title?: string;
 }
 
-/** @throws {RangeError} where the law predicts no losses, or nothing says which N and D are meant */
-export function lossContour({ law, points = [], title = "Loss by size and data", ...given }: LossContour): Figure {
+/** @throws {RangeError} if the law predicts no losses, or there are neither points nor ranges of N and D */
+export function lossContour({
+  law,
+  points = [],
+  title = "Loss by parameters and tokens",
+  ...given
+}: LossContour): Figure {
   const { loss } = law;
-  if (!loss) throw new RangeError("Cannot draw lines of equal loss: this law predicts none; fit by approach 3.");
+  if (!loss) throw new RangeError("Cannot draw lines of equal loss: this law predicts no losses; fit by approach 3.");
   if (points.length === 0 && !(given.n && given.d))
-    throw new RangeError("Cannot draw lines of equal loss: neither points nor ranges of n and d say where.");
+    throw new RangeError("Cannot draw lines of equal loss: the range is missing; give points, or the ranges n and d.");
   const n = given.n ?? widened(rangeOf(points.map((point) => point.n)));
   const d = given.d ?? widened(rangeOf(points.map((point) => point.d)));
   const levels = given.levels ?? roundLevels([loss(n[1], d[1]), loss(n[0], d[0])]);
@@ -61,7 +66,7 @@ interface Area {
 
 const widened = ([low, high]: Interval): Interval => [low / 1.25, high * 1.25];
 
-/** At most a dozen round losses. */
+/** Round losses, a dozen at most. */
 function roundLevels([low, high]: Interval): number[] {
   const rough = (high - low) / 12;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -71,7 +76,7 @@ function roundLevels([low, high]: Interval): number[] {
   return Array.from({ length: Math.max(0, count) }, (_, i) => Number(((first + i) * step).toPrecision(6)));
 }
 
-/** Where the loss is `level`: at each of many N the D, and at each of many D the N, for the line is steep at one end. */
+/** Where the loss is `level`: D at each of many N, and N at each of many D, because the line is steep at one end. */
 function equalLoss(loss: (n: number, d: number) => number, level: number, { n, d }: Area, color: string): Series {
   const line = [
     ...logSpace(n, 60).map((at) => [at, whereFalling((other) => loss(at, other), level, d)] as const),
@@ -90,7 +95,7 @@ function equalLoss(loss: (n: number, d: number) => number, level: number, { n, d
   };
 }
 
-/** Where a falling function of a positive number is `level`, by bisection of its logarithm. */
+/** Where a decreasing function of a positive number equals `level`, by bisection of the number's logarithm. */
 function whereFalling(of: (x: number) => number, level: number, [from, to]: Interval): number | undefined {
   if (!(of(from) >= level && of(to) <= level)) return undefined;
   let [low, high] = [Math.log(from), Math.log(to)];
@@ -102,7 +107,7 @@ function whereFalling(of: (x: number) => number, level: number, [from, to]: Inte
   return Math.exp((low + high) / 2);
 }
 
-/** The part of the optimum's path that is in sight. */
+/** The visible part of the efficient frontier. */
 function frontier({ optimum }: Law, area: Area): Series {
   const path = logSpace(computeRange(optimum, area), 80)
     .map((c) => optimum(c))
@@ -117,7 +122,7 @@ function frontier({ optimum }: Law, area: Area): Series {
   };
 }
 
-/** N·D at a compute, which is a straight line here. */
+/** A line of equal compute; it is straight on logarithmic axes. */
 const productAt = (optimum: Law["optimum"], c: number) => {
   const { n, d } = optimum(c);
   return n * d;
@@ -133,7 +138,7 @@ function computeLines({ optimum }: Law, area: Area, budgets?: readonly number[])
   const powers = Array.from({ length: 60 }, (_, i) => 10 ** i).filter((c) => c > 1.5 * low && c < high / 1.5);
   return (budgets ?? powers).map((c) => {
     const product = productAt(optimum, c);
-    // From the bottom right up, so that its name stands at the top, where lines of equal loss have none.
+    // From bottom right to top left, so that its label is at the top, where lines of equal loss have none.
     const x = logSpace(
       [Math.max(area.n[0], product / area.d[1]), Math.min(area.n[1], product / area.d[0])],
       2,

@@ -1,7 +1,6 @@
 /**
- * Charts of how sure a fit is: clouds of its bootstrap refits, exponents of several methods with their intervals, and
- * what is predicted beyond the points, with bands and with runs that the fit has not seen. Notebook 08-scaling-laws
- * shows them.
+ * Charts of the uncertainty of a fit: clouds of its bootstrap refits, exponents of several methods with their
+ * intervals, and predictions beyond the points, with bands and held-out runs. Notebook 08-scaling-laws shows them.
  */
 
 import { type Figure, grey, palette } from "../../lib/charts/figure.js";
@@ -10,13 +9,13 @@ import { computeOf } from "../fit/columns.js";
 import type { Fit, Interval, Point } from "../points.js";
 import { fittedLaw, type Law, logSpace, predictedInterval, rangeOf, titles } from "./common.js";
 
-/** A fit and what it is called. */
+/** A fit and its name in the chart. */
 export interface NamedFit {
   readonly name: string;
   readonly fit: Fit;
 }
 
-/** What others found, to compare with. */
+/** Published values to compare with. */
 export interface NamedValue {
   readonly name: string;
   readonly values: Readonly<Record<string, number>>;
@@ -28,19 +27,19 @@ export interface BootstrapCloud {
   readonly x: string;
   readonly y: string;
   readonly references?: readonly NamedValue[];
-  /** How many refits are drawn at most; 400 unless given. */
+  /** The largest number of refits to draw; 400 by default. */
   readonly most?: number;
   readonly title?: string;
 }
 
-/** Each refit's pair of parameters as a dot, the ellipse that holds 95 % of a normal cloud, the estimate on top. */
+/** Two parameters: each refit as a dot, the 95 % ellipse of a normal distribution, and the estimate. */
 export function bootstrapCloud({ fits, x, y, references = [], most = 400, ...rest }: BootstrapCloud): Figure {
   const series = fits.flatMap(({ name, fit }, i): Series[] => {
     const color = palette[i % palette.length]!;
     const refits = (fit.bootstrap ?? []).filter((row) => Number.isFinite(row[x]) && Number.isFinite(row[y]));
     if (refits.length < 20)
       throw new RangeError(
-        `Cannot draw the refits of ${name}: it has ${refits.length} with ${x} and ${y}; fit with bootstrap: 200 or more.`,
+        `Cannot draw the refits of ${name}: only ${refits.length} have ${x} and ${y}; fit with bootstrap: 200 or more.`,
       );
     const all = refits.map((row) => [row[x]!, row[y]!] as const);
     const shown = all.filter((_, index) => index % Math.ceil(all.length / most) === 0);
@@ -69,7 +68,9 @@ const line = (name: string, pairs: readonly Pair[], style: Partial<Series>): Ser
 const points = (name: string, pairs: readonly Pair[], style: Partial<Series>): Series =>
   line(name, pairs, { markers: "only", ...style });
 
-/** Of a cloud's mean and covariance, at the distance within which a normal one has 95 %: √(−2 ln .05). */
+/**
+ * The ellipse that holds 95 % of a normal distribution with the mean and covariance of the points: radius √(−2 ln .05).
+ */
 function ellipse(pairs: readonly Pair[]): Pair[] {
   const mean = (of: (pair: Pair) => number) => pairs.reduce((sum, pair) => sum + of(pair), 0) / pairs.length;
   const [mx, my] = [mean(([x]) => x), mean(([, y]) => y)];
@@ -84,29 +85,30 @@ function ellipse(pairs: readonly Pair[]): Pair[] {
 }
 
 const symbols: Readonly<Record<string, string>> = {
-  alpha: "α, of parameters",
-  beta: "β, of data",
-  a: "a, of N* ∝ C^a",
-  b: "b, of D* ∝ C^b",
-  E: "E, the irreducible loss (nats a token)",
+  alpha: "α, exponent of N",
+  beta: "β, exponent of D",
+  a: "a, in N* ∝ C^a",
+  b: "b, in D* ∝ C^b",
+  E: "E, the irreducible loss (nats per token)",
 };
 const symbol = (name: string) => symbols[name] ?? name;
 
 export interface ExponentIntervals {
   readonly fits: readonly NamedFit[];
-  /** Which; `a` unless given. */
+  /** The exponent; `a` by default. */
   readonly of?: string;
   readonly references?: readonly NamedValue[];
   readonly title?: string;
 }
 
-/** One exponent by several methods: estimate, 80 % interval thick, 95 % interval thin. */
+/** One exponent by several methods: the estimate, its 80 % interval (thick) and its 95 % interval (thin). */
 export function exponentIntervals({ fits, of = "a", references = [], title }: ExponentIntervals): Figure {
   const rows = fits.length;
   const series = fits.flatMap(({ name, fit }, i): Series[] => {
     const color = palette[i % palette.length]!;
     const value = { ...fit.params, ...fit.exponents }[of];
-    if (value === undefined) throw new RangeError(`Cannot compare ${of}: the fit ${name} has none.`);
+    if (value === undefined)
+      throw new RangeError(`Cannot compare the exponent ${of}: the fit ${name} does not have it.`);
     const [at, ci80, ci95] = [rows - i, fit.ci80[of], fit.ci95[of]];
     const named = `${name}: ${value.toFixed(3)}${ci80 ? ` (80 %: ${ci80.map((end) => end.toFixed(3)).join(" to ")})` : ""}`;
     return [
@@ -122,7 +124,7 @@ export function exponentIntervals({ fits, of = "a", references = [], title }: Ex
             ),
           ]
         : []),
-      // Its name stands above the interval's left end, where there is room.
+      // The label is above the left end of the interval, where there is room.
       points(named, [[value, at]], {
         color,
         size: 9,
@@ -134,7 +136,7 @@ export function exponentIntervals({ fits, of = "a", references = [], title }: Ex
     ];
   });
   return lineChart({
-    title: title ?? `The exponent ${of} by each method, with 80 and 95 % intervals`,
+    title: title ?? `Exponent ${of} by method, with 80 % and 95 % intervals`,
     xLabel: symbol(of),
     yLabel: "",
     yRange: [0.5, rows + 0.75],
@@ -146,14 +148,14 @@ export function exponentIntervals({ fits, of = "a", references = [], title }: Ex
 
 export interface Prediction {
   readonly points: readonly Point[];
-  /** Runs that no fit has seen. */
+  /** Runs left out of the fits. */
   readonly heldOut?: readonly Point[];
-  /** The largest compute drawn; ten times the points' unless given. */
+  /** The largest compute drawn; ten times that of the points by default. */
   readonly upTo?: number;
   readonly title?: string;
 }
 
-/** The loss at the optimum against compute, beyond the points, with the band of its refits; held-out runs beside it. */
+/** The loss at the optimum, extrapolated over compute, with the band of its refits and held-out runs. */
 export function lossPrediction({
   fit,
   points: seen,
@@ -161,7 +163,10 @@ export function lossPrediction({
   ...rest
 }: Prediction & { readonly fit: Fit }): Figure {
   const { loss } = fittedLaw(fit, seen);
-  if (!loss) throw new RangeError(`Cannot predict losses by ${fit.method}: it has none; fit by approach 3.`);
+  if (!loss)
+    throw new RangeError(
+      `Cannot predict losses with a fit by ${fit.method}: this method predicts none; fit by approach 3.`,
+    );
   const series: Series[] = [
     predictionSeries("optimum, 80 % band", { fit, points: seen, ...rest }, ({ optimum }, c) => optimum(c).loss),
     points(
@@ -172,7 +177,7 @@ export function lossPrediction({
   ];
   if (heldOut.length > 0) series.push(...heldOutSeries(fit, seen, heldOut));
   return lineChart({
-    title: rest.title ?? "Loss predicted beyond the runs",
+    title: rest.title ?? "Predicted loss beyond the fitted runs",
     xLabel: titles.c(seen),
     yLabel: titles.loss,
     logX: true,
@@ -182,7 +187,7 @@ export function lossPrediction({
   });
 }
 
-/** Each held-out run: what was predicted of its own N and D, with interval, and what it reached. */
+/** Each held-out run: the prediction for its N and D, with its interval, and the measured loss. */
 function heldOutSeries(fit: Fit, seen: readonly Point[], heldOut: readonly Point[]): Series[] {
   const { loss } = fittedLaw(fit, seen);
   const none: Interval = [Number.NaN, Number.NaN];
@@ -200,7 +205,7 @@ function heldOutSeries(fit: Fit, seen: readonly Point[], heldOut: readonly Point
   ];
 }
 
-/** The optimal N against compute by several methods, with bands; their budgets' optima as dots. */
+/** The optimal N against compute by several methods, with bands; the optima of single budgets as dots. */
 export function optimumPrediction({
   fits,
   points: seen,
@@ -220,7 +225,7 @@ export function optimumPrediction({
   });
   const what = of === "n" ? "parameters" : "tokens";
   return lineChart({
-    title: rest.title ?? `The best number of ${what} for a compute, with 80 % bands`,
+    title: rest.title ?? `Optimal number of ${what} against compute, with 80 % bands`,
     xLabel: titles.c(seen),
     yLabel: of === "n" ? titles.n(seen) : titles.d(),
     logX: true,
@@ -251,5 +256,5 @@ function predictionSeries(
 
 function endOfData(points: readonly Point[]): ReferenceLine {
   const [, high] = rangeOf(points.map(computeOf));
-  return { x: high, label: "runs end here" };
+  return { x: high, label: "largest fitted run" };
 }

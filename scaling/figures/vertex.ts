@@ -1,13 +1,13 @@
 /**
- * How well the points of one budget tell where their parabola's vertex is: the delta method on the quadratic regression
- * of the loss on ln N, with Student's t. It is the picture's interval; a fit's own intervals come of its refits.
+ * The interval of the vertex of one budget's parabola, from the points of this budget only: the delta method for the
+ * quadratic regression of the loss on ln N, with Student's t. Charts use it; the intervals of a fit come from refits.
  */
 import { inverse } from "../fit/search/cholesky.js";
 import { fitParabola } from "../fit/search/line-fit.js";
 import { studentQuantile } from "../fit/uncertainty/student-quantile.js";
 import type { Interval, Point } from "../points.js";
 
-/** The interval of the optimal N; undefined of fewer than four sizes, or where there is no minimum. */
+/** The interval of the optimal N; undefined for fewer than four sizes or without a minimum. */
 export function vertexInterval(points: readonly Pick<Point, "n" | "loss">[], level: number): Interval | undefined {
   const freedom = points.length - 3;
   if (freedom < 1 || new Set(points.map(({ n }) => n)).size < 4) return undefined;

@@ -1,4 +1,4 @@
-/** What points must be before anything is fitted to them, with errors that name the point. */
+/** Checks of the points before a fit, with errors that name the point. */
 import { quantile } from "../../lib/host/statistics.js";
 import type { Point } from "../points.js";
 import { computeOf, type Data, extent } from "./columns.js";
@@ -8,7 +8,7 @@ import { scaleOf } from "./search/huber-objective.js";
 
 const letters = { n: "N", d: "D", c: "C", loss: "the loss" } as const;
 
-/** How many parameters each method estimates from the points, at least. */
+/** The number of parameters that each method estimates. */
 function parametersOf({ method, offset, breaks }: MethodOptions): number {
   switch (method) {
     case "parametric":
@@ -27,7 +27,7 @@ function parametersOf({ method, offset, breaks }: MethodOptions): number {
   }
 }
 
-/** @throws {RangeError} naming the first point whose numbers cannot be a training's */
+/** @throws {RangeError} naming the first point whose numbers cannot belong to a training */
 export function checkPoints(points: readonly Point[], options: MethodOptions, kept = points.length): void {
   checkBreaks(options);
   const needed: (keyof typeof letters)[] =
@@ -47,26 +47,28 @@ export function checkPoints(points: readonly Point[], options: MethodOptions, ke
   const least = parametersOf(options);
   if (kept <= least) {
     throw new RangeError(
-      `Cannot fit: there are ${kept} points for ${least} parameters; more points than parameters are needed.`,
+      `Cannot fit: there are ${kept} points for ${least} parameters; a fit needs more points than parameters.`,
     );
   }
 }
 
-/** No training has fewer parameters or tokens. */
+/** The smallest numbers of parameters and tokens that a training can have. */
 const leastSize = 100;
-/** C / (N·D) is 6 by most conventions; of sparse models or of tiny ones by another count it may be this far from it. */
+/**
+ * C / (N·D) is 6 by most conventions; for sparse models, or tiny ones under other conventions, it may differ this much.
+ */
 const fewestFlops = 0.02;
 const mostFlops = 1000;
-/** ln of 160,000: above it, in nats, the usual run would be worse than guessing among all tokens of a large vocabulary. */
+/** ln 160,000, in nats: a higher loss is worse than guessing among all tokens of a large vocabulary. */
 const guessing = 12;
 
-/** @throws {RangeError} where numbers are of another unit than parameters, tokens, FLOPs and nats per token */
+/** @throws {RangeError} if the units cannot be parameters, tokens, FLOPs and nats per token */
 function checkUnits(points: readonly Point[]): void {
   points.forEach((point, index) => {
     for (const name of ["n", "d"] as const) {
       if (point[name] >= leastSize) continue;
       throw new RangeError(
-        `Cannot fit: ${letters[name]} of point ${index} is ${point[name]}, which no training has; if the column is in millions, in billions or a logarithm, write the numbers out (12e6 or 12M).`,
+        `Cannot fit: ${letters[name]} of point ${index} is ${point[name]}, which is too small for a training; if the column is in millions, in billions or a logarithm, write the full numbers (12e6 or 12M).`,
       );
     }
     const each = computeOf(point) / (point.n * point.d);
@@ -81,33 +83,33 @@ function checkUnits(points: readonly Point[]): void {
   );
   if (middle <= guessing) return;
   throw new RangeError(
-    `Cannot fit: the loss is ${middle.toPrecision(3)} in the median, where nats per token are wanted; of perplexities take the logarithm, percentages are none.`,
+    `Cannot fit: the median loss is ${middle.toPrecision(3)}, too high for nats per token; if these are perplexities, take their logarithms; percentages cannot be fitted.`,
   );
 }
 
 function checkSpread(points: readonly Point[]): void {
   const [low, high] = extent(points.map(({ loss }) => loss));
   if (points.length === 0 || high > low) return;
-  throw new RangeError(`Cannot fit: the loss of every point is ${low}; losses that do not differ tell no law.`);
+  throw new RangeError(`Cannot fit: the loss of every point is ${low}; a fit needs losses that differ.`);
 }
 
 function checkRepeated(points: readonly Point[]): void {
   if (points.some(({ unique }) => unique === undefined)) {
     throw new RangeError(
-      "Cannot fit the law of repeated data: the points do not say how many of their tokens differ; name that column (--unique).",
+      "Cannot fit the law of repeated data: the points lack the number of unique tokens; name that column (--unique).",
     );
   }
   if (points.some(({ d, unique }) => d > 1.01 * unique!)) return;
   throw new RangeError(
-    "Cannot fit the law of repeated data: no point has seen its tokens more than once; fit by parametric or projection.",
+    "Cannot fit the law of repeated data: no run has repeated its tokens; fit by parametric or projection.",
   );
 }
 
-/** Refits and threads that a machine can hold. */
+/** The largest numbers of refits and threads. */
 const mostRefits = 100_000;
 const mostThreads = 1024;
 
-/** @throws {RangeError} for a number of refits or threads that is none, or more than a machine holds */
+/** @throws {RangeError} for an invalid number of refits or threads */
 export function checkResampling({
   bootstrap,
   threads,
@@ -123,7 +125,7 @@ export function checkResampling({
   check("threads", threads, 1, mostThreads);
 }
 
-/** Breaks that a search can place: each more multiplies its starts. */
+/** The largest number of breaks: each additional break multiplies the number of starts. */
 const mostBreaks = 4;
 
 function checkBreaks({ method, breaks }: MethodOptions): void {
@@ -133,10 +135,10 @@ function checkBreaks({ method, breaks }: MethodOptions): void {
   );
 }
 
-/** Of ln D given ln N: with less to go by, N^−α and D^−β cannot be told apart. */
+/** The least standard deviation of ln D given ln N: below it, N^−α and D^−β cannot be distinguished. */
 const leastScatter = 0.1;
 
-/** @throws {RangeError} where the points lie so that the law's parameters cannot be told apart */
+/** @throws {RangeError} if the design of the points does not identify the law's parameters */
 export function checkIdentifiable(data: Data, options: MethodOptions): void {
   if (options.method === "power" || options.method === "broken") {
     const { spread } = scaleOf(lnOver(data, options.over));
@@ -144,7 +146,7 @@ export function checkIdentifiable(data: Data, options: MethodOptions): void {
     if (!same && spread > 1e-9) return;
     const letter = letters[options.over];
     throw new RangeError(
-      `Cannot fit: there are ${new Set(lnOver(data, options.over)).size} values of ${letter}, and the law has ${parametersOf(options)} parameters; train at more values of ${letter}.`,
+      `Cannot fit: there are ${new Set(lnOver(data, options.over)).size} values of ${letter} for a law with ${parametersOf(options)} parameters; train at more values of ${letter}.`,
     );
   }
   if (options.method === "isoflop" || options.method === "envelope") return;
@@ -155,15 +157,15 @@ export function checkIdentifiable(data: Data, options: MethodOptions): void {
     ["D", data.lnD],
   ] as const) {
     if (new Set(column).size > 1) continue;
-    const message = `Cannot fit L(N, D): all points have one ${letter}, so that nothing tells how the loss goes with it; train at more values of ${letter}, or fit a law of the other alone (--method power).`;
+    const message = `Cannot fit L(N, D): all points have the same ${letter}, so its effect on the loss is unknown; train at more values of ${letter}, or fit a law of the other quantity alone (--method power).`;
     throw new RangeError(message);
   }
   throw new RangeError(
-    `Cannot fit L(N, D): there is one D per N (given N, D varies by ${(100 * scatter).toPrecision(2)} %), so that the terms of N and of D cannot be told apart; train some sizes on more and on fewer tokens.`,
+    `Cannot fit L(N, D): there is only one D per N (given N, D varies by ${(100 * scatter).toPrecision(2)} %), so the terms of N and D cannot be distinguished; train some sizes on more and on fewer tokens.`,
   );
 }
 
-/** The standard deviation of y about its best parabola in x. */
+/** The standard deviation of y about its least-squares parabola in x. */
 function scatterGiven(x: Float64Array, y: Float64Array): number {
   const { mean, spread } = scaleOf(x);
   const basis = [y.map(() => 1), x.map((value) => (value - mean) / spread)];
@@ -180,7 +182,7 @@ function scatterGiven(x: Float64Array, y: Float64Array): number {
   return Math.sqrt(left.reduce((sum, value) => sum + value * value, 0) / y.length);
 }
 
-/** x less its part along y. */
+/** x minus its projection on y. */
 function without(x: Float64Array, y: Float64Array): Float64Array {
   let [xy, yy] = [0, 0];
   for (let i = 0; i < x.length; i++) {

@@ -1,10 +1,9 @@
 /**
- * Points as columns of numbers, which is what the inner loops read and what a worker thread is sent. What this file is
- * not: it judges nothing (checks.ts does).
+ * Points as columns of numbers, for the inner loops and for worker threads. checks.ts checks them.
  */
 import type { Point } from "../points.js";
 
-/** Columns of the points that are fitted; natural logarithms. */
+/** Columns of the fitted points, as natural logarithms. */
 export interface Data {
   readonly size: number;
   readonly lnN: Float64Array;
@@ -12,12 +11,12 @@ export interface Data {
   readonly lnC: Float64Array;
   readonly loss: Float64Array;
   readonly lnLoss: Float64Array;
-  /** ln of the tokens that differ. */
+  /** ln of the number of unique tokens. */
   readonly lnUnique: Float64Array;
-  /** Which cluster each point is in, 0 … clusters − 1: points that are drawn together. */
+  /** The cluster of each point, 0 … clusters − 1. The bootstrap draws the points of a cluster together. */
   readonly cluster: Int32Array;
   readonly clusters: number;
-  /** Points of one run, 0 …, −1 for a point by itself: cluster, except that single points have no curve. */
+  /** The run whose curve each point belongs to, 0 …; −1 for a single point. */
   readonly grouped: boolean;
 }
 
@@ -44,12 +43,12 @@ export function toData(points: readonly Point[]): Data {
   };
 }
 
-/** C of a point: as counted, or 6ND. */
+/** C of a point: as given, else 6ND. */
 export function computeOf({ n, d, c }: Point): number {
   return c ?? 6 * n * d;
 }
 
-/** The smallest and the largest. A call of Math.min with every value as an argument ends where there are many. */
+/** The smallest and the largest. Math.min(...values) would fail for very many values. */
 export function extent(values: Iterable<number>): [low: number, high: number] {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const value of values) {

@@ -1,6 +1,5 @@
 /**
- * What a reader of a fit must know before using it, each found by a rule that is stated here. What a fit refuses outright
- * is in checks.ts and isoflop.ts.
+ * The warnings of a fit, and the rules by which they are given. Errors are in checks.ts and isoflop.ts.
  */
 import { quantile } from "../../lib/host/statistics.js";
 import { surfaceExponents } from "../laws.js";
@@ -10,7 +9,7 @@ import type { Deletion } from "./uncertainty/leave-out.js";
 
 const percent = (share: number) => `${(100 * share).toPrecision(2)} %`;
 
-/** Points of a study that are not alike in what is counted or how they were trained. */
+/** Warnings about points with different conventions or unsuitable training. */
 export function warnOfPoints(points: readonly Point[]): FitWarning[] {
   return [
     mixed(points, "nConvention", "parameters"),
@@ -22,39 +21,40 @@ export function warnOfPoints(points: readonly Point[]): FitWarning[] {
   ].flat();
 }
 
-/** N and D change places without a trace: the law has the same form in both. */
+/** Exchanged N and D: the law is symmetric in them, so nothing else would show it. */
 function exchanged(points: readonly Point[]): FitWarning[] {
   const ratios = points.map(({ n, d }) => d / n).filter(Number.isFinite);
   const middle = quantile(ratios, 0.5);
   if (!(middle < 1)) return [];
-  const message = `Most points have fewer tokens than parameters (D / N is ${middle.toPrecision(2)} in the median): if N and D are exchanged, so are alpha and beta, a and b; see which column is which.`;
+  const message = `Most points have fewer tokens than parameters (median D / N: ${middle.toPrecision(2)}). If N and D are exchanged, so are alpha and beta, and a and b; check the columns.`;
   return [{ kind: "exchanged-columns", message }];
 }
 
-/** Two trainings do not agree in all digits: a row that is there twice is a copy. */
+/** Identical rows are copies, since two trainings do not agree in all digits. */
 function copies(points: readonly Point[]): FitWarning[] {
   const seen = new Set(points.map(({ n, d, c, loss }) => `${n} ${d} ${c} ${loss}`));
   const twice = points.length - seen.size;
   if (twice === 0) return [];
-  const message = `${twice} of ${points.length} points are copies of others in N, D and loss: they count as runs of their own, so that intervals are too narrow and the fit leans towards them; take them out.`;
+  const message = `${twice} of ${points.length} points are copies of others (same N, D and loss): counted as separate runs, they make the intervals too narrow and bias the fit; remove them.`;
   return [{ kind: "copied-points", message }];
 }
 
 function mixed(points: readonly Point[], key: "nConvention" | "flopsConvention", what: string): FitWarning[] {
-  const names = [...new Set(points.map((point) => point[key] ?? "not said"))];
+  const names = [...new Set(points.map((point) => point[key] ?? "not given"))];
   if (names.length < 2) return [];
-  const message = `The points do not count ${what} alike (${names.join(", ")}): exponents are of one convention only; count all by one.`;
+  const message = `The points count ${what} by different conventions (${names.join(", ")}), but exponents depend on the convention; use the same for all points.`;
   return [{ kind: "mixed-conventions", message }];
 }
 
-// Porian 2024: Kaplan's fixed warm-up was most of what small models trained, and moved his exponent from .5 to .7.
+// Porian 2024: Kaplan's fixed warm-up took up most of the training of small models; it moved the exponent from .5
+// to .7.
 const longestWarmup = 0.15;
 
 function longWarmup(points: readonly Point[]): FitWarning[] {
   const long = points.filter(({ warmupShare = 0 }) => warmupShare > longestWarmup);
   if (long.length === 0) return [];
   const [, most] = extent(long.map(({ warmupShare }) => warmupShare!));
-  const message = `${long.length} of ${points.length} runs warmed up for more than ${percent(longestWarmup)} of their steps (up to ${percent(most)}): short runs then look worse than they are, which tilts the exponents; let the warm-up shrink with the run.`;
+  const message = `${long.length} of ${points.length} runs warmed up for more than ${percent(longestWarmup)} of their steps (up to ${percent(most)}): this makes short runs look too bad and biases the exponents; use a shorter warm-up for shorter runs.`;
   return [{ kind: "long-warmup", message }];
 }
 
@@ -65,18 +65,18 @@ function undecayed(points: readonly Point[]): FitWarning[] {
   const high = points.filter(({ finalLrRatio = 0 }) => finalLrRatio > highestEnd);
   if (high.length === 0) return [];
   const [, most] = extent(high.map(({ finalLrRatio }) => finalLrRatio!));
-  const message = `${high.length} of ${points.length} points end with a learning rate above ${percent(highestEnd)} of its highest (up to ${percent(most)}): their loss would still fall; decay to the end of each run.`;
+  const message = `${high.length} of ${points.length} points end with a learning rate above ${percent(highestEnd)} of the highest (up to ${percent(most)}), so their loss would still fall; decay the learning rate to the end of each run.`;
   return [{ kind: "undecayed-learning-rate", message }];
 }
 
-/** Times the residuals' own scale that a point must be off the fit without it, … */
+/** A point is an outlier if its residual in the fit without it exceeds this multiple of the usual residual … */
 const outlying = 5;
-/** … and standard errors by which it must move the exponent. */
+/** … and it moves the exponent by more than this number of standard errors. */
 const moving = 0.5;
 
 export function warnOfOutliers(deleted: readonly Deletion[], error: number, indices: readonly number[]): FitWarning[] {
   const sizes = deleted.map(({ residual }) => Math.abs(residual)).sort((a, b) => a - b);
-  // The median absolute deviation, as a standard deviation.
+  // The standard deviation estimated by the median absolute deviation.
   const scale = 1.4826 * sizes[Math.floor(sizes.length / 2)]!;
   const found = deleted
     .map(({ shift, residual }, k) => ({
@@ -93,17 +93,17 @@ export function warnOfOutliers(deleted: readonly Deletion[], error: number, indi
       ({ index, moves, off }) =>
         `${index} (${off.toFixed(0)} times the usual residual, ${moves.toFixed(1)} standard errors)`,
     );
-  const message = `Outliers move the exponent: point${list.length > 1 ? "s" : ""} ${list.join(", ")}; see what went wrong there, or fit by the parametric method, which bounds what one point can do.`;
+  const message = `Outliers move the exponent: point${list.length > 1 ? "s" : ""} ${list.join(", ")}; check these runs, or fit by the parametric method, which limits the influence of single points.`;
   return [{ kind: "outlier", message }];
 }
 
-/** Of the optimum, beyond which approach 2 is worth doing otherwise. */
+/** The bias of the optimum above which approach 2 gives a warning. */
 const tolerableBias = 0.01;
 
 export function warnOfBias(bias: ParabolaBias | undefined): FitWarning[] {
   if (!bias || Math.max(Math.abs(bias.n), Math.abs(bias.d)) < tolerableBias) return [];
   const signed = (share: number) => `${share < 0 ? "−" : "+"}${percent(Math.abs(share))}`;
-  const message = `The grids are so wide that parabolas are biased: on the surface fitted to these points, without noise, N* comes out ${signed(bias.n)} and D* ${signed(bias.d)} at the largest budget (exponent a ${bias.a < 0 ? "−" : "+"}${Math.abs(bias.a).toFixed(4)}). The intervals have it taken off, the estimates do not; narrow the grids, or fit by projection.`;
+  const message = `The grids are so wide that parabolas are biased: on the surface fitted to these points, without noise, N* is off by ${signed(bias.n)} and D* by ${signed(bias.d)} at the largest budget (exponent a by ${bias.a < 0 ? "−" : "+"}${Math.abs(bias.a).toFixed(4)}). The intervals are corrected for it, the estimates are not; use narrower grids, or fit by projection.`;
   return [{ kind: "biased-parabola", message }];
 }
 
@@ -111,14 +111,17 @@ const enoughBudgets = 4;
 
 export function warnOfBudgets(budgets: number, spanOfC: number): FitWarning[] {
   if (budgets >= enoughBudgets) return [];
-  const message = `${budgets} budgets over ${Math.log10(spanOfC).toFixed(1)} decades are few for a power law: the line has ${budgets - 2} degree of freedom; add budgets.`;
+  const message = `${budgets} budgets over ${Math.log10(spanOfC).toFixed(1)} decades are few for a power law (degrees of freedom: ${budgets - 2}); add budgets.`;
   return [{ kind: "few-budgets", message }];
 }
 
-/** A compute this many times the largest fitted is far outside what was measured. */
+/** Beyond this multiple of the largest fitted compute, there is a warning. */
 const farthest = 10;
 
-/** A fit used at a budget beyond its points. @param factor times the largest compute fitted */
+/**
+ * The warning for a budget far beyond the points.
+ * @param factor the limit, as a multiple of the largest fitted compute
+ */
 export function extrapolationWarning(
   fit: Pick<Fit, "range">,
   budgetFlops: number,
@@ -126,15 +129,15 @@ export function extrapolationWarning(
 ): FitWarning | undefined {
   const [, largest] = fit.range.c;
   if (!(budgetFlops > factor * largest)) return undefined;
-  const message = `${budgetFlops.toPrecision(3)} FLOPs are ${Number((budgetFlops / largest).toPrecision(3))} times the largest run fitted (${largest.toPrecision(3)}): beyond ${factor} times, intervals say nothing of whether the law goes on.`;
+  const message = `${budgetFlops.toPrecision(3)} FLOPs are ${Number((budgetFlops / largest).toPrecision(3))} times the largest fitted run (${largest.toPrecision(3)}): beyond ${factor} times, the law may no longer hold, which the intervals do not cover.`;
   return { kind: "extrapolation", message };
 }
 
 /**
- * Constants printed with so few digits that the optimum they give is not the fit's: as E 1.69, A 406.4, B 410.7,
- * alpha .34, beta .28, which say 92.7 tokens a parameter at 5.76e23 FLOPs where the unrounded ones say 58.9.
- * @param constants as printed; the digits are those that JavaScript prints
- * @returns a warning where N* moves by more than a twentieth within what rounding hides
+ * Constants printed with too few digits for the optimum: E 1.69, A 406.4, B 410.7, alpha .34, beta .28 give 92.7 tokens
+ * per parameter at 5.76e23 FLOPs, the unrounded constants 58.9.
+ * @param constants as printed; the digits are those of their JavaScript notation
+ * @returns a warning if rounding can change N* by more than a twentieth
  */
 export function roundingWarning(
   constants: Readonly<Record<"A" | "B" | "alpha" | "beta", number>>,
@@ -146,27 +149,27 @@ export function roundingWarning(
     return Math.log((c.alpha * c.A) / (c.beta * c.B)) / (c.alpha + c.beta) + a * Math.log(budgetFlops / 6);
   };
   const at = lnOptimum(constants);
-  // Each constant's last digit is right to half of its place; the worst cases add.
+  // Each constant is within half a unit of its last digit; worst cases add up.
   const most = names.reduce((sum, name) => {
     const moved = { ...constants, [name]: constants[name] + halfDigit(constants[name]) };
     return sum + Math.abs(lnOptimum(moved) - at);
   }, 0);
   if (most < 0.05) return undefined;
-  const message = `The constants are rounded: within their last digits the optimal N at ${budgetFlops.toPrecision(3)} FLOPs moves by a factor of up to ${Math.exp(most).toPrecision(3)} (and tokens a parameter by ${Math.exp(2 * most).toPrecision(3)}); use unrounded ones.`;
+  const message = `The constants are rounded: this can change the optimal N at ${budgetFlops.toPrecision(3)} FLOPs by a factor of up to ${Math.exp(most).toPrecision(3)} (and tokens per parameter by ${Math.exp(2 * most).toPrecision(3)}); use unrounded constants.`;
   return { kind: "rounded-constants", message };
 }
 
-/** Half of the last place that the number prints: .34 → .005. */
+/** Half a unit of the last digit of the number: .34 → .005. */
 function halfDigit(value: number): number {
   const [digits = "", exponent = "0"] = String(value).split("e");
   const decimals = digits.split(".")[1]?.length ?? 0;
   return 0.5 * 10 ** (Number(exponent) - decimals);
 }
 
-/** Residuals of equal N this much more alike than others (F, as a normal deviate) share something. */
+/** The limit for the similarity of residuals of equal N (F statistic, as a normal deviate). */
 const significant = 3.3;
 
-/** Points that share an N are taken as independent, but their residuals say otherwise. */
+/** The warning if points of equal N are taken as independent, but their residuals are correlated. */
 export function warnOfCorrelation(data: Data, residuals: Float64Array): FitWarning[] {
   if (data.grouped) return [];
   const groups = new Map<number, number[]>();
@@ -190,14 +193,14 @@ export function warnOfCorrelation(data: Data, residuals: Float64Array): FitWarni
   const size = count / sets.length;
   const correlation = (ratio - 1) / (ratio - 1 + size);
   const factor = Math.sqrt(1 + (size - 1) * correlation);
-  const message = `Points of one N have residuals that are alike (correlation ${correlation.toFixed(2)}), as points of one run do: taken as independent they make intervals about ${factor.toFixed(1)} times too narrow; name the run's column by --group.`;
+  const message = `The residuals of points with equal N are correlated (${correlation.toFixed(2)}), like those of points of the same run. Taken as independent, they make intervals about ${factor.toFixed(1)} times too narrow; name the column of the run by --group.`;
   return [{ kind: "narrow-intervals", message }];
 }
 
-/** Intervals this much below what the noise and the design allow are not believable. */
+/** Intervals narrower than this share of the expected width are implausible. */
 const believable = 0.5;
 
-/** Bootstrap intervals against the width that residuals and design give. */
+/** The warning if bootstrap intervals are much narrower than residuals and design suggest. */
 export function warnOfWidth(
   ci80: Readonly<Record<string, Interval>>,
   allowed: Readonly<Record<string, Interval>>,
@@ -207,13 +210,13 @@ export function warnOfWidth(
     if (!given || !least || least[1] - least[0] < 1e-9) continue;
     const share = (given[1] - given[0]) / (least[1] - least[0]);
     if (share >= believable) continue;
-    const message = `The interval of ${name} is ${share.toPrecision(2)} of the width that the residuals allow: the refits do not move as they should; look at their convergence.`;
+    const message = `The interval of ${name} has only ${share.toPrecision(2)} of the width expected from the residuals: the refits vary too little; check their convergence.`;
     return [{ kind: "narrow-intervals", message }];
   }
   return [];
 }
 
-/** A term of the law that the points do not need. */
+/** The warning if the points do not show a term of the law. */
 export function warnOfBounds(params: Readonly<Record<string, number>>): FitWarning[] {
   const gone = ["E", "A", "B"].filter((name) => params[name] !== undefined && params[name] < 1e-6);
   const rising = ["alpha", "beta", "alphaN", "alphaD"].filter(
@@ -227,18 +230,18 @@ export function warnOfBounds(params: Readonly<Record<string, number>>): FitWarni
   return [
     {
       kind: "at-bound",
-      message: `${what.join(" and ")}: the points do not show this part of the law; they span too little, or it is not their law.`,
+      message: `${what.join(" and ")}: the points do not show this part of the law; their range is too small, or they follow another law.`,
     },
   ];
 }
 
-/** Refits that a 95 % interval needs, and the share of them that may come to nothing. */
+/** The fewest refits for a 95 % interval, and the share of refits that may fail. */
 const enoughRefits = 200;
 const mayFail = 0.05;
 
 export function warnOfRefits(made: number, good: number): FitWarning[] {
-  const few = `${good} refits are few for a 95 % interval: it is narrower than more of them would show; use ${enoughRefits} or more.`;
-  const lost = `${made - good} of ${made} refits came to nothing, as the points drawn did not determine the law: intervals are of the others, and too narrow.`;
+  const few = `${good} refits are too few for a 95 % interval, which becomes too narrow; use ${enoughRefits} or more.`;
+  const lost = `${made - good} of ${made} refits failed, because the drawn points did not determine the law; the intervals come from the others and are too narrow.`;
   return [
     ...(good < enoughRefits ? [{ kind: "narrow-intervals", message: few }] : []),
     ...(made - good > mayFail * made ? [{ kind: "narrow-intervals", message: lost }] : []),

@@ -1,29 +1,29 @@
 /**
- * Budgets → cells: which sizes and how many tokens are wanted. Three kinds of grid: IsoFLOP (sizes around the expected
- * optimum of each budget), chosen sizes, and a fixed number of tokens a parameter. Shapes, steps and learning rates are
- * plan.ts' matter.
+ * Budgets → cells: pairs of a model size and a budget or number of tokens. There are three kinds of grid: IsoFLOP
+ * (sizes around the expected optimum of each budget), given sizes, and a fixed number of tokens per parameter. plan.ts
+ * chooses shapes, steps and learning rates.
  */
 
-/** FLOPs to spend on a run. */
+/** FLOPs per run. */
 export type BudgetFlops = number;
 
-/** Sizes around each budget's expected optimum √(C / 6r), where r is the tokens a parameter there. */
+/** Sizes around the expected optimum of each budget, √(C / 6r) with r tokens per parameter. */
 export interface IsoFlopGrid {
   readonly kind: "isoflop";
   readonly budgets: readonly BudgetFlops[];
-  /** Sizes a budget; 7 unless given. */
+  /** Sizes per budget; 7 by default. */
   readonly sizes?: number;
-  /** Ratio of two neighbouring sizes; 1.5 unless given. */
+  /** Ratio of two neighbouring sizes; 1.5 by default. */
   readonly spacing?: number;
-  /** Tokens a parameter at the optimum, as far as one knows; 20 unless given. Or N of the optimum at a budget. */
+  /** The expected optimum: its tokens per parameter (20 by default), or its N at a budget. */
   readonly optimum?: number | Optimum;
 }
 
-/** What one expects of the optimum: N = parameters · (C / budget)^exponent. */
+/** The expected optimum: N = parameters · (C / budget)^exponent. */
 export interface Optimum {
   readonly budgetFlops: BudgetFlops;
   readonly parameters: number;
-  /** 0.5 unless given. */
+  /** 0.5 by default. */
   readonly exponent?: number;
 }
 
@@ -31,7 +31,7 @@ export interface Optimum {
 export interface SizesGrid {
   readonly kind: "sizes";
   readonly budgets: readonly BudgetFlops[];
-  /** N of each, or widths of the ladder. */
+  /** N of each size, or widths of the ladder. */
   readonly sizes: readonly number[];
 }
 
@@ -45,15 +45,15 @@ export interface RatioGrid {
 
 export type Grid = IsoFlopGrid | SizesGrid | RatioGrid;
 
-/** What a cell asks for: a size, and what to spend on it. */
+/** A cell: a model size, and its budget or tokens. */
 export interface Wanted {
   readonly parameters: number;
   readonly budgetFlops?: BudgetFlops;
-  /** In place of a budget. */
+  /** Instead of a budget. */
   readonly tokensPerParameter?: number;
 }
 
-/** The cells that a grid asks for, budget by budget. @throws {RangeError} for a grid that asks for none */
+/** The cells of a grid, budget by budget. @throws {RangeError} for a grid without cells */
 export function wantedCells(grid: Grid): Wanted[] {
   checkGrid(grid);
   switch (grid.kind) {
@@ -77,7 +77,7 @@ function isoFlopSizes(grid: IsoFlopGrid, budgetFlops: BudgetFlops): Wanted[] {
   }));
 }
 
-/** N that one expects to be best: √(C / 6r) for r tokens a parameter (6ND = C, D = rN). */
+/** The expected optimal N: √(C / 6r) for r tokens per parameter (6ND = C, D = rN). */
 export function expectedOptimum(optimum: number | Optimum, budgetFlops: BudgetFlops): number {
   if (typeof optimum === "number") return Math.sqrt(budgetFlops / (6 * optimum));
   const { budgetFlops: at, parameters, exponent = 0.5 } = optimum;
@@ -105,7 +105,7 @@ function checkGrid(grid: Grid): void {
     if (Array.isArray(values) && values.length > 0 && wrong === undefined) continue;
     const found = Array.isArray(values) && values.length > 0 ? JSON.stringify(wrong) : JSON.stringify(values);
     throw new RangeError(
-      `Cannot plan the sweep: ${name} of the grid is ${found}; wanted a list of numbers above 0, as [1e11, 3e11].`,
+      `Cannot plan the sweep: ${name} of the grid is ${found}; wanted a list of numbers above 0, such as [1e11, 3e11].`,
     );
   }
 }

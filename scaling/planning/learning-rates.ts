@@ -1,34 +1,33 @@
 /**
- * Batch and learning rate of a run from its parameters and tokens: fixed numbers, power laws, or the power law that a
- * tuning sweep gives. Published rules (Step Law and others) are in laws.ts; their constants fit in here as power laws.
- * `folio scaling run` shows both.
+ * Batch size and learning rate of a run from its parameters and tokens: fixed numbers, or power laws, which may come
+ * from a tuning sweep. Published rules (Step Law and others) are in rules.ts. `folio scaling run` shows both.
  */
 
 /** value = factor · N^parameters · D^tokens, between the bounds. */
 export interface PowerRule {
   readonly factor: number;
-  /** Exponent of N; 0 unless given. */
+  /** Exponent of N; 0 by default. */
   readonly parameters?: number;
-  /** Exponent of D; 0 unless given. */
+  /** Exponent of D; 0 by default. */
   readonly tokens?: number;
   readonly least?: number;
   readonly most?: number;
 }
 
-/** What a rule is applied to: N and D. */
+/** The arguments of a rule: N and D. */
 export interface RuleInputs {
   readonly parameters: number;
   readonly tokens: number;
 }
 
-/** The value of a rule; a number is itself. */
+/** The value of a rule; a fixed number stays as it is. */
 export function applyRule(rule: number | PowerRule, { parameters: N, tokens: D }: RuleInputs): number {
   if (typeof rule === "number") return rule;
   const { factor, parameters = 0, tokens = 0, least = 0, most = Number.POSITIVE_INFINITY } = rule;
   return Math.min(most, Math.max(least, factor * N ** parameters * D ** tokens));
 }
 
-/** Sequences a step whose tokens are nearest to the rule's. */
+/** The number of sequences per step whose tokens are nearest to the rule's value. */
 export function rowsOf(rule: number | PowerRule, blockSize: number, inputs: RuleInputs): number {
   return Math.max(1, Math.round(applyRule(rule, inputs) / blockSize));
 }
@@ -39,13 +38,13 @@ export interface TuningPoint {
   readonly tokens: number;
   readonly learningRate: number;
   readonly loss: number;
-  /** Of a step, in tokens or sequences; runs of different batches have different best rates. */
+  /** Batch size in tokens or sequences; the best rate depends on it. */
   readonly batch?: number;
 }
 
 /**
- * The best learning rate of an N and D: the vertex of a parabola in log rate through the three lowest losses of the batch
- * that reached the lowest.
+ * The best learning rate of an N and D: the vertex of a parabola in log rate through the three lowest losses, for the
+ * batch size with the lowest loss.
  */
 export interface BestRate {
   readonly parameters: number;
@@ -53,24 +52,24 @@ export interface BestRate {
   readonly learningRate: number;
   readonly loss: number;
   readonly batch?: number;
-  /** The other batches that were tried at this N and D. */
+  /** Other batch sizes that were tried at this N and D. */
   readonly otherBatches?: readonly number[];
 }
 
-/** What a tuning sweep says. */
+/** The result of a tuning sweep. */
 export interface TunedRates {
   readonly best: readonly BestRate[];
   readonly rule: PowerRule;
 }
 
 /**
- * The learning rate that losses at some pairs of N and D tell: of each pair the vertex over log rate, of all the
- * least-squares power law through them. It is in N alone where D is the same or follows from N, in D alone where N is the
- * same, and a constant for one pair.
- * @throws {RangeError} where the lowest loss of a pair is at the edge of its rates, which then say only in which direction
+ * The learning rate from the losses of a tuning sweep: the vertex over log rate for each pair of N and D, and the
+ * least-squares power law through these. The law depends on N only if D is the same for all pairs or follows from N, on
+ * D only if N is the same, and is a constant for a single pair.
+ * @throws {RangeError} if the lowest loss of a pair is at the edge of its rates, so that the best rate lies beyond
  */
 export function tuneLearningRates(points: readonly TuningPoint[]): TunedRates {
-  if (points.length === 0) throw new RangeError("Cannot tune the learning rate: there is no finished tuning run.");
+  if (points.length === 0) throw new RangeError("Cannot tune the learning rate: there are no finished tuning runs.");
   const sizes = new Map<string, TuningPoint[]>();
   for (const point of points) {
     const key = `${point.parameters} ${point.tokens}`;
@@ -102,7 +101,7 @@ function vertexOverRate(sorted: readonly TuningPoint[]): BestRate {
   if (!before || !after) {
     const side = before ? "highest" : "lowest";
     throw new RangeError(
-      `Cannot tune the learning rate: of the model of ${parameters} parameters on ${tokens} tokens the ${side} rate, ${learningRate}, is best; add ${before ? "higher" : "lower"} ones.`,
+      `Cannot tune the learning rate: for the model of ${parameters} parameters on ${tokens} tokens, the ${side} rate, ${learningRate}, is best; add ${before ? "higher" : "lower"} ones.`,
     );
   }
   const x = [before, sorted[lowest]!, after].map((point) => Math.log(point.learningRate));
@@ -111,7 +110,7 @@ function vertexOverRate(sorted: readonly TuningPoint[]): BestRate {
   return { parameters, tokens, learningRate: Math.exp(vertex.x), loss: vertex.y };
 }
 
-/** Runs of one rate, which differ in their seed, as one of their mean loss; by rate, rising. */
+/** Runs with the same rate (other seeds) are averaged; the result is sorted by rate. */
 function meansByRate(points: readonly TuningPoint[]): TuningPoint[] {
   const losses = new Map<number, number[]>();
   for (const { learningRate, loss } of points) losses.set(learningRate, [...(losses.get(learningRate) ?? []), loss]);
@@ -124,14 +123,14 @@ function meansByRate(points: readonly TuningPoint[]): TuningPoint[] {
     .sort((one, other) => one.learningRate - other.learningRate);
 }
 
-/** Losses of seeds differ by a percent or two. */
+/** Losses of different seeds differ by a percent or two. */
 const mostBySeed = 1.2;
 
 function checkSeeds(learningRate: number, losses: readonly number[]): void {
   const [low, high] = [Math.min(...losses), Math.max(...losses)];
   if (high <= mostBySeed * low) return;
   throw new RangeError(
-    `Cannot tune the learning rate: runs of one N, D and rate (${learningRate}) have losses from ${low} to ${high}, more than seeds make them differ; if their batch differs, name its column (--batch), else leave out what went wrong.`,
+    `Cannot tune the learning rate: runs of the same N, D and rate (${learningRate}) have losses from ${low} to ${high}, a larger difference than seeds explain; if their batch sizes differ, name that column (--batch), else leave out failed runs.`,
   );
 }
 
@@ -143,12 +142,12 @@ function parabolaVertex(x: [number, number, number], y: [number, number, number]
   return { x: at, y: y[1] + (at - x[1]) * d1 + curvature * (at - x[0]) * (at - x[1]) };
 }
 
-/** D follows from N where N explains all but this share of the variance of ln D: then N alone is in the rule. */
+/** If N explains all but this share of the variance of ln D, D follows from N, and the rule depends on N only. */
 const ownShare = 0.05;
-/** Sums of squares below it are rounding: the quantity is the same everywhere. */
+/** Smaller sums of squares are rounding errors: the quantity is the same for all pairs. */
 const rounding = 1e-12;
 
-/** ln rate = ln factor + p ln N + q ln D by least squares; a quantity that is the same everywhere is not in the rule. */
+/** ln rate = ln factor + p ln N + q ln D by least squares, without quantities that are the same for all pairs. */
 function ruleThrough(best: readonly BestRate[]): PowerRule {
   const centred = (value: (of: BestRate) => number) => {
     const logs = best.map((of) => Math.log(value(of)));

@@ -1,4 +1,4 @@
-/** A plan as others see it: an arquero table, a row per run; a JSON file, written whole or not at all. plan.ts makes plans. */
+/** Plans as arquero tables, one row per run, and as JSON files. */
 import fs from "node:fs";
 import path from "node:path";
 import { type ColumnTable, from } from "arquero";
@@ -9,7 +9,7 @@ import { parseSettings, type Settings } from "../../lib/settings/settings.js";
 import { count, mostProcesses, plainName } from "./plan-options.js";
 import type { SweepPlan } from "./plan-types.js";
 
-/** A plan as a table, a row per run. */
+/** A plan as a table, one row per run. */
 export function planTable({ runs }: Pick<SweepPlan, "runs">): ColumnTable {
   return from(
     runs.map(({ settings, ...run }) => ({
@@ -32,7 +32,7 @@ export function planTable({ runs }: Pick<SweepPlan, "runs">): ColumnTable {
   );
 }
 
-/** Writes a plan's JSON file, whole or not at all. */
+/** Writes a plan's JSON file atomically. */
 export function savePlan(file: string, plan: SweepPlan): void {
   fs.mkdirSync(path.dirname(path.resolve(file)), { recursive: true });
   replaceFile(file, `${JSON.stringify(plan, null, 2)}\n`);
@@ -43,7 +43,7 @@ const positive = z.number().positive();
 const role = z.enum(["grid", "held-out", "tuning"]);
 const cell = { role, budgetFlops: positive.nullable(), parameters: positive };
 
-/** A plan's file: what becomes the name of a file or of a job is a name, and what is counted is a number. */
+/** The schema of a plan's file. Names must be safe as names of files and jobs. */
 const schema = z.object({
   format: z.literal("folio-sweep-plan"),
   version: z.literal(1),
@@ -78,7 +78,7 @@ const schema = z.object({
   }),
 });
 
-/** Reads a plan's JSON file. @throws {Error} when there is none, or it is no plan: where it is not */
+/** Reads a plan's JSON file. @throws {Error} if there is none, or if it is not a plan, with the faulty place */
 export function loadPlan(file: string): SweepPlan {
   let content: unknown;
   try {
@@ -89,14 +89,14 @@ export function loadPlan(file: string): SweepPlan {
   return checkedPlan(content, file);
 }
 
-/** @throws {Error} for what is no plan of this Folio */
+/** @throws {Error} if the content is not a plan of this version */
 export function checkedPlan(content: unknown, file: string): SweepPlan {
   const read = schema.safeParse(content);
   if (!read.success) {
     const [issue] = read.error.issues;
     const where = issue!.path.length > 0 ? ` (${issue!.path.join(".")}: ${issue!.message})` : "";
     throw new Error(
-      `Cannot read the plan ${file}: it is no plan of this Folio${where}; \`folio scaling plan\` makes one.`,
+      `Cannot read the plan ${file}: it is not a plan of this version of Folio${where}; \`folio scaling plan\` makes one.`,
     );
   }
   const { runs, ...rest } = read.data;

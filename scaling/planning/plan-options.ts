@@ -1,15 +1,14 @@
 /**
- * What may be written in a plan, checked when it is read: every key by its name, every number by its range. What the numbers
- * mean is plan-types.ts.
+ * Checks the options of a plan: the name of every key and the range of every number. plan-types.ts describes them.
  */
 import { closest } from "fastest-levenshtein";
 import { z } from "zod";
 import type { PlanOptions } from "./plan-types.js";
 
-/** A sweep, a dataset or a run: part of a file's name, and of a line in a batch script. */
+/** The name of a sweep, a dataset or a run; it becomes part of file names and of lines in a batch script. */
 export const plainName = /^\w[\w.+-]{0,199}$/;
 
-/** Processes and threads that a machine can have. */
+/** The largest number of processes and threads. */
 export const mostProcesses = 1024;
 
 export const count = (most: number) => z.int().min(1).max(most);
@@ -42,19 +41,19 @@ const rule = z.union(
       most: z.number().optional(),
     }),
   ],
-  { error: "wanted a number above 0, or a rule as { factor: 0.5, parameters: -0.5 }" },
+  { error: "wanted a number above 0, or a rule such as { factor: 0.5, parameters: -0.5 }" },
 );
 
-// Infinity is a limit that holds nothing back.
+// Infinity means no limit.
 const limit = z.union([above0, z.literal(Number.POSITIVE_INFINITY)], { error: "wanted a number above 0" }).optional();
 const cell = z.object({ budgetFlops: above0, parameters: above0 });
 
 const schema = z.object({
-  name: z.string().regex(plainName, { error: 'wanted letters, digits, dots and dashes, as "novels"' }),
+  name: z.string().regex(plainName, { error: 'wanted letters, digits, dots and dashes, such as "novels"' }),
   dataset: z.string().min(1),
   tokenizer: z.string().optional(),
   dataDir: z.string().optional(),
-  grid: z.object({ spacing: z.number().gt(1).optional() }).optional(), // cells.ts checks the rest, by the grid's kind
+  grid: z.object({ spacing: z.number().gt(1).optional() }).optional(), // cells.ts checks the rest
   heldOut: z.array(z.object({ budgetFlops: above0, parameters: above0.optional() })).optional(),
   tuning: z.object({ at: z.array(cell).min(1), learningRates: z.array(above0).min(1) }).optional(),
   settings: z.record(z.string(), z.unknown()).optional(),
@@ -79,7 +78,7 @@ const schema = z.object({
   threads: count(mostProcesses).optional(),
 });
 
-/** @throws {TypeError} for a key that there is not, naming the nearest; {RangeError} for a value out of range */
+/** @throws {TypeError} for an unknown key, naming the nearest; {RangeError} for a value out of range */
 export function checkPlanOptions(options: unknown): asserts options is PlanOptions {
   checkKeys(options, "");
   const read = schema.safeParse(options);

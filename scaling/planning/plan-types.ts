@@ -1,64 +1,64 @@
-/** What a plan of a sweep is: the options that ask for one, its runs, and what was dropped. plan.ts makes plans. */
+/** The types of a sweep's plan: its options, its runs and its dropped cells. plan.ts makes plans. */
 import type { TokenMeta } from "../../lib/data/token-file.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import type { Grid } from "./cells.js";
 import type { PowerRule } from "./learning-rates.js";
 import type { Ladder } from "./shapes.js";
 
-/** What must not be exceeded; a cell that would is dropped, with the reason. */
+/** Limits; a cell that would exceed one is dropped, with the reason. */
 export interface Limits {
-  /** How often a training token is seen at most; 4 unless given (Muennighoff 2023: beyond, repetition costs). */
+  /** The largest number of epochs; 4 by default (Muennighoff 2023: more repetition has a cost). */
   readonly epochs?: number;
   readonly flopsPerRun?: number;
-  /** Updates at least; 100 unless given: a schedule needs some. */
+  /** The fewest updates; 100 by default, because a learning-rate schedule needs some. */
   readonly fewestSteps?: number;
-  /** Of one run; the machine's, shared by its processes, unless given. */
+  /** Memory of one run; by default that of the machine, divided among the processes. */
   readonly memoryBytes?: number;
 }
 
-/** A run beyond the grid, whose loss the fit is to predict. */
+/** A run beyond the grid, whose loss is to be predicted by the fit. */
 export interface HeldOut {
   readonly budgetFlops: number;
-  /** N; the expected optimum unless given. */
+  /** N; the expected optimum by default. */
   readonly parameters?: number;
 }
 
-/** A short sweep over learning rates before the sweep: every rate at each of some sizes, near their budgets' optima. */
+/** A tuning sweep before the sweep: every learning rate at each of some sizes, near the optima of their budgets. */
 export interface Tuning {
   readonly at: readonly { readonly budgetFlops: number; readonly parameters: number }[];
   readonly learningRates: readonly number[];
 }
 
-/** What a plan is made of. */
+/** The options of a plan. */
 export interface PlanOptions {
-  /** Of the sweep; its folder bears it. */
+  /** Name of the sweep, and of its folder. */
   readonly name: string;
   readonly dataset: string;
-  /** What the dataset's tokens must be; sizes and learning rates of a plan hang on it. */
+  /** The tokenizer that the dataset must have; sizes and learning rates of a plan depend on it. */
   readonly tokenizer?: TokenMeta["tokenizer"]["kind"];
-  /** Folder of the prepared datasets; "data" unless given. */
+  /** Folder of the prepared datasets; "data" by default. */
   readonly dataDir?: string;
-  /** The runs; without one, only tuning and held-out runs. */
+  /** The grid of runs; without it, there are only tuning and held-out runs. */
   readonly grid?: Grid;
   readonly heldOut?: readonly HeldOut[];
   readonly tuning?: Tuning;
-  /** Settings that all runs share: blockSize, device, dtype, weightDecay … */
+  /** Settings of all runs: blockSize, device, dtype, weightDecay … */
   readonly settings?: Partial<Settings>;
   readonly ladder?: Partial<Ladder>;
-  /** Tokens an update, rounded to whole sequences. */
+  /** Tokens per update, rounded to whole sequences. */
   readonly batchTokens: number | PowerRule;
   readonly learningRate: number | PowerRule;
-  /** Share of the steps that warm up; 0.05 unless given. */
+  /** Share of the steps for warm-up; 0.05 by default. */
   readonly warmup?: number;
-  /** Last learning rate over the highest; 0 unless given. */
+  /** Last learning rate divided by the highest; 0 by default. */
   readonly finalRate?: number;
   readonly seeds?: readonly number[];
   readonly limits?: Limits;
-  /** Tokens that the final loss is a mean over, the same ones for all runs; 262,144 unless given. */
+  /** Number of tokens for the final loss, the same tokens for all runs; 262,144 by default. */
   readonly validationTokens?: number;
-  /** Processes at a time; as many as cores unless given. */
+  /** Processes at a time; by default the number of cores. */
   readonly workers?: number;
-  /** Threads of each; the cores shared fairly unless given. */
+  /** Threads per process; by default an equal share of the cores. */
   readonly threads?: number;
 }
 
@@ -69,24 +69,24 @@ export interface PlannedRun {
   /** For people: `grid-3.0e11-2L48`. */
   readonly name: string;
   readonly role: Role;
-  /** FLOPs that were to be spent; `flops` are what the steps take. */
+  /** The budget; `flops` are the FLOPs of the steps. */
   readonly budgetFlops: number | null;
-  /** Complete, but for where the run is kept. */
+  /** Complete settings, except for the folder of the run. */
   readonly settings: Readonly<Settings>;
-  /** Without positions. */
+  /** All parameters but the positions. */
   readonly parameters: number;
   readonly steps: number;
   readonly tokens: number;
-  /** Training tokens over the dataset's. */
+  /** Training tokens divided by those of the dataset. */
   readonly epochs: number;
-  /** By PaLM's formula: (6N + 12·L·H·Q·T) a token. */
+  /** By PaLM's formula: (6N + 12·L·H·Q·T) per token. */
   readonly flops: number;
   readonly memoryBytes: number;
-  /** Estimated; null where nothing was measured. */
+  /** Estimated; null without a measurement. */
   readonly seconds: number | null;
 }
 
-/** A cell that is not run. */
+/** A dropped cell. */
 export interface DroppedCell {
   readonly role: Role;
   readonly budgetFlops: number | null;
@@ -95,14 +95,14 @@ export interface DroppedCell {
   readonly reason: string;
 }
 
-/** A plan, as its JSON file has it. */
+/** A plan, as in its JSON file. */
 export interface SweepPlan {
   readonly format: "folio-sweep-plan";
   readonly version: 1;
   readonly name: string;
   readonly folio: string;
   readonly validationTokens: number;
-  /** The dataset's training tokens. */
+  /** Training tokens of the dataset. */
   readonly datasetTokens: number;
   readonly workers: number;
   readonly threads: number;
@@ -115,7 +115,7 @@ export interface PlanTotals {
   readonly runs: number;
   readonly flops: number;
   readonly tokens: number;
-  /** One process after another. */
+  /** With one process at a time. */
   readonly processorSeconds: number | null;
   /** With `workers` processes at a time. */
   readonly seconds: number | null;

@@ -1,4 +1,4 @@
-/** A cell of a plan → its run: complete settings, steps, FLOPs, memory, time and name. What cells there are is plan.ts' matter. */
+/** A cell of a plan → its run: complete settings, steps, FLOPs, memory, time and name. plan.ts chooses the cells. */
 
 import type { TokenMeta } from "../../lib/data/token-file.js";
 import { memoryBytes } from "../../lib/model/memory.js";
@@ -10,7 +10,7 @@ import type { PlannedRun, PlanOptions, Role } from "./plan-types.js";
 import { type Ladder, type ModelShape, sizeOf } from "./shapes.js";
 import { runSeconds, type Speed } from "./time-estimate.js";
 
-/** What determines the runs of a plan, besides the cells. */
+/** Everything besides the cells that determines the runs of a plan. */
 export interface Context {
   readonly options: PlanOptions;
   readonly base: Readonly<Settings>;
@@ -20,7 +20,7 @@ export interface Context {
   readonly speed: Speed | undefined;
 }
 
-/** A place of a plan's grid, or beyond it. */
+/** A cell of the grid, or one for a held-out or tuning run. */
 export interface Cell extends Wanted {
   readonly role: Role;
   readonly learningRate?: number;
@@ -30,7 +30,7 @@ export interface Cell extends Wanted {
 /** `2L48` */
 export const shapeName = ({ nLayer, nEmbd }: ModelShape): string => `${nLayer}L${nEmbd}`;
 
-/** The run that a cell asks for, in a shape. */
+/** The run of a cell, with a model shape. */
 export function plannedRun(cell: Cell, shape: ModelShape, context: Context): PlannedRun {
   const { base, meta, options, speed } = context;
   const parameters = sizeOf(shape, base);
@@ -78,7 +78,7 @@ function runSettings(
       warmupIters: Math.min(maxIters - 1, Math.max(1, Math.round(warmup * maxIters))),
       learningRate: rate,
       minLr: significant(rate * finalRate),
-      // Training's own estimates are not the result: the worker evaluates at the end.
+      // The worker evaluates the model at the end; evaluations during training are not needed.
       evalInterval: maxIters,
       evalIters: 1,
       logInterval: Math.max(1, Math.round(maxIters / 200)),
@@ -89,7 +89,7 @@ function runSettings(
   );
 }
 
-/** Four digits: a rate that people can write down. */
+/** Rounds to four digits, so that the rate is easy to write down. */
 const significant = (value: number): number => Number(value.toPrecision(4));
 
 function nameOf(

@@ -1,19 +1,19 @@
 /**
- * Which shape a model of about N parameters has: a ladder of widths, each with a depth and a number of heads. It knows
- * nothing of budgets; grid.ts asks it. `folio scaling plan` shows it.
+ * The shape of a model with about N parameters, from a ladder of widths, each with a depth and a number of heads.
+ * `folio scaling plan` shows the shapes.
  */
 import { countParameters, type Shape } from "../../lib/model/sizing.js";
 
-/** How shapes grow. */
+/** How depth and heads grow with the width. */
 export interface Ladder {
   /** Distance between two widths. */
   readonly widthStep: number;
-  /** The head size that is aimed at; heads must divide the width. */
+  /** The desired head size; the number of heads must divide the width. */
   readonly headSize: number;
-  /** Width over depth. */
+  /** Width divided by depth. */
   readonly aspect: number;
   readonly fewestLayers: number;
-  /** Layers and heads of every shape, in place of those that grow with the width: then N changes without a jump of shape. */
+  /** Fixed layers and heads for all shapes, so that the shape changes smoothly with N; by default, both grow. */
   readonly nLayer?: number;
   readonly nHead?: number;
 }
@@ -22,10 +22,10 @@ export const defaultLadder: Ladder = { widthStep: 8, headSize: 16, aspect: 24, f
 
 export type ModelShape = Pick<Shape, "nLayer" | "nHead" | "nEmbd">;
 
-/** What parameters follow from besides the shape. */
+/** The settings besides the shape that determine the number of parameters. */
 export type ShapeContext = Omit<Shape, keyof ModelShape>;
 
-/** The ladder's shape of a width. @throws {RangeError} when the ladder's heads do not divide the width */
+/** The ladder's shape for a width. @throws {RangeError} if the number of heads does not divide the width */
 export function shapeOfWidth(nEmbd: number, ladder: Ladder): ModelShape {
   const { aspect, fewestLayers, nLayer = Math.max(fewestLayers, Math.round(nEmbd / aspect)) } = ladder;
   const { headSize, nHead = headsOfWidth(nEmbd, headSize) } = ladder;
@@ -37,7 +37,7 @@ export function shapeOfWidth(nEmbd: number, ladder: Ladder): ModelShape {
   return { nLayer, nHead, nEmbd };
 }
 
-/** The number of heads that divides the width and gives heads nearest, in ratio, to a size. */
+/** The number of heads that divides the width and whose head size is nearest, in ratio, to the desired one. */
 function headsOfWidth(nEmbd: number, headSize: number): number {
   const distance = (heads: number) => Math.abs(Math.log(nEmbd / heads / headSize));
   let nHead = 1;
@@ -47,12 +47,12 @@ function headsOfWidth(nEmbd: number, headSize: number): number {
   return nHead;
 }
 
-/** N of a shape: all parameters but the positions, which take part in no product. */
+/** N of a shape: all parameters except the positions, which take part in no product. */
 export function sizeOf(shape: ModelShape, context: ShapeContext): number {
   return countParameters({ ...context, ...shape }, { positions: false });
 }
 
-/** The shape on the ladder whose N is nearest, in ratio, to the one that is wanted. */
+/** The shape on the ladder whose N is nearest, in ratio, to the desired N. */
 export function nearestShape(parameters: number, ladder: Ladder, context: ShapeContext): ModelShape {
   const distance = (shape: ModelShape) => Math.abs(Math.log(sizeOf(shape, context) / parameters));
   let best = shapeOfWidth(ladder.widthStep, ladder);

@@ -1,22 +1,22 @@
 /**
- * The time of a sweep, estimated: steps interpolated over their FLOPs from measured ones (measure.ts), and runs handed out
- * longest first. The proof sweep-plan compares the estimate with the truth.
+ * Estimates the time of a sweep: step times are interpolated over FLOPs from measured ones (sweep/measure-speed.ts),
+ * and runs start in descending order of time. The proof sweep-plan compares estimates with real times.
  */
 
 import { flopsPerToken, tokensPerStep } from "../../lib/model/sizing.js";
 import type { Settings } from "../../lib/settings/settings.js";
 
-/** What was measured. */
+/** The measurements. */
 export interface Speed {
-  /** Of a run, all but its steps and its evaluation: Node, TensorFlow, tracing, checkpoints, its row, the process' end. */
+  /** Seconds of a run besides steps and evaluation: starting, tracing, checkpoints, writing its row, ending. */
   readonly startSeconds: number;
-  /** By FLOPs a step, ascending. */
+  /** In ascending order of FLOPs per step. */
   readonly steps: readonly { readonly flops: number; readonly seconds: number }[];
 }
 
 export const stepFlops = (settings: Settings): number => flopsPerToken(settings) * tokensPerStep(settings);
 
-/** Seconds of a step: a line between measured ones in logarithms, and beyond them the FLOP/s of the nearest. */
+/** Seconds per step: interpolated in logarithms; outside the measured range, the FLOP/s of the nearest measurement. */
 function stepSeconds(settings: Settings, { steps }: Speed): number {
   const flops = stepFlops(settings);
   const above = steps.findIndex((step) => step.flops >= flops);
@@ -29,7 +29,7 @@ function stepSeconds(settings: Settings, { steps }: Speed): number {
   return low.seconds * (high.seconds / low.seconds) ** part;
 }
 
-/** Seconds of a whole run: its start, its steps, and the evaluation at the end, whose forward pass is a third of a step. */
+/** Seconds of a whole run: start, steps, and the final evaluation, whose forward pass takes a third of a step. */
 export function runSeconds(
   settings: Settings,
   { validationTokens, speed }: { validationTokens: number; speed: Speed },
@@ -39,7 +39,7 @@ export function runSeconds(
   return speed.startSeconds + settings.maxIters * step + evaluation;
 }
 
-/** Seconds until all are done when each of `workers` takes the longest that is left. */
+/** Seconds until all runs are done, if each of `workers` processes always takes the longest remaining run. */
 export function sweepSeconds(runs: readonly number[], workers: number): number {
   const free = Array.from({ length: workers }, () => 0);
   for (const seconds of [...runs].sort((a, b) => b - a)) {

@@ -1,6 +1,6 @@
 /**
- * The runs of novels.ts once more with another seed, of the three smallest budgets: at few steps the loss of a run depends on
- * its seed by a percent and more, and two are less noisy than one.
+ * The runs of the three smallest budgets of novels.ts with a second seed. With few steps, the loss of a run varies by a
+ * percent or more with its seed; the mean of two runs is less noisy.
  */
 import type { PlanOptions } from "../plan.js";
 import novels from "./novels.js";

@@ -1,6 +1,7 @@
 /**
- * Learning rates for novels.ts: five rates near the optima of a small, a middle and the largest budget, and at a far smaller
- * and a far larger model of the middle one, as an IsoFLOP grid has them. Its table is scaling/results/novels-tuning.csv.
+ * The tuning of the learning rate for novels.ts: five rates near the optima of a small, a middle and the largest
+ * budget, and at a much smaller and a much larger model of the middle budget. Its table is
+ * scaling/results/novels-tuning.csv.
  */
 import type { PlanOptions } from "../plan.js";
 import novels from "./novels.js";

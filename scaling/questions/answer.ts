@@ -1,7 +1,7 @@
 /**
- * Questions to a law, published or fitted, and its answers with intervals: what is best for a budget, a loss, a size or a
- * number of tokens; what a given training comes to. Intervals are quantiles of the answers of a fit's bootstrap refits. The
- * arithmetic is optimum.ts; `folio scaling optimum` asks on the command line. Notebook 08-scaling-laws shows it.
+ * Questions to a published or fitted law, and its answers with intervals: the optimum for a budget, a loss, a size or a
+ * number of tokens; the loss of a given training. Intervals are quantiles of the answers of a fit's bootstrap refits.
+ * The arithmetic is in optimum.ts; the command is `folio scaling optimum`. Notebook 08-scaling-laws shows it.
  */
 import { quantile } from "../../lib/host/statistics.js";
 import { extrapolationWarning, roundingWarning } from "../fit/warnings.js";
@@ -20,9 +20,9 @@ import {
 import type { FitWarning, Interval } from "../points.js";
 import { exponentsOf, type KnownLaw, type LawNumbers, type OptimumLine } from "./known-law.js";
 
-/** One of budget, loss, parameters and tokens asks for the optimum; two of them for that training. */
+/** One of budget, loss, parameters and tokens asks for the optimum; two of them describe a training. */
 export interface Question {
-  /** C; with `inferenceTokens` it pays for inference too. */
+  /** C; with `inferenceTokens`, it covers inference as well. */
   readonly budgetFlops?: number;
   readonly loss?: number;
   readonly parameters?: number;
@@ -31,7 +31,7 @@ export interface Question {
   readonly uniqueTokens?: number;
 }
 
-/** A training; loss is null where the law says nothing of losses. */
+/** A training; loss is null if the law predicts no losses. */
 export interface Answered {
   readonly n: number;
   readonly d: number;
@@ -42,35 +42,35 @@ export interface Answered {
 type Quantity = keyof Answered;
 
 export interface Answer extends Answered {
-  /** Training and inference, of a question with `inferenceTokens`. */
+  /** FLOPs of training and inference, for a question with `inferenceTokens`. */
   readonly totalFlops?: number;
-  /** D / U, of a question with `uniqueTokens`. */
+  /** D / U, for a question with `uniqueTokens`. */
   readonly epochs?: number;
-  /** Where the question fixes two quantities: what were best for the same training FLOPs. */
+  /** If the question fixes two quantities: the optimum for the same training FLOPs. */
   readonly best?: Answered;
   readonly exponents: { readonly a: number; readonly b: number };
-  /** Of what the question leaves open; null where there are none. */
+  /** Intervals of the quantities that the question leaves open; null if there are none. */
   readonly intervals: Readonly<Record<"ci80" | "ci95", Partial<Record<Quantity, Interval>>>> | null;
-  /** What the intervals are from, or why there are none. */
+  /** The source of the intervals, or why there are none. */
   readonly intervalsFrom: string;
   readonly warnings: readonly FitWarning[];
 }
 
 /**
- * What a law says.
- * @throws {RangeError} for a question that fixes nothing, too much, or what the law cannot reach
+ * The answer of a law.
+ * @throws {RangeError} for a question that fixes nothing, too much, or something that the law cannot reach
  * @example
  * ask(publishedLaw("epoch"), { budgetFlops: 5.76e23 }); // n 72.3e9, d 1.33e12, loss 1.97
  */
 export function ask(law: KnownLaw, question: Question): Answer {
   const given = checkQuestion(question);
   const computed = answerOf(law, law.numbers, question);
-  // As asked, not as rounding leaves it.
+  // The value in the question, without rounding errors.
   const c = question.inferenceTokens === undefined ? (question.budgetFlops ?? computed.c) : computed.c;
   const answered = { ...computed, c };
   const { n, d } = answered;
   if (![n, d, c].every((value) => value > 0 && Number.isFinite(value))) {
-    throw new RangeError(`Cannot answer: ${law.name} has no training of ${describe(question)}.`);
+    throw new RangeError(`Cannot answer: by ${law.name}, no training has ${describe(question)}.`);
   }
   const { inferenceTokens: T, uniqueTokens: U } = question;
   const open = openQuantities(given).filter((name) => answered[name] !== null);
@@ -95,7 +95,7 @@ export function describe({ budgetFlops, loss, parameters, tokens, inferenceToken
     parameters !== undefined && `${parameters.toPrecision(4)} parameters`,
     tokens !== undefined && `${tokens.toPrecision(4)} tokens`,
     inferenceTokens !== undefined && `${inferenceTokens.toPrecision(4)} tokens of inference`,
-    uniqueTokens !== undefined && `${uniqueTokens.toPrecision(4)} different tokens`,
+    uniqueTokens !== undefined && `${uniqueTokens.toPrecision(4)} unique tokens`,
   ];
   return parts.filter((part) => part !== false).join(" and ");
 }
@@ -103,26 +103,29 @@ export function describe({ budgetFlops, loss, parameters, tokens, inferenceToken
 function checkQuestion({ budgetFlops, loss, parameters, tokens, inferenceTokens }: Question): Quantity[] {
   const named = { c: budgetFlops, loss, n: parameters, d: tokens };
   const given = (Object.keys(named) as Quantity[]).filter((name) => named[name] !== undefined);
-  const flags = "a budget, a loss, parameters, tokens";
-  if (given.length === 0) throw new RangeError(`Cannot answer: nothing is asked; give one of ${flags}.`);
-  if (given.length > 2) throw new RangeError(`Cannot answer: ${given.length} of ${flags} are given; two say it all.`);
+  const flags = "a budget, a loss, parameters and tokens";
+  if (given.length === 0) throw new RangeError(`Cannot answer: the question is empty; give one of ${flags}.`);
+  if (given.length > 2)
+    throw new RangeError(`Cannot answer: ${given.length} of ${flags} are given; two determine the others.`);
   if (given.includes("c") && given.includes("loss")) {
-    throw new RangeError("Cannot answer: a budget and a loss leave two sizes, or none; give one of them.");
+    throw new RangeError(
+      "Cannot answer: for a budget and a loss there are two model sizes or none; give only one of them.",
+    );
   }
   if (inferenceTokens !== undefined && !given.includes("c") && !given.includes("loss")) {
     throw new RangeError(
-      "Cannot count inference: parameters and tokens leave nothing to choose; give a budget or a loss.",
+      "Cannot include inference: with parameters or tokens given, there is nothing to optimize; give a budget or a loss.",
     );
   }
   if (inferenceTokens !== undefined && given.length === 2) {
     throw new RangeError(
-      "Cannot count inference: two quantities leave nothing to choose; give a budget or a loss alone.",
+      "Cannot include inference: with two quantities given, there is nothing to optimize; give only a budget or a loss.",
     );
   }
   return given;
 }
 
-/** What a law has to say, where two of N, D and C say the third. */
+/** The quantities that the law must determine; two of N, D and C already give the third. */
 function openQuantities(given: readonly Quantity[]): Quantity[] {
   const product = (["n", "d", "c"] as const).filter((name) => given.includes(name));
   return product.length === 2 ? ["loss"] : (["n", "d", "c", "loss"] as const).filter((name) => !given.includes(name));
@@ -143,7 +146,7 @@ function answerOf(law: KnownLaw, numbers: LawNumbers, question: Question): Answe
   if ("surface" in numbers) return onSurface(numbers.surface, question, circumstances);
   if (question.uniqueTokens !== undefined) {
     throw new RangeError(
-      `Cannot count repetitions: ${law.name} is Kaplan's law, of which nobody has measured them; fit by repeated.`,
+      `Cannot include repetition: its effect has not been measured for Kaplan's law (${law.name}); fit by repeated.`,
     );
   }
   const { alphaD } = numbers.kaplan;
@@ -153,7 +156,7 @@ function answerOf(law: KnownLaw, numbers: LawNumbers, question: Question): Answe
   const floor = kaplanLoss(numbers.kaplan, Number.POSITIVE_INFINITY, D);
   if (asked !== undefined && !(raise(asked) > raise(floor))) {
     throw new RangeError(
-      `Cannot reach a loss of ${asked}: any size on ${D.toPrecision(3)} tokens leaves ${floor.toPrecision(4)}; ask for more than that.`,
+      `Cannot reach a loss of ${asked}: training on ${D.toPrecision(3)} tokens cannot go below ${floor.toPrecision(4)}; ask for a higher loss.`,
     );
   }
   const raised = { ...rest, ...(asked !== undefined && { loss: raise(asked) }) };
@@ -184,7 +187,7 @@ function onLine(law: KnownLaw, { nScale, dScale, a, b }: OptimumLine, question: 
   const fixed = [budgetFlops, parameters, tokens].filter((value) => value !== undefined);
   if (fixed.length !== 1 || Object.values(rest).some((value) => value !== undefined)) {
     throw new RangeError(
-      `Cannot answer: ${law.name} knows where the optima are and no losses; ask for a budget, parameters or tokens alone, or fit by parametric.`,
+      `Cannot answer: ${law.name} gives optima but no losses; ask for a budget, parameters or tokens alone, or fit by parametric.`,
     );
   }
   const c =
@@ -203,7 +206,7 @@ function intervalsOf(law: KnownLaw, question: Question, open: readonly Quantity[
       const answered = answerOf(law, numbers, question);
       return open.every((name) => Number.isFinite(answered[name])) ? [answered] : [];
     } catch {
-      return []; // a refit that cannot reach the loss
+      return []; // this refit cannot reach the loss
     }
   });
   const all = law.refits!.length;
@@ -219,7 +222,7 @@ function intervalsOf(law: KnownLaw, question: Question, open: readonly Quantity[
   return { intervals: { ci80: at(0.8), ci95: at(0.95) }, from: `${all} bootstrap refits${lost}` };
 }
 
-/** Beyond the largest trained by this factor, or as far below the smallest, nothing says that the law goes on. */
+/** The factor beyond the largest fitted value, or below the smallest, at which there is a warning. */
 const farthest = 10;
 
 function warningsOf(law: KnownLaw, { n, d, c }: Answered): FitWarning[] {
@@ -237,21 +240,21 @@ function warningsOf(law: KnownLaw, { n, d, c }: Answered): FitWarning[] {
     if (below > farthest || (above > farthest && what !== "FLOPs")) {
       const side =
         below > farthest
-          ? `the smallest fitted by ${what} has ${factor(below)} times as many`
-          : `${factor(above)} times the most that were fitted`;
+          ? `the smallest fitted value is ${factor(below)} times as large`
+          : `this is ${factor(above)} times the largest fitted value`;
       found.push({
         kind: "extrapolation",
-        message: `${value.toPrecision(3)} ${what}: ${side} (${limits[0].toPrecision(3)} to ${limits[1].toPrecision(3)}).`,
+        message: `${value.toPrecision(3)} ${what}: ${side} (fitted range ${limits[0].toPrecision(3)} to ${limits[1].toPrecision(3)}).`,
       });
     }
   }
-  // A fit's own constants have all their digits.
+  // The constants of a fit are not rounded.
   if (law.refits === undefined && "surface" in numbers && Object.hasOwn(laws, law.name))
     found.push(...maybe(roundingWarning(numbers.surface, c)));
   return found;
 }
 
-/** 28.3 → "28"; no powers of ten. */
+/** 28.3 → "28", without an exponent. */
 const factor = (value: number) => String(Number(value.toPrecision(2)));
 
 function maybe(warning: FitWarning | undefined): FitWarning[] {

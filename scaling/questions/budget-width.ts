@@ -1,7 +1,7 @@
 /**
- * What approach 2 gets wrong without any noise: on a known surface, IsoFLOP grids of a given width around the true optimum,
- * parabolas, a line through their vertices, and that line at a larger budget (Czech 2026). fit.ts warns of the same on a
- * study's own points. Notebook 08-scaling-laws shows it.
+ * The bias of approach 2 without noise: IsoFLOP grids of a given width around the true optimum of a known surface,
+ * parabolas, a line through their vertices, and its value at a larger budget (Czech 2026). fit.ts warns of the same
+ * bias for the points of a study. Notebook 08-scaling-laws shows it.
  */
 import { fitLawNow } from "../fit.js";
 import { type Surface, surfaceLoss } from "../laws.js";
@@ -9,14 +9,15 @@ import { optimumOfBudget } from "../optimum.js";
 
 export interface IsoFlopStudy {
   readonly budgetsFlops: readonly number[];
-  /** Sizes go from N* / width to N*·width, equally spaced in ln N. */
+  /** Sizes go from N* / width to N*·width, evenly spaced in ln N. */
   readonly width: number;
-  /** Sizes a budget; 15 unless given. */
+  /** Sizes per budget; 15 by default. */
   readonly sizes?: number;
 }
 
 /**
- * By what share approach 2's N and D at a budget differ from the surface's own optimum; −.01 is 1 % too few.
+ * The relative error of approach 2's N and D at a budget, compared with the optimum of the surface; −.01 is 1 % too
+ * low.
  * @example
  * // Hoffmann's printed surface, budgets 1e17 … 1e21, sizes ±2×: D at 1e24 is .327 % too small
  * approach2Bias(laws.hoffmann.surface, { budgetsFlops: [1e17, 1e18, 1e19, 1e20, 1e21], width: 2 }, 1e24).d;

@@ -1,7 +1,4 @@
-/**
- * Laws that can be asked (ask.ts), published or fitted: their numbers, what they count N and C by, and how far their points
- * went.
- */
+/** Published and fitted laws for answer.ts: their constants, conventions for N and C, and ranges of points. */
 import {
   type KaplanLaw,
   kaplanSurface,
@@ -22,28 +19,28 @@ export interface OptimumLine {
   readonly b: number;
 }
 
-/** A law's numbers: a surface L(N, D), Kaplan's, which raised to 1 / alphaD is a surface, or only its optima. */
+/** The constants of a law: a surface L(N, D); Kaplan's law, which is a surface to the power alphaD; or only optima. */
 export type LawNumbers =
   | { readonly surface: Surface; readonly repetition?: Repetition | undefined }
   | { readonly kaplan: KaplanLaw }
   | { readonly line: OptimumLine };
 
-/** A law that can be asked. */
+/** A law that answers questions. */
 export interface KnownLaw {
   readonly name: string;
   /** The paper, or the method of the fit. */
   readonly source: string;
   readonly numbers: LawNumbers;
-  /** One a bootstrap refit. */
+  /** One per bootstrap refit. */
   readonly refits?: readonly LawNumbers[];
   /** Why there are no intervals. */
   readonly noIntervals: string;
-  /** Names of conventions.ts, as far as they are known. */
+  /** Names in conventions.ts, as far as they are known. */
   readonly conventions: { readonly parameters?: string; readonly flops?: string };
-  /** C / (N·D) as the law's points count C. */
+  /** C / (N·D), with C as counted in the law's points. */
   readonly flopsPerProduct: number;
   readonly range?: Partial<Fit["range"]>;
-  /** Of the fit itself. */
+  /** The warnings of the fit. */
   readonly warnings: readonly FitWarning[];
 }
 
@@ -55,7 +52,7 @@ export function publishedLaw(name: LawName): KnownLaw {
     source,
     numbers: { surface, repetition },
     noIntervals:
-      "none of its optimum are published, and errors of single constants do not give them, for these are correlated; `folio scaling fit` makes them from points",
+      "none are published for its optimum, and the errors of single constants are not enough, because these are correlated; `folio scaling fit` computes intervals from points",
     conventions: { ...(parameters && { parameters }), ...(flops && { flops }) },
     flopsPerProduct: 6,
     ...(range && { range }),
@@ -64,24 +61,24 @@ export function publishedLaw(name: LawName): KnownLaw {
 }
 
 /**
- * The law that a fit found.
- * @throws {RangeError} for a fit by a method that says nothing of optima
+ * The law of a fit.
+ * @throws {RangeError} for a fit by a method without optima
  */
 export function fittedLaw(fit: Fit, name = "the fit"): KnownLaw {
   const numbers = numbersOf(fit.params, fit.exponents);
   if (!numbers) {
     throw new RangeError(
-      `Cannot ask ${name} for an optimum: it reads no fit by ${fit.method}; fit by parametric, projection, isoflop, envelope, kaplan or repeated.`,
+      `Cannot use ${name} (a fit by ${fit.method}) for an optimum: this method gives none; fit by parametric, projection, isoflop, envelope, kaplan or repeated.`,
     );
   }
   const refits = (fit.bootstrap ?? []).flatMap((row) => numbersOf(row) ?? []);
-  const stopped = { kind: "not-converged", message: "The fit did not converge: its numbers are no estimates." };
+  const stopped = { kind: "not-converged", message: "The fit did not converge, so its numbers are not estimates." };
   return {
     name,
     source: `${fit.method} fit of ${fit.points} points`,
     numbers,
     ...(refits.length > 0 && { refits }),
-    noIntervals: "the fit has no bootstrap refits; `folio scaling fit … --bootstrap 1000 --json FILE` writes them",
+    noIntervals: "the fit has no bootstrap refits; `folio scaling fit … --bootstrap 1000 --json FILE` writes some",
     conventions: {
       ...(fit.counting?.parameters && { parameters: fit.counting.parameters }),
       ...(fit.counting?.flops && { flops: fit.counting.flops }),
@@ -105,7 +102,7 @@ function numbersOf(
   }
   if (E === undefined || A === undefined || B === undefined || alpha === undefined || beta === undefined)
     return undefined;
-  // The repeated law's fit leaves parameters in excess their full worth.
+  // The fit of the repeated law does not discount excess parameters.
   const repetition = rStar === undefined ? undefined : { tokens: rStar, parameters: Number.POSITIVE_INFINITY };
   return { surface: { E, A, B, alpha, beta }, repetition };
 }

@@ -1,10 +1,10 @@
-/** The JSON of `folio scaling fit --json`, read back: what asking a law needs of it is checked, the rest is let through. */
+/** Reads the JSON of `folio scaling fit --json`. Only the parts that are needed to answer questions are checked. */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
 import type { Fit } from "../points.js";
 
 const numbers = z.record(z.string(), z.number());
-// A law of C alone is of points without N and D: null in JSON.
+// For a law of C alone, the ranges of N and D are null in JSON.
 const interval = z.tuple([z.number().nullable(), z.number().nullable()]);
 const schema = z.looseObject({
   method: z.enum(["parametric", "projection", "isoflop", "envelope", "kaplan", "power", "repeated", "broken"]),
@@ -20,14 +20,14 @@ const schema = z.looseObject({
     .optional(),
 });
 
-/** @throws {Error} where there is no such file, or it is not a fit: what was found */
+/** @throws {Error} if there is no such file, or it is not a fit */
 export function readFit(file: string): Fit {
   let content: unknown;
   try {
     content = JSON.parse(readFileSync(file, "utf8"));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const found = code === "ENOENT" ? "there is no such file" : code === undefined ? "it is no JSON" : message;
+    const found = code === "ENOENT" ? "there is no such file" : code === undefined ? "it is not JSON" : message;
     throw new Error(`Cannot read the fit ${file}: ${found}; \`folio scaling fit … --json ${file}\` writes one.`, {
       cause: error,
     });

@@ -1,6 +1,7 @@
 /**
- * The columns of a sweep's result table, a row per finished run: its loss, how large it was by every convention, how it was
- * trained and by what. results.ts writes them; `folio scaling fit` reads n, d, loss, c or any other of them.
+ * The columns of a sweep's result table, which has one row per finished run: its loss, its size by every convention,
+ * its settings, and the machine. results-table.ts writes the table; `folio scaling fit` reads n, d, loss, c or other
+ * columns.
  */
 import type { Settings } from "../../lib/settings/settings.js";
 import {
@@ -11,13 +12,13 @@ import {
   type ParameterConvention,
 } from "../conventions.js";
 
-/** A cell: text, a number, or nothing. */
+/** A cell: text, a number, or empty. */
 export type Value = string | number | null;
 
 /** A finished run, by column. */
 export type ResultRow = Readonly<Record<string, Value>>;
 
-/** Order of the columns in the file. */
+/** The columns, in the order of the file. */
 export const columns = [
   ...["run", "name", "plan", "role", "budget"],
   ...["n", "d", "loss", "c", "n_convention", "flops_convention"],
@@ -32,16 +33,16 @@ export const columns = [
   "curve",
 ] as const;
 
-/** Those that hold text; the others hold numbers. */
+/** The columns of text; the others are numbers. */
 export const textColumns: ReadonlySet<string> = new Set([
   ...["run", "name", "plan", "role", "n_convention", "flops_convention", "schedule", "dataset", "data_sha256"],
   ...["tokenizer", "started", "finished", "device", "dtype", "cpu", "folio", "commit", "node", "tensorflow", "curve"],
 ]);
 
-/** Which of them columns n and c are. */
+/** The conventions of the columns n and c. */
 export const ownConventions: Conventions = { parameters: "blocks-head", flops: "palm" };
 
-/** Parameters by each convention, and FLOPs of training on `tokens` by each: what points of a law are made of. */
+/** Parameters, and FLOPs of training on `tokens`, by each convention. */
 export function sizeColumns(settings: Settings, tokens: number) {
   const parameters = (convention: ParameterConvention) => countParameters(settings, convention);
   const flops = (convention: FlopsConvention) => countFlops(settings, tokens, { ...ownConventions, flops: convention });

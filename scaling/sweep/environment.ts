@@ -1,6 +1,6 @@
-/** How many threads a process of a sweep takes, and which GPU: by the environment that TensorFlow reads. */
+/** Threads and GPU of a sweep's process, by environment variables that TensorFlow reads. */
 
-/** The environment of a process that computes with so many threads, on the GPU of that number where one is named. */
+/** The environment of a process with this number of threads and, if given, the GPU of this number. */
 export function threadEnvironment(threads: number, gpu?: number): Record<string, string> {
   return {
     TF_NUM_INTRAOP_THREADS: String(threads),

@@ -1,6 +1,7 @@
 /**
- * What runs take on this machine: milliseconds a step, of a few of a plan's shapes, and a run's start and end, with as many
- * processes at a time as the sweep will have. Measurements are kept by machine and shape. speed.ts makes estimates of them.
+ * Measures the speed of runs on this machine: milliseconds per step for a few of a plan's shapes, and the time of a
+ * run's start and end, with as many parallel processes as in the sweep. Measurements are cached by machine and shape.
+ * planning/time-estimate.ts makes estimates from them.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -21,27 +22,27 @@ import { identifyRuns } from "./run-identity.js";
 
 const STEPS = 12;
 const ROUNDS = 3;
-/** Steps before those that count: the first compiles. */
+/** Steps before the measured ones; the first one compiles. */
 const BURN_IN = 4;
-/** Of the run whose start and end are measured: as many checkpoints as a long one. */
+/** Settings of the run whose start and end are measured; it writes as many checkpoints as a long run. */
 const SHORT_STEPS = 20;
 
 export interface MeasureOptions {
   readonly workers: number;
   readonly threads: number;
-  /** How many shapes are measured; 4 unless given. */
+  /** The number of shapes to measure; 4 by default. */
   readonly shapes?: number;
-  /** Where measurements are kept; `false`: nowhere. In the package's .cache unless given. */
+  /** The cache file; `false` for none. By default it is in the package's folder .cache. */
   readonly cacheFile?: string | false;
   readonly log?: (line: string) => void;
 }
 
-/** How many processes at a time, of how many threads. */
+/** The number of processes, and of threads per process. */
 type Share = Pick<MeasureOptions, "workers" | "threads">;
 
 /**
- * Measures a few of the shapes of a plan, the cheapest and the dearest step among them, and a run's start and end: some
- * seconds each, nothing where it was measured before on this machine.
+ * Measures the step time of a few shapes of a plan, from the least to the most FLOPs, and a run's start and end. Each
+ * takes a few seconds, or no time if it was measured on this machine before.
  */
 export async function measureSpeed(plan: SweepPlan, options: MeasureOptions): Promise<Speed> {
   const { workers, threads, shapes = 4, log = () => {} } = options;
@@ -72,7 +73,7 @@ export async function measureSpeed(plan: SweepPlan, options: MeasureOptions): Pr
   return { startSeconds, steps };
 }
 
-/** Runs whose steps' FLOPs are spread evenly in logarithm from the least to the most, ascending. */
+/** Runs whose FLOPs per step are evenly spaced in logarithm from the least to the most, ascending. */
 function spreadByCost(all: readonly PlannedRun[], count: number): PlannedRun[] {
   const cost = ({ settings }: PlannedRun) => stepFlops(settings);
   const sorted = [...all].sort((a, b) => cost(a) - cost(b));
@@ -107,14 +108,14 @@ async function timeSteps(process: BenchProcess, settings: Settings, threads: num
   return steps;
 }
 
-/** A run of a plan's that is cut short. */
+/** A shortened run of a plan. */
 interface ShortRun {
   readonly plan: SweepPlan;
   readonly run: PlannedRun;
   readonly stepSeconds: number;
 }
 
-/** Does the run with hardly any steps, in as many processes as the sweep will have; what is left is start and end. */
+/** Does the shortened run in as many processes as the sweep will have, and subtracts its steps. */
 async function measureStart({ plan, run, stepSeconds }: ShortRun, { workers, threads }: Share): Promise<number> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-speed-"));
   const saveInterval = Math.max(1, SHORT_STEPS / 10);
@@ -143,7 +144,7 @@ async function measureStart({ plan, run, stepSeconds }: ShortRun, { workers, thr
   }
 }
 
-/** What a measurement depends on. */
+/** Everything that a measurement depends on. */
 function cacheKey(settings: Settings, { workers, threads }: Share): string {
   const machine = [os.hostname(), os.cpus()[0]?.model.trim(), os.availableParallelism(), folioVersion()];
   const { nLayer, nHead, nEmbd, vocabSize, batchSize, blockSize, gradientAccumulationSteps } = settings;
@@ -156,7 +157,7 @@ function readCache(file: string): Record<string, number> {
   try {
     return z.record(z.string(), z.number().positive()).parse(JSON.parse(fs.readFileSync(file, "utf8")));
   } catch {
-    return {}; // none yet, or damaged: it is measured again
+    return {}; // missing or damaged: measure again
   }
 }
 
@@ -165,6 +166,6 @@ function writeCache(file: string, cached: Record<string, number>): void {
     fs.mkdirSync(path.dirname(file), { recursive: true });
     replaceFile(file, JSON.stringify(cached, null, 1));
   } catch {
-    // a package that cannot be written to measures each time
+    // read-only package: measure each time
   }
 }

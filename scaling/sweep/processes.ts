@@ -1,6 +1,6 @@
 /**
- * Runs as processes of this machine, or as commands that go elsewhere: starting one, hearing how far it is, stopping it.
- * Both are the same to sweep.ts: a job that tells its progress and ends with an outcome.
+ * Starts and stops runs as processes on this machine, or as commands that run elsewhere, and reads their progress. To
+ * sweep.ts, both are jobs that report progress and end with an outcome.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import readline from "node:readline";
@@ -11,18 +11,18 @@ import { exitCodes } from "./find-run.js";
 import { failureOf, keptRow, type SweepRun } from "./run-identity.js";
 import type { Outcome } from "./train-one.js";
 
-/** How far a run is. */
+/** The progress of a run. */
 export interface Progress {
   readonly step: number;
   readonly loss: number;
 }
 
-/** A run under way. */
+/** A run in progress. */
 export interface Job {
   readonly done: Promise<Outcome>;
-  /** Asks it to save and end. */
+  /** Asks the run to save a checkpoint and end. */
   stop(): void;
-  /** Ends it at once. */
+  /** Ends the run at once. */
   kill(): void;
 }
 
@@ -36,7 +36,7 @@ export interface JobOptions {
   readonly onProgress: (progress: Progress) => void;
 }
 
-/** Starts what does a run. */
+/** Starts a run. */
 export type StartJob = (run: SweepRun, options: JobOptions) => Job;
 
 /** Starts a process that does the run. */
@@ -47,12 +47,12 @@ export function startLocal(run: SweepRun, options: JobOptions): Job {
   const program = fromSources ? ["--import", typescriptLoader(), worker.replace(/\.js$/, ".ts")] : [worker];
   const args = [...program, planFile, folder, run.id, ...(dataDir === undefined ? [] : [dataDir])];
   const env = { ...process.env, ...threadEnvironment(threads, gpu) };
-  // Not in the terminal's process group: Ctrl-C is for the command, which asks them to save.
+  // Not in the terminal's process group: Ctrl-C goes to the command only, which asks the runs to save.
   const child = spawn(process.execPath, args, { env, detached: true, stdio: ["pipe", "pipe", "pipe"] });
   return jobOf(child, run, options.onProgress);
 }
 
-/** Runs a command of the user's in a shell, with {run}, {name}, {plan} and {folder} filled in. */
+/** Runs the user's command in a shell, with {run}, {name}, {plan} and {folder} replaced. */
 export function startCommand(run: SweepRun, command: string, options: JobOptions): Job {
   const { planFile, folder, threads, gpu } = options;
   const words: Record<string, string> = { run: run.id.slice(0, 16), name: run.name, plan: planFile, folder };
@@ -69,13 +69,13 @@ function jobOf(child: ChildProcess, run: SweepRun, onProgress: (progress: Progre
   child.stderr!.on("data", (chunk: Buffer) => {
     complaints = (complaints + chunk).slice(-4000);
   });
-  child.stdin!.on("error", () => {}); // it ended: "close" says so
+  child.stdin!.on("error", () => {}); // it has ended; "close" follows
   readline.createInterface({ input: child.stdout! }).on("line", (line) => {
     try {
       const message = JSON.parse(line) as Partial<Progress>;
       if (typeof message.step === "number") onProgress({ step: message.step, loss: message.loss ?? Number.NaN });
     } catch {
-      // what a library prints is no message
+      // other output, such as a library's
     }
   });
   const done = new Promise<Outcome>((resolve) => {
@@ -84,15 +84,15 @@ function jobOf(child: ChildProcess, run: SweepRun, onProgress: (progress: Progre
   });
   const group = (signal: NodeJS.Signals) => {
     try {
-      process.kill(-child.pid!, signal); // the shell of a command, and what it started
+      process.kill(-child.pid!, signal); // the process and all that it has started
     } catch {
-      // it has ended
+      // it has already ended
     }
   };
   return { done, stop: () => group("SIGTERM"), kill: () => group("SIGKILL") };
 }
 
-/** What a process' end means: what it left in the run's folder counts, not how it ended. */
+/** The outcome of a process. The run's folder decides, not the exit code. */
 function outcomeOf(
   run: SweepRun,
   { code, signal, complaints }: { code: number | null; signal: NodeJS.Signals | null; complaints: string },

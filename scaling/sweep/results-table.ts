@@ -1,7 +1,7 @@
 /**
- * A sweep's result table: CSV that grows by whole lines, each on the disk before the next, under a lock, so that many
- * processes write to it; what a kill cut off is cut away. (arquero would write the whole table anew for each row.) Every run's row is also kept in its own folder, from which the
- * table can be made again. Parquet is made of it. It knows nothing of how runs are done.
+ * A sweep's result table: a CSV file to which several processes append whole lines, under a lock and synced to disk. A
+ * line that a kill has truncated is removed. (arquero would rewrite the whole table for each row.) Every run also keeps
+ * its row in its own folder, from which the table can be restored. The table can be converted to Parquet.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -16,7 +16,7 @@ import { checkedRow } from "./row-schema.js";
 const csvOf = (folder: string) => path.join(folder, "results.csv");
 const header = `${columns.join(",")}\n`;
 
-/** The rows of a sweep's table, oldest first. Empty where there is none. */
+/** The rows of a sweep's table, oldest first; empty if there is no table. */
 export function readResults(folder: string): ResultRow[] {
   const file = csvOf(folder);
   if (!fs.existsSync(file)) return [];
@@ -39,7 +39,7 @@ function typed(name: string, cell: string): Value {
   return textColumns.has(name) ? cell : Number(cell);
 }
 
-/** The cells of a line: RFC 4180, of which rows here use no line breaks. */
+/** The cells of a line by RFC 4180, without line breaks in cells. */
 function splitLine(line: string): string[] {
   const cells: string[] = [];
   for (const match of line.matchAll(/(?:^|,)(?:"((?:[^"]|"")*)"|([^",]*))/g)) {
@@ -59,9 +59,9 @@ function cellText(value: Value): string {
 }
 
 /**
- * Adds rows that the table does not have yet, by column `run`, on the disk when this returns. A last line that a kill cut
- * short is cut away, and a table of other columns is written anew.
- * @returns how many were added
+ * Appends the rows that the table does not have yet (by column `run`) and syncs them to disk. A truncated last line is
+ * removed, and a table with other columns is rewritten.
+ * @returns the number of added rows
  */
 export async function addResults(folder: string, rows: readonly ResultRow[]): Promise<number> {
   const lock = await waitForLock(folder);
@@ -90,7 +90,7 @@ async function waitForLock(folder: string) {
   }
 }
 
-/** Makes the table's file one of whole lines under the right header. @returns the runs that it has */
+/** Repairs the file: whole lines under the right header. @returns the runs in the table */
 function repaired(folder: string): Set<Value | undefined> {
   const file = csvOf(folder);
   const text = fs.existsSync(file) ? fs.readFileSync(file, "utf8") : "";
@@ -100,13 +100,13 @@ function repaired(folder: string): Set<Value | undefined> {
   return new Set(rows.map(({ run }) => run));
 }
 
-/** The table of a sweep's folder. @throws {Error} where there is none */
+/** The table of a sweep's folder. @throws {Error} if there is none */
 export function resultsTable(folder: string): ColumnTable {
   if (!fs.existsSync(csvOf(folder))) throw new Error(`Cannot read the results: there is no ${csvOf(folder)}.`);
   return from(readResults(folder));
 }
 
-/** Writes `results.parquet` of the CSV. @returns its path */
+/** Converts the CSV to `results.parquet`. @returns its path */
 export function writeParquet(folder: string): string {
   const rows = readResults(folder);
   const file = path.join(folder, "results.parquet");

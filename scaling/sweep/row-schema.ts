@@ -1,4 +1,4 @@
-/** What Folio wrote about a run and reads back: its row, its failure. Checked when read, for a folder can come from elsewhere. */
+/** Reads the row or the failure of a run, with checks, because a folder may come from elsewhere. */
 import fs from "node:fs";
 import path from "node:path";
 import { z } from "zod";
@@ -7,7 +7,7 @@ import { columns, type ResultRow, textColumns } from "./columns.js";
 const text = z.string().nullable();
 const number = z.number().nullable();
 
-/** Columns that this version knows have their kind; those of another version are let through. */
+/** Known columns must have the right type; columns of other versions are accepted. */
 const row = z
   .object(Object.fromEntries(columns.map((name) => [name, textColumns.has(name) ? text : number])))
   .partial()
@@ -15,12 +15,15 @@ const row = z
 const finishedRow = row.extend({ run: z.string().regex(/^[\da-f]{16}$/), loss: z.number().positive() });
 const failure = z.object({ message: z.string() });
 
-/** @throws {Error} naming the column, for what is no row of a result table */
+/** @throws {Error} naming the column, if this is not a row of a result table */
 export function checkedRow(content: unknown, place: string): ResultRow {
   return checked(row, content, place) as ResultRow;
 }
 
-/** The row that a run's folder keeps; undefined where it is not finished. @throws {Error} for another run's row, or none */
+/**
+ * The row in a run's folder; undefined if the run is not finished.
+ * @throws {Error} for an invalid row, or that of another run
+ */
 export function readRow(file: string): ResultRow | undefined {
   const content = readJson(file);
   if (content === undefined) return undefined;
@@ -32,13 +35,13 @@ export function readRow(file: string): ResultRow | undefined {
   );
 }
 
-/** Why a run failed; undefined where it did not. */
+/** Why a run failed; undefined if it did not. */
 export function readFailure(file: string): string | undefined {
   const content = readJson(file);
   return content === undefined ? undefined : checked(failure, content, file).message;
 }
 
-const remedy = "remove the file, and the run is done again";
+const remedy = "remove the file to have the run done again";
 
 function checked<Output>(schema: z.ZodType<Output>, content: unknown, place: string): Output {
   const read = schema.safeParse(content);
@@ -59,6 +62,6 @@ function readJson(file: string): unknown {
   try {
     return JSON.parse(content);
   } catch (error) {
-    throw new Error(`Cannot read ${file}: it is no JSON; ${remedy}.`, { cause: error });
+    throw new Error(`Cannot read ${file}: it is not JSON; ${remedy}.`, { cause: error });
   }
 }

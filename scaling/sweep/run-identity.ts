@@ -1,7 +1,7 @@
 /**
- * Which runs of a plan are the same, and what state each is in. A run's identity is the hash of what determines its
- * result, so nothing is done twice and nothing different is taken for the same; its state is read from its folder, so any
- * process on any machine that shares the folder sees the same.
+ * The identity and the state of a plan's runs. A run's identity is the hash of everything that determines its result,
+ * so no run is done twice and different runs are not confused. Its state is read from its folder, so all processes and
+ * machines that share the folder see the same state.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -16,16 +16,16 @@ import { readFailure, readRow } from "./row-schema.js";
 
 /** A run of a plan, with its identity. */
 export interface SweepRun extends PlannedRun {
-  /** SHA-256 of settings, data, code version, and what its loss is measured on. */
+  /** SHA-256 of settings, data, code version, and the evaluation tokens. */
   readonly id: string;
-  /** Its folder: row, failure, and in `train/` the run itself. */
+  /** Its folder, with the row or failure, and the run itself in `train/`. */
   readonly folder: string;
 }
 
-/** finished has a row; failed an error; interrupted was begun and is not at work; pending was not begun. */
+/** finished: has a row; failed: has an error; interrupted: started, but not running; pending: not started. */
 export type RunState = "finished" | "failed" | "interrupted" | "running" | "pending";
 
-/** The runs of a plan as a folder keeps them. @throws {Error} when the dataset is not prepared */
+/** The runs of a plan in a sweep's folder. @throws {Error} if the dataset is not prepared */
 export function identifyRuns(plan: SweepPlan, folder: string, dataDir?: string): SweepRun[] {
   const metas = new Map<string, TokenMeta>();
   return plan.runs.map((run) => {
@@ -50,10 +50,10 @@ const trainSettings = (settings: Readonly<Settings>, folder: string): Readonly<S
 export const resultFile = ({ folder }: Pick<SweepRun, "folder">): string => path.join(folder, "result.json");
 export const failureFile = ({ folder }: Pick<SweepRun, "folder">): string => path.join(folder, "failed.json");
 
-/** The row that a run's folder keeps; undefined where it is not finished. */
+/** The row in a run's folder; undefined if the run is not finished. */
 export const keptRow = (run: Pick<SweepRun, "folder">): ResultRow | undefined => readRow(resultFile(run));
 
-/** Why a run failed; undefined where it did not. */
+/** Why a run failed; undefined if it did not. */
 export const failureOf = (run: Pick<SweepRun, "folder">): string | undefined => readFailure(failureFile(run));
 
 /** The state of a run, from its folder. */
@@ -67,7 +67,7 @@ export function stateOf(run: Pick<SweepRun, "folder">): RunState {
   return "interrupted";
 }
 
-/** Updates that a run's last checkpoint has. */
+/** The number of updates in a run's last checkpoint. */
 export function savedStep({ settings }: Pick<SweepRun, "settings">): number {
   return hasCheckpoint(settings.outDir) ? readState(settings.outDir).step : 0;
 }

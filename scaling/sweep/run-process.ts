@@ -1,7 +1,7 @@
 /**
- * A process that does one run of a sweep: `node sweep.js PLAN FOLDER RUN [DATADIR]`. It tells how far it is as a JSON
- * object a line, stops at SIGTERM, SIGINT and when whoever started it is gone (its standard input ends), saving before it
- * does, and ends with 0 finished, 1 failed, 75 held by another, 130 interrupted.
+ * A process that does one run of a sweep: `node run-process.js PLAN FOLDER RUN [DATADIR]`. It reports its progress as
+ * one JSON object per line. On SIGTERM or SIGINT, or when its parent is gone (its standard input ends), it saves a
+ * checkpoint and stops. Exit codes: 0 finished, 1 failed, 75 held by another process, 130 interrupted.
  */
 import { loadPlan } from "../plan.js";
 import { doRun, exitCodes } from "./find-run.js";
@@ -31,7 +31,7 @@ try {
   if (outcome.state === "failed") say({ failed: outcome.message });
   process.exit(exitCodes[outcome.state]);
 } catch (error) {
-  // The last line of what it says is what the sweep tells of a process that left no message.
+  // The sweep reports the last line of the output if the process leaves no other message.
   console.error(process.env.FOLIO_DEBUG === "1" ? error : (error as Error).message);
   process.exit(exitCodes.failed);
 }

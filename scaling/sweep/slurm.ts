@@ -1,7 +1,7 @@
 /**
- * Runs as array jobs of Slurm: a script and a list of runs in the sweep's folder, handed to sbatch, and what squeue says
- * of them. Nothing of Folio stays on the login node; each task calls `folio scaling run --only`, a task that is
- * pre-empted is requeued and goes on from its last checkpoint. The folder must be one that the nodes share.
+ * Runs as array jobs of Slurm: writes a script and a list of runs to the sweep's folder, calls sbatch, and reads
+ * squeue. No process stays on the login node. Each task calls `folio scaling run --only`; a pre-empted task is requeued
+ * and resumes from its last checkpoint. The nodes must share the folder.
  */
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
@@ -10,11 +10,11 @@ import { packageRoot } from "../../lib/host/package.js";
 import { threadEnvironment } from "./environment.js";
 import type { SweepRun } from "./run-identity.js";
 
-/** What Slurm is to know besides. */
+/** Options for Slurm. */
 export interface SlurmFlags {
-  /** More lines of #SBATCH: `["--partition=gpu", "--gpus=1", "--time=2:00:00"]`. */
+  /** Additional #SBATCH lines: `["--partition=gpu", "--gpus=1", "--time=2:00:00"]`. */
   readonly flags?: readonly string[];
-  /** Tasks at a time; as many as the cluster lets unless given. */
+  /** Tasks at a time; by default as many as the cluster allows. */
   readonly tasksAtOnce?: number;
 }
 
@@ -27,17 +27,17 @@ interface SlurmOptions extends SlurmFlags {
   readonly dataDir?: string | undefined;
 }
 
-/** A job that was submitted. */
+/** A submitted job. */
 export interface SlurmJob {
   readonly job: string;
-  /** Identities, in the order of the array. */
+  /** Identities of the runs, in the order of the array. */
   readonly runs: readonly string[];
 }
 
-/** What a pre-emption or a time limit leaves: this long to save. */
+/** The time to save a checkpoint before a pre-emption or time limit. */
 const SECONDS_TO_SAVE = 60;
 
-/** Hands runs to Slurm, those left out that it has already. @returns the job; undefined where nothing was left to hand in */
+/** Submits runs that Slurm does not have yet. @returns the job; undefined if there was nothing to submit */
 export function submitToSlurm(runs: readonly SweepRun[], options: SlurmOptions): SlurmJob | undefined {
   const queued = queuedRuns(options.folder);
   const todo = runs.filter(({ id }) => !queued.has(id));
@@ -91,16 +91,16 @@ exit $code
 `;
 }
 
-/** A directive is a line that Slurm reads; a line more would be the shell's. */
+/** A directive must be a single line, because the shell would run a second one. */
 function checkLines(directives: readonly string[]): void {
   const broken = directives.find((line) => /\p{Cc}/u.test(line));
   if (broken === undefined) return;
   throw new RangeError(
-    `Cannot hand the sweep to Slurm: ${JSON.stringify(broken)} is no line of #SBATCH; use names without line breaks.`,
+    `Cannot hand the sweep to Slurm: ${JSON.stringify(broken)} is not a valid #SBATCH line; use options without line breaks.`,
   );
 }
 
-/** Runs that Slurm has in a job of this sweep, waiting or at work. */
+/** Runs that are waiting or running in a Slurm job of this sweep. */
 function queuedRuns(folder: string): Set<string> {
   const at = path.join(folder, "slurm");
   if (!fs.existsSync(at)) return new Set();
@@ -110,7 +110,7 @@ function queuedRuns(folder: string): Set<string> {
       .filter((file) => file.endsWith(".job"))
       .flatMap((file) => {
         const job = fs.readFileSync(path.join(at, file), "utf8").trim();
-        if (!/^\d+(;\w+)?$/.test(job)) return []; // not written by sbatch
+        if (!/^\d+(;\w+)?$/.test(job)) return []; // not an answer of sbatch
         const list = path.join(at, file.replace(/\.job$/, ".runs"));
         const runs = fs.readFileSync(list, "utf8").trim().split("\n");
         return queuedTasks(job).flatMap((task) => runs[task] ?? []);
@@ -118,7 +118,7 @@ function queuedRuns(folder: string): Set<string> {
   );
 }
 
-/** Indices of a job's tasks that squeue lists; none when the job is over. */
+/** The indices of a job's tasks in squeue; none if the job has ended. */
 function queuedTasks(job: string): number[] {
   try {
     return call("squeue", ["--noheader", "--array", `--jobs=${job}`, "--format=%K"])
@@ -126,7 +126,7 @@ function queuedTasks(job: string): number[] {
       .filter((line) => /^\d+$/.test(line.trim()))
       .map(Number);
   } catch (error) {
-    // Slurm forgets jobs that ended.
+    // Slurm forgets jobs that have ended.
     if (/Invalid job id/i.test((error as Error).message)) return [];
     throw error;
   }

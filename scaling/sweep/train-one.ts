@@ -1,6 +1,6 @@
 /**
- * One run of a sweep in this process: trains it or goes on with it, measures its loss on the same validation tokens as
- * all others, and writes its row. Which runs are done where is sweep.ts' matter.
+ * Does one run of a sweep in this process: trains or resumes it, measures its loss on the same validation tokens as all
+ * others, and writes its row. sweep.ts distributes the runs.
  */
 import { execFileSync, type StdioOptions } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -27,7 +27,7 @@ import { type ResultRow, sizeColumns } from "./columns.js";
 import { addResults } from "./results-table.js";
 import { failureFile, keptRow, resultFile, type SweepRun } from "./run-identity.js";
 
-/** How a run's process ended. `busy`: another process has it. */
+/** The outcome of a run's process. `busy`: another process has the run. */
 export type Outcome =
   | { readonly state: "finished"; readonly row: ResultRow }
   | { readonly state: "interrupted" }
@@ -42,10 +42,10 @@ export interface WorkOptions {
   readonly onRecord?: (record: StepRecord) => void;
 }
 
-/** How long to wait for a process that is about to let go of the run: its parent was killed, it saves and ends. */
+/** How long to wait for a process whose parent was killed, until it has saved and ended. */
 export const PATIENCE_MS = 10_000;
 
-/** Does a run, or what is left of it, unless it is done. Never throws for the run's own failure: that is an outcome. */
+/** Does a run, or the rest of it, unless it is finished. A failure of the run is an outcome, not an exception. */
 export async function work(run: SweepRun, options: WorkOptions): Promise<Outcome> {
   const { folder } = options;
   const lock = await holdRun(run, options.signal);
@@ -75,7 +75,7 @@ async function holdRun({ folder }: SweepRun, signal: AbortSignal | undefined): P
   }
 }
 
-/** Trains to the end and measures. Undefined when it was aborted. */
+/** Trains to the end and evaluates; undefined if aborted. */
 async function finishedRow(
   run: SweepRun,
   { folder, plan, signal, onRecord }: WorkOptions,
@@ -106,8 +106,8 @@ async function finishedRow(
 }
 
 /**
- * What the runs of a sweep are computed with that ask for the same device and format: what the first of them found on its
- * machine. Whichever process is first writes it, whole.
+ * The numerics (number format and kernels) of all runs of a sweep with the same device and format settings: those that
+ * the first process chose on its machine. It writes them atomically.
  */
 export async function sweepNumerics(folder: string, settings: Settings): Promise<Numerics> {
   const { device, dtype, compile, xla, tf32 } = settings;
@@ -122,7 +122,7 @@ export async function sweepNumerics(folder: string, settings: Settings): Promise
     try {
       fs.linkSync(beside, file);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error; // another was first: theirs counts
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error; // another process was first; use its file
     } finally {
       fs.rmSync(beside, { force: true });
     }
@@ -130,18 +130,18 @@ export async function sweepNumerics(folder: string, settings: Settings): Promise
   return JSON.parse(fs.readFileSync(file, "utf8")) as Numerics;
 }
 
-/** When the run was begun, over all sittings. */
+/** When the run was first started. */
 function firstStart({ folder }: SweepRun): string {
   const file = `${folder}/started`;
   if (!fs.existsSync(file)) replaceFile(file, new Date().toISOString());
   return fs.readFileSync(file, "utf8").trim();
 }
 
-/** Sequences of an evaluation's batch, in tokens: what a batch has does not change the mean. */
+/** Tokens per evaluation batch; the batch size does not affect the mean. */
 const EVALUATION_TOKENS = 4096;
 const EVALUATION_SEED = 1;
 
-/** The loss of the trained model on windows spread over the validation split, the same ones for every run. */
+/** The loss of the trained model on windows spread over the validation split, the same for every run. */
 async function finalLoss(
   run: SweepRun,
   { plan, dataset, numerics }: Pick<RowInputs, "plan" | "dataset"> & { numerics: Numerics | undefined },
@@ -229,7 +229,7 @@ function rowOf(run: SweepRun, inputs: RowInputs): ResultRow {
   };
 }
 
-/** Mean of the logged training losses of the last tenth. */
+/** The mean of the logged training losses in the last tenth of the run. */
 function smoothed(iterations: readonly IterRecord[]): number | null {
   const last = iterations.slice(-Math.max(1, Math.round(iterations.length / 10)));
   return last.length === 0 ? null : last.reduce((sum, { loss }) => sum + loss, 0) / last.length;
@@ -237,7 +237,7 @@ function smoothed(iterations: readonly IterRecord[]): number | null {
 
 const CURVE_POINTS = 40;
 
-/** [tokens, training loss] of evenly spaced updates, each loss a mean over those since the point before. */
+/** [tokens, training loss] at evenly spaced updates; each loss is the mean since the previous point. */
 function thinned(iterations: readonly IterRecord[]): [number, number][] {
   const points = Math.min(CURVE_POINTS, iterations.length);
   return Array.from({ length: points }, (_, index) => {
@@ -250,7 +250,7 @@ function thinned(iterations: readonly IterRecord[]): [number, number][] {
   });
 }
 
-/** The checkout's commit; null where the package is installed. */
+/** The commit of the checkout; null for an installed package. */
 function commit(): string | null {
   try {
     const stdio: StdioOptions = ["ignore", "pipe", "ignore"];

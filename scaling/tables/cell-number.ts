@@ -1,9 +1,9 @@
 /**
- * A cell of a table → its number, as people write numbers: 12000000, 12_000_000, "12,000,000", 12 000 000, 1.2e7, 12M. It
- * tells a cell that has no value apart from one whose text is no number, which may be a unit or a slip.
+ * A cell of a table → its number, in any usual notation: 12000000, 12_000_000, "12,000,000", 12 000 000, 1.2e7, 12M. A
+ * cell without a value is distinguished from one whose text is not a number, such as a unit or a typing error.
  */
 
-/** Written for "no value", by hand or by a program. A run that diverged has no loss. */
+/** Common ways to write "no value", such as for the loss of a run that diverged. */
 const missing = new Set([
   "",
   "na",
@@ -25,7 +25,7 @@ const suffixes: Readonly<Record<string, number>> = { k: 1e3, m: 1e6, b: 1e9, g: 
 const thousands = /^[+-]?\d{1,3}([,_'’ \u00a0\u202f])\d{3}(\1\d{3})*(?=\D|$)/;
 const plain = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
-/** A finite number; null where the cell has no value; undefined where it holds something else. */
+/** A finite number; null if the cell has no value; undefined if it contains something else. */
 export function cellNumber(value: unknown): number | null | undefined {
   if (value === null || value === undefined) return null;
   if (typeof value === "bigint") return Number(value);
@@ -48,8 +48,7 @@ const dotThousands = /^[+-]?\d{1,3}(\.\d{3}){2,}$/;
 const decimalPoint = /^[+-]?\d*\.\d+(e[+-]?\d+)?$/i;
 
 /**
- * Whether a table whose cells are not divided by commas has decimal commas: some number is written with one, and none
- * with a point.
+ * Whether a table that is not separated by commas has decimal commas: some numbers have a comma and none has a point.
  */
 export function hasDecimalCommas(cells: Iterable<unknown>): boolean {
   let found = false;
@@ -61,7 +60,7 @@ export function hasDecimalCommas(cells: Iterable<unknown>): boolean {
   return found;
 }
 
-/** 1.234,5 → 1234.5; what is no such number is left as it is. */
+/** 1.234,5 → 1234.5; other text is returned unchanged. */
 export function withoutDecimalComma(cell: unknown): unknown {
   if (typeof cell !== "string" || !(decimalComma.test(cell) || dotThousands.test(cell))) return cell;
   return cell.replaceAll(".", "").replace(",", ".");

@@ -1,31 +1,31 @@
 /**
- * The text of a table as people have it → an arquero table: comma, tab, semicolon or bar between the cells, any
- * kind of line ends, lines of `#` above, empty rows. arquero splits the cells; what it would take without a word (two
- * columns of one name, rows longer than the header) is found here.
+ * The text of a table → an arquero table. Cells may be separated by commas, tabs, semicolons or bars; any line endings,
+ * comment lines (`#`) at the top and empty rows are accepted. arquero splits the cells; errors that it would not report
+ * (duplicate column names, rows longer than the header) are found here.
  */
 import { type ColumnTable, fromCSV, table } from "arquero";
 import { cellNumber, hasDecimalCommas, withoutDecimalComma } from "./cell-number.js";
 
 const delimiters = [",", "\t", ";", "|"] as const;
 
-/** The name that one of several columns of one name has instead: "loss" → "loss (column 3)". */
+/** The name of one of several columns with the same name: "loss" → "loss (column 3)". */
 export const columnOf = (name: string, position: number): string => `${name} (column ${position})`;
 
-/** @throws {RangeError} for a text without rows, or with a row that is longer than the header */
+/** @throws {RangeError} for a text without rows, or if a row is longer than the header */
 export function parseDelimited(text: string): ColumnTable {
   const lines = text.includes("\n") ? text : text.replaceAll("\r", "\n");
   const body = withoutComments(lines);
   const head = firstLine(body);
   const delimiter = delimiterOf(head);
   const width = split(head, delimiter)[0]?.length ?? 0;
-  // One cell more than the header has: what a row holds there is too much. The parser takes the width of the first row.
+  // Since the parser takes the width of the first row, give the header one more cell to detect longer rows.
   const rows = split(`${delimiter.repeat(width)}\n${body}`, delimiter);
   const [names = [], ...cells] = rows.slice(1);
   const full = cells.filter((row) => row.some((cell) => cell !== null));
   const long = full.findIndex((row) => row[width] !== null);
   if (long >= 0) {
     throw new RangeError(
-      `row ${long + 1} has more cells than the header, which has ${width}; quote cells that hold "${delimiter}"`,
+      `row ${long + 1} has more cells than the header, which has ${width}; quote cells that contain "${delimiter}"`,
     );
   }
   const decimal =
@@ -40,12 +40,12 @@ function* everyCell(rows: readonly (readonly unknown[])[]): Generator<unknown> {
   for (const row of rows) yield* row;
 }
 
-/** Digits that a number keeps; longer ones are identities. */
+/** The most digits that a number represents exactly; longer ones are identifiers. */
 const exactDigits = 15;
 
 /**
- * Numbers where a column has nothing but numbers and cells without a value; a cell that says so in words keeps its words. A
- * column with any other text is text: what it says may be shown as it stands.
+ * Converts a column to numbers if it has only numbers and cells without a value (their text, such as "NaN", is kept).
+ * Other columns stay text, so that messages can quote it.
  */
 function typed(cells: readonly unknown[]): unknown[] {
   const numbers = cells.map(cellNumber);
@@ -54,7 +54,7 @@ function typed(cells: readonly unknown[]): unknown[] {
   return whole && !identities ? cells.map((cell, row) => numbers[row] ?? cell) : [...cells];
 }
 
-/** Rows of trimmed cells, null where a cell is empty. */
+/** Rows of trimmed cells; empty cells are null. */
 function split(text: string, delimiter: string): (string | null)[][] {
   if (text === "") return [];
   const parsed = fromCSV(text, { delimiter, header: false, autoType: false });
@@ -63,8 +63,8 @@ function split(text: string, delimiter: string): (string | null)[][] {
 }
 
 /**
- * Lines of `#` above the header go. Where what follows begins with numbers the last of them is the header, as NumPy writes
- * it.
+ * Removes lines of `#` above the header. If numbers follow directly, the last of these lines is the header, as in files
+ * of NumPy.
  */
 function withoutComments(text: string): string {
   const above = /^(?:[ \t]*(?:#[^\n]*)?\r?\n)+/.exec(text)?.[0];
@@ -92,7 +92,7 @@ function firstLine(text: string): string {
   return text;
 }
 
-/** The one that stands most often in the header, outside of quotes. */
+/** The delimiter that occurs most often in the header, outside quotes. */
 function delimiterOf(head: string): (typeof delimiters)[number] {
   const bare = head.replaceAll(/"[^"]*"/g, "");
   const count = (delimiter: string) => bare.split(delimiter).length;
@@ -100,8 +100,8 @@ function delimiterOf(head: string): (typeof delimiters)[number] {
 }
 
 /**
- * Columns under their names. A column without a name is called by its place, and left out where it is empty too; columns of
- * one name each get their place behind it, so that nobody takes one of them for the other.
+ * Names the columns. A column without a name is named by its position, and left out if it is empty. Columns with the
+ * same name get their positions added, so that they are not confused.
  */
 export function toTable(names: readonly (string | null)[], columns: readonly (readonly unknown[])[]): ColumnTable {
   const counts = new Map<string | null, number>();
@@ -112,6 +112,6 @@ export function toTable(names: readonly (string | null)[], columns: readonly (re
     return [[counts.get(name)! > 1 ? columnOf(name, index + 1) : name, column]];
   });
   const reserved = named.find(([name]) => name === "__proto__");
-  if (reserved) throw new RangeError("it has a column named __proto__, which JavaScript keeps for itself; rename it");
+  if (reserved) throw new RangeError("it has a column named __proto__, which is reserved in JavaScript; rename it");
   return table(named as [string, unknown[]][]);
 }

@@ -1,8 +1,8 @@
-/** Fits as arquero tables, to be filtered, joined and drawn. What the numbers are is points.ts. */
+/** Fits as arquero tables, to filter, join and draw. points.ts describes the numbers. */
 import { type ColumnTable, from } from "arquero";
 import type { Fit } from "../points.js";
 
-/** A row per number of a fit: its estimate, error and intervals; null where there is none. */
+/** One row per number of a fit: its estimate, error and intervals, or null. */
 export function fitTable(fit: Fit): ColumnTable {
   return from(
     Object.entries({ ...fit.params, ...fit.exponents }).map(([name, estimate]) => {
@@ -13,12 +13,12 @@ export function fitTable(fit: Fit): ColumnTable {
   );
 }
 
-/** A row per bootstrap refit, a column per number. Without rows where the fit has no refits. */
+/** One row per bootstrap refit, one column per number; no rows if the fit has no refits. */
 export function refitsTable({ bootstrap = [] }: Fit): ColumnTable {
   return from([...bootstrap]);
 }
 
-/** What is said of a method that was tried on points. */
+/** The result of a method applied to points. */
 interface Tried {
   readonly method: string;
   readonly name: string;
@@ -26,7 +26,7 @@ interface Tried {
   readonly refused?: string;
 }
 
-/** A row per method: exponent a with its interval, and what it warns of, or why it refused. */
+/** One row per method: exponent a with its interval, and its warnings or error. */
 export function approachesTable(approaches: readonly Tried[]): ColumnTable {
   return from(
     approaches.map(({ method, name, fit, refused }) => ({
@@ -36,7 +36,7 @@ export function approachesTable(approaches: readonly Tried[]): ColumnTable {
       low80: fit?.ci80.a?.[0] ?? null,
       high80: fit?.ci80.a?.[1] ?? null,
       converged: fit?.converged ?? null,
-      says: refused ?? (fit?.warnings.map(({ kind }) => kind).join(", ") || "no warning"),
+      says: refused ?? ([...new Set(fit?.warnings.map(({ kind }) => kind))].join(", ") || "no warning"),
     })),
   );
 }

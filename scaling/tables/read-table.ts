@@ -1,6 +1,6 @@
 /**
- * A file of trainings → an arquero table, whatever wrote it: CSV in its many forms, JSON, JSONL, Parquet, compressed by gzip or
- * not; by what the file holds, not by its name. It says nothing of what the columns mean: read-points.ts does.
+ * A file of trainings → an arquero table: CSV in its many forms, JSON, JSONL or Parquet, optionally compressed by gzip.
+ * The format is detected by the content, not by the file's name. read-points.ts interprets the columns.
  */
 import { readFile, stat } from "node:fs/promises";
 import { promisify } from "node:util";
@@ -13,12 +13,12 @@ import { parseDelimited, toTable } from "./delimited.js";
 /** A row of any table. */
 export type TableRow = Readonly<Record<string, unknown>>;
 
-/** Bytes that are read, also when unpacked: a table of trainings has far fewer, and a string of V8's hardly more. */
+/** The largest file, also when unpacked: tables of trainings are much smaller, and V8 strings cannot be much longer. */
 const most = 400 * 2 ** 20;
 
 /**
- * The table of a file. Cells of text are texts, so that what is no number can be shown as it stands.
- * @throws {Error} where there is none, or it cannot be read: what was found, and the command that helps
+ * The table in a file. Text cells stay text, so that messages can quote them.
+ * @throws {Error} if the file is missing or cannot be read: what was found, and the command that helps
  * @example
  * const runs = await readTable("sweep/results.csv");
  * runs.groupby("budget").rollup({ lowest: (d) => op.min(d.loss) });
@@ -38,8 +38,8 @@ export async function readTable(file: string): Promise<ColumnTable> {
 
 async function unpacked(file: string): Promise<Buffer> {
   const found = await stat(file);
-  if (!found.isFile()) throw new Error("it is no file");
-  if (found.size > most) throw new Error(`it has ${found.size} bytes, and a table may have ${most}`);
+  if (!found.isFile()) throw new Error("it is not a file");
+  if (found.size > most) throw new Error(`it has ${found.size} bytes; the limit for a table is ${most}`);
   const bytes = await readFile(file);
   if (!(bytes[0] === 0x1f && bytes[1] === 0x8b)) return bytes;
   return promisify(gunzip)(bytes, { maxOutputLength: most });
@@ -58,7 +58,7 @@ async function parse(bytes: Buffer, file: string): Promise<ColumnTable> {
   return /^\s*[[{]/.test(text) ? parseJson(text) : parseDelimited(text);
 }
 
-/** UTF-8 or UTF-16, by the byte-order mark or by the zeros that Latin letters have in UTF-16. */
+/** Decodes UTF-8 or UTF-16, detected by the byte-order mark or by the zero bytes of Latin letters in UTF-16. */
 function decoded(bytes: Buffer, file: string): string {
   const little = bytes[0] === 0xff && bytes[1] === 0xfe;
   const big = bytes[0] === 0xfe && bytes[1] === 0xff;
@@ -76,12 +76,12 @@ function decoded(bytes: Buffer, file: string): string {
 const shellWord = (word: string): string =>
   /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
-/** A JSON array of objects, or an object a line. */
+/** A JSON array of objects, or one object per line. */
 function parseJson(text: string): ColumnTable {
-  const rows: unknown = /^\s*\[/.test(text) ? json(text, "it is no JSON") : jsonLines(text);
-  if (!Array.isArray(rows)) throw new Error("it is JSON, but no array of rows");
+  const rows: unknown = /^\s*\[/.test(text) ? json(text, "it is not JSON") : jsonLines(text);
+  if (!Array.isArray(rows)) throw new Error("it is JSON, but not an array of rows");
   const wrong = rows.findIndex((row) => typeof row !== "object" || row === null || Array.isArray(row));
-  if (wrong >= 0) throw new Error(`row ${wrong + 1} is no object of columns`);
+  if (wrong >= 0) throw new Error(`row ${wrong + 1} is not an object of columns`);
   const names = [...new Set(rows.flatMap((row: object) => Object.keys(row)))];
   return toTable(
     names,
@@ -91,7 +91,7 @@ function parseJson(text: string): ColumnTable {
 
 function jsonLines(text: string): unknown[] {
   const lines = text.split("\n").flatMap((line, index) => (line.trim() === "" ? [] : [{ line, index }]));
-  return lines.map(({ line, index }) => json(line, `line ${index + 1} is no JSON`));
+  return lines.map(({ line, index }) => json(line, `line ${index + 1} is not JSON`));
 }
 
 function json(text: string, complaint: string): unknown {
@@ -102,7 +102,7 @@ function json(text: string, complaint: string): unknown {
   }
 }
 
-/** Column by column: together, a damaged file would reject promises that nobody awaits. */
+/** Reads column by column; in parallel, a damaged file would cause unhandled rejections. */
 async function parseParquet(bytes: Buffer): Promise<ColumnTable> {
   const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer;
   try {
@@ -115,6 +115,6 @@ async function parseParquet(bytes: Buffer): Promise<ColumnTable> {
     }
     return toTable(names, columns);
   } catch (error) {
-    throw new Error(`it is no Parquet file, or a damaged one (${(error as Error).message})`, { cause: error });
+    throw new Error(`it is not a Parquet file, or it is damaged (${(error as Error).message})`, { cause: error });
   }
 }

@@ -72,7 +72,7 @@ require("node:readline").createInterface({ input: process.stdin }).on("line", (l
 }
 
 describe("quantile()", () => {
-  it("lies between two values in proportion, as NumPy's default", () => {
+  it("interpolates linearly between two values, like NumPy's default", () => {
     // numpy.quantile([4, 1, 3, 2], [0, .25, .5, 1]) = [1, 1.75, 2.5, 4]
     expect([0, 0.25, 0.5, 1].map((q) => quantile([4, 1, 3, 2], q))).toEqual([1, 1.75, 2.5, 4]);
     expect(median([7])).toBe(7);
@@ -81,11 +81,11 @@ describe("quantile()", () => {
 });
 
 describe("medianRatio()", () => {
-  it("is the ratio of medians, its interval a point where nothing varies", () => {
+  it("is the ratio of medians; without variation, its interval is a point", () => {
     expect(medianRatio([[3, 3], [3]], [[2], [2, 2]])).toEqual({ ratio: 1.5, low: 1.5, high: 1.5 });
   });
 
-  it("holds the ratio in its interval, narrower where noise hits both sides of a round alike", () => {
+  it("has an interval that contains the ratio and is narrower if noise affects both sides of a round equally", () => {
     const noise = [1, 1.3, 1.1, 2, 1.05, 1.6, 1.2, 1.01];
     const ours = noise.map((n) => [10 * n, 10.1 * n]);
     const theirs = noise.map((n) => [20 * n, 20.2 * n]);
@@ -99,7 +99,7 @@ describe("medianRatio()", () => {
 });
 
 describe("bench()", () => {
-  it("times compiled and eager steps of the dataset, and says what they amount to", async () => {
+  it("times compiled and eager steps on the dataset and reports speeds", async () => {
     const result = await resultOf(tiny({ compile: "both" }));
     expect(result.modes.map(modeName)).toEqual(["Folio compiled float32", "Folio eager float32"]);
     expect(result).toMatchObject({ data: "fox", device: expect.any(String), notes: expect.any(Array), ratios: [] });
@@ -123,7 +123,7 @@ describe("bench()", () => {
       expect(mode.peakBytes).toBeGreaterThan(50e6);
       expect(mode.startPeakBytes).toBeGreaterThan(50e6);
       expect(mode.firstStepMs).toBeGreaterThan(0);
-      expect(mode.mfu).toBeUndefined(); // no data sheet for a processor
+      expect(mode.mfu).toBeUndefined(); // there is no published peak for a CPU
       expect(mode.burnInLoss).toBeCloseTo(Math.log(28), 0);
     }
     // The same steps on the same batches: dataset, seed and schedule are training's.
@@ -132,7 +132,7 @@ describe("bench()", () => {
     expect(result.peaks[0]!.gigaflops).toBeGreaterThan(0);
   });
 
-  it("takes random ids where the dataset is not prepared, and says so", async () => {
+  it("uses random ids if the dataset is not prepared, and says so", async () => {
     const result = await resultOf(tiny({ dataset: "nowhere", vocabSize: 50, gradientAccumulationSteps: 2 }));
     expect(result.data).toBe("random ids");
     expect(result.notes[0]).toBe(`nowhere is not prepared in ${folder}: random ids in its place.`);
@@ -181,9 +181,9 @@ describe("bench()", () => {
     await expect(resultOf(tiny({ peer: path.join(folder, "none") }))).rejects.toThrow(/^Cannot start .*none/);
   });
 
-  it("ends without a result, and leaves no process, when it is aborted", async () => {
+  it("ends without a result and leaves no process when it is aborted", async () => {
     const controller = new AbortController();
-    // Those of the tests before may take a moment to end.
+    // The processes of earlier tests may take a moment to end.
     await expect.poll(children, waiting).toEqual([]);
     const kinds: string[] = [];
     for await (const record of bench(tiny({ steps: 100_000 }), { signal: controller.signal })) {
@@ -195,7 +195,7 @@ describe("bench()", () => {
   });
 
   const peer = process.env.FOLIO_PEER_PYTHON ? undefined : "FOLIO_PEER_PYTHON names no Python that has PyTorch";
-  it("times PyTorch, whose loss begins where ours does", needs(peer), async () => {
+  it("times PyTorch, whose first loss equals Folio's", needs(peer), async () => {
     const result = await resultOf(tiny({ peer: process.env.FOLIO_PEER_PYTHON!, steps: 2, rounds: 1 }));
     for (const mode of result.modes) expect(mode.burnInLoss).toBeCloseTo(Math.log(28), 0);
     expect(result.ratios[0]!.ratio).toBeGreaterThan(0);
@@ -223,7 +223,7 @@ describe("a worker", () => {
     };
   }
 
-  it("says what is wrong, goes on, and uses no processor while it waits", async () => {
+  it("reports an error, continues, and uses no CPU time while it waits", async () => {
     const worker = startWorker();
     try {
       await expect(worker.ask({ op: "run", count: 1 })).rejects.toThrow("Cannot measure: nothing was opened.");
@@ -233,19 +233,19 @@ describe("a worker", () => {
       expect(ms).toHaveLength(20);
       if (process.platform !== "linux") return;
       const [pid] = children();
-      // What it still had to do may take a while on a busy machine; one that turns in a loop never stops.
+      // On a busy machine, its remaining work may take a while, but a busy loop would never stop.
       const halfSecond = async () => {
         const before = ticks(pid!);
         await setTimeout(500);
         return ticks(pid!) - before;
       };
-      await expect.poll(halfSecond, waiting).toBeLessThanOrEqual(5); // of 50 a core
+      await expect.poll(halfSecond, waiting).toBeLessThanOrEqual(5); // of 50 per core
     } finally {
       worker.kill();
     }
   });
 
-  it("ends when the process that asks it has ended", async () => {
+  it("ends when its parent process has ended", async () => {
     const code = `
       import { createJiti } from "jiti";
       const { startWorker } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/bench/protocol.ts");
@@ -264,7 +264,7 @@ describe("a worker", () => {
   });
 });
 
-/** Hundredths of a second that a process has computed. */
+/** The CPU time of a process in hundredths of a second. */
 function ticks(pid: string): number {
   const after = fs.readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
   return Number(after[11]) + Number(after[12]);

@@ -1,8 +1,8 @@
-/** How long a measurement takes, by a clock that the steps move on. */
+/** How long a measurement takes, by a fake clock that the steps advance. */
 import { expect, test } from "vitest";
 import { timeInTurns } from "../../lib/bench/measure.js";
 
-/** Steps that take so many milliseconds each, and how many were taken in all. */
+/** Steps that take a given number of milliseconds each, and their count. */
 function machine(...stepMs: number[]) {
   const clock = { ms: 0, taken: 0 };
   const steps = stepMs.map((ms) => async () => {
@@ -21,17 +21,17 @@ test("a quiet machine is measured in about a second, and each candidate in the s
   expect(clock.ms).toBe((2 + 9) * 90);
 });
 
-test("quick steps are taken fifteen times", async () => {
+test("fast steps are measured fifteen times", async () => {
   const { steps, now } = machine(1, 2);
   expect((await timeInTurns(steps, now)).map(({ length }) => length)).toEqual([15, 15]);
 });
 
-test("a slow machine is measured by the fewest rounds", async () => {
+test("a slow machine is measured in the fewest rounds", async () => {
   const { steps, now } = machine(200, 200);
   expect((await timeInTurns(steps, now)).map(({ length }) => length)).toEqual([5, 5]);
 });
 
-test("a busy machine is given up soon, with what was found, and nothing is kept of it", async () => {
+test("on a busy machine, the measurement soon gives up, reports what it found, and stores nothing", async () => {
   const { clock, steps, now } = machine(400, 400);
   await expect(timeInTurns(steps, now)).rejects.toThrow(
     "the machine was too busy: 1 of 5 rounds of training steps took 3.2 s",

@@ -1,4 +1,4 @@
-/** bin/guard.mjs: programs of `npm run lab` that end with it, however it ends. */
+/** bin/guard.mjs: programs started by `npm run lab` end with it, however it ends. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout } from "node:timers/promises";
@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 
 const guard = fileURLToPath(new URL("../../bin/guard.mjs", import.meta.url));
 
-/** Starts, through a guard, a program that tells its process id and then waits; `node -e` stands for `npm run lab`. */
+/** Starts, through a guard, a program that prints its process id and waits; `node -e` replaces `npm run lab`. */
 async function startLab(): Promise<{ lab: ReturnType<typeof spawn>; program: number }> {
   const waits = "console.log(process.pid); setInterval(() => {}, 1000)";
   const starts = `
@@ -28,9 +28,9 @@ function isRunning(pid: number): boolean {
   }
 }
 
-test.each(["SIGKILL", "SIGTERM", "SIGHUP"] as const)("a program ends with a lab that %s ends", async (signal) => {
+test.each(["SIGKILL", "SIGTERM", "SIGHUP"] as const)("a program ends when %s ends the lab", async (signal) => {
   const { lab, program } = await startLab();
   expect(isRunning(program)).toBe(true);
   lab.kill(signal);
-  while (isRunning(program)) await setTimeout(20); // the test's own limit of time ends this
+  while (isRunning(program)) await setTimeout(20); // until the time limit of the test
 });

@@ -1,4 +1,4 @@
-/** Notebooks of one's own: copies to play in, new ones from templates, and the kernel for other front ends. */
+/** The user's notebooks: copies to experiment with, new ones from templates, and the kernel for other front ends. */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -24,7 +24,7 @@ const write = (name: string, text: string) => {
 const read = (name: string) => fs.readFileSync(path.join(folder, name), "utf8");
 
 describe("the playground", () => {
-  test("has a copy of each notebook, which follows it until somebody changes the copy", () => {
+  test("has a copy of each notebook, which is updated with it until somebody changes the copy", () => {
     write("notebooks/a.ipynb", "one");
     expect(openPlayground(folder)).toEqual({ folder: path.join(folder, "playground"), kept: [] });
     expect(read("playground/a.ipynb")).toBe("one");
@@ -55,7 +55,7 @@ describe("a new notebook", () => {
 });
 
 describe("the kernel", () => {
-  test("is registered among the user's, again after an update, and takes no other kernel's place", () => {
+  test("is registered for the user, again after an update, and does not replace another kernel", () => {
     vi.stubEnv("JUPYTER_DATA_DIR", folder);
     const file = installKernel(packageRoot, "tslab");
     expect(file).toBe(path.join(folder, "kernels", "tslab", "kernel.json"));

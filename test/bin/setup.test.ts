@@ -40,7 +40,7 @@ describe("npm packages", () => {
   const lock = (packages: object) => ({ packages: { "": {}, ...packages } });
   const reason = () => state.packagesReason(state.layout(scratch));
 
-  test("are right when what npm noted at its end is what the lock names", () => {
+  test("are complete if npm's record at its end matches the lock file", () => {
     write(
       "package-lock.json",
       lock({ "node_modules/a": entry, "node_modules/other-system": { ...entry, optional: true } }),
@@ -61,7 +61,7 @@ describe("npm packages", () => {
     expect(reason()).toBe("node_modules/a is absent");
   });
 
-  test("of a project that has Folio installed are its own affair, found upwards", () => {
+  test("of a project that has installed Folio are found in a parent folder and left alone", () => {
     write("node_modules/@tensorflow/tfjs-node-gpu/package.json", {});
     write("node_modules/node-api-headers/package.json", {});
     write("node_modules/folio/requirements-tensorflow.txt", "tensorflow==2\n");
@@ -117,7 +117,7 @@ describe("prerequisites", () => {
     expect(missing).toHaveProperty("what", expect.stringContaining(`${bare} is 3.11.2 without venv`));
   });
 
-  test("what is missing is named with the command of the system, or of each when the system is unknown", () => {
+  test("a missing prerequisite is named with the system's command, or with all commands if the system is unknown", () => {
     const python = findPython([path.join(scratch, "none")]);
     const compiler = findCompiler([path.join(scratch, "none")]);
     if (!("remedy" in python) || !("remedy" in compiler)) throw new Error("Found what does not exist.");
@@ -129,7 +129,7 @@ describe("prerequisites", () => {
     for (const command of ["apt-get", "dnf", "brew", "xcode-select"]) expect(everywhere).toContain(command);
   });
 
-  test("systems are told by os-release; unsupported ones and full disks are named", () => {
+  test("systems are identified by os-release; unsupported ones and full disks are named", () => {
     expect(thisSystem('ID=ubuntu\nID_LIKE="debian"\n', "linux")).toBe("debian");
     expect(thisSystem('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "linux")).toBe("fedora");
     expect(thisSystem("", "darwin")).toBe("macos");
@@ -192,7 +192,7 @@ describe("running other programs", () => {
     expect(await ended).toBe("SIGKILL");
   });
 
-  test("a link is swapped whole, and a folder in its place is set aside", () => {
+  test("a link is replaced atomically, and a folder in its place is moved away", () => {
     const link = path.join(scratch, ".venv");
     write(".venv/old", "");
     write("cache/venv-1/new", "");
@@ -207,8 +207,9 @@ describe("running other programs", () => {
 });
 
 /**
- * The real set-up on a scratch checkout, with an npm, a Python and a TypeScript that only write the files that count, and
- * the real C++ compiler on a file of one line. Each can be held at a place, HOLD_AT, of which it then tells by a file.
+ * The real set-up on a scratch checkout, with an npm, a Python and a TypeScript that only write the files that matter,
+ * and the real C++ compiler on a file of one line. Each can be paused at a place, HOLD_AT, which it then reports by a
+ * file.
  */
 describe("a whole set-up", () => {
   const hold = `const hold = (place) => {
@@ -278,7 +279,7 @@ describe("a whole set-up", () => {
       case "$*" in *-shared*) hold "compiler at work" ;; esac`,
       0o755,
     );
-    vi.stubEnv("CXX", compiler); // what these tests ask themselves is asked with the same compiler
+    vi.stubEnv("CXX", compiler); // the tests themselves use the same compiler
     return {
       ...process.env,
       npm_execpath: npm,
@@ -287,7 +288,7 @@ describe("a whole set-up", () => {
     };
   }
 
-  /** Starts the set-up; kills it outright when one of its programs is held at a place. Resolves to its output. */
+  /** Starts the set-up and kills it when one of its programs is paused. Resolves to its output. */
   function run(env: NodeJS.ProcessEnv, holdAt = ""): Promise<string> {
     const held = path.join(scratch, "held");
     fs.rmSync(held, { force: true });
@@ -312,7 +313,7 @@ describe("a whole set-up", () => {
     );
   }
 
-  test("that is killed outright in every step ends where one that is not ends", async () => {
+  test("that is killed in every step ends with the same result as one that is not", async () => {
     const env = scratchCheckout();
     for (const [place, step] of [
       ["npm begins", "npm packages"],
@@ -335,13 +336,13 @@ describe("a whole set-up", () => {
     expect(fs.readdirSync(at.cacheDir).filter((name) => name.startsWith("venv-"))).toHaveLength(1);
     expect(fs.readdirSync(state.bindingPaths(at).dir).sort()).toEqual([
       "folio.json",
-      path.basename(state.operationsPaths(at).stamp), // without a library: the scratch checkout has no sources, and set-up goes on
+      path.basename(state.operationsPaths(at).stamp), // no library: the scratch checkout has no sources, and set-up continues
       "tfjs_binding.node",
     ]);
     expect(await run(env)).toMatch(/looked in/);
   });
 
-  test("twice at the same time does everything once", async () => {
+  test("started twice at the same time does everything once", async () => {
     const env = scratchCheckout();
     const outputs = await Promise.all([run(env), run(env)]);
     expect(outputs.join("").match(/✓ npm packages/g)).toHaveLength(1);
@@ -349,7 +350,7 @@ describe("a whole set-up", () => {
     expect(state.pendingSteps(state.layout(scratch))).toEqual([]);
   });
 
-  /** A compiler that does `script` where Folio's kernels are asked for, and what g++ does for all else. */
+  /** A compiler that runs `script` for Folio's kernels and g++ for everything else. */
   function compilerThat(script: string): string {
     const text = `#!/bin/sh\ncase "$*" in *variant.cc*) ${script} ;; esac\nexec g++ "$@"\n`;
     return write("fake/compiler", text, 0o755);
@@ -382,12 +383,12 @@ describe("a whole set-up", () => {
       expect(lines).toHaveLength(1);
       expect(lines[0]).toMatch(said);
       expect(output).toMatch(/Folio is set up \(\d/);
-      expect(await run(env)).toMatch(/looked in/); // not tried again as long as nothing changes
+      expect(await run(env)).toMatch(/looked in/); // not retried while nothing changes
       expect(await run({ ...env, CXX: "g++" })).toMatch("there is another compiler than the last");
     },
   );
 
-  test("says what to install where the compiler is gone, and goes on", async () => {
+  test("names the package to install if the compiler is missing, and continues", async () => {
     const env = scratchCheckout();
     await run(env);
     write("lib/engine/native/variant.cc", "int changed;");
@@ -417,7 +418,7 @@ describe("variants of the operations", () => {
   const failing = (...output: string[]) =>
     new Error(["cc failed with exit code 1:", ...output.map((line) => `  | ${line}`)].join("\n"));
 
-  test("that the compiler cannot make are left out with what they need; without the first there are none", async () => {
+  test("that the compiler cannot make are left out with those that depend on them; without the first there are none", async () => {
     const [first, ...others] = nativeVariants("x64");
     const compile = (refused: string) =>
       compileVariants({
@@ -437,11 +438,11 @@ describe("variants of the operations", () => {
     await expect(compile("-march=x86-64")).rejects.toThrow("unrecognized option");
   });
 
-  test("never have AVX-512's FP16, which GCC 12 cannot compile TensorFlow's headers with", () => {
+  test("never use AVX-512 FP16, with which GCC 12 cannot compile TensorFlow's headers", () => {
     for (const { flags } of nativeVariants("x64")) expect(flags.join(" ")).not.toMatch(/native|fp16/);
   });
 
-  test("a compiler's failure is told from its crash and from its end for lack of memory", () => {
+  test("a compiler's error, its crash and its end for lack of memory are distinguished", () => {
     const what = (error: Error) => describeFailure(error, ["g++"]).what;
     expect(what(failing("x.cc:1:1: error: no"))).toBe("g++ cannot compile them (x.cc:1:1: error: no)");
     expect(what(failing("PLEASE submit a bug report to https://x"))).toMatch("g++ crashed");
@@ -481,7 +482,7 @@ describe("npm test's count", () => {
     expect(countNotebooks({ exitCode: 1, output: "Missing script" })).toEqual({ passed: 0, failed: 1, skipped: 0 });
   });
 
-  test("says what was not tested and why, the most first, and that operations are missing", () => {
+  test("says what was not tested and why, most frequent first, and that operations are missing", () => {
     expect(untested(undefined, undefined)).toEqual([]);
     expect(untested({ "Slurm is not installed": 1, "there are no operations": 40 }, undefined)).toEqual([
       "not tested: 40 tests, because there are no operations",
@@ -492,7 +493,7 @@ describe("npm test's count", () => {
     ]);
   });
 
-  test("fails where operations are missing that continuous integration could have compiled, and only there", () => {
+  test("fails if operations are missing that continuous integration could have compiled, and only then", () => {
     const missing = { reason: "they could not be made" };
     const ci = { ci: "true", fused: "", platform: "linux", compiler: () => ["g++"] };
     expect(countOperations(missing, ci).failed).toBe(1);

@@ -1,4 +1,4 @@
-/** A notebook's kernel is told when its library is stale, and whoever computes when Folio's own operations are. */
+/** Warnings of a stale library in a notebook's kernel, and of stale or missing operations. */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
@@ -38,7 +38,7 @@ test("an up-to-date library gives no warning, nor does a source with a new date 
   expect(staleness(loaded())).toBeUndefined();
 });
 
-test("a build made after the library was loaded is told once, and again after the next build", () => {
+test("a build made after the library was loaded gives one warning, and another one after the next build", () => {
   const library = loaded();
   write("dist/lib/model/model.js", "two", builtMs + 20_000);
   expect(staleness(library)).toMatch(/older build.*model\.js.*Restart the kernel/);
@@ -52,7 +52,7 @@ test("a source that was not built is named", () => {
   expect(staleness(loaded())).toMatch(/lib\/model\/model\.ts changed after folio was built/);
 });
 
-test("nothing is said before the library is loaded", () => {
+test("there is no warning before the library is loaded", () => {
   write("lib/model/model.ts", "two", builtMs + 20_000);
   expect(staleness({ root, loadedMs: undefined, warned: undefined })).toBeUndefined();
 });
@@ -79,7 +79,7 @@ describe("Folio's own operations", () => {
     write(path.relative(root, stamp), JSON.stringify({ key, bytes: 7, ...more }), builtMs);
   }
 
-  test("that are as their sources give no warning; edited, they give one with the remedy, until they are compiled", () => {
+  test("that match their sources give no warning; after an edit, they give one with the remedy, until they are compiled", () => {
     expect(operationsWarning(at, compiler)).toBeUndefined();
     write("lib/engine/native/ops.cc", "two", builtMs);
     expect(operationsWarning(at, compiler)).toBe(
@@ -89,14 +89,14 @@ describe("Folio's own operations", () => {
     expect(operationsWarning(at, compiler)).toBeUndefined();
   });
 
-  test("that were never compiled, or whose file is gone, give one", () => {
+  test("that were never compiled, or whose file is gone, give a warning", () => {
     fs.rmSync(state.operationsPaths(at).file);
     expect(operationsWarning(at, compiler)).toMatch("their file is absent or changed");
     fs.rmSync(state.operationsPaths(at).stamp);
     expect(operationsWarning(at, compiler)).toMatch("they are absent or half-made");
   });
 
-  test("nobody is slow in silence: no compiler, one that failed, operations that are switched off", () => {
+  test("there is a warning without a compiler, after a failed compilation, and if operations are switched off", () => {
     const warning = (text: string) =>
       `Warning: Folio's own operations are not used, TensorFlow's slower ones are: ${text}`;
     fs.rmSync(state.operationsPaths(at).stamp);
@@ -112,7 +112,7 @@ describe("Folio's own operations", () => {
     expect(operationsWarning(at, compiler)).toBe(warning("FOLIO_FUSED=0 asks for it. Unset FOLIO_FUSED."));
   });
 
-  test("have no business with TensorFlow for a GPU, and none before set-up", () => {
+  test("give no warning with TensorFlow for a GPU, nor before set-up", () => {
     fs.rmSync(state.operationsPaths(at).stamp);
     vi.stubEnv("FOLIO_FUSED", "0");
     write(".venv/folio.json", JSON.stringify({ variant: "cuda", tensorflow: { version: "2" } }), builtMs);

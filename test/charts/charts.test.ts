@@ -14,7 +14,7 @@ const chart = {
   lines: [{ y: 1.69, label: "E" }],
 };
 
-/** Elements open and close in pairs: what a viewer of SVG, which is XML, insists on. */
+/** Checks that elements open and close in pairs, as XML requires. */
 function isWellFormed(xml: string): boolean {
   const open: string[] = [];
   for (const [, close, name, attributes] of xml.matchAll(/<(\/?)([a-zA-Z]+)((?:"[^"]*"|[^">])*)>/g)) {
@@ -39,7 +39,7 @@ describe("lineChart()", () => {
     expect(figure.layout.shapes[0]).toMatchObject({ y0: 1.69, y1: 1.69, label: { text: "E" } });
   });
 
-  test("leaves a gap where a value is not finite, or has no place on a logarithmic axis", () => {
+  test("leaves a gap where a value is not finite, or not positive on a logarithmic axis", () => {
     const series = [{ name: "a", x: [1, 2, 3, 4], y: [Number.NaN, 0, -1, 2] }];
     expect(lineChart({ ...chart, series }).data[0]!.y).toEqual([null, 0, -1, 2]);
     expect(lineChart({ ...chart, series, logY: true }).data[0]!.y).toEqual([null, null, null, 2]);
@@ -55,7 +55,7 @@ describe("lossCurve()", () => {
   const iter = (step: number, loss: number) => ({ kind: "iter", step, loss });
   const evaluation = { kind: "eval", step: 0, trainLoss: 4.2, valLoss: 4.3 };
 
-  test("draws each step, the same smoothed, and the evaluations of both splits", () => {
+  test("draws each step, a smoothed curve, and the evaluations of both splits", () => {
     const records = [{ kind: "start", step: 0 }, evaluation, iter(0, 4.2), iter(1, 4), { kind: "end", step: 2 }];
     const figure = lossCurve(records, { lines: [{ y: 2, label: "trigram" }] });
     expect(figure.data.map(({ name, x }) => [name, x])).toEqual([
@@ -68,7 +68,7 @@ describe("lossCurve()", () => {
     expect(figure.layout.shapes).toHaveLength(1);
   });
 
-  test("smooths without bias: a constant loss stays what it is, and noise shrinks", () => {
+  test("smooths without bias: a constant loss is unchanged, and noise shrinks", () => {
     const constant = lossCurve(Array.from({ length: 500 }, (_, step) => iter(step, 3))).data[1]!.y;
     for (const y of constant) expect(y).toBeCloseTo(3, 10);
     const noisy = lossCurve(Array.from({ length: 500 }, (_, step) => iter(step, 3 + (-1) ** step))).data[1]!.y;
@@ -83,7 +83,7 @@ describe("lossCurve()", () => {
     expect(toSvg(lossCurve([]))).toContain("Loss while training");
   });
 
-  test("goes on past a loss that is not a number", () => {
+  test("continues after a loss that is not a number", () => {
     const { data } = lossCurve([iter(0, 3), iter(1, Number.NaN), iter(2, 3)]);
     expect(data[0]!.y).toEqual([3, null, 3]);
     expect(data[1]!.y).toEqual([3, 3]);

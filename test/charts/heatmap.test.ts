@@ -5,7 +5,7 @@ import { heatmapSvg } from "../../lib/charts/heatmap.js";
 const square = { title: "a < b", xLabel: "looks at", yLabel: "position", labels: ["a", " "] };
 
 describe("heatmapSvg()", () => {
-  it("draws one cell a value, side by side in the document", () => {
+  it("draws one cell per value", () => {
     const { document } = parseHTML(
       heatmapSvg({
         ...square,

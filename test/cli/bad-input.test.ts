@@ -1,6 +1,6 @@
 /**
- * What a user may get wrong, through the real command: one clear line on stderr, an exit code that is not 0, and what
- * was there before is there afterwards. The tests of the single files look closer.
+ * Mistakes of a user, through the real command: one clear line on stderr, a nonzero exit code, and all files as before.
+ * The tests of the single files have more details.
  */
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -42,7 +42,7 @@ function start(...argv: string[]) {
 async function folio(...argv: string[]): Promise<{ code: number | null; out: string; err: string }> {
   const child = start(...argv);
   const { code } = await ended(child);
-  // Whoever works on Folio's own operations may not have compiled them yet.
+  // A developer of Folio's operations may not have compiled them yet.
   const err = child.output.err.replace(/^Warning: Folio's own operations.*\n/m, "");
   return { code, out: child.output.out, err };
 }
@@ -242,7 +242,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
       expect(
         Object.keys(after).filter((file) => /\.partial|\.tmp$|safetensors$/.test(file) && !(file in before)),
       ).toEqual([]);
-      // A run that failed while it ran has a log of what it did; nothing else leaves anything.
+      // A run that failed during training has a log; other failures leave no files.
       if (!/^(iter|step) \d/m.test(out)) expect(after).toEqual(before);
     });
   }

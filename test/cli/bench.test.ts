@@ -83,18 +83,18 @@ describe("folio bench", () => {
     expect(out).toBe("");
   });
 
-  it("says what a process of its own found wrong", async () => {
+  it("reports an error of a measuring process", async () => {
     const { code, err } = await folio(...shape, ...short, "--dtype=bfloat16", "--compile=False");
     expect(code).toBe(1);
     expect(err).toMatch(/^folio: Cannot use dtype bfloat16 eagerly/);
     expect(err.trimEnd()).not.toContain("\n");
   });
 
-  it("ends at Ctrl-C with 130, having written nothing", async () => {
+  it("ends at Ctrl-C with 130 and writes nothing", async () => {
     const json = path.join(folder, "stopped.json");
     const code = `const { main } = await load("lib/cli/main.ts"); process.exitCode = await main(argument);`;
     const child = startChild(code, ["bench", ...shape, ...short, "--steps=1000000", `--json=${json}`]);
-    // It measures, and so listens, once it has started the process that computes.
+    // Once it has started the measuring process, it listens for signals.
     while (!hasChildren(child.pid!) && child.exitCode === null) await setTimeout(20);
     child.kill("SIGINT");
     expect(await ended(child)).toMatchObject({ code: 130 });

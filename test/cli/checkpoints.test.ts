@@ -1,4 +1,4 @@
-/** Checkpoints that were kept by their step are there to be used, by every command that takes a model. */
+/** Every command that takes a model can use a checkpoint that was kept by its step. */
 import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, expect, test } from "vitest";
@@ -24,13 +24,13 @@ beforeAll(async () => {
   const model = "--n_layer=1 --n_head=1 --n_embd=8 --block_size=8 --max_iters=6 --save_interval=2".split(" ");
   const { code, out } = await folio("train", `--out_dir=${outDir}`, ...common, ...batch, ...model);
   expect(code).toBe(0);
-  // A line of the log says the learning rate, at its end: nanoGPT's own words come first.
+  // The learning rate is at the end of a log line, after nanoGPT's fields.
   expect(out).toMatch(/^iter 1: loss \d\.\d{4}, time [\d.]+ms, mfu -100\.00%, lr 6\.00e-4$/m);
 }, 120_000);
 
 const kept = () => openCheckpoint(outDir, 2).path;
 
-test("sample and eval say which checkpoint they take", async () => {
+test("sample and eval say which checkpoint they use", async () => {
   const prompt = ["--start=the ", "--num_samples=1", "--max_new_tokens=3", "--compile=False", "--device=cpu"];
   for (const flags of [
     [`--out_dir=${outDir}`, "--checkpoint=2"],
@@ -48,7 +48,7 @@ test("sample and eval say which checkpoint they take", async () => {
   expect(wrong.err).toContain('Cannot read --checkpoint: it is "first"; wanted auto, best, last, or the step of one');
 });
 
-test("export writes the weights of the one that is named", async () => {
+test("export writes the weights of the named checkpoint", async () => {
   for (const [name, flags] of [
     ["by-step", [`--out_dir=${outDir}`, "--checkpoint=2"]],
     ["by-folder", [`--init_from=${kept()}`]],
@@ -61,7 +61,7 @@ test("export writes the weights of the one that is named", async () => {
   }
 });
 
-test("train begins with it; a run that goes on does so from its last", async () => {
+test("train starts from the named checkpoint; a resumed run uses its last one", async () => {
   for (const [name, flags] of [
     ["tuned-by-step", [`--init_from=${outDir}`, "--checkpoint=2"]],
     ["tuned-by-folder", [`--init_from=${kept()}`]],
@@ -71,7 +71,7 @@ test("train begins with it; a run that goes on does so from its last", async () 
     const trained = await folio("train", `--out_dir=${to}`, ...flags, ...common, ...batch, ...still);
     expect([trained.code, trained.err]).toEqual([0, ""]);
     expect(openCheckpoint(to).params["wte.weight"]).toEqual(openCheckpoint(outDir, 2).params["wte.weight"]);
-    // Gone on with, it is not told again where it began.
+    // When resumed, the run does not report its origin again.
     const more = await folio("train", `--out_dir=${to}`, "--init_from=resume", "--max_iters=2");
     expect([more.code, more.err]).toEqual([0, ""]);
   }

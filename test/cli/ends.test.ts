@@ -1,4 +1,4 @@
-/** Every way to end a command: signals, a reader that has gone, a device that is full. */
+/** All ways to end a command: signals, a closed pipe, a full device. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, openSync, writeFileSync } from "node:fs";
 import path from "node:path";
@@ -24,7 +24,7 @@ const tiny = (outDir: string, ...more: string[]) => [
 ];
 const endless = "--max_iters=100000";
 
-/** `folio` from the sources, in a process of its own. */
+/** Runs `folio` from the sources in a separate process. */
 function start(argv: string[], { out = "pipe", err = "pipe" }: { out?: "pipe" | number; err?: "pipe" | number } = {}) {
   const script = `
     import { createJiti } from "jiti";
@@ -57,14 +57,14 @@ async function folio(...argv: string[]) {
   return { code, out, err };
 }
 
-/** How many steps were saved; each one that the log tells of is among them. */
+/** The number of saved steps, which include all steps in the log. */
 function savedSteps(outDir: string): number {
   const { step } = readState(path.join(folder, outDir));
   expect(readRunLog(path.join(folder, outDir)).filter(({ kind }) => kind === "iter").length).toBe(step);
   return step;
 }
 
-describe("every way to end a training saves what it did", () => {
+describe("every way to end a training saves a checkpoint", () => {
   test("a terminal that closes (SIGHUP): 129", { timeout: 180_000 }, async () => {
     const child = start(tiny("hangup", endless));
     await child.out.seen(/^iter 3: /m);
@@ -74,7 +74,7 @@ describe("every way to end a training saves what it did", () => {
     expect(child.out.text()).toContain("SIGHUP: finishing this batch, then saving");
   });
 
-  test("a reader that has seen enough (| head): 141, told on standard error", { timeout: 180_000 }, async () => {
+  test("a closed pipe (| head): 141, reported on standard error", { timeout: 180_000 }, async () => {
     const child = start(tiny("head", endless));
     await child.out.seen(/^iter 3: /m);
     child.stdout!.destroy();
@@ -84,7 +84,7 @@ describe("every way to end a training saves what it did", () => {
     expect(child.err.text()).toContain("nobody reads standard output any more: finishing this batch, then saving");
     expect(child.err.text()).toContain(`stopped at step ${steps} of 100000, saved. Resume with:\n  npx --no-install`);
 
-    // It goes on as if nothing had been.
+    // The resumed run ends as if it had not been interrupted.
     const more = `--max_iters=${steps + 2}`;
     expect((await folio(...tiny("head", more, "--init_from=resume"))).code).toBe(0);
     expect((await folio(...tiny("straight", more))).code).toBe(0);
@@ -92,7 +92,7 @@ describe("every way to end a training saves what it did", () => {
     expect(weights("head")).toEqual(weights("straight"));
   });
 
-  test("npm passes Ctrl-C on a second time: that is one wish, and it saves: 130", { timeout: 180_000 }, async () => {
+  test("a second Ctrl-C, passed on by npm, counts as one: the run is saved: 130", { timeout: 180_000 }, async () => {
     const child = start(tiny("twice", endless));
     await child.out.seen(/^iter 3: /m);
     child.kill("SIGINT");
@@ -101,7 +101,7 @@ describe("every way to end a training saves what it did", () => {
     expect(savedSteps("twice")).toBeGreaterThan(3);
   });
 
-  test("a device that is full: 1, and it is named", { timeout: 180_000 }, async (context) => {
+  test("a full device: 1, and it is named", { timeout: 180_000 }, async (context) => {
     if (!existsSync("/dev/full")) return context.skip("this system has no /dev/full");
     const full = openSync("/dev/full", "w");
     const child = start(tiny("full", endless), { out: full });
@@ -111,8 +111,8 @@ describe("every way to end a training saves what it did", () => {
   });
 });
 
-describe("what only prints", () => {
-  test("ends quietly with 0 when nobody reads on, with 1 at a full device", { timeout: 180_000 }, async (context) => {
+describe("a command that only prints", () => {
+  test("ends quietly with 0 at a closed pipe, with 1 at a full device", { timeout: 180_000 }, async (context) => {
     const unread = start(["sizes", "cpu_demo", "--vocab_size=65"]);
     unread.stdout!.destroy();
     expect(await ended(unread)).toEqual({ code: 0, signal: null });
@@ -123,7 +123,7 @@ describe("what only prints", () => {
     expect(full.err.text()).toContain("Cannot write to standard output: the device is full");
   });
 
-  test("gives its result though nobody can be told how it goes (2>/dev/full)", {
+  test("gives its result even if progress cannot be printed (2>/dev/full)", {
     timeout: 180_000,
   }, async (context) => {
     if (!existsSync("/dev/full")) return context.skip("this system has no /dev/full");
@@ -143,7 +143,7 @@ describe("what only prints", () => {
 describe("stopping", () => {
   const lostBy = (lost: LostOutput) => ({ onLost: (listener: (lost: LostOutput) => void) => listener(lost) });
 
-  test("an output that is lost stops as a signal does; a second SIGHUP, and Ctrl-C after it, end nothing", () => {
+  test("a lost output stops the command like a signal; a second SIGHUP, and Ctrl-C after it, do not end it at once", () => {
     const reasons: string[] = [];
     const stop = stopOnSignals(lostBy({ exitCode: 141, found: "nobody reads" }), (reason) => reasons.push(reason));
     process.emit("SIGHUP", "SIGHUP");
@@ -171,7 +171,7 @@ describe("stopping", () => {
     );
   });
 
-  test("a preparation that fails for another reason tells it", async () => {
+  test("a preparation that fails for another reason reports it", async () => {
     const io = { stdout: { write: () => {} }, stderr: { write: () => {} } };
     await expect(stoppable(io, () => Promise.reject(new Error("no text")))).rejects.toThrow("no text");
   });

@@ -1,4 +1,4 @@
-/** Names from elsewhere cannot steer the terminal, nor fill it. */
+/** Untrusted names cannot control the terminal or fill it. */
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
@@ -18,13 +18,13 @@ async function folio(argv: string[], isTTY = false) {
   return { code, out, err };
 }
 
-/** What a terminal must not be sent, colours of Folio's and its progress line aside. */
+/** What must not be sent to a terminal, except for Folio's colours and progress line. */
 const obeyed = (text: string) =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the test searches for them
   text.replace(/\x1b\[(?:\d+m|K)|\r(?=\x1b\[K)/g, "").match(/[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g);
 
 describe("printable()", () => {
-  test("shows what a terminal would obey or hide, as JSON writes it", () => {
+  test("shows control and invisible characters as JSON escapes", () => {
     expect(printable("a\tb\n")).toBe("a\tb\n");
     expect(printable(`x${title}`)).toBe("x\\u001b]0;OWNED\\u0007");
     expect(printable("\u009b2J\u202ecod.exe\r\n\x7f")).toBe("\\u009b2J\\u202ecod.exe\\u000d\n\\u007f");
@@ -33,7 +33,7 @@ describe("printable()", () => {
     expect(JSON.parse(printable(json))).toEqual(JSON.parse(json));
   });
 
-  test("lets Folio's own escapes through, and none that only looks like them", () => {
+  test("keeps Folio's own escapes, but not similar ones", () => {
     const before = process.env.NO_COLOR;
     delete process.env.NO_COLOR;
     const own = styled({ isTTY: true, write: () => {} }, "red", "\x1b[31mname");
@@ -42,7 +42,7 @@ describe("printable()", () => {
     expect(printable(ownEscapes("\r\x1b[K"))).toBe("\r\x1b[K");
   });
 
-  test("text that a command is asked for is whole in a file and printable on a terminal", async () => {
+  test("the text output of a command is unchanged in a file and printable on a terminal", async () => {
     for (const isTTY of [false, true]) {
       let out = "";
       const io = printableIo({ stdout: { isTTY, write: (more) => (out += more) }, stderr: { write: () => {} } });
@@ -55,8 +55,8 @@ describe("printable()", () => {
   });
 });
 
-describe("what is quoted from elsewhere", () => {
-  test("is cut in the middle, where it is longer than anybody reads", () => {
+describe("text quoted from elsewhere", () => {
+  test("is cut in the middle if it is too long to read", () => {
     const message = readable(`Cannot read ${"x".repeat(100_000)}: it is missing`);
     expect(message.length).toBeLessThan(500);
     expect(message).toMatch(/^Cannot read x+ … 99601 more … x+: it is missing$/);
@@ -64,7 +64,7 @@ describe("what is quoted from elsewhere", () => {
     expect(table(["run"], [["x".repeat(10_000)], ["a\nb"]]).every((line) => line.length < 160)).toBe(true);
   });
 
-  test.each([false, true])("is shown, not obeyed, in every command's words (terminal: %s)", async (isTTY) => {
+  test.each([false, true])("is escaped in the output of every command (terminal: %s)", async (isTTY) => {
     const run = path.join(folder, `run${title}`);
     fs.mkdirSync(run, { recursive: true });
     fs.writeFileSync(path.join(run, "log.jsonl"), '{"kind":"x"}\n');

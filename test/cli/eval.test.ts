@@ -45,7 +45,7 @@ async function evaluated(...args: string[]): Promise<Printed> {
 }
 
 describe("folio eval", () => {
-  test("gives the whole validation split's loss, perplexity and bits a byte", async () => {
+  test("gives loss, perplexity and bits per byte of the whole validation split", async () => {
     const { results, step } = await evaluated("--checkpoint=last");
     const dataset = openDataset(folder, "fox");
     const { loss, targets } = await evaluateSplit(openCheckpoint(settings.outDir), dataset.val);
@@ -78,7 +78,7 @@ describe("folio eval", () => {
     expect((await evaluated()).step).toBe(best.step);
   });
 
-  test("reads a text file, shorter than the context too", async () => {
+  test("reads a text file, even if it is shorter than the context", async () => {
     const file = path.join(folder, "text.txt");
     fs.writeFileSync(file, "the fox");
     expect((await evaluated(`--file=${file}`, "--stride=2")).results[0]).toMatchObject({
@@ -88,7 +88,7 @@ describe("folio eval", () => {
     });
   });
 
-  test("prints a table and how context was used", async () => {
+  test("prints a table and how the context was used", async () => {
     const flags = ["eval", "config/train_shakespeare_char.py", `--out_dir=${settings.outDir}`, "--dataset=fox"];
     const { out, err } = await folio(...flags, "--eval_iters=0", "--no-compile", "--stride=2", "--batch_size=2");
     expect(out).toMatch(/^text +loss +perplexity +bits a byte +tokens +bytes\nfox val +\d\.\d{4} /);
@@ -109,7 +109,7 @@ describe("folio eval", () => {
     expect(err).toContain(message);
   });
 
-  test("refuses a dataset of another tokenizer, a text that it cannot spell, and one that is no text", async () => {
+  test("refuses a dataset of another tokenizer, a text with unknown characters, and a file that is not text", async () => {
     writeFox(folder, "wolf", " & wolf");
     expect((await folio("eval", `--out_dir=${settings.outDir}`, "--dataset=wolf")).err).toContain("another tokenizer");
     const file = path.join(folder, "strange.txt");

@@ -37,7 +37,7 @@ describe("folio export", () => {
     ]);
   });
 
-  test("stores 16 bits when asked", async () => {
+  test("stores 16-bit weights on request", async () => {
     const sizes = ["float32", "bfloat16"].map((dtype) => path.join(folder, dtype));
     for (const to of sizes)
       await folio("export", `--init_from=${checkpoint}`, `--to=${to}`, `--dtype=${path.basename(to)}`);

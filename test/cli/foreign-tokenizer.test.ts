@@ -1,4 +1,4 @@
-/** A model with a tokenizer of its own, through every command: prepare, train, sample, eval, export. */
+/** A model with its own tokenizer, through all commands: prepare, train, sample, eval, export. */
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -87,7 +87,7 @@ describe("a model's own tokenizer", () => {
     );
     expect(trained).toMatchObject({ code: 0, err: "" });
     expect(openCheckpoint(outDir).tokenizer).toEqual(spec);
-    // The folder has no end of text; what a run of its own knows goes with it.
+    // The folder does not name the end-of-text token; a Folio run does.
     const again = await folio("prepare", `${name}-2`, dataDir, `--from=${at("poems.txt")}`, `--tokenizer=${outDir}`);
     expect(again).toMatchObject({ code: 0, err: "" });
 
@@ -105,7 +105,7 @@ describe("a model's own tokenizer", () => {
     expect(sameTokenizer(readFolderTokenizer(at(`exported-${kind}`)).spec!, spec!)).toBe(true);
   });
 
-  test("is not mixed with a dataset of another one, also where the number of ids would fit", async () => {
+  test("is not mixed with a dataset of another tokenizer, even if the number of ids fits", async () => {
     const model = writeModel("model-large", 330, "byte-level");
     await folio("prepare", "chars", dataDir, `--from=${at("poems.txt")}`, "--tokenizer=char");
     const { code, err } = await folio(
@@ -122,7 +122,7 @@ describe("a model's own tokenizer", () => {
     expect(fs.existsSync(at("out-no"))).toBe(false);
   });
 
-  test("that has more ids than the model is refused", async () => {
+  test("is refused if it has more ids than the model", async () => {
     const { code, err } = await folio("sample", `--init_from=${writeModel("model-small", 300, "byte-level")}`);
     expect([code, err]).toEqual([
       1,
@@ -130,7 +130,7 @@ describe("a model's own tokenizer", () => {
     ]);
   });
 
-  test("that nothing tells makes samples of ids, and says so; one guessed from its size is said to be", async () => {
+  test("if unknown, makes samples of ids and says so; if guessed from its size, says so, too", async () => {
     const unknown = await folio(
       "sample",
       `--init_from=${writeModel("model-unknown", 50)}`,
@@ -153,7 +153,7 @@ describe("a model's own tokenizer", () => {
     expect(guessed.err).toContain("its 50257 ids are taken for GPT-2's");
   });
 
-  test("prepare refuses a path that has none, with what it may be", async () => {
+  test("prepare refuses a path without a tokenizer, and says what it may be", async () => {
     fs.mkdirSync(at("empty"));
     const { code, err } = await folio(
       "prepare",

@@ -144,13 +144,13 @@ describe("the log lines", () => {
     expect(logLines(saved, settings)).toEqual(["saving checkpoint to out"]);
   });
 
-  test("are read by the patterns that people use on nanoGPT's logs", () => {
+  test("match the usual patterns for nanoGPT's logs", () => {
     const iter = { kind: "iter", step: 10, loss: 2.34564, learningRate: 0, gradNorm: 1, elapsedMs: 12.341 } as const;
     const record = { ...iter, tokens: 0, tokensPerSecond: 1 };
     const [line] = logLines(record, settings);
     const match = /^iter (\d+): loss (\d+\.\d{4}), time (\d+\.\d{2})ms, mfu (-?\d+\.\d{2})%/.exec(line!);
     expect(match?.slice(1, 4)).toEqual(["10", "2.3456", "12.34"]);
-    // nanoGPT writes -100 % where it does not know.
+    // nanoGPT writes -100 % if the value is unknown.
     expect(line).toMatch(/mfu -100\.00%, lr 0\.00e\+0$/);
     const known = logLines({ ...record, learningRate: 6e-4 }, settings, 0.3714);
     expect(known[0]).toMatch(/mfu 37\.14%, lr 6\.00e-4$/);
@@ -185,7 +185,7 @@ describe("the terminal", () => {
     else process.env.NO_COLOR = before;
   });
 
-  test("the progress line fits the width, and shows a bar where there is room", () => {
+  test("the progress line fits the width and shows a bar if there is room", () => {
     const rest = "loss 2.3456  20,112 tokens/s  1:02 left";
     for (const columns of [10, 20, 40, 60, 80, 200]) {
       expect(progressText(900, 2000, rest, columns).length).toBeLessThan(columns);
@@ -212,7 +212,7 @@ describe("the terminal", () => {
     expect(output.text()).toMatch(/^first\n\r.\[K.* 50 %.*a\r.\[Ksecond\n.* 50 %.*a\r.\[K.*100 %.*b\r.\[K$/);
   });
 
-  test("elsewhere there are plain lines only", () => {
+  test("without a terminal, there are only plain lines", () => {
     const output = screen();
     const progress = openProgress(output);
     progress.update(1, 2, "a");
@@ -221,7 +221,7 @@ describe("the terminal", () => {
     expect(output.text()).toBe("first\n");
   });
 
-  test("a minute of silence ends with a line where there is no progress line", () => {
+  test("without a progress line, there is at least one line per minute", () => {
     let now = 0;
     for (const isTTY of [false, true]) {
       const output = screen({ isTTY, columns: 80 });
@@ -237,7 +237,7 @@ describe("the terminal", () => {
     }
   });
 
-  test("a training that tells nothing for seconds says what it is at, and for how long", () => {
+  test("a training without output for some seconds says what it is doing, and for how long", () => {
     vi.useFakeTimers();
     try {
       const told: string[] = [];
@@ -258,7 +258,7 @@ describe("the terminal", () => {
     }
   });
 
-  test("messages name flags where the library names settings, and leave paths and files alone", async () => {
+  test("messages name flags instead of settings, and leave paths and files unchanged", async () => {
     for (const [message, flags] of [
       ['Go on (initFrom: "resume"), choose another outDir.', "Go on (--init_from=resume), choose another --out_dir."],
       ['use compile: true, seed: 5 or start: "a b"', "use --compile=True, --seed=5 or --start='a b'"],
@@ -285,7 +285,7 @@ describe("the terminal", () => {
     expect(duration(elapsedMs)).toBe(text);
   });
 
-  test("table() puts numbers to the right", () => {
+  test("table() aligns numbers right", () => {
     expect(
       table(
         ["name", "step"],
@@ -315,7 +315,7 @@ describe("samples", () => {
     expect(stdout.text()).toBe(">ab\n---------------\n>xy\n---------------\n");
   });
 
-  test("readPrompt() reads FILE:path and takes anything else as it is", () => {
+  test("readPrompt() reads FILE:path and returns any other text unchanged", () => {
     writeFileSync(join(folder, "prompt.txt"), "once\nupon");
     expect(readPrompt(`FILE:${join(folder, "prompt.txt")}`)).toBe("once\nupon");
     expect(readPrompt("file:x")).toBe("file:x");
@@ -373,7 +373,7 @@ describe("folio runs", () => {
     expect(lines[4]).toMatch(/a +finished +20\/20 +2\.9000 +3\.0000 +2\.5000 +0\.80M +9,000 /);
   });
 
-  test("compares runs that are named: settings that differ", async () => {
+  test("compares named runs: settings that differ", async () => {
     const { out } = await folio("runs", a, b);
     expect(out).toMatch(/^learningRate +0\.0006 +0\.001$/m);
     expect(out).not.toMatch(/^outDir|^maxIters/m);
@@ -383,7 +383,7 @@ describe("folio runs", () => {
     rmSync(same, { recursive: true });
   });
 
-  test("--report writes the report of each run that is named, from its log alone", async () => {
+  test("--report writes the report of each named run, only from its log", async () => {
     const speed = { elapsedMs: 80, tokensPerSecond: 9600, learningRate: 1e-3, gradNorm: 1, tokens: 768 };
     const told = run("told", { maxIters: 1 }, [
       { ...start, device: "cpu" },
@@ -405,7 +405,7 @@ describe("folio runs", () => {
     expect(found).toMatchObject({ state: "finished", step: 20, bestValLoss: 2.5, settings: { maxIters: 20 } });
   });
 
-  test("says when there is none, and when a config.json is damaged", async () => {
+  test("says if there are no runs, or if a config.json is damaged", async () => {
     mkdirSync(join(folder, "empty"));
     expect((await folio("runs", join(folder, "empty"))).out).toContain("There are no runs in");
     const damaged = run("damaged", {}, [start]);

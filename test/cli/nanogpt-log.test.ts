@@ -1,4 +1,4 @@
-/** What nanoGPT's train script prints, by preset, and a whole log of Folio's read with patterns written for nanoGPT's. */
+/** The output of nanoGPT's train script by preset, and a whole Folio log read with patterns for nanoGPT's logs. */
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
@@ -10,7 +10,8 @@ import type { Settings } from "../../lib/settings/settings.js";
 import { decayGroups } from "../../lib/train/optimizers/adamw.js";
 import { temporaryFolder, writeFox } from "../tiny-run.js";
 
-// shared/reference.md, from nanoGPT's code: tokens an iteration, parameters, decayed and other tensors and their sizes.
+// shared/reference.md, from nanoGPT's code: tokens per iteration, parameters, decayed and other tensors and their
+// sizes.
 const printed: Record<string, [preset: string, model: Partial<Settings>, ...string[]]> = {
   "shakespeare, characters": [
     "train_shakespeare_char",
@@ -55,7 +56,7 @@ describe("the first lines of a log are nanoGPT's:", () => {
   });
 });
 
-test("a whole log is read by patterns written for nanoGPT's, and by no line of it wrongly", async () => {
+test("patterns for nanoGPT's logs read a whole log, without a wrong match", async () => {
   const folder = temporaryFolder();
   writeFox(folder);
   let out = "";
@@ -68,7 +69,7 @@ test("a whole log is read by patterns written for nanoGPT's, and by no line of i
     ..."--max_iters=6 --eval_interval=3 --eval_iters=2 --log_interval=2 --warmup_iters=0".split(" "),
   ];
   expect(await main(["train", ...flags], { stdout, stderr: stdout })).toBe(0);
-  // As in plotting scripts that are written around nanoGPT: re.findall over the whole text.
+  // As in plotting scripts for nanoGPT: re.findall over the whole text.
   const steps = [...out.matchAll(/step (\d+): train loss ([\d.]+), val loss ([\d.]+)/g)];
   const iters = [...out.matchAll(/iter (\d+): loss ([\d.]+), time ([\d.]+)ms, mfu (-?[\d.]+)%/g)];
   expect(steps.map(([, step]) => Number(step))).toEqual([0, 3, 6]);
@@ -79,7 +80,7 @@ test("a whole log is read by patterns written for nanoGPT's, and by no line of i
     expect([Number(loss) < 5, Number(ms) > 0, Number(mfu)]).toEqual([true, true, -100]);
   }
   expect(out.match(/saving checkpoint to (.*)/)?.[1]).toBe(path.join(folder, "run"));
-  // Simpler ones take lines by how they begin.
+  // Simpler scripts select lines by their beginning.
   const lines = out.split("\n");
   expect(lines.filter((line) => line.startsWith("iter")).length).toBe(iters.length);
   expect(lines.filter((line) => line.startsWith("step")).length).toBe(steps.length);

@@ -33,7 +33,7 @@ describe("printSamples()", () => {
 
   test("prints nothing, not even the prompt, when the model does not know it", async () => {
     const { io, text } = written();
-    // biome-ignore lint/correctness/useYield: it fails before
+    // biome-ignore lint/correctness/useYield: it throws first
     const failing = (async function* (): AsyncGenerator<SampledToken> {
       throw new RangeError("no é");
     })();
@@ -50,7 +50,7 @@ test("readPrompt() takes text as it is and reads files; a file that is not there
   expect(() => readPrompt("FILE:nowhere.txt")).toThrow("Cannot read the text nowhere.txt: it is missing.");
 });
 
-test("littleLearnt() warns of a loss that is near that of guessing, ln of the ids", () => {
+test("littleLearnt() warns if the loss is close to ln V, that of guessing", () => {
   expect(littleLearnt(3.9, 65)).toEqual([
     "The model has learnt next to nothing (its validation loss is 3.90, guessing has 4.17): its samples are noise. Train it longer.",
   ]);

@@ -36,7 +36,7 @@ describe("folio sizes", () => {
     expect((await json("train_shakespeare_char", "--data_dir=nowhere")).settings).toMatchObject({ vocabSize: 65 });
   });
 
-  test("plans with measured FLOP/s and tokens, and does without", async () => {
+  test("estimates time with measured FLOP/s and tokens, or without", async () => {
     const flags = ["cpu_demo", "--vocab_size=65", "--tokens=1e6"];
     const planned = await json(...flags, "--flops=100e9", "--utilization=0.5", "--devices=2");
     const perToken = planned.flopsPerToken as number;
@@ -45,7 +45,7 @@ describe("folio sizes", () => {
     expect(out).toContain('How long that takes: --hardware="A100", or --flops');
   });
 
-  test("warns of what does not fit, with what to lower", async () => {
+  test("warns if memory is short, and names the settings to lower", async () => {
     const flags = [
       "sizes",
       "--dataset=openwebtext",

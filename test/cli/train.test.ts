@@ -1,4 +1,4 @@
-/** The commands on a real, tiny run: this process calls main(), and child processes are sent signals. */
+/** The commands on a real, tiny run: this process calls main(), and child processes receive signals. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -38,7 +38,7 @@ async function folio(...argv: string[]) {
   return { code, out, err };
 }
 
-/** `folio` in a process of its own, from the sources. With INTERRUPT_AGAIN set a second Ctrl-C follows on the first. */
+/** Runs `folio` from the sources in a separate process. With INTERRUPT_AGAIN, a second Ctrl-C follows the first. */
 function spawnFolio(...argv: string[]): ChildProcess & { output(): string; seen(pattern: RegExp): Promise<void> } {
   const script = `
     import { createJiti } from "jiti";
@@ -47,7 +47,7 @@ function spawnFolio(...argv: string[]): ChildProcess & { output(): string; seen(
       write(text) {
         stream.write(text);
         if (!process.env.INTERRUPT_AGAIN || !/SIGINT: finishing/.test(text)) return;
-        // Within half a second it would be the same wish, which npm passes on.
+        // Within half a second, it would count as the same Ctrl-C, passed on by npm.
         const began = performance.now();
         performance.now = () => began + 1000;
         process.nextTick(() => process.emit("SIGINT", "SIGINT"));
@@ -106,7 +106,7 @@ describe("folio train and sample", () => {
     expect((await folio("runs", folder)).out).toMatch(/plain +finished +4\/4/);
   });
 
-  test("a run that goes on keeps its settings where none are given", async () => {
+  test("a resumed run keeps its settings unless others are given", async () => {
     await folio("train", ...tiny("longer", "--max_iters=2", "--warmup_iters=1"));
     const resumed = await folio("train", `--out_dir=${join(folder, "longer")}`, "--init_from=resume", "--max_iters=3");
     expect(resumed).toMatchObject({ code: 0, err: "" });
@@ -116,7 +116,7 @@ describe("folio train and sample", () => {
     expect([none.code, none.err]).toEqual([1, expect.stringContaining("Cannot find a checkpoint")]);
   });
 
-  test("begins with the weights of another run, in its shape", async () => {
+  test("starts from the weights of another run, with its shape", async () => {
     await folio("train", ...tiny("base", "--max_iters=2"));
     const flags = [`--data_dir=${folder}`, "--dataset=fox", `--out_dir=${join(folder, "tuned")}`, "--batch_size=2"];
     const more = "--gradient_accumulation_steps=1 --eval_iters=1 --device=cpu --compile=False --max_iters=1".split(" ");
@@ -126,7 +126,7 @@ describe("folio train and sample", () => {
     expect(tuned.out).toContain("tokens per iteration will be: 16");
   });
 
-  test("says how to prepare a dataset that is missing, and which are there", async () => {
+  test("says how to prepare a missing dataset, and which datasets exist", async () => {
     const known = await folio("train", ...tiny("x", "--dataset=shakespeare_char"));
     expect(known.err).toMatch(
       /^folio: Cannot train on shakespeare_char: .* holds no prepared dataset; run `folio prepare shakespeare_char` first, or choose one that is prepared \(--dataset=fox or long\)\./,
@@ -135,7 +135,7 @@ describe("folio train and sample", () => {
     expect(unknown.err).toMatch(/`folio prepare` makes .*shakespeare.*, or a dataset of your own text, or choose/);
   });
 
-  test("warns of a GPU that is not used, and of memory that will not do", async () => {
+  test("warns of an unused GPU and of too little memory", async () => {
     const bin = join(folder, "bin");
     mkdirSync(bin);
     writeFileSync(join(bin, "nvidia-smi"), "#!/bin/sh\necho NVIDIA A100-SXM4-80GB, 550.54, 81920, 80000\n", {
@@ -165,7 +165,7 @@ describe("folio train and sample", () => {
     ]);
   });
 
-  test("a folder that holds a run is not trained into without being asked", async () => {
+  test("a folder with a run is not overwritten unless requested", async () => {
     const flags = tiny("kept", "--max_iters=1");
     expect((await folio("train", ...flags)).code).toBe(0);
     const again = await folio("train", ...flags);
@@ -179,7 +179,7 @@ describe("folio start", () => {
   const flags = tiny("started", "--max_iters=6", "--eval_interval=3");
   const report = join(folder, "started", "report.html");
 
-  test("trains, samples, sets the loss beside counting, writes the report and prints its path last", async () => {
+  test("trains, samples, compares the loss with n-gram counts, writes the report and prints its path last", async () => {
     const { code, out, err } = await folio("start", ...flags);
     expect([code, err]).toEqual([0, ""]);
     expect(out).toMatch(/^Training on fox: 6 steps$/m);
@@ -211,7 +211,7 @@ describe("folio start", () => {
     expect((await folio("start", ...flags, "--overwrite")).out).toContain("iter 0:");
   });
 
-  test("prepares a corpus that is missing, and says what there is when it does not know it", async () => {
+  test("prepares a missing corpus, and lists the known ones for an unknown name", async () => {
     const dataDir = join(folder, "empty");
     const named = await folio("start", ...tiny("x", `--data_dir=${dataDir}`, "--dataset=nothing_like_it"));
     expect([named.code, named.err]).toEqual([1, expect.stringContaining("shakespeare, shakespeare_char, typescript")]);
@@ -246,7 +246,7 @@ describe("Ctrl-C", () => {
   });
 
   test("twice stops at once, without saving", async () => {
-    // The second comes before the batch ends, however quick that is: sent from here it might come too late.
+    // The child sends the second Ctrl-C before its batch ends; sent from here, it might be too late.
     process.env.INTERRUPT_AGAIN = "1";
     const child = spawnFolio("train", ...tiny("twice", "--max_iters=100000", "--eval_interval=100000"));
     delete process.env.INTERRUPT_AGAIN;

@@ -78,7 +78,7 @@ test("writeDataset() writes little-endian uint16 files and a meta.json that open
   expect(dataset.tokenizer.decode(dataset.val.read(24, 4))).toBe("yzab");
 });
 
-test("writeDataset() turns to uint32 past 65,536 ids, and read() gives them back", () => {
+test("writeDataset() uses uint32 for more than 65,536 ids, and read() returns them", () => {
   const wide: Tokenizer = { ...letters, vocabSize: 100_000 };
   const train = Uint32Array.of(0, 65_535, 65_536, 99_999);
   const meta = writeDataset(dataDir, { name: "wide", tokenizer: wide, train, val: train });
@@ -99,7 +99,7 @@ test("writeDataset() stores GPT-2's tokenizer by name", () => {
   expect(dataset.tokenizer.decode(dataset.val.read(0, 2))).toBe("hello world");
 });
 
-test("writeDataset() leaves the old dataset whole when the new one is refused", () => {
+test("writeDataset() leaves the old dataset intact when it refuses the new one", () => {
   writeLetters();
   const directory = path.join(dataDir, "letters");
   const before = readdirSync(directory).map((file) => sha256(path.join(directory, file)));
@@ -134,7 +134,7 @@ function withFullDisk(limitBytes: number, work: () => void): void {
   }
 }
 
-test("writeDataset() on a full disk says how much it needs and leaves the old dataset whole", () => {
+test("writeDataset() on a full disk says how much it needs and leaves the old dataset intact", () => {
   const meta = writeLetters();
   withFullDisk(2500, () => {
     expect(() => writeLetters(2000, 200)).toThrow(/the disk is full; it needs 4400 bytes/);
@@ -204,7 +204,7 @@ test("read() gives any range of the file and refuses what lies outside, or after
   expect(file.read(3, 0)).toHaveLength(0);
   const first = file.read(0, 1);
   file.read(1, 1);
-  expect([...first]).toEqual([1]); // the caller owns what it was given
+  expect([...first]).toEqual([1]); // the result belongs to the caller
   for (const [start, count] of [[-1, 1] as const, [0, 4] as const, [3, 1] as const, [0.5, 1] as const]) {
     expect(() => file.read(start, count)).toThrow(/it holds 3/);
   }
@@ -353,7 +353,7 @@ test("drawBatch() reaches the first and the last offset, and no other", () => {
   expect([...starts].sort()).toEqual([0, 1, 2, 3]); // 12 ids − blockSize 8: nanoGPT's randint(4)
 });
 
-test("drawBatch() and wholeSplit() refuse a file shorter than a block and its targets", () => {
+test("drawBatch() and wholeSplit() refuse a file that is too short for a block and its targets", () => {
   writeLetters(8, 9);
   const { train, val } = openLetters();
   const message = /holds 8 ids, and a block of 8 and its targets need 9; lower blockSize/;
@@ -427,7 +427,7 @@ test("drawBatch() reads its rows and targets from the file, and nothing else", (
   expect(readBytes).toBe(10 * 12 * (64 + 1) * 2); // of 2 MB
 });
 
-test("a named pipe or a device in place of a dataset's files is refused, not waited for", () => {
+test("a named pipe or a device in place of a dataset's files is refused without waiting", () => {
   writeLetters();
   const at = (file: string) => path.join(dataDir, "letters", file);
   for (const file of ["train.bin", "meta.json"]) {

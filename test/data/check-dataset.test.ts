@@ -13,7 +13,7 @@ beforeEach(() => {
 });
 afterEach(() => fs.rmSync(dataDir, { recursive: true }));
 
-/** Lines that differ, as many as asked for. */
+/** Distinct lines. */
 const linesFrom = (first: number, count: number) =>
   Array.from({ length: count }, (_, index) => `line number ${first + index} of a text that is ours\n`).join("");
 
@@ -34,14 +34,14 @@ test("checkDataset() finds nothing wrong with a good dataset, and decodes sample
   expect(facts.join("\n")).toMatch(/val: 0\.0 % of its different lines/);
 });
 
-test("checkDataset() finds validation that stands in training", async () => {
+test("checkDataset() finds validation text that also occurs in training", async () => {
   write(linesFrom(0, 400), linesFrom(100, 50));
   expect((await checkDataset(dataDir, "x")).problems).toEqual([
     expect.stringMatching(/100\.0 % of its lines also stand/),
   ]);
 });
 
-test("checkDataset() finds one id that dominates, and validation of another kind", async () => {
+test("checkDataset() finds a dominant id, and validation text of another kind", async () => {
   write(linesFrom(0, 400), "zzzzzzzzzzQQ".repeat(40));
   const { problems } = await checkDataset(dataDir, "x");
   expect(problems).toEqual([

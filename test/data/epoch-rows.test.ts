@@ -17,7 +17,7 @@ function tokenFile(ids: readonly number[]): TokenFile {
 }
 
 const EOT = 0;
-/** Position p holds p, so that a target tells where it stands; documents end where `ends` says. */
+/** The id at position p is p, so that a target shows its position; documents end at `ends`. */
 const documents = (length: number, ends: readonly number[]) =>
   tokenFile(Array.from({ length }, (_, p) => (ends.includes(p) ? EOT : (p % 60_000) + 1)));
 
@@ -43,7 +43,7 @@ describe("epochRows()", () => {
           starts.push(start);
           expect(targets >= 1 && targets <= blockSize).toBe(true);
           for (let p = start + 1; p <= start + targets; p++) seen[p]!++;
-          // Only a row's first id may end a document (the one before) without being the row's last.
+          // Only the first id of a row may end a document (the previous one) before the end of the row.
           for (const end of ends ?? []) expect(end > start && end < start + targets).toBe(false);
         }
         expect(seen[0]).toBe(0);
@@ -55,7 +55,7 @@ describe("epochRows()", () => {
     },
   );
 
-  test("random documents, against a plain account of them", () => {
+  test("splits random documents as a simple reference does", () => {
     for (let seed = 0; seed < 30; seed++) {
       const ids = Array.from({ length: 200 }, (_, i) => (uniform(seed, "id", i) < 0.15 ? EOT : 1));
       const tokens = tokenFile(ids);

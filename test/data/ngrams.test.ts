@@ -29,7 +29,7 @@ test("ngramLosses() of two ids backs off to the count of different predecessors,
   expect(probability(train, [a], b, options)).toBeCloseTo(1 / 2, 12);
   expect(probability(train, [a], c, options)).toBeCloseTo(1 / 3, 12);
   expect(probability(train, [a], a, options)).toBeCloseTo(1 / 6, 12);
-  expect(probability(train, [c], a, options)).toBeCloseTo(1 / 3, 12); // nothing follows c: the shorter model alone
+  expect(probability(train, [c], a, options)).toBeCloseTo(1 / 3, 12); // nothing follows c, so only the shorter model counts
 });
 
 /** Interpolated modified Kneser–Ney as it is defined (Chen and Goodman 1998), by looking through the text for every count. */
@@ -100,7 +100,7 @@ test("ngramLosses() are those of the definition, count by count, where discounts
   expect(ngramLosses(train, val, { vocabSize: 7 })).toEqual(found.slice(0, 3));
 });
 
-test("ngramLosses() are those of distributions: for each context the probabilities sum to 1", () => {
+test("ngramLosses() come from distributions: for each context, the probabilities sum to 1", () => {
   const vocabSize = 4;
   const train = Array.from({ length: 400 }, (_, at) => Math.floor(uniform(7, "text", at) ** 2 * 3)); // id 3 never occurs
   for (let order = 1; order <= 5; order++) {
@@ -112,14 +112,14 @@ test("ngramLosses() are those of distributions: for each context the probabiliti
   }
 });
 
-test("ngramLosses() of independent ids is their entropy, at any order", () => {
+test("ngramLosses() of independent ids are their entropy, at any order", () => {
   const draw = (use: string, length: number) => Array.from({ length }, (_, at) => (uniform(1, use, at) < 0.25 ? 0 : 1));
   const entropy = -(0.25 * Math.log(0.25) + 0.75 * Math.log(0.75));
   const losses = ngramLosses(draw("train", 50_000), draw("val", 50_000), { vocabSize: 2, order: 5 });
   for (const loss of losses) expect(loss).toBeCloseTo(entropy, 1.7);
 });
 
-test("ngramLosses() of a cycle falls to nearly nothing once the order tells where it stands", () => {
+test("ngramLosses() of a cycle fall to almost 0 once the context determines the position", () => {
   const cycle = (length: number) => Array.from({ length }, (_, at) => [a, b, a, c][at % 4]!);
   const [unigram, bigram, trigram] = ngramLosses(cycle(4000), cycle(400), { vocabSize: 3 });
   expect(unigram).toBeCloseTo(1.5 * Math.log(2), 1);
@@ -127,7 +127,7 @@ test("ngramLosses() of a cycle falls to nearly nothing once the order tells wher
   expect(trigram).toBeLessThan(0.01);
 });
 
-test("ngramLosses() takes a big vocabulary", () => {
+test("ngramLosses() works with a large vocabulary", () => {
   const text = Int32Array.from({ length: 30_000 }, (_, at) => Math.floor(uniform(3, "big", at) * 50_257));
   const losses = ngramLosses(text, text.subarray(0, 1000), { vocabSize: 50_257, order: 5 });
   expect(losses.every((loss) => Number.isFinite(loss) && loss > 0)).toBe(true);

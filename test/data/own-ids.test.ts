@@ -1,4 +1,4 @@
-/** Datasets of ids that stand for no text Folio knows: trained on, evaluated, sampled as ids, exported. */
+/** Datasets of ids without a known tokenizer: trained on, evaluated, sampled as ids, exported. */
 import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -41,7 +41,7 @@ const pickles: Record<string, [base64: string, kind: string, vocabSize: number]>
   ],
 };
 
-/** A folder as one's own script writes it: ids that repeat a scale. */
+/** A folder as a user's own script might write it: ids that repeat a scale. */
 function writeIds(name: string, pickle?: string): void {
   const at = path.join(dataDir, name);
   fs.mkdirSync(at, { recursive: true });
@@ -95,7 +95,7 @@ describe("a dataset of one's own ids", () => {
       "--compile=False",
     );
     expect(sampled.out).toMatch(/^3 4( \d+){5}\n-+\n$/);
-    // nanoGPT's default prompt, a line end, is no id.
+    // nanoGPT's default prompt, a newline, is not an id.
     expect((await folio("sample", outDir, "--num_samples=1", "--max_new_tokens=2", "--compile=False")).out).toMatch(
       /^0( \d+){2}\n/,
     );
@@ -114,7 +114,7 @@ describe("a dataset of one's own ids", () => {
 
   test("in a bare train.bin has as many ids as vocab_size says", async () => {
     writeIds("bare");
-    // Without it they are GPT-2's, as in nanoGPT.
+    // Without meta.pkl, the ids are GPT-2's, as in nanoGPT.
     expect(readMeta(dataDir, "bare")).toMatchObject({ vocabSize: 50_257, tokenizer: { kind: "gpt2" } });
     expect(readMeta(dataDir, "bare", { vocabSize: 50_304 }).tokenizer).toEqual({ kind: "gpt2" });
     const { tokenizer, meta, close } = openDataset(dataDir, "bare", { vocabSize: 20 });

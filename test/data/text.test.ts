@@ -1,4 +1,4 @@
-/** Text is read by one rule wherever it is read: prepare, eval --file, FILE: prompts, standard input. */
+/** Text is read by the same rules everywhere: prepare, eval --file, FILE: prompts, standard input. */
 import { execFileSync, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
@@ -27,9 +27,9 @@ const spellings: Record<string, string> = {
   "a mark and line ends of Windows": `\ufeff${plain.replaceAll("\n", "\r\n")}`,
 };
 
-describe("one rule for text", () => {
+describe("the rules for text", () => {
   for (const [name, text] of Object.entries(spellings)) {
-    test(`${name}: prepare, eval --file, FILE: and a dataset's own text read the same`, async () => {
+    test(`${name}: prepare, eval --file, FILE: and a dataset's text are read alike`, async () => {
       const file = write(text);
       expect(readTextFile(file)).toBe(plain); // eval --file
       expect(readPrompt(`FILE:${file}`)).toBe(plain);
@@ -43,7 +43,7 @@ describe("one rule for text", () => {
     });
   }
 
-  test("standard input is read by it too", () => {
+  test("standard input is read by the same rules", () => {
     const module = fileURLToPath(new URL("../../lib/data/text.ts", import.meta.url));
     const script = path.join(folder, "stdin.ts");
     fs.writeFileSync(
@@ -59,7 +59,7 @@ describe("one rule for text", () => {
     );
   });
 
-  test("bytes that are not UTF-8 are refused with their place, whoever reads", async () => {
+  test("invalid UTF-8 bytes are refused with their position everywhere", async () => {
     const file = write(Buffer.concat([Buffer.from("é".repeat(700_000)), Buffer.from("caf\xe9 noir", "latin1")]));
     const message = `${file}: it is not UTF-8: byte 1400003, counted from 0, is 0xE9; convert it`;
     expect(() => readTextFile(file)).toThrow(message);
@@ -69,13 +69,13 @@ describe("one rule for text", () => {
     expect(fs.existsSync(path.join(folder, "bad"))).toBe(false);
   });
 
-  test("UTF-16 is named as what it is", () => {
+  test("UTF-16 is recognized and named", () => {
     expect(() => readTextFile(write(Buffer.from("\ufeffabc", "utf16le")))).toThrow(
       "it is UTF-16, not UTF-8; convert it",
     );
   });
 
-  test("the place is exact at the end, at the beginning, and within a sequence", () => {
+  test("the position is exact at the end, at the beginning, and within a sequence", () => {
     for (const [bytes, place] of [
       [[0x61, 0xff], 1],
       [[0x80], 0],
@@ -90,7 +90,7 @@ describe("one rule for text", () => {
     expect(decodeText(Buffer.from("a\rb\r\n\nc"))).toBe("a\nb\n\nc");
   });
 
-  test("what is no file is refused, not waited for", () => {
+  test("anything but a regular file is refused without waiting", () => {
     const pipe = path.join(folder, "pipe");
     execFileSync("mkfifo", [pipe]);
     for (const [name, what] of [

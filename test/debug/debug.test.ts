@@ -1,4 +1,4 @@
-/** A breakpoint in lib/model/model.ts stops the forward pass of a script and of a notebook (CONTRIBUTING says how). */
+/** A breakpoint in lib/model/model.ts stops the forward pass of a script and of a notebook (see CONTRIBUTING.md). */
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import { SourceMap } from "node:module";
@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => fs.rmSync(folder, { recursive: true }));
 
-/** Where in the build that line is, by the source map: what a debugger does with a breakpoint. */
+/** The position of that line in the build, by the source map, as a debugger finds it. */
 function breakpoint(): string {
   const built = fs.readFileSync(model, "utf8").split("\n");
   const line = built.findIndex((text, index) => originalLine(index, text.search(/\S/)) === sourceLine);
@@ -49,7 +49,7 @@ function expectStopInAttention(shape: string): void {
   expect(stop.value).toBe(shape);
 }
 
-test("a breakpoint in attention stops a script's forward pass, with its values in reach", () => {
+test("a breakpoint in attention stops a script's forward pass and gives access to its values", () => {
   const { stdout, stderr } = spawnSync(process.execPath, ["--require", client, "test/debug/forward.mjs"], {
     cwd: root,
     encoding: "utf8",

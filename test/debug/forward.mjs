@@ -1,4 +1,4 @@
-/** A script that runs one eager forward pass, as a user's would. */
+/** A script that runs one eager forward pass. */
 import * as tf from "@tensorflow/tfjs-core";
 import * as folio from "folio";
 

@@ -1,4 +1,4 @@
-/** The choice of format and products, on given figures. */
+/** The choice of number format and products from given measurements. */
 import { describe, expect, test } from "vitest";
 import {
   type Candidate,
@@ -12,7 +12,7 @@ import {
 } from "../../lib/engine/choices.js";
 
 const rounds = 7;
-/** Times of so many milliseconds, each round a little slower or faster than the others, all candidates alike. */
+/** Times about the given milliseconds; each round is a little slower or faster for all candidates alike. */
 const times = (ms: number) => Array.from({ length: rounds }, (_, round) => ms * (1 + 0.02 * Math.sin(round)));
 
 function measured(
@@ -34,7 +34,7 @@ const without = (facts: typeof avx2) => ({ ...facts, operations: undefined });
 const both = (whose: string) => ({ small: whose, large: whose });
 
 describe("gain()", () => {
-  test("4 % is none, 6 % is one", () => {
+  test("of 4 % does not count, of 6 % counts", () => {
     expect(gain(times(104), times(100))).toBeUndefined();
     expect(gain(times(106), times(100))).toBeCloseTo(1.06);
     expect(gain(times(100), times(106))).toBeUndefined();
@@ -42,22 +42,22 @@ describe("gain()", () => {
     expect(gain(times(100), [])).toBeUndefined();
   });
 
-  test("one disturbed round makes none, and hides none", () => {
+  test("is neither made nor hidden by one disturbed round", () => {
     const disturbed = (ms: number) => times(ms).with(3, 10 * ms);
     expect(gain(disturbed(100), times(100))).toBeUndefined();
     const many = { usual: [...times(120), ...times(120)], other: [...times(100), ...times(100)].with(5, 900) };
     expect(gain(many.usual, many.other)).toBeCloseTo(1.2);
   });
 
-  test("is none on a machine whose times vary, however large it seems", () => {
-    // Two of five seen beside two other programs at work
+  test("does not count on a machine whose times vary, however large it is", () => {
+    // two of five measurements made while two other programs were running
     expect(gain([388, 244, 289, 285, 337], [60, 63, 308, 217, 83])).toBeUndefined();
     expect(gain([1321, 1140, 1112, 1086, 925], [1096, 1028, 1084, 1025, 1115])).toBeUndefined();
   });
 });
 
 describe("chooseProducts()", () => {
-  test("takes Folio's wherever they are loaded, TensorFlow's for AMX and for what Folio's do not know", () => {
+  test("takes Folio's if they are loaded, TensorFlow's for AMX and for unsupported formats", () => {
     expect(usualProducts("float32", avx2)).toEqual(both("folio"));
     expect(usualProducts("float32", without(avx2))).toEqual(both("tensorflow"));
     expect(usualProducts("bfloat16", bf16)).toEqual(both("folio"));
@@ -69,7 +69,7 @@ describe("chooseProducts()", () => {
     expect(usualProducts("bfloat16", { ...bf16, operations: "avx2" })).toEqual(both("tensorflow"));
   });
 
-  test("takes the others for the size, and in the format, in which they gain more than 5 %", () => {
+  test("takes the others for the size and the format in which they gain more than 5 %", () => {
     const figures = measured(
       { "float32 folio": 104, "float32 tensorflow": 100, "bfloat16 folio": 90, "bfloat16 tensorflow": 120 },
       { "float32 folio": 127, "float32 tensorflow": 100, "bfloat16 folio": 120, "bfloat16 tensorflow": 110 },
@@ -81,7 +81,7 @@ describe("chooseProducts()", () => {
     expect(chooseProducts("float32", bf16, undefined)).toEqual(both("folio"));
   });
 
-  test("keeps to TensorFlow's where Folio's are not loaded: there is nothing to compare", () => {
+  test("keeps TensorFlow's if Folio's are not loaded", () => {
     const figures = measured({ "float32 tensorflow": 100 });
     expect(candidates(without(avx2))).toEqual(["float32 tensorflow"]);
     expect(chooseProducts("float32", without(avx2), figures)).toEqual(both("tensorflow"));
@@ -89,7 +89,7 @@ describe("chooseProducts()", () => {
 });
 
 describe("chooseFormat()", () => {
-  test("is bfloat16 where it is multiplied in hardware and Folio's operations are loaded, unless measured otherwise", () => {
+  test("is bfloat16 if the hardware supports it and Folio's operations are loaded, unless measured otherwise", () => {
     expect(chooseFormat(avx2, undefined)).toEqual({
       dtype: "float32",
       reason: "the processor has no bfloat16 instructions",
@@ -118,7 +118,7 @@ describe("chooseFormat()", () => {
     });
   });
 
-  test("what the small step loses the large one must gain", () => {
+  test("a loss in the small step must be outweighed by a gain in the large one", () => {
     const figures = measured(
       { "float32 folio": 100, "bfloat16 folio": 150 },
       { "float32 folio": 150, "bfloat16 folio": 100 },
@@ -134,7 +134,7 @@ describe("chooseFormat()", () => {
   });
 });
 
-test("eagerRatio() compares with the products that are chosen", () => {
+test("eagerRatio() compares with the chosen products", () => {
   const figures = measured({ eager: 300, "float32 folio": 150, "float32 tensorflow": 100 });
   expect(eagerRatio(avx2, figures)).toBeCloseTo(3);
   expect(eagerRatio(avx2, measured({ "float32 folio": 100 }))).toBeUndefined();

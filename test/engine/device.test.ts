@@ -1,4 +1,4 @@
-/** The settings' wishes against the machine; what decides a device is tried in processes of their own. */
+/** The device and number format that the settings ask for. Tests that choose a device run in separate processes. */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { chooseProducts } from "../../lib/engine/choices.js";
 import { resolveDevice } from "../../lib/engine/device.js";
@@ -9,7 +9,7 @@ import { operationsVariant } from "../../lib/engine/tensorflow/own-operations.js
 import { needs } from "../needs.js";
 import { ended, startChild } from "../tiny-run.js";
 
-process.env.CUDA_VISIBLE_DEVICES = "-1"; // also where there is a GPU
+process.env.CUDA_VISIBLE_DEVICES = "-1"; // even if there is a GPU
 delete process.env.FOLIO_DTYPE; // one test sets it
 
 /** What `code` prints in a new process, as JSON. */
@@ -22,7 +22,7 @@ async function answer(code: string): Promise<unknown> {
 describe("resolveDevice()", () => {
   const settings = { device: "cpu", dtype: "auto", compile: true } as const;
 
-  test("says which number format, and why", async () => {
+  test("reports the number format and the reason", async () => {
     loadTensorFlow();
     const facts = { operations: operationsVariant(), flags: instructionFlags() };
     const measured = await measuredHere(facts.operations);
@@ -36,7 +36,7 @@ describe("resolveDevice()", () => {
     expect(await resolveDevice(wanted)).toEqual({ ...asked, ...found });
   });
 
-  test("FOLIO_DTYPE stands in for auto, and only for auto", async () => {
+  test("FOLIO_DTYPE replaces auto, and only auto", async () => {
     try {
       process.env.FOLIO_DTYPE = "bfloat16";
       expect(await resolveDevice(settings)).toMatchObject({ dtype: "bfloat16", dtypeReason: "FOLIO_DTYPE" });
@@ -51,7 +51,7 @@ describe("resolveDevice()", () => {
     }
   });
 
-  test("refuses what only compiled steps have", async () => {
+  test("refuses formats that only compiled steps support", async () => {
     const eager = { ...settings, compile: false };
     expect(await resolveDevice(eager)).toMatchObject({ dtype: "float32", dtypeReason: "eager steps know no other" });
     await expect(resolveDevice({ ...eager, dtype: "bfloat16" })).rejects.toThrow(/Cannot use dtype bfloat16 eagerly/);
@@ -72,7 +72,7 @@ describe("resolveDevice()", () => {
       else process.env.NVIDIA_TF32_OVERRIDE = before.override;
     });
 
-    test("refuses the CPU, and TF32 to be switched off, which come too late", async () => {
+    test("refuses to change to the CPU or to switch TF32 off, because it is too late", async () => {
       await expect(resolveDevice(settings)).rejects.toThrow(
         /loaded with the GPU in this process; .*CUDA_VISIBLE_DEVICES=-1/,
       );
@@ -89,7 +89,7 @@ describe("importing Folio", () => {
   const imports = `const folio = await load("lib/index.ts"); const tf = await import("@tensorflow/tfjs-core");`;
 
   const linux = process.platform === "linux" ? undefined : "only Linux lists a process's libraries in /proc";
-  test("leaves the device to the settings of the first run", needs(linux), async () => {
+  test("does not choose the device; the settings of the first run do", needs(linux), async () => {
     const code = `${imports} const before = ${mapped};
       const { resolveDevice } = await load("lib/engine/device.ts");
       const { device } = await resolveDevice({ device: "cpu", dtype: "float32", compile: true, tf32: false });
@@ -101,7 +101,7 @@ describe("importing Folio", () => {
 
   test("makes TensorFlow the backend of the first tensor, gradients and chained operations included", async () => {
     const code = `${imports} const name = tf.getBackend();
-      // A raw operation first: it asks which backend runs.
+      // A raw operation first, because it asks for the backend.
       const settings = { ...folio.defaultSettings, nLayer: 1, nHead: 1, nEmbd: 4, blockSize: 4, vocabSize: 5 };
       const [first, again] = [0, 1].map(() => folio.initialParameters(settings, 1)["wpe.weight"].dataSync().join());
       const x = tf.tensor1d([1, 2, 3]);

@@ -60,7 +60,7 @@ describe("findProblems()", () => {
     expect(problems({ gpus: [old], wheel: "cuda", tensorflow })[0]).toMatch("470.82.01 is too old");
   });
 
-  test("names operations that are missing, why, and what to do: nobody is slow in silence", () => {
+  test("names missing operations, the reason, and what to do", () => {
     const missingOperations = { reason: "they could not be made: no such instruction.", remedy: "Try clang." };
     expect(problems({ tensorflow: { ...healthy.tensorflow, missingOperations } })).toEqual([
       "Folio's own operations are not used, TensorFlow's slower ones are: they could not be made: no such instruction. Try clang.",
@@ -73,7 +73,7 @@ describe("findProblems()", () => {
   });
 });
 
-test("nvidia-smi's lines become GPUs, its messages none", () => {
+test("lines of nvidia-smi become GPUs, its messages do not", () => {
   expect(parseGpus("NVIDIA H100, 550.54.15, 81559, 81000\nNVIDIA H100, 550.54.15, 81559, 400\n")).toHaveLength(2);
   expect(parseGpus("NVIDIA H100, 550.54.15, 1, 1\n")[0]).toEqual({
     name: "NVIDIA H100",
@@ -84,11 +84,11 @@ test("nvidia-smi's lines become GPUs, its messages none", () => {
   expect(parseGpus("No devices were found\n")).toEqual([]);
 });
 
-test("of the processor's flags those are named that decide TensorFlow's speed", () => {
+test("only the processor flags that affect TensorFlow's speed are named", () => {
   expect(importantInstructionSets(["fpu", "avx512f", "avx2", "amx_bf16"])).toEqual(["avx2", "avx512f", "amx_bf16"]);
 });
 
-test("the report ends with what is wrong and its remedy, or says that nothing is", () => {
+test("the report ends with the problems and their remedies, or says that there are none", () => {
   expect(formatReport(healthy)).toMatch(/Nothing is wrong\.$/);
   expect(formatReport(healthy)).toContain("2 of 4 logical processors usable");
   const sick = { ...healthy, problems: [{ problem: "It is broken.", remedy: "Mend it." }] };
@@ -134,7 +134,7 @@ describe("the measured choice", () => {
   });
 });
 
-test("this machine's TensorFlow loads in a process of its own", async () => {
+test("this machine's TensorFlow loads in a separate process", async () => {
   const report = await inspectMachine();
   expect(report.tensorflow.error).toBeUndefined();
   expect(report.tensorflow.backend).toBe("tensorflow");

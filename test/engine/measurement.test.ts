@@ -1,4 +1,4 @@
-/** Where figures are kept, and when they count. */
+/** Where measurements are stored, and when they are valid. */
 import fs from "node:fs";
 import path from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -16,7 +16,7 @@ const measurement: Measurement = {
 describe("readMeasurement()", () => {
   const file = path.join(folder, "cache", "measured.json");
 
-  test("gives what was kept, to the operations that it was taken with", () => {
+  test("returns a stored measurement if it was made with the same operations", () => {
     expect(readMeasurement(file, "avx2")).toEqual({ missing: expect.stringContaining("none was taken") });
     keepMeasurement(file, measurement);
     expect(readMeasurement(file, "avx2")).toEqual(measurement);
@@ -24,7 +24,7 @@ describe("readMeasurement()", () => {
     expect(fs.readdirSync(path.dirname(file))).toEqual(["measured.json"]);
   });
 
-  test("says why a file counts for nothing", () => {
+  test("says why a file is not valid", () => {
     const broken = path.join(folder, "broken.json");
     fs.writeFileSync(broken, JSON.stringify({ failed: "no memory" }));
     expect(readMeasurement(broken, "avx2")).toEqual({ missing: "no memory (`folio doctor --measure` measures again)" });
@@ -34,7 +34,7 @@ describe("readMeasurement()", () => {
     expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("damaged") });
   });
 
-  test("where the folder cannot be written, keeping says so and what to do, and leaves nothing behind", () => {
+  test("storing in a read-only folder reports the error and what to do, and leaves nothing behind", () => {
     const taken = path.join(folder, "a-file");
     fs.writeFileSync(taken, "");
     expect(() => keepMeasurement(path.join(taken, "measured.json"), measurement)).toThrow(
@@ -86,7 +86,7 @@ describe("set-up's step", () => {
     due();
   });
 
-  test("is not due with TensorFlow for a GPU, nor where it cannot be kept", () => {
+  test("is not due with TensorFlow for a GPU, nor if it cannot be stored", () => {
     fs.rmSync(file(), { force: true });
     expect(state.measurementReason(at)).toBeDefined();
     venv({ variant: "cuda" });

@@ -1,4 +1,4 @@
-/** What `dtype auto` means where, and which formats are refused. */
+/** The number format of `dtype auto` on each device, and which formats are refused. */
 import { describe, expect, test } from "vitest";
 import { autoDtype, checkDtype, instructionFlags, parseCpuFlags } from "../../lib/engine/number-format.js";
 import { productsOf } from "../../lib/engine/tensorflow/session-config.js";
@@ -40,7 +40,7 @@ describe("productsOf()", () => {
 });
 
 describe("checkDtype()", () => {
-  test("takes what the device multiplies, if slowly", () => {
+  test("accepts formats that the device supports, even if they are slow", () => {
     for (const facts of [cpu(), gpu(), gpu(8)]) {
       for (const dtype of ["float32", "bfloat16", "float16"] as const) {
         expect(() => checkDtype(dtype, facts)).not.toThrow();
@@ -50,7 +50,7 @@ describe("checkDtype()", () => {
     expect(() => checkDtype("float32", { ...gpu(3), compile: false })).not.toThrow();
   });
 
-  test("refuses the others and says what to use", () => {
+  test("refuses other formats and says what to use", () => {
     expect(() => checkDtype("bfloat16", gpu(7.5))).toThrow(
       "Cannot use dtype bfloat16: the GPU has compute capability 7.5, and bfloat16 needs 8.0; use dtype float16 or float32.",
     );

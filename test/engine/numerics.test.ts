@@ -1,4 +1,4 @@
-/** What a run is gone on with, where the machine can do the same, and where it cannot. */
+/** The numerics of a resumed run, on a machine that supports the same ones and on one that does not. */
 import { describe, expect, test } from "vitest";
 import type { ResolvedDevice } from "../../lib/engine/device.js";
 import { differingNumerics, type Numerics, numericsOf, withNumerics } from "../../lib/engine/numerics.js";
@@ -16,7 +16,7 @@ const here = numericsOf(machine);
 const what = { what: "the run in out", allow: false };
 
 describe("withNumerics()", () => {
-  test("takes the format and the products that the run has, whatever this machine would choose", () => {
+  test("uses the format and the products of the run, whatever this machine would choose", () => {
     const kept: Numerics = { ...here, dtype: "bfloat16", products: { small: "tensorflow", large: "folio" } };
     expect(withNumerics(machine, kept, what)).toEqual({
       ...machine,
@@ -27,11 +27,11 @@ describe("withNumerics()", () => {
     expect(withNumerics(machine, here, what)).toEqual(machine);
   });
 
-  test("of what does not say, as before Folio kept it, leaves the machine as it is", () => {
+  test("leaves the machine's choice if the run does not record its numerics, as in older versions", () => {
     expect(withNumerics(machine, undefined, what)).toBe(machine);
   });
 
-  test("refuses other operations or another device and says which, or goes on with this machine's own when told to", () => {
+  test("refuses other operations or another device and says which, or uses this machine's on request", () => {
     const kept: Numerics = { ...here, operations: "avx2", dtype: "bfloat16" };
     expect(() => withNumerics(machine, kept, what)).toThrow(
       "Cannot go on with the run in out to the same numbers: operations avx512 here, avx2 there. Go on where it began, or accept that it rounds differently from here on (allowOtherNumerics: true).",
@@ -44,16 +44,16 @@ describe("withNumerics()", () => {
 });
 
 describe("differingNumerics()", () => {
-  test("counts the processor's instruction sets where something is made for them alone", () => {
+  test("includes the processor's instruction sets if the choice depends on them", () => {
     const there: Numerics = { ...here, instructions: ["avx2"] };
     const elsewhere: Numerics = { ...here, instructions: ["avx2", "avx512f"] };
-    // Folio's variant is the same code on both.
+    // Both run the same code of Folio.
     expect(differingNumerics(elsewhere, there)).toEqual([]);
     const mixed = { ...there, products: { small: "folio", large: "tensorflow" } } as const;
     expect(differingNumerics(elsewhere, mixed)).toEqual(["instruction sets avx2 avx512f here, avx2 there"]);
   });
 
-  test("a GPU has neither operations nor products of Folio's", () => {
+  test("a GPU uses neither operations nor products of Folio", () => {
     const { operations: _, products: __, ...gpu } = { ...machine, device: "cuda" as const };
     expect(numericsOf(gpu)).toEqual({ device: "cuda", dtype: "float32" });
     expect(differingNumerics(numericsOf(gpu), { device: "cuda", dtype: "bfloat16" })).toEqual([]);

@@ -40,14 +40,14 @@ describe("readStepTrace()", () => {
     expect(step.micros).toBe(53);
   });
 
-  it("skips fields that it does not know, and has no operations of nothing", () => {
+  it("skips unknown fields, and returns no operations for empty input", () => {
     const fixed = [...variable(7 * 8 + 1), 0, 0, 0, 0, 0, 0, 0, 0, ...variable(9 * 8 + 5), 0, 0, 0, 0];
     const known = metadata(node("A_1", "A_1 = A()", [1, 0, 1000]));
     expect(readStepTrace(Uint8Array.from([...fixed, ...number(12, 300), ...known])).operations).toHaveLength(1);
     expect(readStepTrace(new Uint8Array())).toEqual({ operations: [], micros: 0 });
   });
 
-  it("refuses bytes that are cut off, or are none of it", () => {
+  it("refuses truncated or unrelated bytes", () => {
     const whole = metadata(node("A_1", "A_1 = A()", [1, 0, 1000]));
     expect(() => readStepTrace(whole.subarray(0, -3))).toThrow(new RangeError("Cannot read a trace: it is cut off."));
     expect(() => readStepTrace(Uint8Array.of(0x0b, 0))).toThrow("Cannot read a trace: field 1 has the unknown kind 3.");
@@ -88,7 +88,7 @@ describe("a traced training step", () => {
     session.dispose();
   });
 
-  it("has each operation, in a time that fits into the step's", () => {
+  it("has each operation, within the time of the step", () => {
     expect(step.operations.length).toBeGreaterThan(50);
     for (const { startMicros, micros } of step.operations) {
       expect(startMicros).toBeGreaterThanOrEqual(0);
@@ -102,12 +102,12 @@ describe("a traced training step", () => {
     ).toMatch(/MatMul/);
   });
 
-  it("divides its time among the parts of the model, all of it", () => {
+  it("divides all of its time among the parts of the model", () => {
     const parts = timeByPart([step, step]);
     const names = ["attention", "embedding", "head and loss", "layer norm", "mlp", "optimizer"];
     expect(parts.map(({ name }) => name)).toEqual(expect.arrayContaining(names));
     expect(parts.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 10);
-    // Each product counted as one: how long it takes is the machine's affair.
+    // Each product counts as one, because its time depends on the machine.
     const isProduct = (type: string) => /MatMul|LinearGrad/.test(type);
     const operations = step.operations.map((each) => ({ ...each, micros: isProduct(each.type) ? 1 : 0 }));
     const ofProducts = timeByPart([{ ...step, operations }]);
@@ -124,7 +124,7 @@ describe("a traced training step", () => {
     );
   });
 
-  it("becomes a trace in which no row has two operations at once", () => {
+  it("becomes a trace in which operations of a row do not overlap", () => {
     const { traceEvents, displayTimeUnit } = chromeTrace([step, step], "Folio");
     expect(displayTimeUnit).toBe("ms");
     expect(traceEvents[0]).toEqual({ name: "process_name", ph: "M", pid: 1, tid: 0, args: { name: "Folio" } });

@@ -1,4 +1,4 @@
-/** Eager and compiled sessions keep one contract: the same values, the same refusals, nothing left behind. */
+/** Eager and compiled sessions have the same contract: the same values, the same errors, no leaks. */
 import timers from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -42,11 +42,11 @@ for (const { compile, name } of kinds) {
     test("gives outputs and the next state", async () => {
       const step: Step = ({ s }, { x }) => ({ state: { s: { a: add(s!.a!, x!) } }, outputs: { sum: tf.sum(s!.a!) } });
       const { outputs, state } = await perform(step, { x: float32([10], []) }, 3);
-      expect(outputs).toEqual({ sum: [43] }); // of the state before the third call
+      expect(outputs).toEqual({ sum: [43] }); // the state before the third call
       expect(state).toEqual({ a: [31, 32], b: [30, 40] });
     });
 
-    test("that returns the state as it was, or none, changes nothing", async () => {
+    test("that returns the state unchanged, or no state, changes nothing", async () => {
       expect((await perform((state) => ({ state, outputs: {} }), none, 2)).state).toEqual({ a: [1, 2], b: [30, 40] });
       expect((await perform(() => ({ outputs: {} }), none, 2)).state).toEqual({ a: [1, 2], b: [30, 40] });
     });
@@ -57,7 +57,7 @@ for (const { compile, name } of kinds) {
       expect((await perform(step, none, 4)).state).toEqual({ a: [1, 2], b: [30, 40] });
     });
 
-    test("gives one tensor to two entries, which then go their own ways", async () => {
+    test("gives one tensor to two entries, which later change independently", async () => {
       const share: Step = ({ s }) => {
         const twice = mul(s!.a!, 2);
         return { state: { s: { a: twice, b: twice } }, outputs: { one: twice, two: twice } };
@@ -87,7 +87,7 @@ for (const { compile, name } of kinds) {
       outside.dispose();
     });
 
-    test("reads the parameter before AdamW moves it in place, even into an entry that shares its memory", async () => {
+    test("reads a parameter before AdamW updates it in place, even for an entry that shares its memory", async () => {
       const zero = float32([0], [1]);
       await withSession(compile, { s: { p: float32([1], [1]), m: zero, v: zero, copy: zero } }, async (session) => {
         const run = session.define(({ s }) => {
@@ -136,7 +136,7 @@ const large: HostTensors = { x: float32(new Float32Array(1024 * 1024).fill(0.5),
 
 for (const { compile, name } of kinds) {
   describe(`a session, ${name}`, () => {
-    test("refuses state that it does not have or that has another shape or type", async () => {
+    test("refuses unknown state, and state of another shape or type", async () => {
       await withSession(compile, ab(), async (session) => {
         const returning = (group: string, entry: string, value: () => tf.Tensor) =>
           session.define(() => ({ state: { [group]: { [entry]: value() } }, outputs: {} }))(none);
@@ -153,7 +153,7 @@ for (const { compile, name } of kinds) {
       });
     });
 
-    test("takes new values for what it has, in order with its steps, and refuses others", async () => {
+    test("accepts new values for its state, in order with its steps, and refuses others", async () => {
       await withSession(compile, ab(), async (session) => {
         const run = session.define(({ s }) => ({ state: { s: { a: tf.add(s!.a!, s!.b!) } }, outputs: {} }));
         const all = [run(none), session.write("s", { a: float32([0, 1], [2]) }), run(none), session.read("s")] as const;
@@ -179,7 +179,7 @@ for (const { compile, name } of kinds) {
       });
     });
 
-    test("refuses values that do not fill their shape, and goes on", async () => {
+    test("refuses values that do not match their shape, and continues", async () => {
       await withSession(compile, ab(), async (session) => {
         const run = session.define((_, { x }) => ({ outputs: { x: tf.neg(x!) } }));
         for (const x of [int32([1, 2, 3], [2, 2]), int32([1, 2, 3, 4, 5], [2, 2])]) {
@@ -190,7 +190,7 @@ for (const { compile, name } of kinds) {
       await expect(openSession({ s: { a: float32([1], [2]) } }, { compile })).rejects.toThrow(Error);
     });
 
-    test("hands on TensorFlow's error as one Error, leaves the state alone and goes on", async () => {
+    test("reports TensorFlow's error as one Error, keeps the state and continues", async () => {
       await withSession(compile, ab(), async (session) => {
         const divide = session.define(({ s }, { by }) => ({
           state: { s: { a: tf.add(s!.a!, 1) } },
@@ -209,7 +209,7 @@ for (const { compile, name } of kinds) {
       });
     });
 
-    test("says in one line what TensorFlow refuses, and in which operation", async () => {
+    test("reports TensorFlow's error in one line, with the operation", async () => {
       await withSession(compile, ab(), async (session) => {
         const label = session.define((_, { y }) => ({
           outputs: { loss: crossEntropy(tf.zeros([3, 5]), y as tf.Tensor1D) },
@@ -232,7 +232,7 @@ for (const { compile, name } of kinds) {
       });
     });
 
-    test("runs calls and reads in the order in which they were asked for", async () => {
+    test("runs calls and reads in order", async () => {
       await withSession(compile, { s: { a: float32([0], [1]) } }, async (session) => {
         const run = session.define(({ s }) => ({ state: { s: { a: tf.add(s!.a!, 1) } }, outputs: { a: s!.a! } }));
         const order: number[] = [];
@@ -249,7 +249,7 @@ for (const { compile, name } of kinds) {
       });
     });
 
-    test("is disposed of once, lets the step under way end, and refuses what comes after", async () => {
+    test("is disposed of once, after the current step, and refuses later calls", async () => {
       const session = await openSession({ s: { a: float32([0], [1]) } }, { compile });
       const run = session.define(slow);
       const [, underWay] = [await run(large), run(large)];
@@ -272,7 +272,7 @@ for (const { compile, name } of kinds) {
       two.dispose();
     });
 
-    test("leaves no tensors behind, after errors neither", async () => {
+    test("leaves no tensors behind, even after errors", async () => {
       const once = () =>
         withSession(compile, ab(), async (session) => {
           const swap = session.define(({ s }, { x }) => ({
@@ -297,7 +297,7 @@ for (const { compile, name } of kinds) {
 }
 
 describe("a compiled session", () => {
-  test("lets the event loop go on during a step", async () => {
+  test("does not block the event loop during a step", async () => {
     await withSession(true, { s: { a: float32([0], [1]) } }, async (session) => {
       let [turns, done] = [0, false];
       const turn = () => {
@@ -305,14 +305,14 @@ describe("a compiled session", () => {
         if (!done) setImmediate(turn);
       };
       setImmediate(turn);
-      // The first call, of which nobody knows that it is brief: such ones run on the calling thread.
+      // The first call, which is not yet known to be short; short ones run on the calling thread.
       await session.define(slow)(large);
       done = true;
-      expect(turns).toBeGreaterThan(0); // a step that blocked would end before the loop came round
+      expect(turns).toBeGreaterThan(0); // a blocking step would end before the loop ran again
     });
   });
 
-  test("gives its memory back: a hundred of 4 MB in turn stay within 100 MB", async () => {
+  test("frees its memory: a hundred sessions of 4 MB in turn stay within 100 MB", async () => {
     const cycle = async (count: number) => {
       for (let i = 0; i < count; i++) {
         await withSession(true, { s: { a: float32(new Float32Array(2 ** 20), [2 ** 20]) } }, async (session) => {
@@ -326,7 +326,7 @@ describe("a compiled session", () => {
     expect((await cycle(100)) - before).toBeLessThan(100);
   });
 
-  test("does not hold what its variables began with", async () => {
+  test("does not keep the initial values of its variables", async () => {
     setFlagsFromString("--expose-gc");
     const collect = runInNewContext("gc") as () => void;
     const open = async () => {
@@ -341,7 +341,7 @@ describe("a compiled session", () => {
     session.dispose();
   });
 
-  test("alone takes bfloat16", async () => {
+  test("alone supports bfloat16", async () => {
     await expect(openSession(ab(), { compile: false, dtype: "bfloat16" })).rejects.toThrow(/eagerly in bfloat16/);
     const session = await openSession(ab(), { dtype: "bfloat16" });
     const x = float32([1, 2, 3, 4], [2, 2]);
@@ -350,7 +350,7 @@ describe("a compiled session", () => {
     session.dispose();
   });
 
-  test("alone takes float16: factors and product are rounded to 11 digits, their gradients and all else are not", async () => {
+  test("alone supports float16: only factors and products are rounded to 11 bits, not their gradients", async () => {
     await expect(openSession(ab(), { compile: false, dtype: "float16" })).rejects.toThrow(/eagerly in float16/);
     await expect(openSession(ab(), { dtype: "int8" as "float16" })).rejects.toThrow(/wanted float32, bfloat16 or flo/);
     const session = await openSession(ab(), { dtype: "float16" });
@@ -373,7 +373,7 @@ describe("a compiled session", () => {
     session.dispose();
   });
 
-  test("joins operations into clusters that XLA compiles, Folio's own left out, to the same numbers", async () => {
+  test("lets XLA compile clusters of operations, without Folio's, with the same results", async () => {
     await expect(openSession(ab(), { compile: false, xla: true })).rejects.toThrow(/eagerly with xla/);
     const matrix = (seed: number) =>
       float32(
@@ -407,7 +407,7 @@ describe("a compiled session", () => {
     for (const [i, loss] of plain.all.entries()) expect(Math.abs(compiled.all[i]! / loss - 1)).toBeLessThan(1e-5);
   });
 
-  test("traces from shapes alone, and gets its values afterwards", async () => {
+  test("traces with shapes only, and gets its values later", async () => {
     const shape = [1024, 1024];
     const session = await openSession({ s: { a: { dtype: "float32", shape }, n: int32([1], []) } });
     let traces = 0;
@@ -463,7 +463,7 @@ describe("a state", () => {
     }
   });
 
-  test("goes on in the other kind of session where it was left", async () => {
+  test("continues in the other kind of session", async () => {
     let state = ab();
     for (const compile of [true, false, true]) {
       await withSession(compile, state, async (session) => {

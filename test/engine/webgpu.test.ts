@@ -1,6 +1,6 @@
 /**
- * WebGPU: on a GPU, or on SwiftShader where Debian's chromium is; elsewhere what needs an adapter is reported as not
- * run. What there is to say where there is none is tried everywhere.
+ * WebGPU: on a GPU, or on SwiftShader from Debian's chromium; without either, tests that need an adapter are reported
+ * as not run. The messages without an adapter are tested everywhere.
  */
 import fs from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
@@ -17,9 +17,9 @@ import { dropout } from "../../lib/model/functional.js";
 import { needs } from "../needs.js";
 import { ended, startChild, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
-process.env.CUDA_VISIBLE_DEVICES = "-1"; // also where there is a GPU
+process.env.CUDA_VISIBLE_DEVICES = "-1"; // even if there is a GPU
 
-// SwiftShader stands beside a Vulkan loader of its own, which the process must have before Dawn looks for one.
+// SwiftShader has its own Vulkan loader, which must be loaded before Dawn searches for one.
 const chromium = "/usr/lib/chromium";
 const swiftShader = `${chromium}/vk_swiftshader_icd.json`;
 if (fs.existsSync(swiftShader) && process.env.VK_ICD_FILENAMES === undefined) {
@@ -43,7 +43,7 @@ const mac = (found: WebGpuAdapter | Error) => ({
 const m1: WebGpuAdapter = { name: "apple-m1", software: false, apple: true };
 
 describe("without an adapter", () => {
-  test("auto takes Apple's GPU, and never software or a machine of another kind", async () => {
+  test("auto takes Apple's GPU, but no software adapter and no other GPU", async () => {
     expect(await chooseDevice(auto, mac(m1))).toEqual({
       device: "webgpu",
       reason: "TensorFlow has no build for this Mac's GPU",
@@ -58,7 +58,7 @@ describe("without an adapter", () => {
     expect(mayBeWebGpu("auto", unasked)).toBe(false);
   });
 
-  test("auto leaves to TensorFlow what WebGPU does not compute", async () => {
+  test("auto uses TensorFlow for settings that WebGPU does not support", async () => {
     const { device, reason } = await chooseDevice({ ...auto, dtype: "bfloat16" }, mac(m1));
     expect([device, reason]).toEqual(["tensorflow", "WebGPU computes in float32, not bfloat16"]);
     expect((await chooseDevice({ ...auto, xla: true }, mac(m1))).reason).toBe("xla is TensorFlow's");
@@ -87,7 +87,7 @@ describe("without an adapter", () => {
     expect([found.device, found.deviceReason]).toEqual(["cpu", "TensorFlow sees no NVIDIA GPU"]);
   });
 
-  test("software is known by what it says of itself", () => {
+  test("a software adapter is recognized by its description", () => {
     const info = { vendor: "apple", architecture: "metal-3", device: "apple-m1", description: "Metal driver" };
     expect(describeAdapter(info)).toEqual({ name: "apple-m1, Metal driver", software: false, apple: true });
     expect(describeAdapter({ ...info, isFallbackAdapter: true }).software).toBe(true);
@@ -95,11 +95,11 @@ describe("without an adapter", () => {
     expect(describeAdapter(mesa)).toEqual({ name: "llvmpipe (LLVM 15)", software: true, apple: false });
   });
 
-  test("webgpu says in one line what is missing", async () => {
+  test("webgpu reports in one line what is missing", async () => {
     const folder = temporaryFolder();
     writeFox(folder);
     const settings = { ...tinySettings(folder, "out"), device: "webgpu" };
-    // A loader's list that names nothing: no GPU, whatever the machine has. Metal and D3D12 would still find one.
+    // An empty list of Vulkan drivers hides any GPU; Metal and D3D12 would still find one.
     const code = `process.env.VK_ICD_FILENAMES = "/nowhere.json"; process.env.VK_DRIVER_FILES = "/nowhere.json";
       const { train } = await load("lib/train/train.ts");
       try { for await (const record of train(argument)); } catch (error) { console.log(error.message); }`;
@@ -167,14 +167,14 @@ describe("with an adapter", needs(absent), () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
-  test("what the device complains of ends the step that caused it", async () => {
+  test("an error of the device ends the step that caused it", async () => {
     const session = await openSession({ numbers: { x: float32([1], [1]) } }, { device: "webgpu" });
-    // A buffer for each of many tensors, and a shader has eight.
+    // Each tensor needs a buffer, and a shader has only eight.
     const step = session.define(({ numbers }) => ({
       outputs: { x: tf.addN(Array.from({ length: 12 }, () => tf.add(numbers!.x!, tf.fill([2000], 1)))) },
     }));
     await expect(step({})).rejects.toThrow(/^Cannot run a step on WebGPU: .*storage buffers/);
     session.dispose();
-    checkWebGpu(); // it is told once
+    checkWebGpu(); // the warning appears once
   });
 });

@@ -1,4 +1,4 @@
-/** Gives damaged files to what reads them, and says what broke: a message that is not Folio's, too much time or memory. */
+/** Gives damaged files to their readers and reports failures: a message not from Folio, too much time or memory. */
 import fs from "node:fs";
 import path from "node:path";
 import { damaged, drawsOf } from "./mutate.js";
@@ -6,7 +6,7 @@ import { type Reader, readersIn } from "./readers.js";
 
 export interface Finding {
   readonly reader: string;
-  /** Of the input: `damagedInput(reader, seed)` makes it again. */
+  /** The seed of the input: `damagedInput(reader, seed)` makes it again. */
   readonly seed: number;
   readonly found: string;
 }
@@ -15,18 +15,18 @@ export interface Campaign {
   readonly inputs: number;
   readonly refused: number;
   readonly findings: readonly Finding[];
-  /** The most that one input took. */
+  /** The maximum for one input. */
   readonly longestMs: number;
   readonly largestMiB: number;
 }
 
 const [mostMs, mostMiB] = [5000, 1024];
 
-/** What JavaScript says of a value that nobody looked at. */
+/** Typical JavaScript errors for unchecked values. */
 const raw =
   /^Cannot (?:(?:read|set) propert|convert |destructure |access '|mix BigInt|create property|redefine |use 'in')/;
 
-/** What is wrong with a message, if it is none of Folio's. */
+/** Why a message is not one of Folio's; undefined if it is. */
 export function faultOfError(error: unknown): string | undefined {
   if (!(error instanceof Error)) return `what is thrown is no error: ${String(error).slice(0, 100)}`;
   const { message, name } = error;
@@ -39,8 +39,8 @@ export function damagedInput(valid: Buffer, { kind }: Pick<Reader, "kind">, seed
 }
 
 /**
- * `inputs` damaged files, in turn over all readers.
- * @param folder of this campaign's own; nothing beside what it writes there itself may appear
+ * Reads `inputs` damaged files, with all readers in turn.
+ * @param folder an empty folder for the campaign; readers must not write other files to it
  */
 export async function campaign(folder: string, { seed, inputs }: { seed: number; inputs: number }): Promise<Campaign> {
   const inside = path.join(folder, "inside");
@@ -49,7 +49,7 @@ export async function campaign(folder: string, { seed, inputs }: { seed: number;
   const valid = new Map(readers.map((reader) => [reader, fs.readFileSync(reader.file)]));
   const findings: Finding[] = [];
   let [refused, longestMs, largestBytes] = [0, 0, 0];
-  for (const reader of readers) await reader.read(reader.file); // each is valid as it is
+  for (const reader of readers) await reader.read(reader.file); // each file is valid before it is damaged
   for (let input = 0; input < inputs; input++) {
     const reader = readers[input % readers.length]!;
     const itsSeed = seed + input;

@@ -1,19 +1,19 @@
-/** Every reader on damaged files: a short run of what test/proofs/fuzz.ts does at length. */
+/** All readers on damaged files: a short version of test/proofs/fuzz.ts. */
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../tiny-run.js";
 import { campaign, faultOfError } from "./campaign.js";
 
-// Of the day: a seed that failed is in the message, and gives the same inputs again.
+// The seed changes daily; the message of a failure names it, so that it can be repeated.
 const seed = 1;
 
 test("damaged files get one message of Folio's each, in little time and memory", { timeout: 180_000 }, async () => {
   const { inputs, refused, findings } = await campaign(temporaryFolder(), { seed, inputs: 600 });
   expect(findings).toEqual([]);
-  // Were they not damaged, it would prove nothing.
+  // Make sure that the files are damaged.
   expect(refused).toBeGreaterThan(inputs / 3);
 });
 
-test("a message is Folio's or it is a finding", () => {
+test("a message that is not Folio's is a finding", () => {
   for (const message of ["Cannot read out/config.json: it is no JSON.", "Cannot read --n_layer: it has no value"]) {
     expect(faultOfError(new Error(message))).toBeUndefined();
   }

@@ -1,8 +1,8 @@
-/** Damaged forms of a valid file, the same ones for the same seed: bytes that change, and values that nobody means. */
+/** Damaged forms of a valid file, deterministic by seed: changed bytes and unexpected values. */
 
-/** Draws by a seed: mulberry32, which is small, and good enough to choose by. */
+/** Random draws by mulberry32, which is small and good enough here. */
 export interface Draws {
-  /** 0 ≤ value < limit, a whole number. */
+  /** A whole number, 0 ≤ value < limit. */
   below(limit: number): number;
   pick<T>(values: readonly T[]): T;
 }
@@ -20,7 +20,7 @@ export function drawsOf(seed: number): Draws {
 }
 
 const escapes = "\x1b]0;title\x07\x1b[31mred\u202e\u009b2J";
-/** What stands where a value should: too large, of another type, a name of JavaScript's, a path, a terminal's escape. */
+/** Bad values: too large, of another type, a property name of JavaScript, a path, an escape sequence. */
 const values: readonly unknown[] = [
   ...[0, -1, 1, 0.5, 2 ** 31, 2 ** 32, 2 ** 53, -(2 ** 53), 1e308, 1e12, null, true, false, "", "0", "NaN"],
   ...["__proto__", "constructor", "toString", "../../outside", "/dev/zero", "a\nb", "\0", "x".repeat(5000), escapes],
@@ -32,7 +32,7 @@ const words: readonly string[] = [
   ...[escapes, "\ufeff", "é", "😀", "\ud800", "[".repeat(3000), "9".repeat(400), "x".repeat(10_000), "1/0", "**"],
 ];
 
-/** Some of the file's bytes are others, fewer or more. */
+/** Changes, removes or inserts bytes. */
 function damagedBytes(bytes: Buffer, draws: Draws): Buffer {
   const at = draws.below(bytes.length + 1);
   const rest = bytes.length - at;
@@ -60,7 +60,7 @@ function damagedBytes(bytes: Buffer, draws: Draws): Buffer {
   }
 }
 
-/** One of the text's words is another. */
+/** Replaces a word of the text. */
 function damagedText(text: string, draws: Draws): string {
   const found = [...text.matchAll(/[\w.+-]+|[^\w\s]/g)];
   if (found.length === 0) return draws.pick(words);
@@ -69,7 +69,7 @@ function damagedText(text: string, draws: Draws): string {
   return before + draws.pick([draws.pick(words), word + draws.pick(words), ""]) + after;
 }
 
-/** One of the document's values is another, is gone, or has a name that nobody gave. */
+/** Replaces or removes a value of the document, or renames its key. */
 function damagedJson(document: unknown, draws: Draws): unknown {
   if (typeof document !== "object" || document === null || draws.below(8) === 0) return draws.pick(values);
   if (Array.isArray(document)) {
@@ -92,7 +92,7 @@ function damagedJson(document: unknown, draws: Draws): unknown {
   return Object.fromEntries(draws.pick(changed));
 }
 
-/** A form of a valid file that is likely to be wrong. */
+/** A damaged form of a valid file, which by chance may still be valid. */
 export function damaged(valid: Buffer, kind: "bytes" | "text" | "json" | "lines", draws: Draws): Buffer {
   const times = 1 + draws.below(3);
   let bytes = valid;
@@ -111,6 +111,6 @@ function damagedOnce(bytes: Buffer, kind: "bytes" | "text" | "json" | "lines", d
     lines[at] = JSON.stringify(damagedJson(JSON.parse(lines[at]!), draws)) ?? "";
     return Buffer.from(lines.join("\n"));
   } catch {
-    return Buffer.from(damagedText(text, draws)); // it is no JSON any more
+    return Buffer.from(damagedText(text, draws)); // it is not JSON any more
   }
 }

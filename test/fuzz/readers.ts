@@ -1,4 +1,4 @@
-/** Every file that Folio reads, with a valid one of each and what reads it. */
+/** All kinds of files that Folio reads, each with a valid example and its reader. */
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -29,11 +29,11 @@ const golden = (...at: string[]) => path.join(root, "test", "golden", ...at);
 export interface Reader {
   readonly name: string;
   readonly kind: "bytes" | "text" | "json" | "lines";
-  /** The valid file, in the folder that is made for it. */
+  /** The valid file, in its own folder. */
   readonly file: string;
-  /** Reads it, with whatever stands beside it. */
+  /** Reads the file, with the other files in its folder. */
   read(file: string): unknown;
-  /** The real command that comes to read it. */
+  /** The command that reads it. */
   command?(file: string): string[];
 }
 
@@ -76,7 +76,7 @@ function settingsReaders(written: Write): Reader[] {
         try {
           args = words(file);
         } catch {
-          return; // no words at all
+          return; // not JSON
         }
         const given = (Array.isArray(args) ? args : [args]).filter((arg) => typeof arg === "string");
         parseSettings((await readOverrides("train", given)).values);
@@ -248,7 +248,7 @@ function dataReaders(folder: string, written: Write): Reader[] {
   ];
 }
 
-/** Its files are read, and a text goes through it and back. */
+/** Reads the tokenizer's files, then encodes and decodes a text. */
 function readTokenizer(folder: string): void {
   const { spec } = readFolderTokenizer(folder);
   const tokenizer = tokenizerFromSpec(spec ?? { kind: "gpt2" });

@@ -29,7 +29,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** A server on loopback; notes the Range of each request. */
+/** A server on loopback that records the Range of each request. */
 async function serve(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<string> {
   server = createServer((request, response) => {
     requests.push(request.headers.range);
@@ -39,7 +39,7 @@ async function serve(answer: (request: IncomingMessage, response: ServerResponse
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/text.bin`;
 }
 
-/** Answers as a server that knows Range; `cutAfter` bytes it closes the connection. */
+/** Answers like a server with Range support; closes the connection after `cutAfter` bytes. */
 function sendRange(request: IncomingMessage, response: ServerResponse, cutAfter = Number.POSITIVE_INFINITY): void {
   const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
   if (start >= content.length) {
@@ -55,7 +55,7 @@ function sendRange(request: IncomingMessage, response: ServerResponse, cutAfter 
   } else response.end(body);
 }
 
-test("fetchFile() downloads, tells how far it is, and fetches nothing when the file is right", async () => {
+test("fetchFile() downloads, reports progress, and fetches nothing if the file is already right", async () => {
   const url = await serve((request, response) => sendRange(request, response));
   const seen: number[] = [];
   await fetchFile(url, filePath, { sha256, onProgress: ({ receivedBytes }) => seen.push(receivedBytes) });
@@ -73,7 +73,7 @@ test("fetchFile() resumes a connection that is cut in the middle", async () => {
   expect(requests).toEqual([undefined, "bytes=30000-", "bytes=60000-"]);
 });
 
-test("fetchFile() goes on with what an earlier call left", async () => {
+test("fetchFile() continues the partial file of an earlier call", async () => {
   writeFileSync(`${filePath}.part`, content.subarray(0, 90_000));
   const url = await serve((request, response) => sendRange(request, response));
   await fetchFile(url, filePath, { sha256 });
@@ -81,7 +81,7 @@ test("fetchFile() goes on with what an earlier call left", async () => {
   expect(readFileSync(filePath).equals(content)).toBe(true);
 });
 
-test("fetchFile() takes a part that is already whole, and starts over when the part is of another file", async () => {
+test("fetchFile() accepts a partial file that is complete, and starts over if it is of another file", async () => {
   const url = await serve((request, response) => sendRange(request, response));
   writeFileSync(`${filePath}.part`, content);
   await fetchFile(url, filePath, { sha256 });
@@ -114,7 +114,7 @@ test("fetchFile() refuses another file by its checksum and leaves the old one", 
   expect(readdirSync(folder)).toEqual(["text.bin"]);
 });
 
-test("fetchFile() says what the server answered, and tries again only where that may help", async () => {
+test("fetchFile() reports the server's answer, and retries only if that may help", async () => {
   const url = await serve((_, response) => response.writeHead(404).end("no"));
   await expect(fetchFile(url, filePath, { sha256 })).rejects.toThrow(
     /Cannot download http:.*text\.bin: the server answered 404 Not Found\. Check the URL/,
@@ -136,7 +136,7 @@ test("fetchFile() gives up after three cuts without a byte", async () => {
   expect(requests).toHaveLength(3);
 });
 
-test("fetchFile() says that there is no server, no such host or no such kind of URL", async () => {
+test("fetchFile() reports a missing server, an unknown host and an unsupported URL", async () => {
   const free = createTcpServer();
   await new Promise<void>((resolve) => free.listen(0, "127.0.0.1", resolve));
   const { port } = free.address() as AddressInfo;
@@ -150,10 +150,10 @@ test("fetchFile() says that there is no server, no such host or no such kind of 
   expect(existsSync(filePath)).toBe(false);
 });
 
-test("fetchFile() does not wait for ever on a silent server", async () => {
+test("fetchFile() does not wait forever for a silent server", async () => {
   const url = await serve(() => {});
   await expect(fetchFile(url, filePath, { stallMs: 50, attempts: 2 })).rejects.toThrow(/nothing arrived for 50 ms/);
-  expect(requests.length).toBeLessThanOrEqual(2); // on a busy machine the server may not have heard of each
+  expect(requests.length).toBeLessThanOrEqual(2); // on a busy machine, some requests may not reach the server
 });
 
 test("fetchFile() stops on an abort and keeps the part for the next call", async () => {
@@ -192,7 +192,7 @@ test("fetchFile() says that the disk is full, once", async () => {
   expect(existsSync(filePath)).toBe(false);
 });
 
-test("fetchFile() gives up a file that is longer than it may be, and one without an end", async () => {
+test("fetchFile() gives up on a file that is too long or endless", async () => {
   for (const { length, resumed } of [
     { length: content.length, resumed: 0 },
     { length: undefined, resumed: 0 },

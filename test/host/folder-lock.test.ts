@@ -9,7 +9,7 @@ const folder = temporaryFolder();
 const run = path.join(folder, "a", "run");
 
 describe("lockFolder()", () => {
-  test("holds a folder once, says who holds it, and leaves nothing behind", () => {
+  test("locks a folder only once, names the holder, and leaves nothing behind", () => {
     const lock = lockFolder(run) as FolderLock;
     expect(lockFolder(run)).toEqual({
       holder: expect.stringMatching(new RegExp(`^process ${process.pid} on \\S+, since \\d{4}-\\d\\d-\\d\\dT`)),
@@ -22,7 +22,7 @@ describe("lockFolder()", () => {
     expect(fs.readdirSync(run)).toEqual(["mine"]);
   });
 
-  test("a folder that a killed process held is free at once", async () => {
+  test("the folder of a killed process is free at once", async () => {
     const script = `
       const { lockFolder } = await load("lib/host/folder-lock.ts");
       console.log(lockFolder(argument).holder ?? "held");
@@ -36,7 +36,7 @@ describe("lockFolder()", () => {
     (lockFolder(run) as FolderLock).release();
   });
 
-  test("a folder that cannot be made is the file system's error", () => {
+  test("a folder that cannot be created gives the error of the file system", () => {
     fs.writeFileSync(path.join(folder, "file"), "");
     expect(() => lockFolder(path.join(folder, "file", "run"))).toThrow("ENOTDIR");
   });

@@ -16,7 +16,7 @@ test("philox4x32() gives Random123's known answers", () => {
   expect(hex(philox4x32(pi, [0xa4093822, 0x299f31d0]))).toBe("d16cfe09 94fdcceb 5001e420 24126ea1");
 });
 
-test("philox4x32() refuses a counter that is not four words, and leaves its input alone", () => {
+test("philox4x32() refuses a counter that is not four words, and does not change its input", () => {
   expect(() => philox4x32(new Uint32Array(3), [0, 0])).toThrow(/holds 3 words; it must hold 4/);
   const counter = Uint32Array.of(1, 2, 3, 4);
   philox4x32(counter, [5, 6]);
@@ -48,12 +48,12 @@ test("uniform() depends on the seed, on each part of the path, on their order an
 });
 
 test("uniform() gives the same numbers in every version: a run can be replayed", () => {
-  // Our own values: a change here changes every run, and must come with a new format version.
+  // Folio's own values: a change would change every run and requires a new format version.
   expect(uniform(1337, "train", 0, 0)).toBe(0.020479481976742875);
   expect([...key(1337, "dropout", 0)]).toEqual([-979403572, 2100591496]);
 });
 
-test("uniform() is flat: 20 bins of 200,000 draws pass a chi-squared test", () => {
+test("uniform() is uniform: 20 bins of 200,000 draws pass a chi-squared test", () => {
   const bins = new Array<number>(20).fill(0);
   const draws = 200_000;
   let sum = 0;
@@ -90,7 +90,7 @@ test("uniform() and key() refuse what is not an integer", () => {
 });
 
 describe("permuted()", () => {
-  test("takes each of 0 … count − 1 to another, each once, by seed and path", () => {
+  test("is a permutation of 0 … count − 1 that depends on seed and path", () => {
     for (const count of [1, 2, 3, 4, 5, 16, 17, 100, 1000]) {
       const order = (epoch: number) =>
         Array.from({ length: count }, (_, i) => permuted(i, count, 1337, "epoch", epoch));
@@ -100,7 +100,7 @@ describe("permuted()", () => {
     }
   });
 
-  test("spreads evenly: each place of 5 gets each number about as often, and neighbours come apart", () => {
+  test("is uniform: each of 5 positions gets each number about equally often, and neighbours are separated", () => {
     const counts = new Int32Array(25);
     const epochs = 20_000;
     for (let epoch = 0; epoch < epochs; epoch++)
@@ -109,7 +109,7 @@ describe("permuted()", () => {
     for (const count of counts) expect(Math.abs(count - epochs / 5)).toBeLessThan(5 * 57);
   });
 
-  test("reaches beyond 2^32, and refuses what is no index", () => {
+  test("works beyond 2^32, and refuses an invalid index", () => {
     const count = 2 ** 45 + 1;
     expect(new Set([0, 1, 2, count - 1].map((i) => permuted(i, count, 1))).size).toBe(4);
     expect(Math.max(...[0, 1, 2, count - 1].map((i) => permuted(i, count, 1)))).toBeLessThan(count);

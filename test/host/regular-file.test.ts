@@ -1,4 +1,4 @@
-/** Files alone are read, and only so much of them: a pipe or a device by a file's name must not hang or fill the memory. */
+/** Only regular files are read, up to a limit, so that a pipe or a device cannot hang Folio or fill the memory. */
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
@@ -15,7 +15,7 @@ const folder = temporaryFolder();
 const pipe = path.join(folder, "pipe");
 execFileSync("mkfifo", [pipe]);
 
-test("a file is read whole, up to the size that is asked for", () => {
+test("a file is read completely, up to the given size", () => {
   const file = path.join(folder, "file");
   fs.writeFileSync(file, "né\n");
   expect(readRegularText(file)).toBe("né\n");
@@ -37,7 +37,7 @@ test.each([
   await expect(fileSha256(file)).rejects.toThrow(found);
 });
 
-describe("where a command's file should be", () => {
+describe("in place of a command's file", () => {
   async function folio(...argv: string[]) {
     let text = "";
     const output = { write: (more: string) => (text += more) };
@@ -68,7 +68,7 @@ describe("where a command's file should be", () => {
     ];
     for (const argv of lines) {
       const { code, text } = await folio(...argv);
-      // A list of runs says what is wrong with one of them, and lists the others.
+      // A list of runs reports the error of one run and lists the others.
       expect([argv.join(" "), code]).toEqual([argv.join(" "), argv[0] === "runs" ? 0 : 1]);
       expect(text).toMatch(/a pipe|a device/);
     }

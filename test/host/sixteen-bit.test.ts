@@ -4,7 +4,7 @@ import { fromHalf, toHalf } from "../../lib/host/sixteen-bit.js";
 const f32 = (...values: number[]) => Float32Array.from(values);
 
 describe("float16", () => {
-  test("values of the standard", () => {
+  test("has the values of the standard", () => {
     const codes = Uint16Array.of(0, 0x8000, 1, 0x03ff, 0x0400, 0x3555, 0x3c00, 0xc000, 0x7bff, 0x7c00, 0xfc00, 0x7e00);
     const values = [
       0,
@@ -24,12 +24,12 @@ describe("float16", () => {
     expect(toHalf("float16", f32(...values))).toEqual(codes);
   });
 
-  test("every one of the 63,488 that are numbers comes back as it was", () => {
+  test("all 63,488 numbers are converted back without change", () => {
     const codes = Uint16Array.from({ length: 65_536 }, (_, code) => code).filter((code) => (code & 0x7c00) !== 0x7c00);
     expect(toHalf("float16", fromHalf("float16", codes))).toEqual(codes);
   });
 
-  test("halfway goes to the even neighbour, a hair more goes up, at every size", () => {
+  test("ties round to even, and slightly larger values round up, at every magnitude", () => {
     for (let code = 0; code < 0x7bff; code += 7) {
       const [low, high] = fromHalf("float16", Uint16Array.of(code, code + 1)) as unknown as [number, number];
       const middle = (low + high) / 2; // exact in float32
@@ -45,7 +45,7 @@ describe("float16", () => {
 });
 
 describe("bfloat16", () => {
-  test("is the upper half of float32, rounded to even", () => {
+  test("is the upper half of float32, with ties rounded to even", () => {
     const codes = Uint16Array.of(0, 0x8000, 0x3f80, 0xc000, 0x7f80, 1, 0x7f7f);
     const values = [0, -0, 1, -2, Infinity, 2 ** -133, 3.3895313892515355e38];
     expect([...fromHalf("bfloat16", codes)]).toEqual(values);

@@ -1,4 +1,4 @@
-/** Gradients against finite differences, with Folio's own operations (where they were compiled) and without. */
+/** Compares gradients with finite differences, with Folio's operations (if compiled) and without. */
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
 import { enableFused, fusedEnabled } from "../../lib/engine/operations/fused.js";
@@ -141,7 +141,7 @@ describe("crossEntropy()", () => {
     });
   });
 
-  test("is 0, with a gradient of 0 and no NaN, when no row counts", () => {
+  test("is 0, with a gradient of 0 and no NaN, if all rows are ignored", () => {
     tf.tidy(() => {
       const { value, gradient } = of(random([2, 3], 1) as tf.Tensor2D, [-1, -1]);
       expect([value, ...gradient]).toEqual([0, 0, 0, 0, 0, 0, 0]);
@@ -154,7 +154,7 @@ describe("dropout()", () => {
     tf.tidy(() => [...dropout(tf.ones(shape), { rate, key: ids(key), use }).dataSync()]);
   const rows = (values: number[], from: number, to: number) => values.slice(from * 50, to * 50);
 
-  test("drops its share, scales the rest, and so keeps the mean", () => {
+  test("drops its share and scales the rest, which keeps the mean", () => {
     const values = mask([40, 1000]);
     const dropped = values.filter((value) => value === 0).length / values.length;
     expect(Math.abs(dropped - 0.2)).toBeLessThan(5 * Math.sqrt((0.2 * 0.8) / 40_000)); // five standard errors
@@ -163,7 +163,7 @@ describe("dropout()", () => {
     expect(mask([4, 9], { rate: 0 })).toEqual(new Array(36).fill(1));
   });
 
-  test("gives the rows of a split batch the masks that they have in the whole one", () => {
+  test("gives the rows of a split batch the same masks as in the whole batch", () => {
     const whole = mask([6, 50]);
     expect(mask([2, 50])).toEqual(rows(whole, 0, 2));
     expect(mask([4, 50], { key: [7, 8 + 2] })).toEqual(rows(whole, 2, 6));
@@ -183,7 +183,7 @@ describe("dropout()", () => {
   });
 });
 
-test("the functions, in a tidy, leave no tensors", () => {
+test("inside tidy, the functions leave no tensors", () => {
   expectNoLeak(() =>
     tf.tidy(() => {
       const x = tf.ones([2, 3]) as tf.Tensor2D;

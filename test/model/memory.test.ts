@@ -6,7 +6,7 @@ const gpt2 = { ...defaultSettings, vocabSize: 50_257 };
 const small = { ...defaultSettings, nLayer: 6, nHead: 6, nEmbd: 384, vocabSize: 65, gradientAccumulationSteps: 1 };
 
 describe("memoryTable()", () => {
-  test("counts four bytes a weight, eight of AdamW, four of gradients, four more to accumulate", () => {
+  test("counts per weight four bytes, eight for AdamW, four for gradients, and four more to accumulate", () => {
     const bytes = (part: string, settings = gpt2) => memoryTable(settings).find((row) => row.part === part)!.bytes;
     expect(bytes("weights")).toBe(4 * 124_337_664);
     expect(bytes("optimizer")).toBe(8 * 124_337_664);
@@ -72,7 +72,7 @@ describe("memoryTable()", () => {
     expect(ratio).toBeLessThan(1.33);
   });
 
-  test("a graphics card holds neither the program nor copies, but attention's weights", () => {
+  test("on a GPU counts attention weights, but neither the program nor copies", () => {
     const rows = memoryTable(gpt2, { gpu: true });
     expect(rows.find(({ part }) => part === "program")!.bytes).toBe(0);
     expect(rows.find(({ part }) => part === "activations")!.formula).toBe("4 B T ((L + 1) 20 C + L 1 H T)");
@@ -97,16 +97,16 @@ describe("memoryWarning()", () => {
     );
   });
 
-  test("proposes to compile what runs eagerly", () => {
+  test("proposes to compile an eager run", () => {
     const eager = { ...small, blockSize: 256, batchSize: 16, compile: false };
     expect(memoryWarning(eager, 2e9)).toContain("try compile (--compile=True keeps less), or batchSize");
   });
 
-  test("proposes a smaller model when no batch is small enough", () => {
+  test("proposes a smaller model if no batch is small enough", () => {
     expect(memoryWarning(gpt2, 1e9)).toContain("lower nLayer or nEmbd: a smaller batch is not enough");
   });
 
-  test("proposes a shorter context when one sequence is too much", () => {
+  test("proposes a shorter context if one sequence is too large", () => {
     const long = { ...small, batchSize: 1, blockSize: 32_768 };
     expect(memoryWarning(long, 2e9)).toMatch(/try blockSize \d+/);
   });

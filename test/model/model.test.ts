@@ -78,7 +78,7 @@ describe("parameterSpecs()", () => {
     expect(countParameters({ ...defaultSettings, ...whole })).toBe(354_823_168);
   });
 
-  test("starts residual projections smaller, by the root of twice the layers", () => {
+  test("initializes residual projections smaller, by √(2 × layers)", () => {
     const spec = (name: string) => parameterSpecs({ ...tiny, bias: true }).find((each) => each.name === name)!;
     expect(spec("h.1.attn.c_proj.weight").initializer).toEqual({ normal: 0.01 }); // .02 / √(2 · 2)
     expect(spec("h.1.mlp.c_proj.weight").initializer).toEqual({ normal: 0.01 });
@@ -89,7 +89,7 @@ describe("parameterSpecs()", () => {
 });
 
 describe("initialParameters()", () => {
-  test("has the asked deviation, follows the seed and does not leak", () => {
+  test("has the given standard deviation, depends on the seed and does not leak", () => {
     const wide = { ...tiny, nEmbd: 64 };
     const [a, b, c] = [initialParameters(wide, 1), initialParameters(wide, 1), initialParameters(wide, 2)];
     const values = (params: Record<string, tf.Tensor>) => params["h.0.mlp.c_fc.weight"]!.dataSync<"float32">();
@@ -172,7 +172,7 @@ describe("forward()", () => {
   };
   const row = (...ids: number[]) => tf.tensor2d([ids], [1, ids.length], "int32");
 
-  test("lets no position see a later one", () => {
+  test("does not let a position depend on later ones", () => {
     withModel((params) =>
       tf.tidy(() => {
         const logits = (ids: tf.Tensor2D) => tf.slice(forward(params, ids, settings).logits, [0, 0, 0], [1, 3, 7]);
@@ -181,7 +181,7 @@ describe("forward()", () => {
     );
   });
 
-  test("gives with a cache, token by token, what it gives at once", () => {
+  test("gives the same logits token by token with a cache as in one call", () => {
     withModel((params) =>
       tf.tidy(() => {
         const ids = [1, 5, 2, 6];
@@ -197,11 +197,11 @@ describe("forward()", () => {
     );
   });
 
-  test("reads one sequence into a cache of several, and goes on from a part of it", () => {
+  test("reads one sequence into a cache of several, and continues from a part of it", () => {
     withModel((params) =>
       tf.tidy(() => {
         const { cache } = forward(params, row(1, 5, 2, 0), settings, { cache: emptyCache(settings, 2) });
-        // The fourth id only filled the row up: its place is written over.
+        // The fourth id is only padding; its position is overwritten.
         const position = tf.scalar(3, "int32");
         const ids = tf.tensor2d([[6], [4]], undefined, "int32");
         const { logits } = forward(params, ids, settings, { cache: { ...cache!, position } });
@@ -211,7 +211,7 @@ describe("forward()", () => {
     );
   });
 
-  test("lastOnly gives the logits of the position that it names", () => {
+  test("lastOnly gives the logits of the given position", () => {
     withModel((params) =>
       tf.tidy(() => {
         const ids = tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3], "int32");
@@ -234,7 +234,7 @@ describe("forward()", () => {
     );
   });
 
-  test("takes the value that the tap returns", () => {
+  test("uses the value that the tap returns", () => {
     withModel((params) =>
       tf.tidy(() => {
         const at = (name: string, value: tf.Tensor) => (name === "ln_f" ? tf.zerosLike(value) : value);
@@ -263,7 +263,7 @@ describe("forward()", () => {
     );
   });
 
-  test("shows only what is wanted", () => {
+  test("passes only the requested values to the tap", () => {
     withModel((params) =>
       tf.tidy(() => {
         const seen: string[] = [];
@@ -278,7 +278,7 @@ describe("forward()", () => {
     );
   });
 
-  test("compiled, takes attention apart only in the layers where somebody looks inside", async () => {
+  test("in compiled mode, composes attention only in layers whose inner values are requested", async () => {
     const operations = async (wanted: readonly string[]) => {
       const specs = Object.fromEntries(
         parameterSpecs(settings).map(({ name, shape }) => [name, { dtype: "float32" as const, shape }]),
@@ -300,12 +300,12 @@ describe("forward()", () => {
     const both = await operations(["h.0.attn.q", "h.1.attn.heads"]);
     const perLayer = one - none;
     expect(both - one).toBe(perLayer);
-    // Without Folio's own operations it is always spelled out.
+    // Without Folio's operations, attention is always composed.
     if (fusedEnabled()) expect(perLayer).toBeGreaterThan(0);
     else expect(perLayer).toBe(0);
   });
 
-  test("drops by its key alone: the same key, the same numbers", () => {
+  test("has dropout masks that depend only on the key", () => {
     withModel((params) =>
       tf.tidy(() => {
         const config = { ...settings, dropout: 0.5 };
@@ -357,7 +357,7 @@ describe("forward()", () => {
     );
   });
 
-  test("says what is wrong with ids of another shape or type", () => {
+  test("reports ids of a wrong shape or type", () => {
     withModel((params) =>
       tf.tidy(() => {
         expect(() => forward(params, row(1, 2, 3, 4, 5, 6, 0), settings)).toThrow(/T = 7; wanted 1 to blockSize = 6/);
@@ -367,7 +367,7 @@ describe("forward()", () => {
     );
   });
 
-  test("in a tidy, and lossAndGradients() in another, leave no tensor", () => {
+  test("and lossAndGradients() leave no tensors inside tidy", () => {
     withModel((params) => {
       const x = row(1, 2, 3);
       const y = row(2, 3, 4);
@@ -400,7 +400,7 @@ describe("forward()", () => {
 });
 
 describe("loss()", () => {
-  test("of even logits is ln V, and a target of −1 does not count", () => {
+  test("of equal logits is ln V, and targets of −1 are ignored", () => {
     tf.tidy(() => {
       const even = tf.zeros([1, 2, 7]) as tf.Tensor3D;
       const targets = (...ids: number[]) => tf.tensor2d([ids], [1, 2], "int32");
@@ -418,11 +418,11 @@ describe("loss()", () => {
 });
 
 describe("what does not fit", () => {
-  test("a vocabulary of 0 is refused, saying where to take it from", () => {
+  test("a vocabulary of 0 is refused, with advice", () => {
     expect(() => parameterSpecs({ ...defaultSettings, vocabSize: 0 })).toThrow(/set it to the tokenizer's vocabSize/);
   });
 
-  test("a cache of another model or batch is refused, and positions past blockSize are", () => {
+  test("a cache of another model or batch and positions past blockSize are refused", () => {
     const config = { ...defaultSettings, nLayer: 1, nHead: 1, nEmbd: 4, blockSize: 4, vocabSize: 3 };
     tf.tidy(() => {
       const params = initialParameters(config, 1);

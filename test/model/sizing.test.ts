@@ -55,7 +55,7 @@ describe("parameterTable()", () => {
     expect(countParameters(shape)).toBe(all);
   });
 
-  test("counts what the model has, with and without biases and a head of its own", () => {
+  test("counts the parameters of the model, with and without biases and an untied head", () => {
     for (const bias of [false, true]) {
       for (const tieHead of [false, true]) {
         const shape = {
@@ -75,7 +75,7 @@ describe("parameterTable()", () => {
     }
   });
 
-  test("asks for a vocabulary", () => {
+  test("requires a vocabulary", () => {
     expect(() => parameterTable(defaultSettings)).toThrow("Cannot size the model: vocabSize is 0");
   });
 });
@@ -106,7 +106,7 @@ describe("flopsTable()", () => {
     expect((palm / flopsTable(gpt2).at(-1)!.count).toFixed(4)).toBe("1.0001");
   });
 
-  test("a head of its own costs no more than the tied one", () => {
+  test("an untied head costs the same as a tied one", () => {
     expect(flopsPerToken({ ...gpt2, tieHead: false })).toBe(flopsPerToken(gpt2));
   });
 
@@ -189,13 +189,13 @@ describe("knownPeakFlops()", () => {
     expect(knownPeakFlops(device, dtype)).toBe(peak);
   });
 
-  test("is undefined for what it does not know, and for formats that a card lacks", () => {
+  test("is undefined for unknown devices, and for formats that a GPU lacks", () => {
     expect(knownPeakFlops("Intel Xeon", "float32")).toBeUndefined();
     expect(knownPeakFlops("NVIDIA A1000", "float32")).toBeUndefined();
     expect(knownPeakFlops("Tesla V100-SXM2-16GB", "bfloat16")).toBeUndefined();
   });
 
-  test("every name in the table finds its own row, and a size in the name counts", () => {
+  test("every name in the table finds its own row, and a memory size in the name is respected", () => {
     for (const name of knownHardware) expect(findHardware(name)!.name).toBe(name);
     expect(findHardware("NVIDIA A100-SXM4-80GB")!.memoryBytes).toBe(80e9);
     expect(findHardware("A100")!.memoryBytes).toBe(40e9);

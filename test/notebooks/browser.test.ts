@@ -1,6 +1,6 @@
 /**
- * The notebook in a browser, as people use it: JupyterLab as `folio lab FOLDER` opens it on a folder outside the checkout,
- * driven through Chromium. Where there is no Chromium it is not run. FOLIO_SCREENSHOTS=FOLDER keeps pictures.
+ * Notebooks in a browser: JupyterLab as `folio lab FOLDER` opens it on a folder outside the checkout, controlled
+ * through Chromium. Skipped without Chromium. FOLIO_SCREENSHOTS=FOLDER stores screenshots.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
@@ -76,7 +76,7 @@ function notebook(sources: readonly string[]): string {
   });
 }
 
-/** What the server prints when it is up; its log goes to the error of a test that waits in vain. */
+/** The line that the server prints when it is ready; if it does not appear, the error contains the server's log. */
 function addressOf(server: ChildProcess): Promise<URL> {
   let printed = "";
   return new Promise((resolve, reject) => {
@@ -94,11 +94,11 @@ function addressOf(server: ChildProcess): Promise<URL> {
 async function open(name: string): Promise<void> {
   await page.goto(`${address.origin}/lab/tree/${name}?token=${address.searchParams.get("token")}&reset`);
   await page.waitForSelector(".jp-Notebook .jp-Cell", { timeout: 120_000 });
-  // What is run before the kernel is there is lost.
+  // Cells that are run before the kernel is ready would be lost.
   await page.getByText("TypeScript | Idle").waitFor({ timeout: 120_000 });
 }
 
-/** The lab's own commands, as its menus and keys give them. */
+/** JupyterLab's commands, as in its menus. */
 function command(name: string): Promise<void> {
   return page.evaluate(async (id) => {
     const { jupyterapp } = globalThis as unknown as {
@@ -136,7 +136,7 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 180_000 
     await seen(1, "two");
   });
 
-  test("interrupts a training, which says where it was saved", async () => {
+  test("interrupts a training, which reports its checkpoint", async () => {
     await runCell(2);
     await seen(2, /step [1-9]\d* of 1000000/);
     await picture("progress");
@@ -148,14 +148,14 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 180_000 
     await picture("interrupted");
   });
 
-  test("runs the cell again with another setting, in the place of the run before", async () => {
+  test("runs the cell again with another setting and replaces the previous run", async () => {
     await runCell(2, training("maxIters: 40, evalInterval: 20"));
     await seen(2, /the run that this kernel made before is replaced/);
     await seen(2, /^Run in out/);
     await picture("again");
   });
 
-  test("shows a figure that answers to the mouse", async () => {
+  test("shows a figure that reacts to the mouse", async () => {
     await runCell(3);
     const plot = output(3).locator(".js-plotly-plot .nsewdrag").first();
     await plot.waitFor({ timeout: 120_000 });

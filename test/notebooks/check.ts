@@ -1,7 +1,7 @@
 /**
- * Strict type-checking of a notebook's code cells by the project's own TypeScript, before anything runs. tslab checks
- * too, but with TypeScript 5.0 and without `strict`. The cells are one module, in order; errors come back with the
- * cell and the line in it. It does not emit.
+ * Checks the types of a notebook's code cells with the project's TypeScript and `strict`, before anything runs. (tslab
+ * checks, too, but with TypeScript 5.0 and without `strict`.) The cells form one module; errors name the cell and the
+ * line in it.
  */
 import path from "node:path";
 import ts from "typescript";
@@ -14,7 +14,7 @@ export interface TypeFault {
   readonly message: string;
 }
 
-/** What tslab compiles with, made strict. */
+/** The options of tslab, with strict checks. */
 const options: ts.CompilerOptions = {
   strict: true,
   noImplicitReturns: true,
@@ -30,7 +30,7 @@ const options: ts.CompilerOptions = {
   noEmit: true,
 };
 
-/** A checker that keeps what it has parsed: the second notebook takes a fraction of the first. */
+/** A checker that caches parsed files, so that further notebooks are much faster. */
 export function createChecker(): (file: string, notebook: Notebook) => TypeFault[] {
   let before: ts.Program | undefined;
   const parsed = new Map<string, ts.SourceFile | undefined>();
@@ -63,7 +63,7 @@ export function createChecker(): (file: string, notebook: Notebook) => TypeFault
   };
 }
 
-/** The cells below each other, and the line (from 0) on which each starts. */
+/** The cells joined to one text, and the line (from 0) on which each starts. */
 function asModule(notebook: Notebook): { text: string; starts: number[] } {
   const starts: number[] = [];
   const lines: string[] = [];

@@ -16,7 +16,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-# Runs after the last cell: the kernel answers, and rejections of timers that are still under way get 2 s to show.
+# Runs after the last cell: the kernel answers, and rejections from pending timers get 2 s to appear.
 SENTINEL = """
 for (let wait = 0; wait < 20 && process.getActiveResourcesInfo().includes("Timeout"); wait++) {
   await new Promise((resolve) => setTimeout(resolve, wait === 0 ? 0 : 100).unref());

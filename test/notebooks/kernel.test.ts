@@ -1,4 +1,4 @@
-/** The notebook's kernel as a front end meets it: cells, errors, interrupts, running again, completion. */
+/** The kernel as seen by a front end: cells, errors, interrupts, running again, completion. */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -10,7 +10,7 @@ import { root } from "./runner.js";
 
 const setUp = fs.existsSync(path.join(root, ".venv", "share", "jupyter", "kernels", "tslab", "kernel.json"));
 
-/** Of a folder that has no package.json, so that nothing is found in it. */
+/** A folder without package.json, so that no modules are found in it. */
 let folder: string;
 let kernel: TestKernel;
 
@@ -37,7 +37,7 @@ describe.skipIf(!setUp)("a cell", { timeout: 300_000 }, () => {
     expect([status, stdout]).toEqual(["ok", "1\n2\n3\n"]);
   });
 
-  test("may name what another cell made in short, in an object and in a pattern", async () => {
+  test("may use another cell's variables in object shorthand and in patterns", async () => {
     await kernel.run("let settings = { size: 2 };\nlet a = 1;");
     const { result } = await kernel.run("({ settings, a })");
     expect(result?.["text/plain"]).toBe("{ settings: { size: 2 }, a: 1 }");
@@ -49,7 +49,7 @@ describe.skipIf(!setUp)("a cell", { timeout: 300_000 }, () => {
     expect(stdout.split("\n").length).toBe(3001);
   });
 
-  test("that throws is shown with its line, an excerpt, and no call but those in cells", async () => {
+  test("that throws is shown with its line, an excerpt, and only the calls in cells", async () => {
     await kernel.run(
       'function half(n: number): number {\n  const whole = { n };\n\n  throw new RangeError(whole.n + " is odd");\n}',
     );
@@ -74,7 +74,7 @@ describe.skipIf(!setUp)("a cell", { timeout: 300_000 }, () => {
     expect("  const both = { one, a }; null![both.one];".indexOf(".one]")).toBeGreaterThanOrEqual(column - 1);
   });
 
-  test("with a wrong setting does not compile, and the right name is offered", async () => {
+  test("with an unknown setting does not compile, and the nearest name is suggested", async () => {
     const { traceback, status } = await kernel.run(
       'import { parseSettings } from "folio";\nconst shape = parseSettings({\n  nLayr: 4,\n});',
     );
@@ -100,7 +100,7 @@ describe.skipIf(!setUp)("an interrupt", { timeout: 300_000 }, () => {
     await alive();
   });
 
-  test("ends a loop that waits, in the background too", async () => {
+  test("ends a loop that waits, also in the background", async () => {
     const { ename } = await kernel.run(
       'let turns = 0;\nconsole.log("going");\nfor (;;) {\n  await new Promise((resolve) => setTimeout(resolve, 5));\n  (globalThis as any).turns = ++turns;\n}',
       "going",
@@ -117,7 +117,7 @@ describe.skipIf(!setUp)("a training", { timeout: 400_000 }, () => {
   const settings = (more: string) =>
     `{ ...presets.toy, outDir: "out", dataset: "fox", nLayer: 1, nHead: 1, nEmbd: 16, blockSize: 16, device: "cpu", evalInterval: 1000, ${more} }`;
 
-  test("saves when it is interrupted, and the same cell goes on", async () => {
+  test("saves a checkpoint when interrupted, and the same cell resumes it", async () => {
     await kernel.run('import { presets, train, trainRun, readRunLog, lossCurves } from "folio";');
     const cell = `for await (const record of train(${settings("maxIters: 100000")})) {\n  if (record.kind === "iter" && record.step === 20) console.log("going");\n}\nconsole.log("not reached");`;
     const stopped = await kernel.run(cell, "going");
@@ -130,7 +130,7 @@ describe.skipIf(!setUp)("a training", { timeout: 400_000 }, () => {
     expect(JSON.stringify(again.displays)).toContain(`goes on at step ${step} of 100000`);
   });
 
-  test("with another setting replaces the run of this kernel, and says so", async () => {
+  test("with another setting replaces this kernel's run, and says so", async () => {
     const { status, displays, result } = await kernel.run(`await trainRun(${settings("maxIters: 30, seed: 2")})`);
     expect(status).toBe("ok");
     expect(JSON.stringify(displays)).toMatch(
@@ -138,7 +138,7 @@ describe.skipIf(!setUp)("a training", { timeout: 400_000 }, () => {
     );
     expect(result?.["text/plain"]).toMatch(/Run in out/);
     expect(result?.["text/html"]).toMatch(/<img/);
-    // One bar that is redrawn, not a line a step.
+    // One progress bar that is redrawn, not one line per step.
     expect(new Set(displays.map(({ type }) => type))).toEqual(new Set(["display_data", "update_display_data"]));
   });
 
@@ -153,7 +153,7 @@ describe.skipIf(!setUp)("a training", { timeout: 400_000 }, () => {
     expect(fs.readFileSync(path.join(state, "last"), "utf8")).toBe(last);
   });
 
-  test("under way in the background is named as this kernel's", async () => {
+  test("in the background is reported as a run of this kernel", async () => {
     await kernel.run(
       `const background = train(${settings("maxIters: 100000, overwrite: true")});\nawait background.next();`,
     );
@@ -172,7 +172,7 @@ describe.skipIf(!setUp)("the front end", { timeout: 300_000 }, () => {
     expect(more.schedule).toBe("Schedule");
   });
 
-  test("is told what a setting is, its unit and default, and what a function throws", async () => {
+  test("gets the description of a setting with unit and default, and the errors that a function throws", async () => {
     const setting = await kernel.inspect('import { parseSettings } from "folio";\nparseSettings({ nLay|er: 4 });');
     expect(setting).toContain("Transformer blocks, one after the other.");
     expect(setting).toContain("(blocks); default 12");

@@ -1,4 +1,6 @@
-/** A kernel as a front end drives it, for tests: cells run, interrupted, completed and inspected one after the other. */
+/**
+ * Controls a kernel like a front end, for tests: runs, interrupts, completes and inspects cells one after the other.
+ */
 import { spawn } from "node:child_process";
 import path from "node:path";
 import readline from "node:readline";
@@ -12,7 +14,7 @@ interface Message {
   readonly data?: Readonly<Record<string, string>>;
 }
 
-/** What a cell gave. */
+/** The outputs of a cell. */
 export interface Answer {
   readonly status: "ok" | "error" | "aborted" | "dead";
   readonly ename?: string;
@@ -21,7 +23,7 @@ export interface Answer {
   readonly traceback: string;
   readonly stdout: string;
   readonly stderr: string;
-  /** Of the last expression. */
+  /** The value of the last expression. */
   readonly result: Readonly<Record<string, string>> | undefined;
   readonly displays: readonly Message[];
 }
@@ -33,9 +35,9 @@ export interface Completion {
 
 export interface TestKernel {
   readonly pid: number;
-  /** @param interruptOn a text; the interrupt is sent when it has appeared among the outputs */
+  /** @param interruptOn the kernel is interrupted when this text appears among the outputs */
   run(code: string, interruptOn?: string): Promise<Answer>;
-  /** `|` is where the cursor stands. */
+  /** `|` marks the cursor. */
   complete(code: string): Promise<Completion>;
   inspect(code: string): Promise<string>;
   close(): Promise<void>;
@@ -76,7 +78,7 @@ export async function openKernel(folder: string): Promise<TestKernel> {
   };
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colours begin with one
+// biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes begin with one
 const colours = /\u001b\[\d+m/g;
 
 function answered(content: { messages: Message[] } & Record<string, unknown>): Answer {

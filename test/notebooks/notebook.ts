@@ -1,12 +1,12 @@
 /**
- * A notebook as a file: reading it, what must be true of the one that is committed, and the form in which outputs are
- * committed (nothing in it that differs from machine to machine or from day to day). It executes nothing.
+ * A notebook as a file: reading it, checking the committed one, and the form of committed outputs, which must not
+ * depend on the machine or the day. runner.ts executes notebooks.
  */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 
-/** Outputs as JSON, in bytes; a notebook beyond it is no page that someone reads. */
+/** The largest size of the outputs as JSON, in bytes; larger notebooks are unreadable as pages. */
 export const maxOutputBytes = 200_000;
 
 export interface Output {
@@ -33,7 +33,7 @@ export interface Notebook {
   nbformat_minor: number;
 }
 
-/** @throws {TypeError} when the file is no notebook */
+/** @throws {TypeError} if the file is not a notebook */
 export function readNotebook(file: string): Notebook {
   let notebook: Notebook;
   try {
@@ -55,13 +55,13 @@ export function codeCells(notebook: Notebook): Cell[] {
   return notebook.cells.filter((cell) => cell.cell_type === "code" && textOf(cell.source).trim() !== "");
 }
 
-/** The notebook's own limit, `metadata.folio.budgetSeconds`; undefined when it has none. */
+/** The time limit of a notebook, `metadata.folio.budgetSeconds`; undefined if it has none. */
 export function budgetOf(notebook: Notebook): number | undefined {
   const seconds = notebook.metadata.folio?.budgetSeconds;
   return typeof seconds === "number" && seconds > 0 && seconds <= 600 ? seconds : undefined;
 }
 
-/** What is wrong with the outputs as they are in the file. Empty: nothing. */
+/** Faults of the outputs in the file; empty if there are none. */
 export function committedFaults(notebook: Notebook): string[] {
   const cells = codeCells(notebook);
   const bad = cells.findIndex((cell, index) => cell.execution_count !== index + 1);
@@ -82,7 +82,7 @@ export function sizeFaults(outputs: readonly Output[][]): string[] {
   ];
 }
 
-/** Time stamps, machine paths, Plotly's bundle and errors in outputs that are to be committed. */
+/** Finds time stamps, machine paths, Plotly's bundle and errors in outputs. */
 export function outputFaults(outputs: readonly Output[], cell: number): string[] {
   const text = JSON.stringify(outputs);
   const places: [RegExp, string][] = [
@@ -104,8 +104,8 @@ export function outputFaults(outputs: readonly Output[], cell: number): string[]
 }
 
 /**
- * Outputs in the form in which they are committed: pieces of one stream joined, HTML that carries Plotly's bundle left
- * out (the static picture beside it stays), paths in the repository made relative, no ids, keys in order.
+ * The committed form of outputs: parts of a stream are joined, HTML with Plotly's bundle is removed (the static picture
+ * stays), paths in the repository are relative, ids are removed, and keys are sorted.
  */
 export function normalizeOutputs(outputs: readonly Output[], options: { root: string }): Output[] {
   const result: Output[] = [];
@@ -128,7 +128,7 @@ export function normalizeOutputs(outputs: readonly Output[], options: { root: st
   return result;
 }
 
-/** The notebook as it is to be committed, with the outputs of each of its cells (empty for those without code). */
+/** The notebook in its committed form, with the outputs of each cell (empty for cells without code). */
 export function withOutputs(notebook: Notebook, outputs: readonly Output[][], options: { root: string }): Notebook {
   const numbers = new Map(codeCells(notebook).map((cell, index) => [cell, index + 1]));
   const cells = notebook.cells.map((cell, index): Cell => {
@@ -162,7 +162,7 @@ export function withOutputs(notebook: Notebook, outputs: readonly Output[][], op
   };
 }
 
-/** As Jupyter writes it: keys sorted, one space of indentation. Nothing changes when nothing changed. */
+/** The format of Jupyter: sorted keys, indented by one space, so that an unchanged notebook gives an identical file. */
 export function notebookText(notebook: Notebook): string {
   return `${JSON.stringify(sorted(notebook), null, 1)}\n`;
 }

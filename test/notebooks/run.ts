@@ -1,8 +1,8 @@
 /**
- * `npm run notebooks [-- NAME…]`: every notebook (or those whose names begin so), one at a time; a table; the count.
- * A notebook that takes longer than its budget, measured by what the machine is worth at its start, is told of; it fails
- * when it takes three times as long, for then it hangs.
- * `npm run notebooks:refresh [-- NAME…]`: the same, and writes the outputs back into the files of those that pass.
+ * `npm run notebooks [-- NAME…]` runs all notebooks (or those whose names start with NAME) one at a time and prints a
+ * table and the count. A notebook that exceeds its time budget (scaled by the current speed of the machine) gives a
+ * warning. One that takes three times its budget fails, because it probably hangs. `npm run notebooks:refresh [--
+ * NAME…]` also stores the outputs of notebooks that pass.
  */
 import fs from "node:fs";
 import path from "node:path";

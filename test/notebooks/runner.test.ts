@@ -1,4 +1,4 @@
-/** The runner turns red for each kind of bad notebook, and says where and why. */
+/** The runner fails for each kind of bad notebook, and says where and why. */
 import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -21,7 +21,7 @@ const setUp = fs.existsSync(path.join(root, ".venv", "share", "jupyter", "kernel
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return !/\) Z /.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8")); // dead and not yet collected
+    return !/\) Z /.test(fs.readFileSync(`/proc/${pid}/stat`, "utf8")); // a zombie counts as dead
   } catch {
     return false;
   }
@@ -30,14 +30,14 @@ function isAlive(pid: number): boolean {
 describe("the notebook runner", needs(setUp ? undefined : "set-up has not registered the kernel"), () => {
   const check = createChecker();
   const run = (name: string): Promise<Verdict> =>
-    // Those that end by themselves have time; a kernel may take long to begin.
+    // Enough time for notebooks that end by themselves; a kernel may start slowly.
     runNotebook(path.join(folder, `${name}.ipynb`), {
       committed: false,
       check,
       patience: name === "over-budget" ? 1 : 20,
     });
 
-  test("passes a good notebook, and has its outputs", async () => {
+  test("passes a good notebook and returns its outputs", async () => {
     const { faults, warnings, outputs, cells, elapsedMs } = await run("good");
     expect([faults, warnings]).toEqual([[], []]);
     expect(cells).toBe(3);
@@ -55,7 +55,7 @@ describe("the notebook runner", needs(setUp ? undefined : "set-up has not regist
     expect(elapsedMs).toBe(0);
   });
 
-  test("fails a notebook with an un-awaited rejection, naming the cell that the promise is from", async () => {
+  test("fails a notebook with an unhandled rejection, naming the cell of the promise", async () => {
     const { faults } = await run("rejection");
     expect(faults).toHaveLength(1);
     expect(faults[0]).toMatch(
@@ -133,7 +133,7 @@ describe("a committed notebook", () => {
     ]);
   });
 
-  test("is written the same when nothing changed", () => {
+  test("is written identically if nothing has changed", () => {
     const once = notebookText(withOutputs(good, [], { root }));
     expect(notebookText(withOutputs(JSON.parse(once) as Notebook, [], { root }))).toBe(once);
   });

@@ -1,6 +1,6 @@
 /**
- * Runs one notebook as a reader would, from top to bottom in a fresh kernel, and judges it: type-checked before, ended
- * within the time that it is given, every cell to the end, no promise left to fail on its own. It prints nothing; run.ts shows the table.
+ * Runs a notebook from top to bottom in a new kernel and checks it: no type errors, within its time limit, every cell
+ * runs to its end, no unhandled rejection. run.ts prints the results.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
@@ -27,23 +27,23 @@ export interface Verdict {
   readonly cells: number;
   readonly elapsedMs: number;
   readonly budgetSeconds: number | undefined;
-  /** Why it fails, the cause first; empty: it passes. */
+  /** Why the notebook fails, the cause first; empty if it passes. */
   readonly faults: readonly string[];
-  /** What a reader should not see, but fails nothing: text on standard error. */
+  /** Warnings that do not make it fail: text on standard error. */
   readonly warnings: readonly string[];
-  /** Outputs of each cell of the file, as executed; empty when it was not. */
+  /** New outputs of each cell; empty if it was not executed. */
   readonly outputs: readonly Output[][];
 }
 
 export interface RunOptions {
-  /** How many times its budget a notebook may take before its kernel is killed. Default 1. */
+  /** The kernel is killed after this multiple of the budget. Default 1. */
   readonly patience?: number;
-  /** Judge the outputs in the file too; false while they are being made. Default true. */
+  /** Also check the outputs in the file; false while they are being refreshed. Default true. */
   readonly committed?: boolean;
   readonly signal?: AbortSignal;
-  /** Told the kernel's process id. */
+  /** Called with the kernel's process id. */
   readonly onKernel?: (pid: number) => void;
-  /** From createChecker; one for several notebooks is quicker. */
+  /** From createChecker; sharing one is faster. */
   readonly check?: ReturnType<typeof createChecker>;
 }
 
@@ -54,7 +54,7 @@ interface KernelEvent {
   readonly code?: number;
 }
 
-/** What execute.py tells. */
+/** The messages of execute.py. */
 interface Execution {
   kind: "end" | "thrown" | "budget" | "dead" | "unstarted" | "none";
   cell: number;
@@ -69,10 +69,10 @@ interface Execution {
 /** The folder of Folio. */
 export const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 const python = path.join(root, ".venv", "bin", "python");
-/** Longest start of a kernel (not in the budget), and then what execute.py may take to end by itself before it is killed. */
+/** The longest start of a kernel (not in the budget), and the time for execute.py to end before it is killed. */
 const [startSeconds, endSeconds] = [60, 10];
 
-/** @throws {Error} when set-up has not made the Python side */
+/** @throws {Error} if set-up has not installed the Python packages */
 export async function runNotebook(file: string, options: RunOptions = {}): Promise<Verdict> {
   const name = path.basename(file, ".ipynb");
   const notebook = readNotebook(file);
@@ -146,7 +146,7 @@ function rejectionFault({ cell, error = "" }: KernelEvent, cells: number): strin
   return `un-awaited rejection: ${where} failed while cell ${Math.min(cell, cells)} was the last to run: ${error.split("\n")[0]}`;
 }
 
-/** The error without the stack, or what tslab's own type check said. */
+/** The error without its stack, or the message of tslab's type check. */
 function thrownText(notebook: Notebook, { cell, outputs }: Execution): string {
   const list = inCells(notebook, outputs)[cell - 1] ?? [];
   const thrown = list.find(({ output_type }) => output_type === "error");
@@ -180,7 +180,7 @@ function standardErrors(notebook: Notebook, outputs: readonly Output[][]): strin
   );
 }
 
-/** Outputs by the number of the code cell, from those by position in the file. */
+/** Outputs by the number of the code cell instead of the position in the file. */
 function inCells(notebook: Notebook, outputs: readonly Output[][]): Output[][] {
   return codeCells(notebook).map((cell) => outputs[notebook.cells.indexOf(cell)] ?? []);
 }
@@ -208,7 +208,7 @@ async function execute(
   const child = spawn(python, [program, file, String(limitSeconds), String(kernelSeconds)], {
     // Its standard input stays open as long as this process lives; execute.py kills the kernel when it closes.
     stdio: ["pipe", "pipe", "pipe"],
-    detached: true, // a group of its own, so that Ctrl-C reaches it through this process
+    detached: true, // its own process group, so that Ctrl-C reaches it only through this process
     env: {
       ...process.env,
       FOLIO_KERNEL_EVENTS: eventsFile,
@@ -275,7 +275,7 @@ function exitOf(child: ChildProcess): Promise<void> {
   });
 }
 
-/** Standard error of the driver, and of TensorFlow in the kernel: wanted only when nothing else tells what happened. */
+/** Standard error of the driver and of TensorFlow in the kernel, used only if there is no other explanation. */
 function collect(child: ChildProcess): () => string {
   let text = "";
   child.stderr?.on("data", (chunk: Buffer) => {

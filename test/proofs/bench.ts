@@ -5,15 +5,17 @@ import { bfloat16Instructions } from "../../lib/engine/choices.js";
 import { instructionFlags } from "../../lib/engine/number-format.js";
 import { commands, type Figures, folio, type Proof, peerPython, rounded } from "./proof.js";
 
-/** A row of what `folio bench --peer` must show: speed over PyTorch, as a ratio of medians, and what a step may take. */
+/**
+ * A requirement for `folio bench --peer`: the speed relative to PyTorch (ratio of medians) and the limits of a step.
+ */
 interface Row {
   readonly name: string;
   readonly preset: string;
-  /** Of a number format, or of the best of each side. */
+  /** A number format, or the best of each side. */
   readonly dtype: "float32" | "bfloat16" | "best of each";
   readonly needed: number;
   readonly aim: number;
-  /** Of the matrix products measured in the same run. */
+  /** Share of the speed of matrix products in the same run. */
   readonly aimedShareOfPeak?: number;
 }
 
@@ -26,7 +28,7 @@ const rows: readonly Row[] = [
   { name: "GPT-2 124M, bfloat16", preset: "bench_gpt2", dtype: "bfloat16", needed: 1.3, aim: 1.5 },
 ];
 
-/** Long enough for 2 cores to settle, and for the intervals to mean something. */
+/** Long enough for stable timings on 2 cores and for useful intervals. */
 const steps: Record<string, { steps: number; rounds: number; mostCompileMs: number }> = {
   bench_small: { steps: 400, rounds: 20, mostCompileMs: 1000 },
   bench_middle: { steps: 20, rounds: 10, mostCompileMs: 1000 },
@@ -36,13 +38,13 @@ const steps: Record<string, { steps: number; rounds: number; mostCompileMs: numb
 export const benchmark: Proof = {
   name: "bench",
   claim:
-    "A training step of three shapes is as much faster than PyTorch's best as was asked for, compiles in time, and needs no more memory",
+    "Training steps of three shapes are faster than PyTorch's best by the required ratios, compile within the time limit, and need no more memory",
   inputs: [...commands("bench"), "lib/bench", "test/bench"],
   async run({ folder, say }) {
     const python = peerPython();
     const fast = bfloat16Instructions(instructionFlags()).length > 0 ? "bfloat16" : "float32";
     const reason = "the processor has no bfloat16 instructions";
-    // Emulated, PyTorch's bfloat16 takes minutes a step, and a ratio to it would flatter.
+    // PyTorch's emulated bfloat16 takes minutes per step, so a ratio to it would be misleading.
     const dtypes = fast === "bfloat16" ? "float32,bfloat16" : "float32";
     let holds = true;
     const figures: Record<string, Figures> = {};
@@ -92,8 +94,8 @@ function ratioFigures({ dtype, needed, aim, aimedShareOfPeak }: Row, { ratios, m
 }
 
 /**
- * Compile time, which is what a first step takes longer than the median one, of the mode that needs most; and peak memory,
- * Folio's against PyTorch's in the same number format.
+ * The compile time (first step minus median step) of the slowest mode, and the peak memory of Folio and PyTorch in the
+ * same number format.
  */
 function costFigures({ modes, peaks }: BenchResult, mostCompileMs: number): Figures & { noMoreMemory: boolean } {
   const mib = (bytes: number) => Math.round(bytes / 2 ** 20);

@@ -16,11 +16,11 @@ interface Made {
   readonly next: number[];
 }
 
-/** nanoGPT's checkpoints, by a model of train_shakespeare_char's shape, which PyTorch saves as nanoGPT does. */
+/** nanoGPT's checkpoints, with a model of train_shakespeare_char's shape that PyTorch saves as nanoGPT does. */
 export const ckptPt: Proof = {
   name: "ckpt-pt",
   claim:
-    "a nanoGPT ckpt.pt of train_shakespeare_char's shape: fp32 logits within 1e-4, greedy text equal, its folder resumed by init_from=resume with the moments to PyTorch's own next losses within 1e-4 relative, exported and loaded by transformers with equal logits; hostile pickles refused with nothing executed",
+    "A nanoGPT ckpt.pt of train_shakespeare_char's shape gives fp32 logits within 1e-4 of PyTorch's and the same greedy text. Resumed with init_from=resume, including the moments, the next losses are within 1e-4 (relative) of PyTorch's. Exported, transformers loads it with equal logits. Hostile pickles are refused and nothing in them is executed",
   inputs: [...commands("export", "train"), "test/golden", "test/proofs/gpt2-weights.py", "test/proofs/peer-weights.ts"],
   async run({ folder, say }) {
     loadTensorFlow();
@@ -113,7 +113,7 @@ async function resumedLosses(outDir: string, dataDir: string): Promise<number[]>
   return readRunLog(outDir).flatMap((record) => (record.kind === "iter" ? [record.loss] : []));
 }
 
-/** Files of torch.save's form, made by Python, whose pickles call os.system. @returns how many the command refused */
+/** Files in the format of torch.save, made by Python, whose pickles call os.system. @returns how many were refused */
 async function hostileRefused(folder: string): Promise<number> {
   const python = process.env.FOLIO_PEER_PYTHON!;
   const sign = path.join(folder, "pwned");

@@ -2,10 +2,10 @@ import fs from "node:fs";
 import path from "node:path";
 import { type Figures, finish, type Proof, root } from "./proof.js";
 
-/** Of what is committed: the working tree's changes are not in it. Needs a quiet machine, and npm's and PyPI's registries. */
+/** Tests the commit, without changes in the working tree. Needs an idle machine and the registries of npm and PyPI. */
 export const cleanClone: Proof = {
   name: "clean-clone",
-  claim: "in a fresh clone npm start and npm test pass, the first time and the second",
+  claim: "In a fresh clone, npm start and npm test pass, both the first and the second time",
   inputs: ["bin", "lib", "data", "configs", "test", "notebooks", "package-lock.json", "requirements.txt"],
   async run({ folder, say }) {
     const clone = path.join(folder, "folio");

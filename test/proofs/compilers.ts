@@ -7,10 +7,10 @@ import { finish, type Proof, root, start } from "./proof.js";
 const ours = ["g++-11", "g++-12", "clang++-14", "clang++-16", "clang++-19"];
 const arm = "aarch64-linux-gnu-g++";
 
-/** Debian 12 has all of these; a compiler that is not installed counts as not run. */
+/** All are packages of Debian 12; a compiler that is not installed counts as not run. */
 export const compilers: Proof = {
   name: "compilers",
-  claim: `${ours.join(", ")} and, for arm64, ${arm} compile Folio's own operations, and their kernels compute what plain loops do`,
+  claim: `${ours.join(", ")} and, for arm64, ${arm} compile Folio's operations, and the kernels compute the same as plain loops`,
   inputs: ["lib/engine/native", "bin/native.mjs", "test/engine/native"],
   async run({ folder, say }) {
     const figures: Record<string, string> = {};
@@ -38,7 +38,10 @@ export const compilers: Proof = {
   },
 };
 
-/** One compiler: what its variants give, those of another processor under QEMU, and whether it compiles the registration. */
+/**
+ * One compiler: the results of its variants (under QEMU for other processors), and whether it compiles the
+ * registration.
+ */
 async function tried(compiler: string, folder: string): Promise<{ result: string; right: boolean }> {
   const foreign = compiler === arm && process.arch !== "arm64";
   const made = await compileKernels([compiler], folder, foreign ? { arch: "arm64", flags: ["-static"] } : {});

@@ -10,13 +10,13 @@ const most = 0.7;
 const flags = ["cpu_demo", "--compile=True", "--always_save_checkpoint=False"];
 
 /**
- * Start to finish: from the command to its end, everything that a user waits for. The peer's process does nanoGPT's loop:
- * the same evaluations (20 batches of each split every 250 steps), a log line a step, a checkpoint when the validation
- * loss is the best so far.
+ * The whole time that a user waits, from the command to its end. The peer's process runs nanoGPT's loop: the same
+ * evaluations (20 batches of each split every 250 steps), one log line per step, and a checkpoint at the best
+ * validation loss so far.
  */
 export const cpuDemoPeer: Proof = {
   name: "cpu-demo-peer",
-  claim: `nanoGPT's CPU demo compiled, 2,000 steps with its evaluations, takes at most ${most} of the same loop in PyTorch, start to finish`,
+  claim: `nanoGPT's CPU demo, compiled, 2,000 steps with evaluations, takes at most ${most} times as long as the same loop in PyTorch, from start to finish`,
   inputs: [...commands("prepare", "train"), "test/bench", "data/shakespeare_char"],
   async run({ folder, say }) {
     const python = peerPython();
@@ -31,7 +31,7 @@ export const cpuDemoPeer: Proof = {
       times[name] = [...(times[name] ?? []), seconds];
       losses[name] = rounded(loss, 4);
     };
-    // Each way twice, in turns, so that a slower minute of the machine does not decide.
+    // Each twice, in turns, so that a short slowdown of the machine does not decide.
     for (const round of [1, 2]) {
       for (const dtype of dtypes) {
         await took(`Folio ${dtype}`, () => trainFolio(folder, `folio-${dtype}-${round}`, dtype));

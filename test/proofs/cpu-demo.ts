@@ -5,14 +5,14 @@ import { evaluateSplit } from "../../lib/train/evaluate.js";
 import { openCheckpoint } from "../../lib/weights/checkpoint.js";
 import { commands, type Figures, folio, type Proof, rounded } from "./proof.js";
 
-// nanoGPT's README, "I only have a macbook": its flags, its spelling.
+// The flags in nanoGPT's README, "I only have a macbook", with its spelling.
 const readme =
   "--device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 --max_iters=2000 --lr_decay_iters=2000 --dropout=0.0";
 const mostLoss = 1.92;
 
 export const cpuDemo: Proof = {
   name: "cpu-demo",
-  claim: `nanoGPT's CPU demo, flags as in its README, ends at ${mostLoss} or less on the whole validation split (nanoGPT's own: 1.898)`,
+  claim: `nanoGPT's CPU demo, with the flags from its README, ends at a loss of ${mostLoss} or less on the whole validation split (nanoGPT's own: 1.898)`,
   inputs: [...commands("prepare", "train"), "data/shakespeare_char"],
   async run({ folder, say }) {
     await folio("prepare", "shakespeare_char", `--data_dir=${folder}`);

@@ -10,33 +10,33 @@ import { campaignShare, commands, finish, folio, folioCommand, type Proof, root,
 import { writeSaltedText } from "./salted-text.js";
 import { rowsOf, writeKilledPlan } from "./sweep-kill.js";
 
-/** How a command is ended. */
+/** A way to end a command. */
 const causes = ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "pipe", "stopped", "terminal", "disk"] as const;
 type Cause = (typeof causes)[number];
 
-/** With which code it ends when it could still act; of KILL, and of a stop and a go-on before it, that of the signal. */
+/** The exit code if the command can still act; for KILL, also after STOP and CONT, that of the signal. */
 const exitCodes: Readonly<Partial<Record<Cause, number>>> = {
   ...{ SIGTERM: 143, SIGINT: 130, SIGHUP: 129, pipe: 141, stopped: 143, terminal: 129, disk: 1 },
 };
 
-/** A command that is ended again and again, and then comes to its end. */
+/** A command that is ended repeatedly and finally completes. */
 interface Work {
   readonly name: string;
-  /** How often it is ended in each way. */
+  /** How often the command is ended in each way. */
   readonly times: Readonly<Partial<Record<Cause, number>>>;
   readonly args: () => string[];
-  /** What is wrong with what an end left, if anything. */
+  /** A fault in the files that an end left, if there is one. */
   readonly faultOf: (cause: Cause) => string | undefined;
-  /** What it has made once it has come to its end; undefined before. */
+  /** The hash of its result once it is complete; undefined before. */
   readonly digest: () => string | undefined;
-  /** Makes room for another beginning, where it has come to its end between two. */
+  /** Removes the result, if the command completed between two ends. */
   readonly begin: () => void;
 }
 
 export const everyEnd: Proof = {
   name: "every-end",
   claim:
-    "train, prepare, a sweep and export, ended 100 times in all at random moments by KILL, TERM, INT, HUP, a closed pipe, STOP and CONT, a closed terminal and a full disk, go on and end with the same bytes; what could still act saved every step",
+    "train, prepare, a sweep and export, ended 100 times in total at random moments by KILL, TERM, INT, HUP, a closed pipe, STOP and CONT, a closed terminal and a full disk, continue and end with the same bytes; if they could still act, they saved every step",
   inputs: [
     ...commands("prepare", "train", "export", "scaling/run"),
     "lib/cli/shared",
@@ -76,7 +76,7 @@ async function endAgainAndAgain(work: Work, { disk, folder, say }: Campaign) {
   work.begin();
   const begun = performance.now();
   const reference = await wholeOf(work);
-  // Within this time it is ended: at any moment, from the loading of its modules to its last step.
+  // The command is ended at a random moment within this time, from loading its modules to its last step.
   const withinMs = 0.8 * (performance.now() - begun);
   say(`${work.name}: it takes ${Math.round(withinMs / 800)} s`);
   work.begin();
@@ -85,7 +85,7 @@ async function endAgainAndAgain(work: Work, { disk, folder, say }: Campaign) {
   const plan = causes.flatMap((cause) =>
     Array.from({ length: Math.ceil((work.times[cause] ?? 0) * campaignShare) }, () => cause),
   );
-  // In an order that mixes them: each comes upon what another left.
+  // Mixed, so that each command finds the remains of another way to end.
   plan.sort((a, b) => (digestOf(a + plan.length) < digestOf(b + plan.length) ? -1 : 1));
   const again = (when: string) => {
     if (work.digest() !== reference) wrong.push(`${work.name}: it ended with other bytes ${when}`);
@@ -95,7 +95,7 @@ async function endAgainAndAgain(work: Work, { disk, folder, say }: Campaign) {
     if (cause === "disk" && !disk) continue;
     if (work.digest() !== undefined) again(`before ${cause}`);
     let how = await endOnce(work, cause, { folder, withinMs });
-    // What comes to its end before it is ended begins anew, where there is more time to come upon it.
+    // A command that completes before it is ended starts over, so that there is more time to end it.
     for (let tries = 0; how === "finished" && tries < 5; tries++) {
       again(`at ${cause}`);
       how = await endOnce(work, cause, { folder, withinMs });
@@ -123,7 +123,7 @@ async function wholeOf(work: Work): Promise<string> {
   throw new Error("unreachable");
 }
 
-/** @returns "ended", "finished" when it was done before, or what is wrong with how it ended */
+/** @returns "ended", "finished" if it completed before, or a fault in the way it ended */
 async function endOnce(
   work: Work,
   cause: Cause,
@@ -181,20 +181,20 @@ async function apply(cause: Cause, child: ChildProcess, folder: string): Promise
   }
 }
 
-/** Takes what room there is. @returns the file that takes it */
+/** Fills the disk. @returns the file that fills it */
 function fillDisk(file: string): string {
   const descriptor = fs.openSync(file, "w");
   const block = Buffer.alloc(1 << 16);
   try {
     for (;;) fs.writeSync(descriptor, block);
   } catch {
-    return file; // it is full
+    return file; // the disk is full
   } finally {
     fs.closeSync(descriptor);
   }
 }
 
-/** Before a command has come to say how it ends, a signal ends it as it does any program: nothing was lost yet. */
+/** Before a command handles signals, a signal ends it like any program; nothing is lost yet. */
 function judged(cause: Cause, how: number | string, output: string): string {
   const signal = { stopped: "SIGTERM", terminal: "SIGHUP" }[cause as string] ?? cause;
   if (String(how) === "0") return "finished";
@@ -208,7 +208,7 @@ function judged(cause: Cause, how: number | string, output: string): string {
 
 const saves = (cause: Cause): boolean => cause !== "SIGKILL" && cause !== "disk";
 
-/** The updates that a run's log tells of are all saved. */
+/** Checks that all updates in a run's log are saved. */
 function unsaved(outDir: string): string | undefined {
   const trained = readRunLog(outDir).reduce(
     (most, { kind, step }) => (kind === "iter" ? Math.max(most, step + 1) : most),
@@ -262,7 +262,7 @@ function prepareWork(folder: string): Work {
     times: { SIGKILL: 3, SIGTERM: 3, SIGINT: 3, SIGHUP: 3, pipe: 2, stopped: 2, terminal: 2 },
     args: () => ["prepare", "text", `--from=${text}`, `--data_dir=${dataDir}`],
     faultOf: (cause) => {
-      // What it was stopped at is written down: nothing of the token files is beyond it.
+      // After a stop that saved, the token files have nothing beyond the last commit.
       if (!saves(cause) || !fs.existsSync(at("preparing.json"))) return undefined;
       const { tokens } = JSON.parse(fs.readFileSync(at("preparing.json"), "utf8")) as { tokens: { train: number } };
       const size = fs.existsSync(at("train.bin.part")) ? fs.statSync(at("train.bin.part")).size : 0;
@@ -294,7 +294,7 @@ function sweepWork(folder: string): Work {
     },
     digest: () => {
       const rows = fs.existsSync(path.join(out, "results.csv")) ? rowsOf(out) : [];
-      // The first sweep is not ended by anything: it has them all.
+      // The first sweep is not ended, so it has all rows.
       if (runs === 0) runs = rows.length;
       return runs > 0 && rows.length === runs ? digestOf(rows.join("\n")) : undefined;
     },

@@ -9,10 +9,10 @@ const steps = 10_000;
 const warmUp = 2_000;
 const tolerance = 0.02;
 
-/** The training loop itself, on a small model with dropout, from which a sample of memory is taken every 100 steps. */
+/** The training loop on a small model with dropout; memory is sampled every 100 steps. */
 export const flatMemory: Proof = {
   name: "flat-memory",
-  claim: `over ${steps} compiled steps of a small model, the first ${warmUp} as a warm-up, resident memory stays within ${100 * tolerance} % from its least to its most, and the number of tensors stays the same`,
+  claim: `over ${steps} compiled steps of a small model, after a warm-up of ${warmUp}, the smallest and largest resident memory differ by at most ${100 * tolerance} %, and the number of tensors is constant`,
   inputs: ["lib/engine", "data", "configs"],
   async run({ folder, say }) {
     await prepare({ dataDir: folder, log: say });

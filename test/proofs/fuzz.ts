@@ -10,7 +10,7 @@ const [mostSeconds, mostMiB] = [5, 1024];
 
 export const fuzz: Proof = {
   name: "fuzz",
-  claim: `${inProcess} damaged files of every kind, and ${byCommand} through the real command, each get one clear message: no raw stack, at most ${mostSeconds} s of processor time and 1 GB, nothing written elsewhere, no success with nothing done`,
+  claim: `${inProcess} damaged files of all kinds, and ${byCommand} through the real command, each give one clear message: no stack trace, at most ${mostSeconds} s of CPU time and 1 GB, no files written elsewhere, no exit code 0 without output`,
   inputs: [
     ...commands("sizes", "runs", "export", "prepare", "scaling/main"),
     ...["lib/settings", "lib/runs", "lib/host", "lib/weights", "lib/data", "test/fuzz", "test/golden/gpt2"],
@@ -72,7 +72,7 @@ interface Ended {
   readonly mebibytes: number;
 }
 
-/** Runs the command, and watches what it takes, as Linux tells it. */
+/** Runs the command and measures its time and memory, on Linux. */
 async function measured(args: readonly string[], cwd: string): Promise<Ended> {
   const child = start(process.execPath, [path.join(root, folioCommand), ...args], cwd);
   let [out, err, seconds, mebibytes] = ["", "", 0, 0];
@@ -93,7 +93,7 @@ async function measured(args: readonly string[], cwd: string): Promise<Ended> {
       const peak = /^VmHWM:\s+(\d+) kB/m.exec(fs.readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1];
       mebibytes = Math.max(mebibytes, Math.round(Number(peak ?? 0) / 1024));
     } catch {
-      // it has ended, or this is no Linux
+      // it has ended, or this is not Linux
     }
     if (seconds > 4 * mostSeconds) child.kill("SIGKILL");
   }, 50);
@@ -115,7 +115,7 @@ function faults({ code, signal, out, err, seconds, mebibytes }: Ended, reader: R
   if (code === 0 && out.trim() === "") found.push("it succeeded with nothing done");
   if (seconds > mostSeconds) found.push(`it took ${seconds} s of processor time`);
   if (mebibytes > mostMiB) found.push(`it took ${mebibytes} MiB`);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the proof searches for them
   if (/[\x00-\x08\x0b-\x1f\x7f-\x9f]/.test(out + err)) found.push("it wrote control characters");
   const known = new Set([
     "flags",

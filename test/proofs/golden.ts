@@ -24,10 +24,11 @@ interface Index {
   }[];
 }
 
-/** PyTorch's values, which test/golden/make.py made: float32 here, float64 there. */
+/** Compares with PyTorch's values from test/golden/make.py: float32 here, float64 there. */
 export const golden: Proof = {
   name: "golden",
-  claim: "fp32 logits within 1e-4 of PyTorch's, each gradient within 1e-3 of its largest value, 20 losses within 1e-3",
+  claim:
+    "fp32 logits are within 1e-4 of PyTorch's, each gradient within 1e-3 of its largest value, and 20 losses within 1e-3",
   inputs: ["lib/engine", "test/golden"],
   async run() {
     const index: Index = JSON.parse(fs.readFileSync(path.join(folder, "index.json"), "utf8"));

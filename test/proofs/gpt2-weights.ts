@@ -31,11 +31,13 @@ const texts = [
   "  leading and trailing   ",
 ];
 
-/** GPT-2 as transformers has it, in and out: the shape of 124M with random weights, since the hub may be out of reach. */
+/**
+ * Import and export of transformers' GPT-2, in the 124M shape with random weights, because the hub may be unreachable.
+ */
 export const gpt2Weights: Proof = {
   name: "gpt2-weights",
   claim:
-    "a Hugging Face GPT-2 of 124M random weights: fp32 logits within 1e-4, greedy text equal, exported again and loaded by transformers with equal logits; the file is read in the memory that its weights take",
+    "A Hugging Face GPT-2 with 124M random weights gives fp32 logits within 1e-4 and the same greedy text. Exported again, transformers loads it with equal logits. Reading the file needs only the memory of its weights",
   inputs: ["lib/engine", "test/proofs/gpt2-weights.py", "test/proofs/peer-weights.ts"],
   async run({ folder, say }) {
     loadTensorFlow();
@@ -84,7 +86,7 @@ export const gpt2Weights: Proof = {
   },
 };
 
-/** Whether `AutoTokenizer` gives Folio's ids and texts back, for each kind of tokenizer. */
+/** Whether `AutoTokenizer` gives the same ids and texts as Folio, for each kind of tokenizer. */
 async function tokenizersEqual(folder: string, ofGpt2: Checked): Promise<Record<string, boolean>> {
   const counts: PieceCounts = new Map();
   countPieces(counts, new TextEncoder().encode(texts.join(" ").repeat(3)));

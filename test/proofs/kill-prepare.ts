@@ -8,7 +8,7 @@ const kills = 10;
 
 export const killPrepare: Proof = {
   name: "kill-prepare",
-  claim: "prepare of a large text, killed ten times with SIGKILL, goes on each time and ends with the same bytes",
+  claim: "Preparing a large text, killed ten times with SIGKILL, continues each time and ends with the same bytes",
   inputs: commands("prepare"),
   async run({ folder, say }) {
     const text = path.join(folder, "text.txt");
@@ -39,7 +39,7 @@ export const killPrepare: Proof = {
         if (chunk.includes("going on after")) resumed++;
       });
       const ended = new Promise((resolve) => child.on("close", resolve));
-      // Killed soon after something new was written down, at another moment each time: mostly in the middle of a write.
+      // Killed soon after a commit, at a different moment each time, mostly in the middle of a write.
       while (committed() === before && child.exitCode === null) await new Promise((resolve) => setTimeout(resolve, 5));
       await new Promise((resolve) => setTimeout(resolve, (37 * round) % 100));
       if (child.exitCode !== null) throw new Error(`it ended before kill ${round}; the text is too short`);

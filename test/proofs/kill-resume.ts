@@ -8,10 +8,10 @@ import { commands, folio, folioCommand, type Proof, start } from "./proof.js";
 const kills = 10;
 const maxIters = 3000;
 
-/** A small model with dropout and accumulation, compiled, on the embedded corpus; a checkpoint every 20 steps. */
+/** A small compiled model with dropout and accumulation on the embedded corpus, with a checkpoint every 20 steps. */
 export const killResume: Proof = {
   name: "kill-resume",
-  claim: `a run killed with -9 at ${kills} random moments and resumed each time ends with the weights, bit for bit, of one that was not`,
+  claim: `A run killed with -9 at ${kills} random moments and resumed each time ends with the same weights, bit for bit, as an uninterrupted run`,
   inputs: [...commands("prepare", "train"), "data"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
@@ -36,8 +36,9 @@ export const killResume: Proof = {
         });
       }
       const ended = new Promise<NodeJS.Signals | null>((done) => child.on("close", (_, signal) => done(signal)));
-      // In turn: at any moment from loading TensorFlow on, and at any moment after this sitting's first save. So half of
-      // the kills at least come upon a checkpoint that the one before did not.
+      // Alternately at any moment after loading TensorFlow, and at any moment after the first save of this sitting, so
+      // that
+      // at least half of the kills happen after a new checkpoint.
       if (steps.length % 2 === 1) {
         while (!output.includes("saving checkpoint") && child.exitCode === null) await setTimeout(5);
         await setTimeout(Math.random() * 1000);
@@ -66,7 +67,7 @@ export const killResume: Proof = {
       weightsAndMomentsBitEqual: bitEqual,
       lossesEqual: sameLog,
     };
-    // Kills that all come before the first checkpoint would prove nothing.
+    // Kills only before the first checkpoint would prove nothing.
     const atWork = distinct >= kills / 2;
     return { holds: atWork && bitEqual && sameLog && a.step === maxIters && b.step === maxIters, figures };
   },

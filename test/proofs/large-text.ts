@@ -4,7 +4,7 @@ import { openDataset } from "../../lib/data/token-file.js";
 import { commands, folioCommand, type Proof, rounded, start } from "./proof.js";
 import { writeSaltedText } from "./salted-text.js";
 
-/** VmRSS of a process, its threads included. */
+/** VmRSS of a process, including its threads. */
 function residentMegabytes(pid: number): number {
   try {
     return Number(/VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1000;
@@ -15,7 +15,7 @@ function residentMegabytes(pid: number): number {
 
 export const largeText: Proof = {
   name: "large-text",
-  claim: "a text of 2 GB is prepared by GPT-2's byte pairs in less than 1 GB of memory, worker threads included",
+  claim: "Preparing a text of 2 GB with GPT-2's byte pairs needs less than 1 GB of memory, including worker threads",
   inputs: commands("prepare"),
   async run({ folder, say }) {
     const text = path.join(folder, "large.txt");

@@ -10,21 +10,22 @@ const rounds = 5;
 const maxIters = 12_000;
 
 interface Measured {
-  /** From starting the process to the first step's line. */
+  /** From the start of the process to the log line of the first step. */
   readonly firstStepSeconds: number;
-  /** Resident memory after a quarter of the steps, and at its highest. */
+  /** Resident memory after a quarter of the steps, and its maximum. */
   readonly quarterMegabytes: number;
   readonly mostMegabytes: number;
 }
 
-/** Files of zeros that take no room on the disk: what counts is how far apart the rows are that are read. */
+/** Sparse files of zeros, which take no disk space; only the distance between the rows matters. */
 export const largeTokenFile: Proof = {
   name: "large-token-file",
-  claim: "a token file of 20 GB trains in flat memory, that of one of 2 MB, and starts at most 0.2 s later",
+  claim:
+    "Training on a token file of 20 GB needs no more memory than on one of 2 MB, does not grow, and starts at most 0.2 s later",
   inputs: commands("train"),
   async run({ folder, say }) {
     for (const name of ["small", "large"] as const) writeZeros(folder, name);
-    // Each round one after the other, so that what slows the machine slows both.
+    // Both in each round, so that a slowdown of the machine affects both.
     const starts: Record<string, number[]> = { small: [], large: [] };
     for (let round = 0; round < rounds; round++) {
       for (const name of ["small", "large"]) {
@@ -32,7 +33,7 @@ export const largeTokenFile: Proof = {
         starts[name]!.push(firstStepSeconds);
       }
     }
-    // The quickest of each: whatever else the machine does only adds to them.
+    // The fastest of each, because disturbances only add time.
     const [small, large] = [Math.min(...starts.small!), Math.min(...starts.large!)];
     say(`first step after ${small.toFixed(2)} s and ${large.toFixed(2)} s`);
     const short = await measure(folder, "small", maxIters);

@@ -14,7 +14,7 @@ const short = "--max_iters=4 --eval_interval=2 --eval_iters=2 --log_interval=1";
 const brief = "--num_samples=2 --max_new_tokens=20";
 const question = "What is the answer to life, the universe, and everything?";
 
-/** nanoGPT's README, command by command, and what scales it down here. */
+/** The commands of nanoGPT's README, each with the flags that scale it down here. */
 const commands: readonly (readonly [nanoGpt: string, ...scaled: string[]])[] = [
   ["python data/shakespeare_char/prepare.py"],
   ["python train.py config/train_shakespeare_char.py", ...`${tiny} ${short}`.split(" ")],
@@ -39,14 +39,14 @@ const commands: readonly (readonly [nanoGpt: string, ...scaled: string[]])[] = [
   ["python bench.py", ...`${tiny} --burn_in=1 --steps=2 --rounds=1`.split(" ")],
 ];
 
-/** As folio is called: the same words but the program's. */
+/** The arguments of folio: the same words without the program. */
 function translated(command: string): string[] {
   const words = [...command.matchAll(/(?:[^\s"]|"[^"]*")+/g)].map(([word]) => word.replaceAll('"', ""));
   const prepare = /^data\/(\w+)\/prepare\.py$/.exec(words[1]!)?.[1];
   return prepare ? ["prepare", prepare, ...words.slice(2)] : [words[1]!.replace(".py", ""), ...words.slice(2)];
 }
 
-// What scripts for nanoGPT's logs look for.
+// Patterns of scripts for nanoGPT's logs.
 const patterns = {
   iteration: /^iter (\d+): loss (\d+\.\d{4}), time (\d+\.\d{2})ms, mfu (-?\d+\.\d{2})%/gm,
   evaluation: /^step (\d+): train loss (\d+\.\d{4}), val loss (\d+\.\d{4})$/gm,
@@ -60,7 +60,7 @@ const patterns = {
 const counts = (output: string): Record<string, number> =>
   Object.fromEntries(Object.entries(patterns).map(([name, pattern]) => [name, [...output.matchAll(pattern)].length]));
 
-/** Weights of GPT-2's names, of a small shape and random: the hub may be out of reach. */
+/** Random weights of a small shape under GPT-2's names, because the hub may be unreachable. */
 async function writeWeights(folder: string): Promise<void> {
   loadTensorFlow();
   const { nLayer, nHead, nEmbd, blockSize, tieHead } = parseSettings({ nLayer: 2, nHead: 2, nEmbd: 16 });
@@ -77,10 +77,10 @@ async function writeWeights(folder: string): Promise<void> {
 export const nanogptCommands: Proof = {
   name: "nanogpt-commands",
   claim:
-    "the commands of nanoGPT's README run with the same words and flags, scaled down by flags only, and what they print has the lines that scripts for nanoGPT's logs look for",
+    "The commands of nanoGPT's README run with the same words and flags, scaled down only by more flags, and print the lines that scripts for nanoGPT's logs search for",
   inputs: ["lib", "bin", "configs", "data/shakespeare", "data/shakespeare_char"],
   async run({ folder, say }) {
-    // Beside the texts that are on this machine already: weights by GPT-2's names.
+    // The texts that are already on this machine, and weights under GPT-2's names.
     const texts = path.join(folder, "texts");
     fs.mkdirSync(texts);
     const given = process.env.FOLIO_DATA_DIR;
@@ -113,7 +113,7 @@ export const nanogptCommands: Proof = {
   },
 };
 
-/** OpenWebText is 54 GB: Shakespeare in the same tokens takes its place. */
+/** Replaces OpenWebText, which has 54 GB, by Shakespeare in the same tokens. */
 function standIn(folder: string): void {
   const copy = path.join(folder, "data", "openwebtext");
   fs.cpSync(path.join(folder, "data", "shakespeare"), copy, { recursive: true });

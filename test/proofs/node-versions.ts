@@ -4,10 +4,10 @@ import { commands, finish, folio, folioCommand, type Proof } from "./proof.js";
 
 const wanted = ["20.19", "22", "24"];
 
-/** Each Node comes from npm's package of its binaries; where the registry has none, the version counts as not run. */
+/** Each Node comes from npm's package of its binaries; if the registry has none, the version counts as not run. */
 export const nodeVersions: Proof = {
   name: "node-versions",
-  claim: `Node ${wanted.join(", ")} run the doctor and train a tiny model, all to the same loss`,
+  claim: `Node ${wanted.join(", ")} run the doctor and train a tiny model, all with the same final loss`,
   inputs: [...commands("prepare", "train", "doctor"), "package-lock.json"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
@@ -27,7 +27,7 @@ export const nodeVersions: Proof = {
       }
       const exact = (await finish(node, ["--version"])).output.trim();
       const doctor = await finish(node, [folioCommand, "doctor"]);
-      // The notebooks' kernel names the Node that set-up ran on; that it is another one here is rightly said.
+      // The doctor rightly reports that the notebook kernel uses the Node of set-up, which is another one.
       const faults = (doctor.output.match(/^✗ .*$/gm) ?? []).filter((fault) => !/^✗ Set-up, kernel/.test(fault));
       const flags = `--dataset=typescript --n_layer=1 --n_head=2 --n_embd=16 --block_size=16 --max_iters=20 --eval_iters=2 --gradient_accumulation_steps=1`;
       const outDir = path.join(folder, `out-${version}`);

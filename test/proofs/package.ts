@@ -22,10 +22,10 @@ console.log(JSON.stringify({ loss, sampled: text.length }));
 export const packaged: Proof = {
   name: "package",
   claim:
-    "npm pack's archive, installed in an empty project, imports with types under strict TypeScript and trains a model",
+    "The archive of npm pack, installed in an empty project, can be imported with types under strict TypeScript and trains a model",
   inputs: ["lib", "bin", "configs", "data", "package.json", "requirements-tensorflow.txt"],
   async run({ folder, say }) {
-    // Outside the checkout, whose packages and settings Node and TypeScript would find on their way up.
+    // Outside the checkout, because Node and TypeScript would find its packages and settings in parent folders.
     const project = fs.mkdtempSync(path.join(os.tmpdir(), "folio-package-"));
     fs.writeFileSync(path.join(project, "package.json"), JSON.stringify({ type: "module", private: true }));
     fs.writeFileSync(path.join(project, "main.ts"), script);

@@ -1,4 +1,4 @@
-/** What the proofs of weights share: the peer's answers, logits, greedy text, and what loading takes. */
+/** Helpers for the proofs of weights: the peer's answers, logits, greedy text, time and memory of loading. */
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
@@ -26,7 +26,7 @@ export function askPeer<T>(command: "hf" | "ckpt" | "check", target: string, que
   return JSON.parse(stdout.trim().split("\n").at(-1)!) as T;
 }
 
-/** The logits that the peer left in a folder. */
+/** The logits that the peer wrote to a folder. */
 export function peerLogits(folder: string): Float32Array {
   const bytes = fs.readFileSync(path.join(folder, "logits.bin"));
   return new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
@@ -58,7 +58,7 @@ export async function folioValues(
     const { logits } = await all({ ids: int32(ids.flat(), [B, T]) });
     const text = ids[0]!.slice(0, given);
     while (text.length < given + count) {
-      // Of one length throughout, for one trace: what comes later is not looked at.
+      // Always the same length, for a single trace; later positions have no effect.
       const padded = [...text, ...Array<number>(T).fill(0)].slice(0, T);
       text.push((await likeliest({ ids: int32(padded, [1, T]) })).ids!.values[text.length - 1]!);
     }
@@ -68,7 +68,7 @@ export async function folioValues(
   }
 }
 
-/** Time and memory of loading in a process of its own; the code has `load` for a source file and `target`. */
+/** Time and memory of loading in a separate process; the code can use `load` for a source file, and `target`. */
 export async function measureLoading(code: string, target: string) {
   const script = `
     import fs from "node:fs";

@@ -1,4 +1,4 @@
-/** What a proof is, and what proofs share: a folder to work in, the real command, the machine they ran on. */
+/** The type of a proof, and helpers: a folder, the real command, a description of the machine. */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
@@ -8,22 +8,22 @@ import { folioVersion, packageRoot } from "../../lib/host/package.js";
 
 export const root = packageRoot();
 
-/** Numbers and words by name; they go into results.json. */
+/** Named numbers and words for results.json. */
 export interface Figures {
   readonly [name: string]: number | string | boolean | Figures;
 }
 
 export interface Proof {
   readonly name: string;
-  /** What holds, in a sentence. */
+  /** The claim, in a sentence. */
   readonly claim: string;
-  /** Files and folders that decide it, besides the proof and what it imports. */
+  /** Files and folders that affect the result, besides the proof and its imports. */
   readonly inputs: readonly string[];
-  /** Measures. `folder` is empty and the proof's own; what is said is shown, not kept. */
+  /** Measures. `folder` is an empty folder for the proof; messages passed to `say` are shown, not stored. */
   run(tools: { folder: string; say: (line: string) => void }): Promise<{ holds: boolean; figures: Figures }>;
 }
 
-/** How much of a campaign is done: all of it, or less to try it out, which then counts for nothing. */
+/** The share of a campaign to do; anything less than all is a trial whose result is not stored. */
 export const campaignShare = Number(process.env.FOLIO_PROOF_SHARE ?? 1);
 
 export interface Finished {
@@ -34,7 +34,7 @@ export interface Finished {
 
 const started = { ...process.env };
 
-/** Starts a program in an environment without what this process has set since it began. */
+/** Starts a program in the original environment of this process. */
 export function start(command: string, args: readonly string[], cwd = root): ChildProcess {
   return spawn(command, args, { cwd, env: started, stdio: ["ignore", "pipe", "pipe"] });
 }
@@ -56,7 +56,7 @@ export async function finish(command: string, args: readonly string[], cwd = roo
   return { code, output, minutes: rounded((performance.now() - begun) / 60_000, 2) };
 }
 
-/** The Python that has PyTorch, which is never part of Folio's set-up. */
+/** The Python with PyTorch, which is not part of Folio's set-up. */
 export function peerPython(): string {
   const python = process.env.FOLIO_PEER_PYTHON;
   if (!python) throw new Error("PyTorch is needed: set FOLIO_PEER_PYTHON to a Python that has it.");
@@ -66,15 +66,15 @@ export function peerPython(): string {
 export const folioCommand = path.join("bin", "folio.mjs");
 
 /**
- * What decides what some of Folio's commands do: their sources, their worker threads', and the engine's native ones. Not
- * lib/cli/main.ts, which finds a command, and imports all others.
+ * The inputs of proofs that run Folio's commands: the sources of the commands, of worker threads, and of native
+ * operations. lib/cli/main.ts is not included, because it imports all commands.
  */
 export const commands = (...names: readonly string[]): string[] => [
   ...["bin", "configs", "lib/engine", "lib/data/prepare/encode-worker.ts"],
   ...names.map((name) => `lib/cli/${name}.ts`),
 ];
 
-/** The real command. @throws {Error} with its output when it fails */
+/** Runs the real command. @throws {Error} with its output if it fails */
 export async function folio(...args: string[]): Promise<Finished> {
   const finished = await finish(process.execPath, [folioCommand, ...args]);
   if (finished.code !== 0) throw new Error(`folio ${args.join(" ")} ended with ${finished.code}:\n${finished.output}`);
@@ -100,7 +100,7 @@ export function versions(): Figures {
   };
 }
 
-/** The widest vectors of products that a processor has, by its flags as Linux names them: they decide what is measured. */
+/** The widest vectors for products that a processor has, by its Linux flags; speed depends on them. */
 const widest = [
   ["amx_bf16", "AMX"],
   ["avx512_bf16", "AVX-512 BF16"],
@@ -110,7 +110,7 @@ const widest = [
   ["asimd", "NEON"],
 ] as const;
 
-/** A processor's name with its vectors: on virtual machines the model's name alone says too little. */
+/** A processor's name with its vectors, since on virtual machines the model's name is not specific enough. */
 export function processorName(model = os.cpus()[0]?.model, flags: readonly string[] = instructionFlags()): string {
   const vectors = widest.find(([flag]) => flags.includes(flag))?.[1];
   return `${model?.trim() || "unknown processor"}${vectors ? ` (${vectors})` : ""}`;
@@ -121,12 +121,12 @@ export function machine(): Figures {
     cores: os.availableParallelism(),
     memoryGiB: rounded(os.totalmem() / 2 ** 30, 1),
     system: `${os.type()} ${os.arch()}`,
-    // Others at work on the machine slow what is timed.
+    // Other processes on the machine affect timings.
     loadBefore: rounded(os.loadavg()[0]!, 1),
   };
 }
 
-/** The commit that is checked out, and whether something besides results was changed since. */
+/** The commit that is checked out, and whether files other than results have changed since. */
 export function commit(): string {
   const git = (...args: string[]) => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
   try {

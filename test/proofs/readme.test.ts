@@ -1,4 +1,4 @@
-/** The README's table: a column a processor, and the claim of speed names those on which it holds. */
+/** The README's table has one column per processor, and the claim of speed names the processors where it holds. */
 import { expect, test } from "vitest";
 import { processorName } from "./proof.js";
 import { measuredBlock, type Results, withMeasured } from "./readme.js";
@@ -22,7 +22,7 @@ const results: Results = {
   },
 };
 
-test("results of two processors stand beside each other, one that misses its bound too", () => {
+test("results of two processors are shown side by side, also one that misses its bound", () => {
   const lines = measuredBlock(results).split("\n");
   expect(lines[0]).toBe(`| What | ${amd} | ${intel} |`);
   expect(lines[1]).toBe("| --- | --- | --- |");
@@ -34,7 +34,7 @@ test("results of two processors stand beside each other, one that misses its bou
   expect(lines.at(-1)).toMatch(/: AMD EPYC \(AVX2\), 2 cores, 2026-11-27; Intel Xeon .*, 2 cores, 2026-12-01\.$/);
 });
 
-test("the claim of speed names the processors on which it holds", () => {
+test("the claim of speed names the processors where it holds", () => {
   const readme = "a <!-- faster -->x<!-- /faster -->\n<!-- proofs -->y<!-- /proofs -->\n";
   expect(withMeasured(readme, results)).toMatch(
     /^a <!-- faster -->on AMD EPYC \(AVX2\)<!-- \/faster -->\n<!-- proofs -->\n\|/,
@@ -45,7 +45,7 @@ test("the claim of speed names the processors on which it holds", () => {
   expect(() => withMeasured("nothing", results)).toThrow("it lacks the marks <!-- proofs -->");
 });
 
-test("a processor is named with its widest vectors, since models of different ones are named alike", () => {
+test("the name of a processor includes its widest vectors, since different models share names", () => {
   expect(processorName("AMD EPYC ", ["avx2", "fma"])).toBe("AMD EPYC (AVX2)");
   expect(processorName("AMD EPYC", ["avx2", "avx512f", "avx512_bf16"])).toBe("AMD EPYC (AVX-512 BF16)");
   expect(processorName("Intel Xeon", ["avx512f", "avx512_bf16", "amx_bf16"])).toBe("Intel Xeon (AMX)");

@@ -1,4 +1,4 @@
-/** Makes the README's "Measured" from results.json, and its picture from the log of the CPU demo. */
+/** Makes the README's section "Measured" from results.json, and its picture from the log of the CPU demo. */
 import fs from "node:fs";
 import path from "node:path";
 import { toSvg } from "../../lib/charts/figure-svg.js";
@@ -16,14 +16,14 @@ interface Result {
   readonly minutes: number;
   readonly versions: Figures;
   readonly machine: Figures;
-  /** Checksum of what decided it; none where that is not known. */
+  /** Checksum of the sources; missing if unknown. */
   readonly sources?: string;
 }
 
 /** By proof, then by processor. */
 export type Results = Readonly<Record<string, Readonly<Record<string, Result>>>>;
 
-/** Rows a proof: what was measured, in words that are the same on every processor, and the figures of one. */
+/** The rows of each proof: a label, and the figures of a processor. */
 const rows: Record<string, readonly [what: string, measured: (figures: Figures) => string][]> = {
   "cpu-demo": [
     [
@@ -94,7 +94,7 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
       ({ sweeps, ...groups }) => {
         const shares = Object.values(groups)
           .flatMap((of) => (typeof of === "object" ? Object.values(of) : []))
-          .filter((share) => typeof share === "number"); // beside them stand their own intervals, as text
+          .filter((share) => typeof share === "number"); // their intervals are texts
         const [least, most] = [Math.min, Math.max].map((of) => of(...shares.map(Number)));
         return `${least} to ${most} % of ${sweeps}, by constant`;
       },
@@ -103,8 +103,12 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
   "sweep-ours": [
     [
       "Our own sweep: its law's prediction of a larger run",
-      ({ runs, decades, heldOutOverLargest, predictionErrorPercent }) =>
-        `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades)`,
+      ({ runs, decades, heldOutOverLargest, predictionErrorPercent, predictionInterval95, heldOutLoss }) => {
+        const interval = predictionInterval95
+          ? `; loss ${heldOutLoss}, 95 % interval of its prediction ${predictionInterval95}`
+          : "";
+        return `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades)${interval}`;
+      },
     ],
   ],
   "clean-clone": [
@@ -129,8 +133,8 @@ function rateOf(figures: Figures[string] | undefined): string {
 }
 
 /**
- * The README's table, a column a processor, and where and when it was measured. A result that does not hold stands there
- * too: its figures say so.
+ * The README's table, one column per processor, and where and when it was measured. Results that do not hold are
+ * included; their figures show it.
  */
 export function measuredBlock(results: Results): string {
   const shown = Object.entries(rows).filter(([name]) => results[name]);
@@ -159,13 +163,13 @@ export function measuredBlock(results: Results): string {
   ].join("\n");
 }
 
-/** The processors on which a training step is as much faster than PyTorch's as was asked for. */
+/** The processors where a training step is faster than PyTorch's by the required ratio. */
 function fasterOn({ bench = {} }: Results): string {
   const names = Object.entries(bench).flatMap(([processor, { holds }]) => (holds ? [processor] : []));
   return names.length > 0 ? `on ${names.join(" and ")}` : "on no processor yet";
 }
 
-/** README with what stands between its marks made anew. */
+/** The README with new text between its marks. */
 export function withMeasured(readme: string, results: Results): string {
   const table = between(readme, "proofs", `\n${measuredBlock(results)}\n`);
   return between(table, "faster", fasterOn(results));
@@ -178,7 +182,7 @@ function between(readme: string, mark: string, content: string): string {
   return readme.slice(0, from + begin.length) + content + readme.slice(to);
 }
 
-/** Writes README.md, and curve.svg when the CPU demo's run is still there. */
+/** Writes README.md, and curve.svg if the CPU demo's run still exists. */
 export function updateReadme(results: Results): void {
   const file = path.join(root, "README.md");
   fs.writeFileSync(file, withMeasured(fs.readFileSync(file, "utf8"), results));

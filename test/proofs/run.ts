@@ -1,7 +1,7 @@
 /**
- * `npm run proofs -- NAME…` measures what the README and the issues claim, and writes it with date, commit, processor and
- * machine to results.json, and from that the README's table. A result stays until somebody measures again on that
- * processor. Without a name it lists what there is, with --stale those whose sources have changed since.
+ * `npm run proofs -- NAME…` measures the claims, writes the results with date, commit, processor and machine to
+ * results.json, and updates the README's table. A result stays until it is measured again on the same processor.
+ * Without a name, lists all results; with --stale, those whose sources have changed since.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -111,7 +111,7 @@ function show(figures: Figures, indent = "  "): void {
   }
 }
 
-/** A line a proof and processor: what was measured when; or only those that are not of today's sources. */
+/** One line per proof and processor: what was measured when; or only results of older sources. */
 function list({ staleOnly }: { staleOnly: boolean }): void {
   const results = readResults();
   for (const proof of proofs) {

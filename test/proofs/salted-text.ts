@@ -1,9 +1,9 @@
-/** A text of any size from a small one, no part of which repeats another exactly: a word in each paragraph is a number. */
+/** Makes a text of any size from a small one, without exact repetitions: each paragraph contains a different number. */
 import fs from "node:fs";
 import path from "node:path";
 import { root } from "./proof.js";
 
-/** Writes `bytes` bytes or a little more. @returns how many */
+/** Writes `bytes` bytes or a few more. @returns the number written */
 export function writeSaltedText(filePath: string, bytes: number): number {
   const folder = process.env.FOLIO_DATA_DIR ?? path.join(root, "..", "shared", "data");
   const novels = path.join(folder, "novels.txt");

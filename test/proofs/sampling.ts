@@ -13,10 +13,13 @@ const wanted = { float32: 2, bfloat16: 1.3, small: 10 };
 const small = { nLayer: 4, nHead: 4, nEmbd: 128, blockSize: 64, vocabSize: 65, bias: false };
 const large = { vocabSize: 50_257, bias: true, gelu: "tanh" as const };
 
-/** Of each side, in turns. */
+/** Repetitions of each side, in turns. */
 const ROUNDS = 5;
 
-/** Tokens per second beside Hugging Face's cache and nanoGPT's way without one, measured in turns; and how even tokens' times are. */
+/**
+ * Tokens per second beside Hugging Face's cache and nanoGPT's way without one, measured in turns; and how even tokens'
+ * times are.
+ */
 export const sampling: Proof = {
   name: "sampling",
   claim: `GPT-2 124M writes ≥ ${wanted.float32} times Hugging Face's tokens per second in float32, ≥ ${wanted.bfloat16} in bfloat16, the 0.8 M model ≥ ${wanted.small} times nanoGPT's, each token's time within 20 % of the mean`,
@@ -41,7 +44,7 @@ export const sampling: Proof = {
       const interval95 = `${low.toFixed(2)} - ${high.toFixed(2)}`;
       const speeds = `${median(own).toFixed(1)} tokens/s, the peer's ${median(theirs).toFixed(1)}`;
       say(`${kind}: ${speeds}: ${ratio.toFixed(2)} times (${interval95})`);
-      // All weights but the positions' are read for each token.
+      // Each token reads all weights except the positions.
       const bytes = parameterBytes(kind === "small" ? small : large) / (kind === "bfloat16" ? 2 : 1);
       figures[kind] = {
         tokensPerSecond: rounded(median(own), 1),
@@ -73,7 +76,7 @@ function randomModel(shape: typeof small | typeof large, dtype: "float32" | "bfl
     parameterSpecs(settings).map(({ name, shape, initializer }) => {
       const values = new Float32Array(shape.reduce((product, axis) => product * axis, 1));
       if ("constant" in initializer) values.fill(initializer.constant);
-      // As wide as the normal distribution that it starts from; which, does not matter to time.
+      // As large as initial weights; their values do not affect the time.
       else
         for (let i = 0; i < values.length; i++) values[i] = (Math.random() - 0.5) * initializer.normal * Math.sqrt(12);
       return [name, float32(values, shape)];
@@ -82,7 +85,7 @@ function randomModel(shape: typeof small | typeof large, dtype: "float32" | "bfl
   return { params, settings };
 }
 
-/** What each token took, in ms, of one text. */
+/** The time of each token of a text, in ms. */
 async function timesOf(model: TrainedModel, tokens: number): Promise<number[]> {
   const { vocabSize } = model.settings;
   const how = { rows: 1, temperature: 0.8, topK: 200, topP: 1, repetitionPenalty: 1, seed: 1, alternatives: 0 };
@@ -106,8 +109,8 @@ async function tokensPerSecond(model: TrainedModel, tokens: number): Promise<num
 }
 
 /**
- * How far a place's token is from the mean, in %, at worst: does a token take longer where more stands before it? Inside the
- * window, each place by its median over several texts, so that what the machine does besides falls out.
+ * The largest deviation of a token's time from the mean, in %: do tokens take longer with more context? Within the
+ * window, each position has its median over several texts, so that disturbances do not count.
  */
 async function unevenness(model: TrainedModel, texts: number): Promise<number> {
   const places = Math.min(100, model.settings.blockSize - 5);

@@ -1,4 +1,4 @@
-/** How often 80 % intervals hold the truth, in simulated sweeps. Run by itself with a kind, this file does the sweeps. */
+/** The coverage of 80 % intervals in simulated sweeps. Run as a program with a kind, this file does the sweeps. */
 import { pathToFileURL } from "node:url";
 import { fitLaw } from "../../scaling/fit.js";
 import type { FitMethod } from "../../scaling/points.js";
@@ -11,7 +11,7 @@ const refits = 200;
 const kinds = ["independent", "runs", "hoffmann", "porian", "gadre"] as const;
 type Kind = (typeof kinds)[number];
 const fitted: readonly FitMethod[] = ["parametric", "projection", "isoflop"];
-/** Gadre's study has no budgets, and runs with several points lie on none. */
+/** Gadre's study has no budgets, nor do runs with several points. */
 const isoflopKinds: readonly Kind[] = ["independent", "hoffmann", "porian"];
 const truth: Readonly<Record<string, number>> = {
   ...hoffmann,
@@ -19,7 +19,7 @@ const truth: Readonly<Record<string, number>> = {
   b: hoffmann.alpha / (hoffmann.alpha + hoffmann.beta),
 };
 
-/** 60 points on 6 budgets, 25 runs of 5 points whose errors are nearly the run's, or where a public study trained. */
+/** Designs: 60 points on 6 budgets; 25 runs of 5 points with mostly shared errors; those of published studies. */
 function sweepOf(kind: Kind, seed: number) {
   if (kind === "runs") return runsSweep({ runs: 25, seed });
   return kind === "independent" ? isoflopSweep({ noise: 0.01, seed }) : simulatedStudy(kind, seed);
@@ -30,7 +30,7 @@ interface Cell {
   readonly share: number;
   readonly low: number;
   readonly high: number;
-  /** In how many of the sweeps a warning of narrow or wide intervals stood in the output, in %. */
+  /** The share of sweeps with a warning of narrow or wide intervals, in %. */
   readonly warned: number;
 }
 
@@ -42,12 +42,12 @@ function cellOf(held: number, warned: number, of: number): Cell {
   return { share: percent(p), low: percent(middle - half), high: percent(middle + half), warned: percent(warned / of) };
 }
 
-/** Of each number: how often its 80 % interval holds the truth. */
+/** How often the 80 % interval of each number contains the true value. */
 async function coverage(kind: Kind, method: FitMethod, count = sweeps): Promise<Record<string, Cell>> {
   const held: Record<string, number> = {};
   let [done, warned] = [0, 0];
   for (let seed = 0; seed < count; seed++) {
-    // One start, which the projection checks: 4,500 a sweep would take the day.
+    // One start, checked by the projection; 4,500 per sweep would take a day.
     const starts = [[6, 6, 0.5, 0.34, 0.28]] as const;
     const fit = await fitLaw(sweepOf(kind, seed), { method, bootstrap: refits, seed, threads: 1, starts });
     if (!fit.converged) throw new Error(`sweep ${seed} did not converge`);
@@ -61,7 +61,7 @@ async function coverage(kind: Kind, method: FitMethod, count = sweeps): Promise<
   return Object.fromEntries(Object.entries(held).map(([name, times]) => [name, cellOf(times, warned, done)]));
 }
 
-/** A cell wholly outside 75 to 85 % must be warned of, and no other may be. */
+/** There must be a warning for a share clearly outside 75 to 85 %, and for no other. */
 function honest({ low, high, warned }: Cell): boolean {
   const outside = high < 75 || low > 85;
   return outside ? warned > 95 : warned < 5;
@@ -69,7 +69,7 @@ function honest({ low, high, warned }: Cell): boolean {
 
 export const scalingCoverage: Proof = {
   name: "scaling-coverage",
-  claim: `80 % intervals hold the truth in 75 to 85 % of ${sweeps} simulated sweeps, on designs of our own and of three public studies, within each share's own 95 % interval; where they do not, the fit warns, and nowhere else`,
+  claim: `80 % intervals contain the true value in 75 to 85 % of ${sweeps} simulated sweeps, on Folio's designs and those of three published studies, within the 95 % interval of each share; if they do not, the fit gives a warning, and only then`,
   inputs: ["test/scaling/simulate.ts", "test/scaling/public-designs.ts", "scaling/fit/uncertainty/bootstrap-worker.ts"],
   async run({ say }) {
     const jobs = fitted.flatMap((method) =>
@@ -77,7 +77,7 @@ export const scalingCoverage: Proof = {
     );
     const cells: Cell[] = [];
     const figures: Record<string, Figures> = {};
-    // Two at a time: a core each.
+    // Two at a time, one core each.
     for (let k = 0; k < jobs.length; k += 2) {
       const done = await Promise.all(
         jobs.slice(k, k + 2).map(async ({ kind, method }) => {

@@ -61,7 +61,7 @@ const chinchilla: readonly [number, number, number, number, number][] = [
   [40, 3584, 28, 6_796_274_688, 83_021_046_743_040],
 ];
 
-/** Which of the numbers are not what they should be. */
+/** The numbers that are wrong. */
 function differences(printed: Printed): string[] {
   const found: string[] = [];
   const check = (what: string, value: number | string | undefined, wanted: number | string) => {
@@ -93,7 +93,7 @@ function differences(printed: Printed): string[] {
   return found;
 }
 
-/** Peak resident memory of a command; undefined where the system does not tell. */
+/** Peak resident memory of a command; undefined if the system does not report it. */
 async function peakBytes(args: readonly string[]): Promise<number | undefined> {
   const child = start(process.execPath, [folioCommand, ...args]);
   for (const stream of [child.stdout!, child.stderr!]) stream.resume();
@@ -115,7 +115,7 @@ async function peakBytes(args: readonly string[]): Promise<number | undefined> {
 export const sizing: Proof = {
   name: "sizing",
   claim:
-    "parameters, FLOPs, MFU and days are nanoGPT's to the last digit, Chinchilla's table A4 too; the memory that `folio sizes` foretells is within a third of what training takes",
+    "Parameters, FLOPs, MFU and days equal nanoGPT's to the last digit, and Chinchilla's table A4; the memory predicted by `folio sizes` is within a third of the measured memory",
   inputs: commands("prepare", "train", "sizes"),
   async run({ folder, say }) {
     const { output } = await folio("sizes", "--vocab_size=50257", "--json");
@@ -146,7 +146,7 @@ export const sizing: Proof = {
   },
 };
 
-/** A flag's value as JSON. */
+/** The value of a flag as JSON. */
 function literal(value: string): string {
   return /^[\d.]+$/.test(value)
     ? value

@@ -1,4 +1,4 @@
-/** A proof's result is of certain sources: what changes their checksum, and what does not. */
+/** The checksum of a proof's sources: what changes it and what does not. */
 import fs from "node:fs";
 import path from "node:path";
 import { expect, test } from "vitest";
@@ -8,7 +8,7 @@ import { fingerprint } from "./sources.js";
 const folder = temporaryFolder();
 let trees = 0;
 
-/** The checksum of a proof that imports lib/a.ts, which imports lib/b.ts, with a native source beside; some files changed. */
+/** The checksum of a proof that imports lib/a.ts, which imports lib/b.ts, with a native source; some files changed. */
 function checksum(changes: Record<string, string | undefined> = {}, inputs = ["native"]): string {
   const root = path.join(folder, `tree-${trees++}`);
   const files = {
@@ -56,7 +56,7 @@ test.each<[string, Record<string, string | undefined>, string[]?]>([
     },
   ],
   [
-    "the proof's own words",
+    "the proof's claim",
     {
       "proofs/speed.ts": `import { twice } from "../lib/a.js";\nexport const speed = { claim: "quick", inputs: [], run: () => twice(21) };\n`,
     },
@@ -66,7 +66,7 @@ test.each<[string, Record<string, string | undefined>, string[]?]>([
 });
 
 test.each<[string, Record<string, string>]>([
-  ["a constant of what it imports by way of another", { "lib/b.ts": "export const factor = 3;\n" }],
+  ["a constant in an indirect import", { "lib/b.ts": "export const factor = 3;\n" }],
   [
     "a number in the proof",
     { "proofs/speed.ts": `import { twice } from "../lib/a.js";\nexport const speed = { run: () => twice(22) };\n` },
@@ -76,7 +76,7 @@ test.each<[string, Record<string, string>]>([
     "text that looks like a comment",
     { "native/ops.cc": `int add(int a, int b) { return a + b; }\nconst char* url = "http://y";\n` },
   ],
-  ["a native source more", { "native/mul.cc": "int mul(int a, int b) { return a * b; }\n" }],
+  ["an additional native source", { "native/mul.cc": "int mul(int a, int b) { return a * b; }\n" }],
 ])("%s: other sources", (_, changes) => {
   expect(checksum(changes)).not.toBe(before);
 });

@@ -1,23 +1,23 @@
 /**
- * What decides a proof's result, as one checksum: the statements of the compiled JavaScript that the proof reaches, and
- * the sources in other languages, without comments, types, white space and paths. Moving a file, cutting it in two or
- * rewriting a comment changes nothing; another constant does.
+ * A checksum of everything that affects a proof's result: the statements of all compiled JavaScript that it imports,
+ * and the sources in other languages, without comments, types, white space and paths. It does not change when a file is
+ * moved or split, or a comment is rewritten, but when a constant changes.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import ts from "typescript";
 
-/** What a file adds: pieces of text, and the files that it names by a relative path. */
+/** The contribution of a file: pieces of text, and the files that it imports by relative paths. */
 interface Source {
   readonly pieces: readonly string[];
   readonly imports: readonly string[];
 }
 
 /**
- * SHA-256 over the sources of a proof and the inputs that it lists, with all that they import.
- * @param proof its file, of which `claim` and `inputs` decide nothing
- * @param leaveOut how results are kept, which decides none
+ * SHA-256 of the sources of a proof, the inputs that it lists, and everything that they import.
+ * @param proof its file, without `claim` and `inputs`
+ * @param leaveOut files that only store results
  */
 export function fingerprint(
   root: string,
@@ -59,7 +59,7 @@ function readSource(file: string, isProof: boolean): Source {
   return source;
 }
 
-/** A file in another language than JavaScript; data as it is. */
+/** A file in a language other than JavaScript; data files are used unchanged. */
 function plain(file: string): string {
   if (/\.(cc|h)$/.test(file)) {
     const commentOrText = /\/\/.*|\/\*[\s\S]*?\*\/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'/g;
@@ -102,7 +102,7 @@ function withoutPaths(statement: string): string {
     .trim();
 }
 
-/** Drops what a proof says of itself. */
+/** Removes the description of a proof. */
 const withoutWords: ts.TransformerFactory<ts.SourceFile> = (context) => {
   const visit = (node: ts.Node): ts.Node | undefined => {
     const said = ts.isPropertyAssignment(node) && ts.isIdentifier(node.name) && /^(claim|inputs)$/.test(node.name.text);

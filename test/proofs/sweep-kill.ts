@@ -7,7 +7,7 @@ import { commands, finish, folio, folioCommand, type Proof, start } from "./proo
 
 const kills = 20;
 
-/** Six runs of some seconds, each saved every tenth of its steps. */
+/** Six runs of a few seconds, each saved after every tenth of its steps. */
 export const killedPlan = (folder: string, learningRate: number) => ({
   ...{ name: "killed", dataset: "typescript", dataDir: folder, batchTokens: 256, learningRate, workers: 2, threads: 1 },
   settings: { blockSize: 32, device: "cpu", dtype: "float32" },
@@ -16,14 +16,14 @@ export const killedPlan = (folder: string, learningRate: number) => ({
   validationTokens: 4096,
 });
 
-/** Writes the plan's options where `folio scaling` reads them. @returns the file */
+/** Writes the plan's options for `folio scaling`. @returns the file */
 export function writeKilledPlan(folder: string, learningRate = 4e-3): string {
   const file = path.join(folder, `plan-${learningRate}.mjs`);
   fs.writeFileSync(file, `export default ${JSON.stringify(killedPlan(folder, learningRate))};\n`);
   return file;
 }
 
-/** What is compared of a row: all but times, versions and how often it was gone on with. */
+/** The part of a row that is compared: all except times, versions and the number of sittings. */
 export function rowsOf(folder: string): string[] {
   return readResults(folder)
     .map(({ run, name, loss, loss_se, loss_smoothed, d, c, curve }) =>
@@ -34,7 +34,7 @@ export function rowsOf(folder: string): string[] {
 
 export const sweepKill: Proof = {
   name: "sweep-kill",
-  claim: `a sweep whose workers, or all of whose processes, are killed with -9 at ${kills} random moments ends with the rows of one that was not`,
+  claim: `A sweep whose workers or all processes are killed with -9 at ${kills} random moments ends with the same rows as an uninterrupted sweep`,
   inputs: [...commands("prepare", "train", "scaling/run"), "scaling/sweep/run-process.ts"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
@@ -49,12 +49,12 @@ export const sweepKill: Proof = {
     let child: Sweep | undefined;
     while (done.workers + done.everything < kills) {
       child = child && isAlive(child) ? child : begin(args(killed));
-      // In turn: at any moment from the start on, and at any moment when workers are there.
+      // Alternately at any moment after the start, and at any moment when workers are running.
       while (done.workers <= done.everything && isAlive(child) && childrenOf(child.process).length === 0)
         await setTimeout(20);
       await setTimeout(Math.random() * 3000);
       if (!isAlive(child)) {
-        // A run whose process was killed often is left for the next call. Where all are done: once more, from nothing.
+        // A run whose process was killed often is left for the next call. If all are finished, start over.
         if (rowCount(killed) < reference.length) continue;
         say("finished between two kills; its folder is emptied");
         if (rowsOf(killed).join() !== reference.join()) return { holds: false, figures: { ...done, sameRows: false } };

@@ -1,17 +1,18 @@
 import path from "node:path";
+import { predictedInterval } from "../../scaling/figures.js";
 import { fitLaw } from "../../scaling/fit.js";
 import { type Surface, surfaceLoss } from "../../scaling/laws.js";
 import { readTable, toStudy } from "../../scaling/read-points.js";
 import { type Figures, type Proof, root, rounded } from "./proof.js";
 
 /**
- * Folio's own sweep, from its committed table: nothing is trained here. All grid runs of both plans, novels and novels-again,
- * count, as was decided before they were run.
+ * Evaluates the committed table of Folio's own sweep, without training. All grid runs of both plans, novels and
+ * novels-again, count, as was decided before they ran.
  */
 export const sweepOurs: Proof = {
   name: "sweep-ours",
   claim:
-    "the parametric fit of Folio's own sweep, at least 40 runs over 1.5 decades, predicts the loss of a run of 3 times its largest compute within 2 %",
+    "The parametric fit of Folio's own sweep, at least 40 runs over 1.5 decades, predicts the loss of a run with 3 times the largest compute within 2 %",
   inputs: ["scaling/results"],
   async run() {
     const table = await readTable(path.join(root, "scaling", "results", "novels.csv"));
@@ -25,6 +26,8 @@ export const sweepOurs: Proof = {
     const law = fit.params as unknown as Surface;
     const errors = heldOut.map(({ n, d, loss }) => surfaceLoss(law, n, d) / loss - 1);
     const worst = Math.max(...errors.map(Math.abs));
+    const { n, d } = heldOut[0]!;
+    const interval = predictedInterval(fit, grid, ({ loss }) => loss!(n, d), 0.95)!;
     const digits = (values: Record<string, number>): Figures =>
       Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value.toPrecision(4))]));
     const epochs = Math.max(...Array.from(table.array("epochs") as ArrayLike<unknown>, Number));
@@ -35,6 +38,7 @@ export const sweepOurs: Proof = {
       exponents: digits({ ...fit.exponents }),
       ...{ converged: fit.converged, heldOutLoss: rounded(heldOut[0]!.loss, 4) },
       predictionErrorPercent: rounded(100 * errors[0]!, 2),
+      predictionInterval95: interval.map((end) => end.toFixed(3)).join(" to "),
       warnings: fit.warnings.map(({ kind }) => kind).join(" "),
     };
     const holds = worst <= 0.02 && grid.length >= 40 && decades >= 1.5 && far >= 3 && epochs <= 4;

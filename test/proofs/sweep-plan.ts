@@ -17,14 +17,14 @@ const options = (dataDir: string) => ({
 export const sweepPlan: Proof = {
   name: "sweep-plan",
   claim:
-    "the dry run's total FLOPs are the runs', its time is within 25 % of theirs, and every core is at least 90 % busy",
+    "The plan's total FLOPs equal those of the runs, its time estimate is within 25 % of the real time, and every core is at least 90 % busy",
   inputs: [...commands("prepare", "scaling/plan", "scaling/run"), "scaling/sweep/run-process.ts"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
     const file = path.join(folder, "timed.mjs");
     fs.writeFileSync(file, `export default ${JSON.stringify(options(folder))};\n`);
     const plan = path.join(folder, "timed.json");
-    // Measured now: the machine's speed changes from hour to hour.
+    // Measured now, because the machine's speed changes from hour to hour.
     fs.rmSync(path.join(root, ".cache", "sweep-speed.json"), { force: true });
     await folio("scaling", "plan", file, `--out=${plan}`);
     const { totals } = JSON.parse(fs.readFileSync(plan, "utf8")) as SweepPlan;
@@ -51,7 +51,7 @@ export const sweepPlan: Proof = {
   },
 };
 
-/** Seconds that the machine's cores have worked since it started. */
+/** The busy time of all cores since the machine started, in seconds. */
 function busySeconds(): number {
   const each = os.cpus().map(({ times: { user, nice, sys, irq } }) => user + nice + sys + irq);
   return each.reduce((sum, milliseconds) => sum + milliseconds, 0) / 1000;

@@ -9,7 +9,8 @@ const requeues = 6;
 
 export const sweepSlurm: Proof = {
   name: "sweep-slurm",
-  claim: "a sweep through Slurm, its tasks requeued and killed while at work, ends with the rows of one without Slurm",
+  claim:
+    "A sweep through Slurm whose running tasks are requeued and killed ends with the same rows as one without Slurm",
   inputs: [...commands("prepare", "scaling/run", "scaling/status"), "scaling/sweep/run-process.ts", "test/slurm"],
   async run({ folder, say }) {
     if (spawnSync("slurmctld", ["-V"]).error || spawnSync("munged", ["--version"]).error) {
@@ -40,7 +41,7 @@ export const sweepSlurm: Proof = {
         } else if (killTask(submitted.runs[task.index]!)) killed++;
         say(`requeued ${requeued}, killed ${killed}; ${rowsOf(cluster).length} rows`);
       }
-      // What was killed more often than Slurm begins it again is handed in once more.
+      // Tasks that were killed more often than Slurm restarts them are submitted again.
       const rest = (await submit(args)).output.trim();
       if (rest !== "null") {
         const { job } = JSON.parse(rest) as { job: string };
@@ -59,7 +60,7 @@ export const sweepSlurm: Proof = {
 const sh = (script: string, folder: string): string =>
   execFileSync("sh", [path.join(root, "test", "slurm", script), folder], { encoding: "utf8" });
 
-/** With SLURM_CONF, which start() of proof.ts leaves out. */
+/** Runs with SLURM_CONF, which start() of proof.ts does not pass. */
 async function submit(args: readonly string[]) {
   const finished = await finish("env", [
     `SLURM_CONF=${process.env.SLURM_CONF}`,
@@ -82,7 +83,7 @@ function active(job: string): { index: number; state: string }[] {
     .map(([index, state]) => ({ index: Number(index), state: state! }));
 }
 
-/** Kills the process of a run, not the script around it. */
+/** Kills the process of a run, but not its batch script. */
 function killTask(run: string): boolean {
   for (const pid of fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {

@@ -6,7 +6,7 @@ import { lastCut } from "../../lib/data/tokenizers/gpt2-split.js";
 import { gpt2Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { type Proof, root, rounded } from "./proof.js";
 
-/** novels.txt, or Shakespeare again and again where only that is. */
+/** novels.txt, or repeated Shakespeare if there is no other text. */
 function readText(): { name: string; bytes: Buffer } {
   const folder = process.env.FOLIO_DATA_DIR ?? path.join(root, "..", "shared", "data");
   const novels = path.join(folder, "novels.txt");
@@ -15,7 +15,7 @@ function readText(): { name: string; bytes: Buffer } {
   return { name: "tinyshakespeare.txt × 30", bytes: Buffer.concat(Array.from({ length: 30 }, () => once)) };
 }
 
-/** The text as jobs of a megabyte, `times` over; each has memory of its own, which a worker takes. */
+/** The text, repeated `times`, as jobs of a megabyte; each has its own memory, which is transferred to a worker. */
 function* jobsOf(bytes: Buffer, times: number): Generator<EncodeJob> {
   for (let round = 0; round < times; round++) {
     for (let at = 0; at < bytes.length; ) {
@@ -45,7 +45,7 @@ async function megabytesPerSecond(bytes: Buffer, workers: number): Promise<{ rat
     return ids;
   };
   try {
-    const ids = await encodeAll(1); // the workers start, and their code gets warm
+    const ids = await encodeAll(1); // starts the workers and warms up their code
     const times = 5;
     const begun = performance.now();
     await encodeAll(times);
@@ -56,8 +56,8 @@ async function megabytesPerSecond(bytes: Buffer, workers: number): Promise<{ rat
 }
 
 /**
- * Confines this process with all its threads, those to come as well, to some cores while `action` runs. One worker is not yet
- * one core: the main thread, which hands out the text and takes the ids, has its share of another.
+ * Restricts this process with all current and future threads to some cores while `action` runs. With one worker alone,
+ * the main thread, which distributes text and collects ids, would use part of another core.
  */
 async function onCores<T>(cores: string, action: () => Promise<T>): Promise<T> {
   const confine = (list: string) => execFileSync("taskset", ["-a", "-c", "-p", list, String(process.pid)]);
@@ -74,7 +74,8 @@ async function onCores<T>(cores: string, action: () => Promise<T>): Promise<T> {
 
 export const tokenizeSpeed: Proof = {
   name: "tokenize-speed",
-  claim: "GPT-2's ids are made at 15 MB/s or more on one core and at 1.7 times that on two, with js-tiktoken's result",
+  claim:
+    "Encoding to GPT-2's ids runs at 15 MB/s or more on one core and 1.7 times as fast on two, with the same ids as js-tiktoken",
   inputs: ["lib/data/prepare/encode-worker.ts"],
   async run({ say }) {
     const { name, bytes } = readText();
@@ -87,7 +88,7 @@ export const tokenizeSpeed: Proof = {
       import("js-tiktoken/ranks/gpt2"),
     ]);
     const sample = bytes.subarray(0, lastCut(bytes, 4_000_000)).toString();
-    // White space as Unicode and tiktoken have it: JavaScript's \s takes a byte order mark, which novels.txt has, for it.
+    // White space as in Unicode and tiktoken; JavaScript's \s also matches the byte-order mark in novels.txt.
     const pattern = ranks.pat_str.replaceAll("\\s", "\\p{White_Space}").replaceAll("\\S", "\\P{White_Space}");
     const reference = new Tiktoken({ ...ranks, pat_str: pattern });
     const begun = performance.now();

@@ -14,13 +14,13 @@ import { finish, folio, type Proof, root } from "./proof.js";
 
 const steps = 40;
 
-/** Ten minutes of work: what was done is kept here until the proof is through, so that it can be stopped. */
+/** Intermediate results of this proof of ten minutes, so that it can be interrupted. */
 const kept = path.join(root, ".cache", "train-char-peer");
 
-/** nanoGPT's preset on characters, without dropout, whose masks no two frameworks share. */
+/** nanoGPT's character preset without dropout, because masks differ between frameworks. */
 export const trainCharPeer: Proof = {
   name: "train-char-peer",
-  claim: `${steps} steps of train_shakespeare_char without dropout have PyTorch's losses, from the same weights on the same batches, within 1e-3`,
+  claim: `${steps} steps of train_shakespeare_char without dropout, from the same weights on the same batches, have losses within 1e-3 of PyTorch's`,
   inputs: ["lib/engine", "data/shakespeare_char", "test/proofs/train-char-peer.py", "test/bench/peer.py"],
   async run({ say }) {
     const python = process.env.FOLIO_PEER_PYTHON;
@@ -46,7 +46,7 @@ export const trainCharPeer: Proof = {
   },
 };
 
-/** The dataset and, for the peer, settings, weights and batches. */
+/** Writes the dataset and, for the peer, settings, weights and batches. */
 async function prepared(): Promise<Settings> {
   if (!fs.existsSync(path.join(kept, "shakespeare_char", "meta.json"))) {
     await folio("prepare", "shakespeare_char", `--data_dir=${kept}`);
@@ -69,7 +69,7 @@ async function prepared(): Promise<Settings> {
     }
     fs.writeFileSync(path.join(kept, "batches.bin"), rows);
     await writeWeights(settings);
-    fs.writeFileSync(path.join(kept, "settings.json"), JSON.stringify(settings)); // last: the others are there
+    fs.writeFileSync(path.join(kept, "settings.json"), JSON.stringify(settings)); // written last, when the others exist
   }
   dataset.close();
   return settings;

@@ -10,24 +10,24 @@ const model = "--n_layer=2 --n_head=2 --n_embd=32 --block_size=32 --batch_size=4
 const training = "--dropout=0.1 --learning_rate=1e-2 --warmup_iters=2 --lr_decay_iters=20 --min_lr=1e-3";
 const rest = "--dtype=float32 --eval_interval=1000 --eval_iters=1 --log_interval=1 --tensorboard=False";
 
-/** What SwiftShader needs in the environment, where Debian's chromium is and nobody names another driver. */
+/** The environment for SwiftShader, if Debian's chromium is installed and no other driver is named. */
 function environment(): string[] {
   const driver = "/usr/lib/chromium/vk_swiftshader_icd.json";
   if (process.env.VK_ICD_FILENAMES !== undefined || !fs.existsSync(driver)) return [];
   return [`LD_LIBRARY_PATH=${path.dirname(driver)}`, `VK_ICD_FILENAMES=${driver}`];
 }
 
-/** The real command, with a driver for WebGPU. @returns what it printed */
+/** Runs the real command with a driver for WebGPU. @returns its output */
 async function folio(...args: string[]): Promise<string> {
   const { code, output } = await finish("env", [...environment(), process.execPath, folioCommand, ...args]);
   if (code !== 0) throw new Error(`folio ${args.join(" ")} ended with ${code}:\n${output}`);
   return output;
 }
 
-/** A small model with dropout and accumulation, on WebGPU (a GPU, or SwiftShader) and on the CPU, compiled there. */
+/** A small model with dropout and accumulation on WebGPU (a GPU or SwiftShader) and, compiled, on the CPU. */
 export const webGpu: Proof = {
   name: "webgpu",
-  claim: `${steps} steps on WebGPU and on the CPU have the same losses to ${tolerance} of their size, dropout included, a checkpoint of one goes on on the other, and both write the same text`,
+  claim: `${steps} steps on WebGPU and on the CPU, with dropout, have losses within a relative ${tolerance}; a checkpoint of one can be resumed on the other, and both generate the same text`,
   inputs: [...commands("prepare", "train"), "data"],
   async run({ folder, say }) {
     await folio("prepare", "typescript", `--data_dir=${folder}`);
@@ -75,7 +75,7 @@ export const webGpu: Proof = {
 const iterations = (outDir: string): IterRecord[] =>
   readRunLog(outDir).filter((record): record is IterRecord => record.kind === "iter");
 
-/** What stands above the line of dashes: what the sample is of, and on what, is said before it. */
+/** The text above the line of dashes, without the lines about model and device. */
 const textOf = (output: string): string => /interface [\s\S]*?(?=\n-{5})/.exec(output)?.[0] ?? "";
 
 function largestDifference(a: readonly IterRecord[], b: readonly IterRecord[]): number {

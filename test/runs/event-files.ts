@@ -1,4 +1,4 @@
-/** Reads TensorBoard's event files as TensorBoard does: TFRecords with their checksums, protocol buffers of events. */
+/** Reads event files as TensorBoard does: TFRecords with checksums, containing events as protocol buffers. */
 import fs from "node:fs";
 
 export interface Event {
@@ -34,7 +34,7 @@ function check(bytes: Buffer, masked: number): void {
   if (rotated !== masked) throw new Error(`checksum ${masked}, wanted ${rotated}`);
 }
 
-/** Fields of a message: number → values, in the wire's form. */
+/** The fields of a message: number → values in wire format. */
 function fields(bytes: Buffer): Map<number, (number | Buffer)[]> {
   const found = new Map<number, (number | Buffer)[]>();
   let at = 0;

@@ -1,4 +1,4 @@
-/** Identities of runs that were trained long ago: another hash for the same run, and a sweep would begin anew. */
+/** Identities of old runs must stay the same, otherwise their sweep would start over. */
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
@@ -14,7 +14,7 @@ import { temporaryFolder } from "../tiny-run.js";
 const dataDir = temporaryFolder();
 const results = path.join(import.meta.dirname, "..", "..", "scaling", "results");
 
-/** The dataset of scaling/results: its description is the true one, its ids are zeros. */
+/** The dataset of scaling/results, with its real description, but with zeros as ids. */
 function writeNovels(): void {
   const splits = {
     train: { tokens: 35_582_157, sha256: "2d74b5c32fd6c365d2beb9263821a7160826eae6ec1cf342ff50e3e8b2c01379" },
@@ -24,7 +24,7 @@ function writeNovels(): void {
   fs.mkdirSync(folder);
   for (const [split, { tokens }] of Object.entries(splits)) {
     fs.writeFileSync(path.join(folder, `${split}.bin`), "");
-    fs.truncateSync(path.join(folder, `${split}.bin`), 2 * tokens); // sparse: it takes no room
+    fs.truncateSync(path.join(folder, `${split}.bin`), 2 * tokens); // a sparse file takes no space
   }
   const characters = Array.from({ length: 126 }, (_, i) => String.fromCharCode(0x100 + i)).join("");
   const meta = {
@@ -52,7 +52,7 @@ describe("a run's identity", () => {
     expect(identities(tuning).sort()).toEqual(inTable("novels-tuning.csv").sort());
   });
 
-  test("is not changed by a setting that was introduced later, where it stands at what the code did before", () => {
+  test("is not changed by a new setting at the value for which the code behaves as before", () => {
     const introduced = { positions: "learned" };
     const before = runIdentity(defaultSettings, { data: "x" }, introduced);
     const withPositions = (positions: string) =>

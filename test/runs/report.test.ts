@@ -51,7 +51,7 @@ const records: StepRecord[] = [
 ];
 const validation = { loss: 1.5, targets: 54_321, counted: [3.3, 2.4, 1.8] };
 
-/** What a reader sees: no scripts, no styles, no tags. */
+/** The visible text, without scripts, styles and tags. */
 const text = (html: string) =>
   html
     .replace(/<(script|style|noscript)[\s\S]*?<\/\1>/g, "")
@@ -68,46 +68,46 @@ describe("trainingReport()", () => {
   });
   const read = text(html);
 
-  test("opens with the numbers that count", () => {
+  test("begins with the most important numbers", () => {
     expect(read).toContain("typescript GPT: 4 layers, 4 heads, 128 wide, context 64, 0.81 M parameters");
     expect(read).toContain("validation loss 1.500 nats a token, whole split of 54,321");
     expect(read).toContain("against trigram −0.300 nats: better than counting");
     expect(read).toContain("training time 1 min 1 s 4 steps, finished");
   });
 
-  test("measures speed by the median of steps without the first", () => {
+  test("gives the speed as the median of all steps but the first", () => {
     expect(read).toContain("A step, median 32.0 ms");
     expect(read).toContain("Tokens a second, median 24,000");
     expect(read).toContain("First logged step, tracing included 900 ms");
   });
 
-  test("sets the loss beside counting, in nats and bits", () => {
+  test("compares the loss with n-gram counts, in nats and bits", () => {
     expect(read).toContain("counting: trigram 1.800 2.597");
     expect(read).toContain("this GPT 1.500 2.164");
   });
 
-  test("lists changed settings first, with their defaults, and the others folded away", () => {
+  test("lists changed settings first, with their defaults, and hides the others", () => {
     const folded = html.indexOf("<details>");
     expect(html.indexOf("<code>nLayer</code>")).toBeLessThan(folded);
     expect(html.indexOf("<code>weightDecay</code>")).toBeGreaterThan(folded);
     expect(read).toMatch(/nLayer .*? 4 blocks 12 /);
   });
 
-  test("is one file that asks for nothing else", () => {
+  test("is one file that loads no others", () => {
     expect(html).not.toMatch(/<(script|link|img|iframe)[^>]*(src|href)="(?!data:)/);
-    expect(html.slice(0, html.indexOf("<script>"))).not.toMatch(/@import|url\(/); // what precedes Plotly
+    expect(html.slice(0, html.indexOf("<script>"))).not.toMatch(/@import|url\(/); // the part before Plotly
     expect(html.length).toBeLessThan(1.7e6);
     expect(html).toContain("prefers-color-scheme: dark");
   });
 
-  test("escapes whatever the model and the machine say", () => {
+  test("escapes all text from the model and the machine", () => {
     const hostile = '</pre><script>alert("x")</script>';
     const page = trainingReport({ settings, records, samples: [hostile], environment: { [hostile]: hostile } });
     expect(page).not.toContain("<script>alert");
     expect(page).toContain("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;");
   });
 
-  test("tells what it can of a run without end, samples or counting, and of an empty log", () => {
+  test("works for a run without an end, samples or n-gram counts, and for an empty log", () => {
     const early = text(trainingReport({ settings, records: records.slice(0, 3) }));
     expect(early).toContain("best validation loss 4.500");
     expect(early).not.toContain("Samples");
@@ -119,7 +119,7 @@ describe("writeReport()", () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-report-"));
   afterEach(() => fs.rmSync(folder, { recursive: true, force: true }));
 
-  test("writes report.html whole, and says what stood in the way otherwise", async () => {
+  test("writes report.html atomically, or reports why it cannot", async () => {
     const file = await writeReport(folder, { settings, records });
     expect(file).toBe(path.join(folder, "report.html"));
     expect(fs.readFileSync(file, "utf8").trimEnd().endsWith("</html>")).toBe(true);
@@ -130,7 +130,7 @@ describe("writeReport()", () => {
   });
 });
 
-test("describeEnvironment() names versions and processor, and neither host, user nor path", () => {
+test("describeEnvironment() gives versions and processor, but no host, user or path", () => {
   const environment = describeEnvironment();
   expect(Object.keys(environment)).toEqual(expect.arrayContaining(["Folio", "TensorFlow", "Node.js", "Processor"]));
   const all = Object.values(environment).join("\n");

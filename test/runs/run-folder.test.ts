@@ -33,7 +33,7 @@ const checkpoint = (step: number): StepRecord => ({ kind: "checkpoint", step, pa
 const end = (step: number): StepRecord => ({ kind: "end", step, reason: "aborted", bestValLoss: 2, trainedMs: 5 });
 
 describe("runIdentity()", () => {
-  test("is the same wherever the run lives, however often it logs, in whatever order its settings were written", () => {
+  test("does not depend on the folder, the log interval, or the order of the settings", () => {
     const id = runIdentity(settings, { data: "a", folio: "1" });
     expect(id).toMatch(/^[\da-f]{64}$/);
     const elsewhere = { ...settings, outDir: "o", dataDir: "d", initFrom: "resume" as const, overwrite: true };
@@ -42,7 +42,7 @@ describe("runIdentity()", () => {
     expect(runIdentity(reversed, { data: "a", folio: "1" })).toBe(id);
   });
 
-  test("is what it was before there was a setting for going on with other numerics, whatever that says", () => {
+  test("does not depend on the setting for resuming with other numerics", () => {
     const { allowOtherNumerics: _, ...before } = settings;
     const id = runIdentity(before as typeof settings, { data: "a", folio: "1" });
     for (const allowOtherNumerics of [false, true]) {
@@ -65,18 +65,18 @@ describe("runIdentity()", () => {
 });
 
 describe("openRunLog() and readRunLog()", () => {
-  test("keep what is appended, and the settings beside it", () => {
+  test("keep the appended records and the settings", () => {
     const run = newRun();
     expect(readRunLog(run.outDir)).toEqual([]);
     const log = openRunLog(run, { step: 0, evaluated: false });
     for (const record of [evaluation(0), iter(0), iter(1)]) log.append(record);
-    expect(readRunLog(run.outDir)).toEqual([evaluation(0), iter(0), iter(1)]); // while it is open, too
+    expect(readRunLog(run.outDir)).toEqual([evaluation(0), iter(0), iter(1)]); // also while the log is open
     log.close();
     expect(JSON.parse(fs.readFileSync(path.join(run.outDir, "config.json"), "utf8"))).toEqual(run);
     expect(fs.readdirSync(run.outDir).sort()).toEqual(["config.json", "log.jsonl"]);
   });
 
-  test("a run from its beginning empties the log; a resumed one cuts it to what its checkpoint knows", () => {
+  test("a new run empties the log; a resumed one truncates it to the step of its checkpoint", () => {
     const run = newRun();
     const all = [evaluation(0), iter(0), iter(1), evaluation(2), checkpoint(2), iter(2), iter(3), end(4)];
     const reopen = (state: { step: number; evaluated: boolean }) => {
@@ -99,11 +99,11 @@ describe("openRunLog() and readRunLog()", () => {
     const lines = [JSON.stringify(iter(0)), "null", "7", "\0\0\0", "", JSON.stringify(iter(1)), '{"kind":"it'];
     fs.writeFileSync(path.join(run.outDir, "log.jsonl"), lines.join("\n"));
     expect(readRunLog(run.outDir)).toEqual([iter(0), iter(1)]);
-    // The last was cut short by a kill: that is no damage.
+    // A last line that was cut short by a kill is not damage.
     expect(inspectRunLog(run.outDir).damaged).toEqual([2, 3, 4, 5]);
   });
 
-  test("a line that is JSON and no record is damaged: of another kind, without its numbers, with text for one", () => {
+  test("a JSON line that is not a record is damaged: of an unknown kind, or with missing or non-numeric numbers", () => {
     const run = newRun();
     fs.mkdirSync(run.outDir);
     const { loss: _, ...without } = iter(1) as Extract<StepRecord, { kind: "iter" }>;
@@ -127,7 +127,7 @@ describe("openRunLog() and readRunLog()", () => {
     }
   });
 
-  test("a folder that cannot be made is named", () => {
+  test("a folder that cannot be created is named", () => {
     fs.writeFileSync(path.join(folder, "file"), "");
     const run = { ...settings, outDir: path.join(folder, "file", "run") };
     expect(() => openRunLog(run, { step: 0, evaluated: false })).toThrow(
@@ -148,7 +148,7 @@ describe("openRunLog() and readRunLog()", () => {
       expect(fill).toThrow(/^Cannot write the run's folder .*: the disk is full\. Free some space, or choose another/);
       log.close();
       expect(readRunLog(run.outDir)).toEqual(Array.from({ length: step }, (_, i) => iter(i)));
-      // Neither can the log be cut on a disk without room: what there is stays.
+      // On a full disk, the log cannot be truncated either, so it stays as it is.
       expect(() => openRunLog(run, { step, evaluated: false })).toThrow("the disk is full");
       expect(readRunLog(run.outDir).length).toBe(step);
       expect(fs.readdirSync(run.outDir).filter((file) => file.includes("partial"))).toEqual([]);

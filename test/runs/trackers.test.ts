@@ -25,7 +25,7 @@ const eventFiles = ({ outDir }: Settings) => {
   const at = path.join(outDir, "tensorboard");
   return fs.existsSync(at) ? fs.readdirSync(at).map((file) => path.join(at, file)) : [];
 };
-/** A curve as TensorBoard has it: what a session's start follows loses its points from that step on. */
+/** A curve as TensorBoard shows it: the start of a session removes earlier points from that step on. */
 function curve(files: readonly string[], tag: string): [step: number, value: number][] {
   let points: [number, number][] = [];
   for (const event of files.toSorted().flatMap(readEvents)) {
@@ -35,7 +35,7 @@ function curve(files: readonly string[], tag: string): [step: number, value: num
   }
   return points;
 }
-/** As log.jsonl has it, in 32-bit floats. */
+/** The curve in log.jsonl, as 32-bit floats. */
 const logged = (settings: Settings, tag: string) =>
   readRunLog(settings.outDir).flatMap((record) => {
     const value = scalars(record)[tag];
@@ -43,7 +43,7 @@ const logged = (settings: Settings, tag: string) =>
   });
 
 describe("TensorBoard's files", () => {
-  test("have every curve of the log, begin with the version, and carry the time", async () => {
+  test("have all curves of the log, start with the version, and contain times", async () => {
     const settings = newRun({ logInterval: 2, logUpdates: true });
     const before = Date.now() / 1000;
     await collect(train(settings));
@@ -61,7 +61,7 @@ describe("TensorBoard's files", () => {
     for (const tag of tags) expect(curve([file!], tag)).toEqual(logged(settings, tag));
   });
 
-  test("of a run that was stopped and goes on show each step once; a run that is replaced leaves none", async () => {
+  test("of a stopped and resumed run show each step once; a replaced run leaves none", async () => {
     const settings = newRun({ maxIters: 4 });
     const controller = new AbortController();
     for await (const record of train(settings, { signal: controller.signal })) {
@@ -94,7 +94,7 @@ describe("logUpdates", () => {
         const ratios = record.updateRatios!;
         expect(Object.keys(ratios)).toEqual(["attention", "embedding", "head", "mlp", "norm"]);
         if (record.step < 2) continue;
-        // The last checkpoint is that of step 2, before the update that this record tells of.
+        // The last checkpoint is that of step 2, before the update of this record.
         const { params } = openCheckpoint(settings.outDir);
         const before = new Map(Object.entries(params).map(([name, { values }]) => [name, values as Float32Array]));
         last = { before, ratios };
@@ -115,7 +115,7 @@ describe("logUpdates", () => {
       }
     });
   }
-  test("changes nothing in the run, and is there only where a step is logged", async () => {
+  test("does not change the run, and is recorded only for logged steps", async () => {
     const [a, b] = [newRun({ logInterval: 2 }), newRun({ logInterval: 2, logUpdates: true })];
     const [first, second] = [iters(await collect(train(a))), iters(await collect(train(b)))];
     expect(second.map(({ loss }) => loss)).toEqual(first.map(({ loss }) => loss));
@@ -126,7 +126,7 @@ describe("logUpdates", () => {
 });
 
 describe("train()'s trackers", () => {
-  test("take the records that the log keeps, are told where the run begins, and are closed", async () => {
+  test("receive the records of the log and the start of the run, and are closed", async () => {
     const settings = newRun({ logInterval: 2, maxIters: 3 });
     const seen: StepRecord[] = [];
     const opened: object[] = [];
@@ -154,7 +154,7 @@ describe("train()'s trackers", () => {
 
 describe("Weights & Biases", () => {
   const none = () => Promise.reject(new Error("Cannot find package"));
-  test("without its package or a key, the message names what does the job", async () => {
+  test("without its package or a key, the message names the remedy", async () => {
     await expect(loadWandb(none, {})).rejects.toThrow(
       /^Cannot log to Weights & Biases: its package is not installed; `npm install @wandb\/sdk graphql` adds it\. Or leave wandbLog: false: TensorBoard's files in the run's folder hold the same curves, and `wandb sync` uploads them\.$/,
     );
@@ -165,7 +165,7 @@ describe("Weights & Biases", () => {
     expect(fs.existsSync(settings.outDir)).toBe(false);
   });
 
-  test("gets nanoGPT's curves under the run's project and name", async () => {
+  test("receives nanoGPT's curves under the run's project and name", async () => {
     const calls: unknown[][] = [];
     const wandb: Wandb = {
       init: async (options) => calls.push(["init", options]),

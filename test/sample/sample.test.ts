@@ -38,19 +38,19 @@ describe("sampleProbabilities()", () => {
   const probabilities = (logits: number[], temperature: number, topK: number) =>
     tf.tidy(() => [...sampleProbabilities(tf.tensor2d([logits]), tf.scalar(temperature), topK).dataSync()]);
 
-  test("keeps what is as likely as the k-th", () => {
+  test("keeps tokens as likely as the k-th", () => {
     expect(probabilities([3, 1, 3, 3, 0], 1, 2).map((p) => p > 0)).toEqual([true, false, true, true, false]);
     expect(probabilities([3, 1, 3, 3, 0], 1, 1)[0]).toBeCloseTo(1 / 3, 6);
   });
 
-  test("is all the likeliest token's when the temperature is next to nothing, and even when it is infinite", () => {
+  test("is 1 for the most likely token at a temperature near 0, and uniform at an infinite one", () => {
     for (const temperature of [1e-3, 1e-8, 1e-30, 1e-37]) {
       for (const topK of [0, 2]) expect(probabilities([90, -40, 100, 0], temperature, topK)).toEqual([0, 0, 1, 0]);
     }
     expect(probabilities([9, -40, 10, 0], Number.POSITIVE_INFINITY, 0)).toEqual([0.25, 0.25, 0.25, 0.25]);
   });
 
-  test("does not leak in a tidy", () => {
+  test("does not leak inside tidy", () => {
     const logits = tf.tensor2d([[1, 2, 3]]);
     expectNoLeak(() => tf.tidy(() => void sampleProbabilities(logits, tf.scalar(1), 2)));
     logits.dispose();
@@ -65,7 +65,7 @@ describe("topP", () => {
     });
   const logits = [0.1, 0.5, 0.15, 0.25].map(Math.log);
 
-  test("keeps the fewest likeliest tokens that have the share together, and their proportions", () => {
+  test("keeps the fewest most likely tokens that reach the share, and their proportions", () => {
     for (const [topP, kept] of [
       [0.01, [1]],
       [0.49, [1]],
@@ -84,13 +84,13 @@ describe("topP", () => {
     }
   });
 
-  test("is a share of what top-k has left", () => {
+  test("is a share of the probability that top-k keeps", () => {
     expect(shares(logits, 0.6, 2).map((p) => p > 0)).toEqual([false, true, false, false]);
     expect(shares(logits, 0.7, 2).map((p) => p > 0)).toEqual([false, true, false, true]);
   });
 });
 
-test("penalize() makes what stands in the text less likely, whatever its sign", () => {
+test("penalize() makes tokens of the text less likely, whatever the sign of their logits", () => {
   tf.tidy(() => {
     const penalized = penalize(tf.tensor2d([[2, -2, 2, -2]]), tf.tensor2d([[1, 1, 0, 0]]), tf.scalar(4));
     expect([...penalized.dataSync()]).toEqual([0.5, -8, 2, -2]);
@@ -101,14 +101,14 @@ describe("drawTokens()", () => {
   const draw = (probabilities: number[], u: number) =>
     tf.tidy(() => drawTokens(tf.tensor2d([probabilities]), tf.tensor2d([[u]])).dataSync()[0]);
 
-  test("takes the token at which the cumulative probability passes u", () => {
+  test("takes the token at which the cumulative probability exceeds u", () => {
     expect([0, 0.24, 0.26, 0.7, 0.76, 0.999].map((u) => draw([0.25, 0.5, 0.25], u))).toEqual([0, 0, 1, 1, 2, 2]);
   });
 
   test("never takes a token of probability 0, at either end", () => {
     expect(draw([0, 0, 1, 0], 0)).toBe(2);
     expect(draw([0, 0, 1, 0], 1 - 2 ** -24)).toBe(2);
-    // Whatever rounding makes of the total, the largest u ends at the last token that has a share.
+    // Whatever the rounding of the total, the largest u gives the last token of nonzero probability.
     for (let trial = 0; trial < 200; trial++) {
       const shares = Array.from({ length: 50 }, (_, i) => (i < 40 ? uniform(trial, "share", i) : 0));
       const total = shares.reduce((sum, share) => sum + share, 0) * (1 + (trial - 100) * 1e-7);
@@ -123,7 +123,7 @@ describe("drawTokens()", () => {
     }
   });
 
-  test("draws each token as often as its probability says", () => {
+  test("draws each token as often as its probability predicts", () => {
     const probabilities = [0.1, 0.2, 0.3, 0.4];
     const n = 2000;
     const count = (u: (i: number) => number) =>
@@ -133,9 +133,9 @@ describe("drawTokens()", () => {
         return probabilities.map((_, token) => tokens.filter((drawn) => drawn === token).length);
       });
     const error = (found: number[]) => found.map((times, i) => Math.abs(times / n - probabilities[i]!));
-    // Evenly spaced u: exact up to rounding at the borders.
+    // Evenly spaced u: exact except for rounding at the borders.
     for (const off of error(count((i) => (i + 0.5) / n))) expect(off).toBeLessThan(0.002);
-    // The sampler's own u, of ten seeds: 3 degrees of freedom pass 21 once in 10,000.
+    // The sampler's u for ten seeds: with 3 degrees of freedom, 21 is exceeded once in 10,000.
     for (let seed = 0; seed < 10; seed++) {
       const counts = count((i) => uniform(seed, "sample", i % 10, Math.floor(i / 10)));
       const chi2 = counts.reduce(
@@ -172,7 +172,7 @@ describe("sample()", () => {
     const written: string[] = [];
     for await (const { sample: number, text } of sample(model ?? (await modelOf()), tokenizer, {
       prompt: "ab",
-      maxNewTokens: 12, // longer than blockSize: the context slides
+      maxNewTokens: 12, // longer than blockSize, so the context slides
       numSamples: 2,
       ...options,
     })) {
@@ -181,7 +181,7 @@ describe("sample()", () => {
     return written;
   }
 
-  test("writes numSamples different texts of maxNewTokens, the same for the same seed", async () => {
+  test("generates numSamples different texts of maxNewTokens tokens, the same for the same seed", async () => {
     const first = await texts({ seed: 1, compile: false });
     expect(first.map((text) => text.length)).toEqual([12, 12]);
     expect(first[0]).not.toBe(first[1]);
@@ -189,18 +189,18 @@ describe("sample()", () => {
     expect(await texts({ seed: 2, compile: false })).not.toEqual(first);
   });
 
-  test("writes compiled what it writes eagerly", async () => {
+  test("generates the same text in compiled and eager mode", async () => {
     expect(await texts({ compile: true })).toEqual(await texts({ compile: false }));
   });
 
-  test("writes the first sample whatever the number of samples", async () => {
+  test("generates the same first sample for any number of samples", async () => {
     expect((await texts({ numSamples: 1, compile: false }))[0]).toBe(
       (await texts({ numSamples: 3, compile: false }))[0],
     );
   });
 
   for (const compile of [false, true]) {
-    test(`writes with a cache what it writes without one, up to blockSize, ${compile ? "compiled" : "eagerly"}`, async () => {
+    test(`generates the same text with and without a cache, up to blockSize, ${compile ? "compiled" : "eagerly"}`, async () => {
       for (const bias of [false, true]) {
         const model = await modelOf({ blockSize: 24, nLayer: 2, bias }, 20);
         const write = (options: Partial<SampleOptions>) =>
@@ -213,7 +213,7 @@ describe("sample()", () => {
       }
     });
 
-    test(`reads the last half of the context in again where it ends, ${compile ? "compiled" : "eagerly"}`, async () => {
+    test(`starts again from the last half of the context when it is full, ${compile ? "compiled" : "eagerly"}`, async () => {
       const model = await modelOf({ blockSize: 8 }, 20);
       const write = (prompt: string, maxNewTokens: number) =>
         texts({ prompt, compile, maxNewTokens, topK: 1, numSamples: 1 }, model);
@@ -224,15 +224,15 @@ describe("sample()", () => {
     });
   }
 
-  test("goes on from the last blockSize tokens of a longer prompt", async () => {
+  test("continues from the last blockSize tokens of a longer prompt", async () => {
     const model = await modelOf({}, 20);
     const writtenAfter = (prompt: string) => texts({ prompt, compile: false, maxNewTokens: 20 }, model);
     expect(await writtenAfter("gfedcbagfedcbaabcd")).toEqual(await writtenAfter("abcd"));
     expect(await writtenAfter("gfedcbagfedcbaabcd")).not.toEqual(await writtenAfter("dcba"));
   });
 
-  test("does not depend on where its contexts were rounded up to: a long block and a short one agree", async () => {
-    // Contexts of up to 20 tokens are computed as 16, then 32 (or 20 where the block ends).
+  test("does not depend on the padding of contexts: long and short blocks agree", async () => {
+    // Contexts of up to 20 tokens are padded to 16, then to 32 (or to 20, the end of the block).
     const of = async (blockSize: number) => {
       const model = await modelOf({ blockSize: 32 }, 20);
       const wpe = model.params["wpe.weight"]!;
@@ -246,7 +246,7 @@ describe("sample()", () => {
     expect(await of(32)).toEqual(await of(20));
   });
 
-  test("never draws an id that the tokenizer does not have, and refuses a tokenizer of more ids", async () => {
+  test("never draws an id that the tokenizer lacks, and refuses a tokenizer with more ids", async () => {
     const wide = await modelOf({ vocabSize: 64 });
     for (const topK of [0, 3, 200]) {
       for (const text of await texts({ topK, temperature: 100, maxNewTokens: 30, compile: false }, wide)) {
@@ -257,7 +257,7 @@ describe("sample()", () => {
   });
 
   for (const compile of [false, true]) {
-    test(`takes the likeliest token at a temperature next to nothing, whatever the seed, ${compile ? "compiled" : "eagerly"}`, async () => {
+    test(`takes the most likely token at a temperature near 0, for any seed, ${compile ? "compiled" : "eagerly"}`, async () => {
       const model = await modelOf({}, 20);
       const greedy = await texts({ topK: 1, compile, seed: 1 }, model);
       for (const temperature of [1e-6, 1e-30, 1e-60]) {
@@ -265,7 +265,7 @@ describe("sample()", () => {
       }
     });
 
-    test(`stops when its signal is raised between two tokens, ${compile ? "compiled" : "eagerly"}`, async () => {
+    test(`stops when its signal is aborted between two tokens, ${compile ? "compiled" : "eagerly"}`, async () => {
       const controller = new AbortController();
       let tokens = 0;
       const options = { prompt: "a", maxNewTokens: 100, compile, signal: controller.signal };
@@ -281,7 +281,7 @@ describe("sample()", () => {
     return all;
   }
 
-  test("tells of each token how likely it was, and what else", async () => {
+  test("reports the probability of each token, and the alternatives", async () => {
     const all = await records({ alternatives: 3, topK: 4, temperature: 1, maxNewTokens: 6 }, await modelOf({}, 20));
     for (const { token, probability, alternatives } of all) {
       expect(alternatives!.length).toBe(3);
@@ -293,7 +293,7 @@ describe("sample()", () => {
       else expect(probability).toBeLessThanOrEqual(alternatives!.at(-1)!.probability);
     }
     expect((await records({ maxNewTokens: 1 }))[0]).not.toHaveProperty("probability");
-    // Of greedy text one token has all of it: what cannot be drawn is no alternative.
+    // In greedy text, one token has all of the probability; tokens that cannot be drawn are not alternatives.
     const [greedy] = await records({ alternatives: 3, topK: 1, maxNewTokens: 1 }, await modelOf({}, 20));
     expect(greedy!.alternatives).toHaveLength(1);
   });
@@ -337,7 +337,7 @@ describe("sample()", () => {
     expect(all.at(-1)!.ended).toBe("length");
   });
 
-  test("ends a sample at a stop text, which is not part of it, while the others go on", async () => {
+  test("ends a sample at a stop text, which is not part of it, while the others continue", async () => {
     const model = await modelOf({}, 20);
     const plain = await texts({ compile: false, maxNewTokens: 40, temperature: 2, numSamples: 3 }, model);
     const stop = plain[0]!.slice(7, 10);
@@ -351,7 +351,7 @@ describe("sample()", () => {
     }
   });
 
-  test("ends at the end of the text where that is asked for", async () => {
+  test("ends at the end-of-text token on request", async () => {
     const ending = { ...tokenizer, endOfText: 2 };
     const all = await records({ maxNewTokens: 60, temperature: 5, stopAtEnd: true }, undefined, ending);
     expect(all.at(-1)!.ended).toBe("end");
@@ -360,7 +360,7 @@ describe("sample()", () => {
     expect((await records({ maxNewTokens: 60, temperature: 5 }, undefined, ending)).length).toBe(60);
   });
 
-  test("a repetition penalty makes what was written come again less often", async () => {
+  test("a repetition penalty makes tokens of the text less frequent", async () => {
     const model = await modelOf({}, 20);
     const distinct = async (repetitionPenalty: number) => {
       const options = { topK: 1, maxNewTokens: 12, repetitionPenalty, compile: true, numSamples: 1 };
@@ -369,11 +369,11 @@ describe("sample()", () => {
     expect(await distinct(1e6)).toBeGreaterThan(await distinct(1));
   });
 
-  test("is aborted between rounds even when nobody awaits anything else, and yields nothing when it was before", async () => {
+  test("can be aborted between rounds even without other awaits, and yields nothing if aborted before", async () => {
     expect(await records({ signal: AbortSignal.abort() })).toEqual([]);
   });
 
-  test("warns of an untrained model and of a tokenizer that cannot be its own", async () => {
+  test("warns of an untrained model and of a tokenizer that cannot belong to it", async () => {
     const wide = await modelOf({ vocabSize: 640 });
     expect(noiseWarnings(await modelOf(), tokenizer, 100)).toEqual([]);
     expect(noiseWarnings(await modelOf({ vocabSize: 134 }), tokenizer)).toEqual([]);
@@ -389,10 +389,10 @@ describe("sample()", () => {
       own = fusedEnabled();
     });
     afterEach(() => {
-      enableFused(own); // with FOLIO_FUSED=0 there are none to be turned on again
+      enableFused(own); // with FOLIO_FUSED=0 there are none to switch on again
     });
 
-    test("writes what the model of the rounded weights writes in float32", async (context) => {
+    test("generates the same text as a float32 model with the rounded weights", async (context) => {
       context.skip(!available(), ownOperations());
       const model = await modelOf({ blockSize: 40, nLayer: 2, bias: true }, 20);
       const rounded = mapRecord(model.params, (host, name) =>
@@ -403,7 +403,7 @@ describe("sample()", () => {
       expect(short).toEqual(await texts({ ...options, dtype: "float32" }, { ...model, params: rounded }));
     });
 
-    test("and without Folio's operations it still writes", async () => {
+    test("still generates text without Folio's operations", async () => {
       if (!available()) return;
       enableFused(false);
       const written = await texts({ compile: true, dtype: "bfloat16" });
@@ -411,7 +411,7 @@ describe("sample()", () => {
     });
   });
 
-  test("leaves no tensor, nor when its reader stops early", async () => {
+  test("leaks no tensors, even if its consumer stops early", async () => {
     await texts({ compile: false });
     const { numTensors } = tf.memory();
     await texts({ compile: false });
@@ -421,7 +421,7 @@ describe("sample()", () => {
     expect(tf.memory().numTensors).toBe(numTensors);
   });
 
-  test("says which option is impossible", async () => {
+  test("names an invalid option", async () => {
     await expect(texts({ prompt: "" })).rejects.toThrow(RangeError);
     await expect(texts({ prompt: "xyz" })).rejects.toThrow(/"x"/);
     await expect(texts({ temperature: 0 })).rejects.toThrow(/temperature/);
@@ -460,13 +460,13 @@ describe("a text longer than the context", () => {
   };
 
   for (const compile of [false, true]) {
-    test(`with context slide is nanoGPT's, greedily, over three times the context, ${compile ? "compiled" : "eager"}`, async () => {
+    test(`with context slide equals nanoGPT's greedy text, up to three times the context, ${compile ? "compiled" : "eager"}`, async () => {
       expect(wanted.ids.length).toBe(3 * wanted.model.blockSize);
       expect(await written({ context: "slide", compile })).toEqual(wanted.ids);
     });
   }
 
-  test("with context half it is the same up to the context's end, and another after it", async () => {
+  test("with context half is the same up to the end of the context, and different after it", async () => {
     const ids = await written({ compile: false });
     const before = wanted.model.blockSize - wanted.prompt.length + 1;
     expect(ids.slice(0, before)).toEqual(wanted.ids.slice(0, before));

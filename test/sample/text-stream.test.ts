@@ -3,7 +3,7 @@ import { charTokenizer, gpt2Tokenizer } from "../../lib/data/tokenizers/tokenize
 import { openTextStream } from "../../lib/sample/text-stream.js";
 
 describe("openTextStream()", () => {
-  test("never gives out a part of a character, and in the end gives all", () => {
+  test("never emits a part of a character, and finally emits all text", () => {
     const tokenizer = gpt2Tokenizer();
     for (const text of ["naïve 🏳️‍🌈 emoji", "漢字とかな", "plain", "👍🏽👍🏽"]) {
       const stream = openTextStream(tokenizer);
@@ -13,7 +13,7 @@ describe("openTextStream()", () => {
     }
   });
 
-  test("gives out what is no character at all, once that is clear", () => {
+  test("emits invalid bytes once they cannot become a character", () => {
     const tokenizer = gpt2Tokenizer();
     const [first] = tokenizer.encode("漢");
     const stream = openTextStream(tokenizer);
@@ -23,7 +23,7 @@ describe("openTextStream()", () => {
     expect(stream.rest()).toMatch(/^\uFFFD+$/);
   });
 
-  test("holds back what may be a stop text, however it is cut into tokens, and gives it out when it is none", () => {
+  test("holds back a possible stop text, however it is split into tokens, and emits it if it is none", () => {
     const tokenizer = charTokenizer("\nABab:");
     const written = (text: string, stop: string[]) => {
       const stream = openTextStream(tokenizer, stop);

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
 import type { Fit } from "../../scaling/points.js";
 
-/** What is right for a table: constants (from SciPy: cases/constants.py) or the refusal. */
+/** The expectation for a table: constants (from SciPy: cases/constants.py) or an error. */
 interface Expected {
   readonly args?: readonly string[];
   readonly points?: number;
@@ -14,7 +14,7 @@ interface Expected {
   /** With --drop-missing. */
   readonly dropping?: Expected;
   readonly droppingRefused?: boolean;
-  /** Of `tune`: N, D and the best rate, by NumPy. */
+  /** For `tune`: N, D and the best rate, by NumPy. */
   readonly tune?: readonly (readonly [n: number, d: number, rate: number])[];
   readonly batch?: number;
   readonly otherBatches?: readonly number[];
@@ -43,7 +43,7 @@ async function expectConstants(
   const fit = JSON.parse(out) as Fit;
   expect(fit.points).toBe(points);
   for (const [name, value] of Object.entries(constants!)) {
-    // Cells of float32 have seven digits.
+    // float32 cells have seven digits.
     expect(Math.abs(fit.params[name]! / value - 1), name).toBeLessThan(1e-5);
   }
   expect(fit.warnings.map(({ kind }) => kind)).toEqual(warnings);
@@ -56,14 +56,14 @@ async function expectRefusal(file: string, message: string, ...flags: string[]) 
   expect(err.trim().split("\n")).toHaveLength(1);
 }
 
-describe("a table as people have it", () => {
-  test("each one here has its expectation", () => {
+describe("a table from elsewhere", () => {
+  test("has an expectation for each file", () => {
     const tables = fs.readdirSync(folder).filter((file) => file !== "expected.json" && file !== "constants.py");
     expect(tables.sort()).toEqual(Object.keys(expected).sort());
   });
 
   const fits = Object.entries(expected).filter(([, { tune }]) => tune === undefined);
-  test.each(fits)("%s gives its constants or its refusal", async (file, wanted) => {
+  test.each(fits)("%s gives its constants or its error", async (file, wanted) => {
     if (wanted.refused === undefined) return expectConstants(file, wanted);
     await expectRefusal(file, wanted.refused);
     if (wanted.dropping) await expectConstants(file, wanted.dropping, "--drop-missing");
@@ -89,7 +89,7 @@ describe("a table as people have it", () => {
   );
 });
 
-test("no point lies below the envelope, also where it is the only one of its size", async () => {
+test("no point is below the envelope, even if it is the only one of its size", async () => {
   const { out } = await folio("fit", "novels_noheld.csv", "--method=envelope", "--bootstrap=0", "--json", "-");
   const { optima } = JSON.parse(out) as Fit;
   // 3.2e12 FLOPs, 82,600 parameters: the lowest loss of the table.

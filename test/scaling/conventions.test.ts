@@ -24,7 +24,7 @@ describe("countParameters()", () => {
     expect(countParameters(gpt2Shapes[name], "blocks-head")).toBe(parameters);
   });
 
-  test("the head counts once, whether it is the token table or its own", () => {
+  test("the head counts once, whether it is tied or not", () => {
     const untied = { ...gpt2, tieHead: false };
     expect(countParameters(untied, "blocks-head")).toBe(countParameters(gpt2, "blocks-head"));
     expect(countParameters(untied, "total")).toBe(124_337_664 + 38_597_376);
@@ -40,7 +40,8 @@ describe("countFlops()", () => {
     expect(by("palm")).toBe(875_062_886_400);
     expect(by("6ND")).toBe(6 * 123_551_232 * 1024);
     expect(countFlops(gpt2, 1024, { parameters: "total", flops: "6ND" })).toBe(6 * 124_337_664 * 1024);
-    // All but the logits, with 3·H·T² of softmax a layer, three times (backward is twice).
+    // All but the logits, with 3·H·T² for softmax per layer, times three (the backward pass costs twice the forward
+    // pass).
     expect(by("chinchilla")).toBe(874_944_921_600 - 3 * 79_047_426_048 + 3 * 12 * 3 * 12 * 1024 * 1024);
   });
 

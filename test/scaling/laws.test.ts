@@ -32,7 +32,7 @@ const ratio = ({ n, d }: { n: number; d: number }) => d / n;
 
 describe("kaplan", () => {
   // Kaplan 2020, eq. 1.1 to 1.3 and 1.5: a law is 1 where its variable is its constant.
-  test("has its constants where each law is 1", () => {
+  test("has laws that are 1 at their constants", () => {
     expect(kaplan.ofParameters(8.8e13)).toBe(1);
     expect(kaplan.ofTokens(5.4e13)).toBe(1);
     expect(kaplan.ofCompute(1.6e7 * pfDay)).toBe(1);
@@ -69,16 +69,16 @@ describe("optimumOfBudget()", () => {
     expect((2.21e19 / (6 * best) / 1e9).toFixed(2)).toBe("11.65");
   });
 
-  test("tokens a parameter at 5.76e23 are 58.9 with the unrounded constants and 92.7 with rounded exponents", () => {
+  test("tokens per parameter at 5.76e23 are 58.9 with the unrounded constants and 92.7 with rounded exponents", () => {
     expect(ratio(optimumOfBudget(unrounded.surface, 5.76e23)).toFixed(1)).toBe("58.9");
     const rounded = { ...unrounded.surface, alpha: 0.34, beta: 0.28 };
     expect(ratio(optimumOfBudget(rounded, 5.76e23)).toFixed(1)).toBe("92.7");
-    // With all five as printed it is 92.65.
+    // With all five constants as printed, it is 92.65.
     expect(ratio(optimumOfBudget(hoffmann.surface, 5.76e23))).toBeCloseTo(92.65, 2);
   });
 
-  // Besiroglu 2024: the re-fit is consistent with the 20 tokens a parameter that Chinchilla was trained on.
-  test("Epoch's re-fit has 18.4 tokens a parameter at Chinchilla's budget", () => {
+  // Besiroglu 2024: the re-fit is consistent with the 20 tokens per parameter that Chinchilla was trained on.
+  test("Epoch's fit has 18.4 tokens per parameter at Chinchilla's budget", () => {
     expect(ratio(optimumOfBudget(epoch.surface, 5.76e23)).toFixed(1)).toBe("18.4");
   });
 
@@ -90,7 +90,7 @@ describe("optimumOfBudget()", () => {
     expect(a + b).toBeCloseTo(1, 15);
   });
 
-  test("a size, its tokens, its loss and its budget say the same optimum", () => {
+  test("a size, its tokens, its loss and its budget give the same optimum", () => {
     const { surface } = epoch;
     const best = optimumOfBudget(surface, 3e22);
     expect(tokensForParameters(surface, best.n) / best.d).toBeCloseTo(1, 12);
@@ -104,16 +104,16 @@ describe("optimumOfBudget()", () => {
 
   test("a loss that the law cannot reach is refused", () => {
     expect(() => optimumOfLoss(epoch.surface, 1.8)).toThrow(
-      "Cannot reach a loss of 1.8: the law leaves 1.817 (E is 1.817); ask for more than that.",
+      "Cannot reach a loss of 1.8: the law cannot go below 1.817 (E is 1.817); ask for a higher loss.",
     );
-    expect(() => parametersForLoss(epoch.surface, 1.9, 1e9)).toThrow("any size on 1.00e+9 tokens leaves");
+    expect(() => parametersForLoss(epoch.surface, 1.9, 1e9)).toThrow("training on 1.00e+9 tokens cannot go below");
     expect(tokensForLoss(epoch.surface, 1.9, 1e6)).toBe(Number.POSITIVE_INFINITY);
   });
 });
 
 describe("inference", () => {
   // Sardana 2024, figure 1, with the constants of their section 2: 13B parameters and 2e12 tokens of inference are
-  // 1.7e22 FLOPs (17 %) dearer than the 7B model of the same loss.
+  // 1.7e22 FLOPs (17 %) more expensive than the 7B model with the same loss.
   const sardana: Surface = { E: 1.69, A: 406.4, B: 410.7, alpha: 0.336, beta: 0.283 };
   const d = tokensForParameters(sardana, 13e9);
   const large = allocation(sardana, 13e9, d);
@@ -140,7 +140,7 @@ describe("inference", () => {
     }
   });
 
-  test("a budget pays for training and inference, and says the same as the loss that it buys", () => {
+  test("a budget covers training and inference, and agrees with the optimum for its loss", () => {
     const budget = total(large);
     const best = optimumOfBudget(sardana, budget, { inferenceTokens: 2e12 });
     expect(total(best) / budget).toBeCloseTo(1, 9);
@@ -152,7 +152,7 @@ describe("inference", () => {
 
 describe("repeated data", () => {
   // Muennighoff 2023, section 6: R*_D = 15.39.
-  test("4 epochs are worth 3.7257 and 16 are worth 10.582", () => {
+  test("4 epochs are worth 3.7257 epochs of new data, 16 are worth 10.582", () => {
     expect(effectiveTokens(4e9, 1e9) / 1e9).toBeCloseTo(3.7257, 4);
     expect(effectiveTokens(16e9, 1e9) / 1e9).toBeCloseTo(10.582, 3);
     expect(effectiveTokens(1e9, 1e9)).toBe(1e9);
@@ -160,7 +160,7 @@ describe("repeated data", () => {
   });
 
   // The README of the authors' code (datablations) prints these two losses, and 227B tokens and 6.8B parameters.
-  test("has the losses and the allocation that the authors print", () => {
+  test("gives the losses and the allocation that the authors print", () => {
     expect(repeatedLoss(muennighoff.surface, { N: 6.34e9, D: 242e9, U: 25e9 })).toBeCloseTo(2.2256440889984477, 12);
     expect(repeatedLoss(muennighoff.surface, { N: 8.67e9, D: 178e9, U: 25e9 })).toBeCloseTo(2.2269634075087867, 12);
     const best = optimumOfBudget(muennighoff.surface, 6 * 8.67e9 * 178e9, { uniqueTokens: 25e9 });
@@ -172,7 +172,7 @@ describe("repeated data", () => {
     }
   });
 
-  test("changes nothing where tokens suffice, and its answers agree with each other where they do not", () => {
+  test("changes nothing if there are enough tokens; otherwise its answers are consistent", () => {
     const { surface } = muennighoff;
     const plain = optimumOfBudget(surface, 1e21);
     expect(optimumOfBudget(surface, 1e21, { uniqueTokens: 1e13 })).toEqual(plain);
@@ -183,12 +183,12 @@ describe("repeated data", () => {
     expect(tokensForLoss(surface, best.loss, best.n, circumstances) / best.d).toBeCloseTo(1, 6);
     expect(parametersForLoss(surface, best.loss, best.d, circumstances) / best.n).toBeCloseTo(1, 6);
     expect(optimumOfLoss(surface, best.loss, circumstances).c / 1e21).toBeCloseTo(1, 6);
-    expect(() => optimumOfLoss(surface, 1.95, { uniqueTokens: 1e6 })).toThrow("with 1.00e+6 different tokens");
+    expect(() => optimumOfLoss(surface, 1.95, { uniqueTokens: 1e6 })).toThrow("with 1.00e+6 unique tokens");
   });
 });
 
 describe("other laws", () => {
-  test("over-training moves the power law and keeps its exponent", () => {
+  test("over-training changes the scale of the power law, not its exponent", () => {
     // Gadre 2024, section 3: at a fixed M the reducible loss is λ(M)·C^(b/2).
     const law = { E: 1.84, a: 212, b: -0.272, c: 367 };
     const flops = (N: number, M: number) => 6 * M * N * N;
@@ -201,7 +201,7 @@ describe("other laws", () => {
     expect(overTrainingLoss(law, 4e8, 50)).toBeCloseTo(surfaceLoss(surface, 4e8, 2e10), 12);
   });
 
-  test("a broken law has its slopes on both sides of a break, and is a power law without one", () => {
+  test("a broken law has its slopes on both sides of a break, and is a power law without breaks", () => {
     const law: BrokenLaw = { a: 0.5, b: 3, c0: 0.2, breaks: [{ c: 0.3, d: 1e6, f: 0.1 }] };
     const slope = (x: number) => Math.log10((brokenLoss(law, 10 * x) - 0.5) / (brokenLoss(law, x) - 0.5));
     expect(slope(1)).toBeCloseTo(-0.2, 9);
@@ -241,7 +241,7 @@ describe("published optima", () => {
     expect(line.tokensFor(124e6).toExponential(6)).toBe("2.292426e+9");
   });
 
-  test("6ND of every published optimum is its compute, but for roundings; the misprint is not repeated", () => {
+  test("6ND of every published optimum is its compute, up to rounding; the misprint is corrected", () => {
     for (const rows of Object.values(chinchillaOptima)) {
       expect(rows.map(({ n }) => n)).toEqual([400e6, 1e9, 10e9, 67e9, 175e9, 1e12]);
       for (const { n, d, c } of rows) expect(Math.abs((6 * n * d) / c - 1)).toBeLessThan(0.055);
@@ -259,7 +259,7 @@ describe("published optima", () => {
     expect(exponentsOf(chinchillaOptima[approach]).a.toFixed(2)).toBe(exponent);
   });
 
-  test("nanochat's one sweep has three exponents by how parameters are counted", () => {
+  test("nanochat's sweep has three exponents, depending on how parameters are counted", () => {
     const matrices = exponentsOf(nanochatSweep["blocks-head"]);
     expect([matrices.a.toFixed(3), matrices.b.toFixed(3)]).toEqual(["0.536", "0.489"]);
     expect(exponentsOf(nanochatSweep.total).a.toFixed(2)).toBe("0.37");
@@ -268,7 +268,7 @@ describe("published optima", () => {
 });
 
 describe("approach2Bias()", () => {
-  // Czech 2026: D* at 1e24 from 1e17 … 1e21 on the printed surface; 15 sizes a budget.
+  // Czech 2026: D* at 1e24 from 1e17 … 1e21 on the printed surface; 15 sizes per budget.
   test.each([
     [2, "-0.327"],
     [4, "-1.301"],
@@ -281,7 +281,7 @@ describe("approach2Bias()", () => {
     expect((1 + n) * (1 + d)).toBeCloseTo(1, 9);
   });
 
-  test("there is none where alpha is beta", () => {
+  test("is 0 if alpha equals beta", () => {
     const { n, d } = approach2Bias(muennighoff.surface, { budgetsFlops: [1e18, 1e19, 1e20], width: 16 }, 1e22);
     expect(Math.max(Math.abs(n), Math.abs(d))).toBeLessThan(1e-9);
   });

@@ -1,10 +1,10 @@
-/** Where three public studies trained, N and D, for simulations of how often intervals hold the truth. */
+/** N and D of three published studies, for simulations of the coverage of intervals. */
 import type { Point } from "../../scaling/points.js";
 import { hoffmann, lossOf, normal, optimumOf } from "./simulate.js";
 
 type Place = Pick<Point, "n" | "d">;
 
-/** Sizes within a factor of each budget's optimum on the law that is simulated, whose D the budget leaves. */
+/** Sizes within a factor of each budget's optimum on the simulated law; D follows from the budget. */
 function alongBudgets(budgets: readonly number[], sizes: readonly number[], factor: number): Place[] {
   return budgets.flatMap((c) =>
     sizes
@@ -36,7 +36,9 @@ const publicDesigns: Readonly<Record<"hoffmann" | "porian" | "gadre", readonly P
   gadre,
 };
 
-/** A study on those places, with noise of ln L that grows for small runs: .2 % at the largest compute, 1 % far below. */
+/**
+ * A simulated study with this design. The noise of ln L is .2 % at the largest compute and up to 1 % for small runs.
+ */
 export function simulatedStudy(design: keyof typeof publicDesigns, seed: number): Point[] {
   const places = publicDesigns[design];
   const most = places.reduce((high, { n, d }) => Math.max(high, n * d), 0);

@@ -36,7 +36,7 @@ async function report(...args: string[]): Promise<string> {
 }
 
 describe("folio scaling report", () => {
-  test("writes one offline page: three fits, every chart, held-out runs predicted, conventions in words", async () => {
+  test("writes one offline page: three fits, all charts, predictions of held-out runs, and the conventions", async () => {
     const said = await report(file);
     expect(said).toMatch(/approach 3: L\(N, D\): N\* ∝ C\^0\.5\d\d/);
     const html = fs.readFileSync(path.join(folder, "study.html"), "utf8");
@@ -46,7 +46,7 @@ describe("folio scaling report", () => {
       "efficient frontier",
       "28 runs",
       "held-out run",
-      "what takes part in products",
+      "all that take part in products",
     ]) {
       expect(html).toContain(text);
     }
@@ -55,7 +55,7 @@ describe("folio scaling report", () => {
     expect(fs.readdirSync(folder).sort()).toEqual(["study.csv", "study.html"]);
   });
 
-  test("--json prints fits and points, and writes a page only where --out names it", async () => {
+  test("--json prints fits and points, and writes a page only with --out", async () => {
     const { fits, points, heldOut } = JSON.parse(await report(file, "--json"));
     expect(fits.map(({ method }: { method: string }) => method)).toEqual(["envelope", "isoflop", "parametric"]);
     expect([points.length, heldOut.length]).toEqual([28, 1]);
@@ -64,24 +64,24 @@ describe("folio scaling report", () => {
     expect(fs.existsSync(out)).toBe(true);
   });
 
-  test("names what a fit warns of", async () => {
+  test("shows the warnings of a fit", async () => {
     const few = path.join(folder, "few.csv");
     fs.writeFileSync(few, table.split("\n").slice(0, 22).join("\n"));
     expect(await report(few)).toMatch(/approach 2: .*; warns of .*few-budgets/);
   });
 
-  test("says what is wrong with its arguments", async () => {
+  test("reports wrong arguments", async () => {
     const tuning = path.join(folder, "tuning.csv");
     fs.writeFileSync(tuning, table.replaceAll(",grid,", ",tuning,"));
-    await expect(report(tuning)).rejects.toThrow("no runs besides tuning and held-out; `folio scaling tune` reads");
+    await expect(report(tuning)).rejects.toThrow("it has only tuning and held-out runs; `folio scaling tune` reads");
     await expect(report()).rejects.toThrow(/name a table of trainings/);
     await expect(report(file, "--n=size")).rejects.toThrow(/no column "size"/);
     await expect(report(file, "--out", path.join(folder, "none", "x.html"))).rejects.toThrow(/Cannot write the report/);
   });
 });
 
-test("a method that refuses the points stands in the report with its reason, and hostile text stays text", async () => {
-  const points = rows.slice(0, 14); // two budgets: no line through their vertices
+test("the report shows the error of a method that fails, and escapes hostile text", async () => {
+  const points = rows.slice(0, 14); // two budgets are too few for a line through their vertices
   const fits = await fitApproaches(points);
   expect(fits.find(({ method }) => method === "isoflop")!.refused).toMatch(/Cannot fit by IsoFLOP parabolas/);
   const html = scalingReport({ title: "<script>alert(1)</script>", points, fits });

@@ -1,4 +1,4 @@
-/** Sweeps made up from a law, for tests and proofs of fits: their truth is known. */
+/** Simulated sweeps from a known law, for tests and proofs of fits. */
 import { uniform } from "../../lib/host/random.js";
 import type { Point } from "../../scaling/points.js";
 
@@ -11,12 +11,12 @@ export function lossOf({ E, A, B, alpha, beta }: Law, n: number, d: number): num
   return E + A * n ** -alpha + B * d ** -beta;
 }
 
-/** The N that is best at C = 6ND. */
+/** The optimal N at C = 6ND. */
 export function optimumOf({ A, B, alpha, beta }: Law, c: number): number {
   return ((alpha * A) / (beta * B)) ** (1 / (alpha + beta)) * (c / 6) ** (beta / (alpha + beta));
 }
 
-/** A standard normal number of a seed and a path (Box and Muller). */
+/** A standard normal number from a seed and a path (Box and Muller). */
 export function normal(seed: number, ...path: (number | string)[]): number {
   const radius = Math.sqrt(-2 * Math.log(1 - uniform(seed, ...path, "radius")));
   return radius * Math.cos(2 * Math.PI * uniform(seed, ...path, "angle"));
@@ -25,7 +25,7 @@ export function normal(seed: number, ...path: (number | string)[]): number {
 export interface IsoflopOptions {
   readonly law?: Law;
   readonly budgets?: readonly number[];
-  /** Sizes a budget, from the optimum / width to the optimum × width. */
+  /** Sizes per budget, from optimum / width to optimum × width. */
   readonly sizes?: number;
   readonly width?: number;
   /** Standard deviation of ln L. */
@@ -33,7 +33,7 @@ export interface IsoflopOptions {
   readonly seed?: number;
 }
 
-/** Budgets with sizes spread evenly in ln N about each one's optimum. */
+/** Budgets with sizes evenly spaced in ln N around the optimum of each. */
 export function isoflopSweep(options: IsoflopOptions = {}): Point[] {
   const { law = hoffmann, budgets = [1e18, 4e18, 1.6e19, 6.4e19, 2.6e20, 1e21] } = options;
   const { sizes = 10, width = 6, noise = 0, seed = 1 } = options;
@@ -51,17 +51,17 @@ export interface RunsOptions {
   readonly law?: Law;
   readonly runs?: number;
   readonly pointsARun?: number;
-  /** Standard deviations of ln L: what a run's points share, and what they do not. */
+  /** Standard deviations of ln L: the error that a run's points share, and that of each point. */
   readonly shared?: number;
   readonly own?: number;
   readonly seed?: number;
 }
 
-/** Runs of spread sizes and lengths, with several points each that share an error. */
+/** Runs of various sizes and lengths, with several points that share an error. */
 export function runsSweep(options: RunsOptions = {}): Point[] {
   const { law = hoffmann, runs = 40, pointsARun = 5, shared = 0.009, own = 0.004, seed = 1 } = options;
   return Array.from({ length: runs }).flatMap((_, run) => {
-    // Steps of the golden ratio's kind fill a plane evenly.
+    // Steps like those of the golden ratio fill a plane evenly.
     const n = 10 ** (7.3 + 2.7 * ((run * 0.618034) % 1));
     const longest = 20 * n * Math.exp(1.5 * (2 * ((run * 0.7548777) % 1) - 1));
     const together = shared * normal(seed, "run", run);
@@ -73,7 +73,7 @@ export function runsSweep(options: RunsOptions = {}): Point[] {
   });
 }
 
-/** Sizes and budgets strewn as in the figure that Besiroglu (2024) read: no two alike. */
+/** Scattered sizes and budgets as in the figure that Besiroglu (2024) reconstructed, all different. */
 export function strewnSweep(options: { points?: number; noise?: number; seed?: number; law?: Law } = {}): Point[] {
   const { points = 240, noise = 0, seed = 1, law = hoffmann } = options;
   return Array.from({ length: points }, (_, k) => {

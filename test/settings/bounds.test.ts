@@ -1,4 +1,4 @@
-/** Settings that nobody means: too large, by names that JavaScript has, by modules that fail in their own ways. */
+/** Bad settings: too large, with names of JavaScript properties, and from modules that fail in various ways. */
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
@@ -24,7 +24,7 @@ const written = (name: string, text: string): string => {
   return path.join(folder, name);
 };
 
-describe("every whole number has a bound", () => {
+describe("every integer setting has a bound", () => {
   const parsers = {
     train: parseSettings,
     sample: parseSampleSettings,
@@ -40,14 +40,14 @@ describe("every whole number has a bound", () => {
     }
   });
 
-  test("and the message says it", () => {
+  test("that the message names", () => {
     expect(() => parseSettings({ nLayer: 2 ** 31 })).toThrow(
       "Cannot read the settings: nLayer is 2147483648; wanted at most 10,000 (blocks).",
     );
     expect(() => parseSampleSettings({ numSamples: 2 ** 31 })).toThrow("wanted at most 10,000 (samples)");
   });
 
-  test("a batch that no memory holds is refused before it is made", () => {
+  test("a batch that is too large for any memory is refused before it is made", () => {
     const settings = { ...defaultSettings, nLayer: 1, nEmbd: 64, vocabSize: 64, batchSize: 1e6, blockSize: 1024 };
     expect(() => checkMemory(settings, 16e9)).toThrow(
       /^Cannot train: a batch of 1,000,000 × 1,024 tokens needs 27\d\.\d GB and more, and there are 16\.0 GB; lower batchSize/,
@@ -56,7 +56,7 @@ describe("every whole number has a bound", () => {
   });
 });
 
-describe("names of Object.prototype are names as any other", () => {
+describe("names of Object.prototype are not special", () => {
   const names = ["toString", "constructor", "__proto__", "hasOwnProperty", "valueOf"];
 
   test.each(names)("--%s", async (name) => {
@@ -117,7 +117,7 @@ describe("config modules that fail get one message", () => {
     await expect(loadSettings([file])).rejects.toThrow(new RegExp(`^Cannot read ${file}: `));
   });
 
-  test("what was listened to before is listened to again", async () => {
+  test("earlier listeners are restored", async () => {
     const listener = () => {};
     process.on("unhandledRejection", listener);
     await loadSettings([written("fine.ts", "export default { nLayer: 2 };")]);

@@ -1,4 +1,4 @@
-/** What a notebook or an editor shows of a setting is what its row says: one is not changed without the other. */
+/** The documentation of a setting in a notebook or an editor equals that in its table row. */
 import fs from "node:fs";
 import path from "node:path";
 import ts from "typescript";
@@ -8,7 +8,7 @@ import { settingRows } from "../../lib/settings/settings.js";
 
 const folder = path.join(import.meta.dirname, "..", "..", "lib", "settings");
 
-/** The comments of an interface's properties, in one line each. */
+/** The comments of an interface's properties, joined to one line each. */
 function comments(name: string, interfaceName: string): Record<string, string> {
   const file = path.join(folder, name);
   const source = ts.createSourceFile(file, fs.readFileSync(file, "utf8"), ts.ScriptTarget.Latest, true);
@@ -23,13 +23,13 @@ function comments(name: string, interfaceName: string): Record<string, string> {
   return found;
 }
 
-test("each property of Settings is documented as its row in the table: what it is, its values, unit and default", () => {
+test("each property of Settings has the documentation of its table row: description, values, unit and default", () => {
   const wanted = Object.entries(settingRows("train")).map(([key, row]) => [key, settingDoc(row).join(" ")]);
   const found = { ...comments("model.ts", "ModelSettings"), ...comments("train.ts", "Settings") };
   expect(found).toEqual(Object.fromEntries(wanted));
 });
 
-test("a row's two sentences hold its text, its range, its unit and its default", () => {
+test("the two sentences of a row contain its text, range, unit and default", () => {
   const rows = settingRows("train");
   expect(settingDoc(rows.nLayer!)).toEqual([
     "Transformer blocks, one after the other.",

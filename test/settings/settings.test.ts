@@ -78,7 +78,7 @@ describe("the tables", () => {
     expect(Object.isFrozen(defaultSettings) && Object.isFrozen(defaultSampleSettings)).toBe(true);
   });
 
-  test("each key's doc line in the interface is the one in the table, so that editors and --help agree", () => {
+  test("each key has the same description in the interface and in the table, so that editors and --help agree", () => {
     const documented = (file: string, name: string) => {
       const source = readFileSync(new URL(`../../lib/settings/${file}.ts`, import.meta.url), "utf8");
       const body = new RegExp(`interface ${name}\\b[^{]*{(.*?)\\n}`, "s").exec(source)![1]!;
@@ -88,11 +88,11 @@ describe("the tables", () => {
     };
     const docs = (kind: SettingsKind) =>
       Object.fromEntries(Object.entries(settingRows(kind)).map(([key, row]) => [key, row.doc]));
-    // Those of training say more; docs.test.ts compares them.
+    // The settings of training have more documentation; docs.test.ts compares it.
     expect(documented("sample", "SampleSettings")).toEqual(docs("sample"));
   });
 
-  test("each default passes its own check, and every row says what is wanted", () => {
+  test("each default passes its check, and every row describes valid values", () => {
     for (const kind of ["train", "sample"] as const) {
       for (const [key, row] of Object.entries(settingRows(kind))) {
         expect(row.accepts(row.default), key).toBe(true);
@@ -119,7 +119,7 @@ describe("the tables", () => {
 });
 
 describe("parseSettings()", () => {
-  test("takes camelCase, snake_case and kebab-case, completes and freezes", () => {
+  test("accepts camelCase, snake_case and kebab-case, fills in defaults and freezes", () => {
     const settings = readSettings({ n_layer: 2, "n-head": 2, nEmbd: 64, gradient_accumulation_steps: 1 });
     expect(settings).toMatchObject({ nLayer: 2, nHead: 2, nEmbd: 64, gradientAccumulationSteps: 1, blockSize: 1024 });
     expect(Object.isFrozen(settings)).toBe(true);
@@ -186,7 +186,7 @@ describe("parseSettings()", () => {
       { nEmbd: 130, nHead: 4 },
       "RangeError: Cannot build the model: nEmbd 130 is not divisible by nHead 4; use nEmbd 128 or 132, or nHead 2 or 5.",
     ],
-    // At once, however many widths there are.
+    // Quickly, for any width.
     [
       { nEmbd: 999_983, nHead: 4 }, // a prime
       "nEmbd 999983 is not divisible by nHead 4; use nEmbd 999980 or 999984, or nHead 1 or 999983",
@@ -219,13 +219,13 @@ describe("parseSettings()", () => {
     expect(() => readSettings(overrides)).not.toThrow();
   });
 
-  test.each([null, 3, "nLayer", [1]])("fails on %j, which is no object", async (overrides) => {
+  test.each([null, 3, "nLayer", [1]])("fails on %j, which is not an object", async (overrides) => {
     expect(await failure(() => readSettings(overrides))).toMatch(
       /^TypeError: Cannot read the settings: .* is not an object/,
     );
   });
 
-  test("names every nHead that is near when none divides evenly", async () => {
+  test("suggests nearby values of nHead that divide the width", async () => {
     expect(await failure(() => checkModelSettings({ nEmbd: 97, nHead: 12 }))).toContain(
       "use nEmbd 96 or 108, or nHead 1 or 97.",
     );
@@ -234,7 +234,7 @@ describe("parseSettings()", () => {
 
 describe("parseSampleSettings()", () => {
   test("None switches topK off", () => expect(parseSampleSettings({ top_k: null }).topK).toBe(0));
-  test("starts from GPT-2 by name", () => expect(parseSampleSettings({ initFrom: "gpt2" }).initFrom).toBe("gpt2"));
+  test("accepts GPT-2 by name", () => expect(parseSampleSettings({ initFrom: "gpt2" }).initFrom).toBe("gpt2"));
   test.each<[Record<string, unknown>, string]>([
     [{ temperature: 0 }, "RangeError: Cannot read the settings: temperature is 0; wanted a number above 0"],
     [{ nLayer: 3 }, "nLayer is a setting of `folio train`, not of `folio sample`."],
@@ -250,7 +250,7 @@ describe("loadSettings()", () => {
     const flags =
       "--device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 --max_iters=2000 --lr_decay_iters=2000 --dropout=0.0";
     const settings = await loadSettings(["configs/train_shakespeare_char.ts", ...flags.split(" ")]);
-    // but for the flag that makes it slow here
+    // without the flag that makes it slow here
     expect(settings).toEqual({ ...(await loadSettings(["cpu_demo"])), compile: false });
     expect((await loadSettings(["cpu_demo"])).compile).toBe(true);
     expect(settings).toMatchObject({ nLayer: 4, nEmbd: 128, compile: false, learningRate: 1e-3, device: "cpu" });
@@ -297,7 +297,7 @@ describe("loadSettings()", () => {
     expect((await readOverrides("train", [ts.slice(0, -3)])).files).toEqual([ts]);
   });
 
-  test("reads nanoGPT's own config files, and says when Folio's of that name is read instead", async () => {
+  test("reads nanoGPT's config files, and says if Folio's file of the same name is read instead", async () => {
     const own = file("train_shakespeare_char.py", "# mine\nn_layer = 2 * 2\ndropout = 0.0\nbackend = 'gloo'");
     const { files, values, notes } = await readOverrides("train", [own, "--n_head=2"]);
     expect({ files, values }).toEqual({ files: [own], values: { nLayer: 4, dropout: 0, nHead: 2 } });
@@ -399,7 +399,7 @@ describe("loadSettings()", () => {
 describe("configs/", () => {
   const preset = async (name: string) => (await readOverrides("train", [name])).values;
 
-  test("train_gpt2 is nanoGPT's: 491,520 tokens a step", async () => {
+  test("train_gpt2 is nanoGPT's: 491,520 tokens per step", async () => {
     const settings = await loadSettings(["train_gpt2"]);
     expect(settings.batchSize * settings.blockSize * settings.gradientAccumulationSteps).toBe(491_520);
     expect(settings).toMatchObject({ maxIters: 600_000, lrDecayIters: 600_000, evalInterval: 1000, weightDecay: 0.1 });
@@ -450,7 +450,7 @@ describe("configs/", () => {
     });
   });
 
-  test("finetune_gpt2_small and apple_demo are what they say", async () => {
+  test("finetune_gpt2_small and apple_demo have the sizes in their comments", async () => {
     const wanted = { initFrom: "gpt2", dataset: "shakespeare", learningRate: 1e-4, decayLr: false, maxIters: 1000 };
     expect(await loadSettings(["finetune_gpt2_small"])).toMatchObject(wanted);
     const apple = await loadSettings(["apple_demo"]);
@@ -458,7 +458,7 @@ describe("configs/", () => {
     expect(countParameters({ ...apple, vocabSize: 65 })).toBe(3_984_384);
   });
 
-  test("quickstart has the CPU demo's shape on the corpus that needs no download", async () => {
+  test("quickstart has the CPU demo's shape and the corpus that needs no download", async () => {
     const shape = { nLayer: 4, nHead: 4, nEmbd: 128, blockSize: 64, batchSize: 12, dropout: 0 };
     expect(await loadSettings(["quickstart"])).toMatchObject({ ...shape, dataset: "typescript", compile: true });
     expect(await loadSettings(["cpu_demo"])).toMatchObject(shape);

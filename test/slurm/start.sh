@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts Slurm on this machine alone, on loopback: controller, one node with all cores, no accounting. Debian's packages
-# slurm-wlm and munge must be there (apt-get install slurm-wlm munge). As root; everything is kept in the folder that is
-# given. Prints the configuration's path, for SLURM_CONF. Ends all of it again: stop.sh FOLDER.
+# Starts Slurm on this machine only, on loopback: a controller, one node with all cores, no accounting. Needs Debian's
+# packages (apt-get install slurm-wlm munge) and root. Keeps everything in the given folder. Prints the path of the
+# configuration, for SLURM_CONF. stop.sh FOLDER ends it.
 set -eu
 folder=$1
 mkdir -p "$folder/state" "$folder/spool" "$folder/munge"

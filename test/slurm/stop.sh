@@ -1,5 +1,5 @@
 #!/bin/sh
-# Ends what start.sh started in the folder, and waits until it has ended: the folder can be removed afterwards.
+# Ends the processes that start.sh started and waits for their end; the folder can be removed afterwards.
 folder=$1
 export SLURM_CONF="$folder/slurm.conf"
 scancel --user=root 2>/dev/null

@@ -19,7 +19,7 @@ const rows = ({ x, y }: HostTensors) => [...x!.values, ...y!.values].join();
 
 describe("batchFeed()", () => {
   for (const batchSampling of ["uniform", "epochs"] as const) {
-    test(`gives the same rows drawn ahead or not, resumed or not: ${batchSampling}`, () => {
+    test(`gives the same rows whether drawn ahead or not, resumed or not: ${batchSampling}`, () => {
       const settings = settingsOf({ batchSampling });
       const whole = batchFeed(settings, dataset, { step: 0, tokens: 0 });
       const ahead = batchFeed(settings, dataset, { step: 0, tokens: 0 });
@@ -35,7 +35,7 @@ describe("batchFeed()", () => {
         }
       }
       expect(seen.size).toBeGreaterThan(8); // the text repeats
-      // What was prepared and is not what is taken is no harm.
+      // A prepared batch that is not the one taken does no harm.
       ahead.prepare(0, 0);
       expect(ahead.take(3, 2)).toEqual(whole.take(3, 2));
     });
@@ -69,7 +69,7 @@ describe("batchFeed()", () => {
     expect(new Set([keyOf(1, 0, 0), keyOf(1, 1, 0), keyOf(2, 0, 0), keyOf(2, 1, 0)].map(String)).size).toBe(4);
   });
 
-  test("in epochs a run's rows are those of whatever batch size, each once", () => {
+  test("in epochs, a run sees each row once, for any batch size", () => {
     const starts = (batchSize: number, steps: number, tokens = 0) => {
       const feed = batchFeed(settingsOf({ batchSampling: "epochs", batchSize }), dataset, { step: 0, tokens });
       return Array.from({ length: steps * 3 }, (_, i) => feed.take(Math.floor(i / 3), i % 3)).flatMap(({ x }) => [
@@ -77,11 +77,11 @@ describe("batchFeed()", () => {
       ]);
     };
     expect(starts(4, 5)).toEqual(starts(2, 10));
-    // Another batch size from step 5 on goes on where the first one was.
+    // Another batch size from step 5 on continues at the same place.
     expect([...starts(2, 5), ...starts(5, 2, 5 * 3 * 2 * 8)]).toEqual(starts(1, 20));
   });
 
-  test("in epochs no row crosses the end of a document, by the tokenizer's id for it", () => {
+  test("in epochs, no row crosses the end of a document", () => {
     const space = dataset.tokenizer.encode(" ")[0]!;
     const words = { ...dataset, tokenizer: { ...dataset.tokenizer, endOfText: space } };
     const feed = batchFeed(settingsOf({ batchSampling: "epochs", batchSize: 50 }), words, { step: 0, tokens: 0 });
@@ -94,7 +94,7 @@ describe("batchFeed()", () => {
     }
   });
 
-  test("what is wrong with the data shows when it is taken, not when it is drawn ahead", () => {
+  test("an error in the data appears when the batch is taken, not when it is drawn ahead", () => {
     const feed = batchFeed(settingsOf({ vocabSize: 3 }), dataset, { step: 0, tokens: 0 });
     feed.prepare(0, 0);
     expect(() => feed.take(0, 0)).toThrow(/^Cannot make a batch: id \d+ at position/);

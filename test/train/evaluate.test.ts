@@ -27,7 +27,7 @@ beforeAll(async () => {
   model = { params: Object.fromEntries(host), settings };
 });
 
-/** −log p of each target, one block and one position at a time, in numbers of JavaScript. */
+/** −log p of each target, one block and one position at a time, in double precision. */
 function byHand(ids: Int32Array): number[] {
   const losses: number[] = [];
   const params = Object.fromEntries(
@@ -47,7 +47,7 @@ function byHand(ids: Int32Array): number[] {
   return losses;
 }
 
-/** −log p of the last of the ids after the others. */
+/** −log p of the last id given the others. */
 function lossOf(ids: Int32Array): number {
   return tf.tidy(() => {
     const params = Object.fromEntries(
@@ -82,7 +82,7 @@ describe("evaluateSplit()", () => {
     });
   }
 
-  // Batches of 2 × 8 targets: less than a batch, a whole one, one more than it, a row and a bit.
+  // Batches of 2 × 8 targets: fewer than a batch, a whole batch, one more, and a row with a rest.
   for (const tokens of [9, 10, 16, 17, 18, 33, 42]) {
     test(`counts a tail of ${tokens} ids once`, async () => {
       const file = shortened(tokens);
@@ -101,26 +101,29 @@ describe("evaluateSplit()", () => {
     for (const loss of losses) expect(Math.abs(loss - losses[0]!)).toBeLessThan(1e-6);
   });
 
-  test.each([1, 3, 8])("with a stride of %i each token sees at least blockSize − stride before it", async (stride) => {
-    const file = shortened(30);
-    const ids = file.read(0, 30);
-    const { loss, targets } = await evaluateSplit(model, file, { stride, batchSize: 3 });
-    // Target i of the first window sees all before it; later ones are among the last `stride` of the window they end in.
-    const wanted: number[] = [];
-    for (let target = 1; target < ids.length; target++) {
-      const window = Math.max(0, Math.ceil((target - settings.blockSize) / stride));
-      wanted.push(lossOf(ids.subarray(window * stride, target + 1)));
-    }
-    expect(targets).toBe(29);
-    expect(Math.abs(loss - mean(wanted))).toBeLessThan(1e-6);
-    file.close();
-  });
+  test.each([1, 3, 8])(
+    "with a stride of %i, each token sees at least blockSize − stride earlier ones",
+    async (stride) => {
+      const file = shortened(30);
+      const ids = file.read(0, 30);
+      const { loss, targets } = await evaluateSplit(model, file, { stride, batchSize: 3 });
+      // Target i of the first window sees all earlier tokens; later targets are among the last `stride` of their window.
+      const wanted: number[] = [];
+      for (let target = 1; target < ids.length; target++) {
+        const window = Math.max(0, Math.ceil((target - settings.blockSize) / stride));
+        wanted.push(lossOf(ids.subarray(window * stride, target + 1)));
+      }
+      expect(targets).toBe(29);
+      expect(Math.abs(loss - mean(wanted))).toBeLessThan(1e-6);
+      file.close();
+    },
+  );
 
-  test("refuses a stride beyond the block", async () => {
+  test("refuses a stride larger than the block", async () => {
     await expect(evaluateSplit(model, dataset.val, { stride: 9 })).rejects.toThrow("must be 1 to blockSize = 8");
   });
 
-  test("sampled with a run's seed and step, is the loss that training logged there", async () => {
+  test("with a run's seed and step, samples the loss that training logged", async () => {
     const run = tinySettings(folder, "sampled", { maxIters: 4, evalIters: 3 });
     const records = await collect(train(run));
     const logged = records.findLast((record) => record.kind === "eval")!;
@@ -161,7 +164,7 @@ describe("evaluateSplit()", () => {
     await expect(evaluateSplit(model, dataset.val, { dtype: "bfloat16", compile: false })).rejects.toThrow(/bfloat16/);
   });
 
-  test("gives everything back, also when it fails", async () => {
+  test("frees everything, even if it fails", async () => {
     await evaluateSplit(model, dataset.val);
     const { numTensors } = tf.memory();
     await evaluateSplit(model, dataset.val);
@@ -177,7 +180,7 @@ describe("evaluateSplit()", () => {
 });
 
 describe("lossUnits()", () => {
-  test("1 bit a token of 4 bytes is a quarter of a bit a byte, and a perplexity of 2", () => {
+  test("1 bit per token of 4 bytes is a quarter of a bit per byte, and a perplexity of 2", () => {
     const units = lossUnits({ loss: Math.LN2, targets: 100, bytes: 400 });
     expect(units.perplexity).toBeCloseTo(2, 12);
     expect(units.bitsPerByte).toBeCloseTo(0.25, 12);
@@ -188,19 +191,19 @@ describe("targetBytes()", () => {
   const text = "naïve — 日本語 🤷🏽‍♀️ done\n".repeat(9000); // 65,536 tokens end within a character somewhere
   const length = Buffer.byteLength(text);
 
-  test("counts all bytes but those of the first character", () => {
+  test("counts all bytes except those of the first character", () => {
     const tokenizer = charTokenizer(text);
     expect(targetBytes(tokensOfText(text, tokenizer, "text"), tokenizer)).toBe(length - 1);
   });
 
-  test("is exact where a piece would end within a character", () => {
+  test("is exact if a piece would end within a character", () => {
     const tokenizer = gpt2Tokenizer();
     const tokens = tokensOfText(text, tokenizer, "text");
     expect(tokens.length).toBeGreaterThan(3 * 65_536);
     expect(targetBytes(tokens, tokenizer)).toBe(length - Buffer.byteLength(tokenizer.decode(tokens.read(0, 1))));
   });
 
-  test("an end of a document is no text", () => {
+  test("does not count the end of a document", () => {
     const tokenizer = gpt2Tokenizer();
     const ids = Int32Array.from([...tokenizer.encode("one two"), 50_256, ...tokenizer.encode("three")]);
     const tokens = {

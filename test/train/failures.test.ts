@@ -9,14 +9,14 @@ import { temporaryFolder, tinySettings } from "../tiny-run.js";
 const settings: Settings = { ...defaultSettings, vocabSize: 50_304 }; // 124M
 
 describe("memory", () => {
-  test("of weights, gradients and two moments is 16 bytes a parameter, 20 with micro-batches, 4 to evaluate", () => {
+  test("for weights, gradients and two moments is 16 bytes per parameter, 20 with micro-batches, 4 to evaluate", () => {
     const parameters = 124_373_760; // 124,354,560 that decay and 19,200 others
     expect(stateBytes({ ...settings, gradientAccumulationSteps: 1 })).toBe(16 * parameters);
     expect(stateBytes(settings)).toBe(20 * parameters);
     expect(stateBytes({ ...settings, evalOnly: true })).toBe(4 * parameters);
   });
 
-  test("that is not there is told in numbers; what fits passes", () => {
+  test("that is too small is reported in numbers; a run that fits is accepted", () => {
     checkMemory(settings, 2.49e9);
     expect(() => checkMemory(settings, 2.4e9)).toThrow(
       /^Cannot build the model: its 124,373,760 parameters need 2\.5 GB \(weights, gradients and AdamW's moments\), and there are 2\.4 GB; lower nEmbd, nLayer or blockSize\.$/,
@@ -26,7 +26,7 @@ describe("memory", () => {
     );
   });
 
-  test("that runs out says what to lower, and by how much; other errors stay what they are", () => {
+  test("that runs out gives a message with what to lower and by how much; other errors are unchanged", () => {
     const message = (text: string, more: Partial<Settings> = {}) =>
       (explained(new Error(text), { ...settings, ...more }) as Error).message;
     // TensorFlow 2.21 on a CPU, under `ulimit -v`.
@@ -45,7 +45,7 @@ describe("memory", () => {
   });
 });
 
-test("weights that are about to be saved are broken when one is no number or beyond 1e18", () => {
+test("weights are not saved if one is NaN or beyond 1e18", () => {
   const weights = (value: number) => ({ a: float32([1, 2], [2]), b: float32([-1, value], [2]) });
   expect(brokenWeights(weights(-1e17))).toBeUndefined();
   expect(brokenWeights(weights(-2e18))).toBe("b has values as large as 2.00e+18");
@@ -69,7 +69,7 @@ describe("the last good checkpoint", () => {
   };
   const told = () => exploded({ settings: tiny, step: 9 }, "the loss is NaN").message;
 
-  test("is none, one that is good, or not the last when its numbers are not", () => {
+  test("is none, the last one, or an earlier one if the last has bad numbers", () => {
     expect(told()).toContain("No checkpoint was saved yet.");
     save(2, 0.5, { keep: 0 });
     expect(told()).toContain(`The last good checkpoint is step 2 in ${tiny.outDir}.`);
@@ -82,12 +82,12 @@ describe("the last good checkpoint", () => {
   });
 });
 
-describe("what TensorFlow says", () => {
+describe("a message of TensorFlow", () => {
   const message = (text: string, more: Partial<Settings> = {}) =>
     (explained(new Error(text), { ...settings, ...more }) as Error).message;
 
-  // TensorFlow's own words: xla/service/gpu, core/framework/op_kernel.cc, core/framework/op.cc, stream_executor/cuda.
-  test("of a step that XLA cannot compile ends with how to do without, where XLA was asked for", () => {
+  // TensorFlow's messages: xla/service/gpu, core/framework/op_kernel.cc, core/framework/op.cc, stream_executor/cuda.
+  test("about a step that XLA cannot compile ends with how to switch XLA off, if it was on", () => {
     const found = "Cannot run a step: libdevice not found at ./libdevice.10.bc [[{{node cluster_0_1/xla_run}}]]";
     expect(message(found, { xla: true })).toBe(
       "Cannot compile the step with XLA: libdevice not found at ./libdevice.10.bc [[{{node cluster_0_1/xla_run}}]]. Without it the step runs as well: xla: false.",
@@ -96,7 +96,7 @@ describe("what TensorFlow says", () => {
     expect(message("JIT compilation failed.")).toBe("JIT compilation failed.");
   });
 
-  test("of an operation that the device, the number format or the graph lacks names the settings to change", () => {
+  test("about an operation that the device, the number format or the graph lacks names the settings to change", () => {
     expect(
       message(
         "Cannot run a step: No OpKernel was registered to support Op 'Erf' used by {{node h/gelu}} with these attrs: [T=DT_HALF]",
@@ -110,7 +110,7 @@ describe("what TensorFlow says", () => {
     );
   });
 
-  test("of a driver that is too old, or a GPU that fails, sends to folio doctor", () => {
+  test("about an old driver or a failing GPU refers to folio doctor", () => {
     expect(message("CUDA driver version is insufficient for CUDA runtime version")).toMatch(
       /^Cannot use the GPU: its driver does not fit this TensorFlow \(.*\)\. `folio doctor` says .*device: "cpu"\.$/,
     );
@@ -120,7 +120,7 @@ describe("what TensorFlow says", () => {
     expect(message("failed to allocate: CUDA_ERROR_OUT_OF_MEMORY")).toMatch(/^Cannot go on: memory ran out/);
   });
 
-  test("is left alone where Folio says what to do already, and told of sampling and evaluation too", () => {
+  test("is unchanged if Folio has already added advice, and works for sampling and evaluation, too", () => {
     const own = new Error(
       "Cannot use device cuda: TensorFlow sees no NVIDIA GPU here, CUDA_ERROR_NO_DEVICE; see doctor.",
     );

@@ -1,4 +1,4 @@
-/** What a run is when it goes on: its identity, its tokens, what it keeps, what it starts from, and that it is alone. */
+/** Resumed runs: their identity, tokens, checkpoints, starting weights, and exclusive use of the folder. */
 import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -35,7 +35,7 @@ async function stopAfter(settings: Settings, step: number): Promise<StepRecord[]
 }
 
 describe("two trainings into one folder", () => {
-  test("are kept apart, whether or not there is a checkpoint yet; the first goes on", async () => {
+  test("exclude each other, with or without a checkpoint; the first one continues", async () => {
     const settings = newRun();
     const first = train(settings);
     await first.next();
@@ -44,13 +44,13 @@ describe("two trainings into one folder", () => {
         /^Cannot train into .*: another training is under way there \(process \d+ on .*, since .*\); choose another outDir, or stop that one\.$/,
       );
     }
-    // An evaluation alone writes nothing.
+    // evalOnly writes nothing.
     expect((await collect(train({ ...settings, evalOnly: true }))).at(-1)).toMatchObject({ kind: "end" });
     expect((await collect(first)).at(-1)).toMatchObject({ reason: "finished" });
     expect(fs.readdirSync(settings.outDir).sort()).toEqual(["checkpoint", "config.json", "log.jsonl", "tensorboard"]);
   });
 
-  test("a training that fails, or whose consumer leaves, gives the folder back", async () => {
+  test("a training that fails, or whose consumer leaves, releases the folder", async () => {
     const settings = newRun();
     await expect(collect(train({ ...settings, vocabSize: 64, initFrom: "resume" }))).rejects.toThrow(
       "Cannot find a ch",
@@ -63,10 +63,10 @@ describe("two trainings into one folder", () => {
   });
 });
 
-describe("the identity of a run that goes on", () => {
+describe("the identity of a resumed run", () => {
   const ids = (records: StepRecord[]) => records.flatMap((record) => (record.kind === "start" ? [record.runId] : []));
 
-  test("stays while its settings do, wherever it is stopped", async () => {
+  test("stays the same with the same settings, wherever it is stopped", async () => {
     const settings = newRun();
     const [id] = ids(await stopAfter(settings, 2));
     expect(ids(await stopAfter({ ...settings, initFrom: "resume", logInterval: 2 }, 3))).toEqual([id]);
@@ -76,7 +76,7 @@ describe("the identity of a run that goes on", () => {
     dataset.close();
   });
 
-  test("is another from the step at which settings or text change, not that of a run which had them all along", async () => {
+  test("changes at the step where settings or text change, and differs from that of a run that always had them", async () => {
     const settings = newRun({ maxIters: 4 });
     const [id] = ids(await stopAfter(settings, 1));
     const changed = { ...settings, learningRate: 5e-3, initFrom: "resume" as const };
@@ -84,16 +84,16 @@ describe("the identity of a run that goes on", () => {
     const [fresh] = ids(await collect(train({ ...changed, outDir: newRun().outDir, initFrom: "scratch" })));
     expect(new Set([id, other, fresh]).size).toBe(3);
     expect(readState(settings.outDir)).toMatchObject({ runId: other, origin: { runId: id, step: 2 } });
-    // With the new settings it is the run that it has become.
+    // With the new settings, it keeps its new identity.
     expect(ids(await collect(train(changed)))).toEqual([other]);
-    // Back to the old ones: a third.
+    // Back to the old settings: a third identity.
     const [third] = ids(await collect(train({ ...settings, maxIters: 5, initFrom: "resume" })));
     expect(new Set([id, other, fresh, third]).size).toBe(4);
   });
 });
 
-describe("the numbers of a run that goes on", () => {
-  /** Changes what the last checkpoint says of its numerics. */
+describe("the numerics of a resumed run", () => {
+  /** Changes the numerics in the last checkpoint. */
   function edit(settings: Settings, change: (numerics: Numerics | undefined) => Numerics | undefined): void {
     const file = path.join(openCheckpoint(settings.outDir).path, "state.json");
     const state = JSON.parse(fs.readFileSync(file, "utf8")) as CheckpointState;
@@ -102,7 +102,7 @@ describe("the numbers of a run that goes on", () => {
   const start = (records: StepRecord[]) => records.find((record) => record.kind === "start") as StartRecord;
   const resume = { initFrom: "resume" } as const;
 
-  test("are those of the machine, kept in its start record and in each checkpoint", async () => {
+  test("are first those of the machine, stored in the start record and in each checkpoint", async () => {
     const settings = newRun({ compile: true });
     const { numerics, dtype } = start(await stopAfter(settings, 1));
     expect(numerics).toMatchObject({ device: "cpu", dtype, operations: expect.any(String) });
@@ -110,7 +110,7 @@ describe("the numbers of a run that goes on", () => {
     expect(start(await collect(train({ ...settings, ...resume }))).numerics).toEqual(numerics);
   });
 
-  test("stay in format and choice of products, whatever this machine would choose today", async () => {
+  test("keep format and products, whatever this machine would choose now", async () => {
     const settings = newRun({ compile: true });
     await stopAfter(settings, 1);
     const products = { small: "tensorflow", large: "folio" } as const;
@@ -118,12 +118,12 @@ describe("the numbers of a run that goes on", () => {
     const records = await collect(train({ ...settings, ...resume }));
     expect(start(records)).toMatchObject({ dtype: "bfloat16", numerics: { dtype: "bfloat16", products } });
     expect(start(records).runId).toBe(readState(settings.outDir).runId);
-    // A format that is asked for is another: the run becomes another one, as with any setting.
+    // Another requested format changes the run, like any other setting.
     const asked = await collect(train({ ...settings, ...resume, dtype: "float32", maxIters: 7 }));
     expect(start(asked)).toMatchObject({ dtype: "float32", dtypeReason: "asked for" });
   });
 
-  test("where the operations are others, are refused, untouched, until it is told to go on", async () => {
+  test("are refused if the operations differ, without changes to the run, until told to continue", async () => {
     const settings = newRun({ compile: true });
     const { runId } = start(await stopAfter(settings, 1));
     edit(settings, (numerics) => ({ ...numerics!, operations: "another", dtype: "bfloat16" }));
@@ -132,16 +132,16 @@ describe("the numbers of a run that goes on", () => {
       /^Cannot go on with the run in .* to the same numbers: operations \w+ here, another there.*allowOtherNumerics: true/,
     );
     expect(fs.readFileSync(path.join(settings.outDir, "log.jsonl"), "utf8")).toBe(before);
-    // An evaluation is no part of the run.
+    // An evaluation is not part of the run.
     await collect(train({ ...settings, ...resume, evalOnly: true }));
     const records = await collect(train({ ...settings, ...resume, allowOtherNumerics: true }));
     expect(start(records).numerics?.operations).not.toBe("another");
     expect(readState(settings.outDir).numerics).toEqual(start(records).numerics);
-    // What has no effect on a result of its own does not change the identity.
+    // A setting without effect on results does not change the identity.
     expect(start(records).runId).toBe(runId);
   });
 
-  test("of a run from before they were kept are this machine's, and its identity is what it was", async () => {
+  test("are this machine's for an old run without them, and its identity is unchanged", async () => {
     const settings = newRun({ compile: true });
     const { runId } = start(await stopAfter(settings, 1));
     edit(settings, () => undefined);
@@ -152,7 +152,7 @@ describe("the numbers of a run that goes on", () => {
     expect(start(await collect(train({ ...settings, ...resume }))).runId).toBe(runId);
   });
 
-  test("that are damaged in the checkpoint are named", async () => {
+  test("are reported if damaged in the checkpoint", async () => {
     const settings = newRun();
     await stopAfter(settings, 1);
     edit(settings, (numerics) => ({ ...numerics!, products: { small: "nobody", large: "folio" } }) as never);
@@ -160,13 +160,13 @@ describe("the numbers of a run that goes on", () => {
   });
 });
 
-describe("what a run that goes on knows", () => {
-  test("the tokens of steps with another batch size are counted as they were", async () => {
+describe("the progress of a resumed run", () => {
+  test("counts the tokens of earlier steps with their own batch size", async () => {
     const settings = newRun({ maxIters: 4 });
     await stopAfter(settings, 1);
     const records = await collect(train({ ...settings, batchSize: 5, initFrom: "resume" }));
     expect(iters(records).map(({ tokens }) => tokens)).toEqual([32 + 40, 32 + 80]);
-    // A checkpoint of an earlier Folio does not say: its steps were all alike.
+    // A checkpoint of an earlier version has no such field: all its steps had the same batch size.
     const { outDir } = newRun();
     fs.cpSync(settings.outDir, outDir, { recursive: true });
     const file = path.join(openCheckpoint(outDir).path, "state.json");
@@ -185,7 +185,7 @@ describe("batchSampling epochs", () => {
     dropout: 0.1,
   };
 
-  test("a run that is stopped and resumed is the run that was not, beyond an epoch", async () => {
+  test("a stopped and resumed run equals an uninterrupted one, beyond an epoch", async () => {
     const reference = newRun({ ...epochs, evalInterval: 60 });
     await collect(train(reference));
     const settings = newRun({ ...epochs, evalInterval: 60 });
@@ -198,7 +198,7 @@ describe("batchSampling epochs", () => {
     }
   });
 
-  test("trains on other rows than uniform offsets do, and is another run", async () => {
+  test("trains on other rows than uniform offsets, and is another run", async () => {
     const [a, b] = [newRun({ maxIters: 2 }), newRun({ maxIters: 2, batchSampling: "epochs" })];
     const [first, second] = [await collect(train(a)), await collect(train(b))];
     expect(iters(first)[0]!.loss).not.toBe(iters(second)[0]!.loss);
@@ -207,7 +207,7 @@ describe("batchSampling epochs", () => {
 });
 
 describe("saveInterval", () => {
-  test("keeps checkpoints by their step, besides those of evaluations, the newest keepCheckpoints of them", async () => {
+  test("keeps the newest keepCheckpoints checkpoints by step, besides those of evaluations", async () => {
     const settings = newRun({ maxIters: 8, evalInterval: 4, saveInterval: 3, keepCheckpoints: 1 });
     const records = await stopAfter(settings, 3);
     const saved = (all: StepRecord[]) => all.flatMap((record) => (record.kind === "checkpoint" ? [record.step] : []));
@@ -223,7 +223,7 @@ describe("saveInterval", () => {
 });
 
 describe("initFrom a run's folder", () => {
-  test("begins with its best weights, its shape, fewer positions and new moments; resumes as what it is", async () => {
+  test("starts with its best weights, its shape, fewer positions and new moments, and can be resumed", async () => {
     const source = newRun({ maxIters: 6, bias: true, gelu: "tanh" });
     await collect(train(source));
     const best = openCheckpoint(source.outDir, "best");
@@ -240,13 +240,13 @@ describe("initFrom a run's folder", () => {
     const resumed = await collect(train({ ...state.settings, initFrom: "resume" }));
     expect(resumed[0]).toMatchObject({ kind: "start", step: 1, runId: state.runId });
     expect(resumed[0]).not.toHaveProperty("initFrom");
-    // The same settings from scratch are another run.
+    // The same settings from scratch give another run.
     const dataset = openDataset(folder, "fox");
     expect(identityOf(state.settings, dataset.meta)).not.toBe(state.runId);
     dataset.close();
   });
 
-  test("refuses what does not fit, and names what is near", async () => {
+  test("refuses settings that do not fit, and names the nearest folder", async () => {
     const source = newRun({ maxIters: 1 });
     await collect(train(source));
     const start = (more: Partial<Settings>) => collect(train(newRun({ initFrom: source.outDir, ...more })));
@@ -272,7 +272,7 @@ describe("initFrom a run's folder", () => {
 });
 
 describe("a step of many micro-batches", () => {
-  test("tells how far it is, and stops between two of them; what is saved is the step before", async () => {
+  test("reports progress, and can stop between two of them, saving the previous step", async () => {
     const settings = newRun({ gradientAccumulationSteps: 1000, maxIters: 3, evalInterval: 100 });
     const controller = new AbortController();
     const seen: string[] = [];
@@ -290,7 +290,7 @@ describe("a step of many micro-batches", () => {
 });
 
 describe("memory", () => {
-  test("that a model can never have is refused before anything is allocated, in numbers", async () => {
+  test("that no machine has is refused before allocation, with numbers", async () => {
     const settings = newRun({ nEmbd: 2_000_000, nHead: 2 });
     await expect(collect(train(settings))).rejects.toThrow(
       /^Cannot build the model: its [\d,]+ parameters need [\d.]+ GB \(weights, gradients and AdamW's moments\), and there are [\d.]+ GB; lower nEmbd, nLayer or blockSize\.$/,

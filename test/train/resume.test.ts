@@ -1,4 +1,4 @@
-/** Stopped and resumed, a run is the run that was not: weights and moments to the last bit, the log but for its times. */
+/** A stopped and resumed run equals an uninterrupted one: weights and moments bit for bit, the log except for times. */
 import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -50,7 +50,7 @@ describe("a run stopped by a signal and resumed", () => {
     test(`is the same run: ${name}`, async () => {
       const reference = newRun(more);
       await collect(train(reference));
-      // Between two evaluations, right before one, in the last step.
+      // Stops between two evaluations, right before one, and in the last step.
       for (const stops of more.compile ? [[0, 3]] : [[2], [1, 3], [0, 4, 5]]) {
         const settings = newRun(more);
         for (const [sitting, stop] of [...stops, Number.POSITIVE_INFINITY].entries()) {
@@ -65,7 +65,7 @@ describe("a run stopped by a signal and resumed", () => {
     });
   }
 
-  test("also when it is stopped right after an evaluation", async () => {
+  test("is the same run when stopped right after an evaluation", async () => {
     const reference = newRun();
     await collect(train(reference));
     const settings = newRun();
@@ -79,7 +79,7 @@ describe("a run stopped by a signal and resumed", () => {
   });
 });
 
-test("a log that a kill cut in the middle of a line, or that is ahead of the checkpoint, is cut back", async () => {
+test("a log that ends within a line, or is ahead of the checkpoint, is truncated", async () => {
   const reference = newRun({ maxIters: 6 });
   await collect(train(reference));
   const settings = newRun({ maxIters: 6 });
@@ -93,8 +93,8 @@ test("a log that a kill cut in the middle of a line, or that is ahead of the che
   for (const line of lines) expect(() => JSON.parse(line)).not.toThrow();
 });
 
-test("a run killed with -9 twice at random places and resumed is the same run", async () => {
-  // Twelve checkpoints, of which the two sittings come to eight at most.
+test("a run killed twice with -9 at random places and resumed is the same run", async () => {
+  // Of twelve checkpoints, the two interrupted sittings write at most eight.
   const long: Partial<Settings> = { compile: true, dropout: 0.1, gradientAccumulationSteps: 2, evalInterval: 5 };
   const reference = newRun({ ...long, maxIters: 60, lrDecayIters: 60 });
   const settings = newRun({ ...reference, outDir: undefined as never });
@@ -106,7 +106,7 @@ test("a run killed with -9 twice at random places and resumed is the same run", 
     for await (const _ of train(argument));`;
   const steps: number[] = [];
   for (let kills = 0; kills < 2; kills++) {
-    // While it logs five steps, or in the middle of the next save.
+    // During the next five logged steps, or in the middle of the next save.
     const place = killingItself(1 + Math.floor(Math.random() * 3), Math.floor(Math.random() * 30));
     const child = startChild(script, { ...settings, initFrom: initFrom() }, place);
     expect(await ended(child), `${place.FOLIO_KILL_SELF}\n${child.output()}`).toEqual({

@@ -1,4 +1,4 @@
-/** The steps of training: accumulated, eager, compiled and cached, they compute one and the same thing. */
+/** Training steps give the same results with accumulation, in eager and compiled mode, and with a cache. */
 import type * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, test } from "vitest";
 import { float32, type HostTensors, int32, mapRecord, toHost } from "../../lib/engine/host-tensors.js";
@@ -12,7 +12,7 @@ import { biasCorrections } from "../../lib/train/optimizers/adamw.js";
 import { trainingSteps } from "../../lib/train/steps.js";
 
 loadTensorFlow();
-// Without biases: the keys' bias has a gradient of 0, of which AdamW would blow up the rounding.
+// Without biases: the gradient of the keys' bias is 0, and AdamW would amplify its rounding errors.
 const shape = { nLayer: 2, nHead: 2, nEmbd: 16, blockSize: 8, vocabSize: 11, bias: false };
 const T = shape.blockSize;
 
@@ -29,7 +29,7 @@ async function parametersOf(settings: Settings): Promise<HostTensors> {
 const zerosOf = (params: HostTensors): HostTensors =>
   mapRecord(params, ({ shape, values }) => float32(new Float32Array(values.length), shape));
 
-/** Rows `from` to `to` of the batch of a step: x, y and the dropout key of the first of these rows. */
+/** Rows `from` to `to` of a step's batch: x, y and the dropout key of the first of these rows. */
 function rows(step: number, from: number, to: number): HostTensors {
   const ids = (shift: number) =>
     int32(
@@ -46,7 +46,7 @@ interface Run {
   gradNorms: number[];
 }
 
-/** `steps` updates of a batch of 6 rows, in as many micro-batches as the settings say. */
+/** `steps` updates with batches of 6 rows, in the number of micro-batches in the settings. */
 async function run(settings: Settings, steps: number, { compile = true } = {}): Promise<Run> {
   const params = await parametersOf(settings);
   const parts = settings.gradientAccumulationSteps;
@@ -61,7 +61,7 @@ async function run(settings: Settings, steps: number, { compile = true } = {}): 
       const micro = (part: number) => rows(step, (part * 6) / parts, ((part + 1) * 6) / parts);
       for (let part = 0; part < parts - 1; part++) loss += (await accumulate(micro(part))).loss!.values[0]! / parts;
       const [c1, c2] = biasCorrections(step + 1, settings);
-      // AdamW scales the rounding of tiny gradients up to the rate: errors grow with it.
+      // AdamW scales the rounding errors of tiny gradients up to the learning rate.
       const last = await update({
         ...micro(parts - 1),
         learningRate: float32([3e-3], []),
@@ -99,7 +99,7 @@ function relative(found: ArrayLike<number>, wanted: ArrayLike<number>, floor = 1
 describe("trainingSteps()", () => {
   for (const dropout of [0, 0.2]) {
     for (const compile of [false, true]) {
-      test(`three micro-batches are one batch of three times the size: dropout ${dropout}, ${compile ? "compiled" : "eager"}`, async () => {
+      test(`three micro-batches equal one batch of three times the size: dropout ${dropout}, ${compile ? "compiled" : "eager"}`, async () => {
         const whole = await run(settingsOf({ dropout }), 3, { compile });
         const parts = await run(settingsOf({ dropout, gradientAccumulationSteps: 3 }), 3, { compile });
         expect(relative(parts.losses, whole.losses)).toBeLessThan(1e-5);
@@ -123,7 +123,7 @@ describe("trainingSteps()", () => {
     });
   }
 
-  test("dropout changes what is learned, and evaluate() is without it", async () => {
+  test("dropout changes the training, and evaluate() does not use it", async () => {
     const [without, dropping] = [await run(settingsOf(), 2), await run(settingsOf({ dropout: 0.2 }), 2)];
     expect(relative(dropping.losses, without.losses)).toBeGreaterThan(1e-4);
     const losses = [];
@@ -139,7 +139,7 @@ describe("trainingSteps()", () => {
 });
 
 for (const compile of [false, true]) {
-  test(`forward() token by token, with keys and values kept, is forward() at once: ${compile ? "compiled" : "eager"}`, async () => {
+  test(`forward() token by token, with cached keys and values, equals one call: ${compile ? "compiled" : "eager"}`, async () => {
     const settings = settingsOf();
     const session = await openSession(
       { params: await parametersOf(settings), cache: cacheState(settings, 3) },

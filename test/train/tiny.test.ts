@@ -1,6 +1,6 @@
 /**
- * A ladder from one constant to a trained model. Read it from top to bottom as a tour of how Folio works; when
- * something is broken, the lowest rung that fails says where.
+ * A ladder from a constant to a trained model. Read it from top to bottom as a tour of how Folio works. If something is
+ * broken, the first test that fails shows where.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -46,11 +46,11 @@ describe("the ladder", () => {
     expect(values(tf.matMul(tf.tensor2d([[1, 2]]), tf.tensor2d([[3], [4]])))).toEqual([11]);
   });
 
-  test("3. it knows the slope of a function: d(x²)/dx = 2x", () => {
+  test("3. it computes the derivative of a function: d(x²)/dx = 2x", () => {
     expect(values(tf.grad((x) => tf.square(x))(tf.scalar(3)))).toEqual([6]);
   });
 
-  test("4. following the slope downhill fits a line", () => {
+  test("4. gradient descent fits a line", () => {
     const x = tf.tensor1d([0, 1, 2, 3]);
     const y = tf.add(tf.mul(x, 2), 1);
     let [a, b]: tf.Tensor[] = [tf.scalar(0), tf.scalar(0)];
@@ -63,7 +63,7 @@ describe("the ladder", () => {
     expect(values(b!)[0]).toBeCloseTo(1, 3);
   });
 
-  test("5. a softmax makes probabilities of any numbers: e^x over the sum of all", () => {
+  test("5. softmax turns any numbers into probabilities: e^x divided by the sum of all", () => {
     const [p0, p1, p2] = values(tf.softmax(tf.tensor1d([0, Math.log(2), Math.log(5)])));
     expect(p0).toBeCloseTo(1 / 8, 6);
     expect(p1).toBeCloseTo(2 / 8, 6);
@@ -90,13 +90,13 @@ describe("the ladder", () => {
     expect(values(variance)[0]).toBeCloseTo(1, 4);
   });
 
-  test("9. cross-entropy is ln V when all V tokens are equally likely, and small when the right one is sure", () => {
+  test("9. cross-entropy is ln V if all V tokens are equally likely, and small if the right one is almost certain", () => {
     const target = tf.tensor1d([1], "int32");
     expect(values(crossEntropy(tf.tensor2d([[5, 5, 5, 5]]), target))[0]).toBeCloseTo(Math.log(4), 5);
     expect(values(crossEntropy(tf.tensor2d([[0, 20, 0, 0]]), target))[0]).toBeLessThan(1e-6);
   });
 
-  test("10. an attention head mixes the values of what came before, by how well its keys match the query", () => {
+  test("10. an attention head averages the values of earlier positions, weighted by how well their keys match the query", () => {
     const seen = look([1, 2, 3, 1]);
     const firstHead = (part: string) => (seen[`h.0.attn.${part}`]!.arraySync() as number[][][][])[0]![0]!; // [T, D]
     const [q, k, v] = ["q", "k", "v"].map(firstHead) as [number[][], number[][], number[][]];
@@ -108,20 +108,20 @@ describe("the ladder", () => {
         expect(mixed).toBeCloseTo(dot(matches, column) / total, 5);
       }
     }
-    const [itself, ...later] = firstHead("weights")[0]!; // the first position sees itself alone
+    const [itself, ...later] = firstHead("weights")[0]!; // the first position sees only itself
     expect(itself).toBeCloseTo(1, 5);
     expect(later).toEqual([0, 0, 0]);
   });
 
-  test("11. a block adds to its input what attention and the MLP make of it", () => {
+  test("11. a block adds the outputs of attention and the MLP to its input", () => {
     const seen = look([1, 2, 3, 1]);
     const sum = tf.addN(["embed", "h.0.attn.out", "h.0.mlp.out"].map((name) => seen[name]!));
     expect(distance(seen["h.0.resid_out"]!, sum)).toBeLessThan(1e-5);
     expect(distance(seen["h.0.resid_out"]!, seen.embed!)).toBeGreaterThan(0.1);
   });
 
-  test("12. what comes later does not change what was predicted before", () => {
-    const two = (row: number[]) => tf.slice(look(row).logits!, [0, 0, 0], [1, 2, -1]); // of the first two positions
+  test("12. later tokens do not change earlier predictions", () => {
+    const two = (row: number[]) => tf.slice(look(row).logits!, [0, 0, 0], [1, 2, -1]); // the logits of the first two positions
     expect(distance(two([1, 2, 3]), two([1, 2, 0]))).toBe(0);
     expect(distance(two([1, 2, 3]), two([3, 2, 3]))).toBeGreaterThan(0.1);
   });
@@ -139,8 +139,8 @@ describe("the ladder", () => {
     expect(values(lossAndGradients(moved, batch, settings).value)[0]).toBeLessThan(values(value)[0]!);
   });
 
-  test("15. steps enough learn one batch by heart, though it is noise", async () => {
-    // Rows begin with different tokens, so that what follows can be known.
+  test("15. enough steps learn one batch by heart, even if it is noise", async () => {
+    // Rows begin with different tokens, so that the next ones can be learned.
     const noise = Array.from({ length: B }, (_, row) => [
       row,
       ...Array.from({ length: T }, (_, place) => Math.floor(4 * uniform(1, "noise", row, place))),
@@ -171,7 +171,7 @@ describe("the ladder", () => {
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, value, i) => sum + value * b[i]!, 0);
 const distance = (a: tf.Tensor, b: tf.Tensor) => values(tf.max(tf.abs(tf.sub(a, b))))[0]!;
 
-/** Every named value of a forward pass, of weights ten times as large as they start, so that there is more to see. */
+/** Every named value of a forward pass with weights ten times as large as initially, so that effects are visible. */
 function look(row: number[]): Record<string, tf.Tensor> {
   const seen: Record<string, tf.Tensor> = {};
   const params = mapRecord(initialParameters(settings, 1), (p) => (p.rank === 2 ? tf.mul(p, 10) : p));
@@ -183,7 +183,7 @@ function look(row: number[]): Record<string, tf.Tensor> {
   return seen;
 }
 
-/** What train() does with files, evaluation and checkpoints, in a few lines. Rows of a batch are T + 1 ids long. */
+/** train() in a few lines, without files, evaluation and checkpoints. Rows of a batch have T + 1 ids. */
 async function train(
   batch: (step: number) => number[][],
   { steps, compile = true }: { steps: number; compile?: boolean },

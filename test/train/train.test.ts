@@ -27,7 +27,7 @@ const evals = (records: StepRecord[]) => records.filter((record): record is Eval
 const checkpoints = (outDir: string) =>
   fs.readdirSync(path.join(outDir, "checkpoint")).filter((entry) => entry.startsWith("step-"));
 
-/** Aborts after the record that `when` picks. */
+/** Aborts after the first record for which `when` is true. */
 async function stopped(settings: Settings, when: (record: StepRecord) => boolean): Promise<StepRecord[]> {
   const controller = new AbortController();
   const records: StepRecord[] = [];
@@ -70,13 +70,13 @@ describe("train()", () => {
     expect(after!.valLoss).toBeLessThan(before!.valLoss - 1.2);
   });
 
-  test("no steps asked for: one evaluation and nothing saved", async () => {
+  test("with maxIters 0, evaluates once and saves nothing", async () => {
     const settings = newRun({ maxIters: 0 });
     expect(shape(await collect(train(settings)))).toEqual(["start 0", "eval 0", "end 0"]);
     expect(hasCheckpoint(settings.outDir)).toBe(false);
   });
 
-  test("evalOnly evaluates once and writes nothing, of a run that is there too, whatever its step", async () => {
+  test("with evalOnly, evaluates once and writes nothing, also for an existing run at any step", async () => {
     const settings = newRun({ evalOnly: true });
     expect(shape(await collect(train(settings)))).toEqual(["start 0", "eval 0", "end 0"]);
     expect(fs.existsSync(settings.outDir)).toBe(false);
@@ -93,8 +93,8 @@ describe("train()", () => {
     expect(files()).toEqual(before);
   });
 
-  test("alwaysSaveCheckpoint false saves the best and the end only", async () => {
-    // A rate that rises until the loss does: not every evaluation is the best.
+  test("with alwaysSaveCheckpoint false, saves only at the best evaluation and at the end", async () => {
+    // With a rate that rises until the loss does, not every evaluation is the best.
     const settings = newRun({
       alwaysSaveCheckpoint: false,
       learningRate: 3,
@@ -113,7 +113,7 @@ describe("train()", () => {
     ).toBe(true);
   });
 
-  test("gradient accumulation averages: two micro-batches of 2 rows are a batch of 4", async () => {
+  test("averages accumulated gradients: two micro-batches of 2 rows equal a batch of 4", async () => {
     const whole = await collect(train(newRun({ batchSize: 4 })));
     const halves = await collect(train(newRun({ gradientAccumulationSteps: 2 })));
     expect(halves[0]).toMatchObject({ tokensPerStep: 32 });
@@ -149,14 +149,14 @@ describe("train()", () => {
     });
   }
 
-  test("the same seed gives the same run, another seed another", async () => {
+  test("gives the same run for the same seed, and another for another seed", async () => {
     const losses = async (seed: number) => iters(await collect(train(newRun({ seed })))).map(({ loss }) => loss);
     const first = await losses(1);
     expect(await losses(1)).toEqual(first);
     expect(await losses(2)).not.toEqual(first);
   });
 
-  test("log.jsonl holds the yielded records, of iterations every logInterval-th", async () => {
+  test("logs the yielded records in log.jsonl, and every logInterval-th iteration", async () => {
     const settings = newRun({ logInterval: 3, maxIters: 7 });
     const records = await collect(train(settings));
     const logged = readRunLog(settings.outDir);
@@ -168,7 +168,7 @@ describe("train()", () => {
 });
 
 describe("an AbortSignal", () => {
-  test("saves after the update under way and ends as aborted", async () => {
+  test("saves after the current update and ends as aborted", async () => {
     const settings = newRun({ evalInterval: 100 });
     const records = await stopped(settings, ({ kind, step }) => kind === "iter" && step === 2);
     expect(shape(records).slice(-2)).toEqual(["checkpoint 3", "end 3"]);
@@ -176,7 +176,7 @@ describe("an AbortSignal", () => {
     expect(readState(settings.outDir)).toMatchObject({ step: 3, evaluated: false });
   });
 
-  test("before the first update nothing is saved", async () => {
+  test("before the first update saves nothing", async () => {
     const settings = newRun();
     const records = await collect(train(settings, { signal: AbortSignal.abort() }));
     expect(shape(records)).toEqual(["start 0", "end 0"]);
@@ -184,7 +184,7 @@ describe("an AbortSignal", () => {
     expect(hasCheckpoint(settings.outDir)).toBe(false);
   });
 
-  test("in the last update it still saves, and the run is evaluated when resumed", async () => {
+  test("in the last update still saves, and the resumed run is evaluated", async () => {
     const settings = newRun({ maxIters: 3, evalInterval: 100 });
     const records = await stopped(settings, ({ kind, step }) => kind === "iter" && step === 2);
     expect(shape(records).slice(-2)).toEqual(["checkpoint 3", "end 3"]);
@@ -196,7 +196,7 @@ describe("an AbortSignal", () => {
     expect(readState(settings.outDir)).toMatchObject({ step: 3, evaluated: true, bestValLoss: valLoss });
   });
 
-  test("does not wait for an evaluation under way", async () => {
+  test("does not wait for the current evaluation", async () => {
     const settings = newRun({ evalIters: 1_000_000 }); // hours
     const controller = new AbortController();
     const onProgress = ({ doing, done }: { doing: string; done: number }) => {
@@ -208,24 +208,24 @@ describe("an AbortSignal", () => {
   });
 });
 
-describe("what a run holds", () => {
+describe("the memory of a run", () => {
   const openFiles = () => (process.platform === "linux" ? fs.readdirSync("/proc/self/fd").length : 0);
 
   for (const compile of [false, true]) {
-    test(`is given back at the end, and by a consumer that leaves the loop: ${compile ? "compiled" : "eager"}`, async () => {
+    test(`is freed at the end, and when the consumer leaves the loop: ${compile ? "compiled" : "eager"}`, async () => {
       const leave = async (at: number) => {
         const settings = newRun({ compile, maxIters: 3 });
         let left = at;
         for await (const _ of train(settings)) if (left-- === 0) break;
       };
-      await leave(2); // fills the caches
+      await leave(2); // to fill the caches
       const before = [tf.memory().numTensors, openFiles()];
       for (const at of [0, 1, 2, 4, 99]) await leave(at);
       expect([tf.memory().numTensors, openFiles()]).toEqual(before);
     });
   }
 
-  test("is given back when it does not start", async () => {
+  test("is freed if it does not start", async () => {
     const before = [tf.memory().numTensors, openFiles()];
     fs.writeFileSync(path.join(folder, "a-file"), "");
     for (const wrong of [{ vocabSize: 5 }, { blockSize: 4000 }, { outDir: path.join(folder, "a-file") }]) {
@@ -246,7 +246,7 @@ describe("a loss that explodes", () => {
       /^Cannot go on: .* at step \d+\. The last good checkpoint is step 4 in .*run-\d+\. Likely causes: a learning rate that is too high \(1\.00e\+30 now; lower learningRate or raise warmupIters\), no clipping \(gradClip 0\)/,
     );
     expect(checkpointFile(settings.outDir, "model.safetensors")).toEqual(weights);
-    // The run goes on from there with a saner rate.
+    // The run resumes from there with a lower rate.
     const last = (await collect(train({ ...settings, initFrom: "resume", maxIters: 6 }))).at(-1);
     expect(last).toMatchObject({ kind: "end", step: 6, reason: "finished" });
   });
@@ -266,7 +266,7 @@ describe("a loss that explodes", () => {
     });
   }
 
-  test("is not saved by a signal either", async () => {
+  test("is not saved at a signal either", async () => {
     const settings = newRun({ learningRate: 1e38, minLr: 1e38, warmupIters: 0, evalInterval: 50, maxIters: 50 });
     await expect(stopped(settings, ({ kind }) => kind === "iter")).rejects.toThrow(
       /^Cannot go on: \S+ has values as large as \S+ at/,
@@ -276,7 +276,7 @@ describe("a loss that explodes", () => {
 });
 
 describe("a folder that holds a run", () => {
-  test("is not overwritten unasked, and when asked only once all else is right", async () => {
+  test("is overwritten only on request, and only if everything else is valid", async () => {
     const settings = newRun({ maxIters: 2 });
     await collect(train(settings));
     const before = [checkpointFile(settings.outDir, "model.safetensors"), readRunLog(settings.outDir)];
@@ -294,7 +294,7 @@ describe("a folder that holds a run", () => {
     expect(results(settings.outDir).at(-1)).toMatchObject({ kind: "end", step: 2 });
   });
 
-  test("resumes with what may change, and refuses another shape, naming the differences", async () => {
+  test("resumes with permitted changes, and refuses another shape, naming the differences", async () => {
     const settings = newRun({ maxIters: 2 });
     await collect(train(settings));
     const resume = (more: Partial<Settings>) => collect(train({ ...settings, initFrom: "resume", ...more }));
@@ -310,7 +310,7 @@ describe("a folder that holds a run", () => {
     expect(longer.at(-1)).toMatchObject({ step: 4, reason: "finished" });
   });
 
-  test("does not go on with ids of another tokenizer", async () => {
+  test("does not resume with ids of another tokenizer", async () => {
     const settings = newRun({ maxIters: 1, vocabSize: 64 });
     await collect(train(settings));
     writeFox(folder, "other", "!");
@@ -319,7 +319,7 @@ describe("a folder that holds a run", () => {
     );
   });
 
-  test("a run that is finished ends at once when resumed, with its log as it was", async () => {
+  test("a finished run ends at once when resumed, with an unchanged log", async () => {
     const settings = newRun({ maxIters: 2 });
     await collect(train(settings));
     const before = results(settings.outDir);
@@ -342,12 +342,12 @@ describe("the vocabulary", () => {
   });
 });
 
-test("a full disk stops the run with a message, and the checkpoint before it is whole", async (context) => {
+test("a full disk stops the run with a message, and the previous checkpoint is intact", async (context) => {
   const settings = newRun({ maxIters: 2000, evalInterval: 2, lrDecayIters: 2000 });
   const disk = mountDisk(settings.outDir, "size=128k");
   if ("reason" in disk) return context.skip(disk.reason);
   try {
-    // The log grows until either it or a checkpoint has no room.
+    // The log grows until there is no space for it or for a checkpoint.
     await expect(collect(train(settings))).rejects.toThrow(/^Cannot (save|write).*the disk is full/);
     const { step } = openCheckpoint(settings.outDir);
     expect(step).toBeGreaterThan(0);

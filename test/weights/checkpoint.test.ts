@@ -23,7 +23,7 @@ const newRun = () => path.join(folder, `run-${runs++}`);
 const settings = { ...tinySettings(folder, "unused"), vocabSize: 28 };
 const runId = "0123456789abcdef".repeat(4);
 
-/** A checkpoint whose every value is its step: a mixture of two would show. */
+/** A checkpoint in which every value is its step, so that a mixture of two would be visible. */
 function checkpointOf(step: number, more: object = {}): Omit<Checkpoint, "path" | "format" | "version"> {
   const all = (value: number) =>
     Object.fromEntries(
@@ -68,7 +68,7 @@ const entries = (outDir: string) => fs.readdirSync(path.join(outDir, "checkpoint
 const target = (outDir: string) => openCheckpoint(outDir).path;
 
 describe("saveCheckpoint() and openCheckpoint()", () => {
-  test("what is saved is opened: tensors, step, settings, versions", () => {
+  test("round-trip tensors, step, settings, versions", () => {
     const outDir = newRun();
     expect(hasCheckpoint(outDir)).toBe(false);
     const saved = save(outDir, 7, { bestValLoss: null, evaluated: false });
@@ -87,7 +87,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(() => openCheckpoint(outDir, "best")).toThrow(`there is no ${path.join(outDir, "checkpoint", "best")}`);
   });
 
-  test("last and best each keep their folder, and no other stays", () => {
+  test("keep the folders of the last and the best checkpoint, and no others", () => {
     const outDir = newRun();
     save(outDir, 1, { best: true });
     save(outDir, 2);
@@ -100,7 +100,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(entries(outDir)).toEqual(["best", "last", "step-000004-01234567"]);
   });
 
-  test("what a kill left behind goes with the next save", () => {
+  test("remove the remains of a kill at the next save", () => {
     const outDir = newRun();
     save(outDir, 1);
     fs.mkdirSync(path.join(outDir, "checkpoint", ".partial-x1"));
@@ -111,7 +111,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(entries(outDir)).toEqual(["last", "step-000002-01234567"]);
   });
 
-  test("a step that was saved when it was stopped is brought up to date once it is evaluated", () => {
+  test("update a step that was saved at a stop after its evaluation", () => {
     const outDir = newRun();
     save(outDir, 5, { evaluated: false, bestValLoss: 3 });
     save(outDir, 5, { best: true });
@@ -122,7 +122,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(entries(outDir)).toEqual(["best", "last", "step-000005-01234567-2"]);
   });
 
-  test("other weights for the same step of the same run are saved, not taken for those that are there", () => {
+  test("save other weights for the same step of the same run", () => {
     const outDir = newRun();
     save(outDir, 5, { best: true });
     const { params, ...rest } = checkpointOf(5);
@@ -135,7 +135,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(entries(outDir)).toEqual(["best", "last", "step-000005-01234567", "step-000005-01234567-2"]);
   });
 
-  test("those that are asked for are kept by their step, the newest of them, beside last and best", () => {
+  test("keep the requested checkpoints by step, the newest of them, besides last and best", () => {
     const outDir = newRun();
     const keep = (step: number, best = false) => saveCheckpoint(outDir, checkpointOf(step), { best, keep: 2 });
     keep(1, true);
@@ -161,7 +161,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(numberedCheckpoints(outDir)).toEqual([]);
   });
 
-  test("a path and a choice mean the best, the last, one of a step, or the folder itself", () => {
+  test("resolve a path and a choice to the best, the last, one of a step, or the folder itself", () => {
     const outDir = newRun();
     const kept = saveCheckpoint(outDir, checkpointOf(2), { best: true, keep: 0 });
     save(outDir, 3);
@@ -176,18 +176,18 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
       expect(openCheckpoint(of, name).step).toBe(2);
     }
     expect(openCheckpoint(outDir, path.basename(kept) as "step-2").step).toBe(2);
-    expect(openCheckpoint(outDir, 3).step).toBe(3); // the last one has a step, too
+    expect(openCheckpoint(outDir, 3).step).toBe(3); // the last checkpoint also has a step
     expect(() => openCheckpoint(outDir, 9)).toThrow("there are 2, 3; saveInterval keeps them");
   });
 
-  test("others may read what the run's folder lets them read", () => {
+  test("write files with the permissions of the run's folder", () => {
     const outDir = newRun();
     const at = save(outDir, 1);
     const mode = (file: string) => (fs.statSync(file).mode & 0o777).toString(8);
     expect([mode(at), mode(path.dirname(at))]).toEqual([mode(outDir), mode(outDir)]);
   });
 
-  test("removeCheckpoints() leaves none, and nothing else changes", () => {
+  test("removeCheckpoints() removes all checkpoints and nothing else", () => {
     const outDir = newRun();
     save(outDir, 1, { best: true });
     fs.writeFileSync(path.join(outDir, "log.jsonl"), "mine");
@@ -289,7 +289,7 @@ function tensors(name: string, change: (all: ReturnType<typeof readSafetensors>)
 }
 
 describe("a save that fails", () => {
-  test("kill -9 at random moments, three times, leaves a whole checkpoint, no older than the last one told of", async () => {
+  test("kill -9 at three random moments leaves a complete checkpoint, at least as new as the last reported one", async () => {
     const outDir = newRun();
     let step = 0;
     for (let round = 0; round < 3; round++) {
@@ -321,7 +321,7 @@ describe("a save that fails", () => {
     expect(entries(outDir).length).toBe(3);
   });
 
-  test("a full disk is named, the checkpoint before stays whole, and nothing half-written is left", (context) => {
+  test("a full disk is reported, the previous checkpoint stays intact, and nothing half-written is left", (context) => {
     const outDir = newRun();
     const disk = mountDisk(outDir, "size=256k");
     if ("reason" in disk) return context.skip(disk.reason);
@@ -333,7 +333,7 @@ describe("a save that fails", () => {
         /^Cannot save the checkpoint of step 2 to .*: the disk is full; free some space, or choose another outDir\. The checkpoint before it \(step 1\) is whole\.$/;
       const page = 4096;
       let failures = 0;
-      // A page more is free each time, so that every file's turn comes, until the checkpoint fits.
+      // One more page is free each time, so that each file fails in turn, until the checkpoint fits.
       for (let freePages = 0; ; freePages++) {
         fs.rmSync(filler, { force: true });
         const { bavail, bsize } = fs.statfsSync(outDir);
@@ -355,7 +355,7 @@ describe("a save that fails", () => {
     }
   });
 
-  test("a full disk at the first checkpoint says that there is none before it", (context) => {
+  test("a full disk at the first checkpoint reports that there is no earlier one", (context) => {
     const outDir = newRun();
     const disk = mountDisk(outDir, "size=16k");
     if ("reason" in disk) return context.skip(disk.reason);
@@ -367,7 +367,7 @@ describe("a save that fails", () => {
     }
   });
 
-  test("a disk that became read-only is named, and the checkpoint before stays whole", (context) => {
+  test("a disk that became read-only is reported, and the previous checkpoint stays intact", (context) => {
     const outDir = newRun();
     const disk = mountDisk(outDir, "size=256k");
     if ("reason" in disk) return context.skip(disk.reason);
@@ -383,7 +383,7 @@ describe("a save that fails", () => {
     }
   });
 
-  test("a file in the way of the folder is named", () => {
+  test("a file in place of the folder is reported", () => {
     const outDir = newRun();
     fs.mkdirSync(outDir);
     fs.writeFileSync(path.join(outDir, "checkpoint"), "");

@@ -26,7 +26,7 @@ const index: { hf: { ids: number[][]; logits: number[][][]; greedy: number[] } }
 const folder = temporaryFolder();
 let folders = 0;
 
-/** A copy of the folder with another config.json, and tensors as `change` leaves them. */
+/** A copy of the folder with another config.json and with tensors changed by `change`. */
 function changed(config: object, change: (tensors: HostTensors) => HostTensors = (tensors) => tensors): string {
   const target = path.join(folder, `model-${folders++}`);
   fs.mkdirSync(target);
@@ -63,7 +63,7 @@ describe("readGpt2Folder()", () => {
     }
   });
 
-  test("goes on greedily with the ids of transformers", async () => {
+  test("continues greedily with the same ids as transformers", async () => {
     const read = readGpt2Folder(hf);
     const ids = index.hf.greedy.slice(0, 4);
     while (ids.length < index.hf.greedy.length) {
@@ -73,7 +73,7 @@ describe("readGpt2Folder()", () => {
     expect(ids).toEqual(index.hf.greedy);
   });
 
-  test("reads names without prefix, masks and a head beside the table, as OpenAI's upload has them", () => {
+  test("reads names without a prefix, masks and an untied head, as in OpenAI's upload", () => {
     const { params } = readGpt2Folder(hf);
     const target = changed({}, (tensors) => ({
       ...Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name.replace("transformer.", ""), t])),
@@ -84,7 +84,7 @@ describe("readGpt2Folder()", () => {
     expect(readGpt2Folder(target).params).toEqual(params);
   });
 
-  test("reads a head of its own, erf-GELU, and weights of 16 bits", () => {
+  test("reads an untied head, erf-GELU, and 16-bit weights", () => {
     const head = float32(
       Float32Array.from({ length: 41 * 16 }, (_, i) => i / 8),
       [41, 16],
@@ -104,7 +104,7 @@ describe("readGpt2Folder()", () => {
     expect(to!.every((value, i) => Math.abs(value - from![i]!) <= Math.abs(from![i]!) / 256)).toBe(true);
   });
 
-  test("reads shards, and none outside the folder", () => {
+  test("reads shards, but none outside the folder", () => {
     const { params } = readGpt2Folder(hf);
     const target = changed({});
     const whole = path.join(target, "model.safetensors");
@@ -126,7 +126,7 @@ describe("readGpt2Folder()", () => {
     expect(() => readGpt2Folder(target)).toThrow("it has no weight_map");
   });
 
-  test("takes a vocabulary of GPT-2's size, padded or not, for GPT-2's", () => {
+  test("recognizes GPT-2's vocabulary by its size, padded or not", () => {
     expect(readGpt2Folder(tinyFolder(50_304)).tokenizer).toEqual({ kind: "gpt2" });
     expect(readGpt2Folder(tinyFolder(50_305)).tokenizer).toBe(undefined);
   });
@@ -198,7 +198,7 @@ function tinyParameters(vocabSize: number): HostTensors {
 }
 
 describe("cropBlockSize() and padVocabulary()", () => {
-  test("fewer positions: the logits of short texts stay", async () => {
+  test("with fewer positions, keep the logits of short texts", async () => {
     const read = readGpt2Folder(hf);
     const cropped = cropBlockSize(read, 9);
     expect(cropped.params["wpe.weight"]!.shape).toEqual([9, 16]);
@@ -207,7 +207,7 @@ describe("cropBlockSize() and padVocabulary()", () => {
     expect(() => cropBlockSize(read, 17)).toThrow("blockSize is 17, and it knows 16 positions");
   });
 
-  test("more ids: the logits of the others stay, and a new one's is their mean", async () => {
+  test("with more ids, keep the other logits; a new id's logit is their mean", async () => {
     const read = readGpt2Folder(hf);
     const padded = padVocabulary(read, 64);
     const [before, after] = [await logitsOf(read, [[1, 2, 3]]), await logitsOf(padded, [[1, 2, 3]])];
@@ -223,7 +223,7 @@ describe("cropBlockSize() and padVocabulary()", () => {
 });
 
 describe("writeGpt2Folder()", () => {
-  test("what is written is read back: the same weights, shape and tokenizer", () => {
+  test("writes weights, shape and tokenizer that are read back unchanged", () => {
     const read = readGpt2Folder(hf);
     const tokenizer = charTokenizer("abc").toJSON();
     const target = path.join(folder, "again");
@@ -243,7 +243,7 @@ describe("writeGpt2Folder()", () => {
     }
   });
 
-  test("a model without biases gets zeros and computes the same", async () => {
+  test("writes zeros for missing biases, with the same results", async () => {
     const model = {
       nLayer: 1,
       nHead: 1,
@@ -260,7 +260,7 @@ describe("writeGpt2Folder()", () => {
     expect(difference(await logitsOf(read, [[5, 6, 7]]), before)).toBeLessThan(1e-6);
   });
 
-  test("refuses a folder that holds something, a lack of parameters, and leaves nothing half-written", () => {
+  test("refuses a non-empty folder and missing parameters, and leaves nothing half-written", () => {
     const read = readGpt2Folder(hf);
     expect(() => writeGpt2Folder(hf, read)).toThrow("it is there already; remove it, or name another folder");
     const { "wte.weight": _, ...params } = read.params;
@@ -280,7 +280,7 @@ describe("train() from other weights", () => {
   const tokenizer = charTokenizer("abcdefghijk");
   const ids = Uint32Array.from({ length: 60 }, (_, i) => (i * i) % 11);
   writeDataset(dataDir, { name: "small", tokenizer, train: ids, val: ids });
-  // As many ids as the Hugging Face folder has, whose tokenizer nothing tells.
+  // The same number of ids as in the Hugging Face folder, whose tokenizer is unknown.
   const more = charTokenizer("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno");
   writeDataset(dataDir, { name: "large", tokenizer: more, train: ids, val: ids });
 
@@ -288,7 +288,7 @@ describe("train() from other weights", () => {
     ["a Hugging Face folder", "hf", "large"],
     ["nanoGPT's ckpt.pt", "ckpt.pt", "small"],
   ] as const) {
-    test(`begins with those of ${name}, cropped`, async () => {
+    test(`starts with those of ${name}, cropped`, async () => {
       const source = path.join(golden, file);
       const own = settings(source, { dataset, blockSize: 5, maxIters: 1 });
       for await (const _ of train(own)) void _;
@@ -299,7 +299,7 @@ describe("train() from other weights", () => {
     });
   }
 
-  test("pads the vocabulary when vocabSize asks for it", async () => {
+  test("pads the vocabulary to vocabSize", async () => {
     const own = settings(path.join(golden, "ckpt.pt"), { blockSize: 6, vocabSize: 16, maxIters: 1 });
     for await (const _ of train(own)) void _;
     expect(openCheckpoint(own.outDir).params["wte.weight"]!.shape).toEqual([16, 8]);
@@ -331,7 +331,7 @@ describe("loadPretrained()", () => {
     );
   });
 
-  test("reads nanoGPT's ckpt.pt or its folder, with the tokenizer of the dataset that it names", async () => {
+  test("reads nanoGPT's ckpt.pt or its folder, with the tokenizer of its dataset", async () => {
     const file = path.join(golden, "ckpt.pt");
     const { model, tokenizer } = await loadPretrained(file, { dataDir: path.join(folder, "none") });
     expect([model.nLayer, model.bias, tokenizer]).toEqual([2, false, undefined]);
@@ -356,7 +356,7 @@ describe("loadPretrained()", () => {
     expect(Object.keys(model)).toHaveLength(8);
   });
 
-  test("says what it wants when there is nothing", async () => {
+  test("says what it expects if nothing is found", async () => {
     await expect(loadPretrained("gpt-2")).rejects.toThrow("there is no such file or folder; wanted gpt2, gpt2-medium");
     await expect(loadPretrained("gpt-2")).rejects.toThrow("Did you mean gpt2?");
     await expect(loadPretrained(folder)).rejects.toThrow(

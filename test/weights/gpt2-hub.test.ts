@@ -47,7 +47,7 @@ afterEach(() => {
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 const gitOid = (bytes: Buffer) => createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 
-/** Speaks as much of the hub's interface as there is to speak: the model's commit, its files, their bytes. */
+/** A server with the parts of the hub's interface that are used: the model's commit, its files, their bytes. */
 async function hub(): Promise<string> {
   server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://hub");
@@ -66,7 +66,7 @@ async function hub(): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** Large files are in LFS and have a SHA-256, small ones git's checksum. */
+/** Large files are in LFS and have a SHA-256; small ones have git's checksum. */
 function entry([name, bytes]: [string, Buffer]) {
   const own = { type: "file", path: name, size: bytes.length, oid: gitOid(bytes) };
   const lfs = { oid: sha256(bytes), size: bytes.length, pointerSize: 130 };
@@ -85,7 +85,7 @@ function send(bytes: Buffer, { headers }: IncomingMessage, response: ServerRespo
   cutWhenWritten(response, part, start + cut);
 }
 
-test("gpt2Folder() downloads a model into the cache as Python lays it out, and asks nobody the second time", async () => {
+test("gpt2Folder() downloads a model into the cache in Python's layout, and uses no network the second time", async () => {
   const hubUrl = await hub();
   const seen = new Map<string, number>();
   const onProgress = ({ file, receivedBytes }: { file: string; receivedBytes: number }) =>
@@ -110,7 +110,7 @@ test("gpt2Folder() downloads a model into the cache as Python lays it out, and a
   expect(requests).toHaveLength(asked);
 });
 
-test("gpt2Folder() goes on where a connection was cut, and where a killed process was", async () => {
+test("gpt2Folder() continues after a closed connection, and after a killed process", async () => {
   const hubUrl = await hub();
   cuts = [10_000, 10_000];
   const blobs = path.join(cacheDir, "models--openai-community--gpt2", "blobs");
@@ -123,7 +123,7 @@ test("gpt2Folder() goes on where a connection was cut, and where a killed proces
   expect(ranges).toEqual(["5000-", "15000-", "25000-"]);
 });
 
-test("gpt2Folder() throws away what is not the file that the hub tells of, large or small", async () => {
+test("gpt2Folder() discards a file whose checksum differs from the hub's, large or small", async () => {
   const hubUrl = await hub();
   for (const [name, message] of [
     ["model.safetensors", `where ${sha256(files["model.safetensors"]!)} is wanted; it was thrown away`],
@@ -150,7 +150,7 @@ test("gpt2Folder() fetches the shards that an index names", async () => {
   expect(readGpt2Folder(found)).toEqual(readGpt2Folder(hf));
 });
 
-test("gpt2Folder() asks the mirror that HF_ENDPOINT names, and looks into FOLIO_DATA_DIR before all", async () => {
+test("gpt2Folder() uses the mirror that HF_ENDPOINT names, and looks into FOLIO_DATA_DIR first", async () => {
   process.env.HF_ENDPOINT = `${await hub()}/`;
   await gpt2Folder("gpt2", { cacheDir });
   expect(requests[0]).toBe(`/api/models/${repository}/revision/main`);
@@ -159,7 +159,7 @@ test("gpt2Folder() asks the mirror that HF_ENDPOINT names, and looks into FOLIO_
   expect(await gpt2Folder("gpt2", { cacheDir })).toBe(path.join(cacheDir, "offered", "gpt2"));
 });
 
-test("gpt2Folder() refuses a hub that names files outside the folder, lacks some, or does not know the model", async () => {
+test("gpt2Folder() reports a hub that names files outside the folder, lacks files, or does not know the model", async () => {
   const hubUrl = await hub();
   const config = files["config.json"]!;
   files = { "config.json": config };
@@ -174,7 +174,7 @@ test("gpt2Folder() refuses a hub that names files outside the folder, lacks some
   );
 });
 
-test("gpt2Folder() stops when it is told to, and goes on next time", async () => {
+test("gpt2Folder() stops at a signal, and continues next time", async () => {
   const hubUrl = await hub();
   const stop = new AbortController();
   cuts = [10_000];
@@ -184,7 +184,7 @@ test("gpt2Folder() stops when it is told to, and goes on next time", async () =>
   expect(readGpt2Folder(await gpt2Folder("gpt2", { hubUrl, cacheDir }))).toEqual(readGpt2Folder(hf));
 });
 
-test("gpt2Folder() gives up a list of files that has no end", async () => {
+test("gpt2Folder() gives up on an endless list of files", async () => {
   let pages = 0;
   server = createServer((request, response) => {
     const url = new URL(request.url!, "http://hub");

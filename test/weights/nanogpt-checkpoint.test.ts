@@ -57,13 +57,13 @@ for (const [name, bias] of [["ckpt", false] as const, ["compiled", true] as cons
       expect(values).toBe(wanted.parameters);
     });
 
-    test("the logits are PyTorch's to 1e-5", async () => {
+    test("gives PyTorch's logits to 1e-5", async () => {
       const logits = await logitsOf(checkpoint.params, settings, wanted.ids);
       const flat = wanted.logits.flat(2);
       expect(Math.max(...logits.map((value, i) => Math.abs(value - flat[i]!)))).toBeLessThan(1e-5);
     });
 
-    test("training goes on with its moments: the next losses are PyTorch's to 1e-5", async () => {
+    test("continues training with its moments: the next losses equal PyTorch's to 1e-5", async () => {
       const { params } = checkpoint;
       const { exp_avg: m, exp_avg_sq: v } = checkpoint.optimizer!;
       expect(checkpoint.iterNum).toBe(3);
@@ -86,13 +86,13 @@ for (const [name, bias] of [["ckpt", false] as const, ["compiled", true] as cons
 }
 
 describe("readNanoGptCheckpoint()", () => {
-  test("leaves the moments in the file unless asked for them, and takes another activation's name", () => {
+  test("reads the moments only on request, and accepts another activation's name", () => {
     const { optimizer, model } = readNanoGptCheckpoint(path.join(golden, "ckpt.pt"), { gelu: "tanh" });
     expect(optimizer).toBe(undefined);
     expect(model.gelu).toBe("tanh");
   });
 
-  test("says what a file of torch.save lacks", () => {
+  test("reports what is missing in a file of torch.save", () => {
     expect(() => readNanoGptCheckpoint(path.join(golden, "layouts.pt"))).toThrow(
       "layouts.pt: model is no dictionary; wanted a checkpoint that nanoGPT's train.py saved.",
     );

@@ -1,4 +1,4 @@
-/** A run that goes on from nanoGPT's ckpt.pt; what else a run starts from is in going-on.test.ts and gpt2.test.ts. */
+/** Runs resumed from nanoGPT's ckpt.pt. Other starting weights are in going-on.test.ts and gpt2-folder.test.ts. */
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,7 +28,7 @@ const golden = fileURLToPath(new URL("../golden/gpt2/ckpt.pt", import.meta.url))
 const dataDir = path.join(folder, "data");
 let runs = 0;
 
-/** A folder that nanoGPT trained into. */
+/** An output folder of nanoGPT. */
 function nanoGptRun(): string {
   const outDir = path.join(folder, `out-${runs++}`);
   fs.mkdirSync(outDir);
@@ -61,7 +61,7 @@ beforeAll(() => {
 });
 
 describe("initFrom resume in a folder of nanoGPT's", () => {
-  test("the settings are those of its run, the machine's aside", () => {
+  test("has the settings of its run, except for those of the machine", () => {
     const settings = nanoGptSettings(path.join(nanoGptRun(), "ckpt.pt"));
     expect(settings).toMatchObject({ nLayer: 2, nHead: 2, nEmbd: 8, blockSize: 6, vocabSize: 11, bias: false });
     // As nanogpt() of make-gpt2.py has them.
@@ -69,8 +69,8 @@ describe("initFrom resume in a folder of nanoGPT's", () => {
     expect(settings).toMatchObject({ initFrom: "resume", device: "auto", dtype: "auto" });
   });
 
-  // torch-checkpoint.test.ts shows that such updates are PyTorch's, the proof ckpt-pt that the whole run's losses are.
-  test("goes on with its weights, moments, step and best loss, and leaves ckpt.pt as it is", async () => {
+  // nanogpt-checkpoint.test.ts compares such updates with PyTorch's, the proof ckpt-pt the losses of a whole run.
+  test("continues with its weights, moments, step and best loss, and does not change ckpt.pt", async () => {
     const outDir = nanoGptRun();
     const settings = going(outDir, { maxIters: 6, evalInterval: 100 });
     const wanted = await updates(settings, 3);
@@ -85,12 +85,12 @@ describe("initFrom resume in a folder of nanoGPT's", () => {
     expect({ step, tokens }).toEqual({ step: 6, tokens: 3 * tokensOfTheirs(outDir) + 3 * 2 * 6 });
     expect(bestValLoss).toBeLessThanOrEqual(2.5); // nanoGPT's
     expect(origin).toMatchObject({ step: 3 }); // another batch size from there on
-    // From now on it is a run of Folio's.
+    // From now on, it is a run of Folio.
     const more = await collect(train({ ...settings, maxIters: 7 }));
     expect(more[0]).toMatchObject({ kind: "start", step: 6 });
   });
 
-  test("with nothing changed it has one identity, however often it is stopped", async () => {
+  test("keeps one identity with the same settings, however often it is stopped", async () => {
     const outDir = nanoGptRun();
     const settings = { ...nanoGptSettings(path.join(outDir, "ckpt.pt")), dataDir };
     const small: Settings = { ...settings, gradientAccumulationSteps: 1, batchSize: 1, evalIters: 1, compile: false };
@@ -140,7 +140,7 @@ const tokensOfTheirs = (outDir: string) => {
   return batchSize * blockSize * gradientAccumulationSteps;
 };
 
-/** Losses of the updates that follow, by the steps themselves. */
+/** The losses of the next updates, computed with the steps directly. */
 async function updates(settings: Settings, count: number): Promise<number[]> {
   const { params, optimizer, iterNum: step } = readNanoGptCheckpoint(golden, { optimizer: true });
   const { exp_avg: m, exp_avg_sq: v } = optimizer!;

@@ -9,7 +9,7 @@ const folder = temporaryFolder();
 let files = 0;
 const newFile = () => path.join(folder, `${files++}.safetensors`);
 
-/** A file with this header and so many bytes behind it. */
+/** A file with this header and the given number of bytes after it. */
 function write(header: unknown, dataBytes: number, claimedLength?: bigint): string {
   const file = newFile();
   const text = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
@@ -27,7 +27,7 @@ const entry = (from: number, to: number, more: object = {}) => ({
 });
 
 describe("writeSafetensors() and readSafetensors()", () => {
-  test("what is written is read back: shapes, types, order, extreme values", () => {
+  test("round-trip shapes, types, order, and extreme values", () => {
     const file = newFile();
     const tensors = {
       second: float32([1.5, -0, Number.POSITIVE_INFINITY, 1e-45, 3.4e38, 0], [2, 3]),
@@ -44,20 +44,20 @@ describe("writeSafetensors() and readSafetensors()", () => {
     expect(headerBytes % 8).toBe(0);
   });
 
-  test("a file without tensors is a file", () => {
+  test("accept a file without tensors", () => {
     const file = newFile();
     writeSafetensors(file, {});
     expect(readSafetensors(file)).toEqual({});
     expect(readSafetensors(write({}, 0))).toEqual({});
   });
 
-  test("a view's bytes are written, not those around it", () => {
+  test("write only the bytes of a view, not those around it", () => {
     const file = newFile();
     writeSafetensors(file, { view: float32(Float32Array.of(1, 2, 3, 4).subarray(1, 3), [2]) });
     expect([...readSafetensors(file).view!.values]).toEqual([2, 3]);
   });
 
-  test("names that JavaScript's objects have are names like others", () => {
+  test("accept names of Object.prototype", () => {
     const file = newFile();
     const names = ["__proto__", "constructor", "toString", "hasOwnProperty"];
     const tensors = Object.fromEntries(names.map((name, i) => [name, float32([i], [1])]));
@@ -71,7 +71,7 @@ describe("writeSafetensors() and readSafetensors()", () => {
     expect(({} as Record<string, unknown>).dtype).toBe(undefined);
   });
 
-  test("__metadata__ is no name for a tensor, and no file is overwritten", () => {
+  test("refuse __metadata__ as the name of a tensor, and do not overwrite files", () => {
     const file = newFile();
     expect(() => writeSafetensors(file, { __metadata__: float32([1], [1]) })).toThrow("may be called __metadata__");
     expect(fs.existsSync(file)).toBe(false);
@@ -79,7 +79,7 @@ describe("writeSafetensors() and readSafetensors()", () => {
     expect(() => writeSafetensors(file, {})).toThrow("EEXIST");
   });
 
-  test("16-bit floats become float32; float32 is written as 16 bits when asked, integers as they are", () => {
+  test("read 16-bit floats as float32, and write float32 as 16 bits on request, integers unchanged", () => {
     for (const [floats, third, bytes] of [
       ["float16", 0.333251953125, 2] as const,
       ["bfloat16", 0.333984375, 2] as const,
@@ -91,13 +91,13 @@ describe("writeSafetensors() and readSafetensors()", () => {
     }
   });
 
-  test("only the tensors that are wanted are read; the others may have any type", () => {
+  test("read only the requested tensors; others may have any type", () => {
     const file = write({ mask: entry(0, 4, { dtype: "U8", shape: [4] }), a: entry(4, 8), b: entry(8, 12) }, 12);
     expect(Object.keys(readSafetensors(file, { only: (name) => name === "a" }))).toEqual(["a"]);
     expect(() => readSafetensors(file)).toThrow("tensor mask has type U8");
   });
 
-  test("tensors in another order than their bytes are read", () => {
+  test("read tensors whose order differs from that of their bytes", () => {
     const file = write({ b: entry(4, 8), a: entry(0, 4), empty: entry(4, 4) }, 8);
     expect(Object.keys(readSafetensors(file))).toEqual(["b", "a", "empty"]);
   });
@@ -138,7 +138,7 @@ describe("readSafetensors() refuses", () => {
     });
   }
 
-  test("a whole file cut at any byte, and lets go of it", () => {
+  test("a file truncated at any byte, and closes it", () => {
     const whole = newFile();
     writeSafetensors(whole, { a: float32([1, 2], [2]), b: int32([3], [1]) });
     const bytes = fs.readFileSync(whole);

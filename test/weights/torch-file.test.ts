@@ -44,7 +44,7 @@ function zip(entries: Record<string, Uint8Array | string>, { method = 0, wide = 
     central.writeUInt32LE(offset, 42);
     const extra = Buffer.alloc(wide ? 28 : 0);
     if (wide) {
-      // As an archive beyond 4 GiB: the numbers stand in the extra field.
+      // As in an archive beyond 4 GiB, the numbers are in the extra field.
       for (const field of [20, 24, 42]) central.writeUInt32LE(0xffffffff, field);
       extra.writeUInt16LE(1);
       extra.writeUInt16LE(24, 2);
@@ -145,7 +145,7 @@ describe("openTorchFile() refuses", () => {
     test(name, () => expect(() => readAll(file)).toThrow(message));
   }
 
-  test("a file cut at any place, and lets go of it", () => {
+  test("a file truncated at any place, and closes it", () => {
     const bytes = fs.readFileSync(layouts);
     const cut = path.join(folder, "cut");
     const before = openFiles();
@@ -156,7 +156,7 @@ describe("openTorchFile() refuses", () => {
     expect(openFiles()).toBe(before);
   });
 
-  test("or reads a file with any byte of its table changed, and does neither hang nor crash", () => {
+  test("or reads a file with any changed byte in its table, and neither hangs nor crashes", () => {
     const bytes = fs.readFileSync(layouts);
     const table = bytes.readUInt32LE(bytes.length - 6);
     const file = path.join(folder, "changed");

@@ -1,4 +1,4 @@
-/** Weights that do not fit what is said of them, that are no numbers, and those of older files. */
+/** Weights that do not match their description or are NaN, and weights in old formats. */
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
@@ -50,19 +50,19 @@ function changedFolder(change: (tensors: HostTensors) => HostTensors, config: ob
   return target;
 }
 
-describe("a head of its own beside tie_word_embeddings", () => {
+describe("an untied head despite tie_word_embeddings", () => {
   const head = float32(
     Float32Array.from({ length: 41 * 16 }, (_, i) => i / 8),
     [41, 16],
   );
 
-  test("is read, as the head in a ckpt.pt is", () => {
+  test("is read, as in a ckpt.pt", () => {
     const { model, params } = readGpt2Folder(changedFolder((tensors) => ({ ...tensors, "lm_head.weight": head })));
     expect(model.tieHead).toBe(false);
     expect(params["lm_head.weight"]).toEqual(head);
   });
 
-  test("is none where it equals the token table", () => {
+  test("counts as tied if it equals the token table", () => {
     const target = changedFolder((tensors) => ({ ...tensors, "lm_head.weight": tensors["transformer.wte.weight"]! }));
     const { model, params } = readGpt2Folder(target);
     expect(model.tieHead).toBe(true);
@@ -70,7 +70,7 @@ describe("a head of its own beside tie_word_embeddings", () => {
   });
 });
 
-describe("a ckpt.pt whose description is another than its tensors", () => {
+describe("a ckpt.pt whose description does not match its tensors", () => {
   /** Replaces bytes of the archive: its pickle is stored as it is. */
   function patched(from: string | Uint8Array, to: string | Uint8Array): string {
     const bytes = fs.readFileSync(path.join(golden, "ckpt.pt"));
@@ -102,7 +102,7 @@ describe("a ckpt.pt whose description is another than its tensors", () => {
     expect(() => readNanoGptCheckpoint(withArgument(key, value))).toThrow(message);
   });
 
-  test("a key that nanoGPT does not have is refused by its name", () => {
+  test("an unknown key is refused by name", () => {
     expect(() => readNanoGptCheckpoint(patched("dropout", "rotated"))).toThrow(
       "its model_args have rotated, which nanoGPT's GPT does not know: it is another model",
     );
@@ -120,7 +120,7 @@ describe("a model and a dataset of different numbers of ids", () => {
     write("many", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ"); // 43
   });
 
-  test("a ckpt.pt does not go on with a dataset of its dataset's name that has fewer", async () => {
+  test("a ckpt.pt is not resumed with a dataset of the same name that has fewer ids", async () => {
     const outDir = newPath();
     fs.mkdirSync(outDir);
     fs.copyFileSync(path.join(golden, "ckpt.pt"), path.join(outDir, "ckpt.pt"));
@@ -135,7 +135,7 @@ describe("a model and a dataset of different numbers of ids", () => {
     }
   });
 
-  test("weights whose tokenizer nothing tells are not finetuned on a dataset of fewer ids", async () => {
+  test("weights with an unknown tokenizer are not finetuned on a dataset with fewer ids", async () => {
     const dataset = openDataset(dataDir, "shakespeare_char");
     try {
       const settings = { ...defaultSettings, initFrom: hf, dataDir, blockSize: 16, vocabSize: 5, outDir: newPath() };
@@ -164,7 +164,7 @@ describe("pytorch_model.bin", () => {
     }
   });
 
-  test("of before PyTorch 1.6 is named, with the command that converts it", () => {
+  test("from before PyTorch 1.6 is refused with the command that converts it", () => {
     const target = newPath();
     fs.mkdirSync(target);
     fs.copyFileSync(path.join(hf, "config.json"), path.join(target, "config.json"));
@@ -175,7 +175,7 @@ describe("pytorch_model.bin", () => {
     );
   });
 
-  test("a named pipe in its place is refused, not waited for", () => {
+  test("a named pipe in its place is refused without waiting", () => {
     const target = newPath();
     fs.mkdirSync(target);
     fs.copyFileSync(path.join(hf, "config.json"), path.join(target, "config.json"));
@@ -186,14 +186,14 @@ describe("pytorch_model.bin", () => {
   });
 });
 
-describe("weights that are no numbers", () => {
+describe("weights that are NaN or infinite", () => {
   const nan = (tensors: HostTensors) => {
     const values = Float32Array.from(tensors["transformer.ln_f.weight"]!.values);
     values[3] = Number.NaN;
     return { ...tensors, "transformer.ln_f.weight": float32(values, [16]) };
   };
 
-  test("are refused by sample, eval and export with one message, of a folder and of a run", async () => {
+  test("are refused by sample, eval and export with one message, from a folder and from a run", async () => {
     const settings = tinySettings(folder, "run");
     writeFox(folder);
     await collect(train({ ...settings, maxIters: 1 }));
@@ -219,7 +219,7 @@ describe("weights that are no numbers", () => {
     }
   });
 
-  test("an export in 16 bits that would overflow says so, and leaves nothing", () => {
+  test("a 16-bit export that would overflow reports it and leaves nothing", () => {
     const { params, model, tokenizer } = readGpt2Folder(hf);
     const values = Float32Array.from(params["ln_f.bias"]!.values);
     values[0] = 70_000;
@@ -233,12 +233,12 @@ describe("weights that are no numbers", () => {
     expect(() => checkRange({ x: float32([65_519], []) }, "float16")).not.toThrow();
   });
 
-  test("a model of numbers is loaded as before", async () => {
+  test("a model without NaN is loaded as before", async () => {
     expect((await loadPretrained(hf)).model.nLayer).toBe(2);
   });
 });
 
-describe("a run that goes on with a smaller blockSize", () => {
+describe("a run resumed with a smaller blockSize", () => {
   test("keeps the first positions of its weights and moments, and its count of tokens", async () => {
     const settings = tinySettings(folder, "cropped");
     writeFox(folder);

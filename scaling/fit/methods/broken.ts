@@ -1,6 +1,7 @@
 /**
- * The smoothly broken power law (Caballero 2023, eq. 1): y = a + b·x^−c0·Π(1 + (x/d_k)^(1/f_k))^(−c_k·f_k): straight
- * stretches in ln y − a, whose slope changes by c_k at d_k, over a width f_k in ln x. Residuals are of ln y.
+ * The smoothly broken power law (Caballero 2023, eq. 1): y = a + b·x^−c0·Π(1 + (x/d_k)^(1/f_k))^(−c_k·f_k). ln(y − a)
+ * consists of straight segments in ln x; the slope changes by c_k at d_k, over a width f_k in ln x. Residuals are of ln
+ * y.
  */
 import type { Data } from "../columns.js";
 import { createLeastSquares, lowestFrom } from "../search/least-squares.js";
@@ -12,7 +13,7 @@ import { lnOver } from "./power.js";
 const softplus = (s: number) => (s > 30 ? s : Math.log1p(Math.exp(s)));
 const logistic = (s: number) => 1 / (1 + Math.exp(-s));
 
-/** Widths of a break, in ln x, and shares of the lowest loss that is the offset a, from which searches start. */
+/** Starting values: widths of a break in ln x, and the offset a as a share of the lowest loss. */
 const widths = [0.2, 1];
 const offsets = [1e-3, 0.5, 0.9];
 
@@ -84,7 +85,7 @@ function toParams(x: Float64Array, middle: number): Record<string, number> {
   return params;
 }
 
-/** Breaks at every choice among evenly spread places, slopes from straight lines between them. */
+/** Starts: breaks at every combination of evenly spaced places, with slopes from straight lines between them. */
 function startsOf(
   data: Data,
   lnX: Float64Array,
@@ -126,7 +127,7 @@ function startAt(
   return Float64Array.of(Math.log(offset), height, -slope, ...rest);
 }
 
-/** Every choice of `count` values, in order. */
+/** All combinations of `count` values, in order. */
 function choices(values: readonly number[], count: number): number[][] {
   if (count === 0) return [[]];
   return values.flatMap((value, index) => choices(values.slice(index + 1), count - 1).map((rest) => [value, ...rest]));

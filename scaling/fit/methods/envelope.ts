@@ -1,8 +1,8 @@
 /**
- * Approach 1 (Hoffmann 2022, section 3.1): the lowest loss that any run had reached at each compute, and power laws
- * through the sizes that reached it. Runs with several points are curves, and so are the runs of one size, joined by
- * straight lines in ln C and ln L; where hardly a size has two points, the envelope is the lower hull of the points. Stretches held by the smallest and the
- * largest size are left out: what lies beyond them was not tried, so they may not be the best.
+ * Approach 1 (Hoffmann 2022, section 3.1): the lowest loss of any run at each compute, and power laws through the sizes
+ * that reach it. A run with several points is a curve; the final points of runs of the same size are joined to a curve
+ * by straight lines in ln C and ln L. If hardly any size has two points, the envelope is the lower hull of the points.
+ * Segments of the smallest and the largest size are left out, since a size beyond them might be better.
  */
 import type { BudgetOptimum } from "../../points.js";
 import { type Data, extent } from "../columns.js";
@@ -11,13 +11,13 @@ import type { Estimate, Fitter } from "./method.js";
 
 const steps = 200;
 const fewest = 3;
-/** Runs of one budget differ by whole steps in their compute: beyond its ends a curve holds for this much of ln C. */
+/** A curve also counts this far in ln C beyond its ends, since runs of one budget differ in compute by whole steps. */
 const reach = 0.01;
 
-/** A curve's points, compute rising; a run by itself is a curve of one point. */
+/** The points of a curve by ascending compute; a single run is a curve of one point. */
 type Curve = readonly number[];
 
-/** An optimum of the envelope, and how much of ln C it holds. */
+/** An optimum of the envelope, and the length in ln C of its segment. */
 interface Stretch {
   readonly optimum: BudgetOptimum;
   readonly weight: number;
@@ -47,7 +47,7 @@ function stretchesOf(data: Data, weights?: Float64Array): Stretch[] {
   return found.filter(({ optimum: { n } }) => n > smallest * (1 + 1e-9) && n < largest * (1 - 1e-9));
 }
 
-/** Which curve is lowest at each of many computes, those of all points among them; neighbours with one curve are a stretch. */
+/** The segments of the envelope: consecutive values of C with the same lowest curve. */
 function alongCurves(data: Data, curves: readonly Curve[]): Stretch[] {
   const places = computesOf(data, curves);
   const held: { curve: Curve; first: number; last: number }[] = [];
@@ -65,7 +65,7 @@ function alongCurves(data: Data, curves: readonly Curve[]): Stretch[] {
   });
 }
 
-/** ln C where curves are compared: evenly spaced, and at every point, so that no point lies below the envelope. */
+/** Values of ln C where curves are compared: an even grid, and all points, so that no point is below the envelope. */
 function computesOf(data: Data, curves: readonly Curve[]): number[] {
   const own = curves.flat().map((i) => data.lnC[i]!);
   const [low, high] = extent(own);
@@ -87,7 +87,7 @@ function optimumOn(data: Data, curve: Curve, lnC: number): BudgetOptimum {
   return { c: Math.exp(lnC), n: at(data.lnN), d: at(data.lnD), loss: at(data.lnLoss) };
 }
 
-/** A column along a curve, straight between its points in ln C. */
+/** A column along a curve, interpolated linearly in ln C. */
 function between(data: Data, curve: Curve, lnC: number, column: Float64Array): number | undefined {
   if (lnC < data.lnC[curve[0]!]! - reach || lnC > data.lnC[curve.at(-1)!]! + reach) return undefined;
   if (curve.length === 1) return column[curve[0]!]!;
@@ -101,7 +101,7 @@ function between(data: Data, curve: Curve, lnC: number, column: Float64Array): n
   return column[i]! + share * (column[j]! - column[i]!);
 }
 
-/** The points of the lower convex hull over ln C and ln L on which the loss falls. */
+/** The points of the lower convex hull of (ln C, ln L), as far as the loss falls. */
 function lowerHull(data: Data, points: readonly number[]): Stretch[] {
   const order = [...points].sort((i, j) => data.lnC[i]! - data.lnC[j]! || data.lnLoss[i]! - data.lnLoss[j]!);
   const hull: number[] = [];
@@ -151,7 +151,7 @@ export function envelopeFitter(data: Data): Fitter {
       const estimate = through();
       if (estimate) return estimate;
       throw new RangeError(
-        `Cannot fit the envelope: fewer than ${fewest} sizes between the smallest and the largest are best at some compute; more sizes, closer to each other, or longer runs are needed.`,
+        `Cannot fit the envelope: fewer than ${fewest} sizes between the smallest and the largest are best at some compute; train more sizes, closer to each other, or longer runs.`,
       );
     },
     refit: (weights) => through(weights),

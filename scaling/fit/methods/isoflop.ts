@@ -1,7 +1,7 @@
 /**
- * Approach 2 (Hoffmann 2022, section 3.2): at each budget a parabola of the loss in ln N, whose vertex is the budget's
- * optimum; then N* = nScale·C^a and D* = dScale·C^b through the vertices. A budget whose vertex the points do not enclose
- * gives no number.
+ * Approach 2 (Hoffmann 2022, section 3.2): at each budget, a parabola of the loss in ln N, whose vertex is the optimum;
+ * then N* = nScale·C^a and D* = dScale·C^b through the vertices. A budget whose vertex lies outside its points gives no
+ * optimum.
  */
 import { surfaceExponents } from "../../laws.js";
 import type { BudgetOptimum, FitWarning, ParabolaBias } from "../../points.js";
@@ -10,16 +10,16 @@ import { fitLine, fitParabola, type Line } from "../search/line-fit.js";
 import type { Draws, Estimate, Fitter, MethodOptions } from "./method.js";
 import { predictSurface } from "./parametric.js";
 
-/** Fewer vertices than these leave a line nothing to be wrong by. */
+/** The fewest vertices; a line through fewer has no residuals. */
 const fewest = 3;
 
-/** Points of about the same compute. */
+/** Points with about the same compute. */
 export interface Budget {
   readonly c: number;
   readonly indices: readonly number[];
 }
 
-/** The points by budget, rising. */
+/** The points by budget, ascending. */
 export function budgetsOf(data: Data, tolerance: number): Budget[] {
   const order = Array.from(data.lnC.keys()).sort((i, j) => data.lnC[i]! - data.lnC[j]!);
   const groups: number[][] = [];
@@ -35,7 +35,7 @@ function mean(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** The optimum of a budget, or why there is none. */
+/** The optimum of a budget, or the reason why it has none. */
 type Vertex = BudgetOptimum | { readonly kind: string; readonly why: string };
 
 function vertexOf(data: Pick<Data, "lnN" | "lnD" | "loss">, { c, indices }: Budget, weights?: Float64Array): Vertex {
@@ -51,7 +51,7 @@ function vertexOf(data: Pick<Data, "lnN" | "lnD" | "loss">, { c, indices }: Budg
   const [low, high] = extent(x);
   const lowest = x[y.indexOf(extent(y)[0])]!;
   const outside = parabola.vertex <= low || parabola.vertex >= high;
-  // A resampled profile may lack the end that encloses its minimum.
+  // In a resampled budget, the points at one end may be missing.
   const atEdge = !weights && (lowest === low || lowest === high);
   if (outside || atEdge) {
     const size = Math.exp(outside ? parabola.vertex : lowest).toPrecision(3);
@@ -61,7 +61,7 @@ function vertexOf(data: Pick<Data, "lnN" | "lnD" | "loss">, { c, indices }: Budg
       why: `its minimum, N = ${size}, ${where} the sizes tried: add ${parabola.vertex > (low + high) / 2 ? "larger" : "smaller"} ones`,
     };
   }
-  // N·D is the same along a budget, however C is counted.
+  // N·D is the same along a budget by every convention of C.
   const product = mean(used.map((i) => data.lnN[i]! + data.lnD[i]!));
   return { c, n: Math.exp(parabola.vertex), d: Math.exp(product - parabola.vertex), loss: parabola.height };
 }
@@ -72,7 +72,7 @@ export function throughOptima(optima: readonly BudgetOptimum[], weights?: readon
   return { n: fitLine(column("c"), column("n"), weights), d: fitLine(column("c"), column("d"), weights) };
 }
 
-/** A power law through the optima that budgets give, and why the others give none. */
+/** A power law through the optima of the budgets, and the reasons why some have none. */
 interface ThroughVertices {
   readonly estimate?: Estimate;
   readonly refused: readonly FitWarning[];
@@ -111,12 +111,12 @@ function refusal({ c }: Budget, { kind, why }: { readonly kind: string; readonly
   return { kind, message: `The budget ${c.toExponential(2)} gives no optimum: ${why}.` };
 }
 
-/** The parabola of a budget, and how its points scatter about it. */
+/** The parabola of a budget and the scatter of its points. */
 export interface Profile {
   readonly indices: readonly number[];
   /** Losses on the parabola. */
   readonly smooth: readonly number[];
-  /** Σ of squared residuals, and their degrees of freedom. */
+  /** Sum of squared residuals, with its degrees of freedom. */
   readonly sum: number;
   readonly freedom: number;
 }
@@ -133,14 +133,14 @@ export function profilesOf(data: Pick<Data, "lnN" | "loss">, budgets: readonly B
   });
 }
 
-/** Degrees of freedom below which a budget's own scatter says too little: all budgets' is taken instead. */
+/** With fewer degrees of freedom, the scatter of all budgets is used instead of the budget's own. */
 const leastFreedom = 2;
 
 /**
- * Losses as another sweep would have them: on the parabolas, with noise of a variance that is drawn too, from what the
- * budget's scatter leaves open (σ² = Σr² / χ²), for runs of one compute are alike and runs of another need not be. Turning
- * the residuals over instead moved the vertices a fifth too little: a parabola bends most towards the points at its ends,
- * whose residuals are then small.
+ * Losses of a simulated other sweep: on the parabolas, plus noise. The variance of the noise is drawn, too, per budget
+ * (σ² = Σr² / χ²), since runs of different compute may scatter differently. Flipping the signs of the residuals instead
+ * moved the vertices a fifth too little, because a parabola follows the points at its ends most closely, so their
+ * residuals are small.
  */
 export function redrawnLosses(
   data: Pick<Data, "loss" | "cluster">,
@@ -193,16 +193,16 @@ export function isoflopFitter(data: Data, options: MethodOptions): Fitter {
 /** A surface's five constants. */
 export type Surface = Readonly<Record<"E" | "A" | "B" | "alpha" | "beta", number>>;
 
-/** What parabolas on a surface without noise get wrong: of the optimum, and of the line's own numbers. */
+/** The bias of parabolas on a surface without noise: of the optimum, and of the parameters of the line. */
 export interface SurfaceBias {
   readonly optimum: ParabolaBias;
-  /** Of the exponents a and b, and of ln nScale and ln dScale. */
+  /** Bias of the exponents a and b, and of ln nScale and ln dScale. */
   readonly line: Readonly<Record<"a" | "b" | "nScale" | "dScale", number>>;
 }
 
 /**
- * What approach 2 makes of a surface without noise at these points' N and D: how far its optimum at the largest budget,
- * and its line, are from the surface's own.
+ * The bias of approach 2 on a surface without noise, at the N and D of these points: the differences of its optimum at
+ * the largest budget, and of its line, from those of the surface.
  */
 export function biasOnSurface(surface: Surface, data: Data, tolerance: number): SurfaceBias | undefined {
   const lnLoss = predictSurface(surface, data);
@@ -216,7 +216,7 @@ export function biasOnSurface(surface: Surface, data: Data, tolerance: number): 
   const last = optima.at(-1)!;
   const lnG = Math.log((surface.alpha * surface.A) / (surface.beta * surface.B)) / (surface.alpha + surface.beta);
   const [lnC, lnProduct] = [Math.log(last.c), Math.log(last.n * last.d)];
-  // The surface's own line: ln N* = ln G + a·ln(N·D), where N·D is C by a factor that is the points'.
+  // The line of the surface: ln N* = ln G + a·ln(N·D), where N·D is C divided by the points' FLOPs per product.
   const own = { n: lnG + a * (lnProduct - lnC), d: -lnG + b * (lnProduct - lnC) };
   const line = { a: n.slope - a, b: d.slope - b, nScale: n.intercept - own.n, dScale: d.intercept - own.d };
   return {

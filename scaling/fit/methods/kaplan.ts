@@ -1,18 +1,18 @@
 /**
- * Kaplan's L(N, D) = [(Nc / N)^(αN / αD) + Dc / D]^αD (2020, eq. 1.5) by least squares of log loss. Unlike
- * Chinchilla's surface it has no irreducible loss, and its gain from N grows with D; the two side by side say how much of a
- * prediction is the form's.
+ * Kaplan's L(N, D) = [(Nc / N)^(αN / αD) + Dc / D]^αD (2020, eq. 1.5) by least squares of log loss. Unlike Chinchilla's
+ * surface, it has no irreducible loss, and its gain from N grows with D. Comparing the two shows how much a prediction
+ * depends on the form of the law.
  */
 import { type KaplanLaw, kaplanLoss, surfaceExponents } from "../../laws.js";
 import type { Data } from "../columns.js";
 import { createLeastSquares, lowestFrom } from "../search/least-squares.js";
 import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
 
-/** Exponents from which searches start; Kaplan's are .076 and .103. */
+/** Starting values of the exponents; Kaplan's are .076 and .103. */
 const exponents = [0.05, 0.15, 0.4];
 
 export function kaplanFitter(data: Data, { maxIterations }: MethodOptions): Fitter {
-  // x = (ln of the loss at the mean ln N without end of data, αN, the same of D, ln αD).
+  // x = (ln of the loss at the mean ln N with unlimited data, αN, the same for D, ln αD).
   const mean = (column: Float64Array) => column.reduce((sum, value) => sum + value, 0) / column.length;
   const [n, d, lnLoss] = [mean(data.lnN), mean(data.lnD), mean(data.lnLoss)];
   const search = createLeastSquares({
@@ -49,7 +49,7 @@ export function kaplanFitter(data: Data, { maxIterations }: MethodOptions): Fitt
       lowest(
         exponents.flatMap((alphaN) =>
           exponents.map((alphaD) => {
-            const term = lnLoss - alphaD * Math.LN2; // two equal terms make the loss
+            const term = lnLoss - alphaD * Math.LN2; // the loss is made of two equal terms
             return Float64Array.of(term, alphaN, term, Math.log(alphaD));
           }),
         ),

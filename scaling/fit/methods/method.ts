@@ -1,30 +1,30 @@
 /**
- * What every method of fitting is to the rest: it estimates once with all care, and again, quickly, with other weights of
- * the points, which is all that the bootstrap, the deletion of a point and the held-out error ask for.
+ * The interface of all fitting methods: a careful first estimate, and fast refits with other weights of the points, as
+ * needed by the bootstrap, the deletion of points and the held-out error.
  */
 import type { BudgetOptimum, FitMethod, FitWarning } from "../../points.js";
 import type { Data } from "../columns.js";
 import type { Start } from "../search/huber-objective.js";
 
-/** What a method may be told; records of numbers only, for they go to worker threads. */
+/** Options of the methods; plain data, because they are sent to worker threads. */
 export interface MethodOptions {
   readonly method: FitMethod;
   /** parametric: Huber's δ, of log loss. */
   readonly delta: number;
-  /** parametric: where its search starts, instead of the 4,500. */
+  /** parametric: starting points of the search, instead of the 4,500. */
   readonly starts?: readonly Start[];
   readonly maxIterations: number;
-  /** power, broken: what the loss is a law of. */
+  /** power, broken: the quantity that the loss depends on. */
   readonly over: "n" | "d" | "c";
-  /** power: with E. */
+  /** power: whether the law has an offset E. */
   readonly offset: boolean;
-  /** broken: how many breaks. */
+  /** broken: number of breaks. */
   readonly breaks: number;
-  /** isoflop: budgets whose compute differs by less than this share are one. */
+  /** isoflop: runs whose compute differs by less than this share belong to the same budget. */
   readonly budgetTolerance: number;
 }
 
-/** An estimate, by parameter's name. */
+/** An estimate, by the names of the parameters. */
 export interface Estimate {
   readonly params: Readonly<Record<string, number>>;
   readonly exponents?: { readonly a: number; readonly b: number };
@@ -33,47 +33,49 @@ export interface Estimate {
   readonly gradient?: number;
   readonly optima?: readonly BudgetOptimum[];
   readonly warnings: readonly FitWarning[];
-  /** Where refits start from; each method's own. */
+  /** The starting point of refits; its meaning depends on the method. */
   readonly starts?: readonly (readonly number[])[];
-  /** Standard errors that the method knows without its gradient. */
+  /** Standard errors, if the method has them without a gradient. */
   readonly se?: Readonly<Record<string, number>>;
-  /** Degrees of freedom of those. */
+  /** The degrees of freedom of these errors. */
   readonly freedom?: number;
 }
 
-/** The random numbers of one refit: the same for the same words, whichever thread asks. */
+/** The random numbers of one refit: the same for the same key, in any thread. */
 export interface Draws {
   /** Standard normal. */
   normal(what: string, index: number): number;
 }
 
-/** A method at work on some data. */
+/** A method applied to data. */
 export interface Fitter {
-  /** With all its starts. @throws {RangeError} where the data cannot identify what is asked for */
+  /** From all starting points. @throws {RangeError} if the data do not identify the parameters */
   estimate(): Estimate;
-  /** With weights (0: left out), from where an estimate ended; undefined where these points do not do. */
+  /**
+   * With weights (0: left out), starting from an estimate; undefined if these points do not identify the parameters.
+   */
   refit(weights: Float64Array, from: Estimate): Estimate | undefined;
   /**
-   * With losses redrawn about the fit: the bootstrap of methods for which a resampled budget would lack the points that its
-   * curve hangs on.
+   * With losses drawn anew about the fit: the bootstrap of methods whose curves would lack essential points if points
+   * were resampled.
    */
   redraw?(draws: Draws, from: Estimate): Estimate | undefined;
-  /** ln of the predicted loss at each point of `at`; of methods that predict it. */
+  /** ln of the predicted loss at each point of `at`, for methods that predict losses. */
   predict?(params: Readonly<Record<string, number>>, at: Data): Float64Array;
-  /** parametric: Huber's δ; the others' objective is a sum of squares. */
+  /** parametric: Huber's δ. The objective of the other methods is a sum of squares. */
   readonly delta?: number;
 }
 
-/** Estimate's numbers that have intervals: parameters, then exponents, which isoflop and envelope have among both. */
+/** The numbers of an estimate with intervals: parameters and exponents (isoflop and envelope have a and b as both). */
 export function named(estimate: Pick<Estimate, "params" | "exponents">): Record<string, number> {
   return { ...estimate.params, ...estimate.exponents };
 }
 
-/** What an estimate says of the end of its search of the exponents. */
+/** A warning if the search of the exponents ended before the minimum. */
 export function endOf({ value, gradient, converged }: { value: number; gradient: number; converged: boolean }) {
   const stopped: FitWarning = {
     kind: "stopped-early",
-    message: `The search of the exponents stopped with a gradient of ${gradient.toExponential(1)} before its minimum: these are no estimates. Raise maxIterations.`,
+    message: `The search of the exponents stopped with a gradient of ${gradient.toExponential(1)} before the minimum, so these are not estimates. Raise maxIterations.`,
   };
   return { objective: value, gradient, converged, warnings: converged ? [] : [stopped] };
 }

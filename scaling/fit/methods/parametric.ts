@@ -1,7 +1,7 @@
 /**
- * Approach 3 as Chinchilla has it: the objective of huber.ts, searched from the grid of 4,500 starts by BFGS and finished
- * by Newton. The answer is compared with one that needs no starts, the projection's, so that a search that missed the
- * minimum is found out (as Besiroglu 2024 found Hoffmann's out by hand).
+ * Approach 3 as in the Chinchilla paper: the objective of huber-objective.ts, minimised from a grid of 4,500 starts by
+ * BFGS and then by Newton's method. The result is compared with that of the projection, which needs no starts, to
+ * detect a search that missed the minimum (as Besiroglu 2024 did for Hoffmann's fit).
  */
 import { surfaceExponents } from "../../laws.js";
 import type { FitWarning } from "../../points.js";
@@ -12,9 +12,9 @@ import { createMinimizer, type Minimum } from "../search/quasi-newton.js";
 import { createProjection, type Projected } from "../search/variable-projection.js";
 import type { Estimate, Fitter, MethodOptions } from "./method.js";
 
-/** Of the scaled gradient: residuals' rounding is about 1e-13 there. */
+/** Of the scaled gradient, where the rounding of residuals is about 1e-13. */
 const tolerance = 1e-9;
-/** Two minima this near in value are the same one. */
+/** Minima with values this close are the same. */
 const same = 1e-7;
 
 export function parametricFitter(data: Data, options: MethodOptions): Fitter {
@@ -22,7 +22,7 @@ export function parametricFitter(data: Data, options: MethodOptions): Fitter {
   const minimizer = createMinimizer(5);
   const projection = createProjection(data, data.lnN, data.lnD);
 
-  /** BFGS, then Newton, as far as `maxIterations` goes. */
+  /** BFGS, then Newton, with at most `maxIterations` iterations. */
   function finish(theta: Float64Array, maxIterations: number): Minimum {
     const rough = minimizer.descend(objective, theta, { tolerance: 1e-5, maxIterations });
     if (rough.gradient > 1e-5 && rough.iterations >= maxIterations) return rough;
@@ -46,7 +46,7 @@ export function parametricFitter(data: Data, options: MethodOptions): Fitter {
     objective.weigh();
     if (searched.length === 0) throw new RangeError(nowhere);
     const lowest = searched[0]!;
-    // Polishing what was cut short would hide that it was.
+    // Newton steps after a search that was cut short would hide this fact.
     const thetas = lowest.stopped ? [] : searched.map(({ theta }) => theta);
     const { theta, found } = thetas.length > 0 ? lowestOf(thetas, 500) : { theta: lowest.theta, found: lowest.end };
     const check = lowestOf([inward(objective, projection.fit())], 500);
@@ -71,7 +71,7 @@ export function parametricFitter(data: Data, options: MethodOptions): Fitter {
   return { estimate, refit, predict: predictSurface, delta: options.delta };
 }
 
-/** Points that the search from thousands of starts looks at; of more, every so many-th. All are heeded after it. */
+/** The most points that the search from all starts uses, an even selection of them; later steps use all points. */
 const mostSearched = 5000;
 
 function sampleOf(size: number): Float64Array | undefined {
@@ -80,16 +80,15 @@ function sampleOf(size: number): Float64Array | undefined {
   return Float64Array.from({ length: size }, (_, i) => (i % stride === 0 ? 1 : 0));
 }
 
-const nowhere =
-  "Cannot fit: the objective is not a number at any start; check the columns for values out of all measure.";
+const nowhere = "Cannot fit: the objective is not a number at any start; check the columns for extreme values.";
 
-/** Noise-free data has its minimum at 0, where values and gradients are rounding. */
+/** Data without noise have their minimum at 0, where values and gradients are only rounding errors. */
 function atRounding({ value, gradient }: Minimum): boolean {
   return value < 1e-9 && gradient < 1e-6;
 }
 
 function inward(objective: HuberObjective, { E, A, B, alpha, beta }: Projected): Float64Array {
-  // A term at its bound of 0 has no logarithm; e^−20 of the others is as good.
+  // A term at its bound of 0 has no logarithm; e^−20 times the others is small enough.
   const ln = (value: number) => Math.log(Math.max(value, 1e-9));
   return objective.inward([ln(A), ln(B), ln(E), alpha, beta]);
 }
@@ -117,7 +116,7 @@ function stoppedEarly({ iterations, gradient }: Minimum): FitWarning {
     kind: "stopped-early",
     message:
       `The optimizer stopped after ${iterations} iterations with a gradient of ${gradient.toExponential(1)} where ` +
-      `${tolerance} is a minimum: these are no estimates. Raise maxIterations.`,
+      `${tolerance} is the limit for a minimum, so these are not estimates. Raise maxIterations.`,
   };
 }
 
@@ -130,7 +129,7 @@ function missedMinimum(
   return {
     kind: "missed-minimum",
     message:
-      `The starts led to an objective of ${objective.sum(found.value).toPrecision(6)}, but ` +
+      `The search from the starts ended at an objective of ${objective.sum(found.value).toPrecision(6)}, but ` +
       `${objective.sum(check.found.value).toPrecision(6)} is reached at E ${Math.exp(e).toPrecision(4)}, ` +
       `alpha ${alpha.toPrecision(4)}, beta ${beta.toPrecision(4)}: use the full grid of starts.`,
   };

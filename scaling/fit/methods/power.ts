@@ -1,13 +1,13 @@
 /**
- * L(x) = E + A·x^−alpha, x being N, D or C. With the offset E by variable projection of relative residuals; without it a
- * straight line through the logarithms (Kaplan 2020, eq. 1.1-1.3, where A = x0^alpha).
+ * L(x) = E + A·x^−alpha, where x is N, D or C. With the offset E, by variable projection with relative residuals;
+ * without it, a straight line through the logarithms (Kaplan 2020, eq. 1.1-1.3, where A = x0^alpha).
  */
 import type { Data } from "../columns.js";
 import { fitLine } from "../search/line-fit.js";
 import { createProjection } from "../search/variable-projection.js";
 import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
 
-/** ln of what the loss is a law of. */
+/** ln of the quantity that the loss depends on. */
 export function lnOver(data: Data, over: MethodOptions["over"]): Float64Array {
   return over === "n" ? data.lnN : over === "d" ? data.lnD : data.lnC;
 }

@@ -1,8 +1,8 @@
 /**
- * Muennighoff's law of repeated data (2023, eq. 5 and appendix A): L = E + A·N^−α + B·D'^−β, where tokens seen again are
- * worth less and less, D' = U + U·R*(1 − e^(−R/R*)), R = D/U − 1 with U the tokens that differ. R* is `rStar`, how many
- * repetitions are worth anything. The matching discount of parameters is not fitted: it needs models larger than their
- * data by far.
+ * Muennighoff's law of repeated data (2023, eq. 5 and appendix A): L = E + A·N^−α + B·D'^−β, where repeated tokens lose
+ * value, D' = U + U·R*(1 − e^(−R/R*)), R = D/U − 1, and U is the number of unique tokens. R* is `rStar`, the number of
+ * repetitions after which the next one is worth 1/e of new tokens. The analogous discount of excess parameters is not
+ * fitted: this would need models much too large for their data.
  */
 import { surfaceExponents } from "../../laws.js";
 import type { Data } from "../columns.js";
@@ -10,10 +10,10 @@ import { createLeastSquares, lowestFrom } from "../search/least-squares.js";
 import { createProjection } from "../search/variable-projection.js";
 import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
 
-/** R* from which searches start: Muennighoff's is 15.4; a small one is one pass, a large one as good as new tokens. */
+/** Starting values of R* (Muennighoff's is 15.4): from worthless repetition to repetition as good as new tokens. */
 const starts = [1, 5, 15, 60];
 
-/** ln of what D tokens with U different ones are worth, and its derivative with respect to ln R*. */
+/** ln D', the value of D tokens of which U are unique, and its derivative with respect to ln R*. */
 function lnWorth(lnD: number, lnU: number, rStar: number): { ln: number; slope: number } {
   const repeats = Math.expm1(lnD - lnU);
   if (repeats <= 0) return { ln: lnD, slope: 0 };
@@ -45,7 +45,7 @@ export function repeatedFitter(data: Data, { maxIterations }: MethodOptions): Fi
     },
   });
 
-  /** The lowest end of searches from several R*; given R*, the rest is a projection. */
+  /** The lowest result of searches from several R*; for a given R*, the other parameters follow by projection. */
   function lowest(weights: Float64Array | undefined, from: readonly Float64Array[]): Estimate {
     const { x, end } = lowestFrom(search, from, { maxIterations, weights });
     const [alpha, beta] = [x[3]!, x[4]!];

@@ -15,25 +15,25 @@ export function chinchillaStarts(): Start[] {
   );
 }
 
-/** What the starts came to: the distinct minima, lowest first. */
+/** The results of all searches: the distinct minima, lowest first. */
 export interface Searched {
   readonly value: number;
   readonly theta: Float64Array;
   readonly end: Minimum;
-  /** Of its search: false where it was cut short by `maxIterations`. */
+  /** False if its search was cut short by `maxIterations`. */
   readonly stopped: boolean;
 }
 
-/** Rough here, for the lowest are polished afterwards. */
+/** A rough tolerance, because the lowest minima are refined afterwards. */
 const roughly = 1e-4;
-/** The share of what separates a search from the lowest that its model must still promise. */
+/** A search continues only if its model predicts at least this share of the improvement needed to reach the lowest. */
 const hopeless = 0.01;
-/** Minima that are kept: the lowest, and where else a resampled set of points may have its lowest. */
+/** The number of minima kept: the lowest, and others that may be lowest for resampled points. */
 const kept = 4;
 
 /**
- * A quasi-Newton search from every start. One that comes to where another has been before it, or that flattens out far
- * above the lowest, is not followed to its end: nothing lower can come of it.
+ * A quasi-Newton search from every start. A search that reaches a point where another has been, or flattens out far
+ * above the lowest minimum, is abandoned, since it cannot find a lower one.
  */
 export function searchFrom(
   starts: readonly Start[],

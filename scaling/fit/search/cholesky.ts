@@ -1,12 +1,12 @@
 /**
- * The little linear algebra that a fit needs, in place on row-major Float64Arrays of a handful of rows: no allocation, so
- * that it may stand in an inner loop (which is why it is not ml-matrix's). Symmetric positive definite systems only.
+ * Linear algebra for symmetric positive definite matrices of a few rows, in place on row-major Float64Arrays. Unlike
+ * ml-matrix, it allocates nothing, because it is used in inner loops.
  */
 
 /**
  * A = LLᵀ: the lower triangle of `a` becomes L.
  * @param a [size × size]
- * @returns false where A is not positive definite to working precision; `a` is then spoilt
+ * @returns false if A is not positive definite to working precision; the contents of `a` are then undefined
  */
 export function cholesky(a: Float64Array, size: number): boolean {
   for (let row = 0; row < size; row++) {
@@ -22,7 +22,7 @@ export function cholesky(a: Float64Array, size: number): boolean {
   return true;
 }
 
-/** x ← A⁻¹x, given A's Cholesky factor. */
+/** x ← A⁻¹x, given the Cholesky factor of A. */
 export function choleskySolve(l: Float64Array, size: number, x: Float64Array): void {
   for (let row = 0; row < size; row++) {
     let sum = x[row]!;
@@ -36,7 +36,7 @@ export function choleskySolve(l: Float64Array, size: number, x: Float64Array): v
   }
 }
 
-/** A⁻¹ [size × size], or undefined where A is not positive definite. */
+/** A⁻¹ [size × size], or undefined if A is not positive definite. */
 export function inverse(a: Float64Array, size: number): Float64Array | undefined {
   const l = a.slice();
   if (!cholesky(l, size)) return undefined;
@@ -61,7 +61,7 @@ export function largest(x: Float64Array): number {
   let most = 0;
   for (let k = 0; k < x.length; k++) {
     const size = Math.abs(x[k]!);
-    if (!(size <= most)) most = size; // NaN comes through
+    if (!(size <= most)) most = size; // also true for NaN
   }
   return most;
 }

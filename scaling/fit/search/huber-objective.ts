@@ -2,9 +2,9 @@
  * Chinchilla's objective (Hoffmann 2022, eq. 10 and appendix D.3):
  * Σ w·Huber_δ(r), r = ln(e^(a − α·ln N) + e^(b − β·ln D) + e^e) − ln L, with first and second derivatives.
  *
- * The search's own coordinates are θ = (a − α·mN, b − β·mD, e, α·sN, β·sD), with the mean m and the standard deviation s
- * of ln N and ln D: there a step in one direction is worth about what it is in another, so that a quasi-Newton method
- * converges in tens of steps; and the sum is divided by δ·Σw, so that it is about the mean absolute residual.
+ * The search uses the coordinates θ = (a − α·mN, b − β·mD, e, α·sN, β·sD), with the mean m and the standard deviation s
+ * of ln N and ln D. In these, steps in all directions have a similar effect, so a quasi-Newton method converges in tens
+ * of steps. The sum is divided by δ·Σw, which makes it about the mean absolute residual.
  */
 import type { Data } from "../columns.js";
 import type { Objective } from "./quasi-newton.js";
@@ -12,7 +12,7 @@ import type { Objective } from "./quasi-newton.js";
 /** (a, b, e, α, β) as in the paper. */
 export type Start = readonly [a: number, b: number, e: number, alpha: number, beta: number];
 
-/** Hoffmann's and Epoch's: residuals beyond a thousandth count by their size, not their square. */
+/** As in Hoffmann and Epoch: residuals beyond a thousandth count linearly, not quadratically. */
 export const defaultDelta = 1e-3;
 
 export interface Scale {
@@ -28,10 +28,10 @@ export function scaleOf(column: Float64Array): Scale {
   return { mean, spread: Math.sqrt(square) || 1 };
 }
 
-/** The objective over the points whose weight is not 0; `weigh` chooses them anew. */
+/** The objective over the points of nonzero weight; `weigh` sets the weights. */
 export interface HuberObjective extends Required<Objective> {
   weigh(weights?: Float64Array): void;
-  /** Σ w·Huber_δ(r), undivided, of a value of the search. */
+  /** Converts a value of the search to Σ w·Huber_δ(r), without the division. */
   sum(value: number): number;
   /** The paper's coordinates → the search's, and back. */
   inward(start: Start): Float64Array;
@@ -42,7 +42,7 @@ export function huberObjective(data: Data, delta = defaultDelta): HuberObjective
   return new Huber(data, delta);
 }
 
-/** The points that count, with their weights, in the search's coordinates. */
+/** The points of nonzero weight, with their weights, in the coordinates of the search. */
 class Huber implements HuberObjective {
   readonly size = 5;
   readonly #data: Data;
@@ -158,7 +158,7 @@ class Huber implements HuberObjective {
     return value;
   }
 
-  /** What the loops over points read: locals, for they are read at every point. */
+  /** The arrays that the loops over points read, as local variables for speed. */
   #parts() {
     return [this.#xs, this.#ys, this.#losses, this.#ws, this.#delta, this.#count, this.#scale] as const;
   }

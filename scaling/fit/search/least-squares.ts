@@ -1,10 +1,10 @@
 /**
- * Non-linear least squares of a few parameters (Levenberg 1944, Marquardt 1963), for laws whose residuals and gradients
- * are written out: Kaplan's, the law of repeated data, the broken law. Nothing is allocated while it runs.
+ * Nonlinear least squares with a few parameters (Levenberg 1944, Marquardt 1963), for Kaplan's law, the law of repeated
+ * data and the broken law, which provide residuals and gradients. The search allocates nothing.
  */
 import { cholesky, choleskySolve } from "./cholesky.js";
 
-/** Residuals of a law at parameters that may take any value. */
+/** The residuals of a law with unconstrained parameters. */
 export interface Residuals {
   readonly size: number;
   readonly parameters: number;
@@ -15,15 +15,15 @@ export interface Residuals {
 export interface LeastSquares {
   /** Σ w·r². */
   value: number;
-  /** Largest cosine of a column of the gradient with the residuals: 0 at a minimum. */
+  /** The largest cosine between a column of the Jacobian and the residuals: 0 at a minimum. */
   gradient: number;
   converged: boolean;
 }
 
-/** The cosine at which a minimum is one. */
+/** The cosine below which a point counts as a minimum. */
 const tolerance = 1e-7;
 
-/** Where the lowest of searches from several starts ended. */
+/** The lowest result of searches from several starts. */
 export function lowestFrom(
   search: ReturnType<typeof createLeastSquares>,
   starts: readonly Float64Array[],
@@ -36,7 +36,7 @@ export function lowestFrom(
   return ends.reduce((best, other) => (other.end.value < best.end.value ? other : best));
 }
 
-/** A minimiser of such sums with memory of its own; `x` becomes where it ended. */
+/** A minimiser of such sums with preallocated memory; it writes the result to `x`. */
 export function createLeastSquares(law: Residuals) {
   const { size, parameters: count } = law;
   const normal = new Float64Array(count * count);
@@ -79,7 +79,7 @@ export function createLeastSquares(law: Residuals) {
       if (gradient < 1e-12 || value < 1e-28 * size) break;
       factor.set(normal);
       for (let k = 0; k < count; k++) factor[k * (count + 1)]! *= 1 + damping;
-      // A parameter without effect stays where it is.
+      // A parameter without effect does not change.
       for (let k = 0; k < count; k++) if (!(factor[k * (count + 1)]! > 0)) factor[k * (count + 1)] = 1;
       step.set(right);
       if (!cholesky(factor, count)) {

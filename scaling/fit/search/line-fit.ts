@@ -1,4 +1,4 @@
-/** Lines and parabolas through weighted points by least squares, centred so that nothing is lost to rounding. */
+/** Least-squares lines and parabolas through weighted points, centred to avoid rounding errors. */
 
 export interface Line {
   readonly slope: number;
@@ -6,11 +6,11 @@ export interface Line {
   /** Σ w·(y − line)². */
   readonly sum: number;
   readonly slopeError: number;
-  /** Of the line's height where x is 0. */
+  /** The standard error of the intercept. */
   readonly interceptError: number;
 }
 
-/** y = intercept + slope·x. NaN where x does not vary. */
+/** y = intercept + slope·x. NaN if x does not vary. */
 export function fitLine(x: ArrayLike<number>, y: ArrayLike<number>, weights?: ArrayLike<number>): Line {
   let [total, count, meanX, meanY] = [0, 0, 0, 0];
   for (let i = 0; i < x.length; i++) {
@@ -47,11 +47,11 @@ export interface Parabola {
   /** y = height + bend·(x − vertex)². */
   readonly vertex: number;
   readonly height: number;
-  /** > 0 where the vertex is a minimum. */
+  /** > 0 if the vertex is a minimum. */
   readonly bend: number;
 }
 
-/** The parabola through points at three places or more. NaN at fewer. */
+/** The parabola through points with at least three different x; NaN for fewer. */
 export function fitParabola(x: ArrayLike<number>, y: ArrayLike<number>, weights?: ArrayLike<number>): Parabola {
   let [total, meanX, meanY] = [0, 0, 0];
   for (let i = 0; i < x.length; i++) {
@@ -71,7 +71,7 @@ export function fitParabola(x: ArrayLike<number>, y: ArrayLike<number>, weights?
     for (let k = 0, power = w; k < 3; k++, power *= t) right[k]! += power * (y[i]! - meanY);
   }
   const [, , m2, m3, m4] = moments as [number, number, number, number, number];
-  // Means taken off, m1 = 0 and right[0] = 0: what is left is two equations.
+  // After centring, m1 = 0 and right[0] = 0, so two equations remain.
   const spread = m4 - (m2 * m2) / total;
   const determinant = m2 * spread - m3 * m3;
   const bend = determinant > 1e-12 * m2 * m4 ? (m2 * right[2]! - m3 * right[1]!) / determinant : Number.NaN;

@@ -1,7 +1,7 @@
 /**
- * The minimum of a smooth function of a few variables: BFGS with a line search that meets the strong Wolfe conditions
- * (Nocedal and Wright 2006, algorithms 3.5, 3.6 and 6.1), then, where second derivatives are had, damped Newton steps to
- * the last digit. Nothing is allocated while it runs. What this file is not: it knows no law and no data.
+ * The minimum of a smooth function of a few variables: BFGS with a line search for the strong Wolfe conditions (Nocedal
+ * and Wright 2006, algorithms 3.5, 3.6 and 6.1), then, if second derivatives are available, damped Newton steps to the
+ * last digit. The search allocates nothing.
  */
 import { cholesky, choleskySolve, dot, largest } from "./cholesky.js";
 
@@ -15,7 +15,7 @@ export interface Objective {
 }
 
 export interface StopRule {
-  /** Stops when no component of the gradient is larger. */
+  /** The search stops when no component of the gradient exceeds this. */
   readonly tolerance: number;
   readonly maxIterations: number;
 }
@@ -27,28 +27,28 @@ export interface Minimum {
   iterations: number;
 }
 
-/** Whether a search may end early. `within`: how far the quadratic model thinks that it is above the bottom. */
+/** Whether to end a search early. `within`: the improvement that the quadratic model still predicts. */
 export type Enough = (x: Float64Array, value: number, within: number) => boolean;
 
-/** A minimiser with memory of its own, to be used many times. */
+/** A minimiser with preallocated memory, for many searches. */
 export interface Minimizer {
-  /** BFGS from x, which becomes where it ended. */
+  /** BFGS from x; the result is written to x. */
   descend(objective: Objective, x: Float64Array, stop: StopRule, enough?: Enough): Minimum;
-  /** Newton's steps from x, a point near a minimum, which becomes where they ended. */
+  /** Newton steps from x, a point near a minimum; the result is written to x. */
   polish(objective: Objective, x: Float64Array, stop: StopRule): Minimum;
 }
 
-// Nocedal and Wright's, for quasi-Newton directions.
+// Constants for quasi-Newton directions (Nocedal and Wright).
 const sufficientDecrease = 1e-4;
 const curvature = 0.9;
-/** Iterations after which the quadratic model is one. */
+/** Iterations after which the quadratic model is reliable. */
 const learnt = 6;
 
 export function createMinimizer(size: number): Minimizer {
   return new QuasiNewton(size);
 }
 
-/** The memory of a search: where it is, where it tries, and what it has learnt of the second derivatives. */
+/** The state of a search: the current point, the trial point, and the approximate inverse Hessian. */
 class QuasiNewton implements Minimizer {
   readonly #size: number;
   readonly #inverseHessian: Float64Array;
@@ -70,7 +70,7 @@ class QuasiNewton implements Minimizer {
     [this.#direction, this.#change, this.#product] = [vector(), vector(), vector()];
   }
 
-  /** φ(t) = f(x + t·direction); leaves point and gradient in trial, trialGradient, its slope in slopeAt. */
+  /** φ(t) = f(x + t·direction); writes point, gradient and slope to trial, trialGradient and slopeAt. */
   #along(objective: Objective, x: Float64Array, t: number): number {
     for (let k = 0; k < this.#size; k++) this.#trial[k] = x[k]! + t * this.#direction[k]!;
     const value = objective.evaluate(this.#trial, this.#trialGradient);
@@ -78,7 +78,10 @@ class QuasiNewton implements Minimizer {
     return Number.isFinite(value) && Number.isFinite(this.#slopeAt) ? value : Number.POSITIVE_INFINITY;
   }
 
-  /** A step that meets the strong Wolfe conditions, left in trial and trialGradient. @returns its value, or NaN: none */
+  /**
+   * A step that meets the strong Wolfe conditions, written to trial and trialGradient.
+   * @returns its value, or NaN if there is none
+   */
   #search(objective: Objective, x: Float64Array, value: number, slope: number, first: number): number {
     let [low, lowValue, lowSlope] = [0, value, slope];
     let [high, highValue, highSlope] = [Number.NaN, 0, 0];
@@ -91,7 +94,7 @@ class QuasiNewton implements Minimizer {
       } else if (Math.abs(foundSlope) <= -curvature * slope) {
         return found;
       } else {
-        // Down here and still going (or past the bottom): this is the best end of the bracket.
+        // The lowest point so far becomes one end of the bracket; the minimum is on its downhill side.
         if (foundSlope * (Number.isNaN(high) ? 1 : high - low) >= 0)
           [high, highValue, highSlope] = [low, lowValue, lowSlope];
         [low, lowValue, lowSlope] = [t, found, foundSlope];
@@ -103,7 +106,7 @@ class QuasiNewton implements Minimizer {
         t = low + width * cubicMinimum(lowValue, lowSlope * width, highValue, highSlope * width);
       }
     }
-    // Rounding hides the rest of the way down: the best point seen will do if it is lower.
+    // The remaining descent is below rounding: take the best point so far if it is lower.
     if (low === 0) return Number.NaN;
     return this.#along(objective, x, low);
   }
@@ -138,7 +141,7 @@ class QuasiNewton implements Minimizer {
         x[k] = this.#trial[k]!;
         slope = this.#trialGradient[k]! - this.#gradient[k]!;
         this.#gradient[k] = this.#trialGradient[k]!;
-        this.#trialGradient[k] = slope; // now y, the gradient's change
+        this.#trialGradient[k] = slope; // now y, the change of the gradient
       }
       value = next;
       this.#update(fresh);
@@ -189,7 +192,7 @@ class QuasiNewton implements Minimizer {
       choleskySolve(this.#factor, this.#size, this.#direction);
       const before = largest(this.#gradient);
       const next = this.#along(objective, x, 1);
-      // Near the bottom values are all rounding: there a smaller gradient is what counts.
+      // Near the minimum, values differ only by rounding, so compare gradients.
       const level = Math.abs(next - value) <= 1e-13 * Math.abs(value) + 1e-300 && largest(this.#trialGradient) < before;
       if (next < value || level) {
         x.set(this.#trial);
@@ -204,7 +207,7 @@ class QuasiNewton implements Minimizer {
   }
 }
 
-/** Where on [0, 1] the cubic with these ends and slopes is least, kept away from the ends. */
+/** The minimum on [0, 1] of the cubic with these end values and slopes, kept away from the ends. */
 function cubicMinimum(value0: number, slope0: number, value1: number, slope1: number): number {
   if (!Number.isFinite(value1) || !Number.isFinite(slope1)) return 0.1;
   const theta = 3 * (value0 - value1) + slope0 + slope1;

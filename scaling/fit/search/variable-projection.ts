@@ -1,14 +1,14 @@
 /**
- * L(N, D) = E + A·N^−α + B·D^−β by variable projection (Golub and Pereyra 1973; Kaufman 1975): given α and β, the best E,
- * A and B are a linear least-squares problem, so the search has two dimensions, can be scanned, and has no starts to
- * choose. Residuals are relative, predicted / measured − 1, which are those of the log loss to first order. E, A and B
- * are not negative. Nothing is allocated in its loops.
+ * L(N, D) = E + A·N^−α + B·D^−β by variable projection (Golub and Pereyra 1973; Kaufman 1975): given α and β, the best
+ * E, A and B solve a linear least-squares problem, so the search has two dimensions and starts from a scan instead of
+ * chosen points. Residuals are relative, predicted / measured − 1, and equal those of the log loss to first order. E, A
+ * and B are nonnegative. The loops allocate nothing.
  */
 import type { Data } from "../columns.js";
 import { cholesky, choleskySolve } from "./cholesky.js";
 import { type Scale, scaleOf } from "./huber-objective.js";
 
-/** (E, A, B, α, β), and how it was come by. */
+/** (E, A, B, α, β), with the end of the search. */
 export interface Projected {
   readonly E: number;
   readonly A: number;
@@ -17,15 +17,15 @@ export interface Projected {
   readonly beta: number;
   /** Σ w·(predicted / measured − 1)². */
   readonly value: number;
-  /** Largest component of the gradient by rms of residuals: the cosine-like measure that stops the search. */
+  /** The largest component of the gradient, relative to the rms of the residuals; the search stops by it. */
   readonly gradient: number;
   readonly converged: boolean;
 }
 
 export interface Projection {
   /**
-   * The minimum over points of non-zero weight.
-   * @param from exponents to start from, instead of a scan
+   * The minimum over the points of nonzero weight.
+   * @param from starting exponents, instead of a scan
    */
   fit(options?: {
     weights?: Float64Array;
@@ -34,15 +34,15 @@ export interface Projection {
   }): Projected;
 }
 
-// The scan: exponents beyond these are steps and constants as far as points can tell.
+// The scan. For the points, exponents beyond these look like steps or constants.
 const scanned = Float64Array.from({ length: 16 }, (_, k) => 0.02 * 100 ** (k / 15));
 const tolerance = 1e-10;
-/** The gradient, by the residuals' rms, at which steps are rounding. */
+/** The gradient, relative to the rms of the residuals, below which steps are only rounding errors. */
 const flat = 1e-7;
 
 /**
- * @param lnX ln N, of E + A·N^−α + B·D^−β, or whatever the loss is a law of
- * @param lnY ln D; without it the law is E + A·X^−α
+ * @param lnX ln N in E + A·N^−α + B·D^−β, or the logarithm of another quantity
+ * @param lnY ln D; without it, the law is E + A·X^−α
  */
 export function createProjection(data: Pick<Data, "loss" | "size">, lnX: Float64Array, lnY?: Float64Array): Projection {
   return new Projector(data, lnX, lnY);
@@ -50,7 +50,7 @@ export function createProjection(data: Pick<Data, "loss" | "size">, lnX: Float64
 
 const square = 5;
 
-/** The state of a search: columns of the linear problem, its solution and residuals, and the step of α and β. */
+/** The state of a search: the columns of the linear problem, its solution and residuals, and the step in α and β. */
 class Projector implements Projection {
   readonly #size: number;
   readonly #n: Scale;
@@ -103,7 +103,7 @@ class Projector implements Projection {
     }
   }
 
-  /** Sums of products of the columns, and of the columns with `target` (1 everywhere, or what is left over). */
+  /** The sums of products of the columns, and of the columns with `target` (1 everywhere, or the residuals). */
   #sums(matrix: boolean, target?: Float64Array): void {
     const [u, v, z, w, normal, right] = [this.#u, this.#v, this.#z, this.#w, this.#normal, this.#right];
     if (matrix) normal.fill(0);
@@ -127,7 +127,7 @@ class Projector implements Projection {
     }
   }
 
-  /** Solves for the linear parameters in `mask` (bits 0, 1, 2); the others are 0. @returns what it takes off Σ w */
+  /** Solves for the linear parameters in `mask` (bits 0, 1, 2); the others are 0. @returns the reduction of Σ w */
   #solve(mask: number, result: Float64Array): number {
     let count = 0;
     for (let j = 0; j < 3; j++) {
@@ -136,7 +136,7 @@ class Projector implements Projection {
       for (let k = 0; k <= j; k++) if ((mask >> k) & 1) this.#small[count * 3 + at++] = this.#normal[j * 3 + k]!;
       this.#part[count++] = this.#right[j]!;
     }
-    // cholesky() wants rows as long as there are of them.
+    // cholesky() needs a square matrix without gaps.
     for (let j = 1; j < count; j++) for (let k = 0; k <= j; k++) this.#small[j * count + k] = this.#small[j * 3 + k]!;
     result.fill(0);
     if (!cholesky(this.#small, count)) return Number.NaN;
@@ -150,7 +150,7 @@ class Projector implements Projection {
     return gain;
   }
 
-  /** The best linear parameters that are not negative, for the columns as they stand. @returns the mask of those > 0 */
+  /** The best nonnegative linear parameters for the current columns. @returns the mask of those > 0 */
   #nonNegative(): number {
     const [every, linear] = [this.#both ? 7 : 3, this.#linear];
     const allowed = () => linear[0]! >= 0 && linear[1]! >= 0 && linear[2]! >= 0;
@@ -164,13 +164,13 @@ class Projector implements Projection {
     return best;
   }
 
-  /** Linear parameters to the last digit, and the residuals. @returns Σ w·residual² */
+  /** The linear parameters to full precision, and the residuals. @returns Σ w·residual² */
   #project(alpha: number, beta: number): { value: number; mask: number } {
     this.#columns(alpha, beta);
     this.#sums(true);
     const mask = this.#nonNegative();
     let value = this.#leftOver();
-    // The normal equations square the condition; one step on the residuals gives back what that loses.
+    // The normal equations square the condition number; one refinement step on the residuals restores the lost digits.
     for (let refined = 0; refined < 2 && mask > 0; refined++) {
       this.#sums(false, this.#residual);
       this.#solve(mask, this.#correction);
@@ -191,7 +191,7 @@ class Projector implements Projection {
     return value;
   }
 
-  /** The step of α and β by Gauss and Newton with all five parameters; the linear ones follow by themselves. */
+  /** The Gauss-Newton step in α and β with all five parameters; the linear ones are then solved for. */
   #gaussNewton(mask: number, damping: number): number {
     const [row, full, step, linear, residual] = [this.#row, this.#full, this.#step, this.#linear, this.#residual];
     full.fill(0);
@@ -215,7 +215,7 @@ class Projector implements Projection {
       const free = (mask >> (j % 3 === 0 && j === 3 ? 1 : j === 4 ? 2 : j)) & 1;
       full[j * 6]! *= j > 2 ? 1 + damping : 1;
       if (free) continue;
-      // A parameter at its bound, and an exponent whose term is gone, stay where they are.
+      // A parameter at its bound, and an exponent whose term is 0, do not change.
       for (let k = 0; k < 5; k++) full[Math.max(j, k) * 5 + Math.min(j, k)] = 0;
       full[j * 6] = 1;
       step[j] = 0;
@@ -245,7 +245,7 @@ class Projector implements Projection {
       const [nextAlpha, nextBeta] = [alpha + this.#step[3]!, beta + this.#step[4]!];
       const next = this.#project(nextAlpha, nextBeta);
       if (next.value < value * (1 + 1e-14)) {
-        // Rounding, not the way down, decides from here on.
+        // From here on, differences are only rounding errors.
         const still = next.value > value * (1 - 1e-13) && damping === 0;
         [alpha, beta, value, mask] = [nextAlpha, nextBeta, next.value, next.mask];
         damping = damping < 1e-8 ? 0 : damping / 10;

@@ -1,9 +1,9 @@
-/** The bootstrap on several cores: each worker thread (bootstrap-worker.ts) makes an equal share of the refits. */
+/** The bootstrap on several cores: each worker thread (bootstrap-worker.ts) computes an equal share of the refits. */
 import { Worker } from "node:worker_threads";
 import { typescriptLoader } from "../../../lib/host/package.js";
 import { type BootstrapJob, bootstrapRows } from "./bootstrap.js";
 
-/** Refitted points below which starting threads takes longer than they save. */
+/** The number of points × refits below which starting threads takes longer than it saves. */
 const worthIt = 100_000;
 
 export async function runBootstrap(
@@ -27,7 +27,7 @@ export async function runBootstrap(
 }
 
 function inThread(job: BootstrapJob): Promise<Float64Array> {
-  // From the sources (tests), a worker needs what its parent has: a loader of TypeScript.
+  // When run from the sources (in tests), a worker needs the TypeScript loader of its parent.
   const fromSources = import.meta.url.endsWith(".ts");
   const worker = new Worker(new URL(`./bootstrap-worker.${fromSources ? "ts" : "js"}`, import.meta.url), {
     workerData: job,

@@ -1,4 +1,4 @@
-/** A worker thread that makes a share of the bootstrap's refits: see fit/pool.ts, which starts it. */
+/** A worker thread that computes a share of the bootstrap's refits; bootstrap-threads.ts starts it. */
 import { parentPort, workerData } from "node:worker_threads";
 import { type BootstrapJob, bootstrapRows } from "./bootstrap.js";
 

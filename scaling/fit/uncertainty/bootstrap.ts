@@ -1,7 +1,6 @@
 /**
- * The bootstrap of pairs (Efron 1979), by clusters where points share a run: each refit weighs a cluster by how often it
- * was drawn. Draws are counter-based, so refit r is the same whichever thread makes it. What this file is not: it makes
- * no intervals (intervals.ts) and starts no threads (pool.ts).
+ * The bootstrap of pairs (Efron 1979), by clusters if points share a run: each refit weights a cluster by how often it
+ * was drawn. Draws are counter-based, so refit r is the same in any thread. intervals.ts makes intervals of the refits.
  */
 import { uniform } from "../../../lib/host/random.js";
 import type { Data } from "../columns.js";
@@ -11,7 +10,7 @@ import { sandwich, standardErrors } from "./covariance.js";
 import type { Refit } from "./intervals.js";
 import { normalQuantile } from "./student-quantile.js";
 
-/** What a thread is to do. */
+/** The work of a thread. */
 export interface BootstrapJob {
   readonly data: Data;
   readonly options: MethodOptions;
@@ -22,9 +21,9 @@ export interface BootstrapJob {
 }
 
 /**
- * Weights of the points in refit `refit`: how often each cluster was drawn; or, of single points under a robust objective,
- * exponential numbers of mean 1 (Rubin 1981; Jin, Ying and Wei 2001 for such objectives), for a refit that has most points
- * whole or not at all jumps from one to another, more than another sweep would make it.
+ * The weights of the points in refit `refit`: how often each cluster was drawn. For single points under a robust
+ * objective, they are exponential random numbers of mean 1 (Rubin 1981; Jin, Ying and Wei 2001), because with whole or
+ * missing points the estimate would jump from one point to another, more than between real sweeps.
  */
 function drawWeights(
   data: Data,
@@ -41,15 +40,15 @@ function drawWeights(
   return Float64Array.from(data.cluster, (cluster) => counts[cluster]!);
 }
 
-/** Of refit `refit`. */
+/** The random numbers of refit `refit`. */
 function drawsOf(seed: number, refit: number): Draws {
-  // 1 − u is above 0: no infinite deviate.
+  // 1 − u is above 0, so the logarithm is finite.
   return { normal: (what, index) => normalQuantile(1 - uniform(seed, what, refit, index)) };
 }
 
 /**
- * Refits from … to − 1, as rows of numbers [refits × 2·names]: the values, then their standard errors where the method's
- * predictions have a gradient. NaN where the points drawn do not do.
+ * Refits from … to − 1, as rows of numbers [refits × 2·names]: the values, then their standard errors if the method's
+ * predictions have a gradient. NaN if the drawn points do not identify the parameters.
  */
 export function bootstrapRows({ data, options, estimate, seed, from, to }: BootstrapJob): Float64Array {
   const fitter = createFitter(data, options);

@@ -1,7 +1,7 @@
 /**
- * The covariance of an estimate: the sandwich H⁻¹MH⁻¹ of an M-estimator (Huber 1967), M summed by cluster where points
- * share a run (Liang and Zeger 1986), and by the delta method that of the optimum's exponents. Gradients are central
- * differences of the predictions, whatever the law.
+ * The covariance of an estimate: the sandwich H⁻¹MH⁻¹ of an M-estimator (Huber 1967), with M summed by cluster if
+ * points share a run (Liang and Zeger 1986), and, by the delta method, that of the optimum's exponents. For every law,
+ * gradients are central differences of the predictions.
  */
 import type { Data } from "../columns.js";
 import type { Estimate, Fitter } from "../methods/method.js";
@@ -19,16 +19,16 @@ export function residualsOf(fitter: Fitter, data: Data, { params }: Pick<Estimat
 }
 
 export interface SandwichOptions {
-  /** How often each point was drawn. */
+  /** The weight of each point: how often it was drawn. */
   readonly weights?: Float64Array;
   /**
-   * Errors that are only to be compared with each other, as those of an estimate and its refits: E ψ′ is then taken as 1,
-   * for what is common to both cancels, and an estimate of it would not.
+   * For errors that are only compared with each other, such as those of an estimate and its refits: E ψ′ is taken as 1,
+   * since a common factor cancels, but the noise of its estimates would not.
    */
   readonly studentizing?: boolean;
 }
 
-/** Covariance of parameters and exponents; undefined where the points do not determine them all. */
+/** The covariance of parameters and exponents; undefined if the points do not determine them all. */
 export function sandwich(
   fitter: Fitter,
   data: Data,
@@ -40,7 +40,7 @@ export function sandwich(
   const size = names.length;
   const residuals = residualsOf(fitter, data, estimate);
   const jacobian = names.map((name) => derivative(fitter, data, estimate.params, name));
-  // Columns of one size, so that A and alpha can stand in one matrix.
+  // Columns scaled to the same size, because A and alpha differ in magnitude.
   const scales = jacobian.map((column) => Math.sqrt(column.reduce((sum, value) => sum + value * value, 0)) || 1);
   const slopes = slopesOf(residuals, options.studentizing ? undefined : fitter.delta, size);
   const weigh = (i: number) => (weights ? weights[i]! : 1) * slopes[i]!;
@@ -84,7 +84,7 @@ function clusterMeat(
     for (let k = 0; k < size; k++) scores[data.cluster[i]! * size + k]! += psi * jacobian[k]![i]!;
   }
   const meat = new Float64Array(size * size);
-  // A cluster that was drawn twice is two clusters.
+  // A cluster that was drawn twice counts as two.
   const drawn = new Float64Array(data.clusters).fill(1);
   if (weights)
     data.cluster.forEach((cluster, i) => {
@@ -101,15 +101,15 @@ function clusterMeat(
 }
 
 /**
- * E ψ′ at each point, the chance of a residual inside ±δ. With δ far below the noise few are, so that it is estimated as
- * 2δ times the residuals' density at 0, each point by its own residual (Powell 1991), which holds whatever the noise
- * depends on; the window is Silverman's (1986, eq. 3.31).
+ * E ψ′ at each point: the probability that its residual is within ±δ. With δ far below the noise, few residuals are, so
+ * it is estimated as 2δ times the density of residuals at 0, with each point represented by its own residual (Powell
+ * 1991), which is valid even if the noise differs between points. The window is Silverman's (1986, eq. 3.31).
  */
 function slopesOf(residuals: Float64Array, delta: number | undefined, parameters: number): Float64Array {
   if (delta === undefined) return new Float64Array(residuals.length).fill(1);
   const n = residuals.length;
   const sizes = Array.from(residuals, Math.abs).sort((a, b) => a - b);
-  // The parameters set as many residuals to 0, which say nothing of the density there.
+  // The fit makes as many residuals 0 as there are parameters; they are no evidence of the density there.
   const middle = sizes[Math.min(n - 1, Math.floor((n + parameters) / 2))]!;
   const root = Math.sqrt(residuals.reduce((sum, r) => sum + r * r, 0) / Math.max(1, n - parameters));
   const window = Math.max(delta, 0.9 * Math.min(root, 1.4826 * middle) * n ** -0.2);
@@ -130,7 +130,7 @@ function sandwiched(bread: Float64Array, meat: Float64Array, size: number): Floa
   return result;
 }
 
-/** The delta method, for a = β/(α + β) and b = 1 − a; in Kaplan's law the two are αN and αD. */
+/** The delta method for a = β/(α + β) and b = 1 − a; in Kaplan's law, α and β are αN and αD. */
 function withExponents({ names, matrix }: Spread, params: Record<string, number>): Spread {
   const [ofN, ofD] = names.includes("alphaN") ? ["alphaN", "alphaD"] : ["alpha", "beta"];
   const [alpha, beta] = [params[ofN!]!, params[ofD!]!];
@@ -152,5 +152,5 @@ export function standardErrors({ names, matrix }: Spread): Record<string, number
   return Object.fromEntries(names.map((name, k) => [name, Math.sqrt(matrix[k]![k]!)]));
 }
 
-/** Estimates' names that are neither below 0 nor symmetric about anything: their logarithms have the intervals. */
+/** Names of positive, skewed parameters: their intervals are those of their logarithms. */
 export const positive: ReadonlySet<string> = new Set(["A", "B", "nScale", "dScale", "Nc", "Dc", "rStar"]);

@@ -1,6 +1,6 @@
 /**
- * Intervals of an estimate: from its bootstrap refits, or estimate ± Student's t × standard error; about the logarithm
- * where a parameter is positive and skewed (A, B). Notebook 08-scaling-laws shows them.
+ * Intervals of an estimate: from its bootstrap refits, or estimate ± Student's t × standard error; for positive, skewed
+ * parameters (A, B), on the logarithm. Notebook 08-scaling-laws shows them.
  */
 import { quantile } from "../../../lib/host/statistics.js";
 import type { Interval } from "../../points.js";
@@ -20,11 +20,11 @@ function about(name: string, value: number, half: number): Interval {
   return [value / factor, value * factor];
 }
 
-/** Numbers that no fit finds below 0: their intervals do not go there either. */
+/** Parameters that cannot be negative, so that their intervals end at 0. */
 const notNegative = new Set(["E", "A", "B", "Nc", "Dc", "nScale", "dScale", "rStar"]);
 
 function bounded(name: string, values: Numbers): boolean {
-  // Of the broken law a, b, places and widths of its breaks; elsewhere a and b are exponents.
+  // In the broken law also a, b, and the places and widths of breaks; in other laws a and b are exponents.
   return notNegative.has(name) || (values.c0 !== undefined && /^[abdf]\d*$/.test(name));
 }
 
@@ -32,14 +32,14 @@ function within(name: string, [low, high]: Interval, values: Numbers): Interval 
   return bounded(name, values) ? [Math.max(0, low), Math.max(0, high)] : [low, high];
 }
 
-/** The standard error that a normal distribution of these 80 % intervals has; of the logarithm's where they are about it. */
+/** The standard error of a normal distribution with these 80 % intervals (of the logarithm, if they are on it). */
 export function errorsOfIntervals(ci80: Readonly<Record<string, Interval>>, values: Numbers): Record<string, number> {
   const reach = normalQuantile(0.9);
   return Object.fromEntries(
     Object.entries(ci80).map(([name, [low, high]]) => {
       const value = values[name]!;
       if (positive.has(name) && low > 0) return [name, (value * Math.log(high / low)) / (2 * reach)];
-      // At the bound only the upper end is free.
+      // If the estimate is at its bound, only the upper end is informative.
       return [name, low === 0 && bounded(name, values) ? (high - value) / reach : (high - low) / (2 * reach)];
     }),
   );
@@ -56,15 +56,15 @@ export function tIntervals(values: Numbers, se: Numbers, level: number, freedom:
 /** A refit of resampled points. */
 export interface Refit {
   readonly values: Numbers;
-  /** NaN of methods without a gradient. */
+  /** NaN for methods without a gradient. */
   readonly errors: Numbers;
 }
 
 /**
- * Intervals from refits. With standard errors the symmetric bootstrap-t (Hall 1988): estimate ± q·error, q the quantile of
- * |refit − estimate| / the refit's own error, whatever errors are all measured in. With few points or few runs it covers
- * about as often as it says, where quantiles of the refits cover too often for a robust objective
- * (test/proofs/scaling-coverage.ts). Without errors, those quantiles.
+ * Intervals from refits. With standard errors, the symmetric bootstrap-t (Hall 1988): estimate ± q·error, where q is
+ * the quantile of |refit − estimate| / the refit's error. Even with few points or runs, its coverage is about as
+ * stated, while plain quantiles of the refits cover too often for a robust objective (test/proofs/scaling-coverage.ts).
+ * Without errors, plain quantiles are used.
  */
 export function bootstrapIntervals(
   values: Numbers,

@@ -1,26 +1,26 @@
-/** What a fit becomes without some of its points: the influence of each, and the error on budgets it has not seen. */
+/** Fits without some of the points: the influence of each point, and the error on held-out budgets. */
 import type { Holdout } from "../../points.js";
 import type { Data } from "../columns.js";
 import { budgetsOf } from "../methods/isoflop.js";
 import type { Estimate, Fitter } from "../methods/method.js";
 
-/** The number that a method's users come for. */
+/** The main result of a method: exponent a, or the exponent of its law. */
 export function mainExponent({ exponents, params }: Pick<Estimate, "exponents" | "params">): number {
   return exponents?.a ?? params.alpha ?? params.c0 ?? Number.NaN;
 }
 
 /** A fit without one point. */
 export interface Deletion {
-  /** By how much the main exponent then differs from the fit's. */
+  /** The change of the main exponent. */
   readonly shift: number;
-  /** ln(predicted / measured) of the point by the fit that has not seen it; NaN of methods that predict none. */
+  /** ln(predicted / measured) at the point that was left out; NaN for methods that predict no losses. */
   readonly residual: number;
 }
 
-/** Points beyond which a refit without each in turn would take the square of a long time; none of them then moves much. */
+/** With more points, leaving out each in turn would take too long, and no single point has much influence. */
 const mostDeletions = 5000;
 
-/** A refit without each point in turn; none of more than 5,000 points. */
+/** Refits without each point in turn; none for more than 5,000 points. */
 export function deletions(fitter: Fitter, data: Data, estimate: Estimate): Deletion[] {
   if (data.size > mostDeletions) return [];
   const weights = new Float64Array(data.size).fill(1);
@@ -37,7 +37,7 @@ export function deletions(fitter: Fitter, data: Data, estimate: Estimate): Delet
 
 const mostBlocks = 1000;
 
-/** The jackknife's standard errors, by clusters (Tukey 1958); of methods without a gradient. */
+/** Jackknife standard errors by clusters (Tukey 1958), for methods without a gradient. */
 export function jackknife(
   fitter: Fitter,
   data: Data,
@@ -46,7 +46,7 @@ export function jackknife(
 ): Record<string, number> {
   const weights = new Float64Array(data.size);
   const rows: Record<string, number>[] = [];
-  // Of many clusters several are left out together, every so many-th.
+  // If there are many clusters, several are left out together, evenly spaced.
   const blocks = Math.min(data.clusters, mostBlocks);
   for (let block = 0; block < blocks; block++) {
     for (let i = 0; i < data.size; i++) weights[i] = data.cluster[i]! % blocks === block ? 0 : 1;
@@ -62,12 +62,13 @@ export function jackknife(
   );
 }
 
-/** Fewer points than these cannot be fitted and leave some to hold out. */
+/** The fewest points for a fit with a held-out part. */
 const leastFitted = 8;
 
 /**
- * The largest budget held out, or as many of the points of largest compute as make a tenth where points do not lie on
- * budgets. @returns undefined where too few points are left, or the method predicts no losses
+ * The error on the largest budget when it is held out (if points do not lie on budgets, on the tenth of largest
+ * compute).
+ * @returns undefined if too few points are left, or the method predicts no losses
  */
 export function holdOut(fitter: Fitter, data: Data, estimate: Estimate, tolerance: number): Holdout | undefined {
   if (!fitter.predict) return undefined;
@@ -75,7 +76,7 @@ export function holdOut(fitter: Fitter, data: Data, estimate: Estimate, toleranc
   const order = Array.from(data.lnC.keys()).sort((i, j) => data.lnC[j]! - data.lnC[i]!);
   const onBudgets = budgets.length * 3 <= data.size && budgets.at(-1)!.indices.length >= 3;
   const held = onBudgets ? budgets.at(-1)!.indices : order.slice(0, Math.ceil(data.size / 10));
-  // Points of a run that is held out say what it will come to: they go too.
+  // Earlier points of a held-out run would reveal its loss, so they are held out, too.
   const gone = new Set(held.map((i) => data.cluster[i]!));
   const weights = Float64Array.from(data.cluster, (cluster) => (gone.has(cluster) ? 0 : 1));
   const left = weights.reduce((sum, weight) => sum + weight, 0);

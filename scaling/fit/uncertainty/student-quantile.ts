@@ -40,7 +40,7 @@ function polynomial(x: number, ...coefficients: number[]): number {
   return coefficients.reduce((sum, coefficient) => sum * x + coefficient, 0);
 }
 
-/** The quantile of Student's t (Hill 1970, algorithm 396): p = P(T ≤ t) for `freedom` degrees of freedom, 1 at least. */
+/** The quantile of Student's t (Hill 1970, algorithm 396): p = P(T ≤ t), for `freedom` ≥ 1 degrees of freedom. */
 export function studentQuantile(p: number, freedom: number): number {
   if (p < 0.5) return -studentQuantile(1 - p, freedom);
   const two = 2 * (1 - p);

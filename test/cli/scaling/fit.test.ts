@@ -46,7 +46,7 @@ describe("folio scaling fit", () => {
     expect(result.out).toMatch(/sweep\.csv: projection, 60 points; intervals from 100 refits$/m);
     expect(result.out).toMatch(/^ +estimate +error +80 % +95 %$/m);
     expect(result.out).toMatch(/^alpha +0\.3\d+ +0\.0\d+ +0\.3\d+ … 0\.3\d+ +0\.3\d+ … 0\.3\d+$/m);
-    expect(result.out).toContain("warning (narrow-intervals): 100 refits are few");
+    expect(result.out).toContain("warning (narrow-intervals): 100 refits are too few");
     const fit = JSON.parse(fs.readFileSync(out, "utf8")) as Fit;
     const keys = ["method", "params", "exponents", "huberSum", "converged", "se", "ci80", "ci95", "points", "dropped"];
     expect(Object.keys(fit)).toEqual(expect.arrayContaining([...keys, "influence", "warnings"]));
@@ -82,7 +82,7 @@ describe("folio scaling fit", () => {
     expect(fit.points).toBe(60);
   });
 
-  test("shows a row a budget for isoflop, and heeds the columns that a sweep's table has", async () => {
+  test("shows a row per budget for isoflop, and uses the columns of a sweep's table", async () => {
     const rows = rowsOf(sweep).map((row, k) => [...row, k < 3 ? "total" : "blocks", 60, 100, 0.5]);
     const file = csv("own.csv", "n,d,c,loss,n_convention,warmup_steps,steps,final_lr_ratio", rows);
     const { out } = await folio(file, "--method", "isoflop", "--bootstrap", "0", "--budget", "1e24");
@@ -105,11 +105,11 @@ describe("folio scaling fit", () => {
     const rows = sweep.map(({ n, d }, k) => [n, d, k % 3 ? d : d / 8, lossOf(hoffmann, n, d)]);
     const repeated = csv("repeated.csv", "n,d,seen,loss", rows);
     const flags = ["--n=n", "--d=d", "--unique=seen", "--method=repeated", "--bootstrap=0"];
-    // As good as new: R* has no end.
+    // Repeated tokens are as good as new: R* is infinite.
     expect((await json(repeated, ...flags)).params.rStar).toBeGreaterThan(100);
   });
 
-  test("fits Kaplan's law of both", async () => {
+  test("fits Kaplan's L(N, D)", async () => {
     const rows = sweep.map(({ n, d }) => [n, d, kaplan.ofBoth(n, d)]);
     const file = csv("kaplan.csv", "n,d,loss", rows);
     const { params } = await json(file, "--n=n", "--d=d", "--method=kaplan", "--bootstrap=0");
@@ -117,7 +117,7 @@ describe("folio scaling fit", () => {
     expect((await folio(file, "--n=n", "--d=d", "--method=kaplan", "--bootstrap=50")).out).toContain("alphaD");
   });
 
-  test("counts 320,000 rows without running out of stack", async () => {
+  test("reads 320,000 rows without a stack overflow", async () => {
     const rows = Array.from({ length: 320_000 }, (_, k) => {
       const c = 1e15 * 1.00004 ** k;
       return `${c},${2 + 300 * c ** -0.15}`;
@@ -141,13 +141,13 @@ describe("folio scaling fit", () => {
     expect(together.se.a).not.toBeCloseTo(apart.se.a!, 6);
   });
 
-  test("leaves out rows without a number where that is asked for", async () => {
+  test("leaves out rows without a number on request", async () => {
     const rows = rowsOf(sweep);
     rows[4]![3] = "" as unknown as number;
     const file = csv("gap.csv", "n,d,c,loss", rows);
     const flags = [file, "--method=projection", "--bootstrap=0"];
     expect((await folio(...flags)).err).toContain(
-      'gap.csv: row 5 has nothing in column "loss", where a number above 0 is wanted; complete or remove it, or leave such rows out (--drop_missing).',
+      'gap.csv: row 5 has nothing in column "loss", where a number above 0 is wanted; complete or remove this row, or leave out such rows (--drop_missing).',
     );
     const fit = await json(...flags, "--drop-missing", "--drop-highest=1");
     expect(fit.points).toBe(58);
@@ -167,14 +167,14 @@ describe("folio scaling fit", () => {
     ],
     [["sweep.csv", "--threads=1e9"], "Cannot fit: threads is 1000000000; it must be a whole number from 1 to 1024."],
     [["sweep.csv", "--method=broken", "--breaks=99"], "breaks is 99; it must be a whole number from 1 to 4"],
-    [["sweep.csv", "--method=repeated"], "the points do not say how many of their tokens differ"],
-    [["sweep.csv", "--method=repeated", "--unique=d"], "no point has seen its tokens more than once"],
+    [["sweep.csv", "--method=repeated"], "the points lack the number of unique tokens"],
+    [["sweep.csv", "--method=repeated", "--unique=d"], "no run has repeated its tokens"],
     [["sweep.csv", "--boot=3"], "Cannot read the flags: Unknown option '--boot'"],
     [["words.csv"], 'words.csv: row 1 has "small" in column "n", where a number above 0 is wanted'],
     [["negative.csv"], 'row 2 has "-5" in column "n", where a number above 0 is wanted'],
     [["empty.csv"], "empty.csv: it has no rows."],
     [["few.csv"], "Cannot fit: there are 4 points for 5 parameters"],
-    [["no.parquet"], "no.parquet: it is no Parquet file"],
+    [["no.parquet"], "no.parquet: it is not a Parquet file"],
   ])("says what is wrong: %j", async (argv, message) => {
     csv("sweep.csv", "n,d,c,loss", rowsOf(sweep));
     csv("words.csv", "n,d,loss", [["small", 1e9, 3]]);

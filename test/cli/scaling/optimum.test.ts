@@ -26,7 +26,7 @@ async function json(...argv: string[]): Promise<Json> {
   return JSON.parse(out) as Json;
 }
 
-/** Writes a fit of noise-free points of Epoch's surface, changed. */
+/** Writes a modified fit of noise-free points on Epoch's surface. */
 function fitFile(name: string, change: Partial<Fit> = {}, { c = 6 } = {}): string {
   const { surface } = laws.epoch;
   const points = [1e18, 1e19, 1e20, 1e21].flatMap((budget) =>
@@ -43,7 +43,7 @@ function fitFile(name: string, change: Partial<Fit> = {}, { c = 6 } = {}): strin
 }
 
 describe("folio scaling", () => {
-  test("lists its parts, and tells the help of one", async () => {
+  test("lists its subcommands and shows the help of one", async () => {
     const { out } = await folio("--help");
     for (const part of ["fit", "optimum", "plan", "run", "status", "tune", "report"])
       expect(out).toMatch(new RegExp(`^ {2}${part} `, "m"));
@@ -53,7 +53,7 @@ describe("folio scaling", () => {
     expect(await folio()).toMatchObject({ code: 0, out });
   });
 
-  test("names the nearest part", async () => {
+  test("names the nearest subcommand", async () => {
     expect(await folio("optimun")).toEqual({
       code: 1,
       out: "",
@@ -75,7 +75,7 @@ describe("folio scaling optimum", () => {
     expect(out).toMatch(/^C: 6ND, /m);
     expect(out).toMatch(/^parameters, N +326\.1M$/m);
     expect(out).toMatch(/^tokens, D +11\.29B$/m);
-    expect(out).toMatch(/^no intervals: none of its optimum are published/m);
+    expect(out).toMatch(/^no intervals: none are published for its optimum/m);
     expect(out).toMatch(/^warning \(rounded-constants\): /m);
   });
 
@@ -91,7 +91,7 @@ describe("folio scaling optimum", () => {
     });
   });
 
-  test("answers the other questions: a loss, a size, tokens, and each with its opposite", async () => {
+  test("answers the other questions (a loss, a size, tokens) consistently with their inverses", async () => {
     const best = await json("--law=epoch", "--budget=1e21");
     const { n, d, loss } = best;
     for (const flags of [[`--loss=${loss}`], [`--parameters=${n}`], [`--tokens=${d}`]]) {
@@ -109,7 +109,7 @@ describe("folio scaling optimum", () => {
     expect(larger.n).toBeGreaterThan(n);
   });
 
-  test("shows a training beside the best of its FLOPs", async () => {
+  test("shows a training beside the optimum for the same FLOPs", async () => {
     const { out } = await folio("optimum", "--law=epoch", "--parameters=7e9", "--tokens=2e12");
     expect(out).toMatch(/^7\.000e\+9 parameters and 2\.000e\+12 tokens +best of these FLOPs$/m);
     expect(out).toMatch(/^parameters, N +7\.000B +26\.93B$/m);
@@ -128,7 +128,8 @@ describe("folio scaling optimum", () => {
   });
 
   test("takes intervals from the refits of a fit", async () => {
-    // Refits whose optimum is that of the fit times 1, 1.01 … 2, by A and B both (N* goes with (A / B)^(1 / (α + β))).
+    // Refits whose optimum is that of the fit times 1, 1.01 … 2, by changes of A and B (N* goes with (A / B)^(1 / (α +
+    // β))).
     const { E, A, B, alpha, beta } = laws.epoch.surface;
     const bootstrap = Array.from({ length: 101 }, (_, k) => {
       const A2 = A * (1 + k / 100) ** (alpha + beta);
@@ -156,7 +157,7 @@ describe("folio scaling optimum", () => {
     expect(answer.intervalsFrom).toContain("--bootstrap 1000");
   });
 
-  test("asks an IsoFLOP fit for its optima, which have no loss", async () => {
+  test("gives the optima of an IsoFLOP fit, which have no loss", async () => {
     const change: Partial<Fit> = {
       method: "isoflop",
       params: { nScale: 0.1, dScale: 1.6 },
@@ -169,10 +170,10 @@ describe("folio scaling optimum", () => {
     expect(answer.intervals).toMatchObject({ ci80: { d: [1.6e10, 1.6e10] } });
     expect((await json("--law", file, "--tokens=1.6e10")).c / 1e20).toBeCloseTo(1, 9);
     const { err } = await folio("optimum", "--law", file, "--loss=3");
-    expect(err).toContain("knows where the optima are and no losses");
+    expect(err).toContain("gives optima but no losses");
   });
 
-  test("asks a fit of Kaplan's law, whose optimum no other split of the budget undercuts", async () => {
+  test("gives the optimum of a fit of Kaplan's law; no other split of the budget has a lower loss", async () => {
     const params = { Nc: 6.4e13, Dc: 1.8e13, alphaN: 0.076, alphaD: 0.103 };
     const file = fitFile("kaplan.json", { method: "kaplan", params, bootstrap: [] });
     const answer = await json("--law", file, "--budget=6e20");
@@ -188,13 +189,13 @@ describe("folio scaling optimum", () => {
     expect((await folio("optimum", "--law", file, "--budget=6e20")).out).toContain("^0.7379 + 1.80e+13 / D]^0.103");
     const refused = async (...flags: string[]) => (await folio("optimum", "--law", file, ...flags)).err;
     expect(await refused("--loss=2", "--tokens=1e9")).toContain(
-      "any size on 1.00e+9 tokens leaves 2.743; ask for more",
+      "training on 1.00e+9 tokens cannot go below 2.743; ask for a higher loss",
     );
     expect(await refused("--loss=1e-40")).toContain("Cannot reach a loss of 1e-40");
     expect(await refused("--budget=6e20", "--unique_tokens=1e9")).toContain("fit by repeated");
   });
 
-  test("counts a budget as the fit's points count theirs", async () => {
+  test("counts a budget by the convention of the fit's points", async () => {
     const file = fitFile("palm.json", {}, { c: 8 });
     const counted = JSON.parse((await folio("optimum", "--law", file, "--budget=8e20", "--json")).out) as Json;
     expect(counted.conventions).toEqual({
@@ -205,7 +206,7 @@ describe("folio scaling optimum", () => {
     expect(counted.n / optimumOfBudget(laws.epoch.surface, 6e20).n).toBeCloseTo(1, 6);
   });
 
-  test("warns of extrapolation with its factor, and of a fit that did not converge; not within what was fitted", async () => {
+  test("warns of extrapolation with its factor, and of a fit that did not converge; not within the fitted range", async () => {
     const file = fitFile("wide.json");
     expect((await json("--law", file, "--budget=5e21")).warnings).toEqual([]);
     const far = await json("--law", file, "--budget=1e23");
@@ -226,16 +227,16 @@ describe("folio scaling optimum", () => {
     [["--law=epoc", "--budget=1e20"], "epoc is no law and no file; did you mean epoch?"],
     [["--law=nowhere.json", "--budget=1e20"], "Cannot read the fit nowhere.json: there is no such file"],
     [["--law=package.json", "--budget=1e20"], "Cannot read the fit package.json: method: "],
-    [["--law=README.md", "--budget=1e20"], "Cannot read the fit README.md: it is no JSON"],
-    [["--law=epoch"], "nothing is asked; give one of"],
+    [["--law=README.md", "--budget=1e20"], "Cannot read the fit README.md: it is not JSON"],
+    [["--law=epoch"], "the question is empty; give one of"],
     [["--law=epoch", "--budget=x"], 'Cannot read --budget: "x" is not a number above 0'],
     [["--law=epoch", "--budget=-1"], "Cannot read --budget"],
-    [["--law=epoch", "--budget=1e20", "--loss=3"], "a budget and a loss leave two sizes, or none"],
+    [["--law=epoch", "--budget=1e20", "--loss=3"], "for a budget and a loss there are two model sizes or none"],
     [["--law=epoch", "--budget=1e20", "--tokens=1e9", "--parameters=1e9"], "3 of a budget"],
-    [["--law=epoch", "--loss=1.8"], "Cannot reach a loss of 1.8: the law leaves 1.817"],
+    [["--law=epoch", "--loss=1.8"], "Cannot reach a loss of 1.8: the law cannot go below 1.817"],
     [
       ["--law=epoch", "--loss=1.9", "--parameters=1e6"],
-      "epoch has no training of a loss of 1.9 and 1.000e+6 parameters",
+      "by epoch, no training has a loss of 1.9 and 1.000e+6 parameters",
     ],
     [["--law=epoch", "--tokens=1e9", "--inference_tokens=1e9"], "give a budget or a loss"],
     [["--law=epoch", "--bugdet=1e20"], "Unknown option '--bugdet'"],
@@ -251,6 +252,6 @@ describe("folio scaling optimum", () => {
     const range = { n: [Number.NaN, Number.NaN], d: [1, 2], c: [1, 2] } as const;
     const file = fitFile("power.json", { method: "power", params: { E: 1, A: 2, alpha: 0.1 }, range });
     const { err } = await folio("optimum", "--law", file, "--budget=1e20");
-    expect(err).toContain("it reads no fit by power; fit by parametric, projection");
+    expect(err).toContain("(a fit by power) for an optimum: this method gives none; fit by parametric, projection");
   });
 });

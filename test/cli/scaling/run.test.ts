@@ -43,7 +43,7 @@ describe("folio scaling plan", () => {
     expect(out).toMatch(/^run +N +tokens +epochs +batch +rate +steps +FLOPs +memory +time$/m);
     expect(out).toMatch(/^grid-6\.67e7-2L8 +1,800 +5,408 +3\.61 +16 +0\.01 +338 +6\.67e\+7 +0\.45 GB +-$/m);
     expect(out).toMatch(/^1 runs, 6\.671e\+7 FLOPs, 5,408 tokens$/m);
-    expect(out).toMatch(/^ {2}grid 2L8: it has 11 steps, and 20 is the least \(fewestSteps\)$/m);
+    expect(out).toMatch(/^ {2}grid 2L8: it has 11 steps; the minimum is 20 \(fewestSteps\)$/m);
     expect(JSON.parse(fs.readFileSync(file, "utf8"))).toMatchObject({ format: "folio-sweep-plan", name: "fox" });
     const json = await folio("plan", file, "--json");
     expect(JSON.parse(json.out).totals).toEqual({ runs: 1, flops: 66_713_088, tokens: 5408, ...noTimes });
@@ -72,7 +72,7 @@ describe("folio scaling run, refused or with nothing finished", () => {
   it.each([
     [
       ["--run=zz"],
-      'Cannot do the run "zz": the plan has none of that name or identity; the nearest is grid-6.67e7-2L8.',
+      'Cannot do the run "zz": the plan has no run with this name or identity; the nearest is grid-6.67e7-2L8.',
     ],
     [["--slurm=--time=1:00"], "Cannot use --slurm here: it goes with --executor=slurm."],
     [["--executor=slurm", "--gpus=0"], "Cannot use --gpus here: Slurm gives GPUs by --slurm='--gpus=1'."],
@@ -84,14 +84,14 @@ describe("folio scaling run, refused or with nothing finished", () => {
     expect(err).toContain(message);
   });
 
-  it("ends with 1 where every process is killed, and says what was done about it", async () => {
+  it("ends with 1 if every process is killed, and says what was tried", async () => {
     const out = path.join(folder, "killed");
     const { code, out: text } = await folio("run", planFile, `--out=${out}`, "--command=kill -KILL $$ # {run}");
     expect(code).toBe(1);
     expect(text).toContain("1 of the runs did not finish: their processes were killed 3 times; memory may be short");
   });
 
-  it("names --retry where what is left has failed", async () => {
+  it("names --retry if the remaining runs have failed", async () => {
     const out = path.join(folder, "failing");
     expect((await folio("run", planFile, `--out=${out}`, "--command=false # {run}")).code).toBe(1);
     const again = await folio("run", planFile, `--out=${out}`);
@@ -100,7 +100,7 @@ describe("folio scaling run, refused or with nothing finished", () => {
     expect(again.out).toContain("--retry=failed does them again");
   });
 
-  it("does not take a row of another run, or of none, for its own", async () => {
+  it("does not accept the row of another run, or an invalid row", async () => {
     const out = path.join(folder, "foreign");
     await folio("run", planFile, `--out=${out}`, "--command=false # {run}");
     const [run] = fs.readdirSync(path.join(out, "runs"));
@@ -113,7 +113,7 @@ describe("folio scaling run, refused or with nothing finished", () => {
 });
 
 describe("folio scaling plan, of JSON", () => {
-  it("takes options, and names the nearest key to a misspelt one", async () => {
+  it("takes options, and names the key nearest to a misspelt one", async () => {
     const file = path.join(folder, "options.json");
     fs.writeFileSync(file, JSON.stringify(options));
     expect((await folio("plan", file, "--no-benchmark")).out).toContain("1 runs, 6.671e+7 FLOPs");
@@ -125,13 +125,13 @@ describe("folio scaling plan, of JSON", () => {
 const noTimes = { processorSeconds: null, seconds: null };
 
 describe("folio scaling run", () => {
-  it("goes on after a kill of everything, and shows where each run stands", async () => {
+  it("continues after all processes are killed, and shows the state of each run", async () => {
     const out = path.join(folder, "out");
     const args = ["run", planFile, `--out=${out}`];
     const child = startChild(
       `const { main } = await load("lib/cli/main.ts"); process.exitCode = await main(["scaling", ...argument]);`,
       args,
-      killingItself(1, 0, "SIGSTOP"), // the run stops after its first checkpoint, and is still there to be killed
+      killingItself(1, 0, "SIGSTOP"), // pauses the run after its first checkpoint, so that it can be killed
     );
     const checkpoint = () => fs.readdirSync(out, { recursive: true }).some((file) => String(file).endsWith("last"));
     while (child.exitCode === null && !(fs.existsSync(out) && checkpoint())) await setTimeout(20);
@@ -144,7 +144,7 @@ describe("folio scaling run", () => {
 
     const status = async () => JSON.parse((await folio("status", out, "--json")).out);
     let before = await status();
-    for (; before.counts.running > 0; before = await status()) await setTimeout(20); // the system takes its time to end it
+    for (; before.counts.running > 0; before = await status()) await setTimeout(20); // the system may need a moment to end it
     expect(before.counts).toMatchObject({ interrupted: 1, finished: 0 });
     expect(before.runs[0].step).toBeGreaterThan(0);
 

@@ -13,7 +13,7 @@ async function tune(...argv: string[]) {
   return { code, out, err };
 }
 
-/** A table whose best rates are 2 N^-0.5 D^0.1, two seeds a run, and a run of the sweep itself. */
+/** A table whose best rates are 2 N^-0.5 D^0.1, with two seeds per run, and one run of the sweep. */
 function writeTable(name: string, change: (line: string, index: number) => string = (line) => line): string {
   const cells = [
     [1e4, 1e6],
@@ -37,7 +37,7 @@ function writeTable(name: string, change: (line: string, index: number) => strin
 }
 
 describe("folio scaling tune", () => {
-  test("prints the best rates and the rule as a plan has it", async () => {
+  test("prints the best rates, and the rule in the form for a plan", async () => {
     const { code, out, err } = await tune(writeTable("table.csv"));
     expect({ code, err }).toEqual({ code: 0, err: "" });
     expect(out).toContain("10,000  1,000,000     0.0796      0.0796      2.0000");
@@ -45,7 +45,7 @@ describe("folio scaling tune", () => {
     expect(out).toMatch(/^ {2}learningRate: \{ factor: 2, parameters: -0\.5, tokens: 0\.1 \},$/m);
   });
 
-  test("--json has all of it, columns have any names", async () => {
+  test("--json gives the full result; columns may have any names", async () => {
     const file = writeTable("other.csv", (line, index) => (index === 0 ? "role,size,tokens,lr,nats" : line));
     const { code, out } = await tune(file, "--n=size", "--d=tokens", "--rate=lr", "--loss=nats", "--json");
     const { best, rule, runs, largestDifference } = JSON.parse(out);
@@ -93,7 +93,7 @@ describe("folio scaling tune", () => {
     [
       "runs that differ in another setting",
       [writeTable("decay.csv", (line, index) => `${line},${["weight_decay", 0.1, 0][Math.min(index, 2)]}`)],
-      "runs of one N and D differ in weight_decay (0.1 and 0)",
+      "runs with the same N and D differ in weight_decay (0.1 and 0)",
     ],
   ])("says what is wrong: %s", async (_, argv, message) => {
     const { code, out, err } = await tune(...(argv as string[]));
@@ -102,7 +102,7 @@ describe("folio scaling tune", () => {
     expect(err).toContain(message);
   });
 
-  test("--drop-missing leaves a row with a gap out", async () => {
+  test("--drop-missing leaves out a row with a missing number", async () => {
     const file = writeTable("dropped.csv", (line, index) => (index === 3 ? line.replace(/[^,]*$/, "") : line));
     expect(JSON.parse((await tune(file, "--drop-missing", "--json")).out).runs).toBe(31);
   });

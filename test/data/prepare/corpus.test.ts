@@ -69,7 +69,7 @@ describe("a text file", () => {
     ["no line end", "abc def ".repeat(40)],
   ])("is split and encoded as nanoGPT's scripts do it in Python: %s", async (_, text) => {
     const from = write("text.txt", text);
-    const characters = [...text.replace(/\r\n?/g, "\n")]; // Python reads text so, and counts code points
+    const characters = [...text.replace(/\r\n?/g, "\n")]; // as Python reads text and counts code points
     const at = Math.floor(characters.length * 0.9);
     const [train, val] = [characters.slice(0, at).join(""), characters.slice(at).join("")];
     await prepare("gpt2", from);
@@ -84,7 +84,7 @@ describe("a text file", () => {
     }
   });
 
-  test("splits at the same character wherever the blocks of reading end, within a character and between \\r and \\n", async () => {
+  test("splits at the same character wherever read blocks end, also within a character and between \\r and \\n", async () => {
     const block = 1 << 20;
     for (const [name, text] of [
       ["a", `${"a".repeat(block - 1)}\r\n${"b".repeat(200)}`],
@@ -103,7 +103,7 @@ describe("a text file", () => {
     }
   });
 
-  test("gives the same bytes in one thread and in two, in pieces as encoded whole", async () => {
+  test("gives the same bytes in one thread, in two, and when encoded as a whole", async () => {
     const text = longText(8_000);
     const from = write("text.txt", text);
     await prepare("one", from, { workers: 0, commitBytes: 500_000 });
@@ -158,7 +158,7 @@ describe("documents", () => {
     expect(read("parquet")).toMatchObject(withEnd);
   });
 
-  test("of a folder likewise: a file each, line ends as \\n, hidden files and others than text left out", async () => {
+  test("of a folder likewise: one per file, with \\n as line ends, without hidden and non-text files", async () => {
     documents.forEach((document, index) => {
       write(`texts/${String(index).padStart(2, "0")}.${index % 2 ? "txt" : "md"}`, document);
     });
@@ -180,7 +180,7 @@ describe("documents", () => {
 });
 
 describe("what cannot be read", () => {
-  test("is named, with what to do, and leaves nothing behind", async () => {
+  test("is named, with advice, and leaves nothing behind", async () => {
     const cases: [string, Partial<TextOptions>, RegExp][] = [
       [path.join(folder, "none.txt"), {}, /none\.txt: it is missing; give a text, JSONL or Parquet file/],
       [write("empty.txt", ""), {}, /it is empty/],
@@ -214,7 +214,7 @@ describe("what cannot be read", () => {
     }
   });
 
-  test("and a damaged Parquet file, whose checksum nobody told, is refused", async () => {
+  test("such as a damaged Parquet file without a known checksum, is refused", async () => {
     const bytes = fs.readFileSync(path.join(parquetFolder, "train-00000-of-00003.parquet"));
     bytes.fill(0x5a, 100, 300);
     await expect(prepare("bad", write("bad.parquet", bytes))).rejects.toThrow(/bad\.parquet.*(damaged|not UTF-8)/);
@@ -222,7 +222,7 @@ describe("what cannot be read", () => {
 });
 
 describe("again", () => {
-  test("does nothing when it is prepared, redoes with overwrite, and refuses another recipe", async () => {
+  test("does nothing if the dataset is prepared, prepares it again with overwrite, and refuses other options", async () => {
     const from = write("text.txt", "some text of ours\n".repeat(50));
     const meta = await prepare("mine", from);
     const before = fs.statSync(path.join(folder, "mine", "train.bin")).ino;
@@ -236,11 +236,11 @@ describe("again", () => {
     expect(read("mine").decode(read("mine").val)).toMatch(/^(.*\n)+$/);
   });
 
-  test("goes on after an interruption, over what was written beyond the last commit, to the same bytes", async () => {
-    // Three stops of three commits each, with what was in hand then, are half of it.
+  test("continues after an interruption, overwriting everything after the last commit, to the same bytes", async () => {
+    // Three stops after three commits each, and the pieces in progress, cover about half of the text.
     const from = write("text.txt", longText(16_000));
     await prepare("whole", from, { workers: 0 });
-    // Stopped by its third piece of writing down, thrice; then to the end.
+    // Stopped three times after its third commit; then to the end.
     for (const round of [1, 2, 3, 4]) {
       const stop = new AbortController();
       const progress = path.join(folder, "cut", "preparing.json");
@@ -265,7 +265,7 @@ describe("again", () => {
     expect(digest("cut")).toEqual(digest("whole"));
   });
 
-  test("begins anew when the text has changed meanwhile", async () => {
+  test("starts over if the text has changed meanwhile", async () => {
     const from = write("text.txt", longText(8_000));
     const stop = new AbortController();
     const begun = prepare("mine", from, { workers: 0, commitBytes: 1000, signal: stop.signal });
@@ -277,7 +277,7 @@ describe("again", () => {
     expect(read("mine").decode(read("mine").train)).toMatch(/^another text/);
   });
 
-  test("refuses to work beside another, and waits for nobody that has ended", async () => {
+  test("refuses to run in parallel with another preparation, but not after one that has ended", async () => {
     const from = write("text.txt", "some text of ours\n".repeat(50));
     const other = lockFolder(path.join(folder, "mine")) as FolderLock;
     await expect(prepare("mine", from)).rejects.toThrow(
@@ -290,7 +290,7 @@ describe("again", () => {
 });
 
 describe("openwebtext", () => {
-  /** Serves the folder of Parquet files as a host does, with Range; `cut` may answer in its place. */
+  /** Serves the folder of Parquet files with Range requests; `cut` may answer instead. */
   async function serve(cut: (file: string, response: ServerResponse, attempt: number) => boolean) {
     const asked: string[] = [];
     const server = createServer((request, response) => {
@@ -324,7 +324,7 @@ describe("openwebtext", () => {
     return { asked, close, url: `http://127.0.0.1:${port}/train-{index}-of-00003.parquet` };
   }
 
-  /** What the files of the folder give without any network. */
+  /** The dataset made from the files in the folder, without the network. */
   async function reference(): Promise<string[]> {
     await prepareOpenWebText({ dataDir: path.join(folder, "local"), source: parquetFolder, log });
     return digest("local/openwebtext");
@@ -351,7 +351,7 @@ describe("openwebtext", () => {
     }
   });
 
-  test("goes on after kill -9, without the files that are done", { timeout: 200_000 }, async () => {
+  test("continues after kill -9 without the finished files", { timeout: 200_000 }, async () => {
     let stuck = true;
     const server = await serve((file) => stuck && file.includes("00002")); // never answered
     try {
@@ -367,10 +367,10 @@ describe("openwebtext", () => {
         try {
           return JSON.parse(fs.readFileSync(progress, "utf8")).next.file;
         } catch {
-          return 0; // not there yet
+          return 0; // it does not exist yet
         }
       };
-      // Both: what the child asks for must not arrive after it was killed.
+      // Close both, so that no request of the killed child arrives later.
       const isStuck = () => doneFiles() === 2 && server.asked.some((file) => file.includes("00002"));
       await expect.poll(isStuck, { timeout: 300_000, interval: 20 }).toBe(true);
       child.kill("SIGKILL");
@@ -386,11 +386,13 @@ describe("openwebtext", () => {
     }
   });
 
-  test("refuses a template without places, and a server without the files", async () => {
+  test("refuses a template without {index}, and a server without the files", async () => {
     const give = (url: string) => prepareOpenWebText({ dataDir: folder, url, log });
-    await expect(give("http://127.0.0.1:9/x.parquet")).rejects.toThrow(/must hold \{index\} and say of how many/);
+    await expect(give("http://127.0.0.1:9/x.parquet")).rejects.toThrow(
+      /must contain \{index\} and the number of files/,
+    );
     const closed = "http://127.0.0.1:9/{index}-of-01.parquet";
-    // Offline it is the network that is to blame, not the file.
+    // Offline, the message must name the network, not the file.
     await expect(give(closed)).rejects.toThrow(
       /^Cannot reach 127\.0\.0\.1:9 for http:.*00-of-01|0-of-01\.parquet: .*\. Check the network; or name a mirror \(HF_ENDPOINT, or --url\), or a folder/,
     );

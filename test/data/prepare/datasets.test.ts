@@ -39,14 +39,14 @@ function ngrams(name: string): number[] {
 }
 
 describe("typescript", () => {
-  test("prepare() makes the embedded corpus: about 90 characters, validation no copy of training", async () => {
+  test("prepare() makes the embedded corpus: about 90 characters, and validation is not a copy of training", async () => {
     const meta = await prepareTypescript({ dataDir, log });
     expect(meta.vocabSize).toBeGreaterThan(85);
     expect(meta.vocabSize).toBeLessThan(96); // printable ASCII and the line end
     expect(meta.splits.train.tokens).toBeGreaterThan(1_500_000);
     expect(meta.splits.val.tokens / meta.splits.train.tokens).toBeCloseTo(0.1, 1);
     expect(meta.source).toMatchObject({ licence: "Apache-2.0" });
-    const shared = Number(/; ([\d.]+) % of validation lines also stand in training/.exec(lines.at(-1)!)?.[1]);
+    const shared = Number(/; ([\d.]+) % of validation lines also occur in training/.exec(lines.at(-1)!)?.[1]);
     expect(shared).toBeLessThan(5);
 
     const dataset = openDataset(dataDir, "typescript");
@@ -61,7 +61,7 @@ describe("typescript", () => {
 
   const declared = (name: string, body: string) => `/** About ${name} — é. */\ninterface ${name} {\n${body}}\n`;
 
-  test("splitDeclarations() removes repeats, keeps what one name declares together, and leaves ASCII", () => {
+  test("splitDeclarations() removes repetitions, keeps the declarations of a name together, and returns ASCII", () => {
     const names = Array.from({ length: 20 }, (_, index) => `Thing${index}`);
     const text = [
       "/*! licence; of\nsomebody */\n\n/// <reference />\n",
@@ -92,7 +92,9 @@ describe("typescript", () => {
     await expect(give("no.d.ts")).rejects.toThrow(/Cannot read the text .*no\.d\.ts: it is missing\./);
     await expect(give("empty.d.ts", " \n")).rejects.toThrow(/it is empty/);
     await expect(give("latin.d.ts", Buffer.of(0xe9, 0x20))).rejects.toThrow(/it is not UTF-8/);
-    await expect(give("prose.d.ts", "To be, or not to be.")).rejects.toThrow(/0 names are declared in it; it needs 10/);
+    await expect(give("prose.d.ts", "To be, or not to be.")).rejects.toThrow(
+      /it declares 0 names; at least 10 are needed/,
+    );
     await expect(prepareTypescript({ dataDir, url: "http://x/", log })).rejects.toThrow(/it is embedded/);
     expect(existsSync(path.join(dataDir, "typescript"))).toBe(false);
   });
@@ -137,7 +139,7 @@ describe("shakespeare_char", () => {
       expect(meta.splits.val.tokens).toBe(111_540);
       expect(ranges).toHaveLength(2);
       expect(lines[0]).toBe(`downloading ${url}`);
-      await prepareShakespeareChar({ dataDir, log }); // from input.txt: the public URL is not asked
+      await prepareShakespeareChar({ dataDir, log }); // from input.txt, without a request to the public URL
       expect(ranges).toHaveLength(2);
     } finally {
       server.close();
@@ -147,7 +149,7 @@ describe("shakespeare_char", () => {
   test("prepare() refuses another text, a missing one, and a URL that cannot be reached", async () => {
     const source = path.join(dataDir, "other.txt");
     writeFileSync(source, "To be, or not to be.");
-    await expect(prepareShakespeareChar({ dataDir, source, log })).rejects.toThrow(/it is another text, of SHA-256/);
+    await expect(prepareShakespeareChar({ dataDir, source, log })).rejects.toThrow(/so it is another text/);
     await expect(prepareShakespeareChar({ dataDir, source: `${source}x`, log })).rejects.toThrow(/it is missing/);
     await expect(prepareShakespeareChar({ dataDir, url: "http://127.0.0.1:9/x", log })).rejects.toThrow(
       /Cannot download http:\/\/127\.0\.0\.1:9\/x: .*give a local file as source/,
@@ -172,7 +174,7 @@ describe("a copied data folder", () => {
   const root = path.resolve(import.meta.dirname, "..", "..", "..");
   const modules = ["openwebtext", "shakespeare", "shakespeare_char", "typescript"];
 
-  test("prepares a dataset of its own name, and leaves the one that it was copied from", async () => {
+  test("prepares a dataset with the name of the copy, and leaves the original unchanged", async () => {
     const copy = path.join(dataDir, "sources", "my_data");
     mkdirSync(copy, { recursive: true });
     const source = readFileSync(path.join(root, "data", "typescript", "prepare.ts"), "utf8");
@@ -190,7 +192,7 @@ describe("a copied data folder", () => {
     openDataset(dataDir, "my_data").close();
   });
 
-  test.each(modules)("no name is written in data/%s/prepare.ts: that of its folder counts", (name) => {
+  test.each(modules)("data/%s/prepare.ts takes its name from its folder", (name) => {
     const source = readFileSync(path.join(root, "data", name, "prepare.ts"), "utf8");
     expect(source).toContain("const name = folderName(import.meta.url);");
     expect(source).not.toMatch(new RegExp(`(name|dataset)(:| =) ["'\`]${name}["'\`]`));

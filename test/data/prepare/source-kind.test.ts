@@ -1,4 +1,4 @@
-/** Files of a corpus are told by what they hold, whatever they are called; what is left out is named. */
+/** Files of a corpus are recognized by their content, not their names; files that are left out are named. */
 import fs from "node:fs";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
@@ -38,7 +38,7 @@ const texts = ["one, [two] {three}", 'a "quoted" text \\ and more', "", "last ] 
 const wanted = texts.filter(Boolean).sort().join("\n");
 const records = texts.map((text, id) => ({ id, text, meta: { tags: ["a", "b"] } }));
 
-describe("formats are told by content", () => {
+describe("formats are recognized by content", () => {
   test.each([
     ["an array named .json", "x.json", JSON.stringify(records)],
     ["an array over many lines", "x.json", JSON.stringify(records, null, 2)],
@@ -70,7 +70,7 @@ describe("formats are told by content", () => {
     }
   });
 
-  test("a packed file is named with the command that unpacks it", () => {
+  test("for a compressed file, the message names the command that unpacks it", () => {
     const file = write("x.jsonl.gz", gzipSync("{}"));
     expect(() => listSource(file)).toThrow(`${file}: it is packed with gzip; unpack it first: gunzip --keep ${file}.`);
   });
@@ -82,7 +82,7 @@ describe("formats are told by content", () => {
     );
   });
 
-  test("files left out of a folder are named, with why", async () => {
+  test("files of a folder that are left out are named, with the reason", async () => {
     const file = write("a.txt", "some text\n".repeat(20));
     const at = path.dirname(file);
     fs.writeFileSync(path.join(at, "b.txt"), "more text\n".repeat(20));
@@ -95,7 +95,7 @@ describe("formats are told by content", () => {
   });
 });
 
-describe("what a record holds", () => {
+describe("the text of a record", () => {
   const elements = async (file: string, from = 0) => {
     const found: string[] = [];
     const ends: number[] = [];
@@ -106,7 +106,7 @@ describe("what a record holds", () => {
     return { found, ends };
   };
 
-  test("an array is taken up again behind any of its elements", async () => {
+  test("an array can be resumed after any of its elements", async () => {
     const file = write("x.json", `${JSON.stringify(texts, null, 2)}\n`);
     const { found, ends } = await elements(file);
     expect(found).toEqual(texts);
@@ -115,14 +115,14 @@ describe("what a record holds", () => {
     }
   });
 
-  test("an array that is cut short, or that something follows, is refused", async () => {
+  test("an array that is truncated, or followed by other text, is refused", async () => {
     await expect(elements(write("x.json", '["a", "b"'))).rejects.toThrow(
       "its array has no end: the file stops at byte 9",
     );
     await expect(elements(write("x.json", '["a"] {}'))).rejects.toThrow("something follows its array at byte 5");
   });
 
-  test("a long line is put together once: its parts are not copied with each one that comes", async () => {
+  test("the parts of a long line are joined only once, not with each new part", async () => {
     const line = "x".repeat(40 << 20);
     const file = write("x.jsonl", `${line}\nshort`);
     const concat = Buffer.concat;
@@ -141,7 +141,7 @@ describe("what a record holds", () => {
     expect(copied).toBeLessThan(2 * line.length);
   });
 
-  test("nothing in place of a text is an error in Parquet as in JSON, with its row", async () => {
+  test("a null instead of a text is an error that names its row, in Parquet and in JSON", async () => {
     const file = path.join(folder, "nulls.parquet");
     parquetWriteFile({ filename: file, columnData: [{ name: "text", data: ["a", null, "c"], type: "STRING" }] });
     await expect(prepared(file)).rejects.toThrow(`${file}, row 1: the column "text" holds nothing (null)`);
@@ -149,7 +149,7 @@ describe("what a record holds", () => {
     await expect(prepared(json)).rejects.toThrow(`${json}, line 2: the field "text" holds no text`);
   });
 
-  test("the place of a byte that is not UTF-8 is its place in the file", async () => {
+  test("an invalid UTF-8 byte is reported by its position in the file", async () => {
     const content = Buffer.concat([
       Buffer.from('{"text": "fine"}\n{"text": "caf'),
       Buffer.from([0xe9]),
@@ -159,7 +159,7 @@ describe("what a record holds", () => {
   });
 });
 
-test("a damaged Parquet file gives our message alone: no rejection is left that nobody hears", async () => {
+test("a damaged Parquet file gives only Folio's message, and no unhandled rejection", async () => {
   const file = path.join(folder, "wide.parquet");
   const data = Array.from({ length: 400 }, (_, at) => `text ${at} ${"word ".repeat(at % 7)}`);
   parquetWriteFile({ filename: file, columnData: [{ name: "text", data, type: "STRING" }], rowGroupSize: 100 });
@@ -173,7 +173,7 @@ test("a damaged Parquet file gives our message alone: no rejection is left that 
       const bytes = Buffer.from(whole);
       for (let k = 0; k < 4; k++)
         bytes[8 + ((seed * 7919 + k * 104_729) % (bytes.length - 12))] = (seed * 37 + k) & 0xff;
-      // Half of them cut: the footer's places lie beyond the end.
+      // A truncated file: positions in the footer lie beyond its end.
       fs.writeFileSync(file, seed % 2 === 0 ? bytes : Buffer.concat([bytes.subarray(0, 200), bytes.subarray(-1200)]));
       try {
         await prepared(file);

@@ -25,7 +25,7 @@ const golden: { text: string; ids: number[] }[] = JSON.parse(
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
-/** A generator of numbers in [0, 1) that is the same everywhere. */
+/** A deterministic generator of numbers in [0, 1). */
 function generator(seed: number): () => number {
   let state = seed;
   return () => {
@@ -71,8 +71,8 @@ describe("byteEncoder()", () => {
     }
   });
 
-  test("reaches each of GPT-2's tokens from the token's own bytes, as tiktoken's short cut does", () => {
-    // Such bytes may be no UTF-8, nor one piece; merging alone is in question: hence a piece of pieces only.
+  test("encodes the bytes of each GPT-2 token as this token, like tiktoken's shortcut", () => {
+    // Such bytes may be invalid UTF-8 and not a single piece; only merging is tested, so they are passed as one piece.
     let reached = 0;
     for (let id = 0; id < 50_256; id++) {
       const bytes = decodeBytes(pairs, [id]);
@@ -84,7 +84,7 @@ describe("byteEncoder()", () => {
     expect(reached).toBeGreaterThan(49_000);
   });
 
-  test("gives the same for a piece of 100,000 characters as for its merges by hand", () => {
+  test("encodes a piece of 100,000 characters as merging by hand does", () => {
     const long = encode(bytesOf("=".repeat(100_000)));
     // 64 equals signs are one token: 1,562 of them and the rest of 32.
     expect(long.length).toBe(Math.ceil(100_000 / 64));
@@ -132,7 +132,7 @@ describe("lastCut()", () => {
     expect(cuts).toBeGreaterThan(5000);
   });
 
-  test("finds the white space, the end of letters or of digits; and nothing within one run", () => {
+  test("finds white space and the end of letters or digits, but nothing within a single run", () => {
     expect(lastCut(bytesOf("one two"), 7)).toBe(3);
     expect(lastCut(bytesOf("中文。字"), 12)).toBe(6);
     expect(lastCut(bytesOf("ab12"), 4)).toBe(2);
@@ -142,14 +142,14 @@ describe("lastCut()", () => {
 });
 
 describe("bytePairsOfMerges()", () => {
-  test("numbers bytes, merges and the end of text; a merge whose bytes are a token already makes no new id", () => {
+  test("numbers bytes, merges and the end of text; a merge into an existing token makes no new id", () => {
     const own = bytePairsOfMerges([97, 98, 98, 99, 256, 99, 97, 257]); // ab, bc, abc, and abc again
     expect(own.vocabSize).toBe(256 + 3 + 1);
     expect([...byteEncoder(own)(bytesOf("abc bc"))]).toEqual([258, 32, 257]);
     expect(Buffer.from(decodeBytes(own, [258, 32, 257])).toString()).toBe("abc bc");
   });
 
-  test("refuses what is no list of merges", () => {
+  test("refuses an invalid list of merges", () => {
     const doubling = Array.from({ length: 10 }, (_, index) => (index === 0 ? 97 : 255 + index)).flatMap((id) => [
       id,
       id,

@@ -9,7 +9,7 @@ interface Model {
 const modelOf = (files: Readonly<Record<string, string | object>>) =>
   (files["tokenizer.json"] as { model: Model }).model;
 
-/** What the files say of a word that GPT-2's pieces do not cut: its merges, the first first. */
+/** Encodes a word that GPT-2 does not split into pieces, by the merges in the files, in order. */
 function encode({ vocab, merges }: Model, word: string): number[] {
   const rank = new Map(merges.map((pair, i) => [pair.join(" "), i]));
   let parts = Array.from(word);
@@ -22,7 +22,7 @@ function encode({ vocab, merges }: Model, word: string): number[] {
 }
 
 describe("tokenizerFiles()", () => {
-  test("GPT-2's: 50,257 ids and the 50,000 merges of its merges.txt, whose first and last are known", () => {
+  test("of GPT-2 have 50,257 ids and 50,000 merges, with the known first and last ones", () => {
     const { files, endOfText } = tokenizerFiles({ kind: "gpt2" });
     const { vocab, merges } = modelOf(files);
     expect(endOfText).toBe(50_256);
@@ -42,7 +42,7 @@ describe("tokenizerFiles()", () => {
     expect(JSON.parse(files["vocab.json"] as string)).toEqual(vocab);
   });
 
-  test("GPT-2's merges make the ids that GPT-2's tokenizer makes", () => {
+  test("of GPT-2 have merges that give the ids of GPT-2's tokenizer", () => {
     const model = modelOf(tokenizerFiles({ kind: "gpt2" }).files);
     const tokenizer = gpt2Tokenizer();
     for (const word of [
@@ -56,8 +56,8 @@ describe("tokenizerFiles()", () => {
     }
   });
 
-  test("a vocabulary of one's own: bytes first, end of text last, a token that two merges make but once", () => {
-    const merges = [97, 98, 98, 99, 256, 99, 97, 257]; // ab, bc, ab+c, a+bc: the last is no new token
+  test("of a learned vocabulary have bytes first, the end of text last, and a token of two merges only once", () => {
+    const merges = [97, 98, 98, 99, 256, 99, 97, 257]; // ab, bc, ab+c, a+bc: the last makes no new token
     const { files, endOfText } = tokenizerFiles({ kind: "bpe", merges: merges.join(" ") });
     const { vocab, merges: pairs } = modelOf(files);
     const tokenizer = bpeTokenizer(merges);
@@ -75,7 +75,7 @@ describe("tokenizerFiles()", () => {
     }
   });
 
-  test("characters: each a token, none merged; no tokenizer: no files", () => {
+  test("of characters have one token each and no merges; without a tokenizer, there are no files", () => {
     const { files, endOfText } = tokenizerFiles({ kind: "char", characters: "\n ae🙂" });
     expect(modelOf(files)).toMatchObject({ vocab: { "\n": 0, " ": 1, a: 2, e: 3, "🙂": 4 }, merges: [] });
     expect(endOfText).toBe(undefined);

@@ -23,7 +23,7 @@ function learnFrom(counts: PieceCounts, vocabSize: number): { merges: number[]; 
   }
 }
 
-/** The same by the definition: count all pairs anew for each merge. */
+/** The definition: count all pairs again for each merge. */
 function learnSlowly(text: string, vocabSize: number): number[] {
   const pieces = text
     .match(/ ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu)!
@@ -68,7 +68,7 @@ const text = Array.from(
   (_, index) => words[(7 * index + (index >> 3) * (index >> 4)) % words.length],
 ).join(" ");
 
-test("trainBytePairs() learns what counting anew for each merge learns", () => {
+test("trainBytePairs() learns the same as counting again for each merge", () => {
   const { merges, records } = learn(text, 285);
   expect(merges).toEqual(learnSlowly(text, 285));
   expect(records.length).toBe(28);
@@ -84,8 +84,8 @@ test("trainBytePairs() does not depend on the order of the pieces", () => {
   expect(learnFrom(new Map([...counts].reverse()), 290).merges).toEqual(learnFrom(counts, 290).merges);
 });
 
-test("trainBytePairs() counts as often as the encoding then uses: the text's ids are its bytes less the merges made", () => {
-  const plain = text.replace(/a{3,} /g, ""); // in a run of one letter pairs overlap: "aaa" holds two, and merges one
+test("trainBytePairs() counts each merge as often as the encoding uses it", () => {
+  const plain = text.replace(/a{3,} /g, ""); // in a run of one letter, pairs overlap: "aaa" has two but allows one merge
   const { merges, records } = learn(plain, 285);
   const saved = records.reduce((sum, { occurrences }) => sum + occurrences, 0);
   expect(bpeTokenizer(merges).encode(plain).length).toBe(Buffer.byteLength(plain) - saved);

@@ -1,4 +1,4 @@
-/** Whose tokenizer a Hugging Face folder has: read from its files, compared by content, and carried on. */
+/** The tokenizer of a Hugging Face folder: read from its files, compared by content, and exported. */
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -45,13 +45,13 @@ describe("a folder's own tokenizer", () => {
       const tokenizer = tokenizerFromSpec(JSON.parse(JSON.stringify(spec)));
       expect(tokenizer.vocabSize).toBe(size);
       for (const { text, ids, decoded } of texts) {
-        // In Python the name of a special token is always that token.
+        // In Python, the name of a special token is always encoded as this token.
         expect([...tokenizer.encode(text, { special: true })], text).toEqual(ids);
         expect(tokenizer.decode(ids), text).toBe(decoded);
       }
     });
 
-    test(`${name}: a sample's text, token by token, is the text of all its tokens`, () => {
+    test(`${name}: decoding a sample token by token gives the same text as decoding all tokens`, () => {
       const tokenizer = tokenizerFromSpec(readFolderTokenizer(path.join(golden, name)).spec);
       for (const { ids } of texts) {
         // A prompt ends with a whole character.
@@ -116,7 +116,7 @@ describe("a tokenizer is compared by content", () => {
   test.each(["char", "bpe"])("our own export, saved again by transformers, keeps its tokenizer: %s", (kind) => {
     const exported = path.join(golden, `exported-${kind}`);
     const spec = json(`exported-${kind}/spec.json`) as TokenizerSpec;
-    // What was given to transformers is what is exported today.
+    // The files that transformers saved again are those exported today.
     for (const [name, content] of Object.entries(tokenizerFiles(spec).files)) {
       const there = fs.readFileSync(path.join(exported, name), "utf8");
       if (typeof content === "string") expect(there).toBe(content);
@@ -125,7 +125,7 @@ describe("a tokenizer is compared by content", () => {
     expect(readFolderTokenizer(path.join(golden, `resaved-${kind}`)).spec).toEqual(spec);
   });
 
-  test("what is put around a text does not make two tokenizers", () => {
+  test("text added around the input does not make another tokenizer", () => {
     const { spec } = readFolderTokenizer(path.join(golden, "unigram"));
     expect(sameTokenizer(spec!, { ...spec!, special: { eos_token: "</s>" } } as TokenizerSpec)).toBe(true);
     expect(sameTokenizer(bpeTokenizer([108, 111]).toJSON(), bpeTokenizer([108, 112]).toJSON())).toBe(false);
@@ -133,7 +133,7 @@ describe("a tokenizer is compared by content", () => {
 });
 
 describe("a folder whose tokenizer is not known", () => {
-  test("has none, or names the file that is not read", () => {
+  test("has none, or the message names the unreadable file", () => {
     expect(readFolderTokenizer(write({ "config.json": {} }))).toEqual({});
     expect(readFolderTokenizer(write({ "spiece.model": "x" }))).toEqual({ unread: "spiece.model" });
     expect(readFolderTokenizer(write({ "vocab.json": {} }))).toEqual({ unread: "vocab.json" });

@@ -33,7 +33,7 @@ test("charTokenizer() refuses an empty text and half a surrogate pair", () => {
   expect(() => charTokenizer("a\ud83d")).toThrow(/half of a surrogate pair, U\+D83D/);
 });
 
-test("encode() names the character that is not in the vocabulary, and where it stands", () => {
+test("encode() names an unknown character and its position", () => {
   const tokenizer = charTokenizer("abc \n");
   expect(() => tokenizer.encode("ab\nca é")).toThrow(
     'Cannot encode the text: the character "é" (U+00E9) at line 2, column 4 is not in the vocabulary of 5 characters',

@@ -1,4 +1,4 @@
-/** What tracing TensorFlow.js code into a graph keeps apart, and what it refuses, with the place in the user's code. */
+/** Tracing TensorFlow.js code into a graph: tensors from outside, and errors with the place in the user's code. */
 import vm from "node:vm";
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
@@ -49,9 +49,9 @@ async function failure(step: Step, inputs?: HostTensors): Promise<string> {
 const here = /at .*test\/engine\/compiled\/trace\.test\.ts:\d+:\d+/;
 
 describe("while tracing, a tensor from outside", () => {
-  test("is a constant of the step, and afterwards what it was", async () => {
+  test("is a constant of the step, and unchanged afterwards", async () => {
     const outside = tf.tensor1d([10, 20, 30]);
-    const computed = tf.mul(outside, 2); // its values are with TensorFlow, the first one's still with TensorFlow.js
+    const computed = tf.mul(outside, 2); // TensorFlow has its values; TensorFlow.js still has those of the first tensor
     const run = (): Promise<HostTensors> =>
       compiled((_, { x }) => ({
         outputs: {
@@ -75,7 +75,7 @@ describe("while tracing, a tensor from outside", () => {
     expect(outside.isDisposed && computed.isDisposed).toBe(true);
   });
 
-  test("stays frozen: the step sees the values that it had when it was traced", async () => {
+  test("is frozen: the step uses the values from the time of tracing", async () => {
     const variable = tf.variable(tf.scalar(1));
     const session = await openSession({});
     open.push(session);
@@ -132,14 +132,14 @@ describe("while tracing, refused is", () => {
     expect(ofInput).toMatch(/Cannot read the result of x while tracing/);
   });
 
-  test("an operation of TensorFlow.js that reads values for itself, such as gather's check", async () => {
+  test("an operation of TensorFlow.js that reads values, such as the check in gather", async () => {
     const step: Step = (_, { ids, x }) => ({ outputs: { y: tf.gather(x!, ids!) } });
     const message = await failure(step, { x: float32([1, 2], [2]), ids: int32([1], [1]) });
     expect(message).toMatch(/Cannot read the result of ids while tracing/);
     expect(message).toMatch(here);
   });
 
-  test("randomness without a key, whose first values would be repeated for ever", async () => {
+  test("randomness without a key, whose first values would be repeated in every call", async () => {
     for (const make of [
       () => tf.randomUniform([2]),
       () => tf.randomNormal([2]),
@@ -195,7 +195,7 @@ describe("while tracing, refused is", () => {
     expect(tf.backend()).toBe(backend);
   });
 
-  test("a tensor that another trace left over", async () => {
+  test("a tensor left over from another trace", async () => {
     let leftOver: tf.Tensor | undefined;
     await compiled((_, { x }) => {
       leftOver = tf.keep(tf.square(x!));
@@ -207,7 +207,7 @@ describe("while tracing, refused is", () => {
     leftOver!.dispose();
   });
 
-  test("only what cannot be traced: the same session runs the next step", async () => {
+  test("only the step that cannot be traced: the same session runs the next step", async () => {
     const session = await openSession({ s: { a: float32([5], []) } });
     open.push(session);
     const bad = session.define(({ s }) => ({ state: { s: { a: tf.scalar(s!.a!.dataSync()[0]!) } }, outputs: {} }));
@@ -218,7 +218,7 @@ describe("while tracing, refused is", () => {
     expect((await session.read("s")).a!.values[0]).toBe(6);
   });
 
-  test("an asynchronous step, eagerly too", async () => {
+  test("an asynchronous step, also in eager mode", async () => {
     const step = (async () => ({ outputs: {} })) as unknown as Step;
     expect(await failure(step)).toMatch(/Cannot run a step: it returned a promise/);
     const eager = await openSession({}, { compile: false });

@@ -1,4 +1,4 @@
-/** Compiles kernels_test.cc with all variants of an architecture that a compiler can make, and "wide" besides. */
+/** Compiles kernels_test.cc with all variants of an architecture that the compiler supports, and with "wide". */
 import { execFile } from "node:child_process";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -13,8 +13,8 @@ export interface KernelsProgram {
 }
 
 /**
- * Beside the architecture's variants, "wide": vectors of 16 in plain instructions, so that the logic of AVX-512's runs on any
- * processor. It is optimized less, for compilers take a minute over vectors that the processor does not have.
+ * "wide" is an additional variant with vectors of 16 in plain instructions, so that the logic of AVX-512 runs on any
+ * processor. It is optimized less, because compilers need a minute for vectors that the processor does not have.
  * @param compiler its command and first arguments
  * @param flags for linking, such as -static
  * @throws {Error} with the compiler's output

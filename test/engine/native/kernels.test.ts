@@ -1,6 +1,6 @@
 /**
- * Each variant of Folio's own kernels against loops in double precision (kernels_test.cc), without TensorFlow. Those that this
- * processor lacks are compiled all the same.
+ * Compares each variant of Folio's kernels with loops in double precision (kernels_test.cc), without TensorFlow.
+ * Variants that this processor cannot run are only compiled.
  */
 import { execFile } from "node:child_process";
 import fs from "node:fs";
@@ -26,7 +26,7 @@ describe("kernels", { timeout: 900_000, ...needs(missing) }, () => {
   }, 900_000);
   afterAll(() => fs.rmSync(folder, { recursive: true }));
 
-  test("of all variants that run here are their plain forms, on one thread and on three", async () => {
+  test("of all variants that run here equal their plain forms, with one thread and with three", async () => {
     const { stdout } = await start(compiled.program).catch((error: { stdout: string }) => error);
     for (const { name } of compiled.made) {
       const line = stdout.split("\n").find((each) => each.startsWith(`${name}: `));
@@ -36,7 +36,7 @@ describe("kernels", { timeout: 900_000, ...needs(missing) }, () => {
       expect(stdout).toMatch(new RegExp(`^${name}: \\d+ results`, "m"));
   });
 
-  // Of a function that two variants define, the linker keeps one: it may have instructions that the processor lacks.
+  // If two variants define a function, the linker keeps one, which may use instructions that the processor lacks.
   test(
     "define nothing but their table: no variant runs another's code",
     needs(process.platform === "linux" ? undefined : "nm reads the objects of Linux's compilers"),

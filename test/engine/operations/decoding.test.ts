@@ -1,4 +1,4 @@
-/** Writing token by token: Folio's own operations against the plain forms, on shapes that do not fit eight lanes. */
+/** Sampling token by token: compares Folio's operations with plain forms, on shapes that do not fit eight lanes. */
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
 import { type HostTensor, int32, toHost } from "../../../lib/engine/host-tensors.js";
@@ -83,7 +83,7 @@ describe("project()", needs(ownOperations()), () => {
   });
 });
 
-test("writeAt() writes new positions, of one sequence into all where there is one, and leaves the others and no tensor", () => {
+test("writeAt() writes new positions (one sequence into all rows), keeps the others, and leaves no tensors", () => {
   const cache = tf.ones<tf.Rank.R4>([2, 1, 4, 2]);
   const value = tf.tensor4d([5, 6, 7, 8], [1, 1, 2, 2]);
   const position = tf.scalar(1, "int32");
@@ -96,7 +96,7 @@ test("writeAt() writes new positions, of one sequence into all where there is on
   tf.dispose([cache, value, position]);
 });
 
-/** The next tokens' draws by FolioDraw and by what draw.ts composes. */
+/** The next tokens, drawn by FolioDraw and by the composed operations. */
 describe("nextTokens()", needs(ownOperations()), () => {
   const drawn = (
     fused: boolean,
@@ -109,7 +109,7 @@ describe("nextTokens()", needs(ownOperations()), () => {
   };
 
   for (const V of [1, 7, 65, 3000]) {
-    test(`draws of ${V} tokens with the same numbers the same`, () => {
+    test(`draws the same of ${V} tokens for the same random numbers`, () => {
       tf.tidy(() => {
         const logits = tf.mul(random([64, V], V), 3) as tf.Tensor2D;
         const u = tf.randomUniform<tf.Rank.R2>([64, 1], 0, 1, "float32", 5);
@@ -124,7 +124,7 @@ describe("nextTokens()", needs(ownOperations()), () => {
     });
   }
 
-  test("keeps what is as likely as the k-th, never draws what is impossible, and ends with logits that are no numbers", () => {
+  test("keeps tokens as likely as the k-th, never draws an impossible one, and returns even if logits are NaN", () => {
     tf.tidy(() => {
       const ends = tf.tensor2d([[0], [0.5], [1 - 2 ** -24]]);
       const rows = (row: number[]) => tf.tensor2d([row, row, row]);

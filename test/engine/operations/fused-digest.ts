@@ -1,4 +1,4 @@
-/** Prints a hash of what Folio's own operations give: test/engine/operations/fused.test.ts starts it with few threads and many. */
+/** Prints a hash of the results of Folio's operations; fused.test.ts runs it with few and with many threads. */
 import crypto from "node:crypto";
 import * as tf from "@tensorflow/tfjs-core";
 import { float32 } from "../../../lib/engine/host-tensors.js";
@@ -22,7 +22,7 @@ const add = (tensors: tf.Tensor[]) => {
 };
 
 tf.tidy(() => {
-  // Odd sizes, and among the numbers denormals, which threads may flush to zero or not.
+  // Odd sizes, and some denormal numbers, which threads may or may not flush to zero.
   const x = tf.concat([normal([700, 127], 1), tf.fill([1, 127], 3e-39), tf.fill([1, 127], 1e-38)]) as tf.Tensor2D;
   const made = [
     fusedLayerNorm(x, normal([127], 2) as tf.Tensor1D)!,

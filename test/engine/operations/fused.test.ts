@@ -1,4 +1,4 @@
-/** Folio's own operations (lib/engine/native) against the plain forms, on shapes that do not fit eight lanes. */
+/** Compares Folio's operations (lib/engine/native) with plain forms, on shapes that do not fit eight lanes. */
 import { execFile } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
@@ -29,7 +29,7 @@ function random(shape: number[], seed: number, scale = 1): tf.Tensor {
   return tf.mul(tf.randomNormal(shape, 0, 1, "float32", seed), scale);
 }
 
-/** Largest difference, relative to the largest value. */
+/** The largest difference, relative to the largest value. */
 function difference(a: tf.Tensor, b: tf.Tensor): number {
   return tf.tidy(() => tf.div(tf.max(tf.abs(tf.sub(a, b))), tf.add(tf.max(tf.abs(b)), 1e-6)).dataSync()[0]!);
 }
@@ -53,7 +53,7 @@ function rounded(x: tf.Tensor): tf.Tensor {
   return tf.tensor(fromHalf("bfloat16", toHalf("bfloat16", x.dataSync<"float32">())), x.shape);
 }
 
-/** Attention spelled out as model.ts does it. qkv [B·T, 3C] → [B·T, C] */
+/** Attention composed as in model.ts. qkv [B·T, 3C] → [B·T, C] */
 function plainAttention(qkv: tf.Tensor, batch: number, heads: number): tf.Tensor {
   const [T, C] = [qkv.shape[0]! / batch, qkv.shape[1]! / 3];
   const split = tf.transpose(tf.reshape(qkv, [batch, T, 3, heads, C / heads]), [2, 0, 3, 1, 4]);
@@ -76,10 +76,10 @@ function erf(x: number): number {
   return Math.max(-1, Math.min(1, (2 / Math.sqrt(Math.PI)) * sum));
 }
 
-/** GELU and its slope in double precision. */
+/** GELU and its derivative in double precision. */
 const exactly = {
   erf(x: number): [number, number] {
-    // Far out the series loses its digits; there Φ is 0 or 1 to more digits than float32 has.
+    // For large |x| the series loses precision, but Φ is 0 or 1 in float32.
     const phi = Math.abs(x) > 7 ? Number(x > 0) : 0.5 * (1 + erf(x * Math.SQRT1_2));
     return [x * phi, phi + (x * Math.exp(-0.5 * x * x)) / Math.sqrt(2 * Math.PI)];
   },
@@ -99,13 +99,13 @@ describe("Folio's own operations", needs(ownOperations()), () => {
   });
 
   for (const C of [1, 5, 8, 16, 33, 64, 130]) {
-    test(`layerNorm() over ${C} features and its gradients are the plain form's`, () => {
+    test(`layerNorm() over ${C} features and its gradients equal those of the plain form`, () => {
       for (const N of [1, 3, 64, 130]) {
         tf.tidy(() => {
           const f = (x: tf.Tensor, w: tf.Tensor) => layerNorm(x as tf.Tensor2D, w as tf.Tensor1D);
           const [own, plain] = both(f, [tf.add(random([N, C], 1), 1), random([C], 2)], random([N, C], 3));
           for (const [i, value] of own.entries()) {
-            // Of one feature everything cancels; what is left is rounding, times 1 / √1e-5.
+            // With one feature, everything cancels; the rest is rounding times 1 / √1e-5.
             if (C === 1) expect(tf.max(tf.abs(tf.sub(value, plain[i]!))).dataSync()[0]).toBeLessThan(1e-3);
             else expect(difference(value, plain[i]!), `[${N}, ${C}], ${i}`).toBeLessThan(1e-5);
           }
@@ -115,7 +115,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
   }
 
   for (const V of [1, 7, 8, 65, 1003]) {
-    test(`crossEntropy() over ${V} logits and its gradient are the plain form's, rows that do not count included`, () => {
+    test(`crossEntropy() over ${V} logits and its gradient equal those of the plain form, with ignored rows`, () => {
       for (const N of [1, 5, 64]) {
         tf.tidy(() => {
           const targets = Array.from({ length: N }, (_, n) => (n % 4 === 3 ? -1 : (n * 31) % V));
@@ -130,7 +130,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     });
   }
 
-  test("crossEntropy() names a target that the logits do not have, and shows a NaN", () => {
+  test("crossEntropy() names a target out of range, and returns NaN for NaN", () => {
     tf.tidy(() => {
       const of = (target: number, first = 0) =>
         crossEntropy(tf.tensor2d([[first, 1, 2]]), tf.tensor1d([target], "int32")).dataSync()[0];
@@ -140,7 +140,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
   });
 
   for (const kind of ["erf", "tanh"] as const) {
-    test(`gelu() of kind ${kind} and its slope are the formula's to float32's precision on [−30, 30]`, () => {
+    test(`gelu() of kind ${kind} and its derivative equal the formula to float32 precision on [−30, 30]`, () => {
       tf.tidy(() => {
         const x = tf.concat([tf.linspace(-30, 30, 20_007), tf.linspace(-6, 6, 20_007)]);
         const own = fusedGelu(x, kind)!;
@@ -152,7 +152,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
           worst[1] = Math.max(worst[1]!, Math.abs(slopes![i]! - slope));
         }
         expect(worst[0]).toBeLessThan(3e-7);
-        // The rounding of 2√(2/π)(x + 0.044715x³), near −8 where it counts most, comes out multiplied.
+        // The rounding of 2√(2/π)(x + 0.044715x³) is amplified, most near −8.
         expect(worst[1]).toBeLessThan(kind === "erf" ? 3e-7 : 3e-6);
         expect(host(fusedGelu(tf.tensor1d([-1e4, -30, 0, 30, 1e4]), kind)!.value).map((y) => y + 0)).toEqual([
           0, 0, 0, 30, 1e4,
@@ -162,7 +162,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
   }
 
   for (const D of [1, 5, 16, 33, 64]) {
-    test(`attention of heads of ${D} is the plain form's, gradient included`, () => {
+    test(`attention with head size ${D} and its gradient equal those of the plain form`, () => {
       for (const [i, T] of [1, 7, 48, 49, 64, 130].entries()) {
         const [batch, heads] = [1 + (i % 3), 1 + ((i + D) % 6)];
         tf.tidy(() => {
@@ -178,7 +178,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     });
   }
 
-  // M × K · K × N: tails in every direction, several blocks of depth, rows a page apart, and nothing at all.
+  // M × K · K × N: tails in all directions, several blocks in depth, rows one page apart, and empty matrices.
   for (const [M, K, N] of [
     [1, 1, 1],
     [7, 5, 17],
@@ -196,20 +196,20 @@ describe("Folio's own operations", needs(ownOperations()), () => {
       const expectSame = (own: tf.Tensor[], plain: tf.Tensor[]) => {
         for (const [index, tensor] of own.entries()) {
           expect(tensor.shape).toEqual(plain[index]!.shape);
-          // Sums of nothing are 0; TensorFlow's product leaves there what was in memory.
+          // Empty sums are 0; TensorFlow's product leaves uninitialized memory.
           if (M * K === 0) expect(Array.from(tensor.dataSync()).every((value) => value === 0)).toBe(true);
           else expect(difference(tensor, plain[index]!)).toBeLessThan(3e-6);
         }
       };
 
-      test(`linear() of ${what} and its gradients are the plain form's`, () => {
+      test(`linear() of ${what} and its gradients equal those of the plain form`, () => {
         tf.tidy(() => {
           const [x, w, dy] = inputs();
           expectSame(...both(product, [x, w], dy));
         });
       });
 
-      test(`linear() of ${what} in bfloat16 and its gradients are the plain form's of rounded factors`, () => {
+      test(`linear() of ${what} in bfloat16 and its gradients equal those of the plain form with rounded factors`, () => {
         tf.tidy(() => {
           const [x, w, dy] = inputs();
           const run = () => tf.valueAndGrads(product)([x, w], dy);
@@ -222,7 +222,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     }
   }
 
-  test("a product in bfloat16 rounds to the nearest, of two to the even one, and hands on what is not a number", () => {
+  test("a product in bfloat16 rounds to nearest, ties to even, and propagates NaN", () => {
     const product = (a: number[], b: number[]) =>
       withUpdater({ products: "bfloat16" } as InPlaceUpdater, () =>
         tf.tidy(() => linear(tf.tensor2d(a, [1, a.length]), tf.tensor2d(b, [b.length, 1])).dataSync()[0]),
@@ -237,16 +237,16 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     }
   });
 
-  test("what joins the operation before it in a compiled step is what it is apart", async () => {
+  test("operations fused in a compiled step give the same results as separate ones", async () => {
     const [x, w, bias] = await Promise.all([random([9, 20], 1), random([20, 20], 2), random([20], 3)].map(toHost));
     const session = await openSession({ params: { w: w!, bias: bias! } });
-    // A product with its bias and its GELU, one with a residual, both of which are also used by themselves.
+    // A product with bias and GELU, and one with a residual; both are also used directly.
     const f = (a: tf.Tensor, b: tf.Tensor, c: tf.Tensor) => {
       const before = tf.add(linear(a as tf.Tensor2D, b as tf.Tensor2D), c) as tf.Tensor2D;
       const after = tf.add(linear(gelu(before, "erf"), b as tf.Tensor2D), a);
       return tf.sum(tf.mul(after, tf.add(before, layerNorm(after as tf.Tensor2D, c as tf.Tensor1D))));
     };
-    // A step of its own each time, for a session keeps the traces of one that it knows.
+    // A new step each time, because a session caches the traces of a step.
     const run = (enabled: boolean) => {
       enableFused(enabled);
       return session.define((state, inputs) => {
@@ -262,7 +262,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     }
   });
 
-  test("attention does not overflow where scores are large, nor lose anything where all are 0", () => {
+  test("attention does not overflow for large scores, and is exact if all are 0", () => {
     tf.tidy(() => {
       // q · k / √D = ±80
       const signs = tf.sign(random([100, 16], 1));
@@ -279,7 +279,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     });
   });
 
-  test("a NaN or an infinity is handed on from every place, so that training notices it", () => {
+  test("a NaN or infinity at any place is propagated, so that training notices it", () => {
     for (const bad of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
       // 20 rows of 24: rows at the start, inside and in the tail; queries, keys and values; vector lanes and tails.
       for (const place of [0, 9, 17, 23, 24 * 7 + 3, 24 * 12 + 12, 24 * 19 + 1, 24 * 19 + 15, 24 * 19 + 23]) {
@@ -306,7 +306,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
             if (Number.isNaN(bad)) handsOn(`gelu ${kind}'s gradient`, own.gradient(tf.onesLike(x), own.saved!));
           }
           const own = fusedAttention(x, { batch: 1, heads: 1 })!;
-          // A last row's key is seen by that row alone; −∞ there is a weight of 0 where the query is positive.
+          // Only the last row sees its own key; −∞ there gives a weight of 0 if the query is positive.
           if (Number.isNaN(bad)) handsOn("attention", [own.value]);
           if (Number.isNaN(bad)) handsOn("attention's gradient", own.gradient(tf.ones([20, 8]), own.saved!));
           const from = fusedAttention(clean([20, 72]), { batch: 1, heads: 3 })!;
@@ -339,7 +339,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     });
   });
 
-  test("adamW() in a compiled session is the plain formula over 20 updates", async () => {
+  test("adamW() in a compiled session equals the plain formula over 20 updates", async () => {
     const settings = { beta1: 0.9, beta2: 0.95, weightDecay: 0.1 };
     const shapes = { matrix: [37, 5], vector: [13], one: [1] };
     const values = (shape: number[], f: (i: number) => number) =>
@@ -375,8 +375,8 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     }
   });
 
-  test("a session takes TensorFlow's products for the size that it is told to, and its own for the other", async () => {
-    // 2^27 multiplications are large, a row less is small.
+  test("a session uses TensorFlow's products for the given size, and Folio's for the other", async () => {
+    // 2^27 multiplications count as large, one row less as small.
     const w = float32(new Float32Array(512 * 512).fill(0.01), [512, 512]);
     const typesOf = async (rows: number, products?: ProductChoice) => {
       const session = await openSession({ params: { w } }, { profiled: true, ...(products && { products }) });
@@ -407,7 +407,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     }
   });
 
-  test("20 compiled steps end with the plain form's weights", async () => {
+  test("20 compiled steps end with the weights of the plain form", async () => {
     const settings = parseSettings({
       nLayer: 2,
       nHead: 2,
@@ -449,7 +449,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     expect(await run(true)).toBeCloseTo(await run(false), 4);
   });
 
-  test("the number of threads changes not a bit", async () => {
+  test("the number of threads does not change a single bit", async () => {
     const digest = async (threads: number) => {
       const file = path.join(import.meta.dirname, "fused-digest.ts");
       const env = { ...process.env, TF_NUM_INTRAOP_THREADS: String(threads) };
@@ -460,7 +460,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     expect(await digest(2)).toBe(one);
   });
 
-  test("2,000 calls leave no tensor and no memory behind", () => {
+  test("2,000 calls leak no tensors and no memory", () => {
     const qkv = tf.ones([128, 96]) as tf.Tensor2D;
     const body = () =>
       tf.tidy(() => {
@@ -472,12 +472,12 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     for (let i = 0; i < 500; i++) body();
     const before = process.memoryUsage.rss();
     for (let i = 0; i < 2_000; i++) body();
-    // One call's results are 0.2 MB: 2,000 that stayed would be 400.
+    // The results of one call take 0.2 MB, so a leak of 2,000 calls would be 400 MB.
     expect(process.memoryUsage.rss() - before).toBeLessThan(200e6);
     qkv.dispose();
   });
 
-  test("are used in the variant that FOLIO_TARGET names; one that is not there is an error", () => {
+  test("use the variant in FOLIO_TARGET; an unknown one is an error", () => {
     const { libraryPath } = loadTensorFlow();
     const best = operationsVariant();
     const [first] = nativeVariants();
@@ -508,7 +508,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     }
   });
 
-  test("are loaded twice without harm, and not at all when asked so, damaged, stale or absent", () => {
+  test("may be loaded twice, and are not loaded if switched off, damaged, stale or absent", () => {
     const { libraryPath } = loadTensorFlow();
     expect(loadOperations(libraryPath)).toBe(true);
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-operations-"));
@@ -522,7 +522,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
         fs.writeFileSync(`${here}.json`, JSON.stringify({ ...stamp, ...changes }));
       };
       const whole = fs.readFileSync(`${there}.so`);
-      write(whole.subarray(0, 50_000), {}); // to load it would end the process
+      write(whole.subarray(0, 50_000), {}); // loading it would crash the process
       expect(loadOperations(libraryPath, folder)).toBe(false);
       write(Buffer.from("no library"), { bytes: 10 });
       expect(loadOperations(libraryPath, folder)).toBe(false);
@@ -537,7 +537,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
   });
 });
 
-/** The library that this process has loaded. */
+/** The library loaded in this process. */
 function libraryOf(): string {
   const { sharedObjects } = process.report.getReport() as unknown as { sharedObjects: string[] };
   return sharedObjects.find((file) => /folio_ops-\w+\.so$/.test(file)) ?? "";

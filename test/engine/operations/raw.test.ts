@@ -1,4 +1,6 @@
-/** The table of raw operations: on "tensorflow" and, plain, on TensorFlow.js' "cpu" backend, as a browser has it. */
+/**
+ * The table of raw operations: on "tensorflow" and, in plain form, on TensorFlow.js's "cpu" backend, as in a browser.
+ */
 import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
 import { float32, type HostTensors, int32, toTensor } from "../../../lib/engine/host-tensors.js";
@@ -72,7 +74,7 @@ describe("on TensorFlow and on the plain backend", () => {
       const settings = { ...defaultSettings, ...model, gelu: bias ? ("tanh" as const) : ("erf" as const) };
       const made = initialParameters(settings, 1);
       const params: HostTensors = Object.fromEntries(
-        // Larger than they start, so that attention is not all but uniform.
+        // Larger than initial weights, so that attention is not almost uniform.
         Object.entries(made).map(([name, p]) => [
           name,
           float32(
@@ -125,10 +127,10 @@ for (const backend of backends) {
       const [mx, my] = [mean(x), mean(y)];
       return mean(x.map((value, i) => (value - mx) * (y[i]! - my))) / (deviation(x) * deviation(y));
     };
-    // Five standard errors of N draws; the draws are fixed, so a test passes always or never.
+    // Five standard errors of N draws; the draws are fixed, so the result is always the same.
     const error = 5 / Math.sqrt(N);
 
-    test("randomUniform() is even on [0, 1)", () => {
+    test("randomUniform() is uniform on [0, 1)", () => {
       const x = draw(uniform, [3, 4]);
       expect(Math.min(...x)).toBeGreaterThanOrEqual(0);
       expect(Math.max(...x)).toBeLessThan(1);
@@ -137,10 +139,10 @@ for (const backend of backends) {
       const bins = new Array<number>(16).fill(0);
       for (const value of x) bins[Math.floor(value * 16)]! += 1;
       const chi2 = bins.reduce((sum, count) => sum + (count - N / 16) ** 2 / (N / 16), 0);
-      expect(chi2).toBeLessThan(44); // 15 degrees of freedom: 44 is passed once in 10,000
+      expect(chi2).toBeLessThan(44); // 15 degrees of freedom: 44 is exceeded once in 10,000
     });
 
-    test("randomNormal() has mean 0, deviation 1 and the normal's tails", () => {
+    test("randomNormal() has mean 0, standard deviation 1 and the tails of the normal distribution", () => {
       const x = draw(normal, [3, 4]);
       expect(x.every(Number.isFinite)).toBe(true);
       expect(Math.abs(mean(x))).toBeLessThan(error);
@@ -153,7 +155,7 @@ for (const backend of backends) {
       ["randomUniform", uniform],
       ["randomNormal", normal],
     ] as const) {
-      test(`${name}() follows from key and shape; neighbouring keys and elements have nothing in common`, () => {
+      test(`${name}() depends on key and shape; neighbouring keys and elements are independent`, () => {
         const x = draw(kind, [3, 4]);
         expect(draw(kind, [3, 4])).toEqual(x);
         const keys: [number, number][] = [
@@ -170,7 +172,7 @@ for (const backend of backends) {
         for (const key of keys) {
           const y = draw(kind, key);
           expect(Math.abs(correlation(x, y)), `${key}`).toBeLessThan(error);
-          // Values may be uncorrelated and yet large together.
+          // Values can be uncorrelated and yet have correlated magnitudes.
           expect(Math.abs(correlation(squares(x), squares(y))), `squares, ${key}`).toBeLessThan(error);
         }
         for (const lag of [1, 2, 64, 256]) {

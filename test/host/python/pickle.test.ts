@@ -52,7 +52,7 @@ describe("readPickle()", () => {
     expect(readPickle(pickle("(S'a\\n\\x41'\nU", [2], "hiF1.5\nt."))).toEqual(["a\nA", "hi", 1.5]);
   });
 
-  test("gives the objects that the caller has names and ids for", () => {
+  test("returns the objects for which the caller knows names and ids", () => {
     const built: unknown[] = [];
     const globals = {
       "m.f": {
@@ -122,7 +122,7 @@ describe("readPickle() refuses, and calls nothing:", () => {
     test(name, () => expect(() => readPickle(bytes)).toThrow(message));
   }
 
-  test("a pickle cut at any byte", () => {
+  test("a pickle truncated at any byte", () => {
     for (const base64 of golden.protocols) {
       const whole = bytesOf(base64);
       for (let length = 0; length < 600; length++)

@@ -21,7 +21,7 @@ import type { Point } from "../../../scaling/points.js";
 // Besiroglu 2024, table 1.
 const constants = { E: 1.8172, A: 482.01, B: 2085.43, alpha: 0.3478, beta: 0.3658 };
 const truth = lawOf({ method: "projection" }, constants);
-const wave = (i: number) => Math.sin(i * 12.9898) * 0.003; // as good as noise, and the same everywhere
+const wave = (i: number) => Math.sin(i * 12.9898) * 0.003; // a deterministic substitute for noise
 const points: Point[] = [1e18, 3e18, 1e19, 3e19].flatMap((c, row) =>
   Array.from({ length: 7 }, (_, i) => {
     const n = truth.optimum(c).n * 2 ** ((i - 3) * 0.8);
@@ -36,21 +36,21 @@ const isoflop = fitLawNow(points, { method: "isoflop" });
 const names = ({ data }: { data: { name: string }[] }) => data.map(({ name }) => name);
 
 describe("lawOf()", () => {
-  test("is the surface and its optimum of approach 3: the rounded published law gives 326.1 M / 11.29 B at 2.21e19", () => {
+  test("of approach 3 is the surface and its optimum: with the rounded published law, 326.1 M / 11.29 B at 2.21e19", () => {
     const law = lawOf({ method: "parametric" }, { E: 1.69, A: 406.4, B: 410.7, alpha: 0.34, beta: 0.28 });
     const { n, d } = law.optimum(2.21e19);
     expect(n / 1e6).toBeCloseTo(326.1, 1);
     expect(d / 1e9).toBeCloseTo(11.29, 2);
   });
 
-  test("is a power law of compute of approaches 1 and 2, and refuses a fit that says nothing of an optimum", () => {
+  test("of approaches 1 and 2 is a power law of compute; a fit without an optimum is refused", () => {
     const law = lawOf(isoflop, { ...isoflop.params, ...isoflop.exponents });
     expect(Math.log(law.optimum(1e20).n / law.optimum(1e19).n) / Math.LN10).toBeCloseTo(isoflop.exponents!.a, 10);
     expect(law.loss).toBeUndefined();
     expect(() => lawOf({ method: "power" }, { A: 1, alpha: 0.1 })).toThrow(/Cannot draw an optimum of a fit by power/);
   });
 
-  test("keeps to the points' own count of compute", () => {
+  test("counts compute as the points do", () => {
     const dearer = points.map((point) => ({ ...point, c: 8 * point.n * point.d }));
     expect(flopsPerProduct(dearer)).toBeCloseTo(8, 10);
     const { n, d } = lawOf(fit, fit.params, 8).optimum(1e19);
@@ -77,12 +77,12 @@ describe("figures of the runs", () => {
     expect(figure.layout.xaxis.title.text).toBe("parameters N (blocks + head)");
   });
 
-  test("isoflopCurves() dashes a budget to which the fit refused an optimum", () => {
+  test("isoflopCurves() draws a budget without an optimum dashed", () => {
     const figure = isoflopCurves({ points, fit: { ...isoflop, optima: isoflop.optima!.slice(1) } });
     expect(figure.data[0]).toMatchObject({ name: "10¹⁸ FLOPs: no optimum", line: { dash: "dash" } });
   });
 
-  test("residualPlot() is predicted over measured, in percent, of the points that were fitted", () => {
+  test("residualPlot() shows predicted / measured − 1 in percent at the fitted points", () => {
     const figure = residualPlot({ points, fit });
     const drawn = figure.data.flatMap(({ x, y }) => x.map((c, i) => [c, y[i]] as const));
     expect(drawn).toHaveLength(points.length);
@@ -92,7 +92,7 @@ describe("figures of the runs", () => {
   });
 });
 
-test("vertexInterval() covers the vertex of noisy parabolas about as often as it says", () => {
+test("vertexInterval() has about the stated coverage for noisy parabolas", () => {
   let [covered, trials] = [0, 0];
   for (let trial = 0; trial < 400; trial++) {
     const profile = Array.from({ length: 7 }, (_, i) => {
@@ -122,7 +122,7 @@ describe("lossContour()", () => {
   const figure = lossContour({ law: truth, points, levels: [2.8, 3, 3.2], budgets: [1e19] });
   const trace = (name: string) => figure.data.find((one) => one.name === name)!;
 
-  test("has the asked loss along each line", () => {
+  test("has the given loss along each line", () => {
     const { x, y } = trace("loss 3");
     x.forEach((n, i) => {
       expect(truth.loss!(n, y[i]!)).toBeCloseTo(3, 9);
@@ -130,7 +130,7 @@ describe("lossContour()", () => {
     expect(x.length).toBeGreaterThan(40);
   });
 
-  test("has the frontier where a line of equal compute has its lowest loss", () => {
+  test("has the frontier at the lowest loss of each line of equal compute", () => {
     const { n, d } = truth.optimum(1e19);
     const along = [0.9, 1, 1.1].map((factor) => truth.loss!(n * factor, d / factor));
     expect(along[1]).toBeLessThan(Math.min(along[0]!, along[2]!));
@@ -144,10 +144,10 @@ describe("lossContour()", () => {
     });
   });
 
-  test("refuses a law without losses, and a place that nobody named", () => {
+  test("refuses a law without losses, and a missing range", () => {
     const power = lawOf(isoflop, { ...isoflop.params, ...isoflop.exponents });
-    expect(() => lossContour({ law: power, points })).toThrow(/this law predicts none/);
-    expect(() => lossContour({ law: truth })).toThrow(/neither points nor ranges/);
+    expect(() => lossContour({ law: power, points })).toThrow(/this law predicts no losses/);
+    expect(() => lossContour({ law: truth })).toThrow(/the range is missing/);
   });
 });
 
@@ -157,21 +157,21 @@ describe("figures of uncertainty", () => {
     { name: "approach 3", fit },
   ];
 
-  test("bootstrapCloud() draws refits, their ellipse and the estimate; without refits it refuses", () => {
+  test("bootstrapCloud() draws refits, their ellipse and the estimate, and refuses a fit without refits", () => {
     const epoch = { name: "Epoch", values: constants };
     const figure = bootstrapCloud({ fits: [fits[1]!], x: "alpha", y: "beta", references: [epoch] });
     expect(names(figure)).toEqual(["approach 3: refits", "approach 3: 95 %", "approach 3", "Epoch"]);
     expect(figure.data[2]!.x).toEqual([fit.params.alpha]);
-    expect(() => bootstrapCloud({ fits: [fits[0]!], x: "a", y: "b" })).toThrow(/it has 0 with a and b/);
+    expect(() => bootstrapCloud({ fits: [fits[0]!], x: "a", y: "b" })).toThrow(/only 0 have a and b/);
   });
 
-  test("exponentIntervals() has a row a method and a line a reference", () => {
+  test("exponentIntervals() has one row per method and one line per reference", () => {
     const figure = exponentIntervals({ fits, references: [{ name: "truth", values: { a: 0.5126 } }] });
     expect(names(figure).some((name) => name.startsWith(`approach 3: ${fit.exponents!.a.toFixed(3)}`))).toBe(true);
     expect(figure.layout.shapes[0]).toMatchObject({ x0: 0.5126, yref: "paper", label: { text: "truth" } });
   });
 
-  test("lossPrediction() goes beyond the runs with a band, and sets held-out runs beside what was predicted", () => {
+  test("lossPrediction() extrapolates with a band, and shows held-out runs beside their predictions", () => {
     const { n, d } = truth.optimum(3e20);
     const heldOut = [{ n, d, c: 3e20, loss: truth.loss!(n, d) }];
     const figure = lossPrediction({ fit, points, heldOut, upTo: 1e21 });
@@ -183,7 +183,7 @@ describe("figures of uncertainty", () => {
     expect(figure.layout.shapes[0]!.x0).toBe(3e19);
   });
 
-  test("optimumPrediction() has a line a method, and needs no refits", () => {
+  test("optimumPrediction() has one line per method, and needs no refits", () => {
     expect(names(optimumPrediction({ fits, points }))).toEqual([
       "approach 2",
       "approach 2: optima",
@@ -192,7 +192,7 @@ describe("figures of uncertainty", () => {
     ]);
   });
 
-  test("every figure is plain data, drawn as SVG without a hole", () => {
+  test("all figures are plain data, and drawn as SVG without undefined numbers", () => {
     const figures = [
       lossByCompute({ points, envelope: isoflop, law: fit }),
       isoflopCurves({ points, fit: isoflop }),
@@ -211,7 +211,7 @@ describe("figures of uncertainty", () => {
 });
 
 describe("numbers of logarithmic axes", () => {
-  test("are powers of ten over many decades, 1-2-5 over few, even steps over less", () => {
+  test("are powers of ten over many decades, 1-2-5 over few, and equal steps over less than one", () => {
     expect(logTicks(1e10, 1e22, 6)).toEqual([1e10, 1e12, 1e14, 1e16, 1e18, 1e20, 1e22]);
     expect(logTicks(9e7, 1.1e9, 7)).toEqual([1e8, 2e8, 5e8, 1e9]);
     expect(logTicks(2.1, 3.2, 6)).toEqual([2.2, 2.4, 2.6, 2.8, 3, 3.2]);

@@ -5,7 +5,7 @@ import { kaplan } from "../../../scaling/laws.js";
 import type { Point } from "../../../scaling/points.js";
 import { hoffmann, isoflopSweep, lossOf, normal, optimumOf, runsSweep, strewnSweep } from "../simulate.js";
 
-/** Hoffmann's own point: (a, b, e, alpha, beta). */
+/** Hoffmann's constants: (a, b, e, alpha, beta). */
 const ownPoint = [Math.log(hoffmann.A), Math.log(hoffmann.B), Math.log(hoffmann.E), 0.33917, 0.28491] as const;
 const oneStart = { starts: [[6, 6, 0.5, 0.34, 0.28]] } as const;
 
@@ -21,7 +21,7 @@ describe("approach 3", () => {
     expect(starts.at(-1)).toEqual([25, 25, 1, 2, 2]);
   });
 
-  test("projection recovers noise-free constants to 1e-8, whatever the surface", () => {
+  test("projection recovers noise-free constants to 1e-8, for any surface", () => {
     for (const law of [hoffmann, { E: 1.8172, A: 482.01, B: 2085.43, alpha: 0.3478, beta: 0.3658 }]) {
       for (const points of [isoflopSweep({ law }), strewnSweep({ law, points: 12 })]) {
         const fit = fitLawNow(points, { method: "projection" });
@@ -38,7 +38,7 @@ describe("approach 3", () => {
     expect(fit.exponents!.a + fit.exponents!.b).toBeCloseTo(1, 12);
   });
 
-  test("all starts lead where one good start and the projection lead", () => {
+  test("all starts together reach the same minimum as one good start and the projection", () => {
     const points = strewnSweep({ points: 60, noise: 0.01, seed: 3 });
     const [all, one] = [fitLawNow(points), fitLawNow(points, oneStart)];
     expect(all.huberSum).toBeCloseTo(one.huberSum, 12);
@@ -46,7 +46,7 @@ describe("approach 3", () => {
     expect(all.gradient).toBeLessThan(1e-9);
   });
 
-  test("from Hoffmann's own point alone it is the global minimum, or says that it did not converge", () => {
+  test("from Hoffmann's constants alone, the search reaches the global minimum or reports that it did not converge", () => {
     for (let seed = 0; seed < 5; seed++) {
       const points = strewnSweep({ points: 60, noise: 0.02, seed });
       const global = fitLawNow(points, oneStart).huberSum;
@@ -58,15 +58,15 @@ describe("approach 3", () => {
     }
   });
 
-  test("a start that leads to another minimum is found out", () => {
+  test("a start that leads to another minimum is detected", () => {
     const points = strewnSweep({ points: 60, noise: 0.01 });
-    // A term that is e^-40 of the others has no gradient to come back by.
+    // A term of e^-40 times the others has no gradient that could bring it back.
     const fit = fitLawNow(points, { starts: [[0, 0, 1, 2, 0.3]] });
     expect(fit.converged).toBe(false);
     expect(fit.warnings.map(({ kind }) => kind)).toContain("missed-minimum");
   });
 
-  test("an outlier moves least squares, and Huber's objective hardly", () => {
+  test("an outlier moves least squares, but hardly Huber's objective", () => {
     const points = strewnSweep({ points: 60, noise: 0.002 }).map((p, k) =>
       k === 7 ? { ...p, loss: p.loss * 1.5 } : p,
     );
@@ -87,7 +87,7 @@ describe("approach 3", () => {
     expect(fit.influence).toHaveLength(37);
   });
 
-  test("what is held out is predicted from the rest", () => {
+  test("held-out points are predicted from the rest", () => {
     const { holdout } = fitLawNow(isoflopSweep({ noise: 0.003 }), { method: "projection" });
     expect(holdout).toMatchObject({ points: 10 });
     expect(holdout!.factor).toBeCloseTo(1e21 / 2.6e20, 6);
@@ -95,7 +95,7 @@ describe("approach 3", () => {
     expect(fitLawNow(isoflopSweep(), { method: "projection" }).holdout!.rms).toBeLessThan(1e-9);
   });
 
-  test("influence is what leaving a point out does, in standard errors", () => {
+  test("influence is the change without a point, in standard errors", () => {
     const points = isoflopSweep({ noise: 0.01 });
     const fit = fitLawNow(points, { method: "projection" });
     const without = fitLawNow(points.slice(1), { method: "projection" });
@@ -106,7 +106,7 @@ describe("approach 3", () => {
 describe("intervals", () => {
   const points = runsSweep({ runs: 20 });
 
-  test("of the bootstrap are those of the seed, in one thread or in several", async () => {
+  test("of the bootstrap depend on the seed, not on the number of threads", async () => {
     const settings = { method: "projection", bootstrap: 1200, seed: 7 } as const;
     const [one, two] = [
       await fitLaw(points, { ...settings, threads: 1 }),
@@ -126,7 +126,7 @@ describe("intervals", () => {
     }
   });
 
-  test("are wider where points share runs than where they are taken as independent", async () => {
+  test("are wider if points share runs than if they are taken as independent", async () => {
     const apart = points.map(({ group: _, ...point }) => point);
     const width = async (given: readonly Point[], bootstrap: number) => {
       const { ci80 } = await fitLaw(given, { method: "projection", bootstrap, threads: 1 });
@@ -136,7 +136,7 @@ describe("intervals", () => {
     expect(await width(points, 200)).toBeGreaterThan(1.3 * (await width(apart, 200)));
   });
 
-  test("of the covariance are about those of the bootstrap", async () => {
+  test("from the covariance are close to those from the bootstrap", async () => {
     const sweep = strewnSweep({ points: 150, noise: 0.01 });
     for (const method of ["parametric", "projection"] as const) {
       const fit = await fitLaw(sweep, { method, ...oneStart, bootstrap: 300, threads: 1 });
@@ -148,7 +148,7 @@ describe("intervals", () => {
       const { se } = await fitLaw(sweep, { method, ...oneStart });
       for (const name of ["a", "E"] as const) expect(se[name]! / sd(name)).toBeGreaterThan(0.7);
       for (const name of ["a", "E"] as const) expect(se[name]! / sd(name)).toBeLessThan(1.4);
-      // Error and interval are one estimate: ±1.2816 standard errors are 80 % of a normal distribution.
+      // Error and interval are consistent: ±1.2816 standard errors are 80 % of a normal distribution.
       expect((fit.ci80.E![1] - fit.ci80.E![0]) / 2 / fit.se.E!).toBeCloseTo(1.28155, 4);
       expect(Math.log(fit.ci80.B![1] / fit.ci80.B![0]) / 2 / (fit.se.B! / fit.params.B!)).toBeCloseTo(1.28155, 4);
       expect(fit.covariance!.names).toEqual(["E", "A", "B", "alpha", "beta", "a", "b"]);
@@ -157,7 +157,7 @@ describe("intervals", () => {
 });
 
 describe("approach 2", () => {
-  test("on a surface symmetric in ln N its exponents and scales are the surface's", () => {
+  test("on a surface symmetric in ln N, has the exponents and scales of the surface", () => {
     const law = { E: 1.7, A: 400, B: 400, alpha: 0.3, beta: 0.3 };
     const { exponents, params, optima } = fitLawNow(isoflopSweep({ law }), { method: "isoflop" });
     expect(exponents!.a).toBeCloseTo(0.5, 10);
@@ -171,7 +171,7 @@ describe("approach 2", () => {
   });
 
   test.each([
-    // reference: "Problems with Chinchilla Approach 2", D* at 1e24 from 1e17 to 1e21, 15 sizes a budget.
+    // reference: "Problems with Chinchilla Approach 2", D* at 1e24 from 1e17 to 1e21, 15 sizes per budget.
     [2, -0.327],
     [4, -1.301],
     [8, -2.903],
@@ -186,7 +186,7 @@ describe("approach 2", () => {
     expect(100 * fit.bias!.d).toBeCloseTo(percent, 2);
   });
 
-  test("intervals of redrawn losses hold the surface's exponent, without what the parabola adds to it", async () => {
+  test("has intervals that contain the surface's exponent, corrected for the bias of parabolas", async () => {
     const truth = hoffmann.beta / (hoffmann.alpha + hoffmann.beta);
     const fit = await fitLaw(isoflopSweep({ noise: 0.003 }), { method: "isoflop", bootstrap: 300, threads: 1 });
     expect(fit.intervals).toBe("bootstrap");
@@ -195,7 +195,7 @@ describe("approach 2", () => {
     expect(fit.ci80.a![1] - fit.ci80.a![0]).toBeGreaterThan(fit.se.a!);
   });
 
-  test("the bias that a wide, lopsided grid gives is taken off the intervals and the refits", async () => {
+  test("corrects intervals and refits for the bias of a wide, asymmetric grid", async () => {
     const law = { E: 1.69, A: 406.4, B: 410.7, alpha: 0.34, beta: 0.28 };
     const wide = isoflopSweep({ law, sizes: 9, width: 8 }).map((point, k) =>
       k % 9 === 0 ? { ...point, n: point.n / 3, d: point.d * 3, loss: lossOf(law, point.n / 3, point.d * 3) } : point,
@@ -203,7 +203,7 @@ describe("approach 2", () => {
     const { params, ci80, bias, bootstrap } = await fitLaw(wide, { method: "isoflop", bootstrap: 200, threads: 1 });
     const a = law.beta / (law.alpha + law.beta);
     const truth = Math.log(optimumOf(law, 1e20)) - a * Math.log(1e20);
-    // The grid is alike at each budget: all of the bias is the scale's. Six percent, and the same as the bias that is told.
+    // The grid is the same at each budget, so only the scale is biased: by six percent, equal to the reported bias.
     expect(Math.log(params.nScale!) - truth).toBeCloseTo(0.05775, 4);
     expect(Math.log(params.nScale!) - truth).toBeCloseTo(Math.log1p(bias!.n), 8);
     const [low, high] = ci80.nScale!.map(Math.log);
@@ -220,7 +220,7 @@ describe("approach 1", () => {
       return { n, d, loss: lossOf(hoffmann, n, d), group: `size ${n}` };
     });
 
-  test("curves of many sizes have the surface's exponents on their envelope", () => {
+  test("finds the surface's exponents from the envelope of curves of many sizes", () => {
     const points = Array.from({ length: 17 }, (_, k) => 1e7 * 1e4 ** (k / 16)).flatMap((n) => curve(n, 1e16, 1e23));
     const { exponents, optima, params } = fitLawNow(points, { method: "envelope" });
     expect(exponents!.a).toBeCloseTo(hoffmann.beta / (hoffmann.alpha + hoffmann.beta), 2);
@@ -228,13 +228,13 @@ describe("approach 1", () => {
     expect((params.nScale! * 1e20 ** exponents!.a) / optimumOf(hoffmann, 1e20)).toBeCloseTo(1, 1);
   });
 
-  test("points without curves have their lower hull", () => {
+  test("uses the lower hull of points without curves", () => {
     const { exponents, optima } = fitLawNow(isoflopSweep({ sizes: 21 }), { method: "envelope" });
     expect(exponents!.a).toBeCloseTo(hoffmann.beta / (hoffmann.alpha + hoffmann.beta), 1);
     expect(optima!.length).toBeLessThanOrEqual(6);
   });
 
-  test("sizes that are best nowhere between the others give none", () => {
+  test("fails if no size between the others is ever best", () => {
     const points = [1e7, 1e9].flatMap((n) => curve(n, 1e17, 1e20));
     expect(() => fitLawNow(points, { method: "envelope" })).toThrow("Cannot fit the envelope: fewer than 3 sizes");
   });
@@ -261,7 +261,7 @@ describe("laws of one variable, of repeated data and with breaks", () => {
     expect(none.params).not.toHaveProperty("E");
   });
 
-  test("power laws of N or D leave the other alone", () => {
+  test("power laws of N or D ignore the other quantity", () => {
     const points = strewnSweep({ points: 30 }).map(({ n }) => ({ n, d: Number.NaN, loss: 1 + 100 * n ** -0.25 }));
     const fit = fitLawNow(points, { method: "power", over: "n" });
     expect(fit.params.alpha).toBeCloseTo(0.25, 9);
@@ -282,7 +282,7 @@ describe("laws of one variable, of repeated data and with breaks", () => {
     const fit = fitLawNow(points, { method: "kaplan" });
     expect(largestError(fit.params, law)).toBeLessThan(1e-6);
     expect(fit.converged).toBe(true);
-    // Of equal compute, no other N is better than what the exponents say a decade further.
+    // At equal compute, no other N is better than the one that the exponents predict a decade further.
     const { optimum, loss } = lawOf(fit, fit.params);
     const [small, large] = [optimum(1e20), optimum(1e21)];
     expect(Math.log10(large.n / small.n)).toBeCloseTo(fit.exponents!.a, 9);

@@ -20,7 +20,7 @@ const valley = {
 };
 
 describe("createMinimizer()", () => {
-  test("descends Rosenbrock's valley from its usual start, and polishes to the last digit", () => {
+  test("minimizes Rosenbrock's function from the usual start, to the last digit", () => {
     const minimizer = createMinimizer(2);
     const x = Float64Array.of(-1.2, 1);
     const rough = minimizer.descend(valley, x, { tolerance: 1e-3, maxIterations: 100 });
@@ -29,7 +29,7 @@ describe("createMinimizer()", () => {
     expect([...x]).toEqual([expect.closeTo(1, 12), expect.closeTo(1, 12)]);
   });
 
-  test("stops at maxIterations, away from the minimum", () => {
+  test("stops at maxIterations before the minimum", () => {
     const x = Float64Array.of(-1.2, 1);
     const end = createMinimizer(2).descend(valley, x, { tolerance: 1e-9, maxIterations: 3 });
     expect(end.iterations).toBe(3);
@@ -66,8 +66,8 @@ describe("huberObjective()", () => {
     });
   });
 
-  test("has the gradient and the second derivatives that differences give", () => {
-    // Inside δ everywhere, and outside somewhere.
+  test("has gradients and second derivatives equal to finite differences", () => {
+    // Residuals all within δ, and some outside.
     for (const delta of [10, 0.02]) {
       const objective = huberObjective(data, delta);
       objective.weigh(weights);
@@ -88,8 +88,8 @@ describe("huberObjective()", () => {
 });
 
 describe("createProjection()", () => {
-  test("holds a term at 0 that would be below it, and goes on with the others", () => {
-    // Loss rises with D: no B ≥ 0 describes it, so that it is a law of N alone.
+  test("keeps a term at 0 that would be negative, and fits the others", () => {
+    // The loss increases with D, so B is 0, and the law depends on N only.
     const sizes = [1e6, 4e6, 2e7, 9e7, 5e8, 3e9];
     const rising = sizes.flatMap((n) => [1e9, 7e9].map((d) => ({ n, d, loss: 1.5 + 90 * n ** -0.3 + 1e-12 * d })));
     const data = toData(rising);

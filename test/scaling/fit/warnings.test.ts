@@ -11,7 +11,7 @@ function kindsOf(points: readonly Point[], options: FitOptions = { method: "proj
   return fitLawNow(points, options).warnings.map(({ kind }) => kind);
 }
 
-describe("a good sweep raises no warning", () => {
+describe("a good sweep gives no warning", () => {
   test.each(["parametric", "projection", "isoflop"] as const)("by %s", async (method) => {
     const narrow = isoflopSweep({ noise: 0.002, width: 3 });
     const starts = [[6, 6, 0.5, 0.34, 0.28]] as const;
@@ -37,13 +37,13 @@ describe("warned of", () => {
     expect(of([1e18, 1e19, 1e20, 1e21])).toEqual([]);
   });
 
-  test("grids so wide that the parabola is biased, with how much", () => {
+  test("grids so wide that the parabola is biased, with the bias", () => {
     const fitOf = (width: number) => fitLawNow(isoflopSweep({ width, sizes: 15 }), { method: "isoflop" });
     expect(fitOf(2).warnings).toEqual([]);
     expect(fitOf(16).warnings).toHaveLength(1);
     expect(fitOf(16).warnings[0]).toMatchObject({
       kind: "biased-parabola",
-      message: expect.stringMatching(/N\* comes out \+4\.\d %/),
+      message: expect.stringMatching(/N\* is off by \+4\.\d %/),
     });
   });
 
@@ -58,14 +58,17 @@ describe("warned of", () => {
     expect(kindsOf(blocks)).toEqual([]);
     const mixed = blocks.map((point, k) => (k < 10 ? { ...point, nConvention: "total" } : point));
     expect(fitLawNow(mixed, { method: "projection" }).warnings).toMatchObject([
-      { kind: "mixed-conventions", message: expect.stringContaining("parameters alike (total, blocks)") },
+      {
+        kind: "mixed-conventions",
+        message: expect.stringContaining("parameters by different conventions (total, blocks)"),
+      },
     ]);
     expect(kindsOf(good.map((point, k) => (k < 10 ? { ...point, flopsConvention: "palm" } : point)))).toEqual([
       "mixed-conventions",
     ]);
   });
 
-  test("warm-up longer than a short run should have", () => {
+  test("warm-up that is too long for a short run", () => {
     expect(kindsOf(good.map((point) => ({ ...point, warmupShare: 0.1 })))).toEqual([]);
     expect(kindsOf(good.map((point, k) => ({ ...point, warmupShare: k < 5 ? 0.6 : 0.02 })))).toEqual(["long-warmup"]);
   });
@@ -78,7 +81,7 @@ describe("warned of", () => {
   test("rounded constants", () => {
     expect(roundingWarning({ A: 406.4, B: 410.7, alpha: 0.34, beta: 0.28 }, 5.76e23)).toMatchObject({
       kind: "rounded-constants",
-      message: expect.stringContaining("the optimal N at 5.76e+23 FLOPs moves by a factor of up to 1.45"),
+      message: expect.stringContaining("change the optimal N at 5.76e+23 FLOPs by a factor of up to 1.45"),
     });
     expect(roundingWarning(hoffmann, 5.76e23)).toBeUndefined();
   });
@@ -86,13 +89,13 @@ describe("warned of", () => {
   test("extrapolation beyond a factor", () => {
     const fit = fitLawNow(good, { method: "projection", budgetFlops: 5.76e23 });
     expect(fit.warnings).toMatchObject([
-      { kind: "extrapolation", message: expect.stringContaining("576 times the largest run") },
+      { kind: "extrapolation", message: expect.stringContaining("576 times the largest fitted run") },
     ]);
     expect(extrapolationWarning(fit, 9e21)).toBeUndefined();
     expect(extrapolationWarning(fit, 9e21, 3)).toMatchObject({ kind: "extrapolation" });
   });
 
-  test("intervals narrower than the data can give: points of a run taken as independent", () => {
+  test("intervals that are too narrow: points of a run taken as independent", () => {
     const runs = runsSweep({ runs: 20 });
     expect(kindsOf(runs)).toEqual([]);
     const { warnings } = fitLawNow(
@@ -102,21 +105,21 @@ describe("warned of", () => {
     expect(warnings).toMatchObject([{ kind: "narrow-intervals", message: expect.stringContaining("--group") }]);
   });
 
-  test("intervals narrower than the data can give: too few refits", async () => {
+  test("intervals that are too narrow: too few refits", async () => {
     const kinds = async (bootstrap: number) =>
       (await fitLaw(good, { method: "projection", bootstrap, threads: 1 })).warnings.map(({ kind }) => kind);
     expect(await kinds(50)).toEqual(["narrow-intervals"]);
     expect(await kinds(200)).toEqual([]);
   });
 
-  test("intervals narrower than the data can give: refits that do not move, or come to nothing", () => {
+  test("intervals that are too narrow: refits that do not vary, or fail", () => {
     const allowed = { a: [0.4, 0.6] } as const;
     expect(warnOfWidth({ a: [0.49, 0.52] }, allowed)).toMatchObject([
-      { kind: "narrow-intervals", message: expect.stringContaining("The interval of a is 0.15 of the width") },
+      { kind: "narrow-intervals", message: expect.stringContaining("The interval of a has only 0.15 of the width") },
     ]);
     expect(warnOfWidth({ a: [0.42, 0.55] }, allowed)).toEqual([]);
     expect(warnOfRefits(1000, 900)).toMatchObject([
-      { kind: "narrow-intervals", message: expect.stringContaining("100 of 1000 refits came to nothing") },
+      { kind: "narrow-intervals", message: expect.stringContaining("100 of 1000 refits failed") },
     ]);
     expect(warnOfRefits(1000, 960)).toEqual([]);
   });
@@ -156,7 +159,7 @@ describe("refused", () => {
     });
   });
 
-  test("a number for a budget that curves downwards", () => {
+  test("an optimum for a budget whose losses curve downwards", () => {
     const concave = fine(1e18).map((point) => ({ ...point, loss: 6 - point.loss }));
     const fit = fitLawNow([...budgets.slice(1).flatMap(fine), ...concave], { method: "isoflop" });
     expect(fit.optima).toHaveLength(3);
@@ -171,7 +174,7 @@ describe("refused", () => {
   });
 
   test.each([
-    ["twenty tokens a parameter", (n: number) => 20 * n],
+    ["twenty tokens per parameter", (n: number) => 20 * n],
     ["one budget", (n: number) => 1e19 / n],
     ["one D for all", () => 1e10],
   ])("L(N, D) from one D per N: %s", (_, tokens) => {
@@ -181,7 +184,7 @@ describe("refused", () => {
     });
     for (const method of ["parametric", "projection"] as const) {
       expect(() => fitLawNow(points, { method })).toThrow(
-        /^Cannot fit L\(N, D\): (there is one D per N|all points have one D,)/,
+        /^Cannot fit L\(N, D\): (there is only one D per N|all points have the same D,)/,
       );
     }
     const spread = points.map((point, k) => {
@@ -191,7 +194,7 @@ describe("refused", () => {
     expect(fitLawNow(spread, { method: "projection" }).params.alpha).toBeCloseTo(hoffmann.alpha, 6);
   });
 
-  test("what cannot be a training, or too few of them", () => {
+  test("points that cannot be trainings, or too few points", () => {
     const broken = (change: Partial<Point>) => good.map((point, k) => (k === 3 ? { ...point, ...change } : point));
     expect(() => fitLawNow(broken({ loss: Number.NaN }))).toThrow(
       "Cannot fit: the loss of point 3 is NaN; it must be a number above 0.",
@@ -202,7 +205,7 @@ describe("refused", () => {
     expect(() => fitLawNow(good.slice(0, 8), { dropHighest: 3 })).toThrow("5 points for 5 parameters");
     const same = good.map((point) => ({ ...point, c: 1e18 }));
     expect(() => fitLawNow(same, { method: "power" })).toThrow(
-      "Cannot fit: there are 1 values of C, and the law has 3 parameters",
+      "Cannot fit: there are 1 values of C for a law with 3 parameters",
     );
   });
 });

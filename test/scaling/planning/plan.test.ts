@@ -29,7 +29,7 @@ const options: PlanOptions = {
 };
 
 describe("planSweep", () => {
-  it("spends each budget on sizes around its expected optimum, within half a step of it", () => {
+  it("chooses sizes around the expected optimum of each budget, within half a step", () => {
     const { runs, dropped, totals } = planSweep(options);
     expect(dropped).toEqual([]);
     expect(runs.map(({ budgetFlops }) => budgetFlops)).toEqual([1e11, 1e11, 1e11, 4e11, 4e11, 4e11]);
@@ -46,13 +46,13 @@ describe("planSweep", () => {
     expect(totals.seconds).toBeNull();
   });
 
-  it("refuses a dataset of other tokens than the plan is for", () => {
+  it("refuses a dataset with other tokens than the plan needs", () => {
     expect(planSweep({ ...options, tokenizer: "char" }).runs).not.toEqual([]);
-    const message = "it is for bpe tokens, and fox has char ones; prepare it again: folio prepare fox --from=TEXT";
+    const message = "it needs bpe tokens, but fox has char tokens; prepare it again: folio prepare fox --from=TEXT";
     expect(() => planSweep({ ...options, tokenizer: "bpe" })).toThrow(`${message} --tokenizer=bpe:N --overwrite.`);
   });
 
-  it("changes depth and heads with the width, or keeps both where the ladder fixes them", () => {
+  it("changes depth and heads with the width, or keeps both if the ladder fixes them", () => {
     const grid = { kind: "sizes", sizes: [3000, 200_000], budgets: [1e12] } as const;
     const shapes = (ladder: NonNullable<PlanOptions["ladder"]>) =>
       planSweep({ ...options, grid, ladder }).runs.map(({ settings: { nLayer, nHead } }) => ({ nLayer, nHead }));
@@ -64,7 +64,7 @@ describe("planSweep", () => {
     expect(() => shapes({ widthStep: 8, nHead: 3 })).toThrow("make the ladder's widthStep a multiple of nHead");
   });
 
-  it("decays every learning rate to the end, after a warm-up of a twentieth", () => {
+  it("decays every learning rate to the end of the run, after a warm-up of a twentieth", () => {
     for (const { settings, parameters } of planSweep(options).runs) {
       expect(settings.lrDecayIters).toBe(settings.maxIters);
       expect(settings.minLr).toBe(0);
@@ -73,7 +73,7 @@ describe("planSweep", () => {
     }
   });
 
-  it("trains each of some sizes on some multiples of its parameters, or at each of some budgets", () => {
+  it("trains given sizes on multiples of their parameters, or at given budgets", () => {
     const ratios = planSweep({
       ...options,
       grid: { kind: "tokens-per-parameter", sizes: [3000, 9000], ratios: [5, 20] },
@@ -89,26 +89,24 @@ describe("planSweep", () => {
     expect(new Set(chosen.runs.map(({ parameters }) => parameters)).size).toBe(2);
   });
 
-  it("says of each dropped cell why", () => {
+  it("gives a reason for each dropped cell", () => {
     const reasons = (limits: PlanOptions["limits"]) =>
       planSweep({ ...options, limits: { epochs: 1e9, fewestSteps: 1, ...limits } }).dropped.map(({ reason }) => reason);
     const plan = planSweep({ ...options, limits: { epochs: 1000, fewestSteps: 1 } });
-    expect(plan.dropped[0]!.reason).toMatch(/^it sees the data \d+\.\d times, and 1000 is the limit \(epochs\)$/);
-    expect(reasons({ flopsPerRun: 2e11 })[0]).toMatch(
-      /^it takes \S+ FLOPs, and 2\.00e\+11 is the limit \(flopsPerRun\)$/,
-    );
+    expect(plan.dropped[0]!.reason).toMatch(/^it sees the data \d+\.\d times; the limit is 1000 \(epochs\)$/);
+    expect(reasons({ flopsPerRun: 2e11 })[0]).toMatch(/^it takes \S+ FLOPs; the limit is 2\.00e\+11 \(flopsPerRun\)$/);
     const [fewer] = planSweep({ ...options, limits: { epochs: 1e9, fewestSteps: 20_000 } }).dropped;
-    expect(fewer!.reason).toMatch(/^it has \d+ steps, and 20000 is the least \(fewestSteps\)$/);
+    expect(fewer!.reason).toMatch(/^it has \d+ steps; the minimum is 20000 \(fewestSteps\)$/);
     expect(() => reasons({ memoryBytes: 1e6 })).toThrow(
-      /^Cannot plan the sweep fox: every cell was dropped, the first because it needs 0\.45 GB of memory, and 1\.0 MB is the limit \(memoryBytes\)\.$/,
+      /^Cannot plan the sweep fox: every cell was dropped, the first because it needs 0\.45 GB of memory; the limit is 1\.0 MB \(memoryBytes\)\.$/,
     );
     const twice = planSweep({ ...options, grid: { kind: "sizes", sizes: [3000, 3010], budgets: [1e9] } });
     expect(twice.dropped[0]!.reason).toMatch(
-      /^the nearest shape to N = 3010 is 2L\d+, which grid-1\.00e9-2L\d+ has already$/,
+      /^the nearest shape to N = 3010 is 2L\d+, which grid-1\.00e9-2L\d+ already has$/,
     );
   });
 
-  it("plans held-out and tuning runs, and a run a seed", () => {
+  it("plans held-out and tuning runs, and one run per seed", () => {
     const plan = planSweep({
       ...options,
       heldOut: [{ budgetFlops: 2e12 }],
@@ -125,7 +123,7 @@ describe("planSweep", () => {
     expect(new Set(plan.runs.map(({ name }) => name)).size).toBe(plan.runs.length);
   });
 
-  it("tells times from measured steps: start, steps, evaluation, the longest runs first", () => {
+  it("estimates times from measured steps: start, steps, evaluation, with the longest runs first", () => {
     const speed: Speed = { startSeconds: 2, steps: [{ flops: 1, seconds: 0.001 }] };
     const { runs, totals, workers } = planSweep({ ...options, workers: 2 }, speed);
     expect(workers).toBe(2);
@@ -142,7 +140,7 @@ describe("planSweep", () => {
   it("is refused with one clear message", () => {
     const withGrid = (grid: unknown) => () => planSweep({ ...options, grid: grid as never });
     expect(withGrid({ kind: "isoflop", budgets: [] })).toThrow(
-      "Cannot plan the sweep: budgets of the grid is []; wanted a list of numbers above 0, as [1e11, 3e11].",
+      "Cannot plan the sweep: budgets of the grid is []; wanted a list of numbers above 0, such as [1e11, 3e11].",
     );
     expect(withGrid({ kind: "sizes", budgets: [1e9], sizes: [1, -2] })).toThrow("sizes of the grid is -2;");
     expect(withGrid({ kind: "cube" })).toThrow(
@@ -155,7 +153,7 @@ describe("planSweep", () => {
 });
 
 describe("a plan", () => {
-  it("is a table, and a JSON file that reads as it was written", () => {
+  it("is a table, and a JSON file that is read back unchanged", () => {
     const plan = planSweep(options);
     const table = planTable(plan);
     expect(table.numRows()).toBe(plan.runs.length);
@@ -164,7 +162,9 @@ describe("a plan", () => {
     savePlan(file, plan);
     expect(loadPlan(file)).toEqual(plan);
     fs.writeFileSync(file, "{}");
-    expect(() => loadPlan(file)).toThrow(/^Cannot read the plan .*plan\.json: it is no plan of this Folio \(format: /);
+    expect(() => loadPlan(file)).toThrow(
+      /^Cannot read the plan .*plan\.json: it is not a plan of this version of Folio \(format: /,
+    );
   });
 });
 
@@ -185,7 +185,7 @@ describe("a plan from elsewhere", () => {
   ])("is refused with %s", (_, change, message) => {
     const file = path.join(folder, "elsewhere.json");
     fs.writeFileSync(file, JSON.stringify({ ...plan, ...change }));
-    expect(() => loadPlan(file)).toThrow(`it is no plan of this Folio (${message}`);
+    expect(() => loadPlan(file)).toThrow(`it is not a plan of this version of Folio (${message}`);
   });
 
   it.each([
@@ -201,15 +201,15 @@ describe("a plan from elsewhere", () => {
     expect(() => planSweep({ ...options, ...(change as object) })).toThrow(message);
   });
 
-  it("tells how its text is prepared where it is not", () => {
+  it("says how to prepare its text if it is not prepared", () => {
     expect(() => planSweep({ ...options, dataset: "tales", tokenizer: "char" })).toThrow(
-      `there is no dataset tales in ${folder}; prepare it: folio prepare tales --from=TEXT --tokenizer=char; TEXT is any text`,
+      `there is no dataset tales in ${folder}; prepare it: folio prepare tales --from=TEXT --tokenizer=char; TEXT is a text`,
     );
   });
 });
 
 describe("share", () => {
-  it("gives each process its part of the cores", () => {
+  it("gives each process its share of the cores", () => {
     const { workers, threads } = share();
     expect(threads).toBe(1);
     expect(share({ threads: workers })).toEqual({ workers: 1, threads: workers });
@@ -224,7 +224,7 @@ describe("tuneLearningRates", () => {
       return { parameters, tokens, learningRate, loss: 2 + 0.1 * Math.log(learningRate / best) ** 2 };
     });
 
-  it("finds the vertices over log rate, and the power law through them", () => {
+  it("finds the vertices over log rate and the power law through them", () => {
     const { best, rule } = tuneLearningRates([...parabola(1e4, 1e-2), ...parabola(1e6, 1e-3)]);
     expect(best.map(({ learningRate }) => learningRate)).toEqual([expect.closeTo(1e-2, 8), expect.closeTo(1e-3, 8)]);
     expect(rule.parameters).toBeCloseTo(-0.5, 8);
@@ -232,7 +232,7 @@ describe("tuneLearningRates", () => {
     expect(rule.tokens).toBeUndefined();
   });
 
-  it("finds the power law in N and D where both vary by themselves", () => {
+  it("finds the power law in N and D if both vary independently", () => {
     const law = (n: number, d: number) => 3 * n ** -0.7 * d ** 0.3;
     const cells = [
       [1e4, 1e6],
@@ -247,7 +247,7 @@ describe("tuneLearningRates", () => {
     expect(rule.factor).toBeCloseTo(3, 6);
   });
 
-  it("leaves out of the rule what is the same everywhere", () => {
+  it("leaves a quantity that does not vary out of the rule", () => {
     const sizes = [1e4, 3e4, 1e5].flatMap((n) => parabola(n, n ** -0.5, 3e6));
     const bySize = tuneLearningRates(sizes).rule;
     expect(bySize).toEqual({ factor: expect.closeTo(1, 6), parameters: expect.closeTo(-0.5, 8) });
@@ -259,7 +259,7 @@ describe("tuneLearningRates", () => {
   it("refuses a lowest loss at the edge of the rates", () => {
     const points = parabola(1e4, 1e-2).filter(({ learningRate }) => learningRate > 7e-3);
     expect(() => tuneLearningRates(points)).toThrow(
-      "Cannot tune the learning rate: of the model of 10000 parameters on 200000 tokens the lowest rate, 0.008, is best; add lower ones.",
+      "Cannot tune the learning rate: for the model of 10000 parameters on 200000 tokens, the lowest rate, 0.008, is best; add lower ones.",
     );
   });
 });

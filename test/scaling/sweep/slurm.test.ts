@@ -22,7 +22,7 @@ const options: PlanOptions = {
 const there = !spawnSync("slurmctld", ["-V"]).error && !spawnSync("munged", ["--version"]).error;
 const script = (name: string) => path.join(import.meta.dirname, "..", "..", "slurm", name);
 
-// test/slurm/start.sh says what it needs; elsewhere this is reported as skipped.
+// test/slurm/start.sh says what it needs; without it, the test is reported as skipped.
 const missing = !there
   ? "Slurm and munge are not installed"
   : process.getuid?.() !== 0
@@ -32,7 +32,7 @@ describe("a sweep through Slurm", needs(missing), () => {
   const cluster = path.join(folder, "cluster");
   afterAll(() => spawnSync("sh", [script("stop.sh"), cluster]));
 
-  it("is handed in once, done by a task of the array, and told of by its folder", async () => {
+  it("is submitted once, done by an array task, and its folder shows the state", async () => {
     process.env.SLURM_CONF = execFileSync("sh", [script("start.sh"), cluster], { encoding: "utf8" }).trim();
     const plan = planSweep(options);
     const out = path.join(folder, "out");
@@ -48,7 +48,7 @@ describe("a sweep through Slurm", needs(missing), () => {
 });
 
 describe("a batch script", () => {
-  it("is not written for a folder whose name would be a line of its own", async () => {
+  it("is not written for a folder whose name contains a line break", async () => {
     const out = path.join(folder, "x\ntouch OWNED");
     await expect(submitSweep(planSweep(options), { folder: out })).rejects.toThrow(
       /^Cannot hand the sweep to Slurm: "--output=.*x\\ntouch OWNED.*" is no line of #SBATCH; use names without line breaks\.$/,
@@ -58,7 +58,7 @@ describe("a batch script", () => {
 });
 
 describe("a machine without Slurm", needs(there ? "Slurm is installed" : undefined), () => {
-  it("says so", async () => {
+  it("is reported", async () => {
     await expect(submitSweep(planSweep(options), { folder: path.join(folder, "none") })).rejects.toThrow(
       "Cannot hand the sweep to Slurm: sbatch: it is not installed on this machine.",
     );

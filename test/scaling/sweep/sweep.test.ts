@@ -36,7 +36,7 @@ const options: PlanOptions = {
   threads: 1,
 };
 
-/** Does a run in this process: to start one, and TypeScript in it, takes seconds. test/cli/scaling/run.test.ts starts some. */
+/** Does a run in this process, because starting one takes seconds; test/cli/scaling/run.test.ts starts processes. */
 const inProcess: StartJob = (run, { planFile, folder, onProgress }) => {
   const controller = new AbortController();
   const done = doRun(loadPlan(planFile), {
@@ -112,7 +112,7 @@ describe("runSweep", () => {
     expect(csv(folder)).toBe(before);
   });
 
-  it("computes every run as the first one was, or fails and says in what the machine differs, until it is told to", async () => {
+  it("uses the numerics of the first run, or reports how the machine differs, unless told to continue", async () => {
     const folder = path.join(dataDir, "numerics");
     const compiled: PlanOptions = { ...options, settings: { ...options.settings, compile: true, device: "cpu" } };
     const [first, second] = planSweep(compiled).runs;
@@ -131,7 +131,7 @@ describe("runSweep", () => {
         ),
       },
     });
-    // The choice of format is the sweep's, not the machine's.
+    // The sweep determines the format, not the machine.
     fs.writeFileSync(file, JSON.stringify({ ...kept, dtype: "bfloat16" }));
     const settings = { ...compiled.settings, allowOtherNumerics: true };
     expect((await sweep(folder, { retry: "failed" }, { ...compiled, settings })).counts.finished).toBe(2);
@@ -150,7 +150,7 @@ describe("runSweep", () => {
     expect(readResults(folder).map(({ learning_rate }) => learning_rate)).toEqual([0.01, 0.02]);
   });
 
-  it("leaves the runs under way their own plan when another is begun in the same folder", async () => {
+  it("keeps the plan of current runs when another plan starts in the same folder", async () => {
     const folder = path.join(dataDir, "two");
     const late: PlanOptions = { ...options, name: "late", learningRate: 3e-2 };
     const both = await Promise.all([sweep(folder, { workers: 1 }), sweep(folder, { workers: 1 }, late)]);
@@ -159,7 +159,7 @@ describe("runSweep", () => {
     expect(learned.sort()).toEqual(["fox 0.01", "fox 0.01", "late 0.03", "late 0.03"]);
   });
 
-  it("tells failed from interrupted runs, and begins failed ones again only where it is asked to", async () => {
+  it("distinguishes failed and interrupted runs, and repeats failed ones only on request", async () => {
     const folder = path.join(dataDir, "failed");
     const one: PlanOptions = {
       ...options,
@@ -176,7 +176,7 @@ describe("runSweep", () => {
     expect((await sweep(folder, { retry: "failed" }, one)).started).toBe(1);
   });
 
-  it("stops by a signal with everything saved, and goes on to the same loss", async () => {
+  it("stops at a signal with everything saved, and resumes to the same loss", async () => {
     const long: PlanOptions = { ...options, grid: { kind: "tokens-per-parameter", sizes: [1900], ratios: [0.4] } };
     const [folder, whole] = [path.join(dataDir, "stopped"), path.join(dataDir, "whole")];
     const plan = planSweep(long);
@@ -203,7 +203,7 @@ describe("runSweep", () => {
     const [status] = sweepStatus(planSweep(options), { folder });
     const lock = lockFolder(status!.run.folder) as FolderLock;
     if (begun) fs.writeFileSync(path.join(status!.run.folder, "started"), new Date().toISOString());
-    // Once the sweep has seen that somebody has it.
+    // After the sweep has seen that another process has the run.
     const { records, started, counts } = await sweep(folder, {}, options, ({ kind }) => {
       if (kind === "start") lock.release();
     });
@@ -213,7 +213,7 @@ describe("runSweep", () => {
     expect((await sweep(folder)).started).toBe(0);
   });
 
-  it("does runs by a command of one's own", async () => {
+  it("does runs with a user's command", async () => {
     const folder = path.join(dataDir, "command");
     const { counts, records } = await sweep(folder, {
       start: undefined as never,
@@ -229,7 +229,7 @@ describe("runSweep", () => {
 });
 
 describe("the result table", () => {
-  it("loses a line that a kill cut short, and gets it again from the run's folder", async () => {
+  it("removes a line that was cut short by a kill, and restores it from the run's folder", async () => {
     const folder = path.join(dataDir, "torn");
     await sweep(folder);
     const whole = readResults(folder);
@@ -239,7 +239,7 @@ describe("the result table", () => {
     expect((await sweep(folder)).started).toBe(0);
     expect(csv(folder)).toBe(text);
     expect(readResults(folder)).toEqual(whole);
-    // Columns of another version: the rows stay, under this one's header.
+    // With columns of another version, the rows stay, under the header of this version.
     fs.writeFileSync(path.join(folder, "results.csv"), "run,loss\nabc,1.5\n");
     await sweep(folder);
     expect(readResults(folder).map(({ run }) => run)).toEqual(["abc", ...whole.map(({ run }) => run)]);

@@ -100,7 +100,7 @@ describe("decayGroups()", () => {
 describe("training steps", () => {
   for (const compile of [false, true]) {
     for (const { model, settings, steps } of golden.adamw) {
-      test(`20 steps of ${model} are PyTorch's, ${compile ? "compiled" : "eager"}`, async () => {
+      test(`20 steps of ${model} equal PyTorch's, ${compile ? "compiled" : "eager"}`, async () => {
         const config = { ...defaultSettings, ...golden.models[model].config, ...settings, compile } as Settings;
         const result = await trainGolden(config, tensors(model), steps);
         for (const [i, { loss, gradNorm }] of steps.entries()) {
@@ -154,8 +154,8 @@ interface GoldenStep {
 const ids = (rows: number[][]) => int32(rows.flat(), [rows.length, rows[0]!.length]);
 
 /**
- * A key's bias adds the same to all scores of a row, which softmax ignores: its true gradient is 0, and AdamW turns the
- * rounding error that stands there into steps of full size. So that third of c_attn.bias is not compared.
+ * A key's bias adds the same number to all scores of a row, which softmax ignores, so its true gradient is 0. AdamW
+ * turns its rounding errors into steps of full size. Therefore, this third of c_attn.bias is not compared.
  */
 function largestDifference(name: string, found: ArrayLike<number>, wanted: ArrayLike<number>): number {
   const third = found.length / 3;
@@ -167,7 +167,7 @@ function largestDifference(name: string, found: ArrayLike<number>, wanted: Array
 }
 
 describe("adamW(), globalNorm() and clipScale()", () => {
-  test("clips to the norm, and leaves smaller gradients and maxNorm 0 alone", () => {
+  test("clip to the norm, and leave smaller gradients unchanged, and all with maxNorm 0", () => {
     tf.tidy(() => {
       const gradients = { a: tf.tensor1d([3, 0]), b: tf.tensor2d([[4]]) };
       const norm = globalNorm(gradients);
@@ -178,7 +178,7 @@ describe("adamW(), globalNorm() and clipScale()", () => {
     });
   });
 
-  test("the first update moves each parameter by the learning rate, and decays matrices alone", () => {
+  test("move each parameter by the learning rate in the first update, and decay only matrices", () => {
     tf.tidy(() => {
       const params = { matrix: tf.tensor2d([[1]]), vector: tf.tensor1d([1]) };
       const gradients = { matrix: tf.tensor2d([[2]]), vector: tf.tensor1d([-2]) };
@@ -195,7 +195,7 @@ describe("adamW(), globalNorm() and clipScale()", () => {
     });
   });
 
-  test("leave nothing behind but their results, which are the caller's", () => {
+  test("leave only their results, which the caller owns", () => {
     const w = tf.ones([2, 2]);
     const state = { params: { w }, ...initialMoments({ w }) };
     const [rate, norm] = [tf.scalar(0.1), tf.scalar(3) as tf.Scalar];

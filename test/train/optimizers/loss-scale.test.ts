@@ -1,4 +1,4 @@
-/** Loss scaling by PyTorch's rule (torch.amp.GradScaler), and float16 runs that stand on it. */
+/** Loss scaling by PyTorch's rule (torch.amp.GradScaler), and float16 runs that use it. */
 import fs from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
@@ -35,7 +35,7 @@ describe("scaleStep()", () => {
     return found;
   }
 
-  test("halves the scale at a gradient that is not finite, and does not count the update", () => {
+  test("halves the scale at a non-finite gradient, and does not count the update", () => {
     for (const norm of [Number.POSITIVE_INFINITY, Number.NaN]) {
       const next = stepped({ scale: 65536, goodSteps: 1999, updates: 5000 }, norm);
       expect(next).toMatchObject({ scale: 32768, goodSteps: 0, updates: 5000, when: 0 });
@@ -48,7 +48,7 @@ describe("scaleStep()", () => {
     expect(stepped({ scale: 512, goodSteps: 1999, updates: 7 }, 1024)).toMatchObject(grown);
   });
 
-  test("corrects the moments' bias by the updates that were done, in single precision", () => {
+  test("corrects the bias of moments by the number of completed updates, in single precision", () => {
     for (const updates of [0, 1, 9, 999, 100_000]) {
       const next = stepped({ scale: 1, goodSteps: 0, updates }, 1);
       const [first, second] = biasCorrections(updates + 1, betas);
@@ -58,14 +58,14 @@ describe("scaleStep()", () => {
   });
 });
 
-test("a step of the scaler leaves nothing behind but its results", () => {
+test("a step of the scaler leaves only its results", () => {
   const scaler = mapRecord({ scale: 1, goodSteps: 2, updates: 3 }, (value) => tf.scalar(value));
   const norm = tf.scalar(1) as tf.Scalar;
   expectNoLeak(() => tf.dispose({ ...scaleStep(scaler, norm) } as unknown as tf.TensorContainer));
   tf.dispose([scaler, norm]);
 });
 
-test.each([false, true])("an AdamW update that is not to be leaves every bit, compiled: %s", async (compile) => {
+test.each([false, true])("a skipped AdamW update does not change any bit, compiled: %s", async (compile) => {
   const group = (value: number) => ({ w: float32([value, 2 * value, 1e-30, 3], [2, 2]), b: float32([value], [1]) });
   const session = await openSession({ params: group(0.1), m: group(0.2), v: group(0.3) }, { compile });
   const run = session.define((state, { when, scale }) => {
@@ -120,7 +120,7 @@ describe("a float16 step", () => {
     await session.write("scaler", { scale: float32([2 ** 60], []) });
     const skipped = await update(inputs);
     expect(Number.isFinite(skipped.gradNorm!.values[0])).toBe(false);
-    expect(skipped.loss!.values[0]).toBeCloseTo(Math.log(28), 1); // the loss itself is told without the scale
+    expect(skipped.loss!.values[0]).toBeCloseTo(Math.log(28), 1); // the reported loss is not scaled
     expect(skipped.lossScale!.values[0]).toBe(2 ** 59);
     expect(await groups()).toEqual(before);
     if (micros > 1) {
@@ -135,7 +135,7 @@ describe("a float16 step", () => {
     session.dispose();
   });
 
-  test("has the gradient of the same step in float32, to its digits", async () => {
+  test("has the gradient of the same step in float32, to float16 precision", async () => {
     const { session, update } = await openStep(1);
     const plain = await openSession({ params: await session.read("params") });
     const { evaluate } = trainingSteps(settings);
@@ -155,7 +155,7 @@ describe("a float16 run", () => {
     tinySettings(dataDir, outDir, { compile: true, dtype: "float16", ...long, ...overrides });
   const iters = (records: readonly { kind: string }[]) => records.filter((r) => r.kind === "iter") as IterRecord[];
 
-  test("trains, tells its scale, and stopped and resumed is the run that was not", async () => {
+  test("trains, reports its scale, and after a stop resumes to the same result", async () => {
     const whole = await collect(train(settings("whole")));
     expect(whole[0]).toMatchObject({ kind: "start", dtype: "float16", dtypeReason: "asked for" });
     const steps = iters(whole);
@@ -174,7 +174,7 @@ describe("a float16 run", () => {
     );
   });
 
-  test("goes on in float32, and a float32 run in float16", async () => {
+  test("can be resumed in float32, and a float32 run in float16", async () => {
     await collect(train(settings("other", { maxIters: 4 })));
     await collect(train(settings("other", { maxIters: 6, dtype: "float32", initFrom: "resume" })));
     expect(openCheckpoint(path.join(dataDir, "other")).optimizer.scaler).toBeUndefined();
@@ -183,7 +183,7 @@ describe("a float16 run", () => {
     expect(openCheckpoint(path.join(dataDir, "other")).optimizer.scaler!.updates!.values[0]).toBeGreaterThan(6);
   });
 
-  test("is refused when its checkpoint's scaler is damaged", async () => {
+  test("is refused if the scaler in its checkpoint is damaged", async () => {
     const { safetensors } = { safetensors: await import("../../../lib/weights/safetensors.js") };
     await collect(train(settings("damaged", { maxIters: 2 })));
     const folder = openCheckpoint(path.join(dataDir, "damaged")).path;
