@@ -76,8 +76,12 @@ describe("folio scaling fit", () => {
       const { points, factor, rms, bias } = fit.holdout;
       const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
       expect(percent(rms)).not.toBe(percent(bias));
-      expect(out).toContain(
-        `held out: the ${points} of largest compute, ${factor.toPrecision(2)} times the rest's: predicted within ${percent(rms)} (rms), ${percent(bias)} on average`,
+      expect(out).toMatch(
+        // How many, by how much compute, the root mean square and the mean.
+        new RegExp(
+          `^held.out.* ${points} .* ${factor.toPrecision(2)} .* ${percent(rms)} \\(rms\\).* ${percent(bias)}`,
+          "m",
+        ),
       );
     } else expect(out).not.toContain("held out");
     if (!fit.optima) return;
@@ -119,7 +123,13 @@ describe("folio scaling optimum", () => {
     c: (value: number) => value.toExponential(3),
     loss: (value: number) => value.toFixed(4),
   };
-  const labels = { n: "parameters, N", d: "tokens, D", c: "training FLOPs, C", loss: "loss, nats a token" } as const;
+  const labels = {
+    n: expect.stringMatching(/parameters.*N/),
+    d: expect.stringMatching(/tokens.*D/),
+    c: expect.stringMatching(/FLOPs.*C/),
+    loss: expect.stringMatching(/loss.*nats/),
+  };
+  const ratio = expect.stringMatching(/D \/ N/);
   type Quantity = keyof typeof labels;
   const quantities = Object.keys(labels) as Quantity[];
 
@@ -131,7 +141,7 @@ describe("folio scaling optimum", () => {
       json.intervals[level][name]?.map(shown[name]).join(" … ") ?? "-";
     expect(rows).toEqual([
       ...quantities.map((name) => [labels[name], shown[name](json[name]), ends("ci80", name), ends("ci95", name)]),
-      ["tokens a parameter, D / N", (json.d / json.n).toPrecision(4), "-", "-"],
+      [ratio, (json.d / json.n).toPrecision(4), "-", "-"],
     ]);
     expect(json.intervals.ci95.n[0]).toBeLessThan(json.intervals.ci80.n[0]);
     expect(out).toContain(`N* ∝ C^${json.exponents.a.toFixed(3)}, D* ∝ C^${json.exponents.b.toFixed(3)}`);
@@ -148,7 +158,7 @@ describe("folio scaling optimum", () => {
         shown[name](training.json.best[name]),
       ]),
       [
-        "tokens a parameter, D / N",
+        ratio,
         ...[training.json, training.json.best].map(({ n, d }: { n: number; d: number }) => (d / n).toPrecision(4)),
       ],
     ]);
@@ -156,8 +166,8 @@ describe("folio scaling optimum", () => {
     expect(served.out).toMatch(/^FLOPs with inference +1\.000e\+21$/m);
     expect(served.json.totalFlops).toBeGreaterThan(served.json.c);
     const repeated = await both("--law=muennighoff", "--budget=1e21", "--unique_tokens=5e9");
-    expect(rowsBelow(repeated.out, /different tokens$/).rows.at(-1)).toEqual([
-      "passes over the tokens",
+    expect(rowsBelow(repeated.out, /FLOPs and 5\.000e\+9 .*tokens$/).rows.at(-1)).toEqual([
+      expect.stringMatching(/passes|epochs/),
       repeated.json.epochs.toPrecision(4),
     ]);
     for (const { kind } of served.json.warnings) expect(served.out).toContain(`warning (${kind}): `);
@@ -182,7 +192,7 @@ test("folio scaling tune", async () => {
   const { best, rule, runs, largestDifference } = JSON.parse(await printed("scaling", "tune", file, "--json"));
   expect(runs).toBe(16);
   const { head, rows } = rowsBelow(out, /^ *N +D +best rate/);
-  expect(head).toEqual(["N", "D", "best rate", "the rule's", "loss there"]);
+  expect(head).toEqual(["N", "D", ...[/best/, /rule/, /loss/].map((name) => expect.stringMatching(name))]);
   const { factor, parameters = 0, tokens = 0 } = rule;
   const ruled = best.map(
     (one: Record<string, number>) => factor * one.parameters! ** parameters * one.tokens! ** tokens,
@@ -198,7 +208,7 @@ test("folio scaling tune", async () => {
   );
   expect(largestDifference).toBeCloseTo(off, 12);
   expect(off).toBeGreaterThan(0.05); // a rule and a best rate that differ in their digits
-  expect(out).toContain(`The rule is within ${Math.ceil(100 * off)} % of the best rates.`);
+  expect(out).toContain(` ${Math.ceil(100 * off)} % `);
   const literal = Object.entries(rule).map(([name, value]) => `${name}: ${value}`);
   expect(out).toContain(`  learningRate: { ${literal.join(", ")} },`);
 });
@@ -256,7 +266,7 @@ test("folio sizes", async () => {
   const sizes = (rows: readonly SizeRow[]) =>
     rows.map(({ part, count, share }) => [part, grouped(count), (100 * share).toFixed(2)]);
   expect(rowsBelow(out, /^parameters +%$/).rows).toEqual(sizes(json.parameters));
-  expect(rowsBelow(out, /^FLOPs a sequence of 1,024 +%$/).rows).toEqual(sizes(json.flops));
+  expect(rowsBelow(out, /^FLOPs .*sequence.* 1,024.* +%$/).rows).toEqual(sizes(json.flops));
   const gigabytes = (bytes: number) =>
     bytes < 1e8 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(bytes < 1e10 ? 2 : 1)} GB`;
   expect(rowsBelow(out, /^memory, batch of 12 +about$/).rows).toEqual(
@@ -267,14 +277,14 @@ test("folio sizes", async () => {
   const { tokensPerStep, tokens, flopsPerToken, trainingFlops, seconds, peakFlops } = json;
   expect(seconds).toBeCloseTo((flopsPerToken * 1e9) / (8 * 312e12 * 0.3), 6);
   expect(rowsBelow(out, /^time$/).rows).toEqual([
-    ["tokens a step", grouped(tokensPerStep)],
+    [expect.stringMatching(/^tokens .* step$/), grouped(tokensPerStep)],
     ["tokens", `${grouped(tokens)} (${grouped(tokens / tokensPerStep)} steps)`],
-    ["FLOPs a token", `${grouped(flopsPerToken)} (6 N + 12 L C T)`],
+    [expect.stringMatching(/^FLOPs .* token$/), `${grouped(flopsPerToken)} (6 N + 12 L C T)`],
     ["FLOPs", trainingFlops.toExponential(3)],
-    ["on", `8 × A100, ${(peakFlops / 1e12).toPrecision(4)} TFLOP/s each, 30 % reached`],
-    ["a step", `${((1000 * seconds) / (tokens / tokensPerStep)).toPrecision(4)} ms`],
-    ["tokens a second", grouped(tokens / seconds)],
-    ["in all", duration(1000 * seconds)],
+    [expect.anything(), expect.stringContaining(`8 × A100, ${(peakFlops / 1e12).toPrecision(4)} TFLOP/s`)],
+    [expect.stringMatching(/step$/), `${((1000 * seconds) / (tokens / tokensPerStep)).toPrecision(4)} ms`],
+    [expect.stringMatching(/^tokens .* second$/), grouped(tokens / seconds)],
+    [expect.anything(), duration(1000 * seconds)],
   ]);
 });
 
@@ -346,7 +356,7 @@ test("folio eval", async () => {
   const { results, step } = JSON.parse(await printed(...flags, "--json"));
   expect(step).toBe(7);
   const { head, rows } = rowsBelow(out, /^text +loss/);
-  expect(head).toEqual(["text", "loss", "perplexity", "bits a byte", "tokens", "bytes"]);
+  expect(head).toEqual(["text", "loss", "perplexity", expect.stringMatching(/^bits .* byte$/), "tokens", "bytes"]);
   const [{ text, loss, perplexity, bitsPerByte, tokens, bytes }] = results;
   expect(rows).toEqual([
     [text, loss.toFixed(4), perplexity.toPrecision(4), bitsPerByte.toFixed(4), grouped(tokens), grouped(bytes)],

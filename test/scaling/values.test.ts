@@ -249,14 +249,14 @@ describe("asking a law", () => {
     const kindsOf = (question: Parameters<typeof ask>[1]) => ask(law, question).warnings.map(({ message }) => message);
     expect(kindsOf({ parameters: 9.99e9, tokens: 1e10 })).toEqual([]);
     expect(kindsOf({ parameters: 10.1e9, tokens: 1e10 })).toEqual([
-      "1.01e+10 parameters: 10 times the most that were fitted (1.00e+7 to 1.00e+9).",
+      "1.01e+10 parameters: this is 10 times the largest fitted value (fitted range 1.00e+7 to 1.00e+9).",
     ]);
     expect(kindsOf({ parameters: 1.01e6, tokens: 1.7e10 })).toEqual([]);
     expect(kindsOf({ parameters: 0.99e6, tokens: 1.7e10 })).toEqual([
-      "9.90e+5 parameters: the smallest fitted by parameters has 10 times as many (1.00e+7 to 1.00e+9).",
+      "9.90e+5 parameters: the smallest fitted value is 10 times as large (fitted range 1.00e+7 to 1.00e+9).",
     ]);
     expect(kindsOf({ parameters: 2e7, tokens: 2.01e11 })).toEqual([
-      "2.01e+11 tokens: 10 times the most that were fitted (1.00e+8 to 2.00e+10).",
+      "2.01e+11 tokens: this is 10 times the largest fitted value (fitted range 1.00e+8 to 2.00e+10).",
     ]);
   });
 

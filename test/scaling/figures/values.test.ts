@@ -36,7 +36,7 @@ const [C, N, D, L] = [
   "compute C (FLOPs, 6ND)",
   "parameters N (blocks-head)",
   "training tokens D",
-  "loss (nats a token)",
+  "loss (nats per token)",
 ];
 const paramsOf = (refit: Readonly<Record<string, number>>) => refit as unknown as typeof law;
 
@@ -44,14 +44,14 @@ describe("axes name their quantity, its unit and how it was counted", () => {
   test.each([
     ["loss by compute", lossByCompute({ points }), [C, L, "log", "linear"]],
     ["IsoFLOP curves", isoflopCurves({ points, fit: isoflop }), [N, L, "log", "linear"]],
-    ["residuals", residualPlot({ points, fit }), [C, "predicted over measured loss (%)", "log", "linear"]],
+    ["residuals", residualPlot({ points, fit }), [C, "predicted / measured loss − 1 (%)", "log", "linear"]],
     ["loss predicted", lossPrediction({ fit, points }), [C, L, "log", "linear"]],
     ["the best N", optimumPrediction({ fits: [{ name: "x", fit }], points }), [C, N, "log", "log"]],
     ["the best D", optimumPrediction({ fits: [{ name: "x", fit }], points, of: "d" }), [C, D, "log", "log"]],
     [
       "refits",
       bootstrapCloud({ fits: [{ name: "x", fit }], x: "E", y: "beta" }),
-      ["E, the irreducible loss (nats a token)", "β, of data", "linear", "linear"],
+      ["E, the irreducible loss (nats per token)", "β, exponent of D", "linear", "linear"],
     ],
   ] as const)("%s", (_, figure, wanted) => {
     expect(axes(figure)).toEqual(wanted);
@@ -124,7 +124,7 @@ describe("intervals end where the numbers say", () => {
       ],
       of: "b",
     });
-    expect(figure.layout.xaxis.title.text).toBe("b, of D* ∝ C^b");
+    expect(figure.layout.xaxis.title.text).toBe("b, in D* ∝ C^b");
     for (const [name, own, row] of [
       ["one", fit, 2],
       ["two", isoflop, 1],
@@ -212,7 +212,7 @@ describe("what is predicted", () => {
       const wanted = of === "n" ? nScale! * 1e21 ** a! : dScale! * 1e21 ** b!;
       expect(traceOf(figure, "two").y.at(-1)! / wanted).toBeCloseTo(1, 9);
       expect(figure.layout.title.text).toContain(of === "n" ? "number of parameters" : "number of tokens");
-      expect(figure.layout.shapes[0]).toMatchObject({ x0: 9e19, label: { text: "runs end here" } });
+      expect(figure.layout.shapes[0]).toMatchObject({ x0: 9e19, label: { text: "largest fitted run" } });
     }
   });
 
@@ -323,9 +323,9 @@ describe("the report's tables", async () => {
         ...[predicted.toFixed(4), signed(predicted / loss - 1)],
       ];
     };
-    const runs = tables.filter(({ head }) => head.includes("off by"));
+    const runs = tables.filter(({ head }) => head.includes("error"));
     expect(runs.map(({ head }) => head)).toEqual(
-      Array(2).fill(["N", "D", "D/N", "C (FLOPs)", "loss", "predicted", "off by"]),
+      Array(2).fill(["N", "D", "D/N", "C (FLOPs)", "loss", "predicted", "error"]),
     );
     expect(runs[0]!.rows).toEqual(heldOut.map(row));
     expect(runs[1]!.rows).toEqual(points.map(row));
@@ -337,7 +337,7 @@ describe("the report's tables", async () => {
     );
     expect(words["Parameters, N"]).toMatch(/^blocks-head: the blocks, the final norm and the head/);
     expect(words["FLOPs, C"]).toMatch(/^6ND: /);
-    expect(words.Loss).toBe("nats a token");
+    expect(words.Loss).toBe("nats per token");
     const cards = all(document, ".cards > div").map((card) => texts(card, "dt, dd"));
     const [low, high] = parametric.ci80.a!.map((end) => end.toFixed(3));
     expect(cards).toContainEqual([
@@ -347,14 +347,17 @@ describe("the report's tables", async () => {
     ]);
     const n = optimumOf(paramsOf(parametric.params), 9e20);
     expect(cards).toContainEqual([
-      ...["tokens a parameter", (9e20 / (6 * n) / n).toFixed(1), "best at 9.0e+20 FLOPs, 10 × the runs"],
+      ...["tokens per parameter", (9e20 / (6 * n) / n).toFixed(1)],
+      "optimum at 9.0e+20 FLOPs, 10 × the largest run",
     ]);
     const off = lossOf(paramsOf(parametric.params), 4e8, 3e10) / 2.5 - 1;
+    const refits = parametric.bootstrap!.map((refit) => lossOf(paramsOf(refit), 4e8, 3e10));
+    const ends = [0.025, 0.975].map((share) => quantile(refits, share).toFixed(3)).join(" to ");
     expect(cards.at(-1)).toEqual([
       ...[
         "held-out run",
         `${off > 0 ? "+" : ""}${(100 * off).toFixed(2)} %`,
-        "predicted over measured, at 7.2e+19 FLOPs",
+        `predicted / measured loss − 1, at 7.2e+19 FLOPs; measured 2.500, 95 % interval of the prediction ${ends}`,
       ],
     ]);
   });

@@ -41,7 +41,7 @@ describe("points", () => {
     expect(found).toMatchObject({
       kind: "undecayed-learning-rate",
       message: expect.stringMatching(
-        /^4 of 10 points end with a learning rate above 15 % of its highest \(up to 18 %\)/,
+        /^4 of 10 points end with a learning rate above 15 % of the highest \(up to 18 %\)/,
       ),
     });
   });
@@ -49,7 +49,7 @@ describe("points", () => {
   test("as many tokens as parameters are no sign of an exchange, fewer in the median are", () => {
     expect(warnOfPoints(points(() => ({ n: 1e9, d: 1e9 })))).toEqual([]);
     const [found] = warnOfPoints(points((k) => ({ n: 1e9, d: k < 4 ? 2e9 : 0.97e9 })));
-    expect(found).toMatchObject({ kind: "exchanged-columns", message: expect.stringContaining("D / N is 0.97 in") });
+    expect(found).toMatchObject({ kind: "exchanged-columns", message: expect.stringContaining("D / N: 0.97)") });
   });
 
   test("copies are counted, and runs that agree in all but one number are none", () => {
@@ -96,7 +96,7 @@ describe("designs", () => {
       {
         kind: "biased-parabola",
         message: expect.stringContaining(
-          "N* comes out +1.0 % and D* −0.20 % at the largest budget (exponent a −0.0012)",
+          "N* is off by +1.0 % and D* by −0.20 % at the largest budget (exponent a by −0.0012)",
         ),
       },
     ]);
@@ -109,7 +109,7 @@ describe("designs", () => {
     expect(warnOfBudgets(3, 2e3)).toMatchObject([
       {
         kind: "few-budgets",
-        message: expect.stringMatching(/^3 budgets over 3\.3 decades .* has 1 degree of freedom/),
+        message: expect.stringMatching(/^3 budgets over 3\.3 decades .*\(degrees of freedom: 1\)/),
       },
     ]);
   });
@@ -118,7 +118,7 @@ describe("designs", () => {
     const range = { n: [1, 2], d: [1, 2], c: [1e18, 3e20] } as const;
     expect(extrapolationWarning({ range }, 3e21)).toBeUndefined();
     expect(extrapolationWarning({ range }, 3.01e21)!.message).toMatch(
-      /^3\.01e\+21 FLOPs are 10 times the largest run fitted \(3\.00e\+20\): beyond 10 times,/,
+      /^3\.01e\+21 FLOPs are 10 times the largest .*\(3\.00e\+20\): beyond 10 times,/,
     );
     expect(extrapolationWarning({ range }, 1.6e21, 5)!.message).toContain("5.33 times the largest");
     expect(extrapolationWarning({ range }, 1.4e21, 5)).toBeUndefined();
@@ -155,7 +155,7 @@ describe("designs", () => {
       expect(found !== undefined, `${wanted}`).toBe(told);
       if (told) {
         expect(found!.message).toContain(`by a factor of up to ${Math.exp(wanted).toPrecision(3)} (`);
-        expect(found!.message).toContain(`tokens a parameter by ${Math.exp(2 * wanted).toPrecision(3)})`);
+        expect(found!.message).toContain(`tokens per parameter by ${Math.exp(2 * wanted).toPrecision(3)})`);
       }
     }
   });
@@ -183,7 +183,7 @@ describe("residuals of one N that are alike", () => {
       {
         kind: "narrow-intervals",
         message: expect.stringContaining(
-          `(correlation ${correlation.toFixed(2)}), as points of one run do: taken as independent they make intervals about ${factor.toFixed(1)} times too narrow`,
+          `(${correlation.toFixed(2)}), like those of points of the same run. Taken as independent, they make intervals about ${factor.toFixed(1)} times too narrow`,
         ),
       },
     ]);
@@ -199,10 +199,10 @@ describe("intervals", () => {
   test("200 refits are enough, of which a twentieth may come to nothing", () => {
     expect(warnOfRefits(200, 200)).toEqual([]);
     expect(warnOfRefits(199, 199)).toMatchObject([
-      { message: expect.stringMatching(/^199 refits are few .* use 200/) },
+      { message: expect.stringMatching(/^199 refits are too few .* use 200/) },
     ]);
     expect(warnOfRefits(1000, 950)).toEqual([]);
-    expect(warnOfRefits(1000, 949)).toMatchObject([{ message: expect.stringMatching(/^51 of 1000 refits came to/) }]);
+    expect(warnOfRefits(1000, 949)).toMatchObject([{ message: expect.stringMatching(/^51 of 1000 refits failed/) }]);
     expect(warnOfRefits(100, 90)).toHaveLength(2);
   });
 
@@ -251,8 +251,8 @@ describe("refused", () => {
 
   test("fewer than 100 parameters or tokens", () => {
     expect(changed({ n: 100, d: 100 })).not.toThrow();
-    expect(changed({ n: 99.9 })).toThrow("N of point 4 is 99.9, which no training has; if the column is in millions");
-    expect(changed({ d: 99.9 })).toThrow("D of point 4 is 99.9, which no training has");
+    expect(changed({ n: 99.9 })).toThrow("N of point 4 is 99.9, which is too small for a training");
+    expect(changed({ d: 99.9 })).toThrow("D of point 4 is 99.9, which is too small for a training");
   });
 
   test("FLOPs per parameter and token below .02 or above 1,000", () => {
@@ -274,7 +274,7 @@ describe("refused", () => {
         optionsOf("isoflop"),
       );
     expect(shifted(12)).not.toThrow();
-    expect(shifted(12.1)).toThrow("the loss is 12.1 in the median, where nats per token are wanted");
+    expect(shifted(12.1)).toThrow("the median loss is 12.1, too high for nats per token");
   });
 
   test("losses that do not differ, and tokens that nobody has seen twice", () => {
@@ -290,7 +290,7 @@ describe("refused", () => {
         optionsOf("repeated"),
       );
     expect(seen(1.011)).not.toThrow();
-    expect(seen(1.009)).toThrow("no point has seen its tokens more than once");
+    expect(seen(1.009)).toThrow("no run has repeated its tokens");
   });
 
   test("tokens that a tenth of a unit of ln D does not scatter, given N", () => {
@@ -306,7 +306,7 @@ describe("refused", () => {
         optionsOf("projection"),
       );
     expect(of(0.1005)).not.toThrow();
-    expect(of(0.0995)).toThrow("there is one D per N (given N, D varies by 9.9 %)");
+    expect(of(0.0995)).toThrow("there is only one D per N (given N, D varies by 9.9 %)");
   });
 
   test("refits, threads and breaks beyond what a machine or a search takes", () => {
