@@ -218,6 +218,17 @@ describe("asking a law", () => {
     expect(ask(law, { parameters: N, tokens: U / 2, uniqueTokens: U }).epochs).toBe(1);
   });
 
+  test("beside a training on repeated tokens stands the best one with as many different tokens", () => {
+    const [N, D, U] = [2e9, 6e10, 6e9];
+    const { best, c } = ask(publishedLaw("muennighoff"), { parameters: N, tokens: D, uniqueTokens: U });
+    expect(c).toBeCloseTo(6 * N * D, -6);
+    const law = laws.muennighoff.surface;
+    const n = lowestOver((at) => repeatedLoss(law, { N: at, D: c / (6 * at), U }), 1e7, 1e11);
+    expect(best!.n / n).toBeCloseTo(1, 3);
+    expect(best!.loss).toBeCloseTo(repeatedLoss(law, { N: n, D: c / (6 * n), U }), 9);
+    expect(best!.c).toBe(c);
+  });
+
   test("lines of approaches 1 and 2 are read in each of the three directions", () => {
     const law = fittedLaw(
       fitOf({ method: "isoflop", params: { nScale: 0.03, dScale: 5 }, exponents: { a: 0.55, b: 0.45 } }),
