@@ -1,6 +1,6 @@
 /**
- * Folio's public names, and nothing else. Importing it makes TensorFlow the backend that `tf` of @tensorflow/tfjs-core
- * loads when it makes its first tensor; a run that comes first decides by its settings which device that has.
+ * Folio's public names. Importing it makes TensorFlow the backend that `tf` of @tensorflow/tfjs-core loads when it
+ * makes its first tensor. If a run starts before that, the run's settings decide which device the backend uses.
  */
 import { offerTensorFlow } from "./engine/tensorflow/load.js";
 import { offerToNotebook } from "./notebook/values.js";

@@ -1,10 +1,11 @@
 /**
- * The GPT, top to bottom: parameters, embedding, block, attention, MLP, forward, loss (Radford 2019, GPT-2). Written once in
- * TensorFlow.js operations; a session runs it eagerly or compiled. Notebook 00-start runs it and looks inside.
+ * The GPT, top to bottom: parameters, embedding, block, attention, MLP, forward, loss (Radford 2019, GPT-2). Written
+ * once in TensorFlow.js operations; a session runs it eagerly or compiled. Notebook 00-start runs it and shows its
+ * values.
  *
  *   B  sequences in a batch             C  nEmbd, features of a position      H  nHead, attention heads
  *   T  positions of each sequence       V  vocabSize, ids                     D  C / H, features of a head
- *   S  positions that attention looks at: T, or all there are room for when earlier keys and values are kept
+ *   S positions attended to: T, or with a cache of keys and values the cache's blockSize
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { randomNormal } from "../engine/operations/raw.js";
@@ -16,11 +17,11 @@ import { type Cache, checkCache } from "./kv-cache.js";
 
 // ------------------------------------------------------------------------------------------------------- parameters
 
-/** One parameter before it has values. Names and layouts are those of GPT-2's published weights. */
+/** The specification of one parameter. Names and layouts are those of GPT-2's published weights. */
 export interface ParameterSpec {
   readonly name: string;
   readonly shape: readonly number[];
-  /** Deviation of the normal distribution that it starts from, or the constant that fills it. */
+  /** Standard deviation of the normal distribution of its initial values, or their constant. */
   readonly initializer: { readonly normal: number } | { readonly constant: number };
 }
 
@@ -28,9 +29,9 @@ export interface ParameterSpec {
 export type Parameters = Readonly<Record<string, tf.Tensor>>;
 
 /**
- * The parameters that settings ask for, in the order of the forward pass.
- * Weights start from N(0, σ²) with σ = initStd, those that write to the residual stream from N(0, (σ / √(2L))²). GPT-2's
- * 0.02 is about 1/√C at its width; at a width of 64, 1/√C lets attention begin sooner.
+ * The parameters of a model with these settings, in the order of the forward pass.
+ * Weights are initialized from N(0, σ²) with σ = initStd, those that write to the residual stream from N(0, (σ /
+ * √(2L))²). GPT-2's 0.02 is about 1/√C at its width; at a width of 64, attention is learned earlier with 1/√C.
  */
 export function parameterSpecs(config: ModelShape & Pick<ModelSettings, "initStd">): ParameterSpec[] {
   const { nLayer, nEmbd: C, vocabSize: V, blockSize, bias, tieHead } = config;
@@ -70,7 +71,7 @@ export function parameterSpecs(config: ModelShape & Pick<ModelSettings, "initStd
   ];
 }
 
-/** First values of all parameters. The same seed gives the same values; the caller owns the tensors. */
+/** Initial values of all parameters. The same seed gives the same values; the caller owns the tensors. */
 export function initialParameters(config: ModelSettings, seed: number): Record<string, tf.Tensor> {
   const first = ({ name, shape, initializer }: ParameterSpec) =>
     "constant" in initializer
@@ -81,32 +82,35 @@ export function initialParameters(config: ModelSettings, seed: number): Record<s
 
 // ------------------------------------------------------------------------------------------------------ forward pass
 
-/** Sees named values of a forward pass, in order, and may return another of the same shape in its place. */
+/** Receives the named values of a forward pass in order, and may return a replacement of the same shape. */
 export type Tap = (name: string, value: tf.Tensor) => tf.Tensor;
 
-/** What a forward pass may be given beside parameters, ids and settings. */
+/** Options of a forward pass. */
 export interface ForwardOptions {
   /** Called as `at("h.0.attn.weights", x)` with every named value. */
   readonly at?: Tap | undefined;
-  /** Which names `at` wants; all unless given. Attention is taken apart only in the layers where it wants a part. */
+  /**
+   * Which names `at` is called for; default all. Attention is written out only in layers where a value inside it is
+   * wanted.
+   */
   readonly wants?: ((name: string) => boolean) | undefined;
   /** int32 [T], positions of the ids; default 0 … T − 1. */
   readonly positions?: tf.Tensor1D | undefined;
   /** Keys and values of the positions before these; `emptyCache()` starts one. No gradient passes through it. */
   readonly cache?: Cache | undefined;
-  /** int32 [2], turns dropout on: the masks follow from it. */
+  /** int32 [2], turns dropout on; the masks depend on it. */
   readonly dropoutKey?: tf.Tensor1D | undefined;
-  /** Compute the logits of one position only, [B, 1, V]: the last, or that of the number given (int32 scalar). */
+  /** Compute the logits of only one position, [B, 1, V]: the last, or the given one (int32 scalar). */
   readonly lastOnly?: boolean | tf.Tensor | undefined;
 }
 
-/** What every part of the model has at hand. */
+/** What every part of the model can use during a forward pass. */
 interface Pass extends Pick<Forms, "attend" | "linear" | "embedding" | "positions" | "mask"> {
   readonly params: Parameters;
   readonly config: ModelSettings;
-  /** The tap, where it wants this name. */
+  /** The tap, called if it wants this name. */
   readonly at: <T extends tf.Tensor>(name: string, value: T) => T;
-  /** Dropout, where it is on; `use` numbers the places where it stands. */
+  /** Dropout, if it is on; `use` numbers its places in the model. */
   readonly drop: <T extends tf.Tensor>(x: T, use: number) => T;
 }
 
@@ -156,8 +160,8 @@ function block(x: tf.Tensor3D, layer: number, pass: Pass): tf.Tensor3D {
 }
 
 /**
- * Causal self-attention over H heads: `softmax(q kᵀ / √D + mask) v`, heads side by side, projected. [B, T, C] → [B, T, C]
- * Where nobody looks inside, `attend` computes the same in fewer operations (attention.ts).
+ * Causal self-attention over H heads: `softmax(q kᵀ / √D + mask) v`, heads side by side, projected. [B, T, C] → [B, T,
+ * C] If no value inside is observed, `attend` computes the same in fewer operations (attention.ts).
  */
 function attention(x: tf.Tensor3D, layer: number, pass: Pass): tf.Tensor3D {
   const { at, attend, drop, mask, config } = pass;
@@ -206,7 +210,7 @@ function norm(x: tf.Tensor3D, name: string, pass: Pass): tf.Tensor3D {
 /**
  * Mean cross-entropy in nats of the next token.
  * @param logits [B, T, V]
- * @param targets int32 [B, T]; −1: that position does not count
+ * @param targets int32 [B, T]; −1: the position is ignored
  */
 export function loss(logits: tf.Tensor3D, targets: tf.Tensor2D): tf.Scalar {
   return crossEntropy(tf.reshape(logits, [-1, logits.shape[2]]), tf.reshape(targets, [-1]));
@@ -214,7 +218,7 @@ export function loss(logits: tf.Tensor3D, targets: tf.Tensor2D): tf.Scalar {
 
 // ------------------------------------------------------------------------------------------------- around the pass
 
-/** The names inside attention: who wants one of them has it spelled out. */
+/** The names of values inside attention; if one of them is wanted, attention is written out. */
 const INSIDE = ["q", "k", "v", "scores", "weights", "heads"] as const;
 
 function openPass(params: Parameters, T: number, config: ModelSettings, options: ForwardOptions) {

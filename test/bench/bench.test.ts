@@ -135,7 +135,7 @@ describe("bench()", () => {
   it("uses random ids if the dataset is not prepared, and says so", async () => {
     const result = await resultOf(tiny({ dataset: "nowhere", vocabSize: 50, gradientAccumulationSteps: 2 }));
     expect(result.data).toBe("random ids");
-    expect(result.notes[0]).toBe(`nowhere is not prepared in ${folder}: random ids in its place.`);
+    expect(result.notes[0]).toBe(`nowhere is not prepared in ${folder}: random ids are used instead.`);
     expect(result.tokensPerStep).toBe(32);
     expect(result.modes[0]!.burnInLoss).toBeCloseTo(Math.log(50), 0);
   });

@@ -36,7 +36,7 @@ describe("folio bench", () => {
     expect(err).toBe("");
     expect(code).toBe(0);
     expect(out).toMatch(/^model: 1L 2H 8, batch 2 × 8, vocabulary 28, 0\.00M parameters without positions$/m);
-    expect(out).toMatch(/^a step: 16 tokens of fox, \S+ GFLOP by \(6N \+ 12·L·H·Q·T\) a token$/m);
+    expect(out).toMatch(/^per step: 16 tokens of fox, \S+ GFLOP by 6N \+ 12·L·H·Q·T per token$/m);
     expect(out).toMatch(/^matrix products reach [\d,]+ GFLOP\/s float32 \(1024³\)$/m);
     expect(out).toMatch(/^mode +dtype +ms\/step +min +quartiles +tokens\/s +GFLOP\/s +% of peak +MiB/m);
     expect(out).toMatch(/^Folio compiled +float32 +[\d.]+ +[\d.]+ +[\d.]+ - [\d.]+ +[\d,]+ +[\d.]+ +[\d.]+ +[\d,]+/m);
@@ -66,7 +66,7 @@ describe("folio bench", () => {
   it.each([
     [
       ["--dtype=float8"],
-      'Cannot read --dtype: it is "float8"; wanted some of auto, float32, bfloat16, float16, with commas between.',
+      'Cannot read --dtype: it is "float8"; wanted one or more of auto, float32, bfloat16, float16, separated by commas.',
     ],
     [["--compile=twice"], 'Cannot read --compile: it is "twice", text; wanted true, false or both.'],
     [["--steps=0"], "Cannot read --steps: it is 0; wanted a whole number of at least 1 (steps)."],

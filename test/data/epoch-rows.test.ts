@@ -87,7 +87,7 @@ describe("epochRows()", () => {
   });
 
   test("a file of one id has no rows", () => {
-    expect(() => epochRows(tokenFile([1]), { blockSize: 4, seed: 1 })).toThrow(/^Cannot make rows of .*it holds 1 ids/);
+    expect(() => epochRows(tokenFile([1]), { blockSize: 4, seed: 1 })).toThrow(/^Cannot make rows of .*it has 1 ids/);
   });
 });
 

@@ -135,8 +135,8 @@ test("ngramLosses() works with a large vocabulary", () => {
 
 test("ngramLosses() refuses a wrong order, a short split and ids beyond the vocabulary", () => {
   expect(() => ngramLosses([0], [0, 0], { vocabSize: 1, order: 6 })).toThrow(/the order is 6; .* from 1 to 5/);
-  expect(() => ngramLosses([], [0, 0], { vocabSize: 1 })).toThrow(/the training split holds 0 ids; it needs 1/);
-  expect(() => ngramLosses([0], [0], { vocabSize: 1 })).toThrow(/the validation split holds 1 ids; it needs 2/);
+  expect(() => ngramLosses([], [0, 0], { vocabSize: 1 })).toThrow(/the training split has 0 ids; wanted at least 1/);
+  expect(() => ngramLosses([0], [0], { vocabSize: 1 })).toThrow(/the validation split has 1 ids; wanted at least 2/);
   expect(() => ngramLosses([0], [0, 1], { vocabSize: 1 })).toThrow(/id 1 at position 1 of the validation split/);
   expect(() => ngramLosses([-1], [0, 0], { vocabSize: 1 })).toThrow(/id -1 at position 0 of the training split/);
 });

@@ -93,17 +93,17 @@ describe("memoryWarning()", () => {
 
   test("proposes micro-batches that give the same update", () => {
     expect(memoryWarning(gpt2, 8e9)).toBe(
-      "This run needs about 15.2 GB of memory, and there are 8.00 GB; try batchSize 4 with gradientAccumulationSteps 120 (the same update). `folio sizes` shows the parts.",
+      "This run needs about 15.2 GB of memory, but there are only 8.00 GB; try batchSize 4 with gradientAccumulationSteps 120 (the same update). `folio sizes` shows the parts.",
     );
   });
 
   test("proposes to compile an eager run", () => {
     const eager = { ...small, blockSize: 256, batchSize: 16, compile: false };
-    expect(memoryWarning(eager, 2e9)).toContain("try compile (--compile=True keeps less), or batchSize");
+    expect(memoryWarning(eager, 2e9)).toContain("try compile (--compile=True needs less), or batchSize");
   });
 
   test("proposes a smaller model if no batch is small enough", () => {
-    expect(memoryWarning(gpt2, 1e9)).toContain("lower nLayer or nEmbd: a smaller batch is not enough");
+    expect(memoryWarning(gpt2, 1e9)).toContain("lower nLayer or nEmbd, since a smaller batch is not enough");
   });
 
   test("proposes a shorter context if one sequence is too large", () => {

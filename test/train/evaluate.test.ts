@@ -169,7 +169,7 @@ describe("evaluateSplit()", () => {
     const { numTensors } = tf.memory();
     await evaluateSplit(model, dataset.val);
     const short = shortened(8);
-    await expect(evaluateSplit(model, short)).rejects.toThrow(/holds 8 ids, and a block of 8 and its targets need 9/);
+    await expect(evaluateSplit(model, short)).rejects.toThrow(/has 8 ids, but a block of 8 and its targets need 9/);
     const small = { ...settings, vocabSize: 5 };
     await expect(evaluateSplit({ ...model, settings: small }, dataset.val)).rejects.toThrow(
       "not below the vocabulary size 5",

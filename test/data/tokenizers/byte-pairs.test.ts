@@ -156,7 +156,7 @@ describe("bytePairsOfMerges()", () => {
     ]);
     for (const [merges, message] of [
       [[1], /its merges are not pairs/],
-      [[1, 256], /merge 0 joins id 256, where 256 ids exist/],
+      [[1, 256], /merge 0 joins id 256, but only 256 ids exist/],
       [[-1, 2], /joins id -1/],
       [[0.5, 2], /joins id 0.5/],
       [[97, 98, 97, 98], /merge 1 repeats the pair 97, 98/],

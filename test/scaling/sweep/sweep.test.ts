@@ -127,7 +127,7 @@ describe("runSweep", () => {
       outcome: {
         state: "failed",
         message: expect.stringMatching(
-          /^Cannot go on with the sweep to the same numbers: operations \w+ here, another there/,
+          /^Cannot continue the sweep with the same numbers: operations \w+ here, another there/,
         ),
       },
     });
