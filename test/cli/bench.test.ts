@@ -161,7 +161,7 @@ test("the table of a result has each mode's numbers under their units, and ratio
       .trim()
       .split(/ {2,}/);
   expect(lines[0]).toBe("model: 3L 2H 10, batch 5 × 7, vocabulary 13, 2.35M parameters without positions");
-  expect(lines[1]).toBe("a step: 35 tokens of fox, 140 GFLOP by (6N + 12·L·H·Q·T) a token");
+  expect(lines[1]).toMatch(/35 tokens of fox, 140 GFLOP by .*6N/);
   expect(lines[2]).toBe("machine: a processor, 4 cores, load 0.5 before; Folio 1.2, TensorFlow 9, PyTorch 8, Node 22");
   expect(lines[3]).toBe("matrix products reach 1,234 GFLOP/s float32 (1024³)");
   expect(cells(/^mode /)).toEqual([
