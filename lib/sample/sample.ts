@@ -5,6 +5,7 @@
 
 import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
 import { dtypeFor } from "../engine/device.js";
+import type { Edits } from "../model/edits.js";
 import type { Device, Dtype } from "../settings/settings.js";
 import type { TrainedModel } from "../weights/pretrained.js";
 import { type Drawn, type Generation, generate } from "./generate.js";
@@ -38,6 +39,8 @@ export interface SampleOptions {
    * default), or let the window slide by one token each time, as nanoGPT does (slide).
    */
   readonly context?: "half" | "slide";
+  /** Values of each forward pass that are replaced, by name. */
+  readonly edits?: Edits;
   readonly compile?: boolean;
   readonly device?: Device;
   /** auto: as the model's settings say. bfloat16 holds the weights in half the memory. */
@@ -125,7 +128,8 @@ export function noiseWarnings({ settings }: TrainedModel, tokenizer: Tokenizer, 
 function generationOf(options: SampleOptions, { vocabSize }: Tokenizer): Generation {
   const { numSamples: rows = 1, temperature = 0.8, topK = 200, topP = 1, repetitionPenalty = 1, seed = 1337 } = options;
   const { alternatives = 0, cache = true, context = "half" } = options;
-  return { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, cache, context, vocabSize };
+  const drawing = { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, vocabSize };
+  return { ...drawing, cache, context, edits: options.edits };
 }
 
 function told(
