@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command `folio`. It is plain JavaScript because it runs before anything is built: it says what set-up is missing,
- * brings dist up to date in a checkout, and hands over to lib/cli/main.ts.
+ * The command `folio`. It is plain JavaScript because it runs before anything is built: it reports missing set-up,
+ * updates dist in a checkout, and calls lib/cli/main.ts.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -13,7 +13,7 @@ import { operationsWarning } from "./stale.mjs";
 import * as state from "./state.mjs";
 
 const needless = new Set(["doctor", "help", "--help", "-h", "--version"]);
-/** What computes with a model; doctor says itself what is wrong. */
+/** Commands that compute with a model; doctor reports problems itself. */
 const computing = new Set(["start", "train", "sample", "eval", "bench", "scaling"]);
 
 /** @param {string[]} argv the arguments after the command's name */
@@ -24,7 +24,7 @@ async function folio(argv) {
   const [command, ...rest] = argv;
   if (isNotebookCommand(command)) return notebookCommand(command, rest);
   const at = state.layout();
-  // Not the whole of set-up's questions: a command shall not wait for them. These decide whether anything runs.
+  // Not all of set-up's checks, which would take too long; these determine whether anything can run.
   const needsTensorFlow = argv[0] !== undefined && !argv.some((arg) => needless.has(arg));
   const isThere =
     at.tfjs && (!needsTensorFlow || (fs.existsSync(at.venv) && fs.existsSync(state.bindingPaths(at).file)));
@@ -38,7 +38,8 @@ async function folio(argv) {
   return /** @type {Promise<number>} */ (cli.main(argv));
 }
 
-// Not awaited at the top level: Node would add words of its own where a program ends before its work is done.
+// Not awaited at the top level, since Node would print a warning of its own if the program ended before its work was
+// done.
 folio(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code;

@@ -1,22 +1,22 @@
 #!/usr/bin/env node
 /**
- * `node guard.mjs COMMAND [argument …]`: a program that does not outlive whoever started this, however that ends: a
- * process that is killed outright closes its end of this one's standard input, and nothing else tells of it everywhere.
+ * `node guard.mjs COMMAND [argument …]`: runs a program that does not outlive the process that started this one,
+ * however that ends. Even a killed process closes its end of this one's standard input, which works on every system.
  */
 import { spawn } from "node:child_process";
 
-/** How long an asked program may take to end before it is killed. */
+/** How long the program may take to end after the signal before it is killed. */
 const patienceMs = 10_000;
 
 const [command = "", ...args] = process.argv.slice(2);
-// A group of its own, which is ended as one.
+// A process group of its own, which can be ended as a whole.
 const child = spawn(command, args, { detached: true, stdio: ["ignore", "inherit", "inherit"] });
 child.once("error", (error) => {
   console.error(`Cannot start ${command}: ${error.message}`);
   process.exit(1);
 });
 child.once("exit", (code) => {
-  signal("SIGKILL"); // what it has left behind
+  signal("SIGKILL"); // for the processes that it has left behind
   process.exit(code ?? 1);
 });
 
@@ -36,6 +36,6 @@ function signal(name) {
   try {
     if (child.pid) process.kill(-child.pid, name);
   } catch {
-    // It has ended by itself.
+    // It has already ended.
   }
 }

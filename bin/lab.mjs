@@ -1,9 +1,11 @@
 #!/usr/bin/env node
 /**
- * `folio lab [FOLDER]` (in a checkout also `npm run lab [-- FOLDER]`): JupyterLab with Folio's kernel, on this machine only
- * and with Jupyter's own token. Without a folder it opens, in a checkout, copies of the notebooks (notebook/playground.mjs)
- * beside a build that watches the sources; elsewhere the folder that one is in. Ctrl-C ends all. `--inspect[=PORT]` lets a
- * debugger attach to the kernel (one at a time); everything else goes to JupyterLab: `folio lab --no-browser --port=8899`.
+ * `folio lab [FOLDER]` (in a checkout also `npm run lab [-- FOLDER]`): JupyterLab with Folio's kernel, only on this
+ * machine and with Jupyter's own token. Without a folder it opens, in a checkout, copies of the notebooks
+ * (notebook/playground.mjs) and runs a build that watches the sources; elsewhere it opens the current folder. Ctrl-C
+ * ends all of it. `--inspect[=PORT]` lets a debugger attach to the kernel (one at a time); all other options go to
+ * JupyterLab: `folio lab
+ * --no-browser --port=8899`.
  */
 import { spawn } from "node:child_process";
 import fs from "node:fs";
@@ -24,7 +26,7 @@ export async function lab(given) {
   const inspect = given.find((arg) => /^--inspect(=\d+)?$/.test(arg));
   const port = inspect && (inspect.split("=")[1] ?? "9229");
   const [folder, ...more] = given.filter((arg) => !arg.startsWith("-"));
-  if (more.length > 0) throw new Error(`Cannot open the lab: one folder is wanted, not ${more.length + 1}.`);
+  if (more.length > 0) throw new Error(`Cannot open the lab: wanted one folder, not ${more.length + 1}.`);
   if (folder !== undefined && !fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
     throw new Error(`Cannot open the lab: there is no folder ${folder}.`);
   }
@@ -56,7 +58,7 @@ export async function lab(given) {
 }
 
 /**
- * Where JupyterLab begins, unless it is told.
+ * JupyterLab's options for its first folder, unless they are given.
  * @param {import("./state.mjs").Layout} at
  * @param {string | undefined} folder
  * @param {string[]} given
@@ -66,16 +68,17 @@ function placeOptions(at, folder, given) {
   if (folder !== undefined || !at.checkout) return [`--ServerApp.root_dir=${path.resolve(folder ?? ".")}`];
   const { kept } = openPlayground(root);
   console.log(
-    "The notebooks are copies in playground/, to run and change; `folio lab notebooks` opens those that git tracks.",
+    "The notebooks are copies in playground/ for running and editing; `folio lab notebooks` opens those that git tracks.",
   );
-  for (const name of kept) console.log(`playground/${name} was changed and stays; notebooks/${name} is newer.`);
+  for (const name of kept) console.log(`playground/${name} was edited and is kept; notebooks/${name} is newer.`);
   return [`--ServerApp.root_dir=${root}`, "--LabApp.default_url=/lab/tree/playground"];
 }
 
 /**
- * Runs programs until one ends, then ends the others; the first one's exit code. Each has a guard, in a group of its own, so
- * that Ctrl-C reaches this process alone: Jupyter would ask back, and leave the other behind. The guard ends its program
- * when the pipe to it is closed, however this process ends; JupyterLab shuts its kernels down first.
+ * Runs programs until one ends, then ends the others; returns the first one's exit code. Each has a guard in a process
+ * group of its own, so that Ctrl-C reaches only this process: Jupyter would ask for confirmation, and leave the other
+ * program running. The guard ends its program when the pipe to it is closed, however this process ends; JupyterLab
+ * first shuts its kernels down.
  * @param {(readonly [command: string, args: readonly string[], env: NodeJS.ProcessEnv])[]} programs
  */
 async function together(programs) {

@@ -1,7 +1,7 @@
 /**
- * How Folio's own operations are compiled: the kernels once for each variant, a set of instructions that a processor may
- * have, and what registers them with TensorFlow for any processor of the architecture. Which variant is used is decided
- * where the library is loaded.
+ * Compiles Folio's own operations: the kernels once per variant, an instruction set that a processor may have, and
+ * their registration with TensorFlow for any processor of the architecture. The variant is chosen when the library is
+ * loaded.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -15,7 +15,8 @@ import path from "node:path";
 const avx512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512"];
 
 /**
- * From the one that every processor of the architecture runs to the best. No variant has AVX-512's FP16: nothing needs it.
+ * The variants from the one for every processor of the architecture to the best. None uses AVX-512's FP16, which is not
+ * needed.
  * @type {Record<string, NativeVariant[]>}
  */
 const byArchitecture = {
@@ -42,8 +43,8 @@ export function nativeVariants(/** @type {string} */ arch = process.arch) {
 }
 
 /**
- * -O3 alone keeps NaN and the order of sums, which are as the source has them; contraction is said, because compilers differ
- * in what they do unasked. Optimization is not for the half that registers: TensorFlow's headers take most of its time.
+ * -O3 without -ffast-math keeps NaN and the order of sums. Contraction is set explicitly, because compilers' defaults
+ * differ. The registration is compiled without optimization, since TensorFlow's headers take most of its time.
  */
 const common = ["-std=c++17", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-w", "-fPIC"];
 
@@ -52,7 +53,7 @@ export function variantFlags(variant) {
   return [...common, "-O3", ...variant.flags, `-DFOLIO_VARIANT=${variant.name}`, `-DFOLIO_LANES=${variant.lanes}`];
 }
 
-/** @param {NativeVariant[]} variants those that are linked with it */
+/** @param {NativeVariant[]} variants the variants that are linked with it */
 export function registeringFlags(variants, arch = process.arch) {
   const list = variants.map(({ name }) => `V(${name})`).join("");
   return [...common, "-O2", ...(nativeVariants(arch)[0]?.flags ?? []), `-DFOLIO_VARIANTS=${list}`];
@@ -78,9 +79,10 @@ export function nativeSources(root) {
 }
 
 /**
- * Objects of the variants that the compiler can make, two at a time, into a folder; those that it cannot are left out, with
- * the reason.
- * @param {{ root: string, compiler: string[], folder: string, run: Run, variants?: NativeVariant[], say?: (what: string) => void }} options
+ * Compiles the variants into objects in a folder, two at a time. Variants that the compiler cannot make are left out,
+ * with the reason.
+ * @param {{ root: string, compiler: string[], folder: string, run: Run, variants?: NativeVariant[], say?: (what:
+ * string) => void }} options
  * @returns {Promise<{ made: NativeVariant[], objects: string[], left: Record<string, string> }>}
  */
 export async function compileVariants({ root, compiler, folder, run, variants = nativeVariants(), say = () => {} }) {
@@ -104,9 +106,9 @@ export async function compileVariants({ root, compiler, folder, run, variants = 
     try {
       await run(command, [...first, ...variantFlags(variant), "-c", source, "-o", objectOf(variant)]);
     } catch (error) {
-      if (!variant.needs) throw error; // the first is what all others may fall back to
+      if (!variant.needs) throw error; // the first variant is required
       const { what } = describeFailure(error, compiler);
-      left[variant.name] = `${what}; it needs ${variant.needs} at least`;
+      left[variant.name] = `${what}; it needs at least ${variant.needs}`;
     }
   });
   const made = variants.filter(({ name }) => !left[name]);
@@ -127,7 +129,7 @@ async function twoAtATime(items, work) {
 }
 
 /**
- * What went wrong with a compiler, and what to do: from the error of `runCommand`, its output included.
+ * What went wrong with a compiler, and what to do, from the error and output of `runCommand`.
  * @param {unknown} error
  * @param {string[]} compiler
  * @returns {Failure}
@@ -138,11 +140,11 @@ export function describeFailure(error, compiler) {
   const said = rest.flatMap((line) => /^ *\| (.*)/.exec(line)?.[1] ?? []);
   const name = compiler.join(" ");
   const again = "then `npm run setup -- --retry`";
-  const other = "name another one with CXX (`CXX=clang++ npm run setup`), or install g++ 11 or newer";
+  const other = "choose another compiler with CXX (`CXX=clang++ npm run setup`), or install g++ 11 or newer";
   const killed = /was ended by SIGKILL|\bKilled\b|terminated program|out of memory|memory exhausted/i;
   if ([first, ...said].some((line) => killed.test(line))) {
     return {
-      what: `${name} was ended by the system, most likely for lack of memory`,
+      what: `${name} was killed by the system, most likely for lack of memory`,
       remedy: `free some memory, ${again}`,
     };
   }
@@ -152,6 +154,6 @@ export function describeFailure(error, compiler) {
   if (crash || /was ended by SIG/.test(first)) {
     return { what: `${name} crashed (${(crash ?? first).trim().replace(/:$/, "")})`, remedy: other };
   }
-  // The compiler's own first error says more than its command.
+  // The compiler's first error says more than its command.
   return { what: `${name} cannot compile them (${(said[0] ?? first).trim()})`, remedy: other };
 }

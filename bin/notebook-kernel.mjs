@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /**
- * What Jupyter starts for a TypeScript notebook: tslab, with what it lacks (bin/notebook/). An interrupt stops whatever
- * runs; errors show the line of the cell; a cell is told when the library it uses is older than its build or its sources;
- * the kernel ends with the program that started it; and, for the notebook runner, un-awaited rejections and the kernel's
- * end are written to the file that FOLIO_KERNEL_EVENTS names. FOLIO_INSPECT=PORT lets a debugger attach (on this machine
- * only).
+ * The kernel that Jupyter starts for a TypeScript notebook: tslab with additions (bin/notebook/). An interrupt stops
+ * whatever runs; errors show the line of the cell; a cell warns if the loaded library is older than its build or its
+ * sources; the kernel ends with the program that started it; and, for the notebook runner, unhandled rejections and the
+ * kernel's end are written to the file that FOLIO_KERNEL_EVENTS names. FOLIO_INSPECT=PORT lets a debugger attach (only
+ * on this machine).
  */
 import fs from "node:fs";
 import inspector from "node:inspector";
@@ -18,17 +18,17 @@ import { createServer } from "./notebook/server.mjs";
 import { openTslab } from "./notebook/tslab.mjs";
 import { loadedFrom, operationsWarning, staleness } from "./stale.mjs";
 
-/** How long a cell that was interrupted may take to end by itself. */
+/** How long an interrupted cell may take to end by itself. */
 const patienceMs = 2000;
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const record = recorder(process.env.FOLIO_KERNEL_EVENTS);
 const library = loadedFrom(root);
-/** What Jupyter shows as In [n]; 0 before the first cell. */
+/** The number that Jupyter shows as In [n]; 0 before the first cell. */
 let cell = 0;
 
 const interruption = createInterruption();
-/** What the library finds when it runs in this kernel (lib/host/notebook.ts). */
+/** The services for the library in this kernel (lib/host/notebook.ts). */
 const shared = {
   hold: interruption.hold,
   get signal() {
@@ -37,7 +37,7 @@ const shared = {
   get cell() {
     return cell;
   },
-  /** Runs that this kernel made, by their folder. */
+  /** Runs made by this kernel, by their folder. */
   runs: new Map(),
   /** @type {((value: unknown) => Record<string, unknown> | undefined) | undefined} */
   describe: undefined,
@@ -67,13 +67,11 @@ const server = createServer(
   process.argv.at(-1) ?? "",
 );
 
-// Another than tslab's own, which would end the wait of a cell and leave what it waits for.
+// Replaces tslab's handler, which would end a cell's wait but not the work that it waits for.
 process.on("SIGINT", interrupt);
-process.on("uncaughtException", (error) =>
-  print(`An error that nothing caught.\n${cells.describe(error).traceback.join("\n")}`),
-);
+process.on("uncaughtException", (error) => print(`An uncaught error.\n${cells.describe(error).traceback.join("\n")}`));
 process.on("unhandledRejection", (reason) => {
-  print(`A promise failed that nothing awaits.\n${cells.describe(reason).traceback.join("\n")}`);
+  print(`An unhandled promise rejection.\n${cells.describe(reason).traceback.join("\n")}`);
   const error = reason instanceof Error ? (reason.stack ?? String(reason)) : `${reason} (not an Error)`;
   record?.({ kind: "rejection", cell, error });
 });
@@ -95,7 +93,7 @@ async function execute(code, number, send) {
   const ending = new Promise((resolve) => {
     const failed = (/** @type {unknown} */ error) => resolve({ ok: false, error: cells.describe(error) });
     leave = () => failed(new Interrupted());
-    // In a turn of the event loop of its own: an interrupt may end all that is due in one.
+    // In a turn of the event loop of its own, since an interrupt may end everything in the current turn.
     setTimeout(() => cells.run(code, number).then(resolve, failed));
   });
   for (const warning of staleWarnings()) {
@@ -116,7 +114,7 @@ async function execute(code, number, send) {
   return outcome;
 }
 
-/** Ends the wait for the cell that runs. */
+/** Ends the wait for the running cell. */
 let leave = () => {};
 /** @type {NodeJS.Timeout | undefined} */
 let leaving;
@@ -125,11 +123,11 @@ let looked = false;
 
 function staleWarnings() {
   const operations = looked || library.loadedMs === undefined ? undefined : operationsWarning();
-  looked ||= library.loadedMs !== undefined; // what TensorFlow has loaded stays loaded
+  looked ||= library.loadedMs !== undefined; // TensorFlow's libraries stay loaded
   return [staleness(library), operations].filter((warning) => warning !== undefined);
 }
 
-/** Work with something to save does so first; a cell that does not end by itself is left. */
+/** Work that saves does so first; a cell that does not end by itself is abandoned. */
 async function interrupt() {
   if (!running) return;
   const interrupted = cell;
@@ -144,7 +142,7 @@ async function interrupt() {
   else leaving = setTimeout(leaveCell, patienceMs);
 }
 
-/** On the standard error of the cell that runs, or ran last. @param {string} text */
+/** Prints to the standard error of the current or last cell. @param {string} text */
 function print(text) {
   process.stderr.write(`${text}\n`);
 }
@@ -154,7 +152,7 @@ function recorder(file) {
   return file ? (event) => fs.appendFileSync(file, `${JSON.stringify(event)}\n`) : undefined;
 }
 
-/** A kernel without its Jupyter would go on for ever. */
+/** Without this, a kernel whose Jupyter has ended would run forever. */
 function endWithParent() {
   const parent = process.ppid;
   setInterval(() => process.ppid === parent || process.exit(1), 1000).unref();

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * Tries Folio's own operations: `node bin/operations.mjs ROOT LIBRARY` loads them into TensorFlow and runs each once in
- * every variant that this processor has, or in those named behind, on numbers whose result is known. A program of its own,
- * so that a library that crashes takes only this process along: set-up asks it before the library takes its place,
- * `folio doctor` whether it works. It prints the variants that run here, the best one last.
+ * Tests Folio's own operations: `node bin/operations.mjs ROOT LIBRARY [VARIANT …]` loads them into TensorFlow and runs
+ * each once, in every variant that this processor supports or in the named ones, on numbers with known results. It is a
+ * program of its own, so that a crash of the library ends only this process. Set-up runs it before it installs the
+ * library, and `folio doctor` to check that it works. It prints the variants that run here, the best one last.
  */
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -13,11 +13,11 @@ import { findPackage } from "./state.mjs";
 /**
  * @param {string} root
  * @param {string} file the library of operations
- * @param {string[]} asked variants; those that this processor lacks are passed over
+ * @param {string[]} asked variants; those that this processor does not support are skipped
  */
 function tryOperations(root, file, asked) {
   const require = createRequire(path.join(root, "package.json"));
-  // As in lib/engine/tensorflow.ts: Node 23 removed what tfjs-node 4.22 calls.
+  // As in lib/engine/tensorflow/load.ts: Node 23 removed a function that tfjs-node 4.22 calls.
   /** @type {any} */ (util).isNullOrUndefined ??= (/** @type {unknown} */ value) => value == null;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
   const tf = require(findPackage(root, "@tensorflow/tfjs-node-gpu") ?? "@tensorflow/tfjs-node-gpu");

@@ -1,6 +1,5 @@
 /**
- * What must be on the machine before set-up can work, and the command that installs what is missing.
- * It installs nothing itself.
+ * Checks the machine for what set-up needs, and names the commands that install what is missing.
  */
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
@@ -52,7 +51,7 @@ export function missingNode(version = process.versions.node) {
   };
 }
 
-/** TensorFlow's wheels decide: CPython 3.10 to 3.13, glibc or macOS on Apple silicon. */
+/** TensorFlow's wheels exist for CPython 3.10 to 3.13, on glibc or on macOS with Apple silicon. */
 /** @returns {Missing | undefined} */
 export function missingPlatform(platform = process.platform, arch = process.arch) {
   const musl = platform === "linux" && fs.readdirSync("/lib").some((name) => name.startsWith("ld-musl")) && !hasGlibc();
@@ -69,7 +68,7 @@ function hasGlibc() {
 }
 
 /**
- * The first Python 3.10 to 3.13 that can make virtual environments; or what is missing.
+ * The first Python 3.10 to 3.13 that can make virtual environments, or what is missing.
  * @param {string[]} [candidates]
  * @returns {Python | Missing}
  */
@@ -88,7 +87,7 @@ export function findPython(candidates = pythonCandidates()) {
   }
   const found = seen.length > 0 ? ` (${seen.join(", ")})` : " (none was found)";
   return {
-    what: `Python 3.10 to 3.13 with venv${found}; FOLIO_PYTHON=/path/to/python names another`,
+    what: `Python 3.10 to 3.13 with venv${found}; to use another, set FOLIO_PYTHON=/path/to/python`,
     remedy: {
       debian: "sudo apt-get install -y python3 python3-venv",
       fedora: "sudo dnf install -y python3.13",
@@ -102,13 +101,13 @@ function pythonCandidates() {
   return ["python3", "python3.13", "python3.12", "python3.11", "python3.10", "python"];
 }
 
-/** The commands of C++ compilers, in the order in which they are tried. */
+/** The commands of C++ compilers, in the order of trying. */
 export function compilerCandidates() {
   return process.env.CXX ? [process.env.CXX] : ["g++", "clang++", "c++"];
 }
 
 /**
- * The first C++ compiler that compiles C++17; or what is missing.
+ * The first C++ compiler that compiles C++17, or what is missing.
  * @param {string[]} [candidates]
  * @returns {string[] | Missing}
  */
@@ -120,7 +119,7 @@ export function findCompiler(candidates = compilerCandidates()) {
     if (result.status === 0) return [command, ...args];
   }
   return {
-    what: `a C++17 compiler (${candidates.join(", ")}: none compiles a first line)`,
+    what: `a C++17 compiler (none of ${candidates.join(", ")} compiles a test line)`,
     remedy: {
       debian: "sudo apt-get install -y g++",
       fedora: "sudo dnf install -y gcc-c++",

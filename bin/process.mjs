@@ -1,6 +1,6 @@
 /**
- * How set-up runs other programs: output into a log file, progress on screen, one set-up at a time, and nothing left
- * running behind: neither after Ctrl-C nor when a set-up that was killed outright is followed by the next one.
+ * How set-up runs other programs: output goes to a log file and progress to the screen; only one set-up runs at a time;
+ * and no program is left running, neither after Ctrl-C nor, once the next set-up starts, after a kill.
  */
 import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
@@ -11,15 +11,17 @@ import { readJson } from "./state.mjs";
 /**
  * @typedef {{ pid: number, host: string, children: { pid: number, command: string }[] }} LockContent
  * @typedef {{ children: Map<number, string>, save: () => void, release: () => void }} Lock
- * @typedef {{ cwd?: string, env?: NodeJS.ProcessEnv, logFile: string, lock?: Lock, onLine?: (line: string) => void }} RunOptions
+ * @typedef {{ cwd?: string, env?: NodeJS.ProcessEnv, logFile: string, lock?: Lock, onLine?: (line: string) => void }}
+ * RunOptions
  */
 
 const heartbeatMs = 2_000;
 const abandonedMs = 30_000;
 
 /**
- * Takes the lock file, waiting while another live set-up holds it. A lock is stale when its process is gone, or, from
- * another host, when its file has not been touched for half a minute; what a dead holder left running is stopped.
+ * Takes the lock file, waiting while another running set-up holds it. A lock is stale if its process is gone or, on
+ * another host, if its file has not been touched for half a minute. Programs that a dead holder left running are
+ * stopped.
  * @param {string} file
  * @param {(holder: number) => void} [onWait] called once, with the process that holds the lock
  * @returns {Promise<Lock>}
@@ -64,7 +66,7 @@ export async function takeLock(file, onWait) {
 }
 
 /**
- * A link to a file that is already written: the lock never exists without its content.
+ * Makes the lock as a link to a complete file, so that it never exists without its content.
  * @param {string} file
  * @param {string} text
  */
@@ -83,7 +85,7 @@ function tryCreate(file, text) {
 }
 
 /**
- * Moved away, then looked at: had another process taken the stale lock first, it is that one's and is put back.
+ * Moves a stale lock away and checks it: if another process has taken the lock meanwhile, it is put back.
  * @param {string} file
  * @param {LockContent | undefined} holder
  */
@@ -93,7 +95,7 @@ function removeStale(file, holder) {
     fs.renameSync(file, aside);
     if (readJson(aside)?.pid !== holder?.pid) fs.linkSync(aside, file);
   } catch {
-    // Another process was quicker; the next attempt to take the lock decides.
+    // Another process was faster; the next attempt to take the lock decides.
   }
   fs.rmSync(aside, { force: true });
 }
@@ -120,8 +122,8 @@ function isAlive(pid) {
 }
 
 /**
- * Ends a program that a killed set-up left running, with its process group, and waits until it is gone. The number may
- * have gone to another program since: it must still be running the same command.
+ * Ends a program that a killed set-up left running, with its process group, and waits until it is gone. The process id
+ * may have been reused, so the command must still be the same.
  * @param {{ pid: number, command: string }} child
  */
 async function stopOrphan({ pid, command }) {
@@ -133,7 +135,7 @@ async function stopOrphan({ pid, command }) {
 }
 
 /**
- * Runs a program to its end, its output into the log.
+ * Runs a program to its end, with its output written to the log.
  * @param {string} command
  * @param {string[]} args
  * @param {RunOptions} options
@@ -144,7 +146,7 @@ export function runCommand(command, args, { cwd, env, logFile, lock, onLine }) {
   fs.mkdirSync(path.dirname(logFile), { recursive: true });
   fs.appendFileSync(logFile, `\n$ ${[command, ...args].join(" ")}\n`);
   return new Promise((resolve, reject) => {
-    // Detached: a process group of its own, which can be ended as one.
+    // Detached: a process group of its own, which can be ended as a whole.
     const child = spawn(command, args, { cwd, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
     if (child.pid && lock) {
       lock.children.set(child.pid, args.slice(0, 3).join(" "));
@@ -198,9 +200,10 @@ export function runCommand(command, args, { cwd, env, logFile, lock, onLine }) {
 }
 
 /**
- * While the lock is held: ends its programs with this one on Ctrl-C and its like, and when nobody reads its output.
+ * While the lock is held, ends its programs together with this one on Ctrl-C and similar signals, and when its output
+ * is closed.
  * @param {Lock} lock
- * @returns {() => void} ends this, and gives the lock back
+ * @returns {() => void} stops doing so, and releases the lock
  */
 export function endTogether(lock) {
   const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
@@ -210,11 +213,11 @@ export function endTogether(lock) {
       try {
         process.kill(-pid, "SIGKILL");
       } catch {
-        // It has ended by itself.
+        // It has already ended.
       }
     }
     lock.release();
-    process.stdout.write("\nStopped. The next set-up goes on from here.\n");
+    process.stdout.write("\nStopped. The next set-up continues from here.\n");
     process.exit(exitCode);
   };
   const signals = /** @type {(keyof typeof exitCodes)[]} */ (Object.keys(exitCodes));
@@ -232,7 +235,8 @@ export function endTogether(lock) {
 }
 
 /**
- * One line a step: while it runs, on a terminal, what its program last said and the seconds; at its end, how long it took.
+ * One line per step: while it runs, on a terminal, its program's last output and the elapsed seconds; at its end, its
+ * time.
  * @param {NodeJS.WriteStream} [out]
  */
 export function progress(out = process.stdout) {

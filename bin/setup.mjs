@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /**
- * Set-up: brings a fresh clone, or a project that has Folio installed, to where everything runs. `npm start` and
- * `npm test` call it first; alone it is `npm run setup`, and `npx folio setup` where Folio is a dependency.
+ * Set-up: prepares a fresh clone, or a project in which Folio is installed, to run everything. `npm start` and `npm
+ * test` call it first; on its own it is `npm run setup`, or `npx folio setup` where Folio is a dependency.
  *
- * Each step is looked at first (state.mjs), done only if needed, and finished by a stamp that is written last. What is
- * made is made beside and swapped in whole, so that it can be killed at any moment and called again.
+ * Each step is checked first (state.mjs), done only if needed, and finished by writing a stamp. Results are made
+ * elsewhere and moved into place, so that set-up can be killed at any moment and called again.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -30,11 +30,12 @@ import * as state from "./state.mjs";
  * @typedef {import("./prerequisites.mjs").Missing} Missing
  * @typedef {{ say: (text: string) => void }} Speaker
  * @typedef {{ variants: string[], left: Record<string, string> }} Compiled
- * @typedef {{ at: Layout, lock: import("./process.mjs").Lock, python: Python | undefined, compiler: string[] | Missing, speaker: Speaker, operations?: Promise<Compiled> | undefined }} Job
+ * @typedef {{ at: Layout, lock: import("./process.mjs").Lock, python: Python | undefined, compiler: string[] | Missing,
+ * speaker: Speaker, operations?: Promise<Compiled> | undefined }} Job
  */
 
 /**
- * Does what is to be done; with `retry`, also what failed and would otherwise be left until something changes.
+ * Does the pending steps; with `retry`, also failed steps that would otherwise wait until something changes.
  * @param {{ root?: string, retry?: boolean, print?: (line: string) => void }} [options]
  * @returns {Promise<number>} the exit code
  */
@@ -52,11 +53,11 @@ export async function setup({ root = state.packageRoot, retry = false, print = c
   }
   if (retry) forgetFailure(state.layout(root));
   if (state.pendingSteps(state.layout(root)).length === 0) {
-    print(`Folio is set up (looked in ${seconds()} s).`);
+    print(`Folio is set up (checked in ${seconds()} s).`);
     return 0;
   }
   const lock = await takeLock(path.join(state.layout(root).cacheDir, "setup.lock"), (pid) =>
-    print(`Another set-up is under way (process ${pid}); waiting for it.`),
+    print(`Another set-up is running (process ${pid}); waiting for it.`),
   );
   const release = endTogether(lock);
   try {
@@ -96,14 +97,14 @@ async function doPending(root, lock, print) {
   /** @type {Promise<Compiled> | undefined} */
   let operations;
   for (const step of state.steps) {
-    // Looked at again: a step changes what the next ones find.
+    // Checked again, since a step changes what the next ones find.
     const at = state.layout(root);
     const reason = state.pendingSteps(at).find((entry) => entry.step === step)?.reason;
     if (!reason) continue;
     const shown = progress().start(titles[step](at), reason.replace(`${root}/`, ""));
     try {
       if (step === "binding" && state.operationsReason(at)) {
-        // Two compilations side by side; whether this one fails is its own step's matter.
+        // Compiled in parallel with the binding; a failure is handled by the operations' own step.
         operations = compileOperationsBeside({ at, lock, compiler });
         operations.catch(() => {});
       }
@@ -121,13 +122,13 @@ async function doPending(root, lock, print) {
     else shown.done();
     for (const line of state.operationsLines(stamp)) print(`    ${line}`);
     if (unmeasured) {
-      print(`    Folio keeps to its usual choices: ${unmeasured}. \`folio doctor --measure\` measures again.`);
+      print(`  Folio uses its default choices: ${unmeasured}. Run \`folio doctor --measure\` to measure again.`);
     }
   }
 }
 
 /**
- * Everything that is missing is told at once, before anything is installed.
+ * Reports everything that is missing at once, before anything is installed.
  * @param {Layout} at
  * @param {Set<Step>} pending
  * @returns {{ python: Python | undefined, compiler: string[] | Missing }}
@@ -188,11 +189,12 @@ async function installPackages({ at, lock, speaker }) {
 }
 
 /**
- * A new environment in a folder of its own, then one link is swapped: whoever uses the old one meanwhile is not disturbed.
+ * Makes a new environment in a folder of its own, and then replaces one link, so that users of the old one are not
+ * disturbed.
  * @param {Job} job
  */
 async function makeVenv({ at, lock, python, speaker }) {
-  if (!python) throw new Error("No Python was looked for; run the set-up again.");
+  if (!python) throw new Error("Python has not been located; run set-up again.");
   const variant = state.wantedVariant();
   const prefix = at.checkout ? "venv" : path.basename(at.venv);
   await removeVenvs(at, prefix);
@@ -225,7 +227,7 @@ async function makeVenv({ at, lock, python, speaker }) {
 }
 
 /**
- * Points the link at a new folder; a real folder in the link's place is moved into the cache to be removed.
+ * Points the link to a new folder; a real folder in its place is moved into the cache to be removed.
  * @param {string} link
  * @param {string} target
  */
@@ -238,7 +240,7 @@ export function swapLink(link, target) {
 }
 
 /**
- * Removes the environments that nothing points at: half-made and replaced ones.
+ * Removes incomplete and replaced environments, to which no link points.
  * @param {Layout} at
  * @param {string} prefix
  */
@@ -253,7 +255,7 @@ async function removeVenvs(at, prefix) {
   }
 }
 
-/** Settings of the user's own Python work that would send packages elsewhere. */
+/** The environment without the user's Python settings that would install packages elsewhere. */
 function pythonEnvironment() {
   /** @type {NodeJS.ProcessEnv} */
   const env = { ...process.env, PYTHONNOUSERSITE: "1" };
@@ -264,15 +266,15 @@ function pythonEnvironment() {
 }
 
 /**
- * tfjs-node's C++ files against the TensorFlow of the environment. It is loaded by a process of its own before it
- * takes its place.
+ * Compiles tfjs-node's C++ files against the TensorFlow of the environment. A process of its own loads the result
+ * before it is moved into place.
  * @param {Job} job
  */
 async function compileBinding({ at, lock, compiler, speaker }) {
   const venv = state.venvStamp(at);
   const { tfjs, nodeApiHeaders } = at;
   if (!venv || !tfjs || !nodeApiHeaders)
-    throw new Error("Cannot compile the binding: TensorFlow or tfjs-node is absent.");
+    throw new Error("Cannot compile the binding: TensorFlow or tfjs-node is missing.");
   if (!Array.isArray(compiler)) throw new Error(describeMissing([compiler]));
   const [command = "c++", ...commandArgs] = compiler;
   const { dir, file, stamp } = state.bindingPaths(at);
@@ -310,14 +312,15 @@ async function compileBinding({ at, lock, compiler, speaker }) {
 }
 
 /**
- * Folio's own operations for the CPU. They are optional: where they do not compile or do not work, that is noted and the
- * same is computed by TensorFlow's operations. A process of its own runs each before they take their place.
+ * Compiles Folio's own operations for the CPU. They are optional: if they do not compile or do not work, that is
+ * recorded, and TensorFlow's operations compute the same. A process of its own tests each before they are moved into
+ * place.
  * @param {Job} job
  */
 async function compileOperations(job) {
   const { at, compiler } = job;
   const venv = state.venvStamp(at);
-  if (!venv) throw new Error("Cannot compile the operations: TensorFlow is absent.");
+  if (!venv) throw new Error("Cannot compile the operations: TensorFlow is missing.");
   const { sources, file, stamp } = state.operationsPaths(at);
   const made = operationsBeside(at);
   const noted = {
@@ -349,7 +352,8 @@ function noCompiler({ what, remedy }) {
 }
 
 /**
- * Runs each operation of each variant that this processor has. One that fails is left out, unless it is the only one.
+ * Tests each operation of each variant that this processor supports. A variant that fails is left out, unless it is the
+ * only one.
  * @param {Job} job
  * @param {string} library
  * @param {Compiled} compiled
@@ -360,7 +364,7 @@ async function tryVariants({ at, lock, speaker }, library, { variants, left }) {
     const args = [path.join(state.packageRoot, "bin", "operations.mjs"), at.root, library, ...names];
     return runCommand(process.execPath, args, { logFile: at.logFile, lock });
   };
-  speaker.say("trying them");
+  speaker.say("testing them");
   try {
     await attempt();
     return { variants, left };
@@ -379,7 +383,7 @@ async function tryVariants({ at, lock, speaker }, library, { variants, left }) {
 }
 
 /**
- * The library in a folder of this set-up's own, beside its place.
+ * The path of the library in a folder of this set-up, beside its final place.
  * @param {Layout} at
  */
 function operationsBeside(at) {
@@ -399,7 +403,7 @@ async function compileOperationsBeside({ at, lock, compiler, speaker }) {
   fs.mkdirSync(folder, { recursive: true });
   for (const name of fs.readdirSync(path.dirname(folder))) {
     const file = path.join(path.dirname(folder), name);
-    // Of a set-up that was killed, and of versions that had a library for each processor.
+    // From a killed set-up, and from versions that had one library per processor.
     if ((name.startsWith(".operations-") && file !== folder) || /^folio_ops-[0-9a-f]{8}\./.test(name))
       fs.rmSync(file, { recursive: true, force: true });
   }
@@ -418,7 +422,7 @@ async function compileOperationsBeside({ at, lock, compiler, speaker }) {
 }
 
 /**
- * macOS has no `-l:name`, and leaves Node's own symbols to be found when the binding is loaded.
+ * macOS has no `-l:name`, and resolves Node's own symbols when the binding is loaded.
  * @param {string} dir the folder of TensorFlow's libraries
  */
 export function linkFlags(dir, platform = process.platform) {
@@ -446,7 +450,7 @@ async function build({ at, lock, speaker }) {
   const dist = path.join(at.root, "dist");
   removeGhosts(dist, new Set(sources));
   const absent = sources.some((file) => !fs.existsSync(path.join(dist, file.replace(/\.ts$/, ".js"))));
-  // Without it the incremental build believes that the files are there.
+  // Otherwise the incremental build would assume that the files exist.
   if (absent) fs.rmSync(path.join(dist, ".tsbuildinfo"), { force: true });
   const typescript = state.findPackage(at.root, "typescript");
   if (!typescript) throw new Error("Cannot build: typescript is not installed.");
@@ -457,14 +461,14 @@ async function build({ at, lock, speaker }) {
     lock,
     onLine: speaker.say,
   });
-  // As old as the start: a file that was saved meanwhile counts as newer.
+  // Dated at the start, so that a file saved meanwhile counts as newer.
   state.writeWhole(state.buildStampFile(at), JSON.stringify({ key: state.hash(sources) }));
   fs.utimesSync(state.buildStampFile(at), startedAt, startedAt);
 }
 
 /**
- * A second or two of training steps, here and not in a training: nothing else of Folio's is at work, and what a training
- * computes does not hang on it. It is optional, as the operations are.
+ * Measures training steps for a second or two, during set-up rather than in a training run: no other work of Folio's is
+ * running, and a run's numbers do not depend on it. It is optional, like the operations.
  * @param {Job} job
  */
 async function measure({ at, lock, speaker }) {
@@ -477,7 +481,7 @@ async function measure({ at, lock, speaker }) {
 }
 
 /**
- * Of a program that failed its own first error, which says more than its command.
+ * The first error of a failed program, which says more than its command.
  * @param {unknown} error
  */
 function firstError(error) {
@@ -486,7 +490,7 @@ function firstError(error) {
 }
 
 /**
- * Removes from dist what sources made that are no longer there.
+ * Removes from dist the files of deleted sources.
  * @param {string} dist
  * @param {Set<string>} sources
  */
@@ -499,7 +503,7 @@ function removeGhosts(dist, sources) {
 }
 
 /**
- * Builds dist if sources are newer, taking the lock; for the command line in a checkout.
+ * Builds dist if sources are newer, under the lock; for the command line in a checkout.
  * @param {Layout} at
  */
 export async function buildIfNeeded(at) {

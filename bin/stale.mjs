@@ -1,7 +1,7 @@
 /**
- * Whether the library that a process uses is the one on the disk. A notebook's kernel keeps the build that it loaded
- * first; this tells when there is a newer one, or when the sources have changed since the last. And it tells where
- * Folio's own operations are not used, why, and what to do: nobody is slow in silence.
+ * Whether the library in use is up to date. A notebook's kernel keeps the build that it loaded first; this file warns
+ * when there is a newer one, or when the sources have changed since the last build. It also warns when Folio's own
+ * operations are not used, with the reason and what to do.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -15,7 +15,7 @@ import { layout, operationsReason, operationsStamp, venvStamp } from "./state.mj
 const restart = "Restart the kernel to use it (in JupyterLab: press 0 twice).";
 
 /**
- * Notes when `folio` is first required by this process.
+ * Records when `folio` is first required by this process.
  * @param {string} root the folder of Folio
  * @returns {Library}
  */
@@ -34,7 +34,7 @@ export function loadedFrom(root) {
 }
 
 /**
- * A warning, once for each change; nothing while the library is not loaded, or is up to date.
+ * A warning, once per change; undefined if the library is not loaded or is up to date.
  * @param {Library} library
  * @returns {string | undefined}
  */
@@ -46,7 +46,7 @@ export function staleness(library) {
     built.mtimeMs > library.loadedMs
       ? `Warning: this kernel uses an older build of folio; there is a newer one (${built.name}). ${restart}`
       : changed.length > 0
-        ? `Warning: ${changed.join(", ")} changed after folio was built; this kernel uses the older build. Build (npm run build; npm run lab does it by itself) and restart the kernel.`
+        ? `Warning: ${changed.join(", ")} changed after folio was built; this kernel uses the older build. Build (npm run build; npm run lab does it automatically) and restart the kernel.`
         : undefined;
   const state = warning && `${warning} ${built.mtimeMs}`;
   if (state === library.warned) return undefined;
@@ -55,8 +55,8 @@ export function staleness(library) {
 }
 
 /**
- * Why Folio's own operations are not used, and what to do about it; nothing where they are, or where they have no business
- * (TensorFlow for a GPU, or none at all).
+ * Why Folio's own operations are not used, and what to do about it; undefined if they are used or do not apply
+ * (TensorFlow for a GPU, or no TensorFlow).
  * @param {import("./state.mjs").Layout} [at]
  * @param {() => string[] | import("./prerequisites.mjs").Missing} [compiler] the compiler, or what is missing
  * @returns {{ reason: string, remedy: string } | undefined}
@@ -64,7 +64,7 @@ export function staleness(library) {
 export function missingOperations(at = layout(), compiler = findCompiler) {
   const venv = venvStamp(at);
   if (!venv || venv.variant === "cuda") return undefined;
-  if (process.env.FOLIO_FUSED === "0") return { reason: "FOLIO_FUSED=0 asks for it", remedy: "Unset FOLIO_FUSED." };
+  if (process.env.FOLIO_FUSED === "0") return { reason: "FOLIO_FUSED=0 is set", remedy: "Unset FOLIO_FUSED." };
   const command = at.checkout ? "npm run setup" : "npx folio setup";
   const stamp = operationsStamp(at);
   const reason = operationsReason(at);
@@ -82,7 +82,7 @@ export function missingOperations(at = layout(), compiler = findCompiler) {
 }
 
 /**
- * The same as a warning of one line.
+ * The same as a one-line warning.
  * @param {Parameters<typeof missingOperations>} where
  * @returns {string | undefined}
  */
@@ -90,7 +90,7 @@ export function operationsWarning(...where) {
   const missing = missingOperations(...where);
   if (!missing) return undefined;
   const reason = missing.reason.replace(/\.$/, "");
-  return `Warning: Folio's own operations are not used, TensorFlow's slower ones are: ${reason}. ${missing.remedy}`;
+  return `Warning: TensorFlow's operations are used instead of Folio's faster ones: ${reason}. ${missing.remedy}`;
 }
 
 /** @param {string} folder @param {string} ending */
@@ -104,7 +104,7 @@ function newest(folder, ending) {
 }
 
 /**
- * Sources whose text is not what the compiler last read, by the hashes that it keeps; a new date alone is no change.
+ * Sources whose text differs from what the compiler last read, by the hashes that it keeps; a new date is not a change.
  * @param {string} root
  */
 function changedSources(root) {

@@ -1,8 +1,9 @@
 /**
- * What set-up looks at: where its parts are, and which of its steps are still to be done, told from stamps and time
- * stamps alone. It starts no process and changes nothing, so that a set-up with nothing to do takes milliseconds.
+ * The state of set-up: the places of its parts, and its pending steps, determined only from stamp files and
+ * modification times. No process is started and nothing is changed, so that a set-up with nothing to do takes
+ * milliseconds.
  *
- * A stamp is written last, so a step that was killed has none. It holds a hash of what the step was made from.
+ * A stamp is written last, so a killed step has none. It has a hash of the step's inputs.
  */
 import crypto from "node:crypto";
 import fs from "node:fs";
@@ -34,7 +35,7 @@ import { compilerCandidates } from "./prerequisites.mjs";
 
 export const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
-/** The steps in the order in which they are done. */
+/** The steps, in order. */
 export const steps = /** @type {const} */ ([
   "packages",
   "venv",
@@ -46,8 +47,8 @@ export const steps = /** @type {const} */ ([
 ]);
 
 /**
- * Where everything is. In a checkout the Python environment is `.venv`; where Folio is installed as a package it is
- * in the user's cache, because npm wipes node_modules and the project's own `.venv` is not ours.
+ * The places of all parts. In a checkout the Python environment is `.venv`; where Folio is installed as a package it is
+ * in the user's cache, because npm replaces node_modules and the project's own `.venv` is not Folio's.
  * @param {string} [root]
  * @returns {Layout}
  */
@@ -72,8 +73,8 @@ function userCacheDir() {
 }
 
 /**
- * The folder of a package, by Node's rule (every `node_modules` from `root` upwards). Node's own resolution remembers
- * what it did not find, which would hide the packages that set-up has just installed.
+ * The folder of a package, by Node's rule (every `node_modules` from `root` upwards). Node's own resolution caches
+ * failures, which would hide packages that set-up has just installed.
  * @param {string} root
  * @param {string} name
  */
@@ -86,7 +87,7 @@ export function findPackage(root, name) {
 }
 
 /**
- * The steps that are still to be done, each with the reason.
+ * The pending steps, each with the reason.
  * @param {Layout} [at]
  * @returns {Pending[]}
  */
@@ -106,8 +107,8 @@ export function pendingSteps(at = layout()) {
 // ---- packages
 
 /**
- * npm writes `node_modules/.package-lock.json` at the very end of an installation: what it lists is there.
- * Packages that another platform needs may be absent, packages beyond the lock may be present.
+ * npm writes `node_modules/.package-lock.json` at the very end of an installation, so the packages that it lists exist.
+ * Packages for other platforms may be missing; extra packages may be present.
  * @param {Layout} at
  */
 export function packagesReason(at) {
@@ -118,25 +119,26 @@ export function packagesReason(at) {
   const wanted = lockedPackages(path.join(at.root, "package-lock.json"));
   const found = lockedPackages(path.join(at.root, "node_modules", ".package-lock.json"));
   if (!wanted) return "package-lock.json cannot be read";
-  if (!found) return "node_modules is absent or half-made";
+  if (!found) return "node_modules is missing or incomplete";
   for (const [name, entry] of Object.entries(wanted)) {
     if (name === "") continue;
     const installed = found[name];
     if (!installed) {
       if (entry.optional || entry.devOptional || entry.peer) continue;
-      return `${name} is absent`;
+      return `${name} is missing`;
     }
     if (installed.version !== entry.version || installed.integrity !== entry.integrity) {
       return `${name} is ${installed.version ?? "a link"}, not ${entry.version ?? "a link"}`;
     }
-    if (!fs.existsSync(path.join(at.root, name))) return `${name} is absent`;
+    if (!fs.existsSync(path.join(at.root, name))) return `${name} is missing`;
   }
   return undefined;
 }
 
 /**
  * @param {string} file
- * @returns {Record<string, { version?: string, integrity?: string, optional?: boolean, devOptional?: boolean, peer?: boolean }> | undefined}
+ * @returns {Record<string, { version?: string, integrity?: string, optional?: boolean, devOptional?: boolean, peer?:
+ * boolean }> | undefined}
  */
 function lockedPackages(file) {
   return readJson(file)?.packages;
@@ -144,7 +146,9 @@ function lockedPackages(file) {
 
 // ---- venv
 
-/** The CUDA wheel where an NVIDIA GPU is (Linux x86-64, WSL2 included); `FOLIO_TENSORFLOW=cpu|cuda` decides otherwise. */
+/**
+ * The CUDA wheel if there is an NVIDIA GPU (Linux x86-64, including WSL2); `FOLIO_TENSORFLOW=cpu|cuda` overrides it.
+ */
 /** @returns {Variant} */
 export function wantedVariant() {
   const asked = process.env.FOLIO_TENSORFLOW;
@@ -155,7 +159,7 @@ export function wantedVariant() {
 }
 
 /**
- * The requirement files of a variant. Jupyter is for the notebooks of a checkout.
+ * The requirement files of a variant. Only a checkout, which has the notebooks, needs Jupyter.
  * @param {string} root
  * @param {boolean} checkout
  * @param {Variant} variant
@@ -185,11 +189,13 @@ export function venvStamp(at) {
 /** @param {Layout} at */
 export function venvReason(at) {
   const stamp = venvStamp(at);
-  if (!stamp) return `${at.venv} is absent or half-made`;
+  if (!stamp) return `${at.venv} is missing or incomplete`;
   if (stamp.key !== venvKey(at.root, at.checkout, stamp.variant)) return "its requirements changed";
-  // Never back to the CPU wheel: a login node without a GPU may share the folder with nodes that have one.
-  if (wantedVariant() === "cuda" && stamp.variant === "cpu") return "an NVIDIA GPU was found, TensorFlow is the CPU's";
-  if (pythonName(at.venv) !== stamp.python) return "its Python is gone or changed";
+  // Never changed back to the CPU wheel, since a login node without a GPU may share the folder with nodes that have
+  // one.
+  if (wantedVariant() === "cuda" && stamp.variant === "cpu")
+    return "an NVIDIA GPU was found, but TensorFlow is for the CPU";
+  if (pythonName(at.venv) !== stamp.python) return "its Python is missing or changed";
   const dir = path.join(at.venv, "lib", stamp.python, "site-packages", "tensorflow");
   if (stamp.tensorflow.dir !== dir) return "the folder was moved";
   const metadata = `${stamp.tensorflow.package}-${stamp.tensorflow.version}.dist-info`;
@@ -198,7 +204,7 @@ export function venvReason(at) {
 }
 
 /**
- * The base name of the interpreter behind a venv, `python3.12`; undefined when the link leads nowhere.
+ * The base name of a venv's interpreter, `python3.12`; undefined if the link is broken.
  * @param {string} venv
  */
 export function pythonName(venv) {
@@ -233,17 +239,18 @@ export function bindingReason(at) {
   if (!venv) return "there is no TensorFlow to link with";
   const paths = bindingPaths(at);
   const stamp = /** @type {BindingStamp | undefined} */ (readJson(paths.stamp));
-  if (!stamp) return "it is absent or half-made";
+  if (!stamp) return "it is missing or incomplete";
   if (stamp.key !== bindingKey(at, venv)) return "it was compiled for another TensorFlow or tfjs";
-  if (fs.statSync(paths.file, { throwIfNoEntry: false })?.size !== stamp.bytes) return "its file is absent or changed";
+  if (fs.statSync(paths.file, { throwIfNoEntry: false })?.size !== stamp.bytes) return "its file is missing or changed";
   return undefined;
 }
 
 // ---- operations
 
 /**
- * Folio's own TensorFlow operations: sources in the package, the library beside the binding, one for all processors of an
- * architecture, so that machines that share a folder share it. lib/engine/tensorflow/own-operations.ts looks in the same place.
+ * Folio's own TensorFlow operations: the sources are in the package, the library is beside the binding. One library
+ * serves all processors of an architecture, so that machines with a shared folder share it.
+ * lib/engine/tensorflow/own-operations.ts uses the same path.
  * @param {Layout} at
  */
 export function operationsPaths(at) {
@@ -271,8 +278,8 @@ export function operationsKey(at, venv) {
 }
 
 /**
- * A failure is remembered too: Folio runs without them, and the same attempt would fail again. Another compiler may do what
- * the last one could not.
+ * A failure is recorded too, since Folio runs without them and the same attempt would fail again. With another compiler
+ * they are tried again.
  * @param {Layout} at
  */
 export function operationsReason(at) {
@@ -280,31 +287,31 @@ export function operationsReason(at) {
   if (!at.tfjs || !venv) return "there is no TensorFlow to link with";
   if (venv.variant === "cuda") return undefined;
   const stamp = operationsStamp(at);
-  if (!stamp) return "they are absent or half-made";
+  if (!stamp) return "they are missing or incomplete";
   if (stamp.key !== operationsKey(at, venv)) return "their sources or TensorFlow changed";
   const incomplete = stamp.failed !== undefined || Object.keys(stamp.left ?? {}).length > 0;
   const compilers = compilersHere();
-  if (incomplete && compilers !== "" && stamp.compilers !== compilers) return "there is another compiler than the last";
+  if (incomplete && compilers !== "" && stamp.compilers !== compilers) return "the compiler has changed";
   if (stamp.failed) return undefined;
   return fs.statSync(operationsPaths(at).file, { throwIfNoEntry: false })?.size === stamp.bytes
     ? undefined
-    : "their file is absent or changed";
+    : "their file is missing or changed";
 }
 
 /**
- * What the user reads of operations that were not made, or not whole: the reason and the remedy, a line each.
+ * Messages about operations that were not made, or not in all variants: the reason and the remedy.
  * @param {OperationsStamp | undefined} stamp
  */
 export function operationsLines(stamp) {
   if (stamp?.failed) {
     return [
-      `TensorFlow's own operations are used instead: slower, otherwise the same. Reason: ${stamp.failed}. Remedy: ${stamp.remedy}.`,
+      `TensorFlow's operations are used instead, which are slower but otherwise the same. Reason: ${stamp.failed}. Remedy: ${stamp.remedy}.`,
     ];
   }
   return Object.entries(stamp?.left ?? {}).map(([name, reason]) => `Without the variant ${name}: ${reason}.`);
 }
 
-/** The compilers that set-up would try, by the size and date of their files; an empty text where there is none. */
+/** The compilers that set-up would try, with the size and date of their files; empty if there are none. */
 export function compilersHere() {
   const folders = (process.env.PATH ?? "").split(path.delimiter);
   return compilerCandidates()
@@ -334,7 +341,7 @@ export function kernelReason(at) {
   if (!at.checkout) return undefined;
   const text = kernelText(at);
   if (!text) return "tslab is not installed";
-  return readText(kernelFile(at)) === text ? undefined : "it is not registered, or differs";
+  return readText(kernelFile(at)) === text ? undefined : "it is not registered, or is out of date";
 }
 
 // ---- build
@@ -368,9 +375,9 @@ export function buildStampFile(at) {
 /** @param {Layout} at */
 export function buildReason(at) {
   const entry = path.join(at.root, "dist", "lib", "index.js");
-  if (!at.checkout) return fs.existsSync(entry) ? undefined : "dist is absent from the package";
+  if (!at.checkout) return fs.existsSync(entry) ? undefined : "dist is missing from the package";
   const stamp = fs.statSync(buildStampFile(at), { throwIfNoEntry: false });
-  if (!stamp) return "it is absent or half-made";
+  if (!stamp) return "it is missing or incomplete";
   const sources = sourceFiles(at.root);
   if (readJson(buildStampFile(at))?.key !== hash(sources)) return "source files were added or removed";
   for (const file of [...sources, "tsconfig.json", "tsconfig.build.json"]) {
@@ -383,9 +390,9 @@ export function buildReason(at) {
 // ---- measurement
 
 /**
- * Where the figures are kept by which number formats and matrix products are chosen, and the program that takes them. The
- * file is named after all that they depend on, so that machines which share a folder have one each. (Which variant of the
- * operations runs follows from the processor, the library and FOLIO_TARGET.)
+ * The file of the measurement on which the choice of number formats and matrix products is based, and the program that
+ * measures. The file is named after everything that the measurement depends on, so that machines with a shared folder
+ * have one each. (The variant of the operations follows from the processor, the library and FOLIO_TARGET.)
  * @param {Layout} at
  */
 export function measurementPaths(at) {
@@ -400,7 +407,8 @@ export function measurementPaths(at) {
 }
 
 /**
- * Not due where it cannot be kept: the usual choices stand then, and `folio doctor` says so. A failure is remembered.
+ * Not pending if it cannot be stored: the default choices then apply, and `folio doctor` says so. A failure is
+ * recorded.
  * @param {Layout} at
  */
 export function measurementReason(at) {
@@ -408,12 +416,12 @@ export function measurementReason(at) {
   if (!venv || venv.variant === "cuda") return undefined;
   const { file, program } = measurementPaths(at);
   if (!fs.existsSync(program) || !isWritable(at.cacheDir)) return undefined;
-  return readJson(file) ? undefined : "there is none with this processor and these operations";
+  return readJson(file) ? undefined : "there is none for this processor and these operations";
 }
 
 /**
- * The first processor's instruction sets, as the system lists them. Of /proc/cpuinfo the first 16 kB: all of it takes long on a
- * large machine, and the kernel gives such a file in pieces.
+ * The first processor's instruction sets, as the system lists them. Only the first 16 kB of /proc/cpuinfo are read,
+ * since reading all of it takes long on a large machine.
  */
 function instructionSets() {
   try {
@@ -465,7 +473,7 @@ export function readText(file) {
 }
 
 /**
- * The parsed file; undefined when it is absent or not JSON, as a file is that a kill cut short.
+ * The parsed file; undefined if it is missing or not JSON, such as a file cut short by a kill.
  * @param {string} file
  */
 export function readJson(file) {
@@ -477,7 +485,7 @@ export function readJson(file) {
 }
 
 /**
- * Writes beside and renames: the file is there whole or not at all.
+ * Writes a file atomically, by renaming a complete one.
  * @param {string} file
  * @param {string} text
  */

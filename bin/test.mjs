@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * `npm test`: set-up, then every check there is, each timed. A check that fails does not keep the next ones from
- * running. The last lines say what was not tested and why, and count: checks, vitest's tests and notebooks.
+ * `npm test`: runs set-up, then all checks, and times each. A failed check does not prevent the next ones. The last
+ * lines say what was not tested and why, and count checks, vitest's tests and notebooks.
  */
 import { spawn } from "node:child_process";
 import fs from "node:fs";
@@ -19,11 +19,11 @@ import { findPackage, packageRoot, readJson } from "./state.mjs";
  */
 
 const vitestReport = path.join(packageRoot, ".cache", "vitest.json");
-/** What test/skipped-reporter.ts notes: how many tests were left out for which reason. */
+/** The file in which test/skipped-reporter.ts records how many tests were skipped for each reason. */
 const skippedReport = path.join(packageRoot, ".cache", "skipped.json");
 
 /**
- * One for the check itself.
+ * Counts a check as one test.
  * @param {{ exitCode: number }} outcome
  * @returns {Count}
  */
@@ -32,7 +32,7 @@ export function countCheck({ exitCode }) {
 }
 
 /**
- * Vitest's own numbers. No test at all, a test file that does not load and an error outside of any test are failures.
+ * Vitest's numbers. No tests at all, a test file that does not load, and an error outside a test are failures.
  * @param {{ exitCode: number }} outcome
  * @param {any} report what vitest's JSON reporter wrote
  * @returns {Count}
@@ -64,8 +64,8 @@ export function countNotebooks(outcome) {
 }
 
 /**
- * What was not tested, a line a reason, the most tests first.
- * @param {Record<string, number> | undefined} skipped how many tests were left out for each reason
+ * What was not tested, one line per reason, the largest number of tests first.
+ * @param {Record<string, number> | undefined} skipped how many tests were skipped for each reason
  * @param {string | undefined} operations why Folio's own operations are not used
  * @returns {string[]}
  */
@@ -74,12 +74,15 @@ export function untested(skipped, operations) {
     .sort(([, a], [, b]) => b - a)
     .map(([reason, count]) => `not tested: ${count} ${count === 1 ? "test" : "tests"}, because ${reason}`);
   if (!operations) return lines;
-  return [...lines, `not tested: anything with Folio's own operations, TensorFlow's ran in their place: ${operations}`];
+  return [
+    ...lines,
+    `not tested: anything with Folio's own operations, since TensorFlow's were used instead: ${operations}`,
+  ];
 }
 
 /**
- * Whether missing operations are a failure: where continuous integration could have compiled them and nobody asked to do
- * without, on Linux.
+ * Whether missing operations are a failure: only in continuous integration on Linux, if they could have been compiled
+ * and were not switched off.
  * @param {{ reason: string } | undefined} missing
  * @param {{ ci?: string | undefined, fused?: string | undefined, platform?: string, compiler?: () => unknown }} machine
  * @returns {Count}
@@ -126,7 +129,7 @@ function stages() {
 }
 
 /**
- * Runs a program; its output goes to the screen at once, or, when quiet, only if it fails.
+ * Runs a program; its output is shown at once or, if quiet, only if it fails.
  * @param {string[]} command
  * @param {boolean} quiet
  * @returns {Promise<Outcome>}

@@ -1,6 +1,6 @@
 /**
- * Folio's public names, and nothing else. Importing it makes TensorFlow the backend that `tf` of @tensorflow/tfjs-core
- * loads when it makes its first tensor; a run that comes first decides by its settings which device that has.
+ * Folio's public names. Importing it makes TensorFlow the backend that `tf` of @tensorflow/tfjs-core loads when it
+ * makes its first tensor. If a run starts before that, the run's settings decide which device the backend uses.
  */
 import { offerTensorFlow } from "./engine/tensorflow/load.js";
 import { offerToNotebook } from "./notebook/values.js";
@@ -59,6 +59,10 @@ export type { RunStep, Session, SessionOptions, State, Step, TraceReport } from 
 export { findHardware, type Hardware, knownPeakFlops } from "./host/hardware.js";
 export { readPickle } from "./host/python/pickle.js";
 export { key, uniform } from "./host/random.js";
+export { attentionMap } from "./inspect/attention-map.js";
+export { type Looked, type LookedAt, type LookOptions, look, type Seen, type Target } from "./inspect/look.js";
+export { type Axis, type ValueName, type ValueSpec, valueSpecs } from "./model/activations.js";
+export type { Edit, Edits, Replacement } from "./model/edits.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./model/functional.js";
 export type { Cache } from "./model/kv-cache.js";
 export { type MemoryRow, type MemorySettings, memoryBytes, memoryTable, memoryWarning } from "./model/memory.js";

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import { describe, expect, test } from "vitest";
 import { settingRows } from "../lib/settings/settings.js";
-import { withMeasured } from "./proofs/readme.js";
+import { measuredPage, withMeasured } from "./proofs/readme.js";
 
 const readme = fs.readFileSync("README.md", "utf8");
 
@@ -9,6 +9,7 @@ describe("README.md", () => {
   test("says what the proofs measured, and nothing else", () => {
     const results = JSON.parse(fs.readFileSync("test/proofs/results.json", "utf8"));
     expect(withMeasured(readme, results)).toBe(readme);
+    expect(fs.readFileSync("test/proofs/README.md", "utf8")).toBe(measuredPage(results));
   });
 
   test("lists every notebook and no others", () => {

@@ -1,13 +1,16 @@
 /**
- * The text of a cell on its way through tslab, which does not take all of TypeScript's top level: what is changed before
- * it, what is changed in the JavaScript that comes back, and where each position stood in the cell. It runs nothing.
+ * Transforms the text of a cell for tslab, which does not support all top-level TypeScript: the changes before tslab,
+ * the changes to the JavaScript that it returns, and the original position of each character.
  */
 
-/** @typedef {{ at: number, text: string }} Insertion an offset of the given text, and what is put there */
-/** @typedef {{ text: string, given: (offset: number) => number }} Changed the new text, and back to the given one */
+/** @typedef {{ at: number, text: string }} Insertion an offset in the given text, and the text to insert */
+/**
+ * @typedef {{ text: string, given: (offset: number) => number }} Changed the new text, and the mapping of its offsets
+ * to the given text
+ */
 
 /**
- * Text with insertions, and where an offset of it stood before.
+ * Text with insertions, and the mapping of its offsets to the original text.
  * @param {string} text
  * @param {Insertion[]} insertions
  * @returns {Changed}
@@ -40,8 +43,9 @@ function insert(text, insertions) {
 }
 
 /**
- * A cell as tslab takes it. `{ settings }` becomes `{ settings: settings }`: tslab finds a name of another cell only where
- * it stands as a value. A top-level `for await` gets an `await` before it: tslab makes a cell asynchronous for that alone.
+ * A cell prepared for tslab. `{ settings }` becomes `{ settings: settings }`, since tslab recognizes a name from
+ * another cell only as a value. An `await` is put before a top-level `for await`, since tslab makes a cell asynchronous
+ * only for an `await`.
  * @param {any} ts tslab's TypeScript
  * @param {string} source
  * @returns {Changed}
@@ -50,7 +54,10 @@ export function beforeTslab(ts, source) {
   /** @type {Insertion[]} */
   const insertions = [];
   const file = ts.createSourceFile("cell.ts", source, ts.ScriptTarget.Latest, true, ts.ScriptKind.TS);
-  /** @param {any} node @param {any} statement the statement of the top level that it is in, unless a function is between */
+  /**
+   * @param {any} node
+   * @param {any} statement the top-level statement that contains it, unless it is inside a function
+   */
   const visit = (node, statement) => {
     if (ts.isShorthandPropertyAssignment(node)) insertions.push({ at: node.name.end, text: `: ${node.name.text}` });
     const isLoop = ts.isForOfStatement(node) && node.awaitModifier !== undefined;
@@ -63,8 +70,8 @@ export function beforeTslab(ts, source) {
 }
 
 /**
- * The JavaScript of a cell in which every `await` and `for await` can be interrupted, by `until` and `each` of what
- * `name` holds (interruption.mjs).
+ * The JavaScript of a cell in which every `await` and `for await` can be interrupted, by `until` and `each` of the
+ * object called `name` (interruption.mjs).
  * @param {any} ts
  * @param {string} code
  * @param {string} name
@@ -84,7 +91,7 @@ export function interruptible(ts, code, name) {
     if (ts.isForOfStatement(node) && node.awaitModifier) wrap(node.expression, "each");
     ts.forEachChild(node, visit);
   };
-  // Outside a function, where tslab puts it later, `await` is a name to the parser of a script.
+  // tslab puts the code into a function later; outside one, the parser of a script takes `await` for a name.
   visit(file);
   return insert(code, insertions);
 }

@@ -1,4 +1,4 @@
-/** `folio lab`, `folio notebook` and `folio kernel`: what runs without the library. folio.mjs hands over to them. */
+/** `folio lab`, `folio notebook` and `folio kernel`, which run without the library; folio.mjs calls them. */
 import { packageRoot } from "../state.mjs";
 import { installKernel } from "./jupyter.mjs";
 import { newNotebook, templateNames } from "./new-notebook.mjs";
@@ -6,15 +6,15 @@ import { newNotebook, templateNames } from "./new-notebook.mjs";
 const help = {
   lab: `folio lab [FOLDER] [JupyterLab's options]
 
-Opens JupyterLab with Folio's kernel on FOLDER, by default this one (in a checkout: copies of the notebooks in
-playground/). --no-browser and --port=8899 are among JupyterLab's options; --inspect[=PORT] lets a debugger attach.`,
+Opens JupyterLab with Folio's kernel on FOLDER, by default the current folder (in a checkout, copies of the notebooks in
+playground/). JupyterLab's options include --no-browser and --port=8899; --inspect[=PORT] lets a debugger attach.`,
   notebook: `folio notebook NEW.ipynb [--from=TEMPLATE]
 
-Begins a notebook of your own. Templates: ${templateNames(packageRoot).join(", ")} (default: experiment).`,
+Makes a notebook of your own. Templates: ${templateNames(packageRoot).join(", ")} (default: experiment).`,
   kernel: `folio kernel install [--user] [--name=NAME]
 
-Registers the kernel for VS Code and every other front end of this user (Jupyter's own folder of the user), under the name
-that Folio's notebooks ask for, tslab, or another.`,
+Registers the kernel for VS Code and all other front ends of this user (in the user's Jupyter folder), under the name that
+Folio's notebooks use, tslab, or under NAME.`,
 };
 
 /** @typedef {keyof typeof help} Command */
@@ -38,11 +38,12 @@ export async function notebookCommand(command, args) {
   if (command === "notebook") {
     const [file, ...more] = positionals;
     if (file === undefined || more.length > 0)
-      throw new Error(`Cannot begin a notebook: one name is wanted.\n\n${help.notebook}`);
-    console.log(`${newNotebook(packageRoot, file, values.from ?? "experiment")} is there; \`folio lab\` opens it.`);
+      throw new Error(`Cannot make a notebook: wanted one name.\n\n${help.notebook}`);
+    console.log(`${newNotebook(packageRoot, file, values.from ?? "experiment")} was made; \`folio lab\` opens it.`);
     return 0;
   }
-  if (positionals.join(" ") !== "install") throw new Error(`Cannot tell what to do with the kernel.\n\n${help.kernel}`);
+  if (positionals.join(" ") !== "install")
+    throw new Error(`Cannot run \`folio kernel\`: wanted \`folio kernel install\`.\n\n${help.kernel}`);
   console.log(`The kernel is registered: ${installKernel(packageRoot, values.name ?? "tslab")}`);
   return 0;
 }

@@ -1,6 +1,6 @@
 /**
- * Jupyter's control channel, on a thread of its own: the kernel's may be busy in a loop that never waits, and an interrupt
- * has to come through then. A message other than an interrupt goes to the kernel as it is, and the answer back.
+ * Jupyter's control channel, on a thread of its own, so that an interrupt arrives even if the kernel's thread is busy
+ * in a loop that never waits. Other messages are passed to the kernel unchanged, and its answers are passed back.
  */
 import crypto from "node:crypto";
 import inspector from "node:inspector";
@@ -13,7 +13,7 @@ import { flags } from "./interruption.mjs";
  * @typedef {{ frames: Uint8Array[] }} Relayed
  */
 
-/** How long the kernel may take to answer an interrupt before what it runs is ended from here. */
+/** How long the kernel may take to answer an interrupt before its cell is ended from here. */
 const patienceMs = 500;
 
 const { address, key, tslab, state } = /** @type {Control} */ (workerData);
@@ -37,19 +37,19 @@ for await (const frames of /** @type {AsyncIterable<Buffer[]>} */ (socket)) {
 }
 parentPort?.close();
 session.disconnect();
-// The kernel waits for this when it exits: zeromq aborts a process that ends with the socket in use.
+// The kernel waits for this when it exits, since zeromq aborts a process that ends with the socket in use.
 setTimeout(() => {
   Atomics.store(state, flags.closed, 1);
   Atomics.notify(state, flags.closed);
 }, 0);
 
-/** As the kernel does itself when it is not busy. */
+/** As the kernel does itself if it is not busy. */
 function endWithParent() {
   const parent = process.ppid;
   setInterval(() => process.ppid === parent || process.kill(process.pid, "SIGKILL"), 3000).unref();
 }
 
-/** Which message it is, if its signature is right. */
+/** The type of a message, if its signature is valid. */
 function messageType(/** @type {Buffer[]} */ frames) {
   const start = frames.findIndex((frame) => frame.toString() === "<IDS|MSG>");
   const [signature, ...parts] = frames.slice(start + 1);
@@ -60,8 +60,8 @@ function messageType(/** @type {Buffer[]} */ frames) {
 }
 
 /**
- * The kernel acts on the message when it gets to it: when what it runs waits for something. A loop that never waits is
- * ended from here, as a debugger would; while the kernel compiles a cell, there is nothing to end yet.
+ * The kernel handles the message once the running code waits for something. A loop that never waits is ended from here,
+ * as by a debugger; while the kernel compiles a cell, there is nothing to end yet.
  */
 function interrupt() {
   const before = heard;

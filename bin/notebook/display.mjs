@@ -1,6 +1,6 @@
 /**
- * How the value of a cell is shown: by the value itself (its method Symbol.for("Jupyter.display"), which Deno's kernel
- * knows too), by Folio where it knows what the value is, or as text of a bearable length.
+ * How the value of a cell is shown: by the value itself (its method Symbol.for("Jupyter.display"), as in Deno's
+ * kernel), by Folio if it is one of Folio's values, or as text of limited length.
  */
 import util from "node:util";
 

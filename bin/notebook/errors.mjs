@@ -1,6 +1,6 @@
 /**
- * An error as a reader of the notebook needs it: what is wrong, the cell and the line, an excerpt, and of the calls only
- * those in cells and in Folio's own sources. FOLIO_DEBUG=1 adds the whole stack. It shows nothing; messages.mjs does.
+ * Describes an error for a notebook: the message, the cell and line, an excerpt, and the calls in cells and in Folio's
+ * sources. FOLIO_DEBUG=1 adds the whole stack. server.mjs shows it.
  */
 import fs from "node:fs";
 import { SourceMap } from "node:module";
@@ -9,11 +9,13 @@ import util from "node:util";
 import { lineAndColumn } from "./cell-text.mjs";
 
 /**
- * @typedef {{ source: string, given: (line: number, column: number) => { line: number, column: number } | undefined }} Cell
- *   its text, and where a position of what was run stands in it; lines and columns from 0
+ * @typedef {{ source: string, given: (line: number, column: number) => { line: number, column: number } | undefined }}
+ * Cell
+ *   its text, and the mapping of positions in the executed code to it; lines and columns from 0
  * @typedef {{ ename: string, evalue: string, traceback: string[] }} Described as Jupyter's message "error" has it
  * @typedef {{ name: string, cell: number, line: number, column: number }} Frame
- * @typedef {{ offset: number, text: string, code: number, file: string | undefined }} Fault what a type check found, where in the cell
+ * @typedef {{ offset: number, text: string, code: number, file: string | undefined }} Fault a type error and its place
+ * in the cell
  */
 
 const red = (/** @type {string} */ text) => `\u001b[31m${text}\u001b[39m`;
@@ -38,7 +40,7 @@ export function describeError(error, { cells, root }) {
   const frames = framesOf(stack, cells);
   const [first, ...callers] = frames;
   const cause = error.cause instanceof Error ? [grey(`Caused by: ${error.cause.message.split("\n")[0]}`)] : [];
-  // Messages of Folio's own say what to do; where in its sources they are made helps nobody.
+  // Folio's own messages say what to do; where they are thrown in its sources does not matter.
   const inside = /^Cannot /.test(message) ? [] : libraryFrames(stack, root);
   const traceback = [
     `${red(name)}: ${message}`,
@@ -55,7 +57,7 @@ export function describeError(error, { cells, root }) {
 }
 
 /**
- * What the type check of a cell found.
+ * Describes the type errors of a cell.
  * @param {readonly Fault[]} faults
  * @param {{ number: number, source: string }} cell
  * @returns {Described}
@@ -76,7 +78,7 @@ function place({ name, cell, line }, before = "") {
 }
 
 /**
- * Lines around a position, numbered, with a mark below it.
+ * Numbered lines around a position, with a mark below it.
  * @param {string} source
  * @param {{ line: number, column: number }} at
  * @param {number} around how many lines before and after
@@ -96,7 +98,7 @@ function excerpt(source, { line, column }, around) {
 }
 
 /**
- * The calls that are in cells, where they stand in their text.
+ * The calls in cells, with their positions in the cells' text.
  * @param {string} stack
  * @param {ReadonlyMap<number, Cell>} cells
  * @returns {Frame[]}
@@ -107,7 +109,7 @@ function framesOf(stack, cells) {
       /^ *at (?:async )?(?:(.+) \()?cell (\d+):(\d+):(\d+)\)?$/.exec(text) ?? [];
     const at = cell && cells.get(Number(cell))?.given(Number(line) - 1, Number(column) - 1);
     if (!at) return [];
-    // The function that tslab puts a cell in has no name.
+    // The function into which tslab puts a cell has no name.
     const shown = /^(Object\.)?<anonymous>$|^eval$/.test(name) ? "" : name.replace(/^(Object|Proxy)\./, "");
     return [{ name: shown, cell: Number(cell), ...at }];
   });

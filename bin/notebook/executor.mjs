@@ -1,6 +1,6 @@
 /**
- * Runs cells: tslab's executor, with each cell made ready for it before (cell-text.mjs), its JavaScript made
- * interruptible, and its value and its errors handed back instead of printed. It sends nothing; messages.mjs does.
+ * Runs cells with tslab's executor: each cell is prepared first (cell-text.mjs), its JavaScript is made interruptible,
+ * and its value and errors are returned instead of printed. server.mjs sends them.
  */
 import vm from "node:vm";
 import { beforeTslab, interruptible, lineAndColumn, offsetOf } from "./cell-text.mjs";
@@ -11,12 +11,13 @@ import { Interrupted } from "./interruption.mjs";
  * @typedef {import("./errors.mjs").Described} Described
  * @typedef {{ ok: boolean, value?: unknown, error?: Described | undefined }} Outcome
  * @typedef {import("./interruption.mjs").Interruption} Interruption
- * @typedef {{ tslab: ReturnType<typeof import("./tslab.mjs").openTslab>, interruption: Interruption, root: string }} Parts
+ * @typedef {{ tslab: ReturnType<typeof import("./tslab.mjs").openTslab>, interruption: Interruption, root: string }}
+ * Parts
  */
 
-/** The name by which the code of cells reaches `until` and `each`; tslab puts an object there for itself. */
+/** The name of the object with `until` and `each` for the code of cells; tslab uses it too. */
 const shared = "__tslab__";
-const firstLine = "export {};\n"; // tslab puts it before each cell
+const firstLine = "export {};\n"; // tslab inserts it before each cell
 
 /** @param {Parts} parts */
 export function createCells({ tslab, interruption, root }) {
@@ -25,7 +26,7 @@ export function createCells({ tslab, interruption, root }) {
   const { createExecutor } = tslab.require("./dist/executor.js");
   /** @type {Map<number, import("./errors.mjs").Cell>} */
   const cells = new Map();
-  /** The cell that runs, or ran last. */
+  /** The current or last cell. */
   const current = {
     number: 0,
     text: /** @type {import("./cell-text.mjs").Changed | undefined} */ (undefined),
@@ -71,8 +72,9 @@ export function createCells({ tslab, interruption, root }) {
   runCells();
 
   /**
-   * What the type check found: tslab prints it too, with positions of its own.
-   * @param {readonly { start: { offset: number, line: number }, messageText: string, code: number, fileName?: string }[]} found
+   * Records type errors; tslab prints them too, with positions in its own text.
+   * @param {readonly { start: { offset: number, line: number }, messageText: string, code: number, fileName?: string
+   * }[]} found
    * @param {(offset: number) => number} given
    */
   function noteFaults(found, given) {
@@ -83,7 +85,7 @@ export function createCells({ tslab, interruption, root }) {
       const file = fileName && `${fileName}, line ${start.line + 1}`;
       const fault = { offset: given(start.offset), text, code, file };
       const last = faults.at(-1);
-      // A message and its reasons have one place.
+      // A message and its explanations have the same position.
       if (last && last.offset === fault.offset && last.file === file) last.text += `\n  ${text}`;
       else faults.push(fault);
     }
@@ -93,12 +95,12 @@ export function createCells({ tslab, interruption, root }) {
   function noteError(/** @type {unknown} */ error) {
     if (current.outcome.error) return;
     const { message, code } = /** @type {NodeJS.ErrnoException} */ (error ?? {});
-    // As tslab and Node tell of an interrupt of their own.
+    // tslab's and Node's own errors for an interrupt.
     const interrupted = message === "Interrupted asynchronously" || code === "ERR_SCRIPT_EXECUTION_INTERRUPTED";
     current.outcome.error = describeError(interrupted ? new Interrupted() : error, { cells, root });
   }
 
-  /** Cells run under a name that errors show, with what an interrupt needs. */
+  /** Runs cells under a name that appears in stack traces, in a way that allows interrupts. */
   function runCells() {
     const run = vm.runInThisContext;
     vm.runInThisContext = (code, options) => {
@@ -107,13 +109,13 @@ export function createCells({ tslab, interruption, root }) {
       const made = interruptible(ts, code, shared);
       cells.set(current.number, { source: current.source, given: mapped(made, code, prefix) });
       interruption.inCell(true);
-      // Without breakOnSigint, during which a second signal would end the process; control.mjs ends a loop.
+      // Without breakOnSigint, with which a second signal would end the process; control.mjs can end a loop.
       return run(made.text, { filename: `cell ${current.number}` });
     };
   }
 
   /**
-   * From a position of what runs to that of the cell, through all that was done to it.
+   * Maps a position in the executed code to the cell's text, through all transformations.
    * @param {import("./cell-text.mjs").Changed} made
    * @param {string} code
    * @param {string} prefix
@@ -121,7 +123,7 @@ export function createCells({ tslab, interruption, root }) {
   function mapped(made, code, prefix) {
     const { text, source } = current;
     const { origin } = state;
-    const lastLine = code.split("\n").length - 1; // tslab's own call of the cell
+    const lastLine = code.split("\n").length - 1; // tslab's call of the cell
     return (/** @type {number} */ line, /** @type {number} */ column) => {
       if (line >= lastLine) return undefined;
       const offset = made.given(offsetOf(made.text, line, column)) - prefix.length;
@@ -141,9 +143,9 @@ export function createCells({ tslab, interruption, root }) {
     /** @param {unknown} error */
     describe: (error) => describeError(error, { cells, root }),
     /**
-     * Runs a cell to its end, or to its interrupt.
+     * Runs a cell until it ends or is interrupted.
      * @param {string} source
-     * @param {number} number what Jupyter shows as In [n]
+     * @param {number} number the number that Jupyter shows as In [n]
      * @returns {Promise<Outcome>}
      */
     async run(source, number) {

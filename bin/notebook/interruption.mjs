@@ -1,7 +1,7 @@
 /**
- * Stopping what runs in the kernel. Cells wait through `until` and `each` (cell-text.mjs puts them there), which an
- * interrupt rejects; Folio's own work listens to `signal`, and what saves before it ends is waited for while it holds.
- * It handles no signals and no messages; notebook-kernel.mjs does.
+ * Interrupts running code in the kernel. Cells wait through `until` and `each` (inserted by cell-text.mjs), which an
+ * interrupt rejects. Folio's own work listens to `signal`; work that saves before it ends takes a hold, and is waited
+ * for. notebook-kernel.mjs handles the signals and messages.
  */
 
 /** Thrown into the cells that an interrupt stops. */
@@ -14,12 +14,12 @@ export class Interrupted extends Error {
 
 /** @typedef {ReturnType<typeof createInterruption>} Interruption */
 
-/** How long a cell may take to come back to work that would save, but waits for the cell. */
+/** How long to wait for a cell that must resume before held work can save. */
 const idleMs = 1000;
 
 /**
- * What the two threads tell each other (control.mjs): whether the control channel is closed, whether the kernel runs a cell
- * (what else it does is not to be ended half-way), and whether what it ran was ended from there.
+ * Flags shared with the control channel's thread (control.mjs): whether that channel is closed, whether the kernel is
+ * running a cell (other work must not be ended half-way), and whether a cell was ended from there.
  */
 export const flags = /** @type {const} */ ({ closed: 0, inCell: 1, ended: 2 });
 
@@ -29,7 +29,7 @@ export function createInterruption() {
   const waiting = new Set();
   /** @type {Set<{ busy: boolean }>} */
   const holding = new Set();
-  /** Whether what holds without being busy has had its time. */
+  /** Whether the time for holds that are not busy is over. */
   let late = false;
   /** @type {(() => void) | undefined} */
   let stopped;
@@ -38,7 +38,7 @@ export function createInterruption() {
   /** @returns {boolean} */
   const held = () => (late ? [...holding].some(({ busy }) => busy) : holding.size > 0);
 
-  /** Once nothing holds any more, no cell waits any longer. */
+  /** Ends the waiting of cells once there are no holds. */
   function stopWaiting() {
     if (!controller.signal.aborted || held()) return;
     for (const reject of waiting) reject(controller.signal.reason);
@@ -47,7 +47,7 @@ export function createInterruption() {
   }
 
   /**
-   * The value, or the interrupt if that comes first.
+   * The value, or a rejection if the interrupt comes first.
    * @param {unknown} value
    */
   function until(value) {
@@ -70,12 +70,12 @@ export function createInterruption() {
   }
 
   /**
-   * The same values, until an interrupt, which also ends what they come from.
+   * The same values until an interrupt, which also ends their source.
    * @param {any} iterable
    */
   function each(iterable) {
     const asynchronous = iterable?.[Symbol.asyncIterator];
-    if (!asynchronous) return iterable; // not endless waiting: each of its values is awaited as it comes
+    if (!asynchronous) return iterable; // not asynchronous: each of its values is awaited separately
     return {
       [Symbol.asyncIterator]() {
         const iterator = asynchronous.call(iterable);
@@ -84,7 +84,7 @@ export function createInterruption() {
             try {
               return await until(iterator.next());
             } catch (error) {
-              // A loop does not end an iterator whose next() fails.
+              // A loop does not call return() on an iterator whose next() fails.
               if (error instanceof Interrupted) Promise.resolve(iterator.return?.()).catch(() => {});
               throw error;
             }
@@ -99,16 +99,16 @@ export function createInterruption() {
     until,
     each,
     state,
-    /** @param {boolean} now whether a cell runs from here on */
+    /** @param {boolean} now whether a cell is now running */
     inCell(now) {
       Atomics.store(state, flags.inCell, now ? 1 : 0);
     },
-    /** Whether what ran was ended by the control channel, since this was last asked. */
+    /** Whether the control channel has ended a cell since the last call. */
     wasEnded() {
       return Atomics.exchange(state, flags.ended, 0) === 1;
     },
     /**
-     * Work of the kernel's own, which is not to be ended half-way.
+     * Runs the kernel's own work, which must not be ended half-way.
      * @template T
      * @param {() => T} work
      */
@@ -123,19 +123,19 @@ export function createInterruption() {
     get signal() {
       return controller.signal;
     },
-    /** Work that has something to save takes this first, and calls what it gets when it has ended. */
+    /** Taken by work that saves on an interrupt, and released when it has ended. */
     hold() {
       const hold = {
         busy: true,
         release() {
-          // Once the cell has what the work ends with, which says more than an interrupt.
+          // After the cell has received the work's own error, which says more than an interrupt.
           if (holding.delete(hold)) setImmediate(stopWaiting);
         },
       };
       holding.add(hold);
       return hold;
     },
-    /** Stops all that runs; resolves when no cell waits any more. */
+    /** Stops everything that is running; resolves when no cell waits any more. */
     interrupt() {
       /** @type {Promise<void>} */
       const done = new Promise((resolve) => {
@@ -149,7 +149,7 @@ export function createInterruption() {
       stopWaiting();
       return done;
     },
-    /** Before the next cell. */
+    /** To be called before the next cell. */
     reset() {
       if (controller.signal.aborted) controller = new AbortController();
       late = false;

@@ -1,6 +1,6 @@
 /**
- * What of Jupyter Folio needs around its kernel: where its Python is, where kernels are registered, and how JupyterLab
- * looks. Set-up installs it in a checkout; where Folio is a dependency, the first `folio lab` does.
+ * The parts of Jupyter that Folio needs: its Python, the folder of registered kernels, and JupyterLab's settings.
+ * Set-up installs Jupyter in a checkout; where Folio is a dependency, the first `folio lab` does.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -13,7 +13,7 @@ import { hash, readJson, readText, writeWhole } from "../state.mjs";
 /** @typedef {import("../state.mjs").Layout} Layout */
 
 /**
- * The Python that has JupyterLab, installed first if need be.
+ * The Python with JupyterLab, which is installed if necessary.
  * @param {Layout} at
  * @param {(line: string) => void} print
  */
@@ -35,7 +35,7 @@ export async function jupyterPython(at, print) {
 }
 
 /**
- * Folders for JUPYTER_PATH and for JupyterLab's settings, written anew each time.
+ * Folders for JUPYTER_PATH and for JupyterLab's settings, rewritten each time.
  * @param {Layout} at
  */
 export function labFolders(at) {
@@ -43,11 +43,11 @@ export function labFolders(at) {
   writeWhole(path.join(data, "kernels", "tslab", "kernel.json"), specText(at.root));
   const settings = path.join(at.cacheDir, "lab");
   const shown = {
-    // An error names a line.
+    // Line numbers, since errors name a line.
     "@jupyterlab/notebook-extension:tracker": { codeCellConfig: { lineNumbers: true } },
-    // Nothing is asked of the internet.
+    // No requests to the internet.
     "@jupyterlab/apputils-extension:notification": { fetchNews: "false", checkForUpdates: false },
-    // The documentation of a setting beside its name.
+    // Documentation beside the names in completion.
     "@jupyterlab/completer-extension:manager": { showDocumentationPanel: true },
   };
   writeWhole(path.join(settings, "overrides.json"), `${JSON.stringify(shown, null, 2)}\n`);
@@ -59,7 +59,7 @@ export function labFolders(at) {
 /** @param {string} root */
 const specText = (root) => `${JSON.stringify(kernelSpec(root), null, 2)}\n`;
 
-/** The folder in which Jupyter and VS Code look for what a user has installed. */
+/** The folder in which Jupyter and VS Code look for a user's kernels. */
 export function userDataDir() {
   const { JUPYTER_DATA_DIR, XDG_DATA_HOME } = process.env;
   if (JUPYTER_DATA_DIR) return JUPYTER_DATA_DIR;
@@ -68,7 +68,7 @@ export function userDataDir() {
 }
 
 /**
- * Registers the kernel for VS Code and every other front end of this user.
+ * Registers the kernel for VS Code and all other front ends of this user.
  * @param {string} root the folder of Folio
  * @param {string} name
  * @returns {string} the file that was written
@@ -77,7 +77,7 @@ export function userDataDir() {
 export function installKernel(root, name) {
   if (!/^[\w.-]+$/.test(name)) {
     throw new Error(
-      `Cannot register the kernel: "${name}" is no name; use letters, digits, _, - and . (--name=folio).`,
+      `Cannot register the kernel: "${name}" is not a valid name; use letters, digits, _, - and . (--name=folio).`,
     );
   }
   const file = path.join(userDataDir(), "kernels", name, "kernel.json");
@@ -85,7 +85,7 @@ export function installKernel(root, name) {
   const ours = before?.argv?.some((/** @type {unknown} */ part) => /notebook-kernel\.mjs$/.test(String(part)));
   if (before && !ours) {
     throw new Error(
-      `Cannot register the kernel: ${file} is another kernel's. Use another name, which a notebook then has to choose (--name=folio), or remove that one (jupyter kernelspec remove ${name}).`,
+      `Cannot register the kernel: ${file} belongs to another kernel. Use another name, which notebooks must then select (--name=folio), or remove that kernel (jupyter kernelspec remove ${name}).`,
     );
   }
   writeWhole(file, specText(root));

@@ -1,6 +1,6 @@
 /**
- * What the front end asks about a cell while it is written: completion with types, and a name's type and documentation,
- * its labels (`@throws`, `@example`) included. It runs nothing.
+ * Answers the front end's requests while a cell is edited: completion with types, and a name's type and documentation,
+ * including its tags (`@throws`, `@example`).
  */
 import path from "node:path";
 import { inCharacters } from "./server.mjs";
@@ -10,11 +10,11 @@ import { inCharacters } from "./server.mjs";
  * @typedef {{
  *   ts: any, program: () => any,
  *   inspect: (code: string, position: number) => any,
- *   complete: (code: string, position: number) => { start: number, end: number, candidates: string[], original?: { entries: Entry[] } }
- * }} Language
+ *   complete: (code: string, position: number) => { start: number, end: number, candidates: string[], original?: {
+ * entries: Entry[] } } }} Language
  */
 
-const prefix = "export {};\n".length; // tslab puts it before each cell
+const prefix = "export {};\n".length; // tslab inserts it before each cell
 const longestType = 60;
 
 /** @param {Language} language */
@@ -44,7 +44,7 @@ export function createLanguage(language) {
     return { status: "ok", matches: candidates, cursor_start: from, cursor_end: to, metadata };
   }
 
-  /** What may be named at this place: an object's settings, a value's properties, or all that is in scope. */
+  /** The names possible at this place: an object's settings, a value's properties, or everything in scope. */
   function symbolsAt(/** @type {number} */ position) {
     const source = file();
     const checker = language.program().getTypeChecker();
@@ -67,7 +67,7 @@ export function createLanguage(language) {
     return new Map(symbols.map((symbol) => [symbol.name, symbol]));
   }
 
-  /** `number`, `"erf" | "tanh"`; of what is no value, nothing. */
+  /** The type, such as `number` or `"erf" | "tanh"`; empty for a name that is not a value. */
   function typeOf(/** @type {any} */ given, /** @type {any} */ checker) {
     if (!given) return undefined;
     const symbol = given.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(given) : given;
@@ -110,7 +110,7 @@ export function createLanguage(language) {
     return { status: "ok", found: true, data, metadata: {} };
   }
 
-  /** Between names: the one just before, else the function whose arguments these are. */
+  /** Between names: the name just before, else the function whose arguments these are. */
   function inspectNear(/** @type {string} */ code, /** @type {number} */ position) {
     const source = file();
     const token = ts.findPrecedingToken(position + prefix, source);

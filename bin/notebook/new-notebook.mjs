@@ -1,4 +1,4 @@
-/** `folio notebook NEW.ipynb --from=TEMPLATE`: a notebook of one's own, begun from one of notebooks/templates. */
+/** `folio notebook NEW.ipynb --from=TEMPLATE`: makes a notebook from one of notebooks/templates. */
 import fs from "node:fs";
 import path from "node:path";
 
@@ -10,7 +10,7 @@ export function templateNames(root) {
 
 /**
  * @param {string} root the folder of Folio
- * @param {string} given where it is to be
+ * @param {string} given its path
  * @param {string} template
  * @returns {string} the file that was written
  */
@@ -18,10 +18,10 @@ export function newNotebook(root, given, template) {
   const file = given.endsWith(".ipynb") ? given : `${given}.ipynb`;
   const names = templateNames(root);
   if (!names.includes(template)) {
-    throw new Error(`Cannot begin ${file}: there is no template ${template}; there are ${names.join(", ")}.`);
+    throw new Error(`Cannot make ${file}: there is no template ${template}; wanted one of ${names.join(", ")}.`);
   }
   if (fs.existsSync(file)) {
-    throw new Error(`Cannot begin ${file}: it is there already, and is left as it is. Choose another name.`);
+    throw new Error(`Cannot make ${file}: it exists already and was left unchanged. Choose another name.`);
   }
   fs.mkdirSync(path.dirname(path.resolve(file)), { recursive: true });
   fs.copyFileSync(path.join(root, "notebooks", "templates", `${template}.ipynb`), file, fs.constants.COPYFILE_EXCL);

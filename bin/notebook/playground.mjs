@@ -1,6 +1,6 @@
 /**
- * Copies of the notebooks to play in: `playground/`, which git does not see, so that running and changing them leaves the
- * tracked ones as they are. A copy that nobody has changed follows the notebook; one that somebody has is never touched.
+ * Copies of the notebooks in `playground/`, which git ignores, so that running and editing them leaves the tracked ones
+ * unchanged. An unedited copy is updated with its notebook; an edited one is never touched.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -8,14 +8,14 @@ import { hash, readJson, readText, writeWhole } from "../state.mjs";
 
 /**
  * @param {string} root the folder of Folio
- * @returns {{ folder: string, kept: string[] }} where they are, and which are older than their notebook but changed
+ * @returns {{ folder: string, kept: string[] }} their folder, and the edited copies that are older than their notebook
  */
 export function openPlayground(root) {
   const from = path.join(root, "notebooks");
   const folder = path.join(root, "playground");
   const copiesFile = path.join(folder, ".copies.json");
   fs.mkdirSync(folder, { recursive: true });
-  /** What of each notebook was copied, by a hash. */
+  /** A hash of each notebook as it was copied. */
   const copied = /** @type {Record<string, string>} */ (readJson(copiesFile) ?? {});
   /** @type {string[]} */
   const kept = [];

@@ -1,6 +1,7 @@
 /**
- * Jupyter's messages, where tslab's server lacks some: an error as an error, the value of a cell with its representations,
- * interrupts, output that is not lost however much comes at once, and types and documentation in completion.
+ * Extends tslab's server for Jupyter's messages: errors as error messages, the value of a cell with its
+ * representations, interrupts, output that is not lost however much comes at once, and completion with types and
+ * documentation.
  */
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,7 +9,7 @@ import { Worker } from "node:worker_threads";
 import { flags } from "./interruption.mjs";
 
 /**
- * @typedef {(type: string, content: object) => void} Send to the front end, as an answer to the cell that runs
+ * @typedef {(type: string, content: object) => void} Send sends to the front end, as an answer to the running cell
  * @typedef {import("./executor.mjs").Outcome} Outcome
  * @typedef {{
  *   execute: (code: string, number: number, send: Send) => Promise<Outcome>,
@@ -20,9 +21,9 @@ import { flags } from "./interruption.mjs";
  * }} Kernel
  */
 
-/** How long the last answers have to be sent. */
+/** Time for sending the last answers. */
 const closingMs = 300;
-/** tslab's own 200 ms, and a little. */
+/** Slightly longer than tslab's own 200 ms. */
 const abortingMs = 220;
 
 /**
@@ -47,7 +48,8 @@ export function createServer(tslab, kernel, configPath) {
       const { status, execution_count } = await super.handleExecute(request, writeStream, writeDisplayData);
       if (status === "abort") return { status: "aborted" };
       if (status === "error") {
-        // Until then tslab aborts whatever comes: what was sent before the front end knew, and nothing that it sends after.
+        // During this time tslab aborts incoming cells: those sent before the front end knew of the error, but no later
+        // ones.
         await new Promise((resolve) => setTimeout(resolve, abortingMs));
         return { status, execution_count, ...this.error };
       }
@@ -97,7 +99,7 @@ export function createServer(tslab, kernel, configPath) {
     /** @param {any} socket @param {number} port */
     async bindSocket(socket, port) {
       if (socket === this.control) return this.openControl(port);
-      socket.sendHighWaterMark = 0; // a publisher loses what it cannot hold
+      socket.sendHighWaterMark = 0; // a publisher drops messages beyond its limit
       await super.bindSocket(socket, port);
       if (socket === this.iopub) this.iopub = patient(socket);
     }
@@ -124,7 +126,7 @@ export function createServer(tslab, kernel, configPath) {
 
     close() {
       super.close();
-      // Once the answer is sent; whatever cells have left running ends with the kernel.
+      // After the answer is sent; work left running by cells ends with the kernel.
       setTimeout(() => process.exit(0), closingMs);
     }
 
@@ -141,7 +143,9 @@ export function createServer(tslab, kernel, configPath) {
       this.publishStatus("idle", message);
     }
 
-    /** tslab keeps the class of its messages to itself; this is the first that every front end sends. */
+    /**
+     * tslab does not export the class of its messages; it is taken from this one, the first that every front end sends.
+     */
     handleKernelInfo(/** @type {any} */ socket, /** @type {any} */ message) {
       this.Message = message.constructor;
       super.handleKernelInfo(socket, message);
@@ -174,7 +178,7 @@ export function createServer(tslab, kernel, configPath) {
 }
 
 /**
- * A socket that keeps what comes faster than zeromq can send, which refuses it.
+ * A socket that queues messages which come faster than zeromq can send, since zeromq refuses them.
  * @param {any} socket
  */
 function patient(socket) {
@@ -207,7 +211,7 @@ function patient(socket) {
   };
 }
 
-/** Jupyter counts characters, JavaScript halves of some. */
+/** Converts a position: Jupyter counts code points, JavaScript counts UTF-16 code units. */
 function inCodeUnits(/** @type {string} */ code, /** @type {number} */ position) {
   return Array.from(code).slice(0, position).join("").length;
 }

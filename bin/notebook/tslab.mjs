@@ -1,7 +1,7 @@
 /**
- * tslab, opened where it is closed: its compiler keeps source maps, finds Folio from any folder, and outlives an
- * installation of packages while the kernel runs. tslab has no settings for these, so its TypeScript is handed to it with
- * three functions changed. What the kernel does with it stands in executor.mjs.
+ * Extends tslab's compiler, which then keeps source maps, finds Folio from any folder, and survives an installation of
+ * packages while the kernel runs. tslab has no settings for these, so it is given a TypeScript with three functions
+ * replaced. executor.mjs uses it.
  */
 import fs from "node:fs";
 import Module, { createRequire, SourceMap } from "node:module";
@@ -11,8 +11,8 @@ import { findPackage } from "../state.mjs";
 /** @typedef {(line: number, column: number) => { line: number, column: number } | undefined} Origin both from 0 */
 
 /**
- * Where packages are looked for that the folder of a notebook does not have: Folio's own folder, whose node_modules also
- * has tfjs, and, where Folio is installed, the folders above.
+ * The folders searched for packages that the notebook's folder lacks: Folio's own folder, whose node_modules also has
+ * tfjs, and, where Folio is installed as a dependency, the folders above.
  * @param {string} root
  */
 export function openTslab(root) {
@@ -20,7 +20,7 @@ export function openTslab(root) {
   const entry = createRequire(own.resolve("tslab/package.json"));
   const name = entry.resolve("@tslab/typescript-for-tslab");
   const given = entry(name);
-  /** The program as tslab last compiled it, and the map of the last text that became a CommonJS module. */
+  /** The last program that tslab compiled, and the source map of the last text that became a CommonJS module. */
   const state = { program: /** @type {any} */ (undefined), origin: /** @type {Origin | undefined} */ (undefined) };
   const ts = {
     ...given,
@@ -56,8 +56,8 @@ export function openTslab(root) {
 }
 
 /**
- * Two timers of the compiler ask for the one place that tslab has: that of a new program, which tslab fires itself, and
- * that of packages that have appeared since, which is real.
+ * Separates two timers of the compiler, since tslab has room for only one: that of a new program, which tslab fires
+ * itself, and that of newly installed packages, which becomes a real timer.
  * @param {any} host
  */
 function openHost(host) {
@@ -86,8 +86,8 @@ function openHost(host) {
 }
 
 /**
- * To the compiler, packages that the notebook's folder lacks and Folio has stand in the folder's node_modules: elsewhere
- * it could read their types but not name them in the declarations that tslab keeps of each cell.
+ * Makes the compiler see Folio's packages in the node_modules of the notebook's folder, if that folder lacks them.
+ * Elsewhere it could read their types but not name them in the declarations that tslab keeps for each cell.
  * @param {any} system
  * @param {string} root
  */
@@ -99,7 +99,7 @@ function lendPackages(system, root) {
   const real = (file) => {
     if (!file.startsWith(lent)) return file;
     const [, name = "", rest = ""] = /^((?:@[^/]+\/)?[^/]+)(.*)$/.exec(file.slice(lent.length)) ?? [];
-    // In a checkout all packages stand in Folio's own node_modules: once, not once more below it.
+    // In a checkout all packages are in Folio's own node_modules, and must not be found a second time below it.
     if (name === "folio" && isCheckout && rest.startsWith("/node_modules")) return file;
     if (findPackage(cwd, name)) return file;
     const found = name === "folio" ? root : findPackage(root, name);
@@ -126,7 +126,7 @@ function lendPackages(system, root) {
 }
 
 /**
- * The declarations of Node: of the notebook's folder if it has some, else Folio's.
+ * The type declarations of Node: those of the notebook's folder if it has some, else Folio's.
  * @param {string[]} given
  * @param {string[]} folders
  */
@@ -167,7 +167,7 @@ function findFromAnywhere(own) {
   };
 }
 
-/** @param {string} text compiled, with its map at its end */
+/** @param {string} text compiled, with its source map at its end */
 function withoutMap(text) {
   const [comment, encoded] = /\n?\/\/# sourceMappingURL=data:application\/json;base64,(\S+)\s*$/.exec(text) ?? [];
   if (!comment || !encoded) return { code: text, map: undefined };
@@ -175,7 +175,7 @@ function withoutMap(text) {
 }
 
 /**
- * From the second text back to the one that the first was made from.
+ * Maps positions in the second text to the text from which the first was made.
  * @param {any} second
  * @param {any} first
  * @returns {Origin}

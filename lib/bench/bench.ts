@@ -1,7 +1,7 @@
 /**
- * How fast training is: whole steps of each mode (Folio compiled or eager, PyTorch eager or compiled, each number format)
- * and of matrix products, in turns, so that what disturbs the machine disturbs all. An async generator that yields how
- * far it is and, last, the result. Each mode is a process (bench/). Shown in notebook bench.
+ * Measures training speed: complete steps of each mode (Folio compiled or eager, PyTorch eager or compiled, each number
+ * format) and matrix products, in turn, so that disturbances of the machine affect all of them. An async generator that
+ * yields progress and finally the result. Each mode runs in a process of its own. Shown in notebook 07-bench.
  */
 import os from "node:os";
 import { bfloat16Instructions } from "../engine/choices.js";
@@ -35,14 +35,14 @@ import { PRODUCTS, productSize } from "./protocol.js";
 
 export { modeName } from "./modes.js";
 
-/** What was measured of one mode. */
+/** The measurements of one mode. */
 export interface ModeResult {
   readonly engine: "folio" | "pytorch";
   readonly compiled: boolean;
   readonly dtype: string;
   /** "TensorFlow 2.21.0", "PyTorch 2.15.0". */
   readonly version: string;
-  /** Times of the steps, by turn, in milliseconds. */
+  /** Times of the steps by round, in milliseconds. */
   readonly rounds: readonly (readonly number[])[];
   readonly medianMs: number;
   readonly minMs: number;
@@ -50,36 +50,36 @@ export interface ModeResult {
   readonly quartilesMs: readonly [number, number];
   readonly tokensPerSecond: number;
   readonly gigaflops: number;
-  /** Of the matrix products of this number format in the same run. */
+  /** Share of the speed of matrix products in this number format, measured in the same run. */
   readonly shareOfPeak: number;
-  /** Of the data sheet's peak; only where the device is known. */
+  /** Share of the data sheet's peak, if the device is known. */
   readonly mfu: number | undefined;
-  /** Resident memory while the steps are timed, at most. */
+  /** Peak resident memory during the timed steps. */
   readonly peakBytes: number;
-  /** The same before: making the weights, compiling, the burn-in. */
+  /** Peak resident memory before them: making the weights, compiling, the burn-in. */
   readonly startPeakBytes: number;
-  /** The first step, with tracing and compiling. */
+  /** The first step, including tracing and compiling. */
   readonly firstStepMs: number;
-  /** Of the last step before the timed ones, after as many updates in each mode: all train the same model. */
+  /** Loss of the last step before the timed ones, which shows that all modes train the same model. */
   readonly burnInLoss: number;
 }
 
-/** The most that matrix products reached. */
+/** The peak speed of matrix products. */
 export interface ProductPeak {
   readonly dtype: string;
   readonly size: number;
   readonly gigaflops: number;
 }
 
-/** How much faster Folio's best mode is than PyTorch's best. */
+/** The speed-up of Folio's best mode over PyTorch's best. */
 export interface PeerRatio extends RatioInterval {
-  /** Of both, or "best of each". */
+  /** The number format of both, or "best of each". */
   readonly dtype: string;
   readonly folio: string;
   readonly pytorch: string;
 }
 
-/** Everything that a benchmark found. */
+/** The result of a benchmark. */
 export interface BenchResult {
   readonly date: string;
   readonly machine: {
@@ -93,10 +93,10 @@ export interface BenchResult {
   readonly device: string;
   readonly settings: Readonly<BenchSettings>;
   readonly data: string;
-  /** Without position embeddings, as nanoGPT counts. */
+  /** Without position embeddings, as in nanoGPT. */
   readonly parameters: number;
   readonly tokensPerStep: number;
-  /** `6N + 12·L·H·Q·T`, nanoGPT's and PaLM's. */
+  /** `6N + 12·L·H·Q·T`, as in PaLM and nanoGPT. */
   readonly flopsPerToken: number;
   readonly peaks: readonly ProductPeak[];
   readonly modes: readonly ModeResult[];
@@ -109,7 +109,7 @@ export interface BenchResult {
 export type BenchRecord = BenchProgress | { readonly kind: "result"; readonly result: BenchResult };
 
 /**
- * Measures. Aborting ends all processes and the generator, without a result.
+ * Runs a benchmark. Aborting ends all processes and the generator, without a result.
  * @throws {RangeError} for settings or a dataset that do not fit
  * @throws {Error} when a process cannot be started or fails
  */
@@ -154,7 +154,7 @@ function resultOf(run: BenchRun, measured: readonly Mode[], loadBefore: number):
   const noise =
     noisy.length > 0
       ? [
-          `${noisy.map(modeName).join(", ")}: the middle half of the steps spreads over more than 10 % of the median; others may be at work on this machine.`,
+          `${noisy.map(modeName).join(", ")}: the interquartile range of the step times exceeds 10 % of the median; other programs may be using this machine.`,
         ]
       : [];
   return {
@@ -183,12 +183,12 @@ function resultOf(run: BenchRun, measured: readonly Mode[], loadBefore: number):
   };
 }
 
-/** A ratio of two emulations says nothing of a machine that has the instructions. */
+/** Emulated speeds say nothing about a machine that has the instructions. */
 function emulated(modes: readonly Mode[]): string[] {
   const asked = modes.some(({ device, dtype }) => device === "cpu" && dtype === "bfloat16");
   if (!asked || bfloat16Instructions(instructionFlags()).length > 0) return [];
   return [
-    "bfloat16: the processor has no bfloat16 instructions; both sides emulate it, so its figures say nothing of a machine that has them.",
+    "bfloat16: the processor has no bfloat16 instructions; both sides emulate it, so its figures say nothing about a machine that has them.",
   ];
 }
 
@@ -221,7 +221,7 @@ function modeResult(mode: Mode, settings: Readonly<BenchSettings>, peaks: readon
   };
 }
 
-/** Best against best: of each number format, and of all together where there is more than one. */
+/** Folio's best against PyTorch's best: for each number format, and over all if there are several. */
 function ratiosOf(modes: readonly ModeResult[]): PeerRatio[] {
   const dtypes = [...new Set(modes.map(({ dtype }) => dtype))];
   const best = (engine: ModeResult["engine"], dtype?: string) =>

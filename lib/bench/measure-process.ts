@@ -1,6 +1,7 @@
 /**
- * The process that set-up's last step and `folio doctor --measure` start: measures, and keeps what it found beside the build.
- * A process of its own, since TensorFlow takes the environment that it is started with, and so that a crash is only its own.
+ * The process started by set-up's last step and `folio doctor --measure`: it measures, and stores the result beside the
+ * build. It is a separate process because TensorFlow reads its environment only when it is loaded, and to contain
+ * crashes.
  */
 import { keepMeasurement, measurementFile } from "../engine/measurement.js";
 import { measure } from "./measure.js";

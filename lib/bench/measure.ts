@@ -1,6 +1,6 @@
 /**
- * Times training steps with every number format and matrix product that this processor may choose from (choices.ts), in turns,
- * for a second or two. It decides nothing. A process of its own runs it: measure-process.ts.
+ * Times training steps with every number format and matrix product that this processor can use (engine/choices.ts), in
+ * turn, for a second or two. measure-process.ts runs it.
  */
 import os from "node:os";
 import { type Candidate, candidates, type MeasuredStep } from "../engine/choices.js";
@@ -14,12 +14,12 @@ import { flopsPerToken, tokensPerStep } from "../model/sizing.js";
 import { defaultSettings, type Settings } from "../settings/settings.js";
 import { openTraining, type TakeStep } from "./training-step.js";
 
-/** Steps before those that count: the first traces the graph. */
+/** Untimed steps at the start; the first traces the graph. */
 const WARM_UP = 2;
 const ROUNDS = { least: 5, most: 15 } as const;
-/** Of one shape, after which no further round begins once there are enough. */
+/** Per shape: after this time no further round begins, if there are enough rounds. */
 const BUDGET_MS = 800;
-/** Of one shape, for each candidate: a machine that needs longer for the fewest rounds is too busy to be measured. */
+/** Per shape and candidate: a machine that needs longer for the minimum number of rounds is too busy. */
 const LIMIT_MS = 1500;
 
 const base: Settings = {
@@ -30,13 +30,13 @@ const base: Settings = {
   dropout: 0,
   vocabSize: 512,
 };
-/** Half of a small step's layers; and one layer whose products are all large, on few enough tokens to be quick. */
+/** Half of a small model's layers; and one layer with only large products, on few enough tokens to be quick. */
 const SHAPES = {
   small: { ...base, nLayer: 2, nHead: 4, nEmbd: 128, blockSize: 64, batchSize: 12 },
   large: { ...base, nLayer: 1, nHead: 6, nEmbd: 384, blockSize: 256, batchSize: 4 },
 } as const satisfies Record<string, Settings>;
 
-/** The figures of this process's processor, operations and threads. */
+/** Measures with this process's processor, operations and threads. */
 export async function measure(): Promise<Measurement> {
   const machine = await resolveDevice({ device: "cpu", dtype: "float32", compile: true });
   const operations = operationsVariant();
@@ -80,9 +80,9 @@ function open(settings: Settings, candidate: Candidate, machine: ResolvedDevice)
 }
 
 /**
- * Milliseconds of each step, a number per round, after some steps that do not count.
+ * Milliseconds of each step, one number per round, after some untimed steps.
  * @param now the clock
- * @throws {Error} when the machine is so busy that not even a few rounds come about in time
+ * @throws {Error} when the machine is too busy for even a few rounds in time
  */
 export async function timeInTurns(steps: readonly TakeStep[], now = () => performance.now()): Promise<number[][]> {
   const ms = steps.map((): number[] => []);
@@ -102,7 +102,7 @@ export async function timeInTurns(steps: readonly TakeStep[], now = () => perfor
   const started = now();
   for (let round = 0; round < ROUNDS.most; round++) {
     if (round >= ROUNDS.least && now() - started > BUDGET_MS) break;
-    // Not always the same one after the same one.
+    // The order changes, so that no step always follows the same one.
     for (const index of steps.keys()) {
       const at = (index + round) % steps.length;
       ms[at]!.push(await timed(steps[at]!, round));

@@ -1,7 +1,7 @@
 /**
- * What `folio bench` does with its processes: which modes there are, opening them, and the turns in which they take their
- * steps. Each is a process (process.ts) that is alive all the time and waits while another one measures. What the times
- * amount to is bench.ts' matter.
+ * The modes of `folio bench` and their processes: which modes there are, how they are opened, and the rounds in which
+ * they take their steps. Each mode is a process (protocol.ts) that stays alive and waits while another one measures.
+ * bench.ts evaluates the times.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -17,7 +17,7 @@ import { countParameters } from "../model/sizing.js";
 import type { BenchSettings, Dtype, Settings } from "../settings/settings.js";
 import { type BenchProcess, type BenchTask, startPeer, startWorker, touchMemory } from "./protocol.js";
 
-/** How far a benchmark is, in steps of all modes. */
+/** Progress of a benchmark, in steps of all modes. */
 export interface BenchProgress {
   readonly kind: "progress";
   readonly done: number;
@@ -25,7 +25,7 @@ export interface BenchProgress {
   readonly doing: string;
 }
 
-/** A process and what it has told so far. */
+/** A process and its results so far. */
 export interface Mode {
   readonly task: BenchTask["task"];
   readonly engine: "folio" | "pytorch";
@@ -39,9 +39,9 @@ export interface Mode {
   startPeakBytes: number;
   peakBytes: number;
   burnInLoss: number;
-  /** A step, about. */
+  /** Approximate time of a step. */
   stepMs: number;
-  /** Times, by turn. */
+  /** Times by round. */
   readonly rounds: number[][];
   readonly traced: TracedStep[];
 }
@@ -59,31 +59,32 @@ export function modeName({
   return `${engine === "folio" ? "Folio" : "PyTorch"} ${compiled ? "compiled" : "eager"} ${dtype}`;
 }
 
-/** What a benchmark holds while it lasts. */
+/** The state of a running benchmark. */
 export interface BenchRun {
   readonly settings: Readonly<BenchSettings>;
   readonly data: string;
   readonly realData: boolean;
   readonly threads: number;
-  /** Every process that must be ended. */
+  /** The processes to end. */
   readonly open: Mode[];
   readonly products: Mode[];
   readonly notes: string[];
-  /** Steps of all modes, burn-in included. */
+  /** Finished steps of all modes, including burn-in. */
   done: number;
   total: number;
 }
 
-/** Settings with the vocabulary, and what the batches are. */
+/** The settings with the vocabulary, and the kind of batches. */
 export function resolveData(
   given: Readonly<BenchSettings>,
 ): Pick<BenchRun, "settings" | "data" | "realData" | "notes"> {
   const { dataDir, dataset, realData } = given;
   const prepared = fs.existsSync(path.join(dataDir, dataset, "meta.json"));
-  const notes = realData && !prepared ? [`${dataset} is not prepared in ${dataDir}: random ids in its place.`] : [];
-  if (given.compile !== false && mayBeWebGpu(given.device)) notes.push("compile is off: on WebGPU steps are eager.");
+  const notes = realData && !prepared ? [`${dataset} is not prepared in ${dataDir}: random ids are used instead.`] : [];
+  if (given.compile !== false && mayBeWebGpu(given.device))
+    notes.push("compile is off, since steps are eager on WebGPU.");
   const settings = mayBeWebGpu(given.device) ? { ...given, compile: false } : given;
-  // nanoGPT's: GPT-2's 50,257, rounded up to a multiple of 64.
+  // As in nanoGPT: GPT-2's 50,257, rounded up to a multiple of 64.
   if (!realData || !prepared) {
     const vocabSize = settings.vocabSize || 50_304;
     return { settings: { ...settings, vocabSize }, data: "random ids", realData: false, notes };
@@ -124,14 +125,14 @@ function newMode(run: BenchRun, mode: Pick<Mode, "task" | "engine"> & { compile:
   return opened;
 }
 
-/** A mode before it has a process. */
+/** A mode without a process yet. */
 export interface Planned {
   readonly engine: "folio" | "pytorch";
   readonly compile: boolean;
   readonly dtype: Dtype;
 }
 
-/** The modes, in groups whose processes fit into memory together: all of them, or those of a number format. */
+/** The modes, in groups whose processes fit into memory together: all of them, or one group per number format. */
 export function plan(run: BenchRun): Planned[][] {
   const { compile, peer, burnIn, steps } = run.settings;
   const dtypes = run.products.map(({ dtype }) => dtype as Dtype);
@@ -143,16 +144,19 @@ export function plan(run: BenchRun): Planned[][] {
     ...(peer ? [false, true].map((compile) => ({ engine: "pytorch" as const, compile, dtype })) : []),
   ]);
   if (compile === "both" && dtypes.some((dtype) => dtype !== "float32")) {
-    run.notes.push("Eager steps know float32 only.");
+    run.notes.push("Eager steps are measured only in float32.");
   }
   run.total = modes.length * (burnIn + steps);
   const room = os.freemem() * 0.85;
   if (modes.length * estimatedBytes(run.settings) <= room || dtypes.length === 1) return [modes];
-  run.notes.push("Memory does not hold all modes at once: each number format was measured after the other.");
+  run.notes.push("Not all modes fit into memory at once: the number formats were measured one after another.");
   return dtypes.map((dtype) => modes.filter((mode) => mode.dtype === dtype));
 }
 
-/** Of a process, generously: weights, gradients and moments; activations, about 20 values a feature; logits; itself. */
+/**
+ * A generous estimate per process: weights, gradients and moments; activations, about 20 values per feature; logits;
+ * the program.
+ */
 function estimatedBytes(settings: Readonly<BenchSettings>): number {
   const { nLayer, nEmbd, nHead, blockSize, batchSize, vocabSize } = settings;
   const state = 20 * countParameters(settings);
@@ -162,7 +166,7 @@ function estimatedBytes(settings: Readonly<BenchSettings>): number {
 
 // ---------------------------------------------------------------------------------------------------------- measure
 
-/** Opens the matrix products of each number format that is asked for, which also says what `auto` is here. */
+/** Opens the matrix products of each requested number format, which also resolves `auto`. */
 export async function* openProducts(run: BenchRun): AsyncGenerator<BenchProgress> {
   const asked = [...new Set(run.settings.dtype.split(",").map((dtype) => dtype.trim() as Dtype))];
   for (const dtype of asked) {
@@ -186,7 +190,7 @@ async function openMode(run: BenchRun, mode: Mode): Promise<void> {
   mode.stepMs = mode.firstStepMs;
 }
 
-/** Opens modes one after the other, with their burn-in. */
+/** Opens modes one after another, and runs their burn-in. */
 export async function* openModes(
   run: BenchRun,
   planned: readonly Planned[],
@@ -214,7 +218,7 @@ export async function* openModes(
   }
 }
 
-/** The timed steps, in turns; every other round backwards, so that none always comes after the same one. */
+/** The timed steps in rounds; every other round in reverse, so that no mode always follows the same one. */
 export async function* takeTurns(run: BenchRun, modes: readonly Mode[]): AsyncGenerator<BenchProgress> {
   const { steps, rounds: wanted } = run.settings;
   const rounds = Math.min(wanted, steps);
@@ -223,9 +227,9 @@ export async function* takeTurns(run: BenchRun, modes: readonly Mode[]): AsyncGe
     const order = [...modes, ...run.products];
     for (const mode of round % 2 === 0 ? order : order.reverse()) {
       const doing =
-        mode.task === "product" ? "matrix products" : `${nameOf(mode)}  ${mode.stepMs.toFixed(1)} ms a step`;
+        mode.task === "product" ? "matrix products" : `${nameOf(mode)}  ${mode.stepMs.toFixed(1)} ms per step`;
       yield progress(run, doing);
-      // Where a processor lacks a number format, its products take seconds.
+      // On a processor that lacks the number format, a product may take seconds.
       const products = Math.max(1, Math.min(3, Math.round(200 / mode.stepMs)));
       await takeTurn(mode, { count: mode.task === "product" ? products : count, alone: order.length === 1 });
       if (mode.task === "train") run.done += count;
@@ -234,7 +238,9 @@ export async function* takeTurns(run: BenchRun, modes: readonly Mode[]): AsyncGe
   for (const mode of modes) mode.peakBytes = (await mode.process.ask({ op: "memory" })).peakBytes;
 }
 
-/** Three traced steps of each compiled mode of Folio, after all that is timed and in a new process: tracing slows them. */
+/**
+ * Profiles three steps of each compiled mode of Folio, after all timed steps and in a new process, since it slows them.
+ */
 export async function* profileModes(run: BenchRun, modes: readonly Mode[]): AsyncGenerator<BenchProgress> {
   if (!run.settings.profile) return;
   for (const mode of modes) {
@@ -254,7 +260,7 @@ export async function* profileModes(run: BenchRun, modes: readonly Mode[]): Asyn
 }
 
 async function takeTurn(mode: Mode, { count, alone }: { count: number; alone: boolean }): Promise<void> {
-  // Threads of the one before may still spin for a moment, and its data fill the caches: a step that is not counted.
+  // Threads of the previous mode may still spin, and its data fill the caches, so the first step is not counted.
   await setTimeout(10);
   const leading = alone || mode.stepMs > 250 ? 0 : 1;
   const { ms } = await mode.process.ask({ op: "run", count: leading + count });

@@ -1,7 +1,7 @@
 /**
- * One mode of a benchmark as a process of its own: worker.ts, or PyTorch in test/bench/peer.py. They speak one
- * protocol: a JSON object a line, one answer a request, in order. A process that is not asked waits for its input and
- * uses no processor. What is asked when is modes.ts' matter.
+ * One mode of a benchmark as a process of its own: worker.ts, or PyTorch in test/bench/peer.py. Both use one protocol:
+ * one JSON object per line, one answer per request, in order. An idle process waits for input and uses no processor
+ * time. modes.ts sends the requests.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,33 +10,33 @@ import { fileURLToPath } from "node:url";
 import { typescriptLoader } from "../host/package.js";
 import type { Settings } from "../settings/settings.js";
 
-/** What a process may be asked. */
+/** The requests to a process. */
 export type BenchRequest =
-  /** Makes the model, or the factors of a product; the rest of the fields say which. */
+  /** Makes the model, or the factors of a product, as the other fields specify. */
   | ({ readonly op: "open" } & BenchTask)
   /** Takes `count` steps, the first of which compiles. */
   | { readonly op: "run"; readonly count: number }
-  /** Peak memory so far; afterwards a new peak begins where the system allows it. */
+  /** Reports the peak memory so far, and resets the peak if the system allows it. */
   | { readonly op: "memory" }
-  /** One more step, traced: Folio's compiled mode only, opened for it. */
+  /** Runs one more step with a profile; only for Folio's compiled mode, opened with `profiled`. */
   | { readonly op: "profile" };
 
-/** What a process measures. */
+/** The task of a process. */
 export interface BenchTask {
   readonly task: "train" | "product";
-  /** compile and dtype are those of the mode. */
+  /** With compile and dtype of the mode. */
   readonly settings: Readonly<Settings>;
-  /** Batches of the dataset, or of random ids. */
+  /** Use batches of the dataset; false: random ids. */
   readonly realData: boolean;
-  /** Processor cores that it may use. */
+  /** The number of processor cores that it may use. */
   readonly threads: number;
-  /** Whether steps can be traced, which slows them. */
+  /** Whether steps can be profiled, which slows them. */
   readonly profiled: boolean;
 }
 
-/** Matrix products in a step of the task "product". */
+/** Matrix products per step of the task "product". */
 export const PRODUCTS = 4;
-/** Rows and columns of their factors: a GPU needs larger ones to be busy. */
+/** Rows and columns of their factors; a GPU needs larger ones to be fully used. */
 export const productSize = (device: string): number => (device === "cuda" ? 8192 : device === "webgpu" ? 2048 : 1024);
 
 /** The answers, by request. */
@@ -44,10 +44,10 @@ export interface BenchAnswers {
   readonly open: {
     /** Such as "cpu". */
     readonly device: string;
-    /** As the driver names it. */
+    /** The driver's name for it. */
     readonly deviceName: string;
     readonly dtype: string;
-    /** "TensorFlow 2.21.0", "PyTorch 2.15.0"; where Folio's own operations are missing, that too. */
+    /** "TensorFlow 2.21.0", "PyTorch 2.15.0"; with a note if Folio's own operations are missing. */
     readonly version: string;
   };
   readonly run: { readonly ms: readonly number[]; readonly loss: number };
@@ -58,11 +58,11 @@ export interface BenchAnswers {
 /** A process that measures. */
 export interface BenchProcess {
   ask<Op extends BenchRequest["op"]>(request: Extract<BenchRequest, { op: Op }>): Promise<BenchAnswers[Op]>;
-  /** Ends it, whatever it does. */
+  /** Ends it at once. */
   kill(): void;
 }
 
-/** Starts Folio's own, from dist or from the sources. */
+/** Starts a process of Folio, from dist or from the sources. */
 export function startWorker(environment: Readonly<Record<string, string>> = {}): BenchProcess {
   const worker = fileURLToPath(new URL("./worker.js", import.meta.url));
   const fromSources = import.meta.url.endsWith(".ts");
@@ -71,8 +71,8 @@ export function startWorker(environment: Readonly<Record<string, string>> = {}):
 }
 
 /**
- * Measures formats and products in a process of its own, which keeps the figures beside the build.
- * @throws {Error} when it fails, or they cannot be kept
+ * Measures formats and products in a process of its own, which stores the result beside the build.
+ * @throws {Error} when it fails, or the result cannot be stored
  */
 export async function measureInProcess(): Promise<void> {
   const program = fileURLToPath(new URL("./measure-process.js", import.meta.url));
@@ -89,16 +89,17 @@ export async function measureInProcess(): Promise<void> {
   throw new Error(said ?? `Cannot measure: ${why({ command: "the process", code, signal, complaints })}`);
 }
 
-/** Starts PyTorch's. */
+/** Starts a process of PyTorch. */
 export function startPeer(python: string, script: string, threads: number): BenchProcess {
-  // Chosen for NumPy in some set-ups, where they slow PyTorch down.
+  // Set for NumPy on some machines; they slow PyTorch down.
   const { OPENBLAS_CORETYPE: _, OPENBLAS_L2_SIZE: __, ...environment } = process.env;
   return startProcess([python, "-u", script], { ...environment, OMP_NUM_THREADS: String(threads) });
 }
 
 /**
- * Takes memory, writes to it and gives it back, in a process that ends at once. A virtual machine has its memory from the
- * host only where it was written to before: a gigabyte of it may take seconds, and the first step to need it would seem slow.
+ * Allocates memory and writes to it, in a process that ends at once. A virtual machine gets memory from its host only
+ * when it is first written to; that may take seconds per gigabyte, and would make the first step that needs it seem
+ * slow.
  */
 export async function touchMemory(bytes: number): Promise<void> {
   const most = Math.min(bytes, process.availableMemory() / 2);
@@ -107,7 +108,7 @@ export async function touchMemory(bytes: number): Promise<void> {
 }
 
 function startProcess([command, ...args]: readonly string[], env: NodeJS.ProcessEnv): BenchProcess {
-  // Not in the terminal's process group: Ctrl-C is for the command, which ends them.
+  // Not in the terminal's process group: Ctrl-C goes to the command, which ends the processes.
   const child = spawn(command!, args, { env, detached: true, stdio: ["pipe", "pipe", "pipe"] });
   const waiting: { resolve: (answer: never) => void; reject: (error: Error) => void }[] = [];
   let complaints = "";
@@ -119,13 +120,13 @@ function startProcess([command, ...args]: readonly string[], env: NodeJS.Process
   child.stderr.on("data", (chunk: Buffer) => {
     complaints = (complaints + chunk).slice(-4000);
   });
-  child.stdin.on("error", () => {}); // it ended: "close" says so
+  child.stdin.on("error", () => {}); // the process has ended, which "close" reports
   child.on("error", (error) => fail(new Error(`Cannot start ${command}: ${error.message}.`)));
   child.on("close", (code, signal) =>
     fail(new Error(`Cannot measure: ${why({ command: command!, code, signal, complaints })}`)),
   );
   readline.createInterface({ input: child.stdout }).on("line", (line) => {
-    if (!line.startsWith("{")) return; // what a library prints is no answer
+    if (!line.startsWith("{")) return; // output of a library, not an answer
     const answer = JSON.parse(line) as { error?: string };
     const asked = waiting.shift();
     if (answer.error === undefined) asked?.resolve(answer as never);
@@ -149,6 +150,6 @@ function stop(child: ChildProcessWithoutNullStreams): void {
 function why(end: { command: string; code: number | null; signal: string | null; complaints: string }): string {
   const { command, code, signal, complaints } = end;
   const last = complaints.trim().split("\n").at(-1);
-  const memory = signal === "SIGKILL" ? " (out of memory? A smaller --batch_size needs less)" : "";
+  const memory = signal === "SIGKILL" ? " (out of memory? try a smaller --batch_size)" : "";
   return `${command} ended with ${signal ?? code}${memory}${last ? `: ${last}` : "."}`;
 }

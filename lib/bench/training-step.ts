@@ -1,6 +1,6 @@
 /**
- * A whole training step (batch, forward, backward, clipping, AdamW, the loss read) that can be taken again and again, for
- * whoever times it: `folio bench` in worker.ts, the choice of formats and products in measure.ts. It reads no clock.
+ * A complete training step (batch, forward, backward, clipping, AdamW, reading the loss) that can be repeated, for
+ * timing: by `folio bench` in worker.ts, and for the choice of formats and products in measure.ts.
  */
 import { openDataset } from "../data/batches.js";
 import type { ResolvedDevice } from "../engine/device.js";
@@ -14,10 +14,10 @@ import { trainingSteps, updateInputs } from "../train/steps.js";
 import { trainingState } from "../train/training-state.js";
 import type { BenchTask } from "./protocol.js";
 
-/** Takes one step, and gives its loss. */
+/** Takes one step and returns its loss. */
 export type TakeStep = (profile?: (metadata: Uint8Array) => void) => Promise<number>;
 
-/** A model in a session of its own, ready to be trained a step at a time. */
+/** A model in a session of its own, ready to be trained step by step. */
 export async function openTraining(
   { settings, realData, profiled }: Omit<BenchTask, "task" | "threads">,
   machine: ResolvedDevice,
@@ -45,7 +45,7 @@ export async function openTraining(
   return { step: take, dispose: () => session.dispose() };
 }
 
-/** Eight batches in turn: one alone is soon known by heart, and gradients near 0 are slower or faster than others. */
+/** Eight batches in turn: a single batch would soon be memorized, and gradients near 0 take a different time. */
 function randomFeed({ batchSize, blockSize, vocabSize, seed }: Settings): BatchFeed {
   const shape = [batchSize, blockSize];
   const ids = (use: string) => {

@@ -1,7 +1,7 @@
 /**
- * The process in which `folio bench` measures one mode of Folio: it answers the requests of process.ts with whole
- * training steps (batch, forward, backward, clipping, AdamW, the loss read), or with matrix products, which tell what
- * the machine reaches at most. A process a mode, so that neither memory nor threads of one disturb another.
+ * The process in which `folio bench` measures one mode of Folio: it answers the requests of protocol.ts with complete
+ * training steps, or with matrix products, which show the machine's peak. Each mode has a process of its own, so that
+ * neither memory nor threads of one affect another.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -30,10 +30,13 @@ function deviceName(device: string): string {
   return nvidiaGpus()[0]?.name || device;
 }
 
-/** Products of square matrices, PRODUCTS a step, each of the one before, so that casts and calls hardly count. */
+/**
+ * Products of square matrices, PRODUCTS per step, each with the result of the one before, so that casts and calls
+ * hardly count.
+ */
 async function openProduct(machine: ResolvedDevice): Promise<TakeStep> {
   const size = productSize(machine.device);
-  // Of variance 1 / size, which keeps the products' size; a sine, since a million draws would take longer than the products.
+  // Variance 1 / size, which keeps the products' magnitude; a sine, since a million random draws would take longer.
   const factor = (pace: number) =>
     float32(
       Float32Array.from({ length: size * size }, (_, i) => Math.sin(i * pace) * Math.sqrt(2 / size)),
@@ -50,7 +53,7 @@ async function openProduct(machine: ResolvedDevice): Promise<TakeStep> {
   return async () => (await multiply({})).corner!.values[0]!;
 }
 
-/** Peak resident memory of this process; on Linux the peak then begins anew. */
+/** Peak resident memory of this process; on Linux the peak is then reset. */
 function peakMemory(): number {
   if (process.platform !== "linux") return process.resourceUsage().maxRSS * 1024;
   const status = fs.readFileSync("/proc/self/status", "utf8");
@@ -58,7 +61,7 @@ function peakMemory(): number {
   try {
     fs.writeFileSync("/proc/self/clear_refs", "5");
   } catch {
-    // Not allowed here: the peak is that of the process's whole life.
+    // Not permitted here: the peak remains that of the whole process.
   }
   return peak;
 }

@@ -1,7 +1,7 @@
 /**
- * Figures of charts.ts as static SVG, drawn by Observable Plot, each line labelled at its end: for pages that run no
- * script (GitHub, print), and for notebooks. It needs no browser and reads nothing but the figure, so that the picture
- * and the interactive chart say the same. Shown in notebooks/01-train and 08-scaling-laws.
+ * Draws figures as static SVG with Observable Plot, each line labelled at its end: for notebooks, and for pages that
+ * run no scripts (GitHub, print). It needs no browser. The figure is its only input, so that the picture and the
+ * interactive chart agree. Shown in notebooks/01-train and 08-scaling-laws.
  */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
@@ -29,7 +29,8 @@ export function toSvg(figure: Figure, { width = 720, height = 400 }: SvgSize = {
     (value: number) =>
       plot.scale(which)!.apply(type === "log" ? Math.log10(value) : value) as number;
   const place = { x: pixelOf("x", figure.layout.xaxis), y: pixelOf("y", figure.layout.yaxis) };
-  // What ends at the edge is labelled there, moved apart; what ends before it, where it ends.
+  // Lines that end at the edge are labelled there, with overlapping labels moved apart; others are labelled at their
+  // end.
   const atEdge = ({ showlegend, x, y, text }: Trace) =>
     showlegend !== false || (text && place.x(x[lastOf(y)]!) > right - 8);
   const inside = figure.data.filter((trace) => trace.text && !atEdge(trace));
@@ -37,7 +38,7 @@ export function toSvg(figure: Figure, { width = 720, height = 400 }: SvgSize = {
   const within = inside.map((trace) => insideLabel(trace, place)).join("");
   const title = escapeHtml(figure.layout.title.text);
   const heading = `<text x="16" y="24" text-anchor="start" font-size="15" font-weight="600">${title}</text>`;
-  // As text, for linkedom's setters escape and close elements as HTML, which is not always XML.
+  // Edited as text, since linkedom's setters write HTML, which is not always valid XML.
   return (plot as unknown as { outerHTML: string }).outerHTML
     .replace(/^<svg /, () => `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${title}" `)
     .replace(/<\/svg>$/, () => `${heading}${within}${ends}</svg>`);
@@ -45,7 +46,7 @@ export function toSvg(figure: Figure, { width = 720, height = 400 }: SvgSize = {
 
 const letterWidth = 6.6; // px: a wide letter at 12 px
 
-/** For the longest name at the edge, and for those that begin before it and reach over it. */
+/** Room for the longest label at the edge, and for labels that begin before it and extend beyond it. */
 function roomAtRight({ data, layout }: Figure, across: readonly Shape[], width: number): number {
   const names = [...data.filter(({ showlegend }) => showlegend !== false).map(({ name }) => name)];
   const longest = Math.max(0, ...[...names, ...across.map(({ label }) => label.text)].map((name) => name.length));
@@ -115,7 +116,7 @@ function axis(
 ) {
   const common = { label: title.text || null, type, labelArrow: "none" as const, labelAnchor: "center" as const };
   if (type === "log" && tickvals) {
-    // Plot's own logarithmic scale drops numbers from whatever format it is given.
+    // Plot's own logarithmic scale drops tick labels, whatever format it is given.
     const names = tickvals.map((value, i) => [Math.log10(value), ticktext?.[i] ?? ""] as const);
     const text = (at: number) => names.find(([power]) => Math.abs(power - at) < 1e-9)?.[1] ?? "";
     const [low, high] = domain.map(Math.log10);
@@ -138,11 +139,11 @@ const figureYs = ({ data, layout }: Figure) => [
 const whiskers = (at: readonly (number | null)[], bars?: ErrorBars) =>
   bars ? at.flatMap((value, i) => [value! - (bars.arrayminus[i] ?? 0), value! + (bars.array[i] ?? 0)]) : [];
 
-/** What an axis shows: its own range, or that of the values which it can show. */
+/** An axis's range: its own, or that of the values that it can show. */
 function extent(values: readonly (number | null)[], { type, range }: Axis): [number, number] {
   if (!range) {
     const [low, high] = extentOf(values, type === "log");
-    // A dot at the edge is to be whole.
+    // Padding, so that dots at the edge are not cut.
     return type === "log" ? [low * (low / high) ** 0.012, high * (high / low) ** 0.012] : [low, high];
   }
   return type === "log" ? [10 ** range[0], 10 ** range[1]] : range;
@@ -181,7 +182,7 @@ function whiskerMarks({ x, y, error_x, error_y, line, opacity }: Trace, clip: bo
   ];
 }
 
-/** Of #rrggbbaa. */
+/** The opacity in #rrggbbaa. */
 const opacityOf = (color = "#000000ff") => Number.parseInt(color.slice(7, 9) || "ff", 16) / 255;
 
 const dashes: Record<Dash, Plot.MarkOptions> = {
@@ -193,14 +194,14 @@ const dashes: Record<Dash, Plot.MarkOptions> = {
 interface Label {
   text: string;
   color: string;
-  /** Pixel at which the line ends, and at which the label stands. */
+  /** Pixel at which the line ends, and position of the label. */
   end: number;
   at: number;
-  /** Of points without a line: a dot before the name instead of a line to it. */
+  /** For points without a line: a dot before the name instead of a leader line. */
   dot?: boolean;
 }
 
-/** Names of lines at their ends, those of dots in a list at the top. */
+/** Labels of lines at their ends, and of dots in a list at the top. */
 function endsOf(data: readonly Trace[], shapes: readonly Shape[], toPixel: (y: number) => number): Label[] {
   const dotted = data.filter(({ mode }) => mode === "markers");
   const ends = data.flatMap((trace): Label[] => {
@@ -222,7 +223,7 @@ function endsOf(data: readonly Trace[], shapes: readonly Shape[], toPixel: (y: n
 
 const gap = 15;
 
-/** Labels right of the plot, moved apart by a line's height where they would overlap, each with a leader to its line. */
+/** Labels right of the plot, moved apart where they would overlap, each with a leader line to its end. */
 function labels(ends: Label[], right: number, bottom: number): string {
   ends.sort((a, b) => a.end - b.end);
   for (let i = 1; i < ends.length; i++) ends[i]!.at = Math.max(ends[i]!.at, ends[i - 1]!.at + gap);
@@ -239,8 +240,8 @@ function labels(ends: Label[], right: number, bottom: number): string {
   return ends.map(one).join("");
 }
 
-/** `<img>` with the picture inside, for notebooks: GitHub shows it and may ignore an SVG output. */
+/** An `<img>` with the picture inside, for notebooks: GitHub shows it but may ignore an SVG output. */
 export function svgImage(svg: string): string {
-  const label = /aria-label="([^"]*)"/.exec(svg)?.[1] ?? "chart"; // of the document itself, escaped already
+  const label = /aria-label="([^"]*)"/.exec(svg)?.[1] ?? "chart"; // the document's own label, already escaped
   return `<img src="data:image/svg+xml;base64,${Buffer.from(svg).toString("base64")}" alt="${label}">`;
 }

@@ -1,6 +1,6 @@
 /**
- * A figure as plain data: the part of a Plotly specification that Folio uses, and the colours that its charts share.
- * charts.ts makes figures, svg.ts and page.ts draw them; this file does neither. Shown in notebooks/01-train.
+ * The type of a figure, the part of a Plotly specification that Folio uses, and the colours that charts share.
+ * line-chart.ts makes figures; figure-svg.ts and html-page.ts draw them. Shown in notebooks/01-train.
  */
 
 export type Dash = "solid" | "dot" | "dash";
@@ -29,10 +29,10 @@ export interface Trace {
   marker: { color: string; size: number; symbol?: MarkerSymbol };
   text?: string[];
   textposition?: "middle right" | "top right" | "bottom right";
-  /** False: a text may stand beyond the axes. */
+  /** False: text may extend beyond the axes. */
   cliponaxis?: boolean;
   textfont?: { color: string; size: number };
-  /** A band: its outline, filled. */
+  /** For a band: its outline is filled. */
   fill?: "toself";
   fillcolor?: string;
   error_x?: ErrorBars;
@@ -41,19 +41,19 @@ export interface Trace {
   hoverinfo?: "skip";
 }
 
-/** An axis of a Plotly figure; the range of a logarithmic one in powers of ten. */
+/** An axis of a Plotly figure; the range of a logarithmic axis is given in powers of ten. */
 export interface Axis {
   title: { text: string };
   type: "linear" | "log";
   zeroline: false;
   range?: [low: number, high: number];
-  /** Where a logarithmic axis has numbers, and which. */
+  /** Positions and texts of the ticks of a logarithmic axis. */
   tickvals?: number[];
   ticktext?: string[];
   showticklabels?: boolean;
 }
 
-/** A reference line of a Plotly figure, across it or up. */
+/** A horizontal or vertical reference line of a Plotly figure. */
 export interface Shape {
   type: "line";
   xref: "paper" | "x";
@@ -72,15 +72,15 @@ export interface Figure {
   layout: { title: { text: string }; xaxis: Axis; yaxis: Axis; shapes: Shape[]; hovermode?: "closest" };
 }
 
-/** Told apart with any colour vision, on white and on black: after Okabe and Ito 2008, evened out in lightness. */
+/** Distinguishable with any colour vision, on white and on black: after Okabe and Ito 2008, with similar lightness. */
 export const palette = ["#2b7bba", "#d9662c", "#1f9a76", "#b5628f", "#a88400", "#5c6bc0"] as const;
-/** What is only to compare with. */
+/** For references. */
 export const grey = "#808890";
 
-/** Colours of an order, small to large, as lightness and hue say it together; after viridis, without its ends. */
+/** Colours for ordered values, small to large, that vary in lightness and hue; after viridis, without its ends. */
 const ramp = ["#6a4fb0", "#4a72c4", "#2389a8", "#1f9a76", "#6aa83a", "#b59a10"] as const;
 
-/** The colour at `share`, 0 to 1, of a quantity that grows. */
+/** The colour at `share`, from 0 to 1, of the range of an ordered quantity. */
 export function rampColor(share: number): string {
   const at = Math.min(1, Math.max(0, Number.isFinite(share) ? share : 0)) * (ramp.length - 1);
   const [from, to] = [ramp[Math.floor(at)]!, ramp[Math.ceil(at)]!];

@@ -1,25 +1,26 @@
 /**
- * A matrix of values as a static SVG picture, such as the attention weights of a head: row i, column j, darker is more (by the square root, so that small values show).
- * Line charts and interactive figures are charts.ts'. Notebook 00-start shows one before and after training.
+ * Draws a matrix of values, such as the attention weights of a head, as a static SVG picture: row i, column j, darker
+ * for larger values (by the square root, so that small values are visible). Notebook 00-start shows attention before
+ * and after training.
  */
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 import { escapeHtml } from "./html-page.js";
 
-/** What a heat map shows. */
+/** The content of a heat map. */
 export interface Heatmap {
   readonly title: string;
   readonly xLabel: string;
   readonly yLabel: string;
-  /** Text at each row and column, such as the tokens; a space is shown as ␣. */
+  /** Label of each row and column, such as the tokens; a space is shown as ␣. */
   readonly labels: readonly string[];
   /** [rows, columns] */
   readonly values: readonly (readonly number[])[];
 }
 
 /**
- * The matrix as an SVG document on white, with a legend of its values.
- * @throws {RangeError} when the values are not a matrix of as many rows and columns as there are labels
+ * The matrix as an SVG document on white, with a legend.
+ * @throws {RangeError} when the values are not a square matrix with as many rows as labels
  */
 export function heatmapSvg({ title, xLabel, yLabel, labels, values }: Heatmap): string {
   if (values.length !== labels.length || values.some((row) => row.length !== labels.length)) {

@@ -1,12 +1,12 @@
 /**
- * Self-contained HTML pages: text, static pictures and interactive figures (charts.ts) in one file that needs no
- * network, follows the reader's colour scheme, fits a phone and prints. It is not a template language: callers bring
- * the body as HTML. Shown in notebooks/01-train.
+ * Self-contained HTML pages: text, static pictures and interactive figures in one file that needs no network, follows
+ * the reader's colour scheme, and suits phones and printing. Callers give the body as HTML. Shown in
+ * notebooks/01-train.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
-/** A page around `body`, which is HTML; the interactiveFigure()s of charts.ts in it come alive. */
+/** A page around `body`, which is HTML and may contain interactiveFigure()s of line-chart.ts. */
 export function htmlPage({
   title,
   body,
@@ -40,7 +40,7 @@ export function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => names[character]!);
 }
 
-// In JavaScript, `<\/script` and `<\!--` mean the same and do not end or hide the element that they stand in.
+// In JavaScript, `<\/script` and `<\!--` mean the same as without the backslash, but do not end the script element.
 const escapeScript = (code: string) => code.replace(/<(\/script|!--)/gi, "<\\$1");
 export const plotlyPath = () =>
   createRequire(import.meta.url).resolve("plotly.js-cartesian-dist-min/plotly-cartesian.min.js");
@@ -57,7 +57,8 @@ noscript img { max-width: 100%; height: auto; }
 @media print { .modebar { display: none; } }
 `;
 
-// Runs in the reader's browser: draws each figure, again when the colour scheme or the paper changes.
+// Runs in the reader's browser: draws each figure, and redraws it when the colour scheme changes or the page is
+// printed.
 const figureScript = `
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function draw(light) {
@@ -66,7 +67,7 @@ function draw(light) {
     element.figure ??= JSON.parse(element.querySelector("script").textContent);
     const { data, layout } = element.figure;
     const narrow = element.clientWidth < 560;
-    const below = narrow || layout.hovermode === "closest"; // where points are, a legend hides some
+    const below = narrow || layout.hovermode === "closest"; // a legend inside the plot would hide points
     const names = data.flatMap((trace) => (trace.text ?? []).map((text) => 7 * text.length));
     const room = Math.max(16, Math.min(element.clientWidth / 6, ...[Math.max(0, ...names)]));
     const axis = (a) => ({ ...a, gridcolor: rule, linecolor: rule, automargin: true, title: { ...a.title, standoff: 12 } });
@@ -90,7 +91,7 @@ addEventListener("beforeprint", () => draw(true));
 addEventListener("afterprint", () => draw(!dark.matches));
 `;
 
-/** Of reports: headings, cards of headline numbers, tables, print. */
+/** Style sheet of reports: headings, cards with the main figures, tables, print. */
 export const reportCss = `
 h1 { margin: 0; font-size: 2rem; line-height: 1.2; overflow-wrap: anywhere; }
 h2 { margin: 2.5rem 0 .5rem; font-size: 1.2rem; }

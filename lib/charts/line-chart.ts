@@ -1,8 +1,7 @@
 /**
- * Rows → figures: a figure is a plain Plotly specification (data and layout), so it can be stored, tested and shown
- * without a browser. toSvg() of svg.ts is the static rendering, for pages that run no script (GitHub, print); toHtml()
- * the interactive one, in a file of its own (page.ts). It draws lines, points, intervals and bands, and knows nothing
- * of runs. Shown in notebooks/01-train and 08-scaling-laws.
+ * Makes figures with lines, points, intervals and bands. A figure is a plain Plotly specification (data and layout), so
+ * it can be stored and tested without a browser. toSvg() of figure-svg.ts renders it for pages that run no scripts
+ * (GitHub, print); toHtml() makes an interactive page (html-page.ts). Shown in notebooks/01-train and 08-scaling-laws.
  */
 import {
   type Axis,
@@ -19,7 +18,7 @@ import { svgImage, toSvg } from "./figure-svg.js";
 import { htmlPage } from "./html-page.js";
 import { extentOf, letterTick, logTicks, powerTick } from "./log-ticks.js";
 
-/** One line of a chart, or points; `x` and `y` are equally long. A `y` that is not finite leaves a gap. */
+/** One line of a chart, or points; `x` and `y` have the same length. A `y` that is not finite leaves a gap. */
 export interface Series {
   readonly name: string;
   readonly x: readonly number[];
@@ -32,43 +31,43 @@ export interface Series {
   readonly width?: number;
   /** Dots at the points, default false; "only": dots and no line. */
   readonly markers?: boolean | "only";
-  /** Of a dot, default "circle". */
+  /** Shape of a dot, default "circle". */
   readonly symbol?: MarkerSymbol;
-  /** Across a dot, in pixels, default 6. */
+  /** Diameter of a dot, in pixels, default 6. */
   readonly size?: number;
-  /** A CSS colour, #rrggbb, default the next of the palette. Series that belong together share one. */
+  /** A CSS colour, #rrggbb, default the next of the palette. Related series share a colour. */
   readonly color?: string;
-  /** Whiskers: an interval of each x, or of each y; a point whose ends are not finite has none. */
+  /** Error bars: an interval around each x, or around each y; a point whose interval is not finite has none. */
   readonly xInterval?: readonly (readonly [low: number, high: number])[];
   readonly yInterval?: readonly (readonly [low: number, high: number])[];
-  /** Shaded between an interval of each x's y. */
+  /** A shaded band: an interval of y at each x. */
   readonly band?: readonly (readonly [low: number, high: number])[];
-  /** Where its name stands: at the plot's edge, and in the legend (default); at its last point; or nowhere. */
+  /** Where its name is shown: at the plot's edge and in the legend (default); at its last point; or nowhere. */
   readonly label?: "edge" | "end" | "none";
-  /** Of that last point, default right. */
+  /** On which side of the last point; default right. */
   readonly labelSide?: "right" | "above" | "below";
 }
 
-/** A horizontal or a vertical line to compare with. */
+/** A horizontal or vertical line for comparison. */
 export type ReferenceLine =
   | { readonly y: number; readonly label: string }
   | { readonly x: number; readonly label: string };
 
-/** What lineChart() draws. Axis titles carry the unit: "loss (nats a token)". */
+/** What lineChart() draws. Axis titles include the unit: "loss (nats per token)". */
 export interface LineChart {
   readonly title: string;
   readonly xLabel: string;
-  /** Without a text the axis has neither title nor numbers. */
+  /** If empty, the axis has neither title nor numbers. */
   readonly yLabel: string;
   readonly logX?: boolean;
   readonly logY?: boolean;
-  /** What is shown of an axis, default all. */
+  /** The range shown of an axis, default all. */
   readonly xRange?: readonly [low: number, high: number];
   readonly yRange?: readonly [low: number, high: number];
-  /** Numbers of a logarithmic axis: powers of ten (default), or thousands by letter: 2 M, 1 B. */
+  /** Numbers of a logarithmic axis: powers of ten (default), or with letters: 2 M, 1 B. */
   readonly xNumbers?: "powers" | "letters";
   readonly yNumbers?: "powers" | "letters";
-  /** What the pointer shows: all series at its x (default), or the point that it is nearest to. */
+  /** What the pointer shows: all series at its x (default), or the nearest point. */
   readonly hover?: "x" | "point";
   readonly series: readonly Series[];
   readonly lines?: readonly ReferenceLine[];
@@ -103,9 +102,9 @@ interface AxisOptions {
   readonly log: boolean | undefined;
   readonly range: readonly [low: number, high: number] | undefined;
   readonly numbers: "powers" | "letters" | undefined;
-  /** What stands on it. */
+  /** The values along it. */
   readonly values: readonly number[];
-  /** Numbers beside it, at most about. */
+  /** Approximate largest number of ticks. */
   readonly most: number;
 }
 
@@ -116,14 +115,14 @@ function axis({ text, log = false, range, numbers, values, most }: AxisOptions):
     title: { text },
     type: log ? "log" : "linear",
     zeroline: false,
-    // Plotly's own numbers of a logarithmic axis are a digit each between the powers.
+    // Between the powers of ten, Plotly labels the ticks of a logarithmic axis with single digits.
     ...(log && { tickvals: ticks, ticktext: ticks.map(numbers === "letters" ? letterTick : powerTick) }),
     ...(range && { range: log ? [Math.log10(low), Math.log10(high)] : [low, high] }),
     ...(text === "" && { showticklabels: false }),
   };
 }
 
-/** A series' line or points; before it its band, if it has one. */
+/** A series' band, if it has one, then its line or points. */
 function traces(series: Series, nextColor: string, { logX, logY }: LineChart): Trace[] {
   const { name, x, y, dash = "solid", opacity = 1, width = 2, size = 6, color = nextColor } = series;
   for (const [what, values] of Object.entries({
@@ -134,10 +133,10 @@ function traces(series: Series, nextColor: string, { logX, logY }: LineChart): T
   })) {
     if (values === undefined || values.length === x.length) continue;
     throw new RangeError(
-      `Cannot draw ${name}: it has ${x.length} values of x and ${values.length} of ${what}; give as many of each.`,
+      `Cannot draw ${name}: it has ${x.length} values of x and ${values.length} of ${what}; give equally many.`,
     );
   }
-  // JSON has no NaN, and a logarithmic axis no place for 0 or less: both are gaps.
+  // JSON has no NaN, and a logarithmic axis cannot show 0 or less: both are gaps.
   const drawable = (i: number) =>
     Number.isFinite(x[i]) && Number.isFinite(y[i]) && !(logX && x[i]! <= 0) && !(logY && y[i]! <= 0);
   const main: Trace = {
@@ -157,7 +156,7 @@ function traces(series: Series, nextColor: string, { logX, logY }: LineChart): T
   return series.band ? [bandTrace(main, series.band), main] : [main];
 }
 
-/** A name at a line's last point. */
+/** The name at a line's last point. */
 function endLabel({ mode, name, y, line }: Trace, side: "right" | "above" | "below"): Partial<Trace> {
   const last = y.findLastIndex((value) => value !== null);
   return {
@@ -228,11 +227,11 @@ function referenceShape(reference: ReferenceLine): Shape {
 
 /** A place for a figure in an htmlPage(): a static picture where scripts do not run. */
 export function interactiveFigure(figure: Figure): string {
-  const json = JSON.stringify(figure).replaceAll("<", "\\u003c"); // so that no text in it can end the element
+  const json = JSON.stringify(figure).replaceAll("<", "\\u003c"); // so that no text in it can end the script element
   return `<div class="figure"><script type="application/json">${json}</script></div><noscript>${svgImage(toSvg(figure))}</noscript>`;
 }
 
-/** One offline HTML page (about 1.5 MB, of which Plotly is nearly all) with interactive figures; no request leaves it. */
+/** One offline HTML page with interactive figures (about 1.5 MB, mostly Plotly); it makes no network requests. */
 export function toHtml(figures: Figure | readonly Figure[], { title }: { readonly title: string }): string {
   const all = Array.isArray(figures) ? (figures as readonly Figure[]) : [figures as Figure];
   return htmlPage({ title, body: all.map((figure) => interactiveFigure(figure)).join("\n") });

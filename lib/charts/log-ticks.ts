@@ -1,6 +1,6 @@
 /**
- * Where a logarithmic axis has its numbers, and how they are written: 10¹⁸, or 200 M. It picks few enough to be read
- * and round enough to be said. Charts (svg.ts) and tables of scaling laws use it.
+ * The ticks of a logarithmic axis: a small number of round values, and their texts, such as 10¹⁸ or 200 M. Used by
+ * charts and by the tables of scaling laws.
  */
 
 /** The smallest and the largest value that an axis can show; 1 and 10 where there is none. */
@@ -15,8 +15,8 @@ export function extentOf(values: readonly (number | null)[], log: boolean): [low
 }
 
 /**
- * At most about `most` numbers from `low` to `high`: powers of ten, every second or third of them where there are
- * many; with 2 and 5, or 3, between where there are few; and steps of one size within less than that.
+ * About `most` numbers, or fewer, from `low` to `high`: powers of ten; only every second or third if there are many;
+ * with 2 and 5, or 3, between them if there are few; over a smaller range, equal steps.
  */
 export function logTicks(low: number, high: number, most: number): number[] {
   const decades = Math.log10(high / low);
@@ -42,7 +42,7 @@ function linearTicks(low: number, high: number, most: number): number[] {
   return Array.from({ length: count }, (_, i) => Number(((first + i) * step).toPrecision(6)));
 }
 
-/** 0.01, 500, 10⁶, 2·10¹⁷: a power of ten, once a number is too long for a tick. */
+/** 0.01, 500, 10⁶, 2·10¹⁷: as a power of ten if the number is too long for a tick. */
 export function powerTick(value: number): string {
   if (value < 1e5 && value > 1e-4) return String(Number(value.toPrecision(3)));
   const power = Math.floor(Math.log10(value) + 1e-9);

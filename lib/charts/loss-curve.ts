@@ -1,8 +1,8 @@
-/** The loss of a run, or of several, over their steps, as a chart: from the records of a training log. Shown in notebook 01-train. */
+/** Charts of the loss of one or several runs against the step, from training logs. Shown in notebook 01-train. */
 import { type Figure, palette } from "./figure.js";
 import { lineChart, type ReferenceLine, type Series } from "./line-chart.js";
 
-/** What lossCurve() reads of a line of log.jsonl; every record that train() yields is one. */
+/** The fields of a line of log.jsonl that lossCurve() reads; every record that train() yields has them. */
 export interface LossRecord {
   readonly kind: string;
   readonly step: number;
@@ -14,19 +14,19 @@ export interface LossRecord {
 /** Options of lossCurve(). */
 export interface LossCurveOptions {
   readonly title?: string;
-  /** Default "nats a token". */
+  /** Default "nats per token". */
   readonly unit?: string;
   readonly lines?: readonly ReferenceLine[];
 }
 
 /**
- * The curve of a training log: the loss of each logged step, thin; the same smoothed; the evaluations of both splits;
- * and reference lines, such as what counting trigrams reaches. A log of any length becomes at most 2,000 points a line.
+ * The curve of a training log: the loss of each logged step as a thin line; the smoothed loss; the evaluations of both
+ * splits; and reference lines, such as the loss of a trigram model. Each line has at most 2,000 points.
  * @example toSvg(lossCurve(records, { lines: [{ y: 2.05, label: "trigram" }] }), { width: 720, height: 400 })
  */
 export function lossCurve(
   records: Iterable<LossRecord>,
-  { title = "Loss while training", unit = "nats a token", lines = [] }: LossCurveOptions = {},
+  { title = "Loss while training", unit = "nats per token", lines = [] }: LossCurveOptions = {},
 ): Figure {
   const { iters, smoothed, train, validation } = pointsOf(records);
   const [trainColor, valColor] = palette;
@@ -39,16 +39,17 @@ export function lossCurve(
   return lineChart({ title, xLabel: "step", yLabel: `loss (${unit})`, series, lines });
 }
 
-/** A run: its records, or what holds them, as trainRun() gives it. */
+/** A run's records, or an object that contains them, such as the result of trainRun(). */
 export type CurveSource = Iterable<LossRecord> | { readonly records: Iterable<LossRecord> };
 
 /**
- * The curves of several runs by their names: of each the validation loss, and, thin, the smoothed training loss.
+ * The curves of several runs by their names: for each, the validation loss, and the smoothed training loss as a thin
+ * line.
  * @example lossCurves({ small: readRunLog("out-small"), large: readRunLog("out-large") })
  */
 export function lossCurves(
   runs: Readonly<Record<string, CurveSource>>,
-  { title = "Loss while training", unit = "nats a token", lines = [] }: LossCurveOptions = {},
+  { title = "Loss while training", unit = "nats per token", lines = [] }: LossCurveOptions = {},
 ): Figure {
   const series = Object.entries(runs).flatMap(([name, run], index): Series[] => {
     const color = palette[index % palette.length]!;
@@ -61,7 +62,7 @@ export function lossCurves(
   return lineChart({ title, xLabel: "step", yLabel: `loss (${unit})`, series, lines });
 }
 
-/** What a training log holds, at most 2,000 points a line. */
+/** The points of a training log, at most 2,000 per line. */
 function pointsOf(records: Iterable<LossRecord>) {
   const iters: Point[] = [];
   const train: Point[] = [];
@@ -84,13 +85,13 @@ const line = (name: string, points: readonly Point[], style: Partial<Series>): S
   y: points.map(([, y]) => y),
 });
 
-/** Every k-th point and the last. */
+/** Every k-th point, and the last. */
 function thin(points: readonly Point[], most = 2000): readonly Point[] {
   const k = Math.ceil(points.length / most);
   return k <= 1 ? points : points.filter((_, i) => i % k === 0 || i === points.length - 1);
 }
 
-/** Exponential average over about a 25th of the log, without the bias towards zero at its start (Kingma 2015). */
+/** Exponential average over about a 25th of the log, without the bias towards zero at the start (Kingma 2015). */
 function smooth(points: readonly Point[]): Point[] {
   const keep = 1 - 1 / Math.max(1, points.length / 25);
   let sum = 0;

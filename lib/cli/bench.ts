@@ -1,6 +1,6 @@
 /**
- * `folio bench`: shows what lib/bench/bench.ts measures as a table, and writes it as JSON, as a chart and as traces. With a
- * progress line on a terminal; Ctrl-C ends the processes and writes nothing.
+ * `folio bench`: shows the results of lib/bench/bench.ts as a table, and writes them as JSON, as a chart and as traces.
+ * On a terminal it shows a progress line; Ctrl-C ends the processes and writes nothing.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -13,18 +13,18 @@ import { stopOnSignals } from "./shared/stop-signals.js";
 import { grouped, type Io, millions, openProgress, styled, table } from "./shared/terminal.js";
 
 export function help(): string {
-  return `folio bench: how fast training is here.
+  return `folio bench: measures training speed on this machine.
 
 Usage: folio bench [config file …] [--setting=value …]
 
-Times whole training steps (batch, forward, backward, clipping, AdamW) of the model that the settings of \`folio train\`
-describe, each mode in a process of its own, in turns with the others and with matrix products, which tell what the
-machine reaches at most. FLOPs by nanoGPT's formula, (6N + 12·L·H·Q·T) a token, N without position embeddings.
+Times complete training steps (batch, forward, backward, clipping, AdamW) of the model described by the settings of
+\`folio train\`. Each mode runs in a process of its own, in turn with the others and with matrix products, which show the
+machine's peak. FLOPs are counted by nanoGPT's formula, 6N + 12·L·H·Q·T per token, N without position embeddings.
 
   folio bench bench_small
   folio bench bench_middle --compile=both --dtype=float32,bfloat16 --json=bench.json --chart=bench.svg
   folio bench cpu_demo --profile --out_dir=out-bench
-  folio bench bench_gpt2 --peer=python3           against PyTorch, which that Python has
+  folio bench bench_gpt2 --peer=python3           against PyTorch in that Python
 
 ${helpText("bench")}`;
 }
@@ -32,9 +32,9 @@ ${helpText("bench")}`;
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const { files, values, notes } = await readOverrides("bench", args);
   for (const note of notes) io.stderr.write(`${note}\n`);
-  // Presets name a run's folder, in which a benchmark has no business.
+  // Presets name a run's folder, which a benchmark must not use.
   const named = args.some((arg) => /^--(no-)?out[-_]?dir\b/i.test(arg));
-  // A trace needs a place.
+  // Traces need a folder.
   const outDir = values.profile === true ? "out-bench" : "";
   const settings = parseBenchSettings({ ...values, ...(named ? {} : { outDir }) });
   const outputs = outputFiles(settings);
@@ -42,7 +42,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const found = await measure(settings, io);
   if (found.exitCode !== undefined) return found.exitCode;
   const { result } = found;
-  io.stdout.write(`${describe(result, io).join("\n")}\n`);
+  io.stdout.write(`${describeResult(result, io).join("\n")}\n`);
   await writeOutputs(result, outputs, io);
   return 0;
 }
@@ -70,7 +70,8 @@ async function measure(
 
 // -------------------------------------------------------------------------------------------------------- the table
 
-function describe(result: BenchResult, io: Io): string[] {
+/** A result as people read it. */
+export function describeResult(result: BenchResult, io: Io): string[] {
   const { settings, parameters, tokensPerStep, flopsPerToken, machine, peaks, modes, ratios, notes } = result;
   const { nLayer, nHead, nEmbd, batchSize, blockSize, vocabSize } = settings;
   const [head, ...rows] = modeTable(result);
@@ -78,7 +79,7 @@ function describe(result: BenchResult, io: Io): string[] {
   const shownPeaks = peaks.map(({ dtype, gigaflops, size }) => `${grouped(gigaflops)} GFLOP/s ${dtype} (${size}³)`);
   return [
     `model: ${nLayer}L ${nHead}H ${nEmbd}, batch ${batchSize} × ${blockSize}, vocabulary ${grouped(vocabSize)}, ${millions(parameters)} parameters without positions`,
-    `a step: ${grouped(tokensPerStep)} tokens of ${result.data}, ${((tokensPerStep * flopsPerToken) / 1e9).toPrecision(3)} GFLOP by (6N + 12·L·H·Q·T) a token`,
+    `per step: ${grouped(tokensPerStep)} tokens of ${result.data}, ${((tokensPerStep * flopsPerToken) / 1e9).toPrecision(3)} GFLOP by 6N + 12·L·H·Q·T per token`,
     `machine: ${result.device}, ${machine.cores} cores, load ${machine.loadBefore} before; ${versions.join(", ")}`,
     `matrix products reach ${shownPeaks.join(", ")}`,
     "",
@@ -131,7 +132,7 @@ function ratioLines({ ratios }: BenchResult): string[] {
   );
 }
 
-/** Where a traced step's time goes: the kinds of operations, the largest first, and the parts of the model. */
+/** How a profiled step's time is spent: by type of operation, the largest first, and by part of the model. */
 function profileLines({ mode, steps }: BenchResult["profiles"][number], io: Io): string[] {
   const wallMs = steps.reduce((sum, { micros }) => sum + micros, 0) / steps.length / 1000;
   const lines = (title: string, times: readonly OperationTime[]) =>
@@ -153,7 +154,7 @@ function profileLines({ mode, steps }: BenchResult["profiles"][number], io: Io):
   const [partHead, ...partRows] = lines("part of the model", timeByPart(steps));
   const bold = (line: string) => styled(io.stdout, "bold", line);
   return [
-    `${mode}, traced (which slows it): ${wallMs.toFixed(1)} ms a step; threads side by side, so sums are larger`,
+    `${mode}, profiled (which slows it): ${wallMs.toFixed(1)} ms per step; threads run in parallel, so sums are larger`,
     bold(typeHead!),
     ...typeRows,
     "",
@@ -164,13 +165,13 @@ function profileLines({ mode, steps }: BenchResult["profiles"][number], io: Io):
 
 // -------------------------------------------------------------------------------------------------------- the files
 
-/** Files to write, by what they hold. */
+/** Files to write, by their content. */
 interface Outputs {
   readonly json: readonly string[];
   readonly charts: readonly string[];
 }
 
-/** Found wrong before anything is measured. */
+/** Checks the files before anything is measured. */
 function outputFiles({ json, chart, outDir }: Readonly<BenchSettings>): Outputs {
   if (chart !== "" && !/\.(svg|html)$/.test(chart)) {
     throw new RangeError(`Cannot draw ${chart}: a chart is a file that ends in .svg or .html.`);
@@ -190,7 +191,7 @@ function outputFiles({ json, chart, outDir }: Readonly<BenchSettings>): Outputs 
 }
 
 async function writeOutputs(result: BenchResult, { json, charts }: Outputs, io: Io): Promise<void> {
-  // Traces have files of their own; here their sums.
+  // Traces have files of their own; the JSON has their sums.
   const profiles = result.profiles.map(({ mode, steps }) => ({
     mode,
     types: timeByType(steps),
@@ -203,12 +204,12 @@ async function writeOutputs(result: BenchResult, { json, charts }: Outputs, io: 
     fs.writeFileSync(file, JSON.stringify(chromeTrace(steps, mode)));
     return file;
   });
-  if (traces.length > 0) io.stdout.write("a trace opens at https://ui.perfetto.dev, or in chrome://tracing\n");
+  if (traces.length > 0) io.stdout.write("open a trace at https://ui.perfetto.dev or in chrome://tracing\n");
   const written = [...json, ...charts, ...traces];
   if (written.length > 0) io.stdout.write(`wrote ${written.join(", ")}\n`);
 }
 
-/** Milliseconds of each timed step in order, a line a mode. */
+/** Draws the milliseconds of each timed step in order, one line per mode. */
 async function drawn({ modes, settings }: BenchResult, file: string): Promise<string> {
   const { lineChart, toHtml } = await import("../charts/line-chart.js");
   const { toSvg } = await import("../charts/figure-svg.js");

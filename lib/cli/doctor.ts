@@ -1,18 +1,18 @@
-/** `folio doctor`: prints what lib/engine/doctor.ts finds on this machine, and fails when something is wrong. */
+/** `folio doctor`: prints the report of lib/engine/doctor.ts, and fails if there is a problem. */
 import { formatReport, inspectMachine } from "../engine/doctor.js";
 import type { Io } from "./shared/terminal.js";
 
 export function help(): string {
-  return `folio doctor: says what this machine has and what is wrong.
+  return `folio doctor: checks this machine and reports problems.
 
 Usage: folio doctor [--json] [--measure]
 
-Prints versions, backend, cores, GPU, instruction sets and free memory, and which number format \`dtype auto\` and
-which matrix products were chosen, with the times that decided it. The exit code is 1 when something is wrong.
+Prints versions, backend, cores, GPU, instruction sets and free memory, the number format of \`dtype auto\`, and the
+choice of matrix products with the times on which it is based. The exit code is 1 if there is a problem.
 
-  --json     the same as JSON: target (the variant of Folio's operations), dtype, measured, …
-  --measure  measures first, and chooses number format and products anew; runs that were begun keep theirs. Set-up
-             measures once per processor. Measure again if the machine was busy then.`;
+  --json     print JSON: target (the variant of Folio's operations), dtype, measured, …
+  --measure  measure first, and choose number format and products again; existing runs keep theirs. Set-up measures
+             once per processor. Measure again if the machine was busy then.`;
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {

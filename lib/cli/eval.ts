@@ -1,6 +1,6 @@
 /**
- * `folio eval`: how well a trained model predicts a split of a dataset or a text file, as a table or as JSON. What a
- * loss is and in which units stands in lib/train/evaluate.ts.
+ * `folio eval`: prints the loss of a trained model on a split of a dataset or on a text file, as a table or as JSON.
+ * lib/train/evaluate.ts computes it.
  */
 import type { TokenFile } from "../data/batches.js";
 import { readTextFile, TEXT_RULE } from "../data/text.js";
@@ -21,10 +21,10 @@ export function help(): string {
 
 Usage: folio eval [config file …] [--setting=value …]
 
-Every token of the validation split is predicted once, from those before it in a window of the model's context; with
---stride=N windows overlap, so that each token has at least context − N before it. --eval_iters=N estimates the loss
-from N random batches instead, those of training's own evaluation at this step. Perplexity is e to the loss. Bits per
-byte compare models of different tokenizers on one text.
+Every token of the validation split is predicted once, from those before it in a window of the model's context length.
+With --stride=N windows overlap, so that each token has at least context − N before it. --eval_iters=N estimates
+the loss from N random batches instead, the same as in training's evaluation at this step. Perplexity is e to the loss.
+Bits per byte compare models with different tokenizers on one text.
 ${TEXT_RULE}
 
   folio eval --out_dir=out-shakespeare-char
@@ -34,13 +34,13 @@ ${TEXT_RULE}
 ${helpText("eval")}`;
 }
 
-/** A model to evaluate, and where it comes from. */
+/** A model to evaluate, and its source. */
 interface Loaded extends TrainedModel {
   readonly name: string;
   readonly step: number;
-  /** Undefined where nothing tells it. */
+  /** Undefined if unknown. */
   readonly tokenizer: TokenizerSpec | undefined;
-  /** What to know about it. */
+  /** Notes on the tokenizer. */
   readonly notes?: readonly string[];
 }
 
@@ -50,7 +50,7 @@ interface Result {
   readonly loss: number;
   readonly standardError?: number;
   readonly perplexity: number;
-  /** Null where ids stand for no text. */
+  /** Null if the ids have no text. */
   readonly bitsPerByte: number | null;
   readonly tokens: number;
   readonly bytes: number | null;
@@ -89,7 +89,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 
 async function loadModel({ outDir, initFrom, checkpoint, dataDir }: EvalSettings): Promise<Loaded> {
   if (initFrom === "scratch") {
-    throw new RangeError("Cannot evaluate: initFrom is scratch, a model that has learnt nothing; set it to resume.");
+    throw new RangeError("Cannot evaluate: initFrom is scratch, an untrained model; set it to resume.");
   }
   const { loadPretrained, nanoGptFile, trainedSettings } = await import("../weights/open-weights.js");
   const { chooseCheckpoint } = await import("../weights/checkpoint.js");
@@ -125,24 +125,27 @@ interface Text {
   readonly use: "eval-train" | "eval-val";
 }
 
-/** The texts that are asked for; each is closed when the next is. */
+/** The requested texts; each is closed when the next one is requested. */
 async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator<Text> {
   const { tokenizerFromSpec } = await import("../data/tokenizers/tokenizer.js");
   if (settings.file !== "") {
     const { tokensOfText } = await import("../train/evaluate.js");
-    if (!model.tokenizer) throw new RangeError(`Cannot evaluate ${model.name} on a text: nothing tells its tokenizer.`);
+    if (!model.tokenizer) throw new RangeError(`Cannot evaluate ${model.name} on a text: its tokenizer is unknown.`);
     const tokenizer = tokenizerFromSpec(model.tokenizer);
     const tokens = tokensOfText(readTextFile(settings.file), tokenizer, settings.file);
     if (tokens.length < 2) {
       throw new RangeError(
-        `Cannot evaluate on ${settings.file}: it holds ${tokens.length} tokens; the first is predicted by nothing, so it needs 2.`,
+        `Cannot evaluate on ${settings.file}: it has ${tokens.length} tokens; wanted at least 2, since the first is not predicted.`,
       );
     }
     yield { name: settings.file, tokens, tokenizer, use: "eval-val" };
     return;
   }
   const name = settings.dataset || model.settings.dataset;
-  if (name === "") throw new RangeError(`Cannot evaluate ${model.name}: on what? Name a --dataset or a --file.`);
+  if (name === "")
+    throw new RangeError(
+      `Cannot evaluate ${model.name}: there is no text to evaluate on; name a --dataset or a --file.`,
+    );
   const { openDataset } = await import("../data/batches.js");
   const { sameTokenizer } = await import("../data/tokenizers/tokenizer.js");
   const own = model.tokenizer?.kind === "none" ? model.tokenizer : {};
@@ -150,7 +153,7 @@ async function* openTexts(settings: EvalSettings, model: Loaded): AsyncGenerator
   try {
     if (model.tokenizer && !sameTokenizer(model.tokenizer, dataset.meta.tokenizer)) {
       throw new RangeError(
-        `Cannot evaluate ${model.name} on ${name}: that was prepared with another tokenizer than the model's, so the ids mean something else; prepare it with the model's, or evaluate on a text (--file).`,
+        `Cannot evaluate ${model.name} on ${name}: the dataset was not prepared with the model's tokenizer, so the ids mean something else; prepare it with the model's, or evaluate on a text (--file).`,
       );
     }
     const tokenizer = tokenizerFromSpec(dataset.meta.tokenizer);
@@ -188,7 +191,7 @@ async function evaluateText(text: Text, model: Loaded, settings: EvalSettings, i
       const perplexity = Math.exp(loss);
       return { text: text.name, loss, ...error, perplexity, bitsPerByte: null, tokens: targets, bytes: null };
     }
-    // The text of random batches is not counted: a token is as long as in the whole.
+    // The text of random batches is not counted; the mean token length of the whole split is used.
     const wholeBytes = targetBytes(tokens, tokenizer);
     const bytes = Math.round((wholeBytes * found.targets) / (tokens.length - 1));
     return { text: text.name, loss, ...error, ...lossUnits({ loss, targets, bytes }), tokens: targets, bytes };
@@ -199,7 +202,7 @@ async function evaluateText(text: Text, model: Loaded, settings: EvalSettings, i
 
 function resultTable(results: readonly Result[]): string[] {
   return table(
-    ["text", "loss", "perplexity", "bits a byte", "tokens", "bytes"],
+    ["text", "loss", "perplexity", "bits per byte", "tokens", "bytes"],
     results.map(({ text, loss, standardError, perplexity, bitsPerByte, tokens, bytes }) => [
       text,
       loss.toFixed(4) + (standardError === undefined ? "" : ` ± ${standardError.toFixed(4)}`),
@@ -213,11 +216,11 @@ function resultTable(results: readonly Result[]): string[] {
 
 function contextNote({ evalIters, stride }: EvalSettings, { settings: { blockSize } }: Loaded): string {
   if (evalIters > 0) {
-    return `Loss in nats a token, ± the deviation of the mean over ${evalIters} random batches; bytes at the split's mean a token.`;
+    return `Loss in nats per token, ± the standard error of the mean over ${evalIters} random batches; bytes by the split's mean bytes per token.`;
   }
   const overlap = stride > 0 && stride < blockSize;
   const context = overlap
-    ? `windows of ${blockSize} begin ${stride} after one another, so each token has ${blockSize - stride} or more before it`
-    : `windows of ${blockSize} side by side, so a token has ${(blockSize - 1) / 2} before it on average; --stride=${Math.max(1, blockSize >> 1)} gives it more`;
-  return `Loss in nats a token, each predicted once from those before it: ${context}.`;
+    ? `windows of ${blockSize} tokens begin ${stride} apart, so each token has ${blockSize - stride} or more before it`
+    : `windows of ${blockSize} tokens do not overlap, so a token has ${(blockSize - 1) / 2} before it on average; --stride=${Math.max(1, blockSize >> 1)} gives it more`;
+  return `Loss in nats per token, each predicted once from those before it: ${context}.`;
 }

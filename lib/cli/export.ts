@@ -1,6 +1,6 @@
 /**
- * `folio export`: a model as a folder of Hugging Face's, from a run, or from anything that init_from may name, so that
- * it also turns nanoGPT's ckpt.pt into such a folder.
+ * `folio export`: writes a model as a Hugging Face folder, from a run or from anything that init_from can name, such as
+ * nanoGPT's ckpt.pt.
  */
 import { setImmediate } from "node:timers/promises";
 import { closest } from "fastest-levenshtein";
@@ -12,18 +12,18 @@ import { stopOnSignals } from "./shared/stop-signals.js";
 import { grouped, type Io } from "./shared/terminal.js";
 
 export function help(): string {
-  return `folio export: writes a model as a folder that Python's transformers load.
+  return `folio export: writes a model as a folder that Python's transformers can load.
 
 Usage: folio export --out_dir=RUN --to=FOLDER [--checkpoint=auto] [--dtype=float32]
 
   --out_dir=RUN     the run whose checkpoint is exported
-  --checkpoint=auto auto (the best where there is one), best, last, or a step that save_interval kept
-  --init_from=…     in place of a run: gpt2, gpt2-medium, gpt2-large, gpt2-xl, a Hugging Face folder, a ckpt.pt
-  --to=FOLDER       the folder to write; it must not be there yet
+  --checkpoint=auto auto (the best, if there is one), best, last, or a step kept by save_interval
+  --init_from=…     instead of a run: gpt2, gpt2-medium, gpt2-large, gpt2-xl, a Hugging Face folder, a ckpt.pt
+  --to=FOLDER       the folder to write; it must not exist
   --dtype=float32   how weights are stored: float32, float16, bfloat16
 
-The folder holds config.json, model.safetensors, generation_config.json and the tokenizer's files; models by characters
-get a tokenizer.json too. GPT-2 has biases: a model without gets zeros, which compute the same.
+The folder has config.json, model.safetensors, generation_config.json and the tokenizer's files; character models get a
+tokenizer.json too. GPT-2 has biases; a model without biases gets zeros, which compute the same.
 
   folio export --out_dir=out-quickstart --to=my-gpt2
   folio export --init_from=nanoGPT/out/ckpt.pt --to=my-gpt2 --dtype=bfloat16
@@ -49,10 +49,10 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { loadPretrained } = await import("../weights/open-weights.js");
   const { writeGpt2Folder } = await import("../weights/gpt2-folder.js");
   if (checkpoint !== undefined) checkValue("sample", "checkpoint", checkpoint, "Cannot read --checkpoint");
-  // Writing is not interrupted: what is half-written would bear the folder's name, or lie beside it.
-  const stop = stopOnSignals(io, (reason) => io.stderr.write(`${reason}: letting the folder be written\n`));
+  // Writing is not interrupted, so that no incomplete folder is left.
+  const stop = stopOnSignals(io, (reason) => io.stderr.write(`${reason}: finishing the folder first\n`));
   const pretrained = await loadPretrained(source, checkpoint === undefined ? {} : { checkpoint });
-  await setImmediate(); // let signals in
+  await setImmediate(); // lets signals in
   if (stop.signal.aborted) return stop.exitCode() ?? 1;
   try {
     writeGpt2Folder(to, pretrained, { floats: dtype as FloatFormat });
@@ -66,8 +66,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { model, tokenizer, tokenizerNotes = [] } = pretrained;
   io.stdout.write(`${to}: ${grouped(countParameters(model))} parameters in ${dtype}\n`);
   for (const note of tokenizerNotes) io.stdout.write(`Warning: ${note}\n`);
-  if (!tokenizer) io.stdout.write("Its tokenizer is not known: add the files of yours.\n");
-  if (tokenizer?.kind === "none") io.stdout.write("Its ids stand for no text, so there are no tokenizer files.\n");
+  if (!tokenizer) io.stdout.write("Its tokenizer is unknown: add your tokenizer's files.\n");
+  if (tokenizer?.kind === "none") io.stdout.write("Its ids have no text, so there are no tokenizer files.\n");
   return 0;
 }
 
@@ -75,7 +75,7 @@ function parseArguments(args: readonly string[]): Arguments {
   const found: Arguments = {};
   readWords(args, {
     word(word) {
-      throw new RangeError(`Cannot export: ${word} is no flag; the run is --out_dir=${word}.`);
+      throw new RangeError(`Cannot export: ${word} is not a flag; name the run with --out_dir=${word}.`);
     },
     flag({ written, inline, next }) {
       const key = flags.find((flag) => flag === camelCase(written.replace(/^--?/, "")));

@@ -1,8 +1,8 @@
 /**
  * The command line: `folio start | prepare | train | sample | bench | export | eval | sizes | runs | scaling | doctor`.
- * This file finds the command, answers --help and --version, and turns errors into one line and an exit code; each
- * command has a file in lib/cli/ and is loaded only when it is called. bin/folio.mjs starts it, and keeps `folio setup`,
- * which must run before a build.
+ * This file finds the command, answers --help and --version, and turns errors into one line and an exit code. Each
+ * command has a file in lib/cli/, which is loaded only when it is called. bin/folio.mjs starts it, and itself handles
+ * `folio setup`, which must work before a build.
  */
 import fs from "node:fs";
 import { inspect } from "node:util";
@@ -10,33 +10,33 @@ import { closest, distance } from "fastest-levenshtein";
 import { openProcessOutput, printableIo } from "./shared/output.js";
 import { type Io, styled, withFlags } from "./shared/terminal.js";
 
-/** What a command's file exports. */
+/** The exports of a command's file. */
 interface Command {
-  /** The text of `folio COMMAND --help`. @param args which of its parts is asked about, of a command that has parts */
+  /** The text of `folio COMMAND --help`. @param args the part that is asked about, for a command with parts */
   help(args: readonly string[]): string | Promise<string>;
-  /** Does it. @returns the exit code */
+  /** Runs it. @returns the exit code */
   run(args: readonly string[], io: Io): Promise<number>;
 }
 
 interface CommandEntry {
   readonly summary: string;
   load(): Promise<Command>;
-  /** Whether it does work that is lost when its output is: it must not end as if all were well. */
+  /** Whether it does work besides printing: if its output is lost, it must not end with exit code 0. */
   works?(args: readonly string[]): boolean;
 }
 
 const always = () => true;
 const commands: Readonly<Record<string, CommandEntry>> = {
   start: {
-    summary: "the main job: prepare the embedded corpus, train a small GPT, sample, write a report",
+    summary: "prepare the embedded corpus, train a small GPT, sample, write a report",
     load: () => import("./start.js"),
     works: always,
   },
   prepare: { summary: "make a dataset's token files", load: () => import("./prepare.js"), works: always },
   train: { summary: "train a model, or resume", load: () => import("./train.js"), works: always },
-  sample: { summary: "write text with a trained model", load: () => import("./sample.js") },
+  sample: { summary: "generate text with a trained model", load: () => import("./sample.js") },
   bench: {
-    summary: "time training steps: eager, compiled, against PyTorch",
+    summary: "measure training speed: eager, compiled, against PyTorch",
     load: () => import("./bench.js"),
     works: always,
   },
@@ -45,16 +45,16 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   sizes: { summary: "parameters, FLOPs, memory and time of a configuration", load: () => import("./sizes.js") },
   runs: { summary: "list the runs in a folder, or compare some", load: () => import("./runs.js") },
   scaling: {
-    summary: "scaling laws: plan a sweep, run it, fit it, ask for the optimum",
+    summary: "scaling laws: plan a sweep, run it, fit a law, find the optimum",
     load: () => import("./scaling/main.js"),
     works: ([part]) => part === "run",
   },
-  doctor: { summary: "say what this machine has and what is wrong", load: () => import("./doctor.js") },
+  doctor: { summary: "check this machine and report problems", load: () => import("./doctor.js") },
 };
-// Handled by bin/folio.mjs; listed so that help and the nearest name know them.
+// Handled by bin/folio.mjs; listed here for help and for suggestions.
 const elsewhere: Readonly<Record<string, string>> = {
-  lab: "JupyterLab with Folio's kernel, on a folder",
-  notebook: "begin a notebook of your own from a template",
+  lab: "open JupyterLab with Folio's kernel on a folder",
+  notebook: "make a notebook of your own from a template",
   kernel: "register the kernel for VS Code and other front ends",
   setup: "install and build what is missing",
   help: "this text, or that of a command: folio help train",
@@ -71,20 +71,20 @@ Usage: folio COMMAND [argument …]
 
 ${rows.map(([name, summary]) => `  ${name!.padEnd(9)} ${summary}`).join("\n")}
 
-\`folio COMMAND --help\` lists what a command takes; \`folio --version\` prints the version.
+\`folio COMMAND --help\` lists a command's options; \`folio --version\` prints the version.
 For example: folio train configs/train_shakespeare_char.ts --device=cpu --n_layer=4`;
 }
 
 /**
  * Runs one command line, without `node` and the script's name.
- * @returns the exit code: 0 done, 1 failed, 2 no such command; of what was stopped 130 (Ctrl-C), 143 (SIGTERM), 129 (the
- * terminal closed), 141 (nobody reads its output any more)
+ * @returns the exit code: 0 done, 1 failed, 2 no such command; stopped by 130 Ctrl-C, 143 SIGTERM, 129 the terminal's
+ * end, 141 a closed pipe
  */
 export async function main(argv: readonly string[], io?: Io): Promise<number> {
   return io ? await runCommand(argv, printableIo(io)) : await runInProcess(argv);
 }
 
-/** With the process' own output; what nobody awaits, and a process that ends in the middle, get a message as well. */
+/** Uses the process's own output; unhandled rejections and a premature end of the process get a message too. */
 async function runInProcess(argv: readonly string[]): Promise<number> {
   let done = false;
   const end = (code: number): never => {
@@ -93,7 +93,7 @@ async function runInProcess(argv: readonly string[]): Promise<number> {
   };
   const [name = "", ...args] = argv;
   const works = Object.hasOwn(commands, name) && commands[name]!.works?.(args);
-  // A reader that has seen enough (`folio runs | head`) ends what only prints; what works has begun nothing yet.
+  // A closed pipe (`folio runs | head`) ends a command that only prints, with success; other commands fail.
   const output = openProcessOutput(({ exitCode }) => end(exitCode === 141 && !works ? 0 : exitCode));
   const io = printableIo(output.io);
   const fail = (error: unknown) => {
@@ -104,8 +104,8 @@ async function runInProcess(argv: readonly string[]): Promise<number> {
   process.once("exit", (code) => {
     if (done || (code !== 0 && code !== unsettled)) return;
     process.exitCode = 1;
-    // A config file that calls process.exit(), a promise that nobody keeps: it must not pass for success.
-    writeLast("folio: Cannot go on: the program ended before its work was done.\n");
+    // A config file that calls process.exit() or a promise that never settles must not pass for success.
+    writeLast("folio: Cannot continue: the program ended before its work was done.\n");
   });
   const code = await runCommand(argv, io);
   const lost = await output.settled();
@@ -113,14 +113,14 @@ async function runInProcess(argv: readonly string[]): Promise<number> {
   return code === 0 && lost?.exitCode === 1 ? 1 : code;
 }
 
-/** Node's exit code of a program that ends while it still awaits something. */
+/** Node's exit code for a program that ends while a top-level await is pending. */
 const unsettled = 13;
 
 function writeLast(text: string): void {
   try {
     fs.writeSync(2, text);
   } catch {
-    // nobody hears it
+    // nobody can read it
   }
 }
 
@@ -153,20 +153,22 @@ async function runCommand(argv: readonly string[], io: Io): Promise<number> {
 
 const told = new WeakSet<Io>();
 
-/** What went wrong, as one message: what follows from it, or goes wrong besides, is not told after it. */
+/** Reports an error as one message; further errors are not reported. */
 async function report(error: unknown, io: Io): Promise<void> {
   if (told.has(io)) return;
   told.add(io);
   const message = await withFlags(messageOf(error));
   io.stderr.write(`${styled(io.stderr, "red", "folio:")} ${message}\n`);
-  // A stack helps whoever changes Folio, not whoever mistyped a flag.
+  // A stack trace helps Folio's developers, not its users.
   if (process.env.FOLIO_DEBUG && error instanceof Error) io.stderr.write(`${error.stack}\n`);
 }
 
-/** Anything can be thrown. */
+/** The message of whatever was thrown. */
 function messageOf(error: unknown): string {
   if (error instanceof Error) return error.message || error.name;
-  return typeof error === "string" ? error : `something went wrong that is no error: ${inspect(error, { depth: 0 })}`;
+  return typeof error === "string"
+    ? error
+    : `something that is not an Error was thrown: ${inspect(error, { depth: 0 })}`;
 }
 
 class UnknownCommand extends Error {}

@@ -1,6 +1,5 @@
 /**
- * `folio prepare NAME`: finds data/NAME/prepare and runs it, prepares a text of one's own, or checks what is prepared.
- * What a dataset is and where it comes from is that module's business.
+ * `folio prepare NAME`: runs data/NAME/prepare, prepares a text of the user's own, or checks a prepared dataset.
  */
 import { existsSync, statSync } from "node:fs";
 import path from "node:path";
@@ -28,24 +27,24 @@ Usage: folio prepare NAME [--source=file] [--url=address] [--data_dir=data] [--o
 Datasets: ${datasetNames().join(", ")}.
 
   --data_dir=data     folder of the prepared datasets; the files go to data_dir/NAME
-  --overwrite         prepare it even if it is prepared already
-  --source=FILE       take the text from this file in place of its usual source
-  --url=ADDRESS       download the text from here in place of its public address
+  --overwrite         prepare it again if it is already prepared
+  --source=FILE       read the text from this file instead of its usual source
+  --url=ADDRESS       download the text from here instead of its public address
 
 A text of your own, under a name of your own:
-  --from=PATH         a text, JSONL, JSON (an array) or Parquet file, or a folder of them, told by what they hold
-  --tokenizer=gpt2    char, gpt2, or bpe:N, which learns N byte pairs from the text; or the path of a model whose
-                      tokenizer it is to be (a run, a Hugging Face folder, a tokenizer.json), to finetune it
-  --val_fraction=0.1  how much of it is for validation
-  --text_key=text     the field of JSON or the column of Parquet that holds the text
+  --from=PATH         a text, JSONL, JSON (an array) or Parquet file, detected by content, or a folder of them
+  --tokenizer=gpt2    char, gpt2, or bpe:N, which learns N byte pairs from the text; or, to finetune a model, the path
+                      of its tokenizer (a run, a Hugging Face folder, a tokenizer.json)
+  --val_fraction=0.1  the fraction for validation
+  --text_key=text     the field of JSON or the column of Parquet that contains the text
 
-  --check             decode samples of what is prepared and say what looks wrong
+  --check             decode samples of a prepared dataset and report what looks wrong
 
 ${TEXT_RULE}
-The texts of JSON and Parquet are taken as they are.
+The texts in JSON and Parquet are left unchanged.
 
-What was interrupted goes on when the same command is given again. A folder named by the environment variable
-FOLIO_DATA_DIR is looked in before any download.
+To continue after an interruption, run the same command again. Before any download, files are looked for in the folder
+named by the environment variable FOLIO_DATA_DIR.
 
   folio prepare typescript
   folio prepare poems --from=poems.txt --tokenizer=bpe:1024
@@ -65,7 +64,7 @@ const ofText = ["from", "tokenizer", "valFraction", "textKey"];
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const { names, flags } = parseArguments(args);
   if (names.length === 0)
-    throw new TypeError(`Cannot prepare: no dataset is named; there are ${datasetNames().join(", ")}.`);
+    throw new TypeError(`Cannot prepare: no dataset is named; wanted one of ${datasetNames().join(", ")}.`);
   const log = (line: string) => io.stdout.write(`${line}\n`);
   const { dataDir = "data", source, url } = flags;
   if (flags.check) return await check(names, dataDir, log);
@@ -82,14 +81,14 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 }
 
 /**
- * Prepares until it is done or stopped. What cannot stop in the middle ends with the process: the same command goes on
- * after any end.
+ * Prepares until it is done or stopped. If it does not stop in time, it ends with the process; the same command
+ * continues in any case.
  * @returns the exit code
  */
 export async function stoppable(io: Io, prepare: (signal: AbortSignal) => Promise<void>): Promise<number> {
   let timer: NodeJS.Timeout | undefined;
   const stop = stopOnSignals(io, (reason) => {
-    io.stderr.write(`${reason}: keeping what is finished (again: stop at once)\n`);
+    io.stderr.write(`${reason}: saving finished work (again: stop at once)\n`);
     timer = setTimeout(() => process.exit(stop.exitCode()), patienceMs);
   });
   try {
@@ -97,7 +96,7 @@ export async function stoppable(io: Io, prepare: (signal: AbortSignal) => Promis
     return 0;
   } catch (error) {
     if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
-    io.stderr.write("stopped; the same command goes on from there.\n");
+    io.stderr.write("stopped; the same command continues from there.\n");
     return stop.exitCode() ?? 1;
   } finally {
     clearTimeout(timer);
@@ -113,12 +112,12 @@ async function prepareOwn(
   const { from, tokenizer, textKey, valFraction } = flags;
   if (datasetNames().includes(name)) {
     throw new RangeError(
-      `Cannot prepare ${name} from a text of your own: the name is taken by a dataset that Folio knows; choose another name.`,
+      `Cannot prepare ${name} from a text of your own: Folio has a dataset of that name; choose another name.`,
     );
   }
   if (from === undefined) throw new TypeError(`Cannot prepare ${name}: no text is named; add --from=PATH.`);
   if (valFraction !== undefined && !(Number(valFraction) > 0 && Number(valFraction) < 1)) {
-    throw new RangeError(`Cannot prepare ${name}: --val_fraction is ${valFraction}; it must lie between 0 and 1.`);
+    throw new RangeError(`Cannot prepare ${name}: --val_fraction is ${valFraction}; it must be between 0 and 1.`);
   }
   await prepareText({
     ...options,
@@ -130,11 +129,11 @@ async function prepareOwn(
   });
 }
 
-/** A tokenizer's name as it is; of a path, the tokenizer that the model there has. */
+/** A tokenizer's name, or the tokenizer of the model at a path. */
 async function tokenizerOf(flag: string): Promise<string | TokenizerSpec> {
   const { isTokenizerName } = await import("../data/prepare/survey.js");
   if (/^gpt2-(medium|large|xl)$/.test(flag)) return "gpt2";
-  if (isTokenizerName(flag) || !existsSync(flag)) return flag; // whoever prepares refuses a wrong name
+  if (isTokenizerName(flag) || !existsSync(flag)) return flag; // a wrong name is refused later
   const { hasCheckpoint, readState } = await import("../weights/checkpoint.js");
   if (hasCheckpoint(flag)) return readState(flag, hasCheckpoint(flag, "best") ? "best" : "last").tokenizer;
   const { readFolderTokenizer } = await import("../data/tokenizers/read-hugging-face.js");
@@ -144,13 +143,13 @@ async function tokenizerOf(flag: string): Promise<string | TokenizerSpec> {
   const found =
     unread === undefined
       ? "it has no tokenizer.json, and no vocab.json with merges.txt"
-      : `its ${unread} is not read here`;
+      : `its ${unread} cannot be read`;
   throw new RangeError(
     `Cannot prepare with the tokenizer of ${flag}: ${found}; wanted a run, or a folder that AutoTokenizer.save_pretrained wrote.`,
   );
 }
 
-/** Shows what `checkDataset` finds. @returns 1 if something looks wrong */
+/** Prints the results of `checkDataset`. @returns 1 if something looks wrong */
 async function check(names: readonly string[], dataDir: string, log: (line: string) => void): Promise<number> {
   const { checkDataset } = await import("../data/check-dataset.js");
   let problems = 0;
@@ -160,7 +159,7 @@ async function check(names: readonly string[], dataDir: string, log: (line: stri
     for (const fact of found.facts) log(`  ${fact}`);
     for (const { where, text } of found.samples) log(`  ${where}: ${JSON.stringify(text)}`);
     for (const problem of found.problems) log(`  WRONG? ${problem}`);
-    log(found.problems.length === 0 ? "  nothing looks wrong" : `  ${found.problems.length} to look at`);
+    log(found.problems.length === 0 ? "  nothing looks wrong" : ` possible problems: ${found.problems.length}`);
     problems += found.problems.length;
   }
   return problems > 0 ? 1 : 0;
@@ -190,14 +189,14 @@ export async function prepareDataset(name: string, options: PrepareOptions): Pro
   const names = datasetNames();
   if (!names.includes(name)) {
     throw new RangeError(
-      `Cannot prepare ${name}: there is no dataset of that name; did you mean ${closest(name, names)}? There are ${names.join(", ")}; for a text of your own add --from=PATH.`,
+      `Cannot prepare ${name}: there is no dataset of that name; did you mean ${closest(name, names)}? The datasets are ${names.join(", ")}; for a text of your own add --from=PATH.`,
     );
   }
   const module = (await import(pathToFileURL(modulePath(name)!).href)) as PrepareModule;
   const meta = await module.prepare(options);
   if (meta.dataset !== name) {
     throw new Error(
-      `data/${name}/prepare.ts wrote the dataset ${meta.dataset}, not ${name}: the name stands in it; use folderName(import.meta.url).`,
+      `data/${name}/prepare.ts wrote the dataset ${meta.dataset}, not ${name}: the module contains a fixed name; use folderName(import.meta.url) instead.`,
     );
   }
   return meta;

@@ -1,6 +1,6 @@
 /**
- * `folio runs`: the runs found in folders, one line each, and what differs between some. It reads config.json and
- * log.jsonl only, so it also shows a run that is being trained.
+ * `folio runs`: lists the runs in folders, one line each, and the settings in which they differ. It reads only
+ * config.json and log.jsonl, so it also shows a run that is being trained.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, normalize } from "node:path";
@@ -14,19 +14,19 @@ export function help(): string {
 
 Usage: folio runs [folder …] [--json | --report]
 
-Without a folder: the current one. Runs are found two levels deep. With two runs or more, each named by its folder,
-also the settings in which they differ. --json prints everything found, for programs. --report writes the report of
-each run that is named, from its log, as report.html in its folder, and prints the file's path.
+Without a folder, lists the runs in the current one. Runs are found up to two levels deep. If two or more runs are named
+by their folders, also lists the settings in which they differ. --json prints everything as JSON. --report writes the
+report of each named run, from its log, as report.html in its folder, and prints the file's path.
 
-A run is finished; interrupted (it stopped by a signal, or was killed); running?, when its log grew in the last two
-minutes; or damaged, when its config.json cannot be read.
+The states are finished; interrupted (stopped by a signal, or killed); running? (the log grew in the last two minutes);
+and damaged (config.json cannot be read).
 
   folio runs
   folio runs out-a out-b
   folio runs out-a --report`;
 }
 
-/** What the list shows of a run. Null where its log does not say. */
+/** A run's data in the list; null for what its log does not contain. */
 export interface RunSummary {
   readonly path: string;
   readonly state: "finished" | "interrupted" | "running?" | "damaged";
@@ -37,17 +37,16 @@ export interface RunSummary {
   readonly bestValLoss: number | null;
   readonly parameters: number | null;
   readonly tokensPerSecond: number | null;
-  /** Of the last line of its log, ISO 8601. */
+  /** Time of the last line of its log, ISO 8601. */
   readonly updatedAt: string;
   readonly settings: Partial<Settings>;
-  /** What is wrong with its config.json and its log. */
+  /** Problems with its config.json and its log. */
   readonly problems: readonly string[];
 }
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const unknown = args.find((arg) => arg.startsWith("-") && arg !== "--json" && arg !== "--report");
-  if (unknown)
-    throw new RangeError(`Cannot list runs: there is no flag ${unknown}; \`folio runs --help\` shows what there is.`);
+  if (unknown) throw new RangeError(`Cannot list runs: there is no flag ${unknown}; see \`folio runs --help\`.`);
   const named = args.filter((arg) => !arg.startsWith("-"));
   const folders = named.length > 0 ? named : ["."];
   const missing = folders.find((folder) => !existsSync(folder));
@@ -62,13 +61,13 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
-/** A report of each, with what its log and its checkpoint know; nothing is computed. */
+/** Writes a report of each run from its log and its checkpoint; nothing is computed. */
 async function writeReports(folders: readonly string[], io: Io): Promise<number> {
   const [other] = folders.length === 0 ? ["."] : folders.filter((folder) => !isRun(folder));
   if (other !== undefined) {
     const found = findRuns(other, 2)[0] ?? "out";
     throw new RangeError(
-      `Cannot write a report: ${other} is no run; name the folder of a run, as \`folio runs ${found} --report\`.`,
+      `Cannot write a report: ${other} is not a run; name the folder of a run, as in \`folio runs ${found} --report\`.`,
     );
   }
   const { hasCheckpoint, readState } = await import("../weights/checkpoint.js");
@@ -98,7 +97,7 @@ function isRun(folder: string): boolean {
   return existsSync(join(folder, "config.json")) && existsSync(join(folder, "log.jsonl"));
 }
 
-/** Folders of runs in `folder`, itself included, down to `depth` levels. */
+/** Folders of runs in `folder`, including itself, down to `depth` levels. */
 function findRuns(folder: string, depth: number): string[] {
   if (isRun(folder)) return [normalize(folder)];
   if (depth === 0 || !statSync(folder).isDirectory()) return [];
@@ -119,7 +118,7 @@ function summarize(path: string): RunSummary {
   return {
     path,
     state: settings ? stateOf(records, changedAt) : "damaged",
-    // An iteration's step is the number of those before it.
+    // An iteration's step is the number of iterations before it.
     step: records.reduce((most, { kind, step }) => Math.max(most, step + (kind === "iter" ? 1 : 0)), 0),
     maxIters: settings?.maxIters ?? 0,
     trainLoss: last?.trainLoss ?? null,
@@ -147,13 +146,13 @@ function readSettings(path: string): { settings?: Settings; problems: string[] }
   }
 }
 
-/** What can be read of a log counts; what cannot is said. */
+/** The readable records of a log, and its problems. */
 function readRecords(path: string): { records: readonly StepRecord[]; problems: string[] } {
   try {
     const { records, damaged } = inspectRunLog(path);
     const lines = damaged.slice(0, 5).join(", ") + (damaged.length > 5 ? ", …" : "");
     const found = `${damaged.length} damaged ${damaged.length === 1 ? "line" : "lines"} (${lines})`;
-    const problem = `${join(path, "log.jsonl")} has ${found}, which are left out`;
+    const problem = `${join(path, "log.jsonl")} has ${found}, which are ignored`;
     return { records, problems: damaged.length > 0 ? [problem] : [] };
   } catch (error) {
     return { records: [], problems: [(error as Error).message] };
@@ -183,7 +182,7 @@ function list(runs: readonly RunSummary[]): string[] {
   );
 }
 
-/** The settings in which runs differ, a row each; where a run is stored is no difference. */
+/** The settings in which runs differ, one row each, except the folder of a run. */
 function settingsTable(runs: readonly RunSummary[]): string[] {
   const keys = [...new Set(runs.flatMap((run) => Object.keys(run.settings)))] as (keyof Settings)[];
   const shown = (run: RunSummary, key: keyof Settings) => JSON.stringify(run.settings[key]) ?? "-";

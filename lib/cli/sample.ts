@@ -1,6 +1,6 @@
 /**
- * `folio sample`: prints samples of a run as nanoGPT does, each with its prompt and a line of dashes after it, while
- * they are being written. Only text goes to standard output; what it is sampled from goes to standard error.
+ * `folio sample`: prints samples of a run as nanoGPT does, each with its prompt and followed by a line of dashes, while
+ * they are generated. Only text goes to standard output; the model's description goes to standard error.
  */
 import { readTextFile, readTextInput, TEXT_RULE } from "../data/text.js";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
@@ -15,13 +15,13 @@ import { announceDevice } from "./shared/preflight.js";
 import { type Io, styled } from "./shared/terminal.js";
 
 export function help(): string {
-  return `folio sample: writes text with a trained model.
+  return `folio sample: generates text with a trained model.
 
 Usage: folio sample [config file …] [--setting=value …]
 
 Samples from the best checkpoint of the run in out_dir, from another of its checkpoints (--checkpoint=1000, or its
-folder as --init_from), or from what --init_from names. Config files of \`folio train\`
-do: only their out_dir and the settings below count.
+folder as --init_from), or from another model (--init_from). Config files of \`folio train\` can be used: only their
+out_dir and the settings below have an effect.
 ${TEXT_RULE}
 
   folio sample --out_dir=out-shakespeare-char --num_samples=3
@@ -44,7 +44,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const { model, spec, step, name, bestValLoss, notes: modelNotes = [] } = await openModel(settings, io);
   checkFinite(model.params, name);
   const tokenizer = tokenizerFromSpec(spec);
-  // Ids have no line end to begin with.
+  // Without a tokenizer there is no line end; id 0 is the prompt.
   const prompt = spec.kind === "none" && given === "\n" ? "0" : given;
   io.stderr.write(styled(io.stderr, "dim", `sampling from ${name}\n`));
   await announceDevice(settings, model.settings.dtype, io);
@@ -68,12 +68,12 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
-/** A model that guesses has a loss of ln(ids); one that is near it writes noise. */
+/** A warning for a loss near ln(ids), that of uniform guessing, since such a model generates noise. */
 export function littleLearnt(bestValLoss: number | null | undefined, vocabSize: number): string[] {
   const guessing = Math.log(vocabSize);
   if (typeof bestValLoss !== "number" || bestValLoss < 0.85 * guessing) return [];
-  const losses = `its validation loss is ${bestValLoss.toFixed(2)}, guessing has ${guessing.toFixed(2)}`;
-  return [`The model has learnt next to nothing (${losses}): its samples are noise. Train it longer.`];
+  const losses = `its validation loss is ${bestValLoss.toFixed(2)}, that of guessing ${guessing.toFixed(2)}`;
+  return [`The model has learned almost nothing (${losses}): its samples are noise. Train it longer.`];
 }
 
 interface OpenModel {
@@ -82,7 +82,7 @@ interface OpenModel {
   readonly step: number | undefined;
   readonly bestValLoss?: number | null;
   readonly name: string;
-  /** What to know about its tokenizer. */
+  /** Notes on its tokenizer. */
   readonly notes?: readonly string[];
 }
 
@@ -93,7 +93,7 @@ async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSet
   const folder = initFrom === "resume" ? outDir : initFrom;
   const chosen = chooseCheckpoint(folder, checkpoint);
   if (initFrom === "resume" || chosen) {
-    const which = chosen ?? ({ outDir: folder, name: "last" } as const); // which says that there is none
+    const which = chosen ?? ({ outDir: folder, name: "last" } as const); // reading it throws that there is none
     const found = openCheckpoint(which.outDir, which.name, { optimizer: false });
     const { step, bestValLoss, params, settings, tokenizer: spec } = found;
     return {
@@ -108,7 +108,7 @@ async function openModel({ outDir, checkpoint, dataDir, ...settings }: SampleSet
   const { params, model, tokenizer, tokenizerNotes: notes = [] } = await loadPretrained(initFrom, { dataDir });
   // Without a tokenizer, its samples are ids.
   const spec: TokenizerSpec = tokenizer ?? { kind: "none", vocabSize: model.vocabSize };
-  const ids = tokenizer ? [] : [`Nothing tells the tokenizer of ${initFrom}: the prompt and the samples are ids.`];
+  const ids = tokenizer ? [] : [`The tokenizer of ${initFrom} is unknown: the prompt and the samples are ids.`];
   return {
     model: { params, settings: parseSettings(model) },
     spec,
@@ -128,8 +128,8 @@ export function readPrompt(start: string): string {
 const dashes = "\n---------------\n";
 
 /**
- * Prints samples in order. They are written side by side, one token of each in turn, so the first is shown as it is
- * written and the others follow from memory. @returns the texts, prompts included
+ * Prints samples in order. All are generated together, so the first is shown while it is generated, and the others
+ * follow from memory. @returns the texts, including prompts
  */
 export async function printSamples(
   tokens: AsyncIterable<SampledToken>,
@@ -141,7 +141,7 @@ export async function printSamples(
   const write = (text: string) => (io.stdout.writeText ?? io.stdout.write)(text);
   let begun = false;
   for await (const { sample, text } of tokens) {
-    // Not before the first token: by then the prompt is known to be one that the model understands.
+    // Printed with the first token, when the prompt is known to be valid for the model.
     if (!begun) write(prompt);
     begun = true;
     texts[sample] += text;
@@ -157,7 +157,7 @@ export async function printSamples(
   return texts;
 }
 
-/** Prints a line a token: its probability, what it is, and the likeliest it was drawn from. */
+/** Prints one line per token: its probability, its text, and the likeliest alternatives. */
 async function printProbabilities(
   tokens: AsyncIterable<SampledToken>,
   { numSamples }: Pick<SampleSettings, "numSamples">,

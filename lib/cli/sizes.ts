@@ -1,6 +1,6 @@
 /**
- * `folio sizes`: parameters, FLOPs, memory and time of a configuration, before anything is trained, as tables or as
- * JSON. The arithmetic is lib/model/sizing.ts and lib/model/memory.ts.
+ * `folio sizes`: prints parameters, FLOPs, memory and time of a configuration without training, as tables or as JSON.
+ * lib/model/sizing.ts and lib/model/memory.ts compute them.
  */
 import { existsSync } from "node:fs";
 import os from "node:os";
@@ -26,8 +26,8 @@ export function help(): string {
 
 Usage: folio sizes [config file …] [--setting=value …]
 
-Takes every setting of \`folio train\`. Time needs to know what computes: a card by its name, or FLOP/s as \`folio bench\`
-measures them. Memory is an estimate; it warns when it is more than there is.
+Takes every setting of \`folio train\`. To estimate time, name a card or give the FLOP/s that \`folio bench\` measures.
+Memory is an estimate; there is a warning if it exceeds the available memory.
 
   folio sizes train_gpt2 --hardware="A100" --devices=8 --tokens=300e9
   folio sizes --init_from=gpt2-xl --hardware="RTX 4090" --batch_size=1
@@ -57,14 +57,14 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const print = (lines: readonly string[]) => io.stdout.write(`${lines.join("\n")}\n`);
   print([title(settings), ""]);
   print([...sizeTable("parameters", parameters), ""]);
-  print([...sizeTable(`FLOPs a sequence of ${grouped(settings.blockSize)}`, flops), ""]);
+  print([...sizeTable(`FLOPs per sequence of ${grouped(settings.blockSize)}`, flops), ""]);
   print([...bytesTable(memory, settings), ""]);
   print(timeTable(settings, device, time));
   if (warning) io.stderr.write(`${styled(io.stderr, "yellow", warning)}\n`);
   return 0;
 }
 
-/** What the given settings stand on: the shape of the weights that they begin with. */
+/** The base of the given settings: the shape of the weights that they start from. */
 async function baseSettings({
   initFrom,
   outDir = defaultSettings.outDir,
@@ -96,14 +96,14 @@ async function vocabularySize({ vocabSize, dataDir, dataset }: Settings): Promis
   const known = Object.hasOwn(vocabularies, dataset) ? vocabularies[dataset] : undefined;
   if (known !== undefined) return known;
   throw new RangeError(
-    `Cannot size the model: the vocabulary of ${dataset} is not known before \`folio prepare ${dataset}\`; give --vocab_size.`,
+    `Cannot size the model: the vocabulary of ${dataset} is unknown before \`folio prepare ${dataset}\`; give --vocab_size.`,
   );
 }
 
 interface DeviceFigures {
   readonly device: string;
   readonly gpu: boolean;
-  /** FLOP/s of one device; undefined when nothing tells. */
+  /** FLOP/s of one device; undefined if unknown. */
   readonly peakFlops: number | undefined;
   readonly memoryBytes: number;
 }
@@ -112,10 +112,10 @@ function resolveHardware({ hardware, flops, memory, dtype }: SizesSettings): Dev
   const card = hardware === "" ? undefined : findHardware(hardware);
   if (hardware !== "" && !card && !(flops > 0 && memory > 0)) {
     throw new RangeError(
-      `Cannot plan for ${hardware}: it is not in the table (${knownHardware.join(", ")}); give --flops (of one device, as 312e12) and --memory (in GB).`,
+      `Cannot plan for ${hardware}: it is not in the table (${knownHardware.join(", ")}); give --flops (of one device, such as 312e12) and --memory (in GB).`,
     );
   }
-  // auto: 16 bits on a card, where it can.
+  // auto: a 16-bit format on a card.
   const wanted = dtype === "auto" ? (card?.bfloat16 ? "bfloat16" : "float16") : dtype;
   const promised = card && knownPeakFlops(card.name, wanted);
   if (card && promised === undefined) {
@@ -163,24 +163,24 @@ function timeTable(settings: SizesSettings, device: DeviceFigures, time: ReturnT
   const { peakFlops, device: name } = device;
   const steps = time.tokens / time.tokensPerStep;
   const rows = [
-    ["tokens a step", grouped(time.tokensPerStep)],
+    ["tokens per step", grouped(time.tokensPerStep)],
     ["tokens", `${grouped(time.tokens)} (${grouped(steps)} steps)`],
-    ["FLOPs a token", `${grouped(time.flopsPerToken)} (6 N + 12 L C T)`],
+    ["FLOPs per token", `${grouped(time.flopsPerToken)} (6 N + 12 L C T)`],
     ["FLOPs", time.trainingFlops.toExponential(3)],
   ];
   if (time.seconds === undefined || time.seconds === 0 || !peakFlops) {
     return [
       ...table(["time", ""], rows),
       "",
-      'How long that takes: --hardware="A100", or --flops (FLOP/s of one device).',
+      'For the training time, give --hardware="A100" or --flops (FLOP/s of one device).',
     ];
   }
   const many = devices > 1 ? `${devices} × ` : "";
   rows.push(
     ["on", `${many}${name}, ${(peakFlops / 1e12).toPrecision(4)} TFLOP/s each, ${100 * utilization} % reached`],
-    ["a step", `${((1000 * time.seconds) / steps).toPrecision(4)} ms`],
-    ["tokens a second", grouped(time.tokens / time.seconds)],
-    ["in all", span(time.seconds)],
+    ["time per step", `${((1000 * time.seconds) / steps).toPrecision(4)} ms`],
+    ["tokens per second", grouped(time.tokens / time.seconds)],
+    ["total time", span(time.seconds)],
   );
   return table(["time", ""], rows);
 }

@@ -1,6 +1,7 @@
 /**
- * `folio start`, what `npm start` does: prepares the corpus when it is missing, trains configs/quickstart.ts, prints three
- * samples, sets the loss beside what counting reaches, and writes a report. Called again it goes on where it was stopped.
+ * `folio start`, which `npm start` runs: prepares the corpus if it is missing, trains configs/quickstart.ts, prints
+ * three samples, compares the loss with n-gram models, and writes a report. Called again, it continues where it was
+ * stopped.
  */
 
 import { existsSync } from "node:fs";
@@ -19,18 +20,18 @@ import { grouped, type Io, styled } from "./shared/terminal.js";
 import { resumeCommand, showTraining } from "./train.js";
 
 export function help(): string {
-  return `folio start: the main job, what \`npm start\` does.
+  return `folio start: prepares, trains, samples and reports; \`npm start\` runs it.
 
 Usage: npm start, or: npm start -- [--setting=value …]
 
-Prepares the corpus when it is missing, trains configs/quickstart.ts, prints three samples and the validation loss
-beside what counting gives, and writes a report with the loss curve. Every setting of \`folio train\` can be changed:
+Prepares the corpus if it is missing, trains configs/quickstart.ts, prints three samples and the validation loss beside
+those of n-gram models, and writes a report with the loss curve. Every setting of \`folio train\` can be changed:
 
   npm start -- --dataset=shakespeare_char
   npm start -- --max_iters=3000 --out_dir=out-long
 
-Called again after Ctrl-C, it goes on; after the end, it samples and reports again. --overwrite trains anew, and
---init_from=resume goes on with other settings:
+Called again after Ctrl-C, it continues; after the end, it samples and reports again. --overwrite starts over, and
+--init_from=resume continues with other settings:
 
   npm start -- --init_from=resume --max_iters=3000
 
@@ -39,7 +40,7 @@ ${helpText("train", quickstart)}`;
 
 const numSamples = 3;
 const maxNewTokens = 300;
-/** Counting holds all ids in memory; a corpus beyond this is not counted. */
+/** Counting n-grams keeps all ids in memory; it is skipped for a larger corpus. */
 const mostCounted = 20_000_000;
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
@@ -53,7 +54,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     const { settings, finished } = standing(wanted, dataset);
     if (finished) {
       heading(`The run in ${settings.outDir} is finished`);
-      io.stdout.write("Its samples and report follow; --overwrite trains it anew.\n");
+      io.stdout.write("Its samples and report follow; --overwrite trains it again.\n");
     } else {
       heading(`Training on ${settings.dataset}: ${grouped(settings.maxIters)} steps`);
       const { exitCode, end } = await showTraining(settings, io, resumeCommand("start", args));
@@ -66,7 +67,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
-/** quickstart's settings with the flags on top; another dataset trains into a folder of its own. */
+/** The settings of quickstart with the flags on top; another dataset has a folder of its own. */
 async function startSettings(
   args: readonly string[],
 ): Promise<{ settings: Readonly<Settings>; notes: readonly string[] }> {
@@ -78,7 +79,7 @@ async function startSettings(
   };
 }
 
-/** @returns the exit code: 0, or that of what stopped it */
+/** @returns the exit code: 0, or the one for the reason that stopped it */
 async function prepareIfMissing(
   { dataDir, dataset }: Settings,
   io: Io,
@@ -92,7 +93,7 @@ async function prepareIfMissing(
   });
 }
 
-/** Whether the folder holds this very run already: finished, or to be gone on with. */
+/** Whether the folder already has this very run, finished or to be resumed. */
 function standing(
   settings: Readonly<Settings>,
   { meta }: Dataset,
@@ -101,7 +102,7 @@ function standing(
     return { settings, finished: false };
   }
   const { runId, step, origin } = readState(settings.outDir);
-  // Another run is left to train(), which says what to do about it.
+  // For another run, train() says what to do.
   if (runId !== identityOf(settings, meta, origin)) return { settings, finished: false };
   return { settings: { ...settings, initFrom: "resume" }, finished: step >= settings.maxIters };
 }
@@ -118,10 +119,10 @@ async function present(settings: Settings, dataset: Dataset, io: Io, heading: (t
   const options = { prompt, numSamples, maxNewTokens, seed: settings.seed, device, compile };
   const samples = await printSamples(sample(model, dataset.tokenizer, options), { numSamples }, prompt, io);
 
-  heading("Loss on the whole validation split, in nats a token");
+  heading("Loss on the whole validation split, in nats per token");
   const { loss, targets } = await evaluateSplit(model, dataset.val);
   const counted = await countedLosses(dataset);
-  const names = ["counting single tokens", "counting pairs", "counting triples"];
+  const names = ["unigram model", "bigram model", "trigram model"];
   const rows = [
     ...counted.map((loss, n) => [names[n]!, loss] as const),
     [`this GPT, step ${model.step}`, loss] as const,
@@ -129,7 +130,7 @@ async function present(settings: Settings, dataset: Dataset, io: Io, heading: (t
   for (const [name, loss] of rows) io.stdout.write(`  ${name.padEnd(26)} ${loss.toFixed(4)}\n`);
   const trigram = counted[2];
   if (trigram !== undefined) {
-    const verdict = loss < trigram ? "beats the triples" : "does not beat the triples yet: train longer";
+    const verdict = loss < trigram ? "beats the trigram model" : "does not beat the trigram model yet: train longer";
     io.stdout.write(styled(io.stdout, loss < trigram ? "green" : "yellow", `  It ${verdict}.\n`));
   }
 
@@ -144,7 +145,7 @@ async function present(settings: Settings, dataset: Dataset, io: Io, heading: (t
   io.stdout.write(`${resolve(path)}\n`);
 }
 
-/** A line end where the tokenizer knows it, else the first token of the training split. */
+/** A line end if the tokenizer has it, else the first token of the training split. */
 function firstLine({ tokenizer, train }: Dataset): string {
   try {
     return tokenizer.encode("\n").length > 0 ? "\n" : tokenizer.decode(train.read(0, 1));

@@ -1,6 +1,6 @@
 /**
  * `folio train`: shows the records of lib/train/train.ts as nanoGPT's log lines, with a progress line below them on a
- * terminal, and turns the first Ctrl-C into a checkpoint and the command that resumes. It trains nothing itself.
+ * terminal. On the first Ctrl-C it saves a checkpoint and prints the command that resumes.
  */
 
 import { setImmediate } from "node:timers/promises";
@@ -17,16 +17,16 @@ import { stopOnSignals } from "./shared/stop-signals.js";
 import { duration, grouped, type Io, millions, openProgress, type Progress, styled } from "./shared/terminal.js";
 
 export function help(): string {
-  return `folio train: trains a model, or goes on with one.
+  return `folio train: trains a model, or resumes a training.
 
 Usage: folio train [config file …] [--setting=value …]
 
-Config files are TypeScript, JavaScript or JSON, or nanoGPT's in Python (read as data, not run), in order, by path or,
-of Folio's own, by name; TypeScript and JavaScript are run. Flags win over files. --n_layer=4, --n-layer 4 and
---nLayer=4 are the same; --eval_only means True, --no-compile False. The run goes to out_dir: config.json, log.jsonl,
-tensorboard/, checkpoint/. Ctrl-C saves, and says how to resume; a second one stops at once. SIGTERM, a terminal that
-closes and a reader that goes away (folio train … | head) save as well. Exit codes: 0 finished, 1 failed, 130 Ctrl-C,
-143 SIGTERM, 129 SIGHUP, 141 a closed pipe.
+Config files are TypeScript, JavaScript or JSON, or nanoGPT's in Python (read as data, not run). They are named by path,
+or Folio's own by name, and later ones override earlier ones; TypeScript and JavaScript are run. Flags override files.
+--n_layer=4, --n-layer 4 and --nLayer=4 are the same; --eval_only means True, --no-compile False. The run is written to
+out_dir: config.json, log.jsonl, tensorboard/, checkpoint/. Ctrl-C saves and shows how to resume; a second one stops at
+once. SIGTERM, a closed terminal and a closed pipe (folio train … | head) save as well. Exit codes: 0 finished, 1
+failed, 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 a closed pipe.
 
   folio train configs/train_shakespeare_char.ts
   folio train cpu_demo --max_iters=500 --out_dir=out-short
@@ -34,10 +34,10 @@ closes and a reader that goes away (folio train … | head) save as well. Exit c
 
   folio train --init_from=out-short --out_dir=out-tuned --dataset=shakespeare_char --learning_rate=1e-4
 
-A run that goes on (--init_from=resume) keeps its own settings where none are given, also one of nanoGPT's, whose
-ckpt.pt in out_dir has its moments and settings; the file is left as it is. One that begins with the weights of another
-(--init_from=out-short, of the checkpoint that --checkpoint=1000 or its folder names) has their shape. mfu is the share
-of the GPU's peak by its data sheet, and, as in nanoGPT, of an A100's where none is known, a processor's among them.
+A resumed run (--init_from=resume) keeps its own settings unless others are given. This also works for a run of nanoGPT,
+whose ckpt.pt in out_dir has moments and settings; the file is left unchanged. A run that starts from the weights of
+another (--init_from=out-short; --checkpoint=1000 or the folder of a checkpoint chooses one) has their shape. mfu is the
+fraction of the GPU's peak by its data sheet or, as in nanoGPT, of an A100's if the peak is unknown, as it is for a CPU.
 
 ${helpText("train")}`;
 }
@@ -52,7 +52,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   return exitCode;
 }
 
-/** What the given settings stand on: those of the run that is to go on, or the defaults. */
+/** The base of the given settings: those of the run to resume, or the defaults. */
 async function baseSettings({
   initFrom,
   outDir = defaultSettings.outDir,
@@ -70,7 +70,7 @@ async function baseSettings({
   return { ...defaultSettings, ...shapeOf(settings), dropout, vocabSize };
 }
 
-/** The command that goes on with the run that these arguments started. */
+/** The command that resumes the run started by these arguments. */
 export function resumeCommand(command: string, args: readonly string[]): string {
   const kept: string[] = [];
   for (let i = 0; i < args.length; i++) {
@@ -81,7 +81,7 @@ export function resumeCommand(command: string, args: readonly string[]): string 
     } else if (key === "initfrom") i++;
     else if (!/^initfrom=/.test(key)) kept.push(arg);
   }
-  // npm has another package named folio: --no-install keeps to this one.
+  // npm has another package named folio; --no-install prevents installing it.
   return ["npx --no-install folio", command, ...kept, "--init_from=resume"].map(quoted).join(" ");
 }
 
@@ -89,14 +89,14 @@ function quoted(word: string, index: number): string {
   return index === 0 || /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** How a shown training ended. */
+/** How a training ended. */
 export interface Shown {
-  /** 0 when finished, 128 + the signal's number when stopped. */
+  /** 0 if finished, 128 + the signal's number if stopped. */
   readonly exitCode: number;
   readonly end: EndRecord | undefined;
 }
 
-/** Trains and shows it. The first SIGINT or SIGTERM lets the step under way finish and saves; a second one kills. */
+/** Trains and shows it. The first SIGINT or SIGTERM lets the current step finish and saves; a second one kills. */
 export async function showTraining(settings: Readonly<Settings>, io: Io, resume: string): Promise<Shown> {
   const { train } = await import("../train/train.js");
   await fetchWeights(settings.initFrom, io);
@@ -128,7 +128,7 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
         record.kind === "start" ? "the first batch, which traces the graph" : `after ${record.kind}`,
       );
       if (record.kind === "end") end = record;
-      // Eager steps never leave the microtask queue: let signals in.
+      // Eager steps never leave the microtask queue; lets signals in.
       await setImmediate();
     }
   } finally {
@@ -148,8 +148,8 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
 }
 
 /**
- * Says that something goes on while nothing is told: a large model is minutes at its first batch. On a terminal in the
- * progress line, from the third second on; elsewhere as a line a minute.
+ * Shows that the program is working while there are no records, since a large model may take minutes for its first
+ * batch: on a terminal in the progress line, from the third second on; elsewhere as one line per minute.
  */
 export function signOfLife({ maxIters }: Pick<Settings, "maxIters">, progress: Pick<Progress, "update" | "stillAt">) {
   let last = { step: 0, what: "making the model", at: performance.now() };
@@ -184,7 +184,7 @@ function recordPrinter(settings: Settings, progress: Progress, io: Io): (record:
     for (const line of logLines(record, settings, record.kind === "iter" ? utilization(record) : -1))
       progress.line(line);
     if (record.kind === "start" && before && before !== record.dtype) {
-      const text = `this run was computed in ${before} so far and goes on in ${record.dtype}: not to the same numbers; --dtype=${before} keeps it`;
+      const text = `this run was computed in ${before} so far and continues in ${record.dtype}, which gives other numbers; --dtype=${before} keeps the format`;
       progress.line(styled(io.stdout, "yellow", text));
     }
     const advice = record.kind === "eval" ? hint(record) : undefined;
@@ -198,15 +198,16 @@ function recordPrinter(settings: Settings, progress: Progress, io: Io): (record:
     if (trained > 0) progress.line(styled(io.stdout, "green", summary(record, settings, started)));
     else if (!settings.evalOnly) {
       progress.line(
-        `nothing to do: it is at step ${record.step} of ${settings.maxIters}; a larger --max_iters goes on`,
+        `nothing to do: it is at step ${record.step} of ${settings.maxIters}; continue with a larger --max_iters`,
       );
     }
   };
 }
 
 /**
- * nanoGPT's log lines of a record; none for an iteration between two log intervals.
- * @param mfu share of the device's peak, where none is known of an A100's as nanoGPT; −1 while it is not known: −100 %
+ * nanoGPT's log lines for a record; none for an iteration between two logged ones.
+ * @param mfu fraction of the device's peak or, if that is unknown, of an A100's as in nanoGPT; −1 (−100 %) until
+ * measured
  */
 export function logLines(record: StepRecord, settings: Settings, mfu = -1): string[] {
   switch (record.kind) {
@@ -227,7 +228,7 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
       if (record.step % settings.logInterval !== 0) return [];
       const { step, loss, learningRate, elapsedMs } = record;
       const rate = learningRate.toExponential(2);
-      // nanoGPT's line; what it lacks stands at its end.
+      // nanoGPT's line, with additions at its end.
       return [
         `iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%, lr ${rate}`,
       ];
@@ -245,10 +246,10 @@ function startLine({ step, resumedFrom, initFrom }: StartRecord, { outDir }: Set
   return initFrom ? `Initializing from the weights of ${initFrom}` : "Initializing a new model from scratch";
 }
 
-/** nanoGPT measures against an A100's bfloat16, whatever it runs on; so does Folio where it knows no peak. */
+/** nanoGPT always compares with an A100's bfloat16 peak; Folio does so only if the device's peak is unknown. */
 const nanoGptPeakFlops = 312e12;
 
-/** The number format that a run has been computed in so far, by its log. */
+/** The number format of a run so far, from its log. */
 function lastDtype(outDir: string): string | undefined {
   return readRunLog(outDir).findLast((record) => record.kind === "start")?.dtype;
 }
@@ -265,7 +266,7 @@ function utilizationMeter({ flopsPerToken }: StartRecord, peakFlops: number) {
   };
 }
 
-/** Says once that the loss does not fall, when it had the time to. */
+/** Hints once that the loss does not fall, after enough steps. */
 function lossHint({ warmupIters, learningRate, evalIters, dataset }: Settings) {
   let first: EvalRecord | undefined;
   let said = false;
@@ -275,7 +276,7 @@ function lossHint({ warmupIters, learningRate, evalIters, dataset }: Settings) {
     if (said || !had || record.trainLoss < first.trainLoss - 0.02) return undefined;
     said = true;
     const losses = `${first.trainLoss.toFixed(2)} at step ${first.step}, ${record.trainLoss.toFixed(2)} at step ${record.step}`;
-    return `hint: the training loss does not fall (${losses}): try a learning rate a tenth or ten times --learning_rate=${learningRate}; see whether the text is what it should be (folio prepare ${dataset} --check); with few --eval_iters (${evalIters}) it is also noisy`;
+    return `hint: the training loss does not fall (${losses}): try a tenth or ten times --learning_rate=${learningRate}; check the text (folio prepare ${dataset} --check); with few --eval_iters (${evalIters}) the loss is also noisy`;
   };
 }
 
@@ -288,12 +289,12 @@ function summary(end: EndRecord, settings: Settings, started: StartRecord | unde
   return `finished: ${end.step} steps in ${duration(end.trainedMs)}, ${grouped(rate)} tokens/s${best}; the run is in ${settings.outDir}`;
 }
 
-/** Tokens per second over the last steps, and the time left, evaluations included. */
+/** Tokens per second over the last steps, and the remaining time, including evaluations. */
 function paceMeter(maxIters: number, now = () => performance.now()) {
   let first: { step: number; at: number } | undefined;
   let rate = 0;
   return ({ step, tokensPerSecond }: IterRecord): { tokensPerSecond: number; left: string } => {
-    // The first step also traces the graph: neither speed nor time left begin with it.
+    // The first step also traces the graph, so neither speed nor remaining time include it.
     if (!first) {
       first = { step, at: now() };
       return { tokensPerSecond, left: "" };
@@ -304,5 +305,5 @@ function paceMeter(maxIters: number, now = () => performance.now()) {
   };
 }
 
-/** What train() tells between two records. */
+/** The progress that train() reports between two records. */
 type Doing = Parameters<NonNullable<TrainOptions["onProgress"]>>[0];

@@ -1,7 +1,6 @@
 /**
- * Token files → batches. Drawing is counter-based: a batch is a function of seed, use, step and row, so a resumed or
- * split run draws the same rows. What this file is not: it makes no tensors and trains nothing; the files themselves
- * are tokens.ts's. Notebook 01-train shows it.
+ * Draws batches from token files. The draws are counter-based: a batch is a function of seed, use, step and row, so a
+ * resumed or split run draws the same rows. Token files are opened by token-file.ts. Shown in notebook 01-train.
  */
 
 import { uniform } from "../host/random.js";
@@ -18,11 +17,11 @@ export {
 } from "./token-file.js";
 export { writeDataset } from "./token-writer.js";
 
-/** Rows of ids and, one place further on, the ids to predict. */
+/** Rows of ids, and the ids to predict: the same rows shifted by one. */
 export interface Batch {
   /** [batchSize × blockSize] */
   readonly x: Int32Array;
-  /** [batchSize × blockSize]; −1 where there is nothing to predict: the loss leaves it out. */
+  /** [batchSize × blockSize]; −1 where there is nothing to predict, which the loss ignores. */
   readonly y: Int32Array;
   readonly batchSize: number;
   readonly blockSize: number;
@@ -36,7 +35,7 @@ function checkShape(tokens: TokenFile, batchSize: number, blockSize: number): vo
   }
   if (tokens.length < blockSize + 1) {
     throw new RangeError(
-      `Cannot make a batch from ${tokens.path}: it holds ${tokens.length} ids, and a block of ${blockSize} and its targets need ${blockSize + 1}; lower blockSize, or prepare a longer text.`,
+      `Cannot make a batch from ${tokens.path}: it has ${tokens.length} ids, but a block of ${blockSize} and its targets need ${blockSize + 1}; lower blockSize, or prepare a longer text.`,
     );
   }
 }
@@ -62,24 +61,24 @@ function fillRow(
   }
 }
 
-/** What `drawBatch` draws. */
+/** Options of `drawBatch`. */
 export interface DrawOptions {
   batchSize: number;
   /** In tokens. */
   blockSize: number;
   seed: number;
-  /** Which draw: the training step, or the step that is evaluated at. */
+  /** The training step, or the step of the evaluation. */
   step: number;
-  /** The first row's number within the step: micro-batches, devices and evaluation batches take their own rows. */
+  /** The first row's number within the step: micro-batches, devices and evaluation batches have rows of their own. */
   row: number;
   use: "train" | "eval-train" | "eval-val";
-  /** Ids must lie below it. */
+  /** All ids must be below it. */
   vocabSize: number;
 }
 
 /**
- * A random batch: each row starts at an offset uniform on [0, length − blockSize), nanoGPT's distribution. Row r is a
- * function of (seed, use, step, row + r), so however a step's rows are divided into batches they are the same rows.
+ * A random batch: each row starts at an offset uniform on [0, length − blockSize), as in nanoGPT. Row r is a function
+ * of (seed, use, step, row + r), so a step has the same rows however they are divided into batches.
  * @returns x, y: [batchSize × blockSize]
  * @throws {RangeError} if the file is shorter than blockSize + 1, or an id is not below vocabSize
  * @example
@@ -97,7 +96,8 @@ export function drawBatch(tokens: TokenFile, options: DrawOptions): Batch {
 }
 
 /**
- * Rows `row` … `row + batchSize − 1` of the run, each a part of one document; past its end x is 0 and y is −1.
+ * Rows `row` … `row + batchSize − 1` of the run, each a part of one document; past the document's end x is 0 and y is
+ * −1.
  * @param options.row counted over all steps and epochs
  * @throws {RangeError} if an id is not below vocabSize
  */
@@ -120,21 +120,22 @@ function emptyBatch(batchSize: number, blockSize: number): Batch {
   return { x, y: new Int32Array(x.length), batchSize, blockSize };
 }
 
-/** A batch of an exact evaluation: how many of its targets are real (not −1). */
+/** A batch of an exact evaluation, with the number of its targets that are not −1. */
 export interface SplitBatch extends Batch {
   readonly targets: number;
 }
 
 /**
- * The whole split once, in order: windows of blockSize that begin `stride` ids after one another, in which only the ids
- * that no window before had are targets. So each id but the first is a target exactly once, predicted from at least
- * blockSize − stride ids before it; without a stride windows do not overlap, and an id sees those of its own block. All
- * batches have the same shape; where there is no target y is −1. Over the split, loss = Σ loss of batch × targets /
- * Σ targets, and Σ targets = length − 1.
+ * The whole split once, in order: windows of blockSize ids that begin `stride` ids apart. Only ids that were in no
+ * earlier window are targets, so each id but the first is a target exactly once, predicted from at least blockSize −
+ * stride ids before it (at the start of the split, from all of them). Without a stride, windows do not overlap, and an
+ * id is predicted from those before it in its block. All batches have the same shape; y is −1 where there is no target.
+ * Over the split, loss = Σ loss of batch × targets / Σ targets, and Σ targets = length − 1.
  * @throws {RangeError} if the file is shorter than blockSize + 1, an id is not below vocabSize, or the stride is not 1
  * to blockSize
  * @example
- * for (const { x, y, targets } of wholeSplit(dataset.val, { batchSize: 12, blockSize: 64, vocabSize: 65 })) count += targets;
+ * for (const { x, y, targets } of wholeSplit(dataset.val, { batchSize: 12, blockSize: 64, vocabSize: 65 })) count +=
+ * targets;
  */
 export function* wholeSplit(
   tokens: TokenFile,
@@ -147,7 +148,7 @@ export function* wholeSplit(
       `Cannot go through a split: the stride is ${stride}; it must be 1 to blockSize = ${blockSize}.`,
     );
   }
-  const last = tokens.length - 1; // the last target; a window's first id is never one
+  const last = tokens.length - 1; // the last target; a window's first id is never a target
   let done = 0; // the last target so far
   for (let first = 0; done < last; first += batchSize * stride) {
     const batch = emptyBatch(batchSize, blockSize);

@@ -1,7 +1,7 @@
 /**
- * What looks wrong with a prepared dataset: ids beyond the vocabulary, one that fills everything, files of another width,
- * texts that do not decode, validation that stands in training. Large files are looked at in places. What this file is
- * not: it mends nothing. Notebook 02-data shows it.
+ * Looks for errors in a prepared dataset: ids beyond the vocabulary, one id that dominates, files with another number
+ * of bytes per id, text that does not decode, validation text that also occurs in training. Large files are sampled.
+ * Shown in notebook 02-data.
  */
 import path from "node:path";
 import { fileSha256 } from "../host/download.js";
@@ -9,25 +9,25 @@ import { openTokenFile, readMeta, type TokenFile, type TokenMeta } from "./token
 import type { Tokenizer } from "./tokenizers/tokenizer.js";
 import { tokenizerFromSpec } from "./tokenizers/tokenizer.js";
 
-/** What `checkDataset` found. */
+/** The result of `checkDataset`. */
 export interface DatasetCheck {
-  /** What there is, a line each. */
+  /** What the dataset contains, one line each. */
   readonly facts: string[];
   /** Decoded text from both splits. */
   readonly samples: { readonly where: string; readonly text: string }[];
-  /** What looks wrong, a line each; none is good. */
+  /** What looks wrong, one line each. */
   readonly problems: string[];
 }
 
 const splits = ["train", "val"] as const;
 const blockIds = 1 << 16;
-const mostBlocks = 2048; // 134 million ids a split, spread over the file
+const mostBlocks = 2048; // 134 million ids per split, spread over the file
 const hashedBytes = 2 ** 30;
 
 const counted = (value: number) => value.toLocaleString("en");
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
 
-/** The starts of the blocks to look at: all of them, or as many as are enough, evenly. */
+/** The starts of the blocks to read: all blocks, or a sample at even distances. */
 function blockStarts(length: number): number[] {
   const blocks = Math.ceil(length / blockIds);
   const looked = Math.min(blocks, mostBlocks);
@@ -38,7 +38,7 @@ function blockStarts(length: number): number[] {
 interface Tally {
   counts: Float64Array;
   total: number;
-  /** Beyond the vocabulary: how many, and the first of them. */
+  /** Ids beyond the vocabulary: their number, and the first of them. */
   beyond: number;
   firstBeyond: string | undefined;
   /** Every second id is 0: uint32 read as uint16. */
@@ -72,7 +72,7 @@ function mostFrequent(counts: Float64Array): number {
   return counts.reduce((best, count, id) => (count > counts[best]! ? id : best), 0);
 }
 
-/** What a tally says, as facts and problems. */
+/** Adds the facts and problems of a tally. */
 function judge(split: string, found: Tally, tokenizer: Tokenizer, check: DatasetCheck): void {
   const { counts, total, beyond, firstBeyond, oddZeros } = found;
   const { facts, problems } = check;
@@ -88,14 +88,14 @@ function judge(split: string, found: Tally, tokenizer: Tokenizer, check: Dataset
   if (oddZeros) problems.push(`${split}: every second id is 0: these look like 4-byte ids read as 2-byte ones`);
   if (beyond > 0) {
     problems.push(
-      `${split}: ${counted(beyond)} of ${counted(total)} ids are beyond the vocabulary of ${counted(counts.length)} (${firstBeyond}): the files are of another tokenizer or width`,
+      `${split}: ${counted(beyond)} of ${counted(total)} ids are beyond the vocabulary of ${counted(counts.length)} (${firstBeyond}): the files are from another tokenizer, or have another number of bytes per id`,
     );
   }
   if (share > 0.5 && total > 100)
-    problems.push(`${split}: the id ${most}, ${shown}, makes ${percent(share)} of all ids`);
+    problems.push(`${split}: the id ${most}, ${shown}, makes up ${percent(share)} of all ids`);
 }
 
-/** Ids that only validation has: the model can never learn them. */
+/** Ids that occur only in validation, which the model can never learn. */
 function compareTallies(train: Tally, val: Tally, check: DatasetCheck): void {
   let unseen = 0;
   val.counts.forEach((count, id) => {
@@ -103,7 +103,7 @@ function compareTallies(train: Tally, val: Tally, check: DatasetCheck): void {
   });
   if (unseen / val.total > 0.01) {
     check.problems.push(
-      `val: ${percent(unseen / val.total)} of its ids never occur in train: the splits differ in kind`,
+      `val: ${percent(unseen / val.total)} of its ids never occur in train: the two splits are different kinds of text`,
     );
   }
 }
@@ -132,10 +132,10 @@ function takeSamples(files: Record<"train" | "val", TokenFile>, tokenizer: Token
       characters += text.length;
       replaced += text.split("\ufffd").length - 1;
     }
-    // A block may begin and end within a character.
+    // A block may begin and end inside a character.
     if (replaced > 200 && replaced / characters > 0.001) {
       check.problems.push(
-        `${split}: ${percent(replaced / characters)} of the decoded characters are U+FFFD: the text was damaged, or the tokenizer is another`,
+        `${split}: ${percent(replaced / characters)} of the decoded characters are U+FFFD: the text was damaged, or was encoded by another tokenizer`,
       );
     }
   }
@@ -151,7 +151,7 @@ function* linesOf(tokens: TokenFile, tokenizer: Tokenizer, most: number): Genera
   yield rest.trim();
 }
 
-/** How many of validation's lines of 20 characters and more stand in training as well. */
+/** How many of validation's lines of 20 or more characters also occur in training. */
 function compareLines(files: Record<"train" | "val", TokenFile>, tokenizer: Tokenizer, check: DatasetCheck): void {
   const wanted = new Map<string, boolean>();
   let lines = 0;
@@ -163,10 +163,10 @@ function compareLines(files: Record<"train" | "val", TokenFile>, tokenizer: Toke
   if (lines < 20) return;
   for (const line of linesOf(files.train, tokenizer, 64_000_000)) if (wanted.has(line)) wanted.set(line, true);
   const share = [...wanted.values()].filter(Boolean).length / wanted.size;
-  check.facts.push(`val: ${percent(share)} of its different lines of 20 characters and more also stand in train`);
+  check.facts.push(`val: ${percent(share)} of its distinct lines of 20 or more characters also occur in train`);
   if (share > 0.3) {
     check.problems.push(
-      `val: ${percent(share)} of its lines also stand in train: its loss will tell what was learned by heart`,
+      `val: ${percent(share)} of its lines also occur in train: its loss will measure memorized text`,
     );
   }
 }
@@ -182,7 +182,7 @@ async function openSplits(dataDir: string, meta: TokenMeta, check: DatasetCheck)
       opened[split] = file;
       check.facts.push(`${split}: ${counted(file.length)} ids, ${meta.dtype}`);
       if (file.length !== tokens)
-        check.problems.push(`${split}: ${counted(file.length)} ids, where meta.json counts ${counted(tokens)}`);
+        check.problems.push(`${split}: ${counted(file.length)} ids, but meta.json says ${counted(tokens)}`);
       else if (meta.recipe && file.length < hashedBytes / 4 && (await fileSha256(filePath)) !== sha256) {
         check.problems.push(`${split}: the file is not the one that meta.json describes (SHA-256)`);
       }
@@ -194,7 +194,7 @@ async function openSplits(dataDir: string, meta: TokenMeta, check: DatasetCheck)
 }
 
 /**
- * Looks at `<dataDir>/<name>`: what it holds, samples of its text, and what looks wrong.
+ * Checks `<dataDir>/<name>`: what it contains, samples of its text, and what looks wrong.
  * @throws {RangeError} if there is no such dataset, or its meta.json cannot be read
  * @example
  * const { problems } = await checkDataset("data", "shakespeare_char"); // []
@@ -205,7 +205,7 @@ export async function checkDataset(dataDir: string, name: string): Promise<Datas
   const check: DatasetCheck = { facts: [], samples: [], problems: [] };
   if (tokenizer.vocabSize > meta.vocabSize) {
     check.problems.push(
-      `the tokenizer has ${counted(tokenizer.vocabSize)} ids, where meta.json says ${counted(meta.vocabSize)}`,
+      `the tokenizer has ${counted(tokenizer.vocabSize)} ids, but meta.json says ${counted(meta.vocabSize)}`,
     );
   }
   const { train, val } = await openSplits(dataDir, meta, check);

@@ -1,14 +1,14 @@
 /**
- * Rows that cover a token file once, none across documents, in a shuffled order: what `batchSampling: "epochs"` trains
- * on. A document ends with the end-of-text id, which also stands before the next one's first id as what that is
- * predicted from, so every id but the file's first is a target exactly once an epoch. The order is a counter-based
- * permutation, and of documents only a mark every 32,768 ids is kept (4 MB for OpenWebText): memory does not grow with
- * the file, and row n of the run is the same row whenever it is asked for. It makes no tensors; notebook 01-train.
+ * Rows that cover a token file once per epoch, in shuffled order and none across documents, for `batchSampling:
+ * "epochs"`. A document ends with the end-of-text id, from which the first id of the next document is predicted, so
+ * every id but the file's first is a target exactly once per epoch. The order is a counter-based permutation. Of the
+ * documents only one mark per 32,768 ids is kept in memory (4 MB for OpenWebText). Row n of the run is the same row
+ * whenever it is requested. Shown in notebook 01-train.
  */
 import { permuted } from "../host/random.js";
 import type { TokenFile } from "./token-file.js";
 
-/** Where a row's first id stands, and how many targets follow it: blockSize, or fewer at the end of a document. */
+/** The position of a row's first id, and how many targets follow it: blockSize, or fewer at the end of a document. */
 export interface RowPlace {
   readonly start: number;
   readonly targets: number;
@@ -16,32 +16,33 @@ export interface RowPlace {
 
 /** The rows of an epoch. */
 export interface EpochRows {
-  /** Rows an epoch. */
+  /** Rows per epoch. */
   readonly count: number;
-  /** Row `number` of the run, over all epochs: epoch ⌊number / count⌋ has its own order. */
+  /** Row `number` of the run, counted over all epochs; each epoch has an order of its own. */
   place(number: number): RowPlace;
 }
 
 const SEGMENT = 32_768;
 
-/** Where the rows of a segment of the file begin. */
+/** Where the rows of each segment of the file begin. */
 interface Marks {
   /** Rows that begin before the segment. */
   readonly rowsBefore: Float64Array;
-  /** Where the last of them begins. */
+  /** Where the last row before the segment begins. */
   readonly lastStart: Float64Array;
 }
 
 /**
- * Finds the rows. Without `endOfText` the file is one document, and nothing is read; with it the file is read once.
- * @throws {RangeError} if the file holds fewer than two ids
+ * Finds the rows. Without `endOfText` the file is one document and is not read; with it, the file is read once.
+ * @throws {RangeError} if the file has fewer than two ids
  */
 export function epochRows(
   tokens: TokenFile,
   { blockSize, endOfText, seed }: { blockSize: number; endOfText?: number | undefined; seed: number },
 ): EpochRows {
   const last = tokens.length - 1; // no row begins at the last id: nothing follows it
-  if (last < 1) throw new RangeError(`Cannot make rows of ${tokens.path}: it holds ${tokens.length} ids; it needs 2.`);
+  if (last < 1)
+    throw new RangeError(`Cannot make rows of ${tokens.path}: it has ${tokens.length} ids; wanted at least 2.`);
   const marks = endOfText === undefined ? undefined : markDocuments(tokens, blockSize, endOfText);
   const count = marks ? marks.rowsBefore.at(-1)! : Math.ceil(last / blockSize);
   const startOf = (row: number) =>
@@ -59,7 +60,7 @@ export function epochRows(
   };
 }
 
-/** Reads the file once. Element s of the marks is segment s; one more holds the number of rows. */
+/** Reads the file once. Element s of the marks is for segment s; one more element has the number of rows. */
 function markDocuments(tokens: TokenFile, blockSize: number, endOfText: number): Marks {
   const segments = Math.ceil(tokens.length / SEGMENT);
   const rowsBefore = new Float64Array(segments + 1);
@@ -78,7 +79,7 @@ function markDocuments(tokens: TokenFile, blockSize: number, endOfText: number):
 }
 
 /**
- * Where rows begin in a segment: at its end-of-text ids (and at id 0), and every blockSize ids from there on.
+ * Where rows begin in a segment: at its end-of-text ids (and at position 0), and every blockSize ids from there on.
  * @param before where the last row before the segment begins
  */
 function* rowStarts(

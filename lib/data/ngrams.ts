@@ -1,20 +1,20 @@
 /**
- * What counting gives: the cross-entropy of n-gram models, the line that a trained model has to beat on the same split.
- * The counts are of the training ids only, smoothed by interpolated modified Kneser–Ney, the strongest of the classical
- * ways (Chen and Goodman 1998): no straw man. What this file is not: a language model to sample from.
+ * The cross-entropy of n-gram models, a baseline that a trained model should beat on the same split. Only the training
+ * ids are counted. The counts are smoothed by interpolated modified Kneser–Ney, the strongest of the classical methods
+ * (Chen and Goodman 1998).
  */
 
 /** n-grams as a tree: node 0 is the empty one, and the child of node h by id w is h followed by w. */
 interface Tree {
-  /** The node of h followed by w, or −1 if training never showed it. */
+  /** The node of h followed by w, or −1 if it does not occur in training. */
   find(h: number, w: number): number;
   /** By node: how often it occurs. */
   occurrences: number[];
-  /** By node: how many different ids stand before it. */
+  /** By node: how many different ids precede it. */
   predecessors: number[];
   /** By node: the node without its last id. */
   parent: number[];
-  /** By node: how many ids long it is. */
+  /** By node: its length in ids. */
   length: number[];
 }
 
@@ -85,7 +85,9 @@ function countNgrams(ids: ArrayLike<number>, order: number, vocabSize: number): 
 /** P_k(w | h) given P_(k−1)(w | h'): see `ngramLosses`. `g` is the node of h followed by w, or −1. */
 type Smoothing = (k: number, h: number, g: number, lower: number) => number;
 
-/** Modified Kneser–Ney over one kind of count: occurrences for the longest n-grams, predecessors for the shorter ones. */
+/**
+ * Modified Kneser–Ney over one kind of count: occurrences for the longest n-grams, predecessors for the shorter ones.
+ */
 function smoothing(tree: Tree, counts: readonly number[], order: number): Smoothing {
   const { parent, length } = tree;
   const total = new Float64Array(parent.length); // Σ_w c(h w)
@@ -93,14 +95,14 @@ function smoothing(tree: Tree, counts: readonly number[], order: number): Smooth
   const countsOfCounts = Array.from({ length: order + 1 }, () => [0, 0, 0, 0, 0]); // by length: n_1 … n_4
   for (let node = 1; node < parent.length; node++) {
     const count = counts[node]!;
-    if (count === 0) continue; // only at the very start of the text: nothing stands before it
+    if (count === 0) continue; // only at the very start of the text, where no id precedes it
     total[parent[node]!]! += count;
     withCount[Math.min(count, 3) - 1]![parent[node]!]!++;
     if (count <= 4) countsOfCounts[length[node]!]![count]!++;
   }
   const discounts = countsOfCounts.map(discountsOf);
   return (k, h, g, lower) => {
-    if (h < 0 || total[h] === 0) return lower; // a context that training never showed
+    if (h < 0 || total[h] === 0) return lower; // the context does not occur in training
     const D = discounts[k]!;
     const count = g < 0 ? 0 : counts[g]!;
     const freed = D[1]! * withCount[0]![h]! + D[2]! * withCount[1]![h]! + D[3]! * withCount[2]![h]!;
@@ -118,27 +120,28 @@ function discountsOf(n: readonly number[]): number[] {
 }
 
 /**
- * The cross-entropy of 1-gram, 2-gram, …, `order`-gram models of `train` on `val`, in nats for an id.
+ * The cross-entropy of 1-gram, 2-gram, …, `order`-gram models of `train` on `val`, in nats per id.
  *
  * Interpolated modified Kneser–Ney (Chen and Goodman 1998, section 3; Kneser and Ney 1995), down to the uniform
  * distribution: with h the n − 1 ids before w, h' those without the first, and P_0 = 1 / vocabSize,
  *
  *     P_n(w | h) = (c(h w) − D(c(h w)) + (D_1 N_1(h) + D_2 N_2(h) + D_3+ N_3+(h)) · P_(n−1)(w | h')) / Σ_w c(h w)
  *
- * and P_n(w | h) = P_(n−1)(w | h') where h was never seen. c counts occurrences for the longest n-grams and, for the
- * shorter ones that they fall back to, how many different ids stand before. N_i(h) is how many ids follow h exactly i
- * times (3+: three or more). The discounts are estimated from the training counts, for each length by itself: Y = n_1 /
- * (n_1 + 2 n_2), D_i = i − (i + 1) Y n_(i+1) / n_i, where n_i n-grams have the count i; kept within [0, i]; ½, 1, 1½ (as
- * in KenLM) where one of n_1 … n_4 is zero. Nothing is tuned on `val`.
+ * and P_n(w | h) = P_(n−1)(w | h') where h does not occur in training. c counts occurrences for the longest n-grams and
+ * different preceding ids for the shorter ones. N_i(h) is the number of ids that follow h exactly i times (3+: three or
+ * more). The discounts are estimated from the training counts separately for each length: Y = n_1 / (n_1 + 2 n_2), D_i
+ * = i − (i + 1) Y n_(i+1) / n_i, where n_i n-grams have the count i, clamped to [0, i]; ½, 1, 1½ (as in KenLM) if one
+ * of n_1 … n_4 is zero. Nothing is tuned on `val`.
  *
  * The targets are those of `wholeSplit`: every id of `val` but the first; the context never reaches beyond its start.
- * @param options.order the longest n, 1 to 5; 3 unless given
- * @param options.vocabSize ids lie below it
+ * @param options.order the longest n, 1 to 5; default 3
+ * @param options.vocabSize all ids are below it
  * @returns [order]: the losses for n = 1, 2, …, order
  * @throws {RangeError} if a split is too short, an id is beyond the vocabulary, or the order is not 1 to 5
  * @example
  * const { train, val, meta } = openDataset("data", "shakespeare_char");
- * ngramLosses(train.read(0, train.length), val.read(0, val.length), { vocabSize: meta.vocabSize }); // [3.35, 2.48, 2.04]
+ * ngramLosses(train.read(0, train.length), val.read(0, val.length), { vocabSize: meta.vocabSize }); // [3.35, 2.48,
+ * 2.04]
  */
 export function ngramLosses(
   train: ArrayLike<number>,
@@ -180,9 +183,7 @@ export function ngramLosses(
 
 function checkIds(split: string, ids: ArrayLike<number>, atLeast: number, vocabSize: number): void {
   if (ids.length < atLeast) {
-    throw new RangeError(
-      `Cannot count n-grams: the ${split} split holds ${ids.length} ids; it needs ${atLeast} or more.`,
-    );
+    throw new RangeError(`Cannot count n-grams: the ${split} split has ${ids.length} ids; wanted at least ${atLeast}.`);
   }
   for (let index = 0; index < ids.length; index++) {
     const id = ids[index]!;

@@ -1,9 +1,8 @@
 /**
- * Datasets on disk. A dataset is a folder with train.bin and val.bin (raw little-endian uint16, or uint32 past 65,535
- * ids: nanoGPT's files as they are) and a meta.json that says which tokenizer made them; nanoGPT's own folders, with its
- * meta.pkl or without, are read as well. Files are read in place, a row at a time, so memory stays flat whatever their
- * size. What this file is not: it writes nothing (token-writer.ts does) and draws no batches (data.ts does). Notebook
- * 02-data shows it.
+ * Opens datasets on disk. A dataset is a folder with train.bin and val.bin (raw little-endian uint16, or uint32 for
+ * more than 65,536 ids, in nanoGPT's format) and a meta.json that says which tokenizer made them. nanoGPT's own
+ * folders, with or without its meta.pkl, are read too. Only the rows in use are read, so memory does not grow with the
+ * file. token-writer.ts writes datasets; batches.ts draws batches. Shown in notebook 02-data.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -28,21 +27,21 @@ export type TokenDtype = "uint16" | "uint32";
 
 /** Where a dataset's text comes from. */
 export interface TokenSource {
-  /** What the text is, in a line. */
+  /** A description in one line. */
   name: string;
   licence: string;
-  /** Of the text as it was read, in lower-case hexadecimal; of several files, of the lines "sha256  name". */
+  /** SHA-256 of the text as it was read, in lower-case hexadecimal; for several files, of the lines "sha256 name". */
   sha256: string;
   url?: string;
 }
 
-/** One split: how many ids its file holds, and the file's SHA-256 (of nanoGPT's own folders: of samples of it). */
+/** One split: the number of ids in its file, and the file's SHA-256 (for nanoGPT's own folders, of samples of it). */
 export interface TokenSplit {
   tokens: number;
   sha256: string;
 }
 
-/** meta.json: what is needed to read a dataset's files. */
+/** The content of meta.json: what is needed to read a dataset's files. */
 export interface TokenMeta {
   format: "folio-tokens";
   version: 1;
@@ -52,24 +51,24 @@ export interface TokenMeta {
   tokenizer: TokenizerSpec;
   splits: { train: TokenSplit; val: TokenSplit };
   source?: TokenSource;
-  /** How it was prepared, by what was asked for: preparing it again with the same does nothing. */
+  /** The options that it was prepared with; preparing it again with the same options does nothing. */
   recipe?: Readonly<Record<string, string | number>>;
 }
 
-/** An open token file; `close()` it. */
+/** An open token file; the owner must call `close()`. */
 export interface TokenFile {
   readonly path: string;
   /** In tokens. */
   readonly length: number;
   /**
    * `count` ids from `start` on, by one positioned read. Ids of 2³¹ and more come out negative.
-   * @throws {RangeError} if they do not all lie in the file
+   * @throws {RangeError} if the range exceeds the file
    */
   read(start: number, count: number): Int32Array;
   close(): void;
 }
 
-/** An open dataset; `close()` it. */
+/** An open dataset; the owner must call `close()`. */
 export interface Dataset {
   readonly meta: TokenMeta;
   readonly train: TokenFile;
@@ -78,7 +77,7 @@ export interface Dataset {
   close(): void;
 }
 
-/** How many bytes an id takes. */
+/** Bytes per id. */
 export const bytesPerToken = { uint16: 2, uint32: 4 } as const;
 const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
@@ -86,7 +85,7 @@ export function errorCode(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException | null)?.code;
 }
 
-/** Swaps bytes in place on a big-endian machine: the files are little-endian everywhere. */
+/** Swaps bytes in place on a big-endian machine, since the files are always little-endian. */
 export function toLittleEndian(bytes: Buffer, dtype: TokenDtype): Buffer {
   if (!littleEndian) dtype === "uint16" ? bytes.swap16() : bytes.swap32();
   return bytes;
@@ -94,8 +93,8 @@ export function toLittleEndian(bytes: Buffer, dtype: TokenDtype): Buffer {
 
 /**
  * Opens a raw file of token ids for positioned reads.
- * @param options.tokens how many ids it must hold; left out, whatever it holds
- * @throws {RangeError} if the file is missing, empty, cut within an id, or holds another number of ids
+ * @param options.tokens how many ids it must have; default any number
+ * @throws {RangeError} if the file is missing, empty, cut inside an id, or has another number of ids
  * @example
  * const file = openTokenFile("data/shakespeare_char/val.bin", { dtype: "uint16" });
  * file.read(0, 3); // Int32Array [12, 0, 0]
@@ -123,7 +122,7 @@ export function openTokenFile(filePath: string, options: { dtype: TokenDtype; to
     }
     if (tokens !== undefined && tokens !== length) {
       const what = length < tokens ? "it is truncated" : "it is too long";
-      throw refuse(`${what}: it holds ${length} ids, where meta.json counts ${tokens}`);
+      throw refuse(`${what}: it has ${length} ids, but meta.json says ${tokens}`);
     }
     return tokenFile(filePath, descriptor, dtype, length);
   } catch (error) {
@@ -135,14 +134,14 @@ export function openTokenFile(filePath: string, options: { dtype: TokenDtype; to
 function tokenFile(filePath: string, descriptor: number, dtype: TokenDtype, length: number): TokenFile {
   const width = bytesPerToken[dtype];
   let open = true;
-  let scratch = Buffer.alloc(0); // reused by small reads: one allocation a row is what a batch would spend its time on
+  let scratch = Buffer.alloc(0); // reused by small reads, since an allocation per row would dominate the time of a batch
   return {
     path: filePath,
     length,
     read(start, count) {
       if (!open) throw new Error(`Cannot read ${filePath}: it has been closed.`);
       if (!Number.isInteger(start) || !Number.isInteger(count) || start < 0 || count < 0 || start + count > length) {
-        throw new RangeError(`Cannot read ids ${start} to ${start + count} of ${filePath}: it holds ${length}.`);
+        throw new RangeError(`Cannot read ids ${start} to ${start + count} of ${filePath}: it has ${length}.`);
       }
       if (count === 0) return new Int32Array(0);
       const byteCount = count * width;
@@ -150,7 +149,8 @@ function tokenFile(filePath: string, descriptor: number, dtype: TokenDtype, leng
       const bytes = scratch.subarray(0, byteCount);
       for (let done = 0; done < byteCount; ) {
         const got = fs.readSync(descriptor, bytes, done, byteCount - done, start * width + done);
-        if (got === 0) throw new RangeError(`Cannot read ids from ${filePath}: it has been cut short while open.`);
+        if (got === 0)
+          throw new RangeError(`Cannot read ids from ${filePath}: it has become shorter since it was opened.`);
         done += got;
       }
       toLittleEndian(bytes, dtype);
@@ -170,38 +170,38 @@ function tokenFile(filePath: string, descriptor: number, dtype: TokenDtype, leng
 export function datasetDirectory(dataDir: string, name: string): string {
   if (!/^\w[\w.-]*$/.test(name)) {
     throw new RangeError(
-      `Cannot use the dataset ${JSON.stringify(name)}: a name holds letters, digits, "_", "-" and "." only, and no path.`,
+      `Cannot use the dataset ${JSON.stringify(name)}: a name has only letters, digits, "_", "-" and ".", and is not a path.`,
     );
   }
   return path.join(dataDir, name);
 }
 
 /**
- * What `<dataDir>/<name>/meta.json` says; where nanoGPT made the folder, what its files say.
- * @throws {RangeError} if it is not prepared or damaged, saying so and what to do
+ * Reads `<dataDir>/<name>/meta.json`; if nanoGPT made the folder, the same from its files.
+ * @throws {RangeError} if it is not prepared or is damaged, saying what to do
  */
 export function readMeta(dataDir: string, name: string, options: OpenOptions = {}): TokenMeta {
   const directory = datasetDirectory(dataDir, name);
   const files = ["train.bin", "val.bin"].map((file) => path.join(directory, file));
-  // A preparation that was interrupted has left train.bin and val.bin of its own.
+  // With preparing.json, train.bin and val.bin are from an interrupted preparation, not from nanoGPT.
   const own = ["meta.json", "preparing.json"].some((file) => fs.existsSync(path.join(directory, file)));
   return own || !files.every((file) => fs.existsSync(file))
     ? readOwnMeta(directory, name)
     : nanoGptMeta(directory, name, options);
 }
 
-/** How a dataset is opened. */
+/** Options for opening a dataset. */
 export interface OpenOptions {
   /**
-   * How many ids there are, where no file of the dataset tells: a bare train.bin and val.bin of one's own ids. They then
-   * stand for no text. 0, and GPT-2's 50,257 to 50,304: the ids are GPT-2's.
+   * The number of different ids, for a folder with only train.bin and val.bin whose ids have no tokenizer. With 0, or
+   * 50,257 to 50,304, the ids are GPT-2's.
    */
   readonly vocabSize?: number;
 }
 
 /**
- * nanoGPT's folder: meta.pkl has the characters, or only how many ids there are; without it the ids are GPT-2's, or, where
- * the caller says how many there are, of one's own.
+ * The meta.json of nanoGPT's folder. Its meta.pkl has the characters, or only the number of ids; without meta.pkl the
+ * ids are GPT-2's or, if the caller gives their number, have no tokenizer.
  */
 function nanoGptMeta(directory: string, name: string, { vocabSize = 0 }: OpenOptions): TokenMeta {
   const picklePath = path.join(directory, "meta.pkl");
@@ -224,11 +224,11 @@ function nanoGptMeta(directory: string, name: string, { vocabSize = 0 }: OpenOpt
   };
 }
 
-/** The characters of meta.pkl; where it has none, or tokens of several characters, only how many ids there are. */
+/** The characters of meta.pkl; if it has none, or tokens of several characters, only the number of ids. */
 function nanoGptTokenizer(picklePath: string): Tokenizer {
   const refuse = (found: string) =>
     new RangeError(
-      `Cannot read ${picklePath}: ${found}; it should hold nanoGPT's stoi and itos, of one character each, or vocab_size alone. Prepare the text with folio prepare NAME --from=FILE.`,
+      `Cannot read ${picklePath}: ${found}; wanted nanoGPT's stoi and itos, of one character each, or only vocab_size. Prepare the text with folio prepare NAME --from=FILE.`,
     );
   let bytes: Buffer;
   try {
@@ -237,7 +237,7 @@ function nanoGptTokenizer(picklePath: string): Tokenizer {
     throw refuse(reasonOf(error));
   }
   const meta = readPickle(bytes, { name: picklePath, globals: numpyGlobals });
-  if (!(meta instanceof Map)) throw refuse("it is no dictionary");
+  if (!(meta instanceof Map)) throw refuse("it is not a dictionary");
   const itos: unknown = meta.get("itos");
   const vocabSize: unknown = meta.get("vocab_size") ?? (itos instanceof Map ? itos.size : undefined);
   if (!(itos instanceof Map) || itos.size === 0) {
@@ -248,14 +248,16 @@ function nanoGptTokenizer(picklePath: string): Tokenizer {
   }
   const characters = Array.from({ length: itos.size }, (_, id) => itos.get(id) as unknown);
   const absent = characters.findIndex((character) => typeof character !== "string");
-  if (absent >= 0) throw refuse(`its itos has no character for the id ${absent}`);
+  if (absent >= 0) throw refuse(`its itos has no character for id ${absent}`);
   const single = (characters as string[]).every(
     (token) => token !== "" && token === String.fromCodePoint(token.codePointAt(0)!),
   );
   return single ? characterTokenizer(characters as string[]) : idTokenizer(vocabSize);
 }
 
-/** A checksum of a file's length, its ends and 64 places between: files that nobody counted may be too large to read. */
+/**
+ * A checksum of a file's length, its ends and 64 places between, since the file may be too large to read completely.
+ */
 function sampledSha256(filePath: string): string {
   const blockBytes = 4096;
   const descriptor = openRegularFile(filePath);
@@ -275,8 +277,8 @@ function sampledSha256(filePath: string): string {
 
 /**
  * Opens `<dataDir>/<name>`: meta.json, train.bin, val.bin and the tokenizer. The files' sizes are compared with
- * meta.json; their checksums are not (that would read them whole).
- * @throws {RangeError} if it is not prepared or damaged, saying so and what to do
+ * meta.json, but not their checksums, which would require reading them completely.
+ * @throws {RangeError} if it is not prepared or is damaged, saying what to do
  * @example
  * const dataset = openDataset("data", "typescript");
  * dataset.tokenizer.decode(dataset.val.read(0, 100));
@@ -288,7 +290,7 @@ export function openDataset(dataDir: string, name: string, options: OpenOptions 
   const tokenizer = tokenizerFromSpec(meta.tokenizer);
   if (tokenizer.vocabSize > meta.vocabSize) {
     throw new RangeError(
-      `Cannot open the dataset "${name}": its tokenizer has ${tokenizer.vocabSize} ids, where meta.json says ${meta.vocabSize}; run folio prepare ${name}.`,
+      `Cannot open the dataset "${name}": its tokenizer has ${tokenizer.vocabSize} ids, but meta.json says ${meta.vocabSize}; run folio prepare ${name}.`,
     );
   }
   const { dtype, splits } = meta;
@@ -319,8 +321,8 @@ function readOwnMeta(directory: string, name: string): TokenMeta {
       });
     }
     const found = fs.existsSync(path.join(directory, "train.bin"))
-      ? `${directory} holds train.bin but no meta.json (a preparation that was interrupted)`
-      : `${directory} holds no prepared dataset`;
+      ? `${directory} has train.bin but no meta.json (an interrupted preparation)`
+      : `${directory} has no prepared dataset`;
     throw new RangeError(`Cannot open the dataset "${name}": ${found}; run folio prepare ${name}.`, { cause: error });
   }
   let meta: unknown;
@@ -335,7 +337,7 @@ function readOwnMeta(directory: string, name: string): TokenMeta {
 }
 
 const split = z.object({ tokens: z.int().positive(), sha256: z.string().max(64).optional() });
-/** What meta.json holds; the tokenizer's specification is checked by whoever makes one of it. */
+/** The schema of meta.json; the tokenizer's specification is checked when the tokenizer is built. */
 const metaSchema = z.object({
   format: z.literal("folio-tokens"),
   version: z.literal(1),

@@ -1,6 +1,6 @@
 /**
- * Writing datasets: train.bin, val.bin and meta.json, replaced whole or not at all. What this file is not: the way of
- * large corpora, whose ids do not fit in memory (corpus.ts). Notebook 02-data shows it.
+ * Writes datasets, train.bin, val.bin and meta.json, completely or not at all. prepare/corpus.ts writes those whose ids
+ * do not fit in memory. Shown in notebook 02-data.
  */
 import { createHash, randomUUID } from "node:crypto";
 import fs from "node:fs";
@@ -22,7 +22,7 @@ export function dtypeOf(vocabSize: number): TokenDtype {
   return vocabSize > 65_536 ? "uint32" : "uint16";
 }
 
-/** What `writeDataset` writes. */
+/** The dataset that `writeDataset` writes. */
 export interface DatasetContents {
   name: string;
   tokenizer: Tokenizer;
@@ -33,12 +33,12 @@ export interface DatasetContents {
 }
 
 /**
- * Writes train.bin, val.bin and meta.json into `<dataDir>/<name>`, where `openDataset` finds them. The new files are complete and
- * synced under temporary names before the old ones go; meta.json goes first and comes last, so a kill at any moment
- * leaves the old dataset, the new one or one that `openDataset` refuses, never a mixture. A process that has the old
- * files open keeps reading them.
- * @throws {RangeError} if a split is empty or holds an id beyond the vocabulary
- * @throws {Error} if the disk is full, saying how many bytes are needed; nothing is changed then
+ * Writes train.bin, val.bin and meta.json into `<dataDir>/<name>`, where `openDataset` finds them. The new files are
+ * complete and synced under temporary names before the old ones are removed. meta.json is removed first and written
+ * last, so a kill at any moment leaves the old dataset, the new one, or one that `openDataset` refuses, never a
+ * mixture. A process that has the old files open keeps reading them.
+ * @throws {RangeError} if a split is empty or has an id beyond the vocabulary
+ * @throws {Error} if the disk is full, saying how many bytes are needed; nothing is then changed
  * @example
  * const tokenizer = charTokenizer(text);
  * const ids = tokenizer.encode(text);
@@ -76,7 +76,7 @@ export function writeDataset(dataDir: string, contents: DatasetContents): TokenM
       ...(recipe && { recipe }),
     };
     writeSynced(at(`meta.json${suffix}`), [Buffer.from(`${JSON.stringify(meta, null, 2)}\n`)]);
-    // As long as this stands, what is there is not taken for nanoGPT's files.
+    // While this file exists, the folder is not taken for one of nanoGPT's.
     fs.writeFileSync(at("preparing.json"), "{}\n");
     fs.rmSync(at("meta.json"), { force: true });
     syncDirectory(directory);
@@ -90,7 +90,7 @@ export function writeDataset(dataDir: string, contents: DatasetContents): TokenM
   }
 }
 
-/** An error of writing a dataset; one of a full disk says what to do. */
+/** The error to throw when writing a dataset fails; for a full disk it says what to do. */
 export function writeProblem(error: unknown, what: { name: string; directory: string; found: string }): unknown {
   if (errorCode(error) !== "ENOSPC" && errorCode(error) !== "EDQUOT") return error;
   const { name, directory, found } = what;
@@ -100,7 +100,7 @@ export function writeProblem(error: unknown, what: { name: string; directory: st
   );
 }
 
-/** Removes what a killed preparation left behind, if it is more than an hour old: younger ones may still be in use. */
+/** Removes files that a killed preparation left behind more than an hour ago; newer ones may still be in use. */
 function removeStale(directory: string): void {
   for (const file of fs.readdirSync(directory)) {
     if (!/^(train\.bin|val\.bin|meta\.json)\.[\da-f-]{36}\.tmp$/.test(file)) continue;
@@ -110,7 +110,7 @@ function removeStale(directory: string): void {
   }
 }
 
-/** Writes ids in chunks; gives the SHA-256 of the bytes. */
+/** Writes ids in chunks and returns the SHA-256 of the bytes. */
 function writeIds(
   filePath: string,
   ids: ArrayLike<number>,
@@ -153,7 +153,7 @@ function writeSynced(filePath: string, chunks: Iterable<Buffer>): void {
   }
 }
 
-/** Makes renames and removals in a directory outlast a power cut, where the system can. */
+/** Makes renames and removals in a directory durable against a power cut, if the system supports it. */
 export function syncDirectory(directory: string): void {
   let descriptor: number | undefined;
   try {

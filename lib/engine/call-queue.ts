@@ -1,8 +1,8 @@
-/** Calls of one session, one after another; nothing else of TensorFlow is known here. */
+/** Runs the calls of one session one after another. */
 export interface Queue {
-  /** Runs `action` after what was asked before. Refused once the queue is closed, for those that still wait too. */
+  /** Runs `action` after the earlier ones. Actions are refused once the queue is closed, including waiting ones. */
   add<T>(action: () => Promise<T>): Promise<T>;
-  /** Closes it and resolves when the action under way has ended; nothing when it was closed before. */
+  /** Closes the queue and resolves when the current action has ended; undefined if it was already closed. */
   close(): Promise<void> | undefined;
 }
 

@@ -1,31 +1,32 @@
 /**
- * Which number format `dtype auto` takes on a processor, and whose matrix products: what is usual, and where a measurement
- * says otherwise. Functions of facts and figures alone: measurement.ts keeps the figures, lib/bench/measure.ts takes them.
+ * Chooses the number format of `dtype auto` on a processor, and between Folio's and TensorFlow's matrix products: the
+ * default choice, unless a measurement shows that another is faster. measurement.ts stores measurements;
+ * lib/bench/measure.ts takes them.
  */
 import { median, quantile } from "../host/statistics.js";
 import type { Multiplier, ProductChoice } from "./operations/in-place.js";
 
 /** The formats that are measured: float16 is never chosen. */
 export type MeasuredDtype = "float32" | "bfloat16";
-/** What a step was measured with; "eager": float32, line by line. */
+/** The number format and matrix products that a step was measured with; "eager": an eager step in float32. */
 export type Candidate = `${MeasuredDtype} ${Multiplier}` | "eager";
 
 /** A training step, timed with each candidate in turn. */
 export interface MeasuredStep {
-  /** Of the model: "2L 4H 128, 12 × 64". */
+  /** Shape of the model and batch: "2L 4H 128, 12 × 64". */
   readonly shape: string;
   readonly gigaflop: number;
-  /** Milliseconds, one a round: the same place in each list is the same round. */
+  /** Milliseconds per round; the same index in each list is the same round. */
   readonly ms: Readonly<Partial<Record<Candidate, readonly number[]>>>;
 }
 
-/** A step whose products are all small, and one whose are all large. */
+/** A step with only small products, and one with only large products. */
 export interface MeasuredSteps {
   readonly small: MeasuredStep;
   readonly large: MeasuredStep;
 }
 
-/** What decides before anything is measured. */
+/** The facts about a processor that determine the default choice. */
 export interface ProcessorFacts {
   /** The variant of Folio's own operations that is loaded; undefined: none. */
   readonly operations: string | undefined;
@@ -33,21 +34,21 @@ export interface ProcessorFacts {
   readonly flags: readonly string[];
 }
 
-/** What multiplies bfloat16 in hardware: on x86 oneDNN uses the first two, on Linux on Arm the last. */
+/** Instruction sets that multiply bfloat16: oneDNN uses the first two on x86, and the last on Arm under Linux. */
 const BFLOAT16_FLAGS = ["avx512_bf16", "amx_bf16", "bf16"];
 
-/** Those of the processor's instructions that multiply bfloat16. */
+/** The processor's instruction sets that multiply bfloat16. */
 export const bfloat16Instructions = (flags: readonly string[]): string[] =>
   BFLOAT16_FLAGS.filter((flag) => flags.includes(flag));
 
-/** Whether Folio's own products of bfloat16 use instructions for it: those variants do that are named after them. */
+/** Whether Folio's bfloat16 products use such instructions, as the variants named after them do. */
 function ownBfloat16({ operations }: ProcessorFacts): boolean {
   return operations?.endsWith("bf16") ?? false;
 }
 
 /**
- * Whose products are taken where nothing was measured: Folio's wherever they are loaded. In bfloat16 they do not use AMX,
- * whose tiles are several times as fast, and TensorFlow's do.
+ * The products to use without a measurement: Folio's wherever they are loaded, except in bfloat16 with AMX, which only
+ * TensorFlow's use and which is several times as fast.
  */
 export function usualProducts(dtype: string, facts: ProcessorFacts): ProductChoice {
   const bfloat16 = ownBfloat16(facts) && !facts.flags.includes("amx_bf16");
@@ -55,7 +56,7 @@ export function usualProducts(dtype: string, facts: ProcessorFacts): ProductChoi
   return own ? { small: "folio", large: "folio" } : { small: "tensorflow", large: "tensorflow" };
 }
 
-/** Candidates worth a measurement: bfloat16 only where it is multiplied in hardware. */
+/** The candidates to measure: bfloat16 only where the hardware multiplies it. */
 export function candidates(facts: ProcessorFacts): Exclude<Candidate, "eager">[] {
   const own = facts.operations !== undefined;
   const short = bfloat16Instructions(facts.flags).length > 0;
@@ -67,17 +68,17 @@ export function candidates(facts: ProcessorFacts): Exclude<Candidate, "eager">[]
   ];
 }
 
-/** What another choice must gain at least, for a measurement of a second is not the last word. */
+/** The least speed-up for which the default choice is replaced, since a measurement takes only a second. */
 const LEAST_GAIN = 1.05;
 
-/** Quartiles further apart than this are those of a machine that is busy with something else. */
+/** A larger ratio of the quartiles means that the machine was busy with something else. */
 const STEADY = 1.25;
 
 export const isSteady = (ms: readonly number[]): boolean => quantile(ms, 0.75) <= STEADY * quantile(ms, 0.25);
 
 /**
- * How many times as fast the other is, the median over the rounds; undefined unless that is beyond LEAST_GAIN, the other
- * was faster in nine rounds of ten, and both were steady: in doubt the usual choice stands.
+ * The median speed-up of the other choice over the rounds; undefined unless it exceeds LEAST_GAIN, the other choice was
+ * faster in nine rounds of ten, and the times of both were steady. In doubt the default choice is kept.
  */
 export function gain(usualMs: readonly number[], otherMs: readonly number[]): number | undefined {
   const ratios = otherMs.slice(0, usualMs.length).map((other, round) => usualMs[round]! / other);
@@ -86,7 +87,7 @@ export function gain(usualMs: readonly number[], otherMs: readonly number[]): nu
   return ratio > LEAST_GAIN && quantile(ratios, 0.1) > 1 ? ratio : undefined;
 }
 
-/** Whose products are taken in a format: the usual ones, unless the others gain. */
+/** The products to use in a number format: the default ones, unless the others are faster. */
 export function chooseProducts(
   dtype: string,
   facts: ProcessorFacts,
@@ -113,11 +114,13 @@ export function chooseFormat(
   if (!measured || times.length === 0) return usual;
   const gained = gain(bestRounds(usual.dtype, facts, measured), times);
   if (gained === undefined)
-    return { ...usual, reason: `${usual.reason}; no other format was 5 % faster when measured` };
+    return { ...usual, reason: `${usual.reason}; no other format was measured to be 5 % faster` };
   return { dtype: other, reason: `a step took ${gained.toFixed(2)} times as long in ${usual.dtype} when measured` };
 }
 
-/** Without Folio's own operations bfloat16 is slower than float32 on the processors tried, although they multiply it. */
+/**
+ * Without Folio's operations, bfloat16 is slower than float32 on the processors tried, even with bfloat16 instructions.
+ */
 function usualFormat(facts: ProcessorFacts): { dtype: MeasuredDtype; reason: string } {
   const found = bfloat16Instructions(facts.flags);
   if (found.length === 0) return { dtype: "float32", reason: "the processor has no bfloat16 instructions" };
@@ -127,7 +130,9 @@ function usualFormat(facts: ProcessorFacts): { dtype: MeasuredDtype; reason: str
   return { dtype: "bfloat16", reason: `the processor has ${found.join(" and ")}` };
 }
 
-/** Of each round the geometric mean of the small and the large step's times, each with the format's best products. */
+/**
+ * For each round, the geometric mean of the small and the large step's times, each with the format's chosen products.
+ */
 function bestRounds(dtype: MeasuredDtype, facts: ProcessorFacts, measured: MeasuredSteps): number[] {
   const choice = chooseProducts(dtype, facts, measured);
   const small = measured.small.ms[`${dtype} ${choice.small}`] ?? [];
@@ -135,7 +140,7 @@ function bestRounds(dtype: MeasuredDtype, facts: ProcessorFacts, measured: Measu
   return small.slice(0, large.length).map((ms, round) => Math.sqrt(ms * large[round]!));
 }
 
-/** How many times as fast a compiled step of the small model was as an eager one; undefined where it was not measured. */
+/** The speed-up of a compiled over an eager step of the small model; undefined if it was not measured. */
 export function eagerRatio(facts: ProcessorFacts, measured: MeasuredSteps | undefined): number | undefined {
   const ms = measured?.small.ms;
   const compiled = ms?.[`float32 ${chooseProducts("float32", facts, measured).small}`];

@@ -1,7 +1,7 @@
 /**
- * Which device, number format and matrix products a run gets: the settings' wishes against what the machine and the loaded
- * TensorFlow have. It measures nothing; number-format.ts says what `dtype auto` means, choices.ts whose products, webgpu.ts
- * opens that device, doctor.ts describes the machine.
+ * Determines a run's device, number format and matrix products from its settings, the machine and the loaded
+ * TensorFlow. number-format.ts resolves `dtype auto`, choices.ts chooses the matrix products, webgpu.ts opens WebGPU,
+ * and doctor.ts describes the machine.
  */
 import type { Settings } from "../settings/settings.js";
 import { chooseProducts } from "./choices.js";
@@ -21,16 +21,16 @@ import { findAdapter, startWebGpu, type WebGpuAdapter, webGpuVersion } from "./w
 
 export interface ResolvedDevice {
   readonly device: "cpu" | "cuda" | "webgpu";
-  /** Why this device: "asked for", or what `auto` found. */
+  /** Why this device was chosen: "asked for", or what `auto` found. */
   readonly deviceReason: string;
-  /** Of WebGPU's adapter, which says whether it is a GPU at all. */
+  /** Name of WebGPU's adapter, which shows whether it is a GPU. */
   readonly deviceName?: string;
   readonly dtype: ResolvedDtype;
-  /** Why this number format: "asked for", or what `auto` found. */
+  /** Why this number format was chosen: "asked for", or what `auto` found. */
   readonly dtypeReason: string;
   /** On a CPU: the variant of Folio's own operations that is loaded, or "none". */
   readonly operations?: string;
-  /** On a CPU: whose matrix products compiled steps take, by size. */
+  /** On a CPU: the matrix products that compiled steps use, by size. */
   readonly products?: ProductChoice;
   /** Whether steps are traced and compiled; on WebGPU never. */
   readonly compile: boolean;
@@ -39,23 +39,25 @@ export interface ResolvedDevice {
 /** The settings that decide where and how a step is computed. */
 export type DeviceSettings = Pick<Settings, "device" | "dtype" | "compile"> & Partial<Pick<Settings, "xla" | "tf32">>;
 
-/** What decides `auto` before TensorFlow is asked; of the adapter only where it matters. */
+/** The facts that resolve `auto` before TensorFlow is loaded; the adapter is requested only if it matters. */
 export interface Platform {
   readonly platform: string;
   readonly arch: string;
-  /** What WebGPU has, or the error that says why it has nothing. */
+  /** WebGPU's adapter, or the error that says why there is none. */
   readonly adapter: () => Promise<WebGpuAdapter>;
 }
 
 const here: Platform = { platform: process.platform, arch: process.arch, adapter: findAdapter };
 const isApple = ({ platform, arch }: Pick<Platform, "platform" | "arch">) => platform === "darwin" && arch === "arm64";
 
-/** Whether it is WebGPU, as far as that is known before it is opened. */
+/** Whether the device may be WebGPU, as far as that is known before it is opened. */
 export function mayBeWebGpu(device: Settings["device"], machine: Pick<Platform, "platform" | "arch"> = here): boolean {
   return device === "webgpu" || device === "mps" || (device === "auto" && isApple(machine));
 }
 
-/** The number format for a model that was trained in one: that one, unless another is asked for or it is not to be had. */
+/**
+ * The number format for a trained model: the one it was trained in, unless another is asked for or it is unavailable.
+ */
 export function dtypeFor(
   trained: Settings["dtype"],
   { dtype, device, compile }: Pick<DeviceSettings, "dtype" | "device" | "compile">,
@@ -64,9 +66,9 @@ export function dtypeFor(
 }
 
 /**
- * Opens the device that is asked for: loads TensorFlow, when nothing has loaded it yet, or WebGPU.
- * @throws {RangeError} when a GPU is asked for and none is there, or the device does not have the number format
- * @throws {Error} when TensorFlow, or WebGPU where that is asked for, does not load
+ * Opens the requested device: loads TensorFlow, unless it is already loaded, or WebGPU.
+ * @throws {RangeError} when a GPU is requested and there is none, or the device does not have the number format
+ * @throws {Error} when TensorFlow, or the requested WebGPU, does not load
  */
 export async function resolveDevice(settings: DeviceSettings, machine = here): Promise<ResolvedDevice> {
   const { compile, xla = false } = settings;
@@ -81,9 +83,9 @@ export async function resolveDevice(settings: DeviceSettings, machine = here): P
 }
 
 /**
- * Whether it is to be WebGPU, and why: on Apple silicon `auto` takes the GPU that WebGPU finds, and never software that
- * plays one. Elsewhere TensorFlow knows, once it is loaded.
- * @throws {RangeError} when `mps` is asked for and there is no GPU of Apple's
+ * Whether to use WebGPU, and why. On Apple silicon `auto` uses the GPU that WebGPU finds, but never a software adapter.
+ * On other machines the choice is made once TensorFlow is loaded.
+ * @throws {RangeError} when `mps` is requested and there is no Apple GPU
  */
 export async function chooseDevice(
   { device, dtype, xla = false }: DeviceSettings,
@@ -100,10 +102,10 @@ export async function chooseDevice(
   if (dtype !== "auto" && dtype !== "float32") return stay(`WebGPU computes in float32, not ${dtype}`);
   try {
     const { name, software } = await machine.adapter();
-    if (software) return stay(`what WebGPU finds is software (${name})`);
+    if (software) return stay(`WebGPU finds only a software adapter (${name})`);
     return { device: "webgpu", reason: "TensorFlow has no build for this Mac's GPU" };
   } catch (error) {
-    const found = /: (.*?)[;.]/.exec((error as Error).message)?.[1] ?? (error as Error).message; // the finding of it
+    const found = /: (.*?)[;.]/.exec((error as Error).message)?.[1] ?? (error as Error).message; // only what was found
     return stay(`WebGPU cannot be used: ${found}`);
   }
 }
@@ -111,13 +113,13 @@ export async function chooseDevice(
 async function checkApple(machine: Platform): Promise<void> {
   if (machine.platform !== "darwin") {
     throw new RangeError(
-      `Cannot use device mps: it means Apple's GPU, and this is ${machine.platform}; use --device=webgpu for another GPU through WebGPU, --device=cuda for NVIDIA's, or --device=cpu.`,
+      `Cannot use device mps: it means Apple's GPU, and this machine runs ${machine.platform}; use --device=webgpu for another GPU through WebGPU, --device=cuda for NVIDIA's, or --device=cpu.`,
     );
   }
   const { name, software } = await machine.adapter();
   if (!software) return;
   throw new RangeError(
-    `Cannot use device mps: WebGPU finds no GPU here but ${name}, which is software; use --device=cpu.`,
+    `Cannot use device mps: WebGPU finds only ${name}, which is software, not a GPU; use --device=cpu.`,
   );
 }
 
@@ -137,7 +139,7 @@ function onWebGpu({ dtype, xla = false }: DeviceSettings, adapter: WebGpuAdapter
     deviceReason: reason ?? "asked for",
     deviceName: adapter.software ? `${adapter.name}, which is software: slow` : adapter.name,
     dtype: "float32",
-    dtypeReason: dtype === "auto" ? "TensorFlow.js has no other on WebGPU" : "asked for",
+    dtypeReason: dtype === "auto" ? "TensorFlow.js has no other format on WebGPU" : "asked for",
     compile: false,
   };
 }
@@ -154,12 +156,12 @@ async function onTensorFlow(settings: DeviceSettings, reason: string | undefined
   const hasGpu = tensorflowBackend().isUsingGpuDevice;
   if (wanted === "cpu" && hasGpu) {
     throw new RangeError(
-      "Cannot use device cpu: TensorFlow was loaded with the GPU in this process; start a new one with CUDA_VISIBLE_DEVICES=-1 set.",
+      "Cannot use device cpu: TensorFlow was loaded with the GPU in this process; start a new process with CUDA_VISIBLE_DEVICES=-1 set.",
     );
   }
   if (wanted === "cuda" && !hasGpu) {
     throw new RangeError(
-      "Cannot use device cuda: TensorFlow sees no NVIDIA GPU here. `folio doctor` says what it found; use --device=cpu, or run `npm run setup` again after installing the driver.",
+      "Cannot use device cuda: TensorFlow sees no NVIDIA GPU here. Run `folio doctor` for details; use --device=cpu, or run `npm run setup` again after installing the driver.",
     );
   }
   const device = hasGpu ? "cuda" : "cpu";
@@ -192,7 +194,7 @@ async function processorFacts(): Promise<Facts> {
   return { operations, flags: instructionFlags(), measured: await measuredHere(operations) };
 }
 
-/** What computes on a device, by name: for checkpoints and reports. */
+/** Names and versions of what computes on a device, for checkpoints and reports. */
 export function engineVersions({ device, deviceName = "" }: ResolvedDevice): Record<string, string> {
   return device === "webgpu"
     ? { "tfjs-backend-webgpu": webGpuVersion(), adapter: deviceName }
@@ -200,15 +202,15 @@ export function engineVersions({ device, deviceName = "" }: ResolvedDevice): Rec
 }
 
 /**
- * TensorFlow counts GPUs once, when it is loaded, and cuBLAS reads once whether it may round to TensorFloat-32.
- * @throws {RangeError} when that is too late
+ * TensorFlow counts GPUs only when it is loaded, and cuBLAS reads only once whether it may round to TensorFloat-32.
+ * @throws {RangeError} when it is too late to change that
  */
 function prepareEnvironment({ device, tf32 = true }: DeviceSettings): void {
   if (tensorflowLoaded()) {
     if (tf32 || device === "cpu" || process.env.NVIDIA_TF32_OVERRIDE === "0") return;
     if (!tensorflowBackend().isUsingGpuDevice) return;
     throw new RangeError(
-      "Cannot switch tf32 off: TensorFlow was loaded with it in this process; start a new one with NVIDIA_TF32_OVERRIDE=0 set.",
+      "Cannot switch tf32 off: TensorFlow was loaded with it in this process; start a new process with NVIDIA_TF32_OVERRIDE=0 set.",
     );
   }
   if (device === "cpu") process.env.CUDA_VISIBLE_DEVICES = "-1";

@@ -1,7 +1,7 @@
 /**
- * What this machine has for training, and what is wrong with it: versions, processor, GPU, memory, disk, and whether
- * set-up's parts are there and load. It only looks: nothing is installed; what it asks of other programs stands in
- * probes.ts. `folio doctor` prints it.
+ * Inspects this machine for training, and reports problems: versions, processor, GPU, memory, disk, and whether the
+ * parts that set-up installs are present and load. Nothing is changed. probes.ts runs the other programs. `folio
+ * doctor` prints the report.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -27,7 +27,7 @@ import {
   type WebGpuReport,
 } from "./probes.js";
 
-/** Something wrong, and what to do about it. */
+/** A problem, and what to do about it. */
 export interface Problem {
   readonly problem: string;
   readonly remedy: string;
@@ -39,18 +39,18 @@ export interface MachineReport {
   readonly wheel: "cpu" | "cuda" | undefined;
   readonly system: string;
   readonly processor: string;
-  /** Logical processors of the machine, and how many of them this process may use. */
+  /** Logical processors of the machine, and the number of them that this process may use. */
   readonly processors: number;
   readonly usableProcessors: number;
-  /** Of those that matter to TensorFlow's speed, the ones that the processor has. */
+  /** The processor's instruction sets that matter for TensorFlow's speed. */
   readonly instructionSets: readonly string[];
-  /** The device that a run gets which leaves it to Folio. */
+  /** The device of `device auto`. */
   readonly device: { readonly device: string; readonly reason: string };
-  /** The variant of Folio's own operations that runs here; null: none. */
+  /** The variant of Folio's operations that runs here; null: none. */
   readonly target: string | null;
-  /** What a compiled run gets that leaves the number format to Folio. */
+  /** The number format of `dtype auto` in a compiled run. */
   readonly dtype: DtypeChoice;
-  /** The figures by which formats and products are chosen, and the choice. */
+  /** The measurement by which formats and products are chosen, and the choice. */
   readonly measured: MeasuredReport | { readonly missing: string };
   readonly gpus: readonly NvidiaGpu[];
   readonly webGpu: WebGpuReport;
@@ -105,8 +105,8 @@ export async function inspectMachine(): Promise<MachineReport> {
 }
 
 /**
- * What is wrong, told from the facts alone.
- * @param command what sets Folio up again
+ * Derives the problems from the facts.
+ * @param command the command that sets Folio up again
  */
 export function findProblems(facts: Omit<MachineReport, "problems">, command: string): Problem[] {
   const found: Problem[] = [];
@@ -120,18 +120,18 @@ export function findProblems(facts: Omit<MachineReport, "problems">, command: st
   const { missingOperations: missing } = tensorflow;
   report(
     missing !== undefined,
-    `Folio's own operations are not used, TensorFlow's slower ones are: ${missing?.reason.replace(/\.$/, "")}.`,
+    `TensorFlow's operations are used instead of Folio's faster ones: ${missing?.reason.replace(/\.$/, "")}.`,
     missing?.remedy ?? "",
   );
   report(
     gpu !== undefined && facts.wheel === "cpu",
-    `There is a GPU (${gpu?.name}), and TensorFlow is the CPU's.`,
+    `There is a GPU (${gpu?.name}), but the installed TensorFlow is for the CPU.`,
     `Run \`FOLIO_TENSORFLOW=cuda ${command}\`.`,
   );
   report(
     gpu !== undefined && facts.wheel === "cuda" && tensorflow.error === undefined && !tensorflow.usesGpu,
-    `There is a GPU (${gpu?.name}), and TensorFlow does not use it.`,
-    "See what TensorFlow says: TF_CPP_MIN_LOG_LEVEL=0 before the command; CUDA_VISIBLE_DEVICES may hide the GPU.",
+    `There is a GPU (${gpu?.name}), but TensorFlow does not use it.`,
+    "Set TF_CPP_MIN_LOG_LEVEL=0 to see TensorFlow's messages; CUDA_VISIBLE_DEVICES may hide the GPU.",
   );
   report(
     gpu !== undefined && Number.parseInt(gpu.driver, 10) < 525,
@@ -145,18 +145,18 @@ export function findProblems(facts: Omit<MachineReport, "problems">, command: st
   );
   report(
     memory.freeBytes < 2 * gigabyte,
-    `Only ${gigabytes(memory.freeBytes)} of memory are free.`,
+    `Only ${gigabytes(memory.freeBytes)} of memory is free.`,
     "Close other programs, or lower batchSize and blockSize.",
   );
   report(
     disk.freeBytes < 2 * gigabyte,
-    `Only ${gigabytes(disk.freeBytes)} of disk are free at ${disk.path}.`,
+    `Only ${gigabytes(disk.freeBytes)} of disk space is free at ${disk.path}.`,
     "Remove old runs, or set outDir to another disk.",
   );
   return found;
 }
 
-/** The report as lines for a terminal; what is wrong stands at the end. */
+/** The report as lines for a terminal, with the problems at the end. */
 export function formatReport(report: MachineReport): string {
   const { tensorflow, memory, disk } = report;
   const on = tensorflow.usesGpu ? "on the GPU" : "on the CPU";
@@ -171,7 +171,7 @@ export function formatReport(report: MachineReport): string {
     ...(report.gpus.length > 0 ? report.gpus : [undefined]).map((gpu): [string, string] => ["GPU", describeGpu(gpu)]),
     ["WebGPU", describeWebGpu(report.webGpu)],
     ["device auto", `${report.device.device}: ${report.device.reason}`],
-    ["target", report.target ?? "none: TensorFlow's operations alone"],
+    ["target", report.target ?? "none: only TensorFlow's operations"],
     ["dtype auto", `${report.dtype.dtype}: ${report.dtype.reason}`],
     ...measuredRows(report.measured),
     ["Memory", `${gigabytes(memory.freeBytes)} free of ${gigabytes(memory.totalBytes)}`],
@@ -180,7 +180,7 @@ export function formatReport(report: MachineReport): string {
   ];
   const lines = rows.map(([name, value]) => `${name.padEnd(14)} ${value}`);
   const wrong = report.problems.map(({ problem, remedy }) => `✗ ${problem}\n  ${remedy}`);
-  return [...lines, "", ...(wrong.length > 0 ? wrong : ["✓ Nothing is wrong."])].join("\n");
+  return [...lines, "", ...(wrong.length > 0 ? wrong : ["✓ No problems found."])].join("\n");
 }
 
 function describeGpu(gpu: NvidiaGpu | undefined): string {
@@ -190,7 +190,7 @@ function describeGpu(gpu: NvidiaGpu | undefined): string {
 
 function describeWebGpu(found: WebGpuReport): string {
   if ("missing" in found) return `none: ${found.missing}`;
-  return found.software ? `${found.name}, which is software: --device=webgpu runs on it, slowly` : found.name;
+  return found.software ? `${found.name}, which is software: --device=webgpu works but is slow` : found.name;
 }
 
 async function deviceOfAuto(usesGpu: boolean, webGpu: WebGpuReport): Promise<MachineReport["device"]> {
@@ -204,7 +204,7 @@ async function deviceOfAuto(usesGpu: boolean, webGpu: WebGpuReport): Promise<Mac
   return { device: device === "webgpu" ? device : usesGpu ? "cuda" : "cpu", reason };
 }
 
-/** What is chosen on this processor, and by what. */
+/** The choices on this processor, and the measurement behind them. */
 async function choicesHere(
   device: string,
   operations: string | undefined,
@@ -213,12 +213,12 @@ async function choicesHere(
   const facts = { operations, flags, compile: true };
   const target = operations ?? null;
   if (device === "webgpu") {
-    const dtype: DtypeChoice = { dtype: "float32", reason: "TensorFlow.js has no other on WebGPU" };
-    return { target, dtype, measured: { missing: "of a GPU nothing is" } };
+    const dtype: DtypeChoice = { dtype: "float32", reason: "TensorFlow.js has no other format on WebGPU" };
+    return { target, dtype, measured: { missing: "GPUs are not measured" } };
   }
   if (device === "cuda") {
     const dtype = autoDtype({ device, ...facts, computeCapability: computeCapability() });
-    return { target, dtype, measured: { missing: "of a GPU nothing is" } };
+    return { target, dtype, measured: { missing: "GPUs are not measured" } };
   }
   const file = await measurementFile();
   const found = readMeasurement(file, operations);
@@ -234,7 +234,7 @@ function gigabytes(bytes: number): string {
   return `${(bytes / 1e9).toFixed(1)} GB`;
 }
 
-/** A container's limit counts where there is one: the machine's own numbers would mislead. */
+/** In a container with a limit, the limit counts, since the machine's numbers would mislead. */
 function memory(): { totalBytes: number; freeBytes: number } {
   const available = /^MemAvailable:\s*(\d+) kB/m.exec(readText("/proc/meminfo") ?? "")?.[1];
   const freeBytes = available ? Number(available) * 1024 : os.freemem();

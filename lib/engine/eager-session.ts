@@ -7,7 +7,7 @@ import { oneLine } from "./tensorflow/c-api.js";
 import { useBackend } from "./tensorflow/load.js";
 import { checkWebGpu } from "./webgpu.js";
 
-/** Throws what tfjs-node says of TensorFlow's refusal as a compiled session would; any other error as it is. */
+/** Rethrows an error of TensorFlow as a compiled session would report it; any other error unchanged. */
 export function rethrow(error: unknown): never {
   if (!(error instanceof Error) || !error.message.startsWith("Invalid TF_Status")) throw error;
   throw new Error(`Cannot run a step: ${oneLine(error.message)}`, { cause: error });
@@ -23,7 +23,7 @@ export function openEagerSession(initial: HostState, backend: "tensorflow" | "we
     const old = state;
     const result = tf.tidy(() => {
       const { state: returned = {}, outputs } = checkedResult(old, step(old, mapRecord(hostInputs, toTensor)));
-      // A step may return its own state, an input, one tensor twice or one from outside: what is held are clones.
+      // A step may return its own state, an input, one tensor twice or one from outside, so the session holds clones.
       const next = mapRecord(old, (group, groupName) =>
         mapRecord(group, (before, name) => {
           const after = returned[groupName]?.[name] ?? before;

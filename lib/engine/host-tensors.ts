@@ -1,6 +1,6 @@
 /**
- * Tensors as the host holds them: type, shape and values in plain arrays, alone or in named groups. What sessions take
- * and give, and what files of weights hold.
+ * Tensors on the host: type, shape and values in plain arrays, alone or in named groups. Sessions take and return them,
+ * and weight files store them.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { DataTypeName, TypedArray } from "./tensorflow/c-api.js";
@@ -22,7 +22,7 @@ export type HostTensors = Readonly<Record<string, HostTensor>>;
 
 export type TensorSpecs = Readonly<Record<string, TensorSpec>>;
 
-/** A state of which some tensors, or all, have no values yet. */
+/** A state in which some or all tensors have no values yet. */
 export type StateSpecs = Readonly<Record<string, TensorSpecs>>;
 
 /** A host tensor of 32-bit floats. */
@@ -35,12 +35,12 @@ export function int32(values: Int32Array | readonly number[], shape: readonly nu
   return { dtype: "int32", shape, values: values instanceof Int32Array ? values : Int32Array.from(values) };
 }
 
-/** A host tensor from a tensor's values. Reads the device. */
+/** A host tensor from a tensor's values, which are read from the device. */
 export async function toHost(tensor: tf.Tensor): Promise<HostTensor> {
   return { dtype: tensor.dtype as DataTypeName, shape: tensor.shape, values: (await tensor.data()) as TypedArray };
 }
 
-/** Reads are asked for at once, so that no tensor can be disposed of between two of them. */
+/** All reads are started at once, so that no tensor can be disposed of between two of them. */
 export async function toHosts(tensors: Readonly<Record<string, tf.Tensor>>): Promise<HostTensors> {
   const entries = Object.entries(tensors).map(async ([name, tensor]) => [name, await toHost(tensor)] as const);
   return Object.fromEntries(await Promise.all(entries));

@@ -1,8 +1,9 @@
 /**
- * Where the figures are kept that choices.ts decides by: a file beside the build, named after the processor, the library of
- * operations, TensorFlow and the number of threads (bin/state.mjs says how). Set-up's last step has it made, and `folio
- * doctor --measure`; a training never does, for its numbers would hang on what else the machine is doing. Where the folder
- * cannot be written, nothing is kept and the usual choices stand.
+ * Stores the measurement on which choices.ts decides: a file beside the build, named after the processor, the library
+ * of operations, TensorFlow and the number of threads (bin/state.mjs makes the name). Set-up's last step and `folio
+ * doctor
+ * --measure` measure; a training run never does, since its numbers would then depend on what else the machine is doing.
+ * If the folder cannot be written, nothing is stored and the default choices apply.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -19,11 +20,11 @@ import {
 } from "./choices.js";
 import type { ProductChoice } from "./operations/in-place.js";
 
-/** What was measured, and of what. */
+/** A measurement, and the conditions under which it was taken. */
 export interface Measurement extends MeasuredSteps {
   readonly format: "folio-measurement";
   readonly version: 1;
-  /** When, as ISO 8601. */
+  /** Time of the measurement, as ISO 8601. */
   readonly at: string;
   readonly processor: string;
   readonly threads: number;
@@ -32,7 +33,7 @@ export interface Measurement extends MeasuredSteps {
   readonly operations: string | null;
 }
 
-/** bin/state.mjs, as much as is used here. */
+/** The functions of bin/state.mjs that are used here. */
 interface SetupState {
   layout(): unknown;
   measurementPaths(at: unknown): { file: string; program: string };
@@ -42,16 +43,16 @@ async function setupState(): Promise<SetupState> {
   return (await import(pathToFileURL(path.join(packageRoot(), "bin", "state.mjs")).href)) as SetupState;
 }
 
-/** The file of this process's processor, operations and threads. */
+/** The file for this process's processor, operations and threads. */
 export async function measurementFile(): Promise<string> {
   const state = await setupState();
   return state.measurementPaths(state.layout()).file;
 }
 
 /**
- * The measurement that a file holds.
- * @param operations the variant that is loaded: figures of another say nothing
- * @returns or why there is none
+ * The measurement in a file.
+ * @param operations the variant that is loaded; a measurement of another is not used
+ * @returns the measurement, or why there is none
  */
 export function readMeasurement(file: string, operations: string | undefined): Measurement | { missing: string } {
   let found: Partial<Measurement> & { failed?: string };
@@ -60,17 +61,19 @@ export function readMeasurement(file: string, operations: string | undefined): M
   } catch {
     return { missing: "none was taken with this processor, these operations and this number of threads" };
   }
-  if (found.failed) return { missing: `${found.failed} (\`folio doctor --measure\` measures again)` };
+  if (found.failed) return { missing: `${found.failed} (run \`folio doctor --measure\` to measure again)` };
   if (found.format !== "folio-measurement" || found.version !== 1 || !found.small?.ms || !found.large?.ms) {
-    return { missing: `${file} is damaged, or another version's` };
+    return { missing: `${file} is damaged or from another version` };
   }
   if (found.operations !== (operations ?? null)) {
-    return { missing: `it was taken with the operations ${found.operations ?? "of TensorFlow alone"}` };
+    return {
+      missing: `it was taken with ${found.operations ? `the operations ${found.operations}` : "TensorFlow's operations only"}`,
+    };
   }
   return found as Measurement;
 }
 
-/** What is known of this process's machine; undefined: nothing. The same for as long as the process lives. */
+/** The measurement of this process's machine, if there is one. It does not change while the process runs. */
 export async function measuredHere(operations: string | undefined): Promise<Measurement | undefined> {
   known ??= measurementFile().then((file) => readMeasurement(file, operations));
   const found = await known;
@@ -78,7 +81,7 @@ export async function measuredHere(operations: string | undefined): Promise<Meas
 }
 let known: Promise<Measurement | { missing: string }> | undefined;
 
-/** Writes it whole or not at all. @throws {Error} when the folder cannot be written */
+/** Writes the file atomically. @throws {Error} when the folder cannot be written */
 export function keepMeasurement(file: string, measurement: Measurement): void {
   const partial = `${file}.${process.pid}.partial`;
   try {
@@ -87,15 +90,15 @@ export function keepMeasurement(file: string, measurement: Measurement): void {
     fs.renameSync(partial, file);
   } catch (error) {
     throw new Error(
-      `Cannot keep the measurement: ${(error as Error).message}. The usual choices stand; make the folder writable and run \`folio doctor --measure\`.`,
+      `Cannot keep the measurement: ${(error as Error).message}. The default choices apply; make the folder writable and run \`folio doctor --measure\`.`,
       { cause: error },
     );
   }
 }
 
-/** What a measurement says, for people. */
+/** A measurement in a readable form. */
 export interface MeasuredReport {
-  /** When, as ISO 8601. */
+  /** Time of the measurement, as ISO 8601. */
   readonly at: string;
   readonly threads: number;
   readonly file: string;
@@ -104,13 +107,13 @@ export interface MeasuredReport {
     readonly shape: string;
     readonly candidates: readonly { readonly name: Candidate; readonly ms: number; readonly gigaflops: number }[];
   }[];
-  /** Whose products a format takes. */
+  /** The products to use in each format. */
   readonly products: Readonly<Record<MeasuredDtype, ProductChoice>>;
-  /** Whether the times of each candidate were close to each other; where they were not, the usual choice stands. */
+  /** Whether each candidate's times were close to each other; otherwise the default choice applies. */
   readonly steady: boolean;
 }
 
-/** The figures of a measurement, medians, and what is chosen by them. */
+/** The medians of a measurement, and the resulting choices. */
 export function measuredReport(found: Measurement, file: string, processor: ProcessorFacts): MeasuredReport {
   const steps = (["small", "large"] as const).map((size) => {
     const { shape, gigaflop, ms } = found[size];
@@ -131,12 +134,12 @@ export function measuredReport(found: Measurement, file: string, processor: Proc
 const names = { folio: "Folio's", tensorflow: "TensorFlow's" } as const;
 
 export function describeProducts({ small, large }: ProductChoice): string {
-  return small === large ? names[small] : `${names[small]} where small, ${names[large]} where large`;
+  return small === large ? names[small] : `${names[small]} for small products, ${names[large]} for large ones`;
 }
 
-/** Name and value of each line. */
+/** Name and value of each line of the report. */
 export function measuredRows(measured: MeasuredReport | { readonly missing: string }): [string, string][] {
-  if ("missing" in measured) return [["measured", `nothing: ${measured.missing}; the usual choices stand`]];
+  if ("missing" in measured) return [["measured", `nothing: ${measured.missing}; the default choices apply`]];
   const rows = measured.steps.map(({ size, shape, candidates }): [string, string] => {
     const figures = candidates.map(
       ({ name, ms, gigaflops }) => `${name} ${ms.toFixed(1)} ms (${gigaflops.toFixed(0)} GFLOP/s)`,
@@ -147,9 +150,9 @@ export function measuredRows(measured: MeasuredReport | { readonly missing: stri
   const short = measured.steps.some(({ candidates }) => candidates.some(({ name }) => name.startsWith("bfloat16")));
   const busy = measured.steady
     ? []
-    : ["the machine was busy with something else: `folio doctor --measure` measures again"];
+    : ["the machine was busy with something else; run `folio doctor --measure` to measure again"];
   return [
-    ["measured", `${measured.at}, ${measured.threads} threads; any other choice than the usual one gains over 5 %`],
+    ["measured", `${measured.at}, ${measured.threads} threads; a choice other than the default gains more than 5 %`],
     ...rows,
     ...busy.map((line): [string, string] => ["", line]),
     ["products", `float32: ${describeProducts(float32)}${short ? `; bfloat16: ${describeProducts(bfloat16)}` : ""}`],

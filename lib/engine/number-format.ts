@@ -1,7 +1,7 @@
 /**
- * The number format of the matrix products: what `dtype auto` means on this machine and why, and what a machine cannot
- * do. It decides from facts (instruction sets, a GPU's compute capability, what was measured) and measures nothing; `folio
- * doctor` prints the choice, a run's start record keeps it.
+ * The number format of the matrix products: what `dtype auto` means on this machine and why, and which formats it does
+ * not support. The choice follows from facts: instruction sets, a GPU's compute capability, and stored measurements.
+ * `folio doctor` prints it, and a run's start record contains it.
  */
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
@@ -9,16 +9,16 @@ import koffi from "koffi";
 import type { Dtype } from "../settings/common.js";
 import { chooseFormat, type MeasuredSteps, type ProcessorFacts } from "./choices.js";
 
-/** A format that is settled: no longer "auto". */
+/** A number format other than "auto". */
 export type ResolvedDtype = Exclude<Dtype, "auto">;
 
-/** What decides it. */
+/** The facts that determine it. */
 export interface DtypeFacts extends ProcessorFacts {
   readonly device: "cpu" | "cuda";
-  /** Of the GPU, 8.0 for an A100; undefined where it is not known. */
+  /** The GPU's, such as 8.0 for an A100; undefined if unknown. */
   readonly computeCapability?: number | undefined;
   readonly compile: boolean;
-  /** Of this processor. */
+  /** The measurement of this processor. */
   readonly measured?: MeasuredSteps | undefined;
 }
 
@@ -28,18 +28,21 @@ export interface DtypeChoice {
   readonly reason: string;
 }
 
-/** Of `auto`, for a compiled step: bfloat16 where hardware multiplies it, unless a measurement says otherwise; else float32. */
+/**
+ * The format of `auto`. For a compiled step: bfloat16 if the hardware multiplies it and no measurement speaks against
+ * it.
+ */
 export function autoDtype(facts: DtypeFacts): DtypeChoice {
   const { device, computeCapability, compile, measured } = facts;
-  if (!compile) return { dtype: "float32", reason: "eager steps know no other" };
+  if (!compile) return { dtype: "float32", reason: "eager steps have no other format" };
   if (device === "cpu") return chooseFormat(facts, measured);
   if (computeCapability === undefined) return { dtype: "float32", reason: "the GPU's compute capability is unknown" };
   const has = `the GPU has compute capability ${computeCapability.toFixed(1)}`;
   if (computeCapability >= 8) return { dtype: "bfloat16", reason: has };
-  return { dtype: "float32", reason: `${has}, and bfloat16 needs 8.0` };
+  return { dtype: "float32", reason: `${has}, but bfloat16 needs 8.0` };
 }
 
-/** @throws {RangeError} for a format that the device does not multiply, or that needs a compiled step */
+/** @throws {RangeError} for a format that the device does not support, or that needs a compiled step */
 export function checkDtype(
   dtype: ResolvedDtype,
   { device, computeCapability, compile }: Omit<DtypeFacts, keyof ProcessorFacts>,
@@ -47,19 +50,19 @@ export function checkDtype(
   if (dtype === "float32") return;
   if (!compile) {
     throw new RangeError(
-      `Cannot use dtype ${dtype} eagerly: it is a conversion of the compiled graph; use --compile=True or dtype float32.`,
+      `Cannot use dtype ${dtype} eagerly: only compiled steps are converted to it; use --compile=True or dtype float32.`,
     );
   }
   const needed = dtype === "bfloat16" ? 8 : 7;
   if (device === "cuda" && computeCapability !== undefined && computeCapability < needed) {
     const other = dtype === "bfloat16" && computeCapability >= 7 ? "float16 or float32" : "float32";
     throw new RangeError(
-      `Cannot use dtype ${dtype}: the GPU has compute capability ${computeCapability.toFixed(1)}, and ${dtype} needs ${needed}.0; use dtype ${other}.`,
+      `Cannot use dtype ${dtype}: the GPU has compute capability ${computeCapability.toFixed(1)}, but ${dtype} needs ${needed}.0; use dtype ${other}.`,
     );
   }
 }
 
-/** The processor's flags, as Linux names them; of macOS's none decides anything. Empty where they are not told. */
+/** The processor's flags under Linux; empty on other systems, where none is used. */
 export function instructionFlags(): string[] {
   try {
     if (process.platform === "linux") return parseCpuFlags(fs.readFileSync("/proc/cpuinfo", "utf8"));
@@ -74,13 +77,13 @@ export function parseCpuFlags(cpuinfo: string): string[] {
   return (/^(?:flags|Features)\s*:(.*)$/m.exec(cpuinfo)?.[1] ?? "").trim().split(/\s+/);
 }
 
-/** Those of the processor's flags that decide how fast TensorFlow multiplies, and whether bfloat16 pays. */
+/** The processor's flags that determine how fast TensorFlow multiplies, and whether bfloat16 is faster. */
 export function importantInstructionSets(flags: readonly string[]): string[] {
   const important = ["avx2", "fma", "avx512f", "avx512_bf16", "avx_vnni", "amx_bf16", "asimd", "sve", "bf16"];
   return important.filter((name) => flags.includes(name));
 }
 
-/** Compute capability of the first GPU that this process may use, asked of the driver; undefined where it does not say. */
+/** The compute capability of the first GPU that this process may use, from the driver; undefined if it is unknown. */
 export function computeCapability(): number | undefined {
   // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h
   const [major, minor] = [75, 76];

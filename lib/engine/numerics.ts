@@ -1,7 +1,7 @@
 /**
- * What decides, besides a run's settings, data and version, how its numbers are rounded: number format, operations, and whose matrix
- * products. A run keeps it with its checkpoints, a sweep in its folder, so that what goes on does so to the same numbers, or says
- * that it cannot.
+ * What determines how a run's numbers are rounded, besides its settings, data and version: number format, operations,
+ * and the choice of matrix products. A run stores it with its checkpoints, and a sweep in its folder, so that they
+ * continue with the same numbers or report that they cannot.
  */
 import type { ResolvedDevice } from "./device.js";
 import { importantInstructionSets, instructionFlags } from "./number-format.js";
@@ -10,11 +10,11 @@ import type { ProductChoice } from "./operations/in-place.js";
 export interface Numerics {
   readonly device: ResolvedDevice["device"];
   readonly dtype: ResolvedDevice["dtype"];
-  /** On a CPU: the variant of Folio's own operations, or "none". */
+  /** On a CPU: the variant of Folio's operations, or "none". */
   readonly operations?: string;
-  /** On a CPU: whose products, by size. */
+  /** On a CPU: the choice of products, by size. */
   readonly products?: ProductChoice;
-  /** On a CPU: its instruction sets, by which TensorFlow's products differ. */
+  /** On a CPU: its instruction sets, on which the results of TensorFlow's products depend. */
   readonly instructions?: readonly string[];
 }
 
@@ -23,7 +23,10 @@ export function numericsOf({ device, dtype, operations, products }: ResolvedDevi
   return { device, dtype, operations, products, instructions: importantInstructionSets(instructionFlags()) };
 }
 
-/** What this machine cannot do as the other did: `operations avx2 here, avx512 there`. Format and choice of products it can. */
+/**
+ * In what this machine cannot reproduce the other's numbers: `operations avx2 here, avx512 there`. Number format and
+ * choice of products are not compared, since it can adopt them.
+ */
 export function differingNumerics(here: Numerics, there: Numerics): string[] {
   const differing = (what: string, a: string | undefined, b: string | undefined) =>
     a === b ? [] : [`${what} ${a ?? "unknown"} here, ${b ?? "unknown"} there`];
@@ -37,11 +40,11 @@ export function differingNumerics(here: Numerics, there: Numerics): string[] {
 }
 
 /**
- * The machine with the format and the choices of what is gone on with.
- * @param kept what that was computed with; undefined where it does not say, as before Folio kept it
+ * The machine with the number format and choice of products of the work to continue.
+ * @param kept the numerics of that work; undefined if they were not stored, as in older versions
  * @param options.what "the run in out", for the message
- * @param options.allow go on with this machine's own where it cannot do the same
- * @throws {RangeError} that says in what the machine differs
+ * @param options.allow continue with this machine's numerics if it cannot reproduce the others
+ * @throws {RangeError} that says how the machine differs
  */
 export function withNumerics(
   machine: ResolvedDevice,
@@ -53,10 +56,10 @@ export function withNumerics(
   if (differing.length > 0) {
     if (allow) return machine;
     throw new RangeError(
-      `Cannot go on with ${what} to the same numbers: ${differing.join("; ")}. Go on where it began, or accept that it rounds differently from here on (allowOtherNumerics: true).`,
+      `Cannot continue ${what} with the same numbers: ${differing.join("; ")}. Continue it on the machine where it began, or accept that it rounds differently from now on (allowOtherNumerics: true).`,
     );
   }
   const { dtype, products } = kept;
-  const dtypeReason = dtype === machine.dtype ? machine.dtypeReason : `as ${what} was computed so far`;
+  const dtypeReason = dtype === machine.dtype ? machine.dtypeReason : `as in ${what} so far`;
   return { ...machine, dtype, dtypeReason, ...(products && { products }) };
 }

@@ -1,6 +1,6 @@
 /**
- * What `folio doctor` asks of other programs: whether TensorFlow and Folio's own operations load, each in a process of its own,
- * so that one that crashes is found instead of followed; what WebGPU finds; which Python. It judges nothing.
+ * Gathers facts for `folio doctor` from other programs: whether TensorFlow and Folio's own operations load, each tried
+ * in a process of its own, so that a crash is reported and does not end this process; what WebGPU finds; which Python.
  */
 import { execFile } from "node:child_process";
 import { createRequire } from "node:module";
@@ -10,30 +10,30 @@ import { promisify } from "node:util";
 import { packageRoot } from "../host/package.js";
 import { type AdapterInfo, describeAdapter, type WebGpuAdapter } from "./webgpu.js";
 
-/** What WebGPU finds, or why nothing. */
+/** The adapter that WebGPU finds, or why there is none. */
 export type WebGpuReport = WebGpuAdapter | { readonly missing: string };
 
-/** Why something is not there, and what to do about it. */
+/** Why something is missing, and what to do about it. */
 export interface Missing {
   readonly reason: string;
   readonly remedy: string;
 }
 
-/** What TensorFlow says when it is loaded; `error` when it is not. */
+/** Facts about the loaded TensorFlow; `error` if it does not load. */
 export interface TensorFlowReport {
   readonly version: string | undefined;
   readonly backend: string | undefined;
-  /** Which operations run besides TensorFlow's, or why none do. */
+  /** Which operations run besides TensorFlow's, or why none. */
   readonly operations: string;
-  /** Why Folio's own are not used where they could be. */
+  /** Why Folio's operations are not used although they could be. */
   readonly missingOperations?: Missing | undefined;
-  /** The variant of Folio's own that runs here. */
+  /** The variant of Folio's operations that runs here. */
   readonly variant?: string | undefined;
   readonly usesGpu: boolean;
   readonly error: string | undefined;
 }
 
-/** bin/state.mjs, as much as is used here: it is plain JavaScript, because set-up runs before anything is built. */
+/** The functions of bin/state.mjs used here; it is plain JavaScript, since set-up runs before anything is built. */
 export interface SetupState {
   layout(): { root: string; checkout: boolean; venv: string };
   pendingSteps(at: unknown): { step: string; reason: string }[];
@@ -45,7 +45,7 @@ export interface SetupState {
   operationsLines(stamp: unknown): string[];
 }
 
-/** bin/stale.mjs, likewise. */
+/** The functions of bin/stale.mjs used here. */
 interface Staleness {
   missingOperations(at: unknown): Missing | undefined;
 }
@@ -56,7 +56,7 @@ const require = createRequire(import.meta.url);
 export const fromBin = async <T>(name: string): Promise<T> =>
   (await import(pathToFileURL(path.join(packageRoot(), "bin", name)).href)) as T;
 
-/** The last line of output is the answer: TensorFlow itself may write before it. */
+/** Loads TensorFlow in a child process. The last line of output is the answer; TensorFlow may write lines before it. */
 export async function loadInChild(state: SetupState, at: ReturnType<SetupState["layout"]>): Promise<TensorFlowReport> {
   const program = `
     require("node:util").isNullOrUndefined ??= (value) => value == null;
@@ -68,14 +68,14 @@ export async function loadInChild(state: SetupState, at: ReturnType<SetupState["
     const env = { ...process.env, TF_CPP_MIN_LOG_LEVEL: process.env.TF_CPP_MIN_LOG_LEVEL ?? "2" };
     const { stdout } = await run(process.execPath, ["-e", program, module], { env, timeout: 120_000 });
     const found = JSON.parse(stdout.trim().split("\n").at(-1) ?? "");
-    if (found.usesGpu) return { error: undefined, operations: "TensorFlow's alone: Folio's are for the CPU", ...found };
+    if (found.usesGpu) return { error: undefined, operations: "TensorFlow's only: Folio's are for the CPU", ...found };
     const own = await ownOperations(state, at);
     if ("missing" in own) {
-      const operations = `TensorFlow's alone: ${own.missing.reason}`;
+      const operations = `TensorFlow's only: ${own.missing.reason}`;
       return { error: undefined, operations, missingOperations: own.missing, ...found };
     }
     const left = state.operationsLines(state.operationsStamp(at)).map((line) => `; ${line}`);
-    const operations = `Folio's own for ${own.variant} (layer norm, GELU, attention, AdamW) and TensorFlow's${left.join("")}`;
+    const operations = `Folio's for ${own.variant} (layer norm, GELU, attention, AdamW), and TensorFlow's${left.join("")}`;
     return { error: undefined, operations, variant: own.variant, ...found };
   } catch (error) {
     return { version: undefined, backend: undefined, operations: "none", usesGpu: false, error: childError(error) };
@@ -83,8 +83,8 @@ export async function loadInChild(state: SetupState, at: ReturnType<SetupState["
 }
 
 /**
- * The variant of Folio's own operations that is used, or why none is: by what set-up noted, and by a trial in a process of
- * its own.
+ * The variant of Folio's operations that is used, or why none is, from set-up's notes and a trial in a process of its
+ * own.
  */
 async function ownOperations(
   state: SetupState,
@@ -108,13 +108,13 @@ async function ownOperations(
     return {
       missing: {
         reason: `they do not work: ${childError(error)}`,
-        remedy: `Remove ${file}; \`${command}\` then compiles them again.`,
+        remedy: `Remove ${file} and run \`${command}\`, which compiles them again.`,
       },
     };
   }
 }
 
-/** Of a stack trace, the line that says what went wrong; of a crash, the signal. */
+/** The line of a stack trace that says what went wrong; for a crash, the signal. */
 function childError(error: unknown): string {
   const { signal, stderr, message } = error as { signal?: string; stderr?: string; message?: string };
   if (signal) return `the process was ended by ${signal}`;
@@ -122,7 +122,7 @@ function childError(error: unknown): string {
   return line?.replace(/^\w*Error: /, "") ?? message?.split("\n")[0] ?? String(error);
 }
 
-/** What WebGPU finds, asked in a process of its own. */
+/** The adapter that WebGPU finds, requested in a process of its own. */
 export async function findWebGpu(): Promise<WebGpuReport> {
   const program = `
     const { create, globals } = await import(process.argv[1]);
@@ -136,7 +136,7 @@ export async function findWebGpu(): Promise<WebGpuReport> {
     require.resolve("@tensorflow/tfjs-backend-webgpu/package.json");
     const { stdout } = await run(process.execPath, ["--input-type=module", "-e", program, module], { timeout: 60_000 });
     const info = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as AdapterInfo | null;
-    return info ? describeAdapter(info) : { missing: "no GPU that it could use" };
+    return info ? describeAdapter(info) : { missing: "WebGPU finds no GPU" };
   } catch (error) {
     const absent = (error as NodeJS.ErrnoException).code === "MODULE_NOT_FOUND";
     return { missing: absent ? "its optional packages are not installed" : childError(error) };

@@ -1,18 +1,18 @@
 /**
- * Where the time of a compiled step goes: TensorFlow's RunMetadata (a session's `profile`) → one row an operation, sums
- * by kind and by part of the model, and a trace file that Perfetto and chrome://tracing open. It measures nothing.
+ * Shows where the time of a compiled step goes: turns TensorFlow's RunMetadata (a session's `profile`) into one row per
+ * operation, sums by type and by part of the model, and a trace file for Perfetto and chrome://tracing.
  *
- * The few fields that it needs are read by a reader of its own: tfjs-node's generated messages lack RunMetadata, and
- * general readers (protobufjs) want TensorFlow's .proto files. Shown in notebook bench.
+ * The few protocol-buffer fields needed are read here, since tfjs-node's generated messages lack RunMetadata, and
+ * protobufjs would need TensorFlow's .proto files. Shown in notebook 07-bench.
  */
 
 /** One operation of a traced step. Times are microseconds since the first one started. */
 export interface TracedOperation {
-  /** As the graph names it. */
+  /** Its name in the graph. */
   readonly name: string;
-  /** Its kind, such as "MatMul". */
+  /** Its type, such as "MatMul". */
   readonly type: string;
-  /** Names of the operations whose results it takes. */
+  /** Names of the operations whose results are its inputs. */
   readonly inputs: readonly string[];
   readonly device: string;
   readonly thread: number;
@@ -27,13 +27,13 @@ export interface TracedStep {
   readonly micros: number;
 }
 
-/** Time of the operations of one kind, or of one part. */
+/** Time of the operations of one type, or of one part of the model. */
 export interface OperationTime {
   readonly name: string;
   readonly count: number;
-  /** Of all its operations, a step: thread time, more than the step's where several run side by side. */
+  /** Thread time per step of all these operations; it exceeds the step's time if several run in parallel. */
   readonly micros: number;
-  /** Of the time of all operations. */
+  /** Share of the time of all operations. */
   readonly share: number;
 }
 
@@ -92,7 +92,7 @@ function nodeOperation(bytes: Uint8Array, device: string): TracedOperation | und
   const number = (field: number) => (typeof values.get(field) === "number" ? (values.get(field) as number) : 0);
   const string = (field: number) =>
     values.get(field) instanceof Uint8Array ? text(values.get(field) as Uint8Array) : "";
-  // Microseconds for the start, since a double does not hold a date in nanoseconds; nanoseconds for the duration.
+  // Microseconds for the start, since a double cannot represent a date in nanoseconds; nanoseconds for the duration.
   const nanos = number(NODE.opEndNanos) > 0;
   const start = number(NODE.start) + (nanos ? number(NODE.opStartNanos) / 1000 : number(NODE.opStart));
   const micros = nanos
@@ -109,14 +109,14 @@ function nodeOperation(bytes: Uint8Array, device: string): TracedOperation | und
 
 // -------------------------------------------------------------------------------------------------------------- sums
 
-/** Time by kind of operation, the longest first, of one step where several are given. */
+/** Time by type of operation, the longest first; the mean per step if several are given. */
 export function timeByType(steps: readonly TracedStep[]): OperationTime[] {
   return sums(steps, ({ operations }) => operations.map(({ type }) => plainType(type)));
 }
 
 /**
- * Time by part of the model, as far as the graph tells: an operation belongs to the part whose weights it reads, else to
- * that of its latest input; what was added after the last gradient is the optimizer's.
+ * Time by part of the model, as far as the graph shows it: an operation belongs to the part whose weights it reads,
+ * else to that of its latest input; operations added after the last gradient belong to the optimizer.
  */
 export function timeByPart(steps: readonly TracedStep[]): OperationTime[] {
   return sums(steps, partsOf);
@@ -141,7 +141,7 @@ function sums(steps: readonly TracedStep[], labels: (step: TracedStep) => readon
     .sort((a, b) => b.micros - a.micros);
 }
 
-/** oneDNN's own kinds, `_MklBatchMatMulV2`, are counted under the name that the graph gave them. */
+/** oneDNN's types, such as `_MklBatchMatMulV2`, are counted under their usual names. */
 const plainType = (type: string): string => type.replace(/^_Mkl(?:Native)?/, "");
 
 /** The part of each operation of a step. */
@@ -160,7 +160,7 @@ function partsOf({ operations }: TracedStep): string[] {
       .find((found) => found !== undefined);
     if (parameter !== undefined && type === "ReadVariableOp") read.set(name, parameter);
     const held = sources.some((source) => source.startsWith("state/") && parameterIn(source) === undefined);
-    // The input that it waited for longest: of a weight's gradient, the one that comes down from the loss.
+    // The latest input: for a weight's gradient, the one that comes from the loss.
     const latest = sources.filter((source) => parts.has(source)).sort((a, b) => position.get(b)! - position.get(a)!)[0];
     let part = (latest !== undefined && parts.get(latest)) || "other";
     const updated = /MatMul/.test(type) ? gradients.get(name) : undefined;
@@ -168,20 +168,20 @@ function partsOf({ operations }: TracedStep): string[] {
     else if (updated !== undefined) part = partOf(updated, type);
     else if (/SegmentSum/.test(type)) part = "embedding";
     if (held || numberOf(name) > lastGradient) part = "optimizer";
-    // Constants and state belong to whoever takes them.
+    // Constants and state belong to the operations that use them.
     if (inputs.length > 0 && part !== "other") parts.set(name, part);
     return part;
   });
 }
 
-/** Operations are numbered as they are traced, and what follows the last gradient clips and updates. */
+/** Gradient operations. Operations are numbered as they are traced; those after the last gradient clip and update. */
 const GRADIENTS = /MatMul|SegmentSum|Grad$/;
 const numberOf = (name: string): number => Number(/_(\d+)$/.exec(name)?.[1] ?? -1);
 const parameterIn = (name: string): string | undefined => /^state\/params\/(.*)_\d+$/.exec(name)?.[1];
 
 const sourceOf = (input: string): string => input.replace(/^\^|:\d+$/g, "");
 
-/** Name of an operation whose result a parameter is updated by, at most reshaped and scaled → that parameter. */
+/** By the name of the operation whose result (possibly reshaped and scaled) updates a parameter: that parameter. */
 function gradientsOf(operations: readonly TracedOperation[]): Map<string, string> {
   const byName = new Map(operations.map((operation) => [operation.name, operation]));
   const found = new Map<string, string>();
@@ -223,7 +223,10 @@ export interface TraceEvent {
   readonly args?: Readonly<Record<string, string>>;
 }
 
-/** A trace that ui.perfetto.dev and chrome://tracing open: the steps one after the other, what overlaps on rows of its own. */
+/**
+ * A trace for ui.perfetto.dev and chrome://tracing: the steps one after another, overlapping operations on separate
+ * rows.
+ */
 export function chromeTrace(
   steps: readonly TracedStep[],
   title: string,
@@ -266,7 +269,7 @@ function* fields(bytes: Uint8Array): Generator<[field: number, value: number | U
     for (;;) {
       const byte = bytes[at++];
       if (byte === undefined) throw new RangeError("Cannot read a trace: it is cut off.");
-      value += (byte & 127) * scale; // not by shifts: times in nanoseconds take 61 bits, of which a double keeps 53
+      value += (byte & 127) * scale; // not by shifts: times in nanoseconds have 61 bits, of which a double keeps 53
       if (byte < 128) return value;
       scale *= 128;
     }

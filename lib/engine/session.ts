@@ -1,7 +1,7 @@
 /**
- * Runs steps `(state, inputs) → { state, outputs }` over a state that it holds: eagerly, line by line, or compiled,
- * traced into one TensorFlow graph with the state in resource variables. Both take and give the same host values.
- * It knows nothing of models; train.ts, sample.ts and the notebooks hand it functions. Notebook 01-train shows both.
+ * Runs steps `(state, inputs) → { state, outputs }` over a state that the session holds: eagerly, line by line, or
+ * compiled into one TensorFlow graph with the state in resource variables. Both take and return the same host values.
+ * Shown in notebook 01-train.
  */
 import { openGraphSession } from "./compiled/compiled-session.js";
 import { openEagerSession } from "./eager-session.js";
@@ -11,8 +11,8 @@ import { loadTensorFlow } from "./tensorflow/load.js";
 import { startWebGpu } from "./webgpu.js";
 
 /**
- * Opens a session over a copy of `state`. Compiled, tensors may come without values, to be traced with, or to get them
- * by `write`.
+ * Opens a session over a copy of `state`. In a compiled session tensors may have no values, for tracing alone or until
+ * `write` sets them.
  */
 export async function openSession(state: StateSpecs, options: SessionOptions = {}): Promise<Session> {
   const { device, dtype = "float32", xla = false, profiled = false, products } = options;

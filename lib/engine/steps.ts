@@ -1,6 +1,6 @@
 /**
- * What a step, a state and a session are: the contract that the eager and the compiled session keep, and the checks that
- * both make. session.ts opens one.
+ * The types of steps, states and sessions, which the eager and the compiled session implement, and the checks that both
+ * make. session.ts opens a session.
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import type { HostTensors, TensorSpec, TensorSpecs } from "./host-tensors.js";
@@ -11,8 +11,9 @@ import type { ProductChoice } from "./operations/in-place.js";
 export type State = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
 
 /**
- * What a session runs. Groups and tensors that `state` leaves out keep their values. Inside, a JavaScript number is a
- * constant of the function: whatever changes from call to call (step, rate, key, batch) is an input.
+ * The function that a session runs. Groups and tensors that `state` leaves out keep their values. A JavaScript number
+ * inside the function is a constant of the trace, so whatever changes from call to call (step, rate, key, batch) must
+ * be an input.
  */
 export type Step = (
   state: State,
@@ -20,19 +21,19 @@ export type Step = (
 ) => { state?: State; outputs: Readonly<Record<string, tf.Tensor>> };
 
 /**
- * A defined step: one call is one step; calls of one session run one after another. In a session that was opened for it,
- * `profile` is given TensorFlow's RunMetadata of this call (profile.ts reads it); tracing slows the call.
+ * A defined step: each call runs one step; the calls of one session run one after another. In a session opened with
+ * `profiled`, `profile` receives TensorFlow's RunMetadata of this call (profile.ts reads it), which slows the call.
  */
 export type RunStep = (inputs: HostTensors, profile?: (metadata: Uint8Array) => void) => Promise<HostTensors>;
 
-/** What became of a step that was traced. */
+/** The result of tracing a step. */
 export interface TraceReport {
-  /** Operations that it added to the session's graph. */
+  /** The number of operations added to the session's graph. */
   readonly operations: number;
   readonly elapsedMs: number;
 }
 
-/** Holds a state and runs steps over it. Dispose of it to give the memory back. */
+/** Holds a state and runs steps over it. Dispose of it to free the memory. */
 export interface Session {
   readonly compiled: boolean;
   /**
@@ -41,44 +42,44 @@ export interface Session {
    */
   define(step: Step): RunStep;
   /**
-   * Compiled: traces a step for inputs of these shapes without running it, so that a mistake is found, or time measured,
-   * before there are values. Nothing is computed and no tensor of the state's size is allocated.
+   * Compiled: traces a step for inputs of these shapes without running it, to find mistakes or measure time
+   * before there are values. Nothing is computed, and no tensor of the state's size is allocated.
    */
   trace(step: Step, inputs: TensorSpecs): Promise<TraceReport>;
   /** The values of one group of the state. @throws {RangeError} when there is no such group */
   read(group: string): Promise<HostTensors>;
   /**
-   * Gives tensors of one group new values; those that are not named keep theirs.
+   * Sets the values of tensors of one group; tensors that are not named keep theirs.
    * @throws {RangeError} when the state has no such tensor, or has it with another shape or type
    */
   write(group: string, tensors: HostTensors): Promise<void>;
   dispose(): void;
 }
 
-/** How a session runs. */
+/** Options of a session. */
 export interface SessionOptions {
-  /** Where: TensorFlow has one of cpu and cuda in a process, webgpu is eager whatever `compile` says. Default TensorFlow's. */
+  /** A process has TensorFlow on either cpu or cuda; webgpu is always eager. Default: TensorFlow's device. */
   readonly device?: "cpu" | "cuda" | "webgpu";
   /** Trace steps into TensorFlow graphs (fast), or run each line when it is reached (to look inside). Default true. */
   readonly compile?: boolean;
   /** Format of matrix products: float32, or (compiled only) bfloat16 or float16, which needs a scaled loss. */
   readonly dtype?: ResolvedDtype;
-  /** Whose matrix products a compiled step takes on a CPU, by size. Default: as on a processor that was not measured. */
+  /** The matrix products of compiled steps on a CPU, by size. Default: as on a processor that was not measured. */
   readonly products?: ProductChoice;
-  /** Let TensorFlow join operations into clusters that XLA compiles (compiled only). Default false. */
+  /** Let TensorFlow group operations into clusters that XLA compiles (compiled only). Default false. */
   readonly xla?: boolean;
-  /** Calls may be given `profile` (compiled only): TensorFlow then keeps records, in an executor that is slower. Default false. */
+  /** Allow calls with `profile` (compiled only), for which TensorFlow uses a slower executor. Default false. */
   readonly profiled?: boolean;
 }
 
-/** @throws {RangeError} that names the groups there are */
+/** @throws {RangeError} that lists the existing groups */
 export function checkedGroup(group: string, groups: readonly string[]): string {
   if (groups.includes(group)) return group;
   const known = groups.length > 0 ? `it has ${groups.join(", ")}` : "it is empty";
   throw new RangeError(`Cannot find ${JSON.stringify(group)} in the session's state: ${known}.`);
 }
 
-/** @throws {RangeError} when the tensor to be written is not one that the state has */
+/** @throws {RangeError} when the state has no such tensor, or has it with another shape or type */
 export function checkedTensor(key: string, held: TensorSpec | undefined, { dtype, shape }: TensorSpec): void {
   if (held && held.dtype === dtype && held.shape.join() === shape.join()) return;
   const found = held ? `the state has it as ${held.dtype} [${held.shape}]` : "the state does not have it";
@@ -86,9 +87,9 @@ export function checkedTensor(key: string, held: TensorSpec | undefined, { dtype
 }
 
 /**
- * Gives a step's result back unless it is a promise, or holds an entry that the session's state does not have, or has
- * with another shape or type.
- * @throws {Error} that names the entry
+ * Returns a step's result after checking it.
+ * @throws {Error} when it is a promise, or has an entry that the session's state lacks or has with another shape or
+ * type
  */
 export function checkedResult(state: State, result: ReturnType<Step>): ReturnType<Step> {
   if (result instanceof Promise) {

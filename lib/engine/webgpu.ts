@@ -1,23 +1,23 @@
 /**
- * WebGPU as a device: TensorFlow.js' backend for it, on Dawn (npm's `webgpu`: Metal, Vulkan, D3D12), where there is no
- * TensorFlow for the GPU. Both packages are optional and are loaded when this device is asked for; TensorFlow's library
- * then is not. An operation runs when it is reached: nothing is compiled, and values are read back by `await x.data()`
- * only. Which device a run gets is device.ts' matter; `folio doctor` says what there is.
+ * WebGPU as a device, for GPUs without a TensorFlow build: TensorFlow.js' WebGPU backend on Dawn (the npm package
+ * `webgpu`: Metal, Vulkan, D3D12). Both packages are optional and are loaded only when this device is used;
+ * TensorFlow's library is then not loaded. Steps are eager, and values can be read back only by `await x.data()`.
+ * device.ts chooses a run's device; `folio doctor` shows the available ones.
  */
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import { withoutStderr } from "./tensorflow/quiet-stderr.js";
 
-/** What computes, as Dawn tells it. */
+/** The adapter, as Dawn describes it. */
 export interface WebGpuAdapter {
   readonly name: string;
-  /** A processor that plays a GPU: right, and slow. */
+  /** Whether it is emulated by the processor: correct but slow. */
   readonly software: boolean;
   readonly apple: boolean;
 }
 
-/** What WebGPU's adapters say of themselves. */
+/** A WebGPU adapter's description of itself. */
 export interface AdapterInfo {
   readonly vendor: string;
   readonly architecture: string;
@@ -26,7 +26,7 @@ export interface AdapterInfo {
   readonly isFallbackAdapter?: boolean;
 }
 
-// As much of WebGPU's interface as is used here.
+// The part of WebGPU's interface that is used here.
 interface Gpu {
   requestAdapter(options: { powerPreference: "high-performance" }): Promise<GpuAdapter | null>;
 }
@@ -47,8 +47,8 @@ interface UncapturedError {
 
 const require = createRequire(import.meta.url);
 const BACKEND = "webgpu";
-// A device is given the least that WebGPU promises, unless more is asked for. Not for the count of buffers: eight, which
-// is the least, do, and what needs more would fail on other GPUs than the one it was tried on.
+// A device has WebGPU's minimum limits unless more is requested. The number of buffers stays at the minimum of eight,
+// so that what works on one GPU works on others.
 const LIMITS = [
   "maxBufferSize",
   "maxStorageBufferBindingSize",
@@ -65,11 +65,11 @@ interface Opened {
 let opened: Promise<Opened> | undefined;
 let started: Promise<WebGpuAdapter> | undefined;
 let failure: string | undefined;
-// Dawn's threads end with the last reference to it, and with them the process if a device is still there.
+// Kept for the life of the process: dropping the last reference to Dawn while a device exists ends the process.
 let held: { gpu: Gpu; device: GpuDevice } | undefined;
 
 /**
- * The adapter that WebGPU has here. Loads Dawn, and no device yet.
+ * WebGPU's adapter on this machine. Loads Dawn but opens no device.
  * @throws {Error} when the packages are not installed or do not load, or there is no adapter; it names what to do
  */
 export async function findAdapter(): Promise<WebGpuAdapter> {
@@ -90,7 +90,7 @@ export async function startWebGpu(): Promise<WebGpuAdapter> {
   return adapter;
 }
 
-/** Whether it was started in this process. */
+/** Whether WebGPU was started in this process. */
 export function webGpuStarted(): boolean {
   return held !== undefined;
 }
@@ -101,8 +101,8 @@ export function webGpuVersion(): string {
 }
 
 /**
- * Throws what the device has complained of since it was last asked: WebGPU reports errors apart from the calls that
- * caused them, and goes on with zeros.
+ * Throws the device's errors since the last check: WebGPU reports errors apart from the calls that caused them, and
+ * continues with zeros.
  */
 export function checkWebGpu(): void {
   if (failure === undefined) return;
@@ -111,13 +111,13 @@ export function checkWebGpu(): void {
   throw new Error(`Cannot run a step on WebGPU: ${found}`);
 }
 
-/** Name, and whether it is real, of an adapter by what it says of itself. */
+/** An adapter's name, and whether it is software, from its description. */
 export function describeAdapter(info: AdapterInfo): WebGpuAdapter {
   const { vendor, architecture, device, description } = info;
   const name = (device || [vendor, architecture].filter(Boolean).join(" ") || "unnamed").replace(/-+$/, "");
   return {
     name: description && description !== name ? `${name}, ${description}` : name,
-    // What Windows and Mesa have for want of a GPU does not always say so.
+    // The software adapters of Windows and Mesa do not always say so.
     software:
       info.isFallbackAdapter === true ||
       /swiftshader|llvmpipe|lavapipe|basic render|software/i.test(`${architecture} ${device} ${description}`),
@@ -136,7 +136,7 @@ async function open(): Promise<Opened> {
 async function openAdapter(): Promise<Opened> {
   const { create, globals } = await loadDawn();
   Object.assign(globalThis, globals); // GPUBufferUsage and others, which the backend reads
-  // Dawn says on stderr which of the systems' graphics libraries are not there; what matters of it is said below.
+  // Dawn writes to stderr which graphics libraries are missing; the messages below say what matters.
   const quietly = process.platform === "win32" ? <T>(action: () => T) => action() : withoutStderr;
   const [gpu, request] = quietly(() => {
     const gpu = create([]);
@@ -183,7 +183,7 @@ async function start(): Promise<WebGpuAdapter> {
   const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]!]));
   const device = await adapter.requestDevice({ requiredLimits });
   device.addEventListener("uncapturederror", (event) => {
-    event.preventDefault(); // or Dawn writes it on stderr
+    event.preventDefault(); // or Dawn writes it to stderr
     failure ??= event.error.message.split("\n")[0];
   });
   void device.lost.then(({ message }) => {
@@ -199,7 +199,7 @@ async function start(): Promise<WebGpuAdapter> {
   return describeAdapter(adapter.info);
 }
 
-/** The backend asks once, as it is made, whether there is a `navigator.gpu`, as in a browser. */
+/** Provides `navigator.gpu`, as in a browser, which the backend looks for when it is made. */
 function withNavigator<T>(gpu: Gpu, body: () => T): T {
   const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
   Object.defineProperty(globalThis, "navigator", { value: { gpu }, configurable: true });

@@ -1,10 +1,10 @@
 /**
- * What Folio wrote as JSON and reads back: a file may have been edited, damaged or made by somebody else since, so each
- * has a schema, which stands with whoever reads it, and a fault is told by its place in the file.
+ * Checks JSON files that Folio wrote and reads back. A file may have been edited, damaged or replaced since, so each
+ * kind has a schema, which stands beside its reader, and an error names the place in the file.
  */
 import type { z } from "zod";
 
-/** What is wrong with a value by its schema: `splits.train.tokens is "many"; expected number`; undefined if nothing is. */
+/** What a value violates in its schema: `splits.train.tokens is "many"; expected number`; undefined if nothing. */
 export function faultOf(schema: z.ZodType, value: unknown): string | undefined {
   const issue = schema.safeParse(value).error?.issues[0];
   if (!issue) return undefined;

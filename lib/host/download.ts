@@ -1,7 +1,6 @@
 /**
- * Downloads a file: resumed where it was cut, checked by SHA-256, and put in place by one rename, so the path holds the
- * whole right file or what it held before. What this file is not: it keeps no cache and chooses no URLs; the datasets'
- * prepare modules do.
+ * Downloads a file: resumed after an interruption, checked by SHA-256, and put in place by one rename, so that the path
+ * holds either the complete, correct file or what it held before.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -9,33 +8,33 @@ import path from "node:path";
 import { cellSignal } from "./notebook.js";
 import { openRegularFile } from "./regular-file.js";
 
-/** How far a download has come. */
+/** Progress of a download. */
 export interface DownloadProgress {
   receivedBytes: number;
-  /** If the server tells. */
+  /** If the server reports it. */
   totalBytes: number | undefined;
 }
 
-/** What `fetchFile` may be told. */
+/** Options of `fetchFile`. */
 export interface FetchFileOptions {
-  /** Of the whole file, in hexadecimal; without it, only the length that the server tells is checked. */
+  /** Of the whole file, in hexadecimal; without it, only the length that the server reports is checked. */
   sha256?: string;
-  /** How long the file may be; 64 GB unless given. A longer one is given up, and what has arrived is removed. */
+  /** Largest accepted length; default 64 GB. The download of a longer file stops, and what has arrived is removed. */
   maxBytes?: number;
   onProgress?(progress: DownloadProgress): void;
   signal?: AbortSignal;
-  /** How long the server may be silent; 30,000 unless given. */
+  /** How long the server may send nothing; default 30,000. */
   stallMs?: number;
-  /** How many cuts in a row, without a byte received, it bears; 3 unless given. */
+  /** Failed attempts in a row, without a byte received, before it gives up; default 3. */
   attempts?: number;
 }
 
-/** A failure that trying again cannot mend. */
+/** A failure that another attempt cannot fix. */
 class FinalError extends Error {}
 
 const advice = "Check the URL and the network, or give a local file as source.";
 
-/** SHA-256 of a file, in flat memory. */
+/** SHA-256 of a file, read as a stream. */
 export async function fileSha256(filePath: string): Promise<string> {
   const hash = createHash("sha256");
   for await (const chunk of fs.createReadStream("", { fd: openRegularFile(filePath) })) hash.update(chunk as Buffer);
@@ -47,11 +46,11 @@ function sizeOf(filePath: string): number {
 }
 
 /**
- * Downloads `url` to `filePath`. What has arrived waits in `<filePath>.part`, which the next call, or the next attempt
- * of this one, goes on with (HTTP Range). If `filePath` already has the right checksum, nothing is fetched.
- * @throws {Error} if the server cannot be reached, answers with an error, or sends another file than `sha256` says; if
- * the disk is full. `filePath` is untouched then.
- * @throws the signal's reason when it is aborted; the next call resumes
+ * Downloads `url` to `filePath`. What has arrived is kept in `<filePath>.part`, which the next attempt, of this call or
+ * another, continues (HTTP Range). If `filePath` already has the right checksum, nothing is fetched.
+ * @throws {Error} if the server cannot be reached, answers with an error or sends a file whose SHA-256 is not `sha256`,
+ * or if the disk is full; `filePath` is then untouched
+ * @throws the signal's reason when it is aborted; the next call resumes the download
  * @example
  * await fetchFile("https://example.org/text.txt", "data/text.txt", { sha256: "…" });
  */
@@ -64,7 +63,7 @@ export async function fetchFile(url: string, filePath: string, options: FetchFil
   const part = `${filePath}.part`;
   fs.mkdirSync(path.dirname(filePath), { recursive: true });
 
-  const inherited = sizeOf(part) > 0; // of an earlier call: the file may have changed since
+  const inherited = sizeOf(part) > 0; // from an earlier call: the file on the server may have changed since
   for (let failures = 0, round = 0; ; ) {
     const before = sizeOf(part);
     try {
@@ -83,13 +82,13 @@ export async function fetchFile(url: string, filePath: string, options: FetchFil
     fs.rmSync(part, { force: true });
     if (inherited && round++ === 0) continue; // once more, from the start
     throw new Error(
-      `Cannot download ${url}: the file that arrived has SHA-256 ${found}, where ${sha256} is wanted; it was thrown away. It is another file or was changed on its way. ${advice}`,
+      `Cannot download ${url}: the file that arrived has SHA-256 ${found}; wanted ${sha256}. It was deleted: it is another file or was changed on the way. ${advice}`,
     );
   }
   fs.renameSync(part, filePath);
 }
 
-/** What went wrong, from the depth of fetch's nested errors. */
+/** What went wrong, from fetch's nested errors. */
 function causeOf(error: unknown): string {
   if (!(error instanceof TypeError)) return (error as Error).message;
   let deepest: Error & { code?: string } = error;
@@ -133,9 +132,9 @@ async function receive(url: string, part: string, options: FetchFileOptions): Pr
     if (response.status === 206 && !resumed) {
       await response.body?.cancel();
       fs.rmSync(part, { force: true });
-      throw new Error("the server sent another part than the one asked for");
+      throw new Error("the server sent a different part from the one requested");
     }
-    if (!resumed) offset = 0; // the server does not resume: from the start
+    if (!resumed) offset = 0; // the server cannot resume: start again
     const length = response.headers.get("content-length");
     const totalBytes = length === null ? undefined : offset + Number(length);
     const descriptor = fs.openSync(part, resumed ? "a" : "w");
@@ -147,7 +146,7 @@ async function receive(url: string, part: string, options: FetchFileOptions): Pr
         if (receivedBytes > maxBytes) {
           fs.rmSync(part, { force: true });
           throw new FinalError(
-            `Cannot download ${url}: it has more than the ${maxBytes} bytes that it may have. ${advice}`,
+            `Cannot download ${url}: it is longer than the ${maxBytes} bytes that are accepted. ${advice}`,
           );
         }
         write(descriptor, chunk, part);
@@ -174,11 +173,8 @@ function write(descriptor: number, chunk: Uint8Array, part: string): void {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     const found = code === "ENOSPC" || code === "EDQUOT" ? "the disk is full" : message;
-    throw new FinalError(
-      `Cannot write ${part}: ${found}. What has arrived is kept; free some space and run it again.`,
-      {
-        cause: error,
-      },
-    );
+    throw new FinalError(`Cannot write ${part}: ${found}. What has arrived is kept; free some space and try again.`, {
+      cause: error,
+    });
   }
 }

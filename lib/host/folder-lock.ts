@@ -1,14 +1,14 @@
 /**
- * Keeps two processes from training into one folder: flock(2) on a file in it. The system gives the lock back when the
- * process ends, however it ends, so none is ever stale; a file with a process id in it would be, after a kill, and means
- * nothing in another container or on another machine. It stands here because it needs koffi. Not a queue: it never waits.
+ * Prevents two processes from training into one folder, by flock(2) on a file in it. The system releases the lock when
+ * the process ends, however it ends, so no lock is ever stale. A file with a process id would be stale after a kill,
+ * and the id means nothing in another container or on another machine. Taking a lock never waits.
  */
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import koffi from "koffi";
 
-/** A folder that is held; `release()` it. */
+/** A locked folder; the owner must call `release()`. */
 export interface FolderLock {
   release(): void;
 }
@@ -18,10 +18,10 @@ const EXCLUSIVE_NOW = 2 | 4; // LOCK_EX | LOCK_NB
 let flock: ((descriptor: number, operation: number) => number) | undefined;
 
 /**
- * Takes the folder, which is made if need be, for this process, or rather for this call: a second one is refused too.
- * On file systems without locks there is none, and no error.
- * @returns the lock, or who holds it, in words
- * @throws {Error} the file system's, when the folder cannot be written
+ * Locks the folder, which is made if it does not exist. A second call is refused even in the same process. File systems
+ * without locks give no lock and no error.
+ * @returns the lock, or a description of its holder
+ * @throws {Error} the file system's error, when the folder cannot be written
  */
 export function lockFolder(folder: string): FolderLock | { readonly holder: string } {
   flock ??= koffi.load(null).func("int flock(int, int)") as unknown as typeof flock;
@@ -29,14 +29,14 @@ export function lockFolder(folder: string): FolderLock | { readonly holder: stri
   const file = path.join(folder, ".lock");
   for (;;) {
     const descriptor = fs.openSync(file, "a+");
-    // Linux and macOS number it otherwise; the system's name says it on both.
+    // The number differs between Linux and macOS, the name does not.
     const refused = flock!(descriptor, EXCLUSIVE_NOW) !== 0 && koffi.errno() === os.constants.errno.EWOULDBLOCK;
     if (refused) {
       const holder = fs.readFileSync(file, "utf8").trim();
       fs.closeSync(descriptor);
       return { holder: holder || "another process" };
     }
-    // The one who held it until now has removed the file: what is locked is no longer what others find.
+    // The previous holder has removed the file: the file locked here is no longer the one that others find.
     if (fs.statSync(file, { throwIfNoEntry: false })?.ino !== fs.fstatSync(descriptor).ino) {
       fs.closeSync(descriptor);
       continue;
@@ -47,7 +47,7 @@ export function lockFolder(folder: string): FolderLock | { readonly holder: stri
       release() {
         fs.rmSync(file, { force: true });
         fs.closeSync(descriptor);
-        // A folder that was made for nothing goes again.
+        // A folder made for this lock alone is removed.
         if (made) removeEmpty(folder);
       },
     };
@@ -58,6 +58,6 @@ function removeEmpty(folder: string): void {
   try {
     fs.rmdirSync(folder);
   } catch {
-    // it holds a run
+    // it contains a run
   }
 }

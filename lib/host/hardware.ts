@@ -1,21 +1,20 @@
 /**
- * What graphics cards can do at best, for MFU and for planning: a table from the vendor's data sheets; and
- * which NVIDIA cards this machine has, by their driver. It measures
- * nothing and knows no CPU, whose peak has to be measured (`folio bench`).
+ * Peak speed and memory of graphics cards, for MFU and for planning: a table from NVIDIA's data sheets; and the NVIDIA
+ * cards of this machine, from their driver. The peak of a CPU has to be measured (`folio bench`).
  */
 import { execFileSync } from "node:child_process";
 
-/** What a data sheet says of a card. */
+/** A card by its data sheet. */
 export interface Hardware {
-  /** As the driver has it, less "NVIDIA". */
+  /** As the driver reports it, without "NVIDIA". */
   readonly name: string;
-  /** Dense matrix products (no sparsity) in 16 bits that are summed in 32, in FLOP/s. */
+  /** Peak of dense matrix products (no sparsity) of 16-bit numbers with 32-bit sums, in FLOP/s. */
   readonly peak16: number;
-  /** In 32 bits, as TensorFlow multiplies: TF32 on cards that have it (since Ampere). */
+  /** Peak of 32-bit products as TensorFlow computes them: in TF32 on cards that have it (since Ampere). */
   readonly peak32: number;
-  /** Whether the tensor cores take bfloat16 (since Ampere); older ones float16 only. */
+  /** Whether the tensor cores support bfloat16 (since Ampere); older ones support float16 only. */
   readonly bfloat16: boolean;
-  /** The card's memory, of the smallest version. */
+  /** The card's memory; of the smallest version where there are several. */
   readonly memoryBytes: number;
 }
 
@@ -28,8 +27,8 @@ const ampere = (name: string, peak16: number, peak32: number, gigabytes: number)
 });
 const older = (...of: Parameters<typeof ampere>): Hardware => ({ ...ampere(...of), bfloat16: false });
 
-// NVIDIA's data sheets; half of what they print "with sparsity". GeForce: the architectures' white papers (GA102, AD102,
-// Blackwell), tensor cores with FP32 accumulate, which is half of what they do with FP16 accumulate.
+// From NVIDIA's data sheets; half of the figures "with sparsity". GeForce: from the architectures' white papers (GA102,
+// AD102, Blackwell), tensor cores with FP32 accumulate, which have half the speed of FP16 accumulate.
 const cards: readonly Hardware[] = [
   ampere("B200", 2250, 1125, 180),
   ampere("H200 NVL", 835.5, 417.5, 141),
@@ -65,8 +64,8 @@ export const knownHardware: readonly string[] = cards.map(({ name }) => name);
 const words = (name: string): string[] => name.toLowerCase().split(/[\s_()-]+/);
 
 /**
- * The card that a driver's name names, such as "NVIDIA A100-SXM4-80GB" or "a100"; undefined when the table lacks it.
- * A size in the name counts as its memory.
+ * The card for a driver's name such as "NVIDIA A100-SXM4-80GB" or "a100"; undefined when the table lacks it. A size in
+ * the name is taken as its memory.
  */
 export function findHardware(deviceName: string): Hardware | undefined {
   const given = words(deviceName).map((word) => word.replace(/^(geforce|tesla|quadro)$/, ""));
@@ -76,8 +75,8 @@ export function findHardware(deviceName: string): Hardware | undefined {
 }
 
 /**
- * The most FLOP/s that a card's data sheet promises for matrix products in a number format; undefined when the table
- * lacks the card, or the card the format.
+ * A card's peak speed of matrix products in a number format, in FLOP/s, by its data sheet; undefined when the table
+ * lacks the card or the card lacks the format.
  * @example knownPeakFlops("NVIDIA A100-SXM4-80GB", "bfloat16") // 312e12
  */
 export function knownPeakFlops(deviceName: string, dtype: "float32" | "bfloat16" | "float16"): number | undefined {
@@ -86,7 +85,7 @@ export function knownPeakFlops(deviceName: string, dtype: "float32" | "bfloat16"
   return dtype === "float32" ? card.peak32 : card.peak16;
 }
 
-/** A GPU by its driver. */
+/** A GPU as its driver reports it. */
 export interface NvidiaGpu {
   readonly name: string;
   readonly driver: string;
@@ -94,7 +93,7 @@ export interface NvidiaGpu {
   readonly freeBytes: number;
 }
 
-/** What nvidia-smi tells; none where it is not there. */
+/** The GPUs that nvidia-smi reports; none where it is not installed. */
 export function nvidiaGpus(): NvidiaGpu[] {
   const query = "--query-gpu=name,driver_version,memory.total,memory.free";
   try {
@@ -109,7 +108,7 @@ export function nvidiaGpus(): NvidiaGpu[] {
   }
 }
 
-/** nvidia-smi's lines, memory in MiB. */
+/** Parses nvidia-smi's lines, with memory in MiB. */
 export function parseGpus(csv: string): NvidiaGpu[] {
   return csv
     .trim()

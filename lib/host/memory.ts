@@ -1,4 +1,4 @@
-/** How much memory there is; what a run takes of it is lib/model/memory.ts' matter. */
+/** How much memory the machine has; lib/model/memory.ts estimates how much a run needs. */
 import os from "node:os";
 
 /** Bytes of the machine's memory, or of the container's. */

@@ -1,29 +1,29 @@
 /**
- * The notebook's kernel, where this process is one: bin/notebook-kernel.mjs puts it there. Long work asks it whether the
- * cell was interrupted; lib/notebook/ shows values and progress in it. Elsewhere there is none, and nothing changes.
+ * The notebook kernel's services, if this process is a kernel: bin/notebook-kernel.mjs provides them. Long computations
+ * ask whether the cell was interrupted; lib/notebook/ shows values and progress. In other processes there are none.
  */
 
 /** Representations of a value by MIME type, as Jupyter takes them. */
 export type MimeBundle = Readonly<Record<string, string>>;
 
-/** What keeps an interrupted cell waiting: long while it is busy, else not for long. */
+/** Keeps an interrupted cell waiting: long while it is busy, otherwise only briefly. */
 export interface Hold {
   busy: boolean;
   release(): void;
 }
 
 export interface NotebookKernel {
-  /** Of the cell that runs; aborted by Jupyter's interrupt. */
+  /** The running cell's; aborted by Jupyter's interrupt. */
   readonly signal: AbortSignal;
-  /** What Jupyter shows as In [n]. */
+  /** The number that Jupyter shows as In [n]. */
   readonly cell: number;
-  /** The identities of the runs that this kernel made, by their folder. */
+  /** The identities of the runs made by this kernel, by their folder. */
   readonly runs: Map<string, Set<string>>;
-  /** Work that saves when it is interrupted takes this first, and releases it when it has ended. */
+  /** Taken by work that saves when it is interrupted, and released when it has ended. */
   hold(): Hold;
-  /** Shows something below the cell; of the same id, in its place. */
+  /** Shows output below the cell; it replaces earlier output with the same id. */
   display(bundle: MimeBundle, id?: string): void;
-  /** How values of Folio's are shown, once it is loaded. */
+  /** How Folio's values are shown; set once Folio is loaded. */
   describe: ((value: unknown) => MimeBundle | undefined) | undefined;
 }
 
@@ -31,7 +31,7 @@ export function notebookKernel(): NotebookKernel | undefined {
   return (globalThis as { [key: symbol]: NotebookKernel | undefined })[Symbol.for("folio.kernel")];
 }
 
-/** What long work listens to that is given no signal: in a notebook, the interrupt of the cell. */
+/** The signal for long work that is given none: in a notebook, the interrupt of the cell. */
 export function cellSignal(): AbortSignal | undefined {
   return notebookKernel()?.signal;
 }

@@ -1,4 +1,4 @@
-/** Where this package stands and which version it is: the same from lib/ (tests) and dist/lib/ (everything else). */
+/** This package's folder and version: the same from lib/ (tests) and dist/lib/ (everything else). */
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
@@ -17,8 +17,8 @@ export function folioVersion(): string {
 }
 
 /**
- * What lets Node import TypeScript (`node --import …`), for processes and threads that are started from the sources. The
- * package exports it to `import` alone, hence by its path.
+ * The loader that lets Node import TypeScript (`node --import …`), for processes and threads started from the sources.
+ * It is given by its path, since its package exports it to `import` alone.
  */
 export function typescriptLoader(): string {
   const folder = path.dirname(createRequire(import.meta.url).resolve("jiti/package.json"));

@@ -1,16 +1,16 @@
 /**
- * Counter-based randomness: a number is a function of a seed and of a path that says what it is for, such as
+ * Counter-based random numbers: each is a function of a seed and of a path that says what it is for, such as
  * `uniform(1337, "train", step, row)`. There is no state to save: a resumed, replayed or split run draws the same
- * numbers. Not for secrets, and not PyTorch's generator: the same seed gives other numbers there.
+ * numbers. They are not cryptographic, and PyTorch gives other numbers for the same seed.
  *
  * The generator is Philox4x32-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"),
- * the one that TensorFlow's stateless operations use. Notebook 01-train shows it at work.
+ * which TensorFlow's stateless operations use, too. Shown in notebook 01-train.
  */
 
-/** One step of a path: what a number is for (a name), or which one it is (an integer). */
+/** One part of a path: what a number is for (a name), or which one it is (an integer). */
 export type PathPart = number | string;
 
-// Salmon 2011, table 2: the multipliers, and the Weyl constants (golden ratio, √3 − 1) that the key is bumped by.
+// Salmon 2011, table 2: the multipliers, and the Weyl constants (golden ratio, √3 − 1) added to the key in each round.
 const multiplier0 = 0xd2511f53;
 const multiplier1 = 0xcd9e8d57;
 const bump0 = 0x9e3779b9;
@@ -72,7 +72,7 @@ export function philox4x32(counter: Uint32Array, key: readonly [number, number])
   return Uint32Array.from(state, (word) => word >>> 0);
 }
 
-// Each part of a path is mixed in with a mark of its kind, so that 1 and "1" differ.
+// Each part of a path is mixed in with a mark of its type, so that 1 and "1" differ.
 const integerMark = 1;
 const stringMark = 2;
 const scratch = new Int32Array(4);
@@ -86,7 +86,7 @@ function integerWords(value: number, name: string): [low: number, high: number] 
 
 /**
  * Fills `scratch` with the 128 random bits of a path: the words of each part are XORed into the counter, and Philox,
- * keyed by the seed, runs after each. A string goes in four UTF-16 units at a time, then its length.
+ * keyed by the seed, runs after each. A string is mixed in four UTF-16 units at a time, followed by its length.
  */
 function absorb(seed: number, path: readonly PathPart[]): void {
   const [key0, key1] = integerWords(seed, "the seed");
@@ -115,7 +115,7 @@ function absorb(seed: number, path: readonly PathPart[]): void {
 }
 
 /**
- * A number uniform on [0, 1), with 53 random bits, that depends on the seed and the path only.
+ * A number uniform on [0, 1), with 53 random bits, that depends only on the seed and the path.
  * @throws {RangeError} if the seed or a number of the path is not an integer below 2^53
  * @example
  * uniform(1337, "train", 0, 3) === uniform(1337, "train", 0, 3); // true
@@ -125,13 +125,14 @@ export function uniform(seed: number, ...path: PathPart[]): number {
   return ((scratch[0]! >>> 5) * 2 ** 26 + (scratch[1]! >>> 6)) / 2 ** 53;
 }
 
-// With 6 a walk of a few numbers is 9 % off evenness, with 8 nothing shows (test/host/random.test.ts).
+// With 6 rounds, permutations of a few numbers deviate from uniform by 9 %; with 8, not visibly
+// (test/host/random.test.ts).
 const ROUNDS = 10;
 
 /**
- * Where a random permutation of 0 … count − 1 takes `index`. The permutation depends on the seed and the path only and
- * takes no memory: a Feistel network over the next power of four, walked until it lands below count (Black and Rogaway
- * 2002, "Ciphers with arbitrary finite domains"), with Philox as its round function.
+ * The image of `index` under a random permutation of 0 … count − 1. The permutation depends only on the seed and the
+ * path and takes no memory: a Feistel network over the next power of four, applied until the result is below count
+ * (Black and Rogaway 2002, "Ciphers with arbitrary finite domains"), with Philox as its round function.
  * @throws {RangeError} if index is not in [0, count), or count is beyond 2^53
  * @example
  * [0, 1, 2, 3].map((index) => permuted(index, 4, 1337, "epoch", 0)); // each of 0 … 3 once
@@ -160,8 +161,8 @@ export function permuted(index: number, count: number, seed: number, ...path: Pa
 }
 
 /**
- * A 64-bit key, as the two int32 that TensorFlow's stateless random operations take, that depends on the seed and the
- * path only. Its bits are independent of those of `uniform` for the same path.
+ * A 64-bit key that depends only on the seed and the path, as the two int32 numbers that TensorFlow's stateless random
+ * operations take. Its bits are independent of those of `uniform` for the same path.
  * @returns [2]
  * @throws {RangeError} if the seed or a number of the path is not an integer below 2^53
  * @example
@@ -172,12 +173,12 @@ export function key(seed: number, ...path: PathPart[]): Int32Array {
   return Int32Array.of(scratch[2]!, scratch[3]!);
 }
 
-// TensorFlow mixes a key by Philox under a key of its own before it draws by it (GetPhiloxKey… in its sources).
+// TensorFlow scrambles a key with Philox, under a key of its own, before use (GetPhiloxKey… in its sources).
 const tensorflowKey = [0x3ec8f720, 0x02461e29] as const;
 
 /**
- * Normal values of mean 0 and deviation 1 by a key: those of TensorFlow's StatelessRandomNormal, but for the rounding of
- * a logarithm, a sine and a cosine (Box and Muller 1958).
+ * Normal values of mean 0 and standard deviation 1 from a key: those of TensorFlow's StatelessRandomNormal, except for
+ * the rounding of a logarithm, a sine and a cosine (Box and Muller 1958).
  * @param key [2], as `key` gives it
  * @returns [count]
  */
@@ -197,7 +198,7 @@ export function standardNormals(count: number, [first, second]: Int32Array): Flo
     for (let pair = 0; pair < 4; pair += 2) {
       const radius = Math.sqrt(-2 * Math.log(Math.max(unit(scratch[pair]!), 1e-7)));
       const angle = 2 * Math.PI * unit(scratch[pair + 1]!);
-      values[at + pair] = radius * Math.sin(angle); // beyond the end nothing is stored
+      values[at + pair] = radius * Math.sin(angle); // a typed array ignores a store beyond its end
       values[at + pair + 1] = radius * Math.cos(angle);
     }
   }

@@ -1,19 +1,19 @@
 /**
- * Reads files that a user names or that stand where Folio's own should: regular ones alone, up to a size. A pipe or a
- * device by that name would keep a program waiting for good, or fill its memory. What is meant to come through a pipe
- * comes by standard input, which is read here too.
+ * Reads files that a user names or that are expected in Folio's folders: only regular files, up to a size limit. A pipe
+ * or a device of that name could make a program wait forever or fill its memory. Text from a pipe can come through
+ * standard input, which is read here too.
  */
 import fs from "node:fs";
 
-/** Metadata and configuration; text files for which memory is the limit are read with a limit of their own. */
+/** For metadata and configuration; readers of larger text files give a limit of their own. */
 const mostBytes = 256 * 2 ** 20;
 
 /**
- * Opens a regular file for reading, without waiting for anything. The caller closes it.
- * @throws the file system's error when it cannot be opened; {Error} when it is no regular file, saying what it is
+ * Opens a regular file for reading, without waiting. The caller closes it.
+ * @throws the file system's error when it cannot be opened; {Error} when it is not a regular file, saying what it is
  */
 export function openRegularFile(file: string): number {
-  // Without O_NONBLOCK a named pipe waits here until somebody writes into it.
+  // Without O_NONBLOCK, opening a named pipe waits until somebody writes to it.
   const descriptor = fs.openSync(file, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
   const status = fs.fstatSync(descriptor);
   if (status.isFile()) return descriptor;
@@ -41,7 +41,7 @@ export function readRegularFile(file: string, most: number = mostBytes): Buffer 
     const { size } = fs.fstatSync(descriptor);
     if (size > most)
       throw new Error(
-        `it has ${size.toLocaleString("en-US")} bytes, more than the ${most.toLocaleString("en-US")} that are read here`,
+        `it has ${size.toLocaleString("en-US")} bytes, more than the limit of ${most.toLocaleString("en-US")}`,
       );
     return fs.readFileSync(descriptor);
   } finally {
@@ -54,7 +54,7 @@ export function readRegularText(file: string, most: number = mostBytes): string 
   return readRegularFile(file, most).toString("utf8");
 }
 
-/** What standard input holds until its end. @throws {Error} when that is more than `most` bytes */
+/** Reads standard input to its end. @throws {Error} when that is more than `most` bytes */
 export function readStandardInput(most: number = mostBytes): Buffer {
   const chunks: Buffer[] = [];
   for (let total = 0; ; ) {
@@ -62,12 +62,12 @@ export function readStandardInput(most: number = mostBytes): Buffer {
     const count = readSome(chunk);
     if (count === 0) return Buffer.concat(chunks);
     total += count;
-    if (total > most) throw new Error(`more than the ${most.toLocaleString("en-US")} bytes that are read here`);
+    if (total > most) throw new Error(`more than the limit of ${most.toLocaleString("en-US")} bytes`);
     chunks.push(chunk.subarray(0, count));
   }
 }
 
-/** A pipe that is empty for the moment is asked again. */
+/** Reads again while a non-blocking pipe is empty. */
 function readSome(chunk: Buffer): number {
   for (;;) {
     try {

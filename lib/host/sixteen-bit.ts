@@ -1,13 +1,13 @@
 /**
- * Numbers of 16 bits as files store them: float16 (IEEE 754) and bfloat16 (the upper half of a float32), to and from
- * float32. Arithmetic on them is TensorFlow's; weights on the host are float32 always.
+ * Converts the 16-bit numbers in files, float16 (IEEE 754) and bfloat16 (the upper half of a float32), to and from
+ * float32. Weights on the host are always float32; TensorFlow does the 16-bit arithmetic.
  */
 
 export type HalfFormat = "float16" | "bfloat16";
 
-let float16Table: Float32Array | undefined; // of all 65,536: reading is then one look-up a value
+let float16Table: Float32Array | undefined; // for all 65,536 bit patterns, so that each value is one look-up
 
-/** Exact. @param bits one value each @param into as many, given back */
+/** Exact. @param bits one value each @param into as many values; returned */
 export function fromHalf(format: HalfFormat, bits: Uint16Array, into = new Float32Array(bits.length)): Float32Array {
   if (format === "bfloat16") {
     const words = new Uint32Array(into.buffer, into.byteOffset, into.length);
@@ -26,7 +26,7 @@ function float16Value(code: number): number {
   return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24);
 }
 
-/** Rounded to the nearest, ties to even, as PyTorch does; beyond the largest: infinite. */
+/** Rounds to the nearest, ties to even, as PyTorch does; values beyond the largest become infinite. */
 export function toHalf(format: HalfFormat, values: Float32Array): Uint16Array {
   const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const bits = new Uint16Array(values.length);
@@ -46,7 +46,7 @@ function float16Bits(word: number): number {
   if (magnitude > 0x7f800000) return sign | 0x7e00;
   if (magnitude >= 0x477ff000) return sign | 0x7c00; // 65,520 and more round to infinity
   if (magnitude >= 0x38800000) {
-    // From 2⁻¹⁴ on: the exponent's bias changes by 112, and 13 bits of the fraction go.
+    // From 2⁻¹⁴ on: the exponent's bias changes by 112, and 13 bits of the fraction are dropped.
     return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
   }
   if (magnitude < 0x33000000) return sign; // below 2⁻²⁵: zero

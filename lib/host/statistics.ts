@@ -1,19 +1,18 @@
-/** Quantiles, and of a benchmark's times the ratio with the interval that its noise leaves. No clock here. */
+/** Quantiles, and the ratio of a benchmark's times with its confidence interval. */
 import { quantileSorted } from "d3-array";
 import { uniform } from "./random.js";
 
 /**
- * The value below which a share `q` of the values lies, between two of them in proportion (R's type 7, NumPy's default).
- * NaN of none.
+ * The quantile `q` of the values, by linear interpolation (R's type 7, NumPy's default); NaN if there are none.
  */
 export function quantile(values: Iterable<number>, q: number): number {
   const sorted: ArrayLike<number> = Float64Array.from(values).sort();
-  return quantileSorted(sorted as number[], q) ?? Number.NaN; // its types name arrays alone
+  return quantileSorted(sorted as number[], q) ?? Number.NaN; // its types allow only arrays
 }
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
-/** A ratio of medians and its 95 % interval. */
+/** A ratio of medians and its 95 % confidence interval. */
 export interface RatioInterval {
   readonly ratio: number;
   readonly low: number;
@@ -21,9 +20,9 @@ export interface RatioInterval {
 }
 
 /**
- * median(numerator) / median(denominator). Both are lists of rounds of times; the interval comes from 2,000 resamplings
- * of the rounds (Efron 1979), both sides of a round together where they were taken together, for what disturbs the
- * machine then disturbs both.
+ * median(numerator) / median(denominator). Both are lists of rounds of times; the interval comes from 2,000 bootstrap
+ * samples of the rounds (Efron 1979). Rounds that were measured together are resampled together, since a disturbance of
+ * the machine affects both.
  */
 export function medianRatio(
   numerator: readonly (readonly number[])[],

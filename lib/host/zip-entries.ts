@@ -1,14 +1,13 @@
 /**
- * Finds the entries of a zip archive that stores them uncompressed, as torch.save does, so that each can be read from
- * the file by its position and no archive is ever in memory. It reads 64-bit archives, and unpacks nothing. Of npm's zip
- * readers most hold a whole archive or stream its entries; yauzl tells where an entry's bytes lie, but by callbacks, one
- * entry after another, and what reads checkpoints here, down to a run's settings, is synchronous. Nor does it refuse what
- * must be refused (compressed and encrypted entries, two of one name). A file from elsewhere is data: every number is
- * checked.
+ * Finds the entries of a zip archive that stores them uncompressed, as torch.save does, so that each can be read by its
+ * position in the file without holding the archive in memory. 64-bit archives are supported. Most zip readers on npm
+ * hold a whole archive or stream its entries. yauzl gives the positions, but by callbacks, whereas checkpoints are read
+ * synchronously here; and it accepts entries that must be refused (compressed, encrypted, or with a duplicate name).
+ * The file is untrusted: every number is checked.
  */
 import fs from "node:fs";
 
-/** Where an entry's bytes lie in the file. */
+/** The position of an entry's bytes in the file. */
 export interface ZipEntry {
   readonly position: number;
   readonly byteLength: number;
@@ -18,7 +17,7 @@ const MAX_DIRECTORY_BYTES = 64 * 2 ** 20;
 
 /**
  * The entries of an open archive by name.
- * @throws {Error} what is wrong with the archive, without the file's name; reading it again will not help
+ * @throws {Error} saying what is wrong with the archive, without the file's name
  */
 export function zipEntries(file: number): Map<string, ZipEntry> {
   const size = fs.fstatSync(file).size;
@@ -46,7 +45,7 @@ export function zipEntries(file: number): Map<string, ZipEntry> {
   return entries;
 }
 
-/** Where the central directory lies: the record at the archive's end tells. */
+/** The position of the central directory, from the record at the archive's end. */
 function findDirectory(file: number, size: number): ZipEntry {
   const tail = readBytes(file, Math.max(0, size - 65_557), Math.min(size, 65_557)); // a comment follows, of ≤ 65,535 bytes
   for (let at = tail.length - 22; at >= 0; at--) {
@@ -61,10 +60,10 @@ function findDirectory(file: number, size: number): ZipEntry {
     if (bytes.readUInt32LE(0) !== 0x06064b50) throw new Error("its 64-bit record is damaged");
     return { byteLength: whole(bytes.readBigUInt64LE(40)), position: whole(bytes.readBigUInt64LE(48)) };
   }
-  throw new Error("it is no zip archive, or cut short");
+  throw new Error("it is not a zip archive, or it is cut short");
 }
 
-/** An entry's length and where its own header lies; numbers that need 64 bits stand in the extra field, in this order. */
+/** An entry's length and the position of its own header; the extra field has the 64-bit numbers, in this order. */
 function sizes(table: Buffer, at: number, extra: Buffer): { byteLength: number; header: number } {
   let wide: Buffer = extra.subarray(0, 0);
   for (let field = 0; field + 4 <= extra.length; field += 4 + extra.readUInt16LE(field + 2)) {
@@ -82,7 +81,7 @@ function sizes(table: Buffer, at: number, extra: Buffer): { byteLength: number; 
   return { byteLength: packed, header };
 }
 
-/** The bytes come after the entry's own header, whose padding may differ from that in the table. */
+/** The position of the bytes after the entry's own header, whose padding may differ from that in the table. */
 function dataPosition(
   file: number,
   { size, header, byteLength, name }: { size: number; header: number; byteLength: number; name: string },
@@ -107,10 +106,10 @@ function readBytes(file: number, position: number, count: number): Buffer {
   return bytes;
 }
 
-// One read of the file system may move fewer bytes than asked, and never more than 2 GiB.
+// One read may return fewer bytes than requested, and never more than 2 GiB.
 const CHUNK_BYTES = 2 ** 28;
 
-/** Fills `bytes` from the file's `position` on. @throws {Error} if the file ends before */
+/** Fills `bytes` from the file's `position` on. @throws {Error} if the file ends too early */
 export function readInto(file: number, position: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) {
     const read = fs.readSync(file, bytes, done, Math.min(CHUNK_BYTES, bytes.length - done), position + done);

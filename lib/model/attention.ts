@@ -1,7 +1,7 @@
 /**
- * The forms of attention and of products that a forward pass takes: model.ts spells attention out, and this file puts fewer
- * operations in the place of those lines where nobody looks inside, or keeps keys and values of earlier positions. All forms
- * compute the same.
+ * The implementations of attention and linear layers for a forward pass. model.ts writes attention out; this file
+ * replaces those lines by fewer operations if no intermediate value is observed, or keeps the keys and values of
+ * earlier positions. All of them compute the same.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { attendCache, project, rowsOf, writeAt } from "../engine/operations/decoding.js";
@@ -10,27 +10,29 @@ import { currentUpdater } from "../engine/operations/in-place.js";
 import { byRows, embedding, fromRows, linear, toRows, withGradient } from "./functional.js";
 import type { Cache } from "./kv-cache.js";
 
-/** Queries [B, H, T, D] of these positions, keys and values [B, H, S, D] of those that they look at. */
+/** Queries [B, H, T, D] of these positions, keys and values [B, H, S, D] of the positions that they attend to. */
 export type Heads = [q: tf.Tensor4D, k: tf.Tensor4D, v: tf.Tensor4D];
 
-/** Attention of a layer, spelled out: split into heads, 3 × [B, H, T, D]; mixed and joined, [B, T, C]. */
+/**
+ * Attention of a layer, written out: the split into heads, 3 × [B, H, T, D]; the weighted values, joined, [B, T, C].
+ */
 export interface SpelledOut {
   readonly split: () => Heads;
   readonly mix: (...heads: Heads) => tf.Tensor3D;
 }
 
-/** What a pass attends and multiplies with. */
+/** The functions that a forward pass uses for attention and linear layers. */
 export interface Forms {
-  /** Attention of a layer: [B, T, 3C] → [B, T, C], by the lines given or by what computes the same. */
+  /** Attention of a layer: [B, T, 3C] → [B, T, C], by the given functions or by an equivalent operation. */
   attend(qkv: tf.Tensor3D, layer: number, spelledOut: SpelledOut): tf.Tensor3D;
-  /** As functional.ts has them; with a cache without gradients, and fast for the few rows of a new token. */
+  /** As in functional.ts; with a cache they have no gradient, and are fast for the few rows of a new token. */
   readonly linear: typeof linear;
   readonly embedding: (table: tf.Tensor2D, ids: tf.Tensor2D) => tf.Tensor3D;
-  /** int32 [T], where these tokens stand. */
+  /** int32 [T], the tokens' positions. */
   readonly positions: tf.Tensor1D;
-  /** [T, S], 0 where a position may look and −1e9 where it may not. */
+  /** [T, S], 0 where a position may attend and −1e9 where it may not. */
   readonly mask: tf.Tensor2D;
-  /** The cache that was given, extended by these positions. */
+  /** The given cache, extended by these positions. */
   extended(): Cache | undefined;
 }
 
@@ -38,11 +40,13 @@ interface FormsOptions {
   readonly T: number;
   readonly heads: number;
   readonly cache: Cache | undefined;
-  /** Whether attention of a layer must be spelled out: somebody looks inside, or its weights are dropped out. */
+  /**
+   * Whether attention of a layer must be written out: a value inside it is observed, or dropout acts on its weights.
+   */
   readonly opened: (layer: number) => boolean;
 }
 
-/** The forms for T new positions of each sequence. */
+/** The functions for T new positions of each sequence. */
 export function formsOf(options: FormsOptions): Forms {
   const { T, heads, cache, opened } = options;
   const own = tf.range(0, T, 1, "int32") as tf.Tensor1D;
@@ -79,7 +83,7 @@ function cachedForms(cache: Cache, own: tf.Tensor1D, { T, heads, opened }: Forms
       const from = position ?? tf.scalar(0, "int32");
       const all = [writeAt(keys, k, from), writeAt(values, v, from)] as const; // [B, H, S, D] each
       keep(...all);
-      // Where nothing came before, these positions look at one another alone.
+      // Without earlier positions, these attend only to one another.
       return atOnce ?? (position ? mix(q, ...all) : mix(q, k, v));
     },
     linear: (x, weight, how) => byRows(x, (rows) => project(rows, weight, how)),
@@ -91,18 +95,18 @@ function cachedForms(cache: Cache, own: tf.Tensor1D, { T, heads, opened }: Forms
 }
 
 /**
- * Causal self-attention of all heads in one operation, in a compiled step on a CPU: the weights never stand in memory.
- * [B, T, 3C] → [B, T, C]; nothing where it has to be spelled out.
+ * Causal self-attention of all heads in one operation, in a compiled step on a CPU, without storing the attention
+ * matrix. [B, T, 3C] → [B, T, C]; undefined if it has to be written out.
  */
 function closed(qkv: tf.Tensor3D, heads: number): tf.Tensor3D | undefined {
-  // Eagerly it is spelled out: whoever runs line by line wants to see the lines.
+  // Eager steps are for reading along, so there it is written out.
   if (!fusedEnabled() || !currentUpdater()) return undefined;
   const [batch, rows] = [qkv.shape[0], toRows(qkv)];
   const mixed = withGradient<tf.Tensor2D>([rows], () => fusedAttention(rows, { batch, heads })!);
   return fromRows(mixed, batch);
 }
 
-/** [T, S]: 0 at positions up to one's own, −1e9 after. */
+/** [T, S]: 0 at positions up to the query's own, −1e9 after it. */
 function causalMask(positions: tf.Tensor1D, S: number): tf.Tensor2D {
   const own = tf.expandDims(positions, 1);
   const others = tf.expandDims(tf.range(0, S, 1, "int32"), 0);

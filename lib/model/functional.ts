@@ -1,7 +1,6 @@
 /**
- * The differentiable functions that a GPT is made of, each with its gradient written by hand where that saves
- * operations: what `torch.nn.functional` is to PyTorch. No parameters, no state, no configuration; model.ts composes
- * them.
+ * The differentiable functions that a GPT is composed of, like `torch.nn.functional` in PyTorch, with gradients written
+ * by hand where that saves operations. They have no parameters, state or configuration; model.ts composes them.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import {
@@ -14,7 +13,7 @@ import {
 } from "../engine/operations/fused.js";
 import { gatherRows, randomUniform, sparseCrossEntropy } from "../engine/operations/raw.js";
 
-/** Activations: of B sequences, [B, T, C], or in rows, [N, C]. */
+/** Activations of B sequences, [B, T, C], or as rows, [N, C]. */
 type Activations = tf.Tensor2D | tf.Tensor3D;
 
 /**
@@ -39,14 +38,14 @@ export function embedding(table: tf.Tensor2D, ids: tf.Tensor1D | tf.Tensor2D): A
 export interface LinearOptions {
   /** [to], or none. */
   readonly bias?: tf.Tensor1D | undefined;
-  /** The weight stands as [to, from], as the head's does. */
+  /** Whether the weight is stored as [to, from], as the head's is. */
   readonly transposed?: boolean;
 }
 
 /**
- * A linear layer: `linear(x, W) = x W + b`, or `x Wᵀ + b` when the weight stands transposed.
+ * A linear layer: `linear(x, W) = x W + b`, or `x Wᵀ + b` if the weight is stored transposed.
  * @param x [B, T, from] or [N, from]
- * @param weight [from, to], transposed [to, from]
+ * @param weight [from, to], or transposed [to, from]
  * @returns [B, T, to] or [N, to]
  */
 export function linear<T extends Activations>(
@@ -108,7 +107,7 @@ function normalized(x: tf.Tensor2D, weight: tf.Tensor1D): tf.Tensor2D {
 }
 
 /**
- * Gaussian error linear unit (Hendrycks 2016). erf: `x · Φ(x)`; tanh, as GPT-2 has it:
+ * Gaussian error linear unit (Hendrycks 2016). erf: `x · Φ(x)`; tanh, as in GPT-2:
  * `0.5x · (1 + tanh(√(2/π) · (x + 0.044715x³)))`.
  */
 export function gelu<T extends tf.Tensor>(x: T, kind: "erf" | "tanh"): T {
@@ -116,7 +115,7 @@ export function gelu<T extends tf.Tensor>(x: T, kind: "erf" | "tanh"): T {
   return x.rank === 3 ? (byRows(x as tf.Tensor as tf.Tensor3D, activate) as tf.Tensor as T) : activate(x);
 }
 
-/** `x + y`, of equal shape: what a layer adds to the residual stream. */
+/** `x + y`, of equal shape: adds a layer's output to the residual stream. */
 export function add<T extends Activations>(x: T, y: T): T {
   return byRows(x, (rows) => tf.add(rows, toRows(y)));
 }
@@ -158,7 +157,7 @@ function geluTanh<T extends tf.Tensor>(x: T): T {
 /**
  * Mean cross-entropy in nats over the rows whose target is not −1.
  * @param logits [N, V]
- * @param targets [N], int32; −1: the row does not count
+ * @param targets [N], int32; −1: the row is ignored
  * @returns scalar
  */
 export function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Scalar {
@@ -179,8 +178,8 @@ export function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Scal
 
 /**
  * Dropout (Srivastava 2014): `x · mask / (1 − rate)`, each element of the mask 1 with probability 1 − rate.
- * The mask of row b follows from the key, the use and b alone, so a batch split by rows draws the same masks: for its
- * rows from r on it passes `key + [0, r]`.
+ * The mask of row b depends only on the key, the use and b, so a batch that is split by rows draws the same masks if
+ * the part from row r on is given `key + [0, r]`.
  * @param x [B, …]
  * @param key int32 [2], by seed and step
  * @param use number of this dropout in the model
@@ -190,7 +189,7 @@ export function dropout<T extends tf.Tensor>(
   { rate, key, use }: { rate: number; key: tf.Tensor1D; use: number },
 ): T {
   const [rows, ...rest] = x.shape as [number, ...number[]];
-  // One key a row: TensorFlow scrambles keys, so neighbours are independent.
+  // One key per row; TensorFlow scrambles keys, so the masks of neighbouring keys are independent.
   const masks = Array.from({ length: rows }, (_, row) => {
     const uniform = randomUniform(rest, tf.add(key, tf.tensor1d([use, row], "int32")));
     return tf.cast(tf.greaterEqual(uniform, rate), "float32");
@@ -198,7 +197,7 @@ export function dropout<T extends tf.Tensor>(
   return tf.mul(x, tf.mul(tf.stack(masks), 1 / (1 - rate))) as T;
 }
 
-/** One position of each sequence, [B, T, C] → [B, 1, C]: the last, or that of the number given (int32 scalar). */
+/** One position of each sequence, [B, T, C] → [B, 1, C]: the last, or the given one (int32 scalar). */
 export function positionOf(x: tf.Tensor3D, position: true | tf.Tensor): tf.Tensor3D {
   const [B, T] = x.shape;
   if (T === 1) return x;
@@ -208,20 +207,20 @@ export function positionOf(x: tf.Tensor3D, position: true | tf.Tensor): tf.Tenso
 }
 
 /**
- * Applies a function of rows [N, from] → [N, to] to [B, T, from] alike. Products, norms and Folio's own operations take
- * rows: sequences are a view of them, which is made here and nowhere else.
+ * Applies a function of rows [N, from] → [N, to] to rows or to sequences [B, T, from]. Products, norms and Folio's own
+ * operations take rows; only this file converts between the two.
  */
 export function byRows<T extends Activations>(x: T, f: (rows: tf.Tensor2D) => tf.Tensor2D): T {
   const rows = f(toRows(x));
   return (x.rank === 3 ? fromRows(rows, x.shape[0]) : rows) as T;
 }
 
-// The rows behind sequences: who asks again gets the very same, so that layers join row to row, and gradients are summed
-// there. Not across gradients that are taken for themselves: their tape would not see how the two hang together.
+// The rows of sequences, cached: layers then share one tensor of rows, and gradients are summed there. Rows are not
+// reused under another gradient tape, which would not know how they are connected with the sequences.
 const rowsBehind = new WeakMap<tf.Tensor, { readonly rows: tf.Tensor2D; readonly tape: unknown }>();
 const currentTape = (): unknown => tf.engine().state.activeTape;
 
-/** [B, T, C] → [B·T, C]; of what `fromRows` made, the rows that it came from. */
+/** [B, T, C] → [B·T, C]; for a result of `fromRows`, the original rows. */
 export function toRows(x: Activations): tf.Tensor2D {
   if (x.rank === 2) return x as tf.Tensor2D;
   const known = rowsBehind.get(x);
@@ -238,7 +237,9 @@ export function fromRows(rows: tf.Tensor2D, B: number): tf.Tensor3D {
   return x;
 }
 
-/** Gives `forward` the gradient that it states; what the gradient uses must be in `saved`, for the rest is freed. */
+/**
+ * Gives `forward` its custom gradient; tensors that the gradient uses must be in `saved`, since all others are freed.
+ */
 export function withGradient<T extends tf.Tensor>(inputs: tf.Tensor[], forward: () => Differentiable): T {
   return tf.customGrad((...args) => {
     const { value, saved = [], gradient } = forward();

@@ -1,19 +1,19 @@
 /**
- * The keys and values that a model keeps of positions it has seen: empty ones, and as a group of a session's state, where
- * they are written in place. How they are read is attention.ts' matter.
+ * The cache of keys and values of earlier positions: an empty one, and the cache as a group of a session's state, where
+ * it is updated in place. attention.ts uses it.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { float32, type HostTensors } from "../engine/host-tensors.js";
 import type { ModelSettings } from "../settings/model.js";
 
 /**
- * Keys and values of all positions, one a layer, each [B, H, S, D] with S = blockSize: what was computed for earlier
- * positions and need not be again. Of a compiled session's state, it is written where it stands.
+ * Keys and values of all positions, one tensor per layer, each [B, H, S, D] with S = blockSize. In a compiled session's
+ * state it is updated in place.
  */
 export interface Cache {
   readonly keys: readonly tf.Tensor4D[];
   readonly values: readonly tf.Tensor4D[];
-  /** int32 scalar: how many positions are there already. Absent: none, and the ids may be one sequence for all B. */
+  /** int32 scalar: the number of positions in the cache. Absent: none, and the ids may be one sequence for all B. */
   readonly position?: tf.Tensor | undefined;
 }
 
@@ -22,11 +22,11 @@ export function checkCache({ keys, position }: Cache, batch: number, blockSize: 
   const [first] = keys;
   if (first?.shape[2] === blockSize && (!position || first.shape[0] === batch)) return;
   throw new RangeError(
-    `Cannot run the model: the cache has keys of ${first ? `[${first.shape}]` : "no layer"}; wanted those of blockSize = ${blockSize} for ${batch} sequences, as emptyCache() makes them.`,
+    `Cannot run the model: the cache has keys of ${first ? `[${first.shape}]` : "no layer"}; wanted a cache for blockSize = ${blockSize} and ${batch} sequences, as made by emptyCache().`,
   );
 }
 
-/** A cache of `batch` sequences without any position yet; the caller owns its tensors. */
+/** An empty cache for `batch` sequences; the caller owns its tensors. */
 export function emptyCache(settings: ModelSettings, batch: number): Cache {
   const zeros = () => Array.from({ length: settings.nLayer }, () => tf.zeros<tf.Rank.R4>(cacheShape(settings, batch)));
   return { keys: zeros(), values: zeros() };
@@ -42,7 +42,7 @@ export function cacheState(settings: ModelSettings, batch: number): HostTensors 
   );
 }
 
-/** The cache that a group of a state holds. @param position int32 scalar, or none: nothing was read yet */
+/** The cache in a group of a state. @param position int32 scalar; absent for an empty cache */
 export function cacheOf(group: Readonly<Record<string, tf.Tensor>>, position?: tf.Tensor): Cache {
   const named = (kind: string) =>
     Object.keys(group)
@@ -51,7 +51,7 @@ export function cacheOf(group: Readonly<Record<string, tf.Tensor>>, position?: t
   return { keys: named("keys"), values: named("values"), position };
 }
 
-/** The group of a state that holds the cache. */
+/** The cache as a group of a state. */
 export function cacheGroup({ keys, values }: Cache): Record<string, tf.Tensor> {
   const named = (kind: string, tensors: readonly tf.Tensor[]) =>
     tensors.map((tensor, layer) => [`${kind}.${layer}`, tensor] as const);

@@ -1,19 +1,19 @@
 /**
- * How much memory a training run takes, from its settings, and what to lower when there is less. An estimate: what the
- * step keeps until its backward pass, counted on the model as it is written, which is within a third of what was
- * measured on a CPU (test/model/memory.test.ts). Not measured on a graphics card.
+ * Estimates how much memory a training run needs from its settings, and which settings to lower when there is less. The
+ * estimate counts the values that a step keeps for its backward pass, and is within a third of measurements on a CPU
+ * (test/model/memory.test.ts). It has not been compared with measurements on a GPU.
  */
 import type { Settings } from "../settings/settings.js";
 import { countParameters, type Shape } from "./sizing.js";
 
-/** A part of a run's memory. The last row is the total, which is less than the sum: some parts take turns. */
+/** A part of a run's memory. The last row is the total, which is less than the sum, since some parts do not coexist. */
 export interface MemoryRow {
   readonly part: string;
   readonly bytes: number;
   readonly formula: string;
 }
 
-/** The settings that memory follows from. */
+/** The settings that determine the memory. */
 export type MemorySettings = Shape & Pick<Settings, "dropout" | "batchSize" | "gradientAccumulationSteps" | "compile">;
 
 // Node and TensorFlow before the first tensor: 410 to 480 MB on Linux.
@@ -21,8 +21,8 @@ const PROGRAM_BYTES = 450e6;
 
 /**
  * Memory of a run by part, in bytes; N parameters, B batchSize, T blockSize, V vocabSize, L nLayer, C nEmbd, H nHead.
- * Everything that is kept is in 32 bits, with dtype bfloat16 too: only the products are converted.
- * @param options.gpu the values lie on a graphics card: without Folio's fused operations, and without the program
+ * Values are kept in 32 bits, also with dtype bfloat16: only the factors of products are converted.
+ * @param options.gpu whether the values are on a GPU, without Folio's fused operations and without the program
  */
 export function memoryTable(settings: MemorySettings, { gpu = false } = {}): MemoryRow[] {
   const { batchSize: B, blockSize: T, vocabSize: V, gradientAccumulationSteps } = settings;
@@ -48,26 +48,26 @@ export function memoryTable(settings: MemorySettings, { gpu = false } = {}): Mem
     number,
     number,
   ];
-  // Gradients come as activations go, and a checkpoint is read or written when there are neither.
+  // Activations are freed as gradients are made, and a checkpoint is read or written when there are neither.
   const inTurn = Math.max(activations + logits, gradients, copy);
   const total = weights + optimizer + sums + program + inTurn;
-  const formula = "weights, optimizer, accumulated, program and the most of (activations + logits, gradients, copy)";
+  const formula = "weights, optimizer, accumulated, program and the largest of (activations + logits, gradients, copy)";
   return [...rows, { part: "total", bytes: total, formula }];
 }
 
-/** Numbers that a step keeps of each token, of all layers, with the working space of one. */
+/** The number of values that a step keeps per token: those of all layers, and the working space of one layer. */
 function keptPerToken(settings: MemorySettings, gpu: boolean): { values: number; formula: string } {
   const { nLayer: L, nEmbd: C, nHead: H, blockSize: T, compile, dropout } = settings;
   const dropping = dropout > 0;
   if (!compile) {
-    // Eagerly nothing is given back before the step ends: fitted to measurements at two lengths of context.
+    // An eager step frees nothing before it ends; fitted to measurements at two context lengths.
     const masks = dropping ? 7.4 : 0;
     const values = L * ((67 + 2 * masks) * C + (8 + masks) * H * T);
     return { values, formula: `L (${67 + 2 * masks} C + ${8 + masks} H T)` };
   }
-  // Into norm, out of norm (twice), q k v, heads, before GELU 4, after it 4: 16 C. Composed, GELU keeps 4 more.
+  // Input and output of norm (twice), q k v, heads, 4 before GELU, 4 after it: 16 C. Composed, GELU keeps 4 more.
   const perBlock = (gpu ? 20 : 16) + (dropping ? 2 : 0);
-  // Attention's weights stand in memory only where the fused operation does not do it: with dropout also mask and product.
+  // Attention's weights are stored only without the fused operation; with dropout, the mask and the product are too.
   const squares = dropping ? 3 : gpu ? 1 : 0;
   const values = (L + 1) * perBlock * C + L * squares * H * T;
   return { values, formula: `(L + 1) ${perBlock} C${squares ? ` + L ${squares} H T` : ""}` };
@@ -79,8 +79,8 @@ export function memoryBytes(settings: MemorySettings, options: { gpu?: boolean }
 }
 
 /**
- * What to say before a run that will not fit: how much it needs, how much there is, and what to lower; undefined when
- * it fits.
+ * A warning about a run that will not fit into memory: how much it needs, how much there is, and what to lower;
+ * undefined if it fits.
  * @example memoryWarning(settings, os.totalmem())
  */
 export function memoryWarning(
@@ -94,8 +94,8 @@ export function memoryWarning(
     memoryBytes({ ...settings, ...changes }, options) <= availableBytes;
   const { batchSize, gradientAccumulationSteps: micros, compile, blockSize } = settings;
   const advice: string[] = [];
-  if (!compile && fits({ compile: true })) advice.push("compile (--compile=True keeps less)");
-  // Micro-batches instead of a batch: the same update from less memory at a time.
+  if (!compile && fits({ compile: true })) advice.push("compile (--compile=True needs less)");
+  // Smaller micro-batches make the same update with less memory.
   const divisors = Array.from({ length: batchSize }, (_, i) => i + 1).filter((n) => batchSize % n === 0);
   const smaller = divisors.findLast((n) => fits({ batchSize: n, gradientAccumulationSteps: (micros * batchSize) / n }));
   if (smaller && smaller < batchSize) {
@@ -105,8 +105,8 @@ export function memoryWarning(
   const block = [2, 4, 8].map((by) => Math.floor(blockSize / by)).find((n) => n >= 1 && fits({ blockSize: n }));
   if (advice.length === 0 && block) advice.push(`blockSize ${block}`);
   const lower =
-    advice.length > 0 ? `try ${advice.join(", or ")}` : "lower nLayer or nEmbd: a smaller batch is not enough";
-  return `This run needs about ${gigabytes(needed)} of memory, and there are ${gigabytes(availableBytes)}; ${lower}. \`folio sizes\` shows the parts.`;
+    advice.length > 0 ? `try ${advice.join(", or ")}` : "lower nLayer or nEmbd, since a smaller batch is not enough";
+  return `This run needs about ${gigabytes(needed)} of memory, but there are only ${gigabytes(availableBytes)}; ${lower}. \`folio sizes\` shows the parts.`;
 }
 
 /** 3.4e9 → "3.4 GB". */

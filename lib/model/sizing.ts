@@ -1,7 +1,7 @@
 /**
- * How large a model is and what its training costs: parameters, FLOPs, memory, time. Arithmetic only, from settings, as
- * tables of rows. It builds nothing and measures nothing. nanoGPT's transformer_sizing and scaling_laws notebooks have
- * the same numbers. `folio sizes` prints them; shown in notebooks/06-experiments.
+ * Computes a model's size and the cost of its training from settings: parameters, FLOPs and time, as tables of rows.
+ * The numbers agree with nanoGPT's transformer_sizing and scaling_laws notebooks. `folio sizes` prints them; shown in
+ * notebooks/06-experiments.
  *
  * Symbols: L nLayer, H nHead, C nEmbd, V vocabSize, T blockSize, B batchSize, N parameters, D tokens.
  */
@@ -11,10 +11,10 @@ import { parameterSpecs } from "./model.js";
 
 export { knownPeakFlops } from "../host/hardware.js";
 
-/** The settings that parameters and FLOPs follow from. */
+/** The settings that determine parameters and FLOPs. */
 export type Shape = Omit<ModelShape, "gelu">;
 
-/** The shapes of GPT-2's published weights, by nanoGPT's names. */
+/** The shapes of GPT-2's published weights, by their names in nanoGPT. */
 export const gpt2Shapes = {
   gpt2: gpt2Shape(12, 12, 768),
   "gpt2-medium": gpt2Shape(24, 16, 1024),
@@ -26,11 +26,11 @@ function gpt2Shape(nLayer: number, nHead: number, nEmbd: number): Shape {
   return { nLayer, nHead, nEmbd, blockSize: 1024, vocabSize: 50_257, bias: true, tieHead: true };
 }
 
-/** A part of the model and how much of something it has. `block` is one of nLayer, `blocks` all of them. */
+/** A part of the model and its number of parameters or FLOPs. `block` is one of nLayer blocks, `blocks` all of them. */
 export interface SizeRow {
   readonly part: string;
   readonly count: number;
-  /** Of the last row, the total. */
+  /** Share of the last row, the total. */
   readonly share: number;
 }
 
@@ -39,10 +39,10 @@ const asTable = (parts: Readonly<Record<string, number>>): SizeRow[] => {
   return Object.entries(parts).map(([part, count]) => ({ part, count, share: count / total }));
 };
 
-/** Parameters by part, the total last: those of the model's specification, added up. */
+/** Parameters by part, the total last: sums over the model's specification. */
 export function parameterTable(shape: Shape): SizeRow[] {
   checkVocabulary(shape.vocabSize);
-  // All blocks are alike: one tells.
+  // All blocks have the same size, so one is enough.
   const specs = parameterSpecs({ ...shape, nLayer: 1, gelu: "erf" });
   const sum = (names: RegExp) =>
     specs
@@ -66,21 +66,22 @@ export function parameterTable(shape: Shape): SizeRow[] {
     block,
     blocks,
     "final norm": sum(/^ln_f/),
-    head: sum(/^lm_head/), // 0: the token embedding's
+    head: sum(/^lm_head/), // 0 if the head shares the token embedding
     total: blocks + around,
   });
 }
 
 const totalOf = (rows: readonly SizeRow[]): number => rows.at(-1)!.count;
 
-/** N, all parameters; `positions: false` leaves out the position embeddings, as nanoGPT's printed sizes do. */
+/** N, the number of parameters; `positions: false` excludes the position embeddings, as in nanoGPT's printed sizes. */
 export function countParameters(shape: Shape, { positions = true } = {}): number {
   return totalOf(parameterTable(shape)) - (positions ? 0 : shape.blockSize * shape.nEmbd);
 }
 
 /**
- * FLOPs of one sequence of T tokens by part: matrix products, 2 a multiply and add, whole squares of attention (no half
- * for the mask), nothing for norms, GELU and softmax. Backward is 2 × forward; the last row is the training total.
+ * FLOPs of one sequence of T tokens by part: matrix products only, 2 FLOPs per multiply-add, with the full attention
+ * matrix (not half of it for the mask); norms, GELU and softmax count as 0. The backward pass is 2 × forward; the last
+ * row is the training total.
  */
 export function flopsTable({ nLayer, nEmbd: C, blockSize: T, vocabSize: V }: Shape): SizeRow[] {
   checkVocabulary(V);
@@ -112,9 +113,9 @@ export function flopsTable({ nLayer, nEmbd: C, blockSize: T, vocabSize: V }: Sha
 }
 
 /**
- * FLOPs of training on one token by PaLM's formula, nanoGPT's for MFU: `6N + 12·L·H·Q·T` with head size Q = C / H
- * (Chowdhery 2022, appendix B). N is without position embeddings and, with an untied head, without the token table,
- * which then takes part in no product.
+ * Training FLOPs per token by PaLM's formula, which nanoGPT uses for MFU: `6N + 12·L·H·Q·T` with head size Q = C / H
+ * (Chowdhery 2022, appendix B). N excludes position embeddings and, with an untied head, the token table, which is then
+ * in no product.
  */
 export function flopsPerToken(shape: Shape): number {
   const N = countParameters(shape, { positions: false }) - (shape.tieHead ? 0 : shape.vocabSize * shape.nEmbd);
@@ -123,7 +124,7 @@ export function flopsPerToken(shape: Shape): number {
 }
 
 /**
- * MFU, the share of the hardware's peak that training reaches (Chowdhery 2022): `tokens/s · FLOPs/token / peak`.
+ * MFU, the fraction of the hardware's peak that training reaches (Chowdhery 2022): `tokens/s · FLOPs/token / peak`.
  * @param options.peakFlops of all devices together
  */
 export function modelFlopsUtilization(options: {
@@ -134,12 +135,12 @@ export function modelFlopsUtilization(options: {
   return (options.flopsPerToken * options.tokensPerSecond) / options.peakFlops;
 }
 
-/** Seconds that `flops` take on `peakFlops` (of all devices together) of which `utilization` is reached. */
+/** Seconds that `flops` take at the fraction `utilization` of `peakFlops` (of all devices together). */
 export function trainingSeconds(options: { flops: number; peakFlops: number; utilization: number }): number {
   return options.flops / (options.peakFlops * options.utilization);
 }
 
-/** Tokens of one update. */
+/** Tokens per update. */
 export function tokensPerStep({
   batchSize,
   blockSize,
@@ -148,20 +149,20 @@ export function tokensPerStep({
   return batchSize * blockSize * gradientAccumulationSteps;
 }
 
-/** A model of the Chinchilla paper: unlike GPT, relative positions and a head of its own. */
+/** A model of the Chinchilla paper: unlike GPT, it has relative positions and an untied head. */
 export interface ChinchillaShape {
   readonly layers: number;
   readonly width: number;
   readonly heads: number;
-  /** Width of the MLP; four times the model's unless given. */
+  /** Width of the MLP; default four times the model's. */
   readonly mlpWidth?: number;
-  /** Tokens a sequence; 2,048 unless given. */
+  /** Tokens per sequence; default 2,048. */
   readonly tokens?: number;
-  /** 32,000 unless given. */
+  /** Default 32,000. */
   readonly vocabulary?: number;
 }
 
-/** Parameters as table A9 of the Chinchilla paper counts them: the head, without the token embedding. */
+/** Parameters as counted in table A9 of the Chinchilla paper: with the head, without the token embedding. */
 export function chinchillaParameters({ layers, width: C, ...rest }: ChinchillaShape): number {
   const { mlpWidth: F = 4 * C, vocabulary: V = 32_000 } = rest;
   const attention = 3 * C * C + 3 * C + (C * C + C);
@@ -172,8 +173,8 @@ export function chinchillaParameters({ layers, width: C, ...rest }: ChinchillaSh
 }
 
 /**
- * FLOPs of training on one sequence as the Chinchilla paper counts them (Hoffmann 2022, appendix F, table A4): softmax
- * included, embeddings and logits not, backward = 2 × forward. The head size is width / heads.
+ * Training FLOPs per sequence as counted in the Chinchilla paper (Hoffmann 2022, appendix F, table A4): with softmax,
+ * without embeddings and logits; backward = 2 × forward. The head size is width / heads.
  */
 export function chinchillaFlops({
   layers,
@@ -193,6 +194,6 @@ export function chinchillaFlops({
 function checkVocabulary(vocabSize: number): void {
   if (vocabSize >= 1) return;
   throw new RangeError(
-    "Cannot size the model: vocabSize is 0; set it to the number of ids, as 50257 for GPT-2's tokens.",
+    "Cannot size the model: vocabSize is 0; set it to the number of ids, such as 50257 for GPT-2's tokens.",
   );
 }

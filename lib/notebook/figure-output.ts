@@ -1,7 +1,7 @@
 /**
- * A figure in a notebook: a static picture, which an untrusted notebook keeps, and a script that puts Plotly in its place
- * where scripts run. Plotly itself (1.2 MB) is shown once a kernel, in an output of its own. Pages of their own are
- * lib/charts/html-page.ts.
+ * A figure in a notebook: a static picture, which is shown in an untrusted notebook, and a script that replaces it with
+ * an interactive Plotly chart if scripts run. Plotly itself (1.2 MB) is output once per kernel. lib/charts/html-page.ts
+ * makes separate pages.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -28,7 +28,7 @@ function showPlotly(): void {
   notebookKernel()?.display({ "text/html": `<script>window.Plotly || (() => {${code}\n})()</script>` });
 }
 
-/** What of the browser the script uses. */
+/** The browser interface that the script uses. */
 declare const document: { querySelectorAll(selector: string): Iterable<Place>; body: object };
 declare const window: { Plotly?: { newPlot(...args: unknown[]): void } };
 declare function getComputedStyle(element: object): { color: string };
@@ -37,7 +37,7 @@ interface Place {
   drawn?: boolean;
 }
 
-/** Runs in the reader's browser, alone: it may use nothing of this file. */
+/** Runs in the reader's browser, so it may not use anything else from this file. */
 function draw(id: string, { data, layout }: Figure): void {
   if (!window.Plotly) return;
   const ink = getComputedStyle(document.body).color;

@@ -1,6 +1,6 @@
 /**
- * A training as a notebook shows it: one bar with loss, speed and time left that is redrawn in its place, then the curve.
- * The loop is lib/train/train.ts, its behaviour in cells train.ts beside this file.
+ * Shows a training in a notebook: a progress bar with loss, speed and remaining time, then the curve. The loop is in
+ * lib/train/train.ts, its behaviour in cells in train.ts of this folder.
  */
 import { escapeHtml } from "../charts/html-page.js";
 import { notebookKernel } from "../host/notebook.js";
@@ -9,18 +9,18 @@ import type { Settings } from "../settings/settings.js";
 import type { TrainOptions } from "../train/open-run.js";
 import { train } from "./train.js";
 
-/** A run that has been trained: as the last expression of a cell it shows its numbers and its curve. */
+/** The result of a training; as the last expression of a cell it shows its numbers and its curve. */
 export interface TrainedRun {
   readonly settings: Settings;
   readonly records: readonly StepRecord[];
 }
 
-/** How often the bar is redrawn, at most. */
+/** Shortest time between two redraws of the bar. */
 const redrawMs = 250;
 
 /**
- * Trains to the end, showing progress where this is a notebook.
- * @throws as train(): an interrupt saves what was trained and ends the cell
+ * Trains to the end, showing progress in a notebook.
+ * @throws as train(); an interrupt saves the training and ends the cell
  * @example
  * const run = await trainRun({ ...presets.toy, dataset: "typescript" });
  */

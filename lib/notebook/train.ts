@@ -1,6 +1,6 @@
 /**
- * train() as programs and notebooks call it. In a notebook a cell is run again and again: a run that this kernel made is
- * replaced, or gone on with where that is the same, and an interrupt saves. Elsewhere it is the loop of lib/train/train.ts.
+ * train() for programs and notebooks. In a notebook, running a cell again replaces the run that this kernel made, or
+ * continues it if its settings are the same, and an interrupt saves. In a program it is the loop of lib/train/train.ts.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -12,18 +12,19 @@ import type { TrainOptions } from "../train/open-run.js";
 import { train as trainLoop } from "../train/train.js";
 import { hasCheckpoint, readState } from "../weights/checkpoint.js";
 
-/** Folders that this process trains into now. */
+/** Folders into which this process is training. */
 const underWay = new Map<string, number>();
 
 /**
  * Trains. Every update yields an `iter` record; every `evalInterval` updates, and at the end, an `eval` record comes
  * first, and a `checkpoint` record when one was saved. The log in `outDir` keeps every `logInterval`-th `iter`.
  *
- * In a notebook, a cell that is run again replaces the run that this kernel made in `outDir`; with the same settings, or
- * only a larger `maxIters`, an unfinished run goes on. Runs of others are left alone. An interrupt saves and ends the cell.
+ * In a notebook, running a cell again replaces the run that this kernel made in `outDir`; with the same settings, or
+ * with only a larger `maxIters`, an unfinished run continues. Other runs are never replaced. An interrupt saves and
+ * ends the cell.
  * @throws {RangeError} for settings, data, weights or a checkpoint that do not fit together
- * @throws {Error} when the loss is not finite any more, memory runs out, nothing can be saved, another process trains
- * into the same folder, or the cell was interrupted
+ * @throws {Error} when the loss is no longer finite, memory runs out, nothing can be saved, another process trains into
+ * the same folder, or the cell was interrupted
  * @example
  * for await (const record of train(settings)) if (record.kind === "eval") console.log(record.step, record.valLoss);
  */
@@ -43,7 +44,7 @@ async function* trainInNotebook(
   const cell = underWay.get(folder);
   if (cell !== undefined && !given.evalOnly) {
     throw new Error(
-      `Cannot train into ${given.outDir}: a training of this kernel is under way there, begun by cell ${cell}. Interrupt the kernel, or choose another outDir.`,
+      `Cannot train into ${given.outDir}: this kernel is already training there, started by cell ${cell}. Interrupt the kernel, or choose another outDir.`,
     );
   }
   const { settings, notice } = again(kernel, given);
@@ -59,7 +60,7 @@ async function* trainInNotebook(
         kernel.runs.set(folderOf(given.outDir), made.add(record.runId));
       }
       last = record;
-      hold.busy = false; // the cell may never ask for the next
+      hold.busy = false; // the cell may never ask for the next record
       yield record;
       hold.busy = true;
     }
@@ -70,7 +71,7 @@ async function* trainInNotebook(
   if (signal.aborted) throw interrupted(settings, last?.step ?? 0);
 }
 
-/** What the settings of a cell mean that is run again. */
+/** The effective settings of a cell that is run again. */
 function again(kernel: NotebookKernel, given: Settings): { settings: Settings; notice?: string } {
   const { outDir, initFrom, overwrite, evalOnly, maxIters } = given;
   if (evalOnly || overwrite || initFrom !== "scratch" || !hasCheckpoint(outDir)) return { settings: given };
@@ -81,7 +82,7 @@ function again(kernel: NotebookKernel, given: Settings): { settings: Settings; n
   if (others.length === 0 && step < maxIters) {
     return {
       settings: { ...given, initFrom: "resume" },
-      notice: `${outDir}: the run that this kernel made goes on at step ${step} of ${maxIters}.`,
+      notice: `${outDir}: the run made by this kernel continues at step ${step} of ${maxIters}.`,
     };
   }
   const changes = differingSettings(before, given);
@@ -91,20 +92,20 @@ function again(kernel: NotebookKernel, given: Settings): { settings: Settings; n
       : "";
   return {
     settings: { ...given, overwrite: true },
-    notice: `${outDir}: the run that this kernel made before is replaced${why}.`,
+    notice: `${outDir}: the run made earlier by this kernel is replaced${why}.`,
   };
 }
 
 function interrupted({ outDir }: Settings, step: number): Error {
   const saved = hasCheckpoint(outDir)
-    ? `step ${readState(outDir).step} is saved in ${outDir}. Run the cell again to go on from there, or change a setting to begin anew`
+    ? `step ${readState(outDir).step} is saved in ${outDir}. Run the cell again to continue from there, or change a setting to start over`
     : "nothing was saved yet";
   const error = new Error(`Training was stopped at step ${step}; ${saved}.`);
-  error.name = "Interrupted"; // as what the kernel itself throws into a cell
+  error.name = "Interrupted"; // as the kernel's own interrupt error
   return error;
 }
 
-/** One name of a folder, whether it is there yet or not. */
+/** A unique name of a folder, whether it exists or not. */
 function folderOf(outDir: string): string {
   const full = path.resolve(outDir);
   return fs.existsSync(full) ? fs.realpathSync(full) : full;

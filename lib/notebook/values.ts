@@ -1,6 +1,7 @@
 /**
- * How a notebook shows a value of Folio's that is the last expression of a cell: a run, a dataset, a figure, a table, a
- * tensor. What is none of these the kernel shows as text. Looked at by their form, so that no module is loaded for it.
+ * How a notebook shows one of Folio's values as the last expression of a cell: a run, a dataset, a figure, a table or a
+ * tensor. The kernel shows other values as text. Values are recognized by their properties, so that no module is loaded
+ * for it.
  */
 import type { Figure } from "../charts/figure.js";
 import { svgImage, toSvg } from "../charts/figure-svg.js";
@@ -17,14 +18,14 @@ import type { Checkpoint } from "../weights/checkpoint.js";
 import { figureHtml } from "./figure-output.js";
 import type { TrainedRun } from "./progress.js";
 
-/** Lets the notebook's kernel show Folio's values; elsewhere it does nothing. */
+/** Registers Folio's values with the notebook's kernel; does nothing elsewhere. */
 export function offerToNotebook(): void {
   const kernel = notebookKernel();
   if (kernel) kernel.describe = describeValue;
 }
 
 /**
- * Shows values where it is called: in a notebook as if each were the last expression of a cell, elsewhere as text.
+ * Shows values: in a notebook as if each were the last expression of a cell, elsewhere as text.
  * @example show(lossCurve(readRunLog("out")));
  */
 export function show(...values: readonly unknown[]): void {
@@ -36,7 +37,7 @@ export function show(...values: readonly unknown[]): void {
   }
 }
 
-/** Representations of a value that Folio knows; undefined of any other. */
+/** The representations of one of Folio's values; undefined for any other value. */
 export function describeValue(value: unknown): MimeBundle | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   if (isFigure(value)) return figureBundle(value);

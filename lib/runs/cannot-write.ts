@@ -1,6 +1,4 @@
-/** The message for a run's folder that cannot be written. */
-
-/** The error of a run's folder that cannot be written, from the file system's. */
+/** The error for a run's folder that cannot be written, from the file system's error. */
 export function cannotWrite(outDir: string, error: unknown): Error {
   const { code, message } = error as NodeJS.ErrnoException;
   const full = code === "ENOSPC" || code === "EDQUOT";

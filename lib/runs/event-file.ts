@@ -1,14 +1,14 @@
 /**
- * TensorBoard's event files: `tensorboard --logdir out` shows a run's curves. An event is a protocol buffer of four
- * fields in a TFRecord (length, checksum, bytes, checksum), so it is written here, on any backend; tfjs-node's writer
- * would need TensorFlow and cannot say where a resumed run goes on. Which numbers there are is trackers.ts' matter.
+ * Writes TensorBoard's event files: `tensorboard --logdir out` shows a run's curves. An event is a protocol buffer of
+ * four fields in a TFRecord (length, checksum, bytes, checksum). It is written here because tfjs-node's writer needs
+ * TensorFlow and cannot record where a resumed run continues. trackers.ts chooses the numbers.
  */
 import fs from "node:fs";
 import path from "node:path";
 
 /** An event file, open for appending. */
 export interface EventFile {
-  /** One point of each curve. `wallTimeMs`: when; default now. */
+  /** Appends one point of each curve. `wallTimeMs` is its time; default now. */
   append(step: number, scalars: Readonly<Record<string, number>>, wallTimeMs?: number): void;
   close(): void;
 }
@@ -16,12 +16,12 @@ export interface EventFile {
 let opened = 0;
 
 /**
- * Opens a new event file in `folder`, which is made if need be.
- * @param options.resumedAt TensorBoard drops what older files of the folder have from this step on
+ * Opens a new event file in `folder`, which is made if it does not exist.
+ * @param options.resumedAt TensorBoard ignores the points of older files in the folder from this step on
  */
 export function openEventFile(folder: string, { resumedAt }: { resumedAt?: number } = {}): EventFile {
   fs.mkdirSync(folder, { recursive: true });
-  // TensorBoard reads files in the order of their names, and knows them by "tfevents".
+  // TensorBoard recognizes files by "tfevents" and reads them in the order of their names.
   const name = `events.out.tfevents.${Date.now()}.${process.pid}.${opened++}`;
   const file = fs.openSync(path.join(folder, name), "ax");
   const write = (...fields: Buffer[]) => fs.writeSync(file, tfRecord(Buffer.concat(fields)));
@@ -77,14 +77,14 @@ function tfRecord(content: Buffer): Buffer {
   return Buffer.concat([length, checksum(length), content, checksum(content)]);
 }
 
-// CRC-32C (Castagnoli), reflected polynomial; zlib's is another.
+// CRC-32C (Castagnoli), reflected polynomial; zlib uses another one.
 const table = Int32Array.from({ length: 256 }, (_, byte) => {
   let crc = byte;
   for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
   return crc;
 });
 
-/** TFRecord's masked checksum, so that a checksum of data that holds checksums is none of them. */
+/** TFRecord's masked checksum, for data that itself contains checksums. */
 function checksum(bytes: Buffer): Buffer {
   let crc = -1;
   for (const byte of bytes) crc = table[(crc ^ byte) & 255]! ^ (crc >>> 8);

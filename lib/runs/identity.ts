@@ -1,11 +1,11 @@
-/** A run's identity: a hash of what determines its result, by which two runs are the same or differ. */
+/** A run's identity: a hash of everything that determines its result. */
 import { createHash } from "node:crypto";
 import type { TokenMeta } from "../data/token-file.js";
 import { folioVersion } from "../host/package.js";
 import type { Settings } from "../settings/settings.js";
 import type { RunOrigin, Training } from "../weights/pretrained.js";
 
-// Where a run lives, what it keeps and how often it reports change nothing in its result.
+// A run's folder, the files it keeps and how often it reports do not change its result.
 export const WITHOUT_EFFECT = [
   "outDir",
   "dataDir",
@@ -24,8 +24,8 @@ export const WITHOUT_EFFECT = [
 ] as const satisfies readonly (keyof Settings)[];
 
 /**
- * Settings that were introduced after runs were made, with the value that does what the code did before them. There, they are
- * no part of an identity: what was trained before keeps its own, and is found again.
+ * Settings introduced in later versions, with the value at which the code behaves as before. At that value a setting is
+ * not part of the identity, so that older runs keep theirs.
  */
 const INTRODUCED: Readonly<Partial<Settings>> = {};
 
@@ -34,8 +34,8 @@ const counts = (key: string, value: unknown, introduced: Readonly<Record<string,
   !WITHOUT_EFFECT.includes(key as never) && !(key in introduced && introduced[key] === value);
 
 /**
- * Identity of a run: SHA-256 of what determines its result, the settings without those that have no effect, the
- * data's checksum and the versions of the code, in a canonical order.
+ * Identity of a run: SHA-256 of the settings that have an effect, the data's checksum and the versions of the code, in
+ * a canonical order.
  */
 export function runIdentity(
   settings: Settings,
@@ -47,7 +47,7 @@ export function runIdentity(
   return createHash("sha256").update(JSON.stringify(canonical)).digest("hex");
 }
 
-/** runIdentity() of these settings on this dataset in this version of Folio. */
+/** runIdentity() of these settings with this dataset and this version of Folio. */
 export function identityOf(
   settings: Settings,
   { vocabSize, splits }: Pick<TokenMeta, "vocabSize" | "splits">,
@@ -63,8 +63,8 @@ export function identityOf(
 }
 
 /**
- * The identity of a run that begins, or goes on from `before`, and where it came from. A run that goes on as it was keeps its
- * identity; with other settings or data it is another from there on.
+ * The identity and origin of a run that is new or continues `before`. A run continued unchanged keeps its identity;
+ * with other settings or data it gets a new one.
  */
 export function identify(
   settings: Settings,
@@ -79,7 +79,7 @@ export function identify(
   return { runId: identityOf(settings, meta, changed), origin: changed };
 }
 
-/** In which settings two runs differ, without those that have no effect: `maxIters 2000 there, 3000 here`. */
+/** The settings in which two runs differ, without those that have no effect: `maxIters 2000 there, 3000 here`. */
 export function differingSettings(there: Settings, here: Settings): string[] {
   const keys = (Object.keys(here) as (keyof Settings)[]).filter((key) => !WITHOUT_EFFECT.includes(key as never));
   return keys

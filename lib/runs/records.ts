@@ -1,6 +1,6 @@
 /**
- * What a run tells of itself: the records that train() yields and log.jsonl keeps, one a line. Losses are in nats a
- * token, times in milliseconds.
+ * The records of a run, which train() yields and log.jsonl stores, one per line. Losses are in nats per token, times in
+ * milliseconds.
  */
 
 import { z } from "zod";
@@ -14,30 +14,30 @@ export interface StartRecord {
   readonly kind: "start";
   readonly step: number;
   readonly runId: string;
-  /** All of them, position embeddings included. */
+  /** All parameters, including position embeddings. */
   readonly parameters: number;
   /** The number that nanoGPT prints. */
   readonly parametersWithoutPositions: number;
-  /** FLOPs of training on a token, by PaLM's formula. */
+  /** Training FLOPs per token, by PaLM's formula. */
   readonly flopsPerToken: number;
   readonly decayed: DecayGroup;
   readonly undecayed: DecayGroup;
   readonly tokensPerStep: number;
   /** "cpu", "cuda" or "webgpu". */
   readonly device: string;
-  /** Why: "asked for", or what `auto` found. Absent in older logs. */
+  /** Why it was chosen: "asked for", or what `auto` found. Absent in older logs. */
   readonly deviceReason?: string;
-  /** Of WebGPU's adapter. */
+  /** Name of WebGPU's adapter. */
   readonly deviceName?: string;
   readonly dtype: string;
-  /** Why: "asked for", or what `auto` found. Absent in older logs. */
+  /** Why it was chosen: "asked for", or what `auto` found. Absent in older logs. */
   readonly dtypeReason?: string;
   readonly compiled: boolean;
-  /** What the rounding of its numbers hangs on besides. Absent in older logs. */
+  /** What else determines the rounding of its numbers. Absent in older logs. */
   readonly numerics?: Numerics;
-  /** The checkpoint that the run goes on from. */
+  /** The checkpoint that the run continues from. */
   readonly resumedFrom?: string;
-  /** Whose weights it begins with, where they are not new: setting initFrom. */
+  /** The source of its weights, if they are not new: setting initFrom. */
   readonly initFrom?: string;
 }
 
@@ -59,12 +59,12 @@ export interface IterRecord {
   /** Mean over the micro-batches, before the update. */
   readonly loss: number;
   readonly learningRate: number;
-  /** Norm of the whole gradient before clipping. */
+  /** Norm of the gradient over all parameters, before clipping. */
   readonly gradNorm: number;
-  /** In float16: what the next step's loss is multiplied by, and whether this update was left out. */
+  /** In float16: the loss scale of the next step, and whether this update was skipped. */
   readonly lossScale?: number;
   readonly skipped?: true;
-  /** ‖Δp‖ / ‖p‖ of this update by kind of parameter; with setting logUpdates, where the step is logged. */
+  /** ‖Δp‖ / ‖p‖ of this update by kind of parameter; in logged steps, with the setting logUpdates. */
   readonly updateRatios?: Readonly<Record<string, number>>;
   readonly elapsedMs: number;
   /** Tokens trained on so far. */
@@ -84,40 +84,40 @@ export interface EndRecord {
   readonly step: number;
   readonly reason: "finished" | "aborted";
   readonly bestValLoss: number | null;
-  /** Time spent in steps, over all sittings. */
+  /** Time spent in steps, including earlier sessions of the run. */
   readonly trainedMs: number;
 }
 
-/** Parameters that weight decay applies to, or those that it does not. */
+/** The parameters with weight decay, or those without. */
 export interface DecayGroup {
   readonly tensors: number;
   readonly parameters: number;
 }
 
-/** Takes a run's records as they come. */
+/** Receives a run's records. */
 export interface Tracker {
   append(record: StepRecord): void;
   close(): void | Promise<void>;
 }
 
-/** A run that begins, or goes on. */
+/** A run that begins or continues. */
 export interface TrackedRun {
   readonly settings: Settings;
   readonly runId: string;
   /** The step at which it begins. */
   readonly step: number;
-  /** What its log has of before. */
+  /** The earlier records in its log. */
   readonly kept: readonly StepRecord[];
 }
 
-/** What train()'s option `trackers` takes. */
+/** A function for train()'s option `trackers`. */
 export type OpenTracker = (run: TrackedRun) => Tracker | Promise<Tracker>;
 
 const count = z.int().min(0);
 const text = z.string();
 const group = z.object({ tensors: count, parameters: count });
 
-/** A line of log.jsonl, whoever wrote it. What a newer version adds to a record is no fault. */
+/** The schema of a line of log.jsonl. Fields added by newer versions are accepted. */
 export const recordSchema = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("start"),
@@ -132,7 +132,7 @@ export const recordSchema = z.discriminatedUnion("kind", [
   }),
   z.object({
     kind: z.literal("iter"),
-    // A gradient that overflows float16 is no number, which JSON writes as null.
+    // JSON writes the infinite gradient of a float16 overflow as null.
     ...{ step: count, loss: z.number().nullable(), learningRate: z.number(), gradNorm: z.number().nullable() },
     ...{ lossScale: z.number().optional(), skipped: z.literal(true).optional() },
     updateRatios: z.record(text, z.number().nullable()).optional(),

@@ -1,6 +1,6 @@
 /**
  * A run's folder besides its checkpoints: `config.json` (the resolved settings) and `log.jsonl` (one record per line).
- * Which records there are stands in records.ts, where else they go in trackers.ts.
+ * records.ts has the types of records; trackers.ts sends them elsewhere.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -12,14 +12,15 @@ import { recordSchema, type StepRecord, type Tracker } from "./records.js";
 
 /** The log of a run, open for appending. */
 export interface RunLog extends Tracker {
-  /** What the log has of before. */
+  /** The earlier records in the log. */
   readonly kept: readonly StepRecord[];
   close(): void;
 }
 
 /**
- * Opens a run's folder for writing: stores the settings, and cuts the log to what came before `step` (0: empties it),
- * evaluation of that step included when it was done, so that a resumed run's log reads as if it had never stopped.
+ * Opens a run's folder for writing: stores the settings, and truncates the log to the records before `step` (0: empties
+ * it), keeping the evaluation of that step if it was done, so that a resumed run's log reads like an uninterrupted
+ * one's.
  * @throws {Error} when the folder cannot be written
  */
 export function openRunLog(settings: Settings, { step, evaluated }: { step: number; evaluated: boolean }): RunLog {
@@ -50,19 +51,19 @@ export function openRunLog(settings: Settings, { step, evaluated }: { step: numb
   }
 }
 
-/** What a log holds, and which of its lines cannot be read. */
+/** The records of a log, and which of its lines cannot be read. */
 export interface RunRecords {
   readonly records: readonly StepRecord[];
-  /** Numbers of damaged lines, from 1; a last line that a kill cut short is not among them. */
+  /** Numbers of damaged lines, from 1, except a last line that was cut short by a kill. */
   readonly damaged: readonly number[];
 }
 
-/** The records of a run's log that can be read. Empty when there is no log. */
+/** The readable records of a run's log; empty if there is no log. */
 export function readRunLog(outDir: string): StepRecord[] {
   return [...inspectRunLog(outDir).records];
 }
 
-/** As readRunLog, with what cannot be read. @throws {Error} when log.jsonl is no file, or larger than any run's */
+/** As readRunLog, with the damaged lines. @throws {Error} when log.jsonl is not a regular file, or is too large */
 export function inspectRunLog(outDir: string): RunRecords {
   const file = path.join(outDir, "log.jsonl");
   if (!fs.existsSync(file)) return { records: [], damaged: [] };
@@ -92,7 +93,7 @@ function parseRecord(line: string): StepRecord | undefined {
   }
 }
 
-/** A run's settings as its config.json has them. @throws {Error} when they cannot be read or are wrong */
+/** A run's settings from its config.json. @throws {Error} when they cannot be read or are wrong */
 export function readRunSettings(outDir: string): Readonly<Settings> {
   const file = path.join(outDir, "config.json");
   try {

@@ -1,6 +1,6 @@
 /**
- * Where a run's numbers go besides its log: TensorBoard's files, Weights & Biases, or what a program hands to train().
- * A tracker takes the records that log.jsonl keeps; it decides nothing.
+ * Sends a run's numbers to TensorBoard's files, to Weights & Biases, or to trackers that a program passes to train().
+ * A tracker receives the records that log.jsonl stores.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -10,7 +10,7 @@ import { openEventFile } from "./event-file.js";
 import type { OpenTracker, StepRecord, TrackedRun, Tracker } from "./records.js";
 import { openRunLog } from "./run-folder.js";
 
-/** The trackers that a run's settings ask for, and those of the program's own. @throws as loadWandb */
+/** The trackers of a run's settings, and the program's own. @throws as loadWandb */
 export async function trackersOf(
   { tensorboard, wandbLog }: Settings,
   own: readonly OpenTracker[] = [],
@@ -20,7 +20,8 @@ export async function trackersOf(
 }
 
 /**
- * Opens a run's log, and its other trackers, into `open`: what is there already when one of them fails is to be closed too.
+ * Opens a run's log and its other trackers, adding each to `open`, so that the caller can close them if one of them
+ * fails.
  * @throws {Error} when the folder cannot be written
  */
 export async function openTrackers(
@@ -35,7 +36,7 @@ export async function openTrackers(
   for (const opener of openers) open.push(await opener({ settings, runId, step, kept: log.kept }));
 }
 
-/** The curves that a record has a point of, by nanoGPT's names where it has them. */
+/** The curves to which a record adds a point, by nanoGPT's names where it has them. */
 export function scalars(record: StepRecord): Record<string, number> {
   if (record.kind === "eval") {
     return { "train/loss": record.trainLoss, "val/loss": record.valLoss, lr: record.learningRate };
@@ -68,12 +69,12 @@ export const openTensorBoard: OpenTracker = ({ settings, step, kept }) => {
     const values = scalars(record);
     if (Object.keys(values).length > 0) attempt(() => file.append(record.step, values));
   };
-  // The evaluation before the first step is among what TensorBoard drops.
+  // TensorBoard also drops the evaluation before the first step, so it is written again.
   for (const record of kept) if (record.step >= step) append(record);
   return { append, close: file.close };
 };
 
-/** Removes the event files of the run that `outDir` held before. */
+/** Removes the event files of the earlier run in `outDir`. */
 function removeEventFiles(outDir: string): void {
   const folder = path.join(outDir, "tensorboard");
   if (!fs.existsSync(folder)) return;
@@ -82,7 +83,7 @@ function removeEventFiles(outDir: string): void {
   }
 }
 
-/** What is used of the package @wandb/sdk. */
+/** The part of the package @wandb/sdk that is used. */
 export interface Wandb {
   init(options: object): Promise<unknown>;
   log(values: Record<string, unknown>, step?: number): void;
@@ -92,33 +93,35 @@ export interface Wandb {
 const WANDB_PACKAGE = "@wandb/sdk";
 
 /**
- * The package that talks to Weights & Biases, where it is installed. It is none of Folio's own dependencies: it has not
- * changed since 2024 and few need it.
- * @throws {Error} when it is not there, or has no key; the message says what does the job
+ * The package for Weights & Biases, if it is installed. It is not a dependency of Folio, since it has not changed since
+ * 2024 and few users need it.
+ * @throws {Error} when it is not installed or has no key; the message says what to do
  */
 export async function loadWandb(
   load: () => Promise<unknown> = () => import(WANDB_PACKAGE),
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<Wandb> {
   const instead =
-    "Or leave wandbLog: false: TensorBoard's files in the run's folder hold the same curves, and `wandb sync` uploads them.";
+    "Or leave wandbLog: false: TensorBoard's files in the run's folder have the same curves, and `wandb sync` uploads them.";
   let loaded: { default?: unknown };
   try {
     loaded = (await load()) as { default?: unknown };
   } catch (error) {
     throw new Error(
-      `Cannot log to Weights & Biases: its package is not installed; \`npm install ${WANDB_PACKAGE} graphql\` adds it. ${instead}`,
+      `Cannot log to Weights & Biases: its package is not installed; run \`npm install ${WANDB_PACKAGE} graphql\`. ${instead}`,
       { cause: error },
     );
   }
   if (!environment.WANDB_API_KEY) {
     throw new Error(
-      `Cannot log to Weights & Biases: the environment variable WANDB_API_KEY is not set; it holds your key. ${instead}`,
+      `Cannot log to Weights & Biases: the environment variable WANDB_API_KEY is not set; set it to your key. ${instead}`,
     );
   }
   const sdk = (loaded.default ?? loaded) as Wandb;
   if (typeof sdk.init !== "function" || typeof sdk.log !== "function") {
-    throw new Error(`Cannot log to Weights & Biases: ${WANDB_PACKAGE} has no init and log; 0.5 has. ${instead}`);
+    throw new Error(
+      `Cannot log to Weights & Biases: ${WANDB_PACKAGE} has no init and log; install version 0.5. ${instead}`,
+    );
   }
   return sdk;
 }

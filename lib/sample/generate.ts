@@ -1,7 +1,7 @@
 /**
- * Ids that go on from ids: a session with the model's weights and a cache, one step that reads a text into the cache and
- * one that goes on by a token. Past the context window, the last half of it is read in again, or, sliding, all but its
- * first token. It knows no text and no tokenizer: sample.ts does.
+ * Generates ids from a prompt's ids: a session with the model's weights and a cache, a step that reads a context into
+ * the cache, and a step that adds one token. Past the context window, the last half of the window is read again or,
+ * with a sliding window, all but its first token. sample.ts converts between text and ids.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
@@ -12,12 +12,13 @@ import type { RunStep, SessionOptions, State, Step } from "../engine/steps.js";
 import { machineBytes } from "../host/memory.js";
 import { uniform } from "../host/random.js";
 import { toHalf } from "../host/sixteen-bit.js";
+import { type Edits, withEdits } from "../model/edits.js";
 import { type Cache, cacheGroup, cacheOf, cacheState } from "../model/kv-cache.js";
 import { forward, type Parameters, parameterSpecs } from "../model/model.js";
 import type { TrainedModel } from "../weights/pretrained.js";
 import { drawTokens, nextTokens, penalize, sampleProbabilities } from "./next-token.js";
 
-/** How ids are drawn; see SampleOptions. */
+/** Options for drawing ids; see SampleOptions. */
 export interface Generation {
   readonly rows: number;
   readonly temperature: number;
@@ -27,27 +28,32 @@ export interface Generation {
   /** 1: none. */
   readonly repetitionPenalty: number;
   readonly seed: number;
-  /** Likeliest tokens to tell of with each; 0: tell no probabilities. */
+  /** How many of the likeliest tokens to report with each token; 0: no probabilities. */
   readonly alternatives: number;
-  /** Ids that may be drawn are those below. */
+  /** Only ids below this may be drawn. */
   readonly vocabSize: number;
-  /** false: read the whole context again for each token, as nanoGPT does. */
+  /** false: process the whole context again for each token, as nanoGPT does. */
   readonly cache: boolean;
-  /** What a token sees once the text is longer than blockSize: the last half of it and more (half, the default), or always blockSize tokens. */
+  /**
+   * The context of a token once the text is longer than blockSize: half a window or more (half, the default), or always
+   * blockSize tokens.
+   */
   readonly context?: "half" | "slide";
+  /** Edits of each forward pass. */
+  readonly edits?: Edits | undefined;
 }
 
-/** One round: a token for every row. */
+/** One round: a token for each row. */
 export interface Drawn {
   readonly tokens: ArrayLike<number>;
-  /** Of each row's token, and the likeliest ones, `alternatives` a row; where they were asked for. */
+  /** Of each row's token, and the likeliest tokens, `alternatives` per row, if requested. */
   readonly probabilities?: ArrayLike<number> | undefined;
   readonly likeliest?: { readonly tokens: ArrayLike<number>; readonly probabilities: ArrayLike<number> } | undefined;
 }
 
 /**
- * Goes on from a prompt, a round at a time, as long as the caller asks.
- * @param prompt at least one id; of a longer one the last blockSize count
+ * Continues a prompt, one round at a time, for as long as the caller asks.
+ * @param prompt at least one id; only the last blockSize ids are used
  */
 export async function* generate(
   model: TrainedModel,
@@ -65,7 +71,7 @@ export async function* generate(
     const [read, next] = [session.define(steps.read), session.define(steps.next)];
     const texts = Array.from({ length: how.rows }, () => [...prompt]);
     const seen = how.repetitionPenalty === 1 ? undefined : seenTokens(texts, how.vocabSize);
-    let start = Math.max(0, prompt.length - blockSize); // of what is in the cache
+    let start = Math.max(0, prompt.length - blockSize); // the first position in the cache
     let inCache = 0;
     for (let place = 0; ; place++) {
       const inputs = drawInputs(how, place, seen);
@@ -96,32 +102,34 @@ export async function* generate(
   }
 }
 
-/** @throws {RangeError} when the keys and values of all texts are more than this machine's memory */
+/** @throws {RangeError} when the keys and values of all texts exceed this machine's memory */
 function checkMemory({ nLayer, nEmbd, blockSize }: TrainedModel["settings"], rows: number): void {
   const bytes = 8 * rows * nLayer * blockSize * nEmbd;
   if (bytes <= machineBytes()) return;
   throw new RangeError(
-    `Cannot sample: ${rows.toLocaleString("en-US")} texts side by side need ${(bytes / 1e9).toFixed(1)} GB for their keys and values, and there are ${(machineBytes() / 1e9).toFixed(1)}; lower numSamples (${rows}).`,
+    `Cannot sample: ${rows.toLocaleString("en-US")} texts in one batch need ${(bytes / 1e9).toFixed(1)} GB for their keys and values, but there are only ${(machineBytes() / 1e9).toFixed(1)} GB; lower numSamples (${rows}).`,
   );
 }
 
 /** The two steps, over a state of `params` and `cache`. */
 function generationSteps(settings: TrainedModel["settings"], how: Generation): { read: Step; next: Step } {
+  const edits = withEdits(how.edits, settings);
+  const closes = how.cache && edits.at === undefined;
   const step =
     (first: boolean): Step =>
     ({ params, cache }, inputs) => {
       const [ids, position] = [inputs.ids as tf.Tensor2D, inputs.position!];
       const before = cacheOf(cache!, first ? undefined : position);
       const after =
-        (how.cache && closedForward(params!, ids, settings, before, first ? position : tf.scalar(0, "int32"))) ||
-        forward(params!, ids, settings, { cache: before, lastOnly: first ? position : true });
+        (closes && closedForward(params!, ids, settings, before, first ? position : tf.scalar(0, "int32"))) ||
+        forward(params!, ids, settings, { cache: before, lastOnly: first ? position : true, ...edits });
       const logits = tf.reshape(after.logits, [-1, settings.vocabSize]) as tf.Tensor2D;
       return { state: { cache: cacheGroup(after.cache!) } as State, outputs: draw(logits, inputs, how) };
     };
   return { read: step(true), next: step(false) };
 }
 
-/** What `forward` computes for a few tokens of each sequence, compiled on a processor in one operation. */
+/** `forward` for a few tokens of each sequence in one operation, in a compiled session on a CPU. */
 function closedForward(
   params: Parameters,
   ids: tf.Tensor2D,
@@ -136,13 +144,13 @@ function closedForward(
   return writingStep({ weights, ids, keys, values, position, last, bias, gelu, vocabSize });
 }
 
-/** Inputs: `u` [B, 1], `temperature`, and where they are asked for `topP`, `penalty`, `seen` [B, V]. */
+/** Draws the next tokens. Inputs: `u` [B, 1], `temperature`, and if requested `topP`, `penalty`, `seen` [B, V]. */
 function draw(
   all: tf.Tensor2D,
   inputs: Readonly<Record<string, tf.Tensor>>,
   how: Generation,
 ): Record<string, tf.Tensor> {
-  // A model may know more ids than its tokenizer, when its vocabulary was rounded up; those are never drawn.
+  // A model may have more ids than its tokenizer, if its vocabulary was rounded up; these are never drawn.
   const known = all.shape[1] > how.vocabSize ? tf.slice(all, [0, 0], [-1, how.vocabSize]) : all;
   // One prompt is read once for all rows.
   const logits = (known.shape[0] === how.rows ? known : tf.tile(known, [how.rows, 1])) as tf.Tensor2D;
@@ -158,13 +166,13 @@ function draw(
 }
 
 function drawInputs(how: Generation, place: number, seen: HostTensor | undefined): HostTensors {
-  // Below 1 also after rounding to float32.
+  // Below 1 even after rounding to float32.
   const u = Array.from({ length: how.rows }, (_, row) =>
     Math.min(uniform(how.seed, "sample", row, place), 1 - 2 ** -24),
   );
   return {
     u: float32(u, [how.rows, 1]),
-    // Far below what tells two logits apart, and still a number in 32 bits.
+    // Far smaller than any difference of logits, but still a float32 above 0.
     temperature: float32([Math.max(how.temperature, 1e-30)], []),
     ...(how.topP < 1 && { topP: float32([how.topP], []) }),
     ...(seen && { seen, penalty: float32([how.repetitionPenalty], []) }),
@@ -178,8 +186,8 @@ async function readContexts(
   blockSize: number,
 ): Promise<HostTensors> {
   const length = contexts[0]!.length;
-  // Lengths are rounded up to powers of two, so that a compiled step is traced a few times, not once a length.
-  // What stands after the last real id is invisible to it: attention looks back only.
+  // Lengths are rounded up to powers of two, so that a compiled step is traced a few times, not once per length. The
+  // padding has no effect on the last real id, since attention is causal.
   const T = Math.min(blockSize, 2 ** Math.ceil(Math.log2(Math.max(length, 16))));
   const ids = new Int32Array(contexts.length * T);
   for (const [row, context] of contexts.entries()) ids.set(context, row * T);
@@ -199,8 +207,8 @@ function seenTokens(texts: readonly (readonly number[])[], vocabSize: number): H
 }
 
 /**
- * The weights as the session holds them. In bfloat16 on a processor, the matrices stand in memory as pairs of bfloat16:
- * half as much to read for each token. Where that is not possible TensorFlow converts the products, as in training.
+ * The weights for the session. In bfloat16 on a CPU, matrices are stored as pairs of bfloat16, which halves the memory
+ * to read per token. If that is not possible, TensorFlow converts the products, as in training.
  */
 function heldWeights(
   { params }: TrainedModel,

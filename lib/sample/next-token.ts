@@ -1,7 +1,6 @@
 /**
- * From logits to the next token: what was written already made less likely, temperature, the k likeliest, the fewest
- * that make up a share, and a draw. In this order, as transformers has it. No model and no text: generate.ts calls it
- * inside a step. Notebook 03-sample shows what each does.
+ * From logits to the next token: repetition penalty, temperature, top-k, top-p and a draw, in this order, as in
+ * transformers. generate.ts calls it inside a step. Notebook 03-sample shows the effect of each.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { fusedDraw } from "../engine/operations/decoding.js";
@@ -10,41 +9,41 @@ import { fusedDraw } from "../engine/operations/decoding.js";
 export interface Filter {
   /** Only the k likeliest; 0: all. Logits equal to the k-th stay too, as in nanoGPT. */
   readonly topK: number;
-  /** Of those, the fewest likeliest that have this share of probability together: scalar; none: all. */
+  /** Of those, the fewest tokens whose probabilities sum to this scalar; absent: all. */
   readonly topP?: tf.Tensor | undefined;
 }
 
 /**
- * Probabilities that a sampler draws from: softmax(logits / temperature) over the tokens that may be drawn, 0 elsewhere.
+ * The probabilities for drawing: softmax(logits / temperature) over the tokens that may be drawn, 0 elsewhere.
  * @param logits [B, V]
  * @param temperature scalar above 0
  */
 export function sampleProbabilities(logits: tf.Tensor2D, temperature: tf.Tensor, filter: number | Filter): tf.Tensor2D {
   const { topK, topP } = typeof filter === "number" ? { topK: filter, topP: undefined } : filter;
   const V = logits.shape[1];
-  // The largest becomes 0, so that the quotient by a small temperature cannot overflow.
+  // The largest logit becomes 0, so that dividing by a small temperature cannot overflow.
   const scaled = tf.div(tf.sub(logits, tf.max(logits, 1, true)), temperature) as tf.Tensor2D;
   if (!topP && (topK === 0 || topK >= V)) return tf.softmax(scaled);
   const kept = topK === 0 ? V : Math.min(topK, V);
   const { values } = tf.topk(scaled, kept); // [B, kept], the largest first
   const last = tf.slice(values, [0, kept - 1], [-1, 1]);
   const least = topP ? tf.max(tf.concat([last, leastOfShare(values as tf.Tensor2D, topP)], 1), 1, true) : last; // [B, 1]
-  // Not −∞, which a GPU's shaders need not know; its exponential is 0 as well.
+  // Not −∞, which GPU shaders need not support; the exponential of −1e38 is 0 too.
   return tf.softmax(tf.where(tf.less(scaled, least), tf.fill(scaled.shape, -1e38), scaled)) as tf.Tensor2D;
 }
 
-/** The last of the sorted logits that is needed for a share of probability: those before it do not reach it. [B, 1] */
+/** The last of the sorted logits that is needed to reach a share of the probability. [B, 1] */
 function leastOfShare(sorted: tf.Tensor2D, share: tf.Tensor): tf.Tensor {
-  const before = tf.cumsum(tf.softmax(sorted), 1, true); // of those that are likelier
+  const before = tf.cumsum(tf.softmax(sorted), 1, true); // of the likelier tokens
   const needed = tf.logicalOr(tf.less(before, share), tf.equal(before, 0));
   return tf.min(tf.where(needed, sorted, tf.max(sorted, 1, true)), 1, true);
 }
 
 /**
- * Logits in which tokens that stand in the text already are less likely (Keskar 2019): divided by the penalty where
- * they are positive, multiplied by it where they are negative.
- * @param seen [B, V], 1 for tokens that stand in the text
- * @param penalty scalar, 1: nothing changes
+ * Makes tokens that are already in the text less likely (Keskar 2019): positive logits are divided by the penalty,
+ * negative ones multiplied by it.
+ * @param seen [B, V], 1 for tokens in the text
+ * @param penalty scalar; 1: no effect
  */
 export function penalize(logits: tf.Tensor2D, seen: tf.Tensor2D, penalty: tf.Tensor): tf.Tensor2D {
   const less = tf.where(tf.greater(logits, 0), tf.div(logits, penalty), tf.mul(logits, penalty));
@@ -59,13 +58,13 @@ export function penalize(logits: tf.Tensor2D, seen: tf.Tensor2D, penalty: tf.Ten
  */
 export function drawTokens(probabilities: tf.Tensor2D, u: tf.Tensor2D): tf.Tensor1D {
   const cumulative = tf.cumsum(probabilities, 1);
-  // Rounding may leave the total below 1: what is drawn from is the total, and never a token of probability 0.
+  // Rounding may leave the total below 1; u is scaled by the total, so that no token of probability 0 is drawn.
   const total = tf.slice(cumulative, [0, probabilities.shape[1] - 1], [-1, 1]);
   const passed = tf.lessEqual(cumulative, tf.mul(u, total));
   return tf.sum(tf.cast(passed, "int32"), 1);
 }
 
-/** The tokens that `drawTokens` draws from `sampleProbabilities`, without these standing anywhere. */
+/** `drawTokens` of `sampleProbabilities`, without storing the probabilities if the fused operation is available. */
 export function nextTokens(
   logits: tf.Tensor2D,
   { temperature, u, ...filter }: Filter & { temperature: tf.Tensor; u: tf.Tensor2D },

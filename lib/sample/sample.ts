@@ -1,51 +1,56 @@
 /**
- * Generation: text that goes on from a prompt, one token after another, all samples side by side in one batch. Tokens
- * appear as they are drawn. It trains nothing and prints nothing; generate.ts draws the ids. Notebook 03-sample.
+ * Generates text from a prompt, token by token, all samples in one batch. Tokens are yielded as they are drawn;
+ * generate.ts draws the ids. Shown in notebook 03-sample.
  */
 
 import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
 import { dtypeFor } from "../engine/device.js";
+import type { Edits } from "../model/edits.js";
 import type { Device, Dtype } from "../settings/settings.js";
 import type { TrainedModel } from "../weights/pretrained.js";
 import { type Drawn, type Generation, generate } from "./generate.js";
 import { openTextStream, type TextStream } from "./text-stream.js";
 
-/** What to generate. */
+/** Options of sampling. */
 export interface SampleOptions {
-  /** Text to go on from; at least one token long. Names of special tokens, as `<|endoftext|>`, are those tokens. */
+  /**
+   * The text to continue, at least one token long. Names of special tokens, such as `<|endoftext|>`, are those tokens.
+   */
   readonly prompt: string;
   readonly numSamples?: number;
   readonly maxNewTokens?: number;
-  /** Divides the logits: below 1 more careful, above 1 more daring. */
+  /** Divides the logits; below 1: fewer unlikely tokens, above 1: more. */
   readonly temperature?: number;
   /** Draw from the k likeliest tokens only; 0: from all. */
   readonly topK?: number;
-  /** Of those, draw from the fewest likeliest that have this share of probability together; 1: from all. */
+  /** Of those, draw from the fewest tokens whose probabilities sum to topP; 1: from all. */
   readonly topP?: number;
-  /** Logits of tokens that stand in the text already are divided by it (negative ones multiplied); 1: nothing changes. */
+  /** Divides the logits of tokens already in the text (multiplies negative ones); 1: no effect. */
   readonly repetitionPenalty?: number;
-  /** Texts at which a sample ends; they are not part of it. */
+  /** Texts that end a sample, and are not part of it. */
   readonly stop?: readonly string[];
-  /** End a sample where its text ends, at the tokenizer's end-of-text token, which is not part of it. */
+  /** End a sample at the tokenizer's end-of-text token, which is not part of it. */
   readonly stopAtEnd?: boolean;
   readonly seed?: number;
-  /** Likeliest tokens that each record tells of; 0: no probabilities. */
+  /** How many of the likeliest tokens each record reports; 0: no probabilities. */
   readonly alternatives?: number;
-  /** false: compute the whole context again for each token, as nanoGPT does. */
+  /** false: process the whole context again for each token, as nanoGPT does. */
   readonly cache?: boolean;
   /**
-   * Once the text is longer than blockSize: read its last half again and go on from there, which is fast (half, the
-   * default), or let the window slide by one token each time, as nanoGPT does (slide).
+   * Once the text is longer than blockSize: read the last half of the window again and continue from there, which is
+   * fast (half, the default), or slide the window by one token each time, as nanoGPT does (slide).
    */
   readonly context?: "half" | "slide";
+  /** Values of each forward pass that are replaced, by name. */
+  readonly edits?: Edits;
   readonly compile?: boolean;
   readonly device?: Device;
-  /** auto: as the model's settings say. bfloat16 holds the weights in half the memory. */
+  /** auto: the format of the model's settings. bfloat16 stores the weights in half the memory. */
   readonly dtype?: Dtype;
   readonly signal?: AbortSignal;
 }
 
-/** A token that might have been drawn. */
+/** A token that could have been drawn. */
 export interface Alternative {
   readonly token: number;
   readonly text: string;
@@ -57,21 +62,21 @@ export interface SampledToken {
   /** Which sample, from 0. */
   readonly sample: number;
   readonly token: number;
-  /** What the token adds to the sample's text; what is not a whole character yet comes with a later token. */
+  /** The text that the token adds to the sample; the bytes of an incomplete character come with a later token. */
   readonly text: string;
-  /** Where the sample ends with this token, why: as long as asked for, a stop text, the end of the text. */
+  /** Why the sample ends with this token, if it does: its length, a stop text, or the end-of-text token. */
   readonly ended?: "length" | "stop" | "end";
-  /** Of the token, among those that might have been drawn; when alternatives were asked for. */
+  /** The token's probability among those that could have been drawn, if alternatives were requested. */
   readonly probability?: number;
   /** The likeliest first. */
   readonly alternatives?: readonly Alternative[];
 }
 
 /**
- * Generates. Each round yields one token of every sample that has not ended. The context is the text so far; when it is
- * longer than blockSize, its last half is read in again, or the window slides. A token is a function of the model, the prompt, the
- * seed, the sample's number and its place.
- * @throws {RangeError} for an empty prompt, text that the tokenizer does not know, or impossible options
+ * Generates samples. Each round yields one token of every sample that has not ended. The context is the text so far;
+ * once that is longer than blockSize, the last half is read again, or the window slides. A token is a function of the
+ * model, the prompt, the seed, the sample's number and the token's position.
+ * @throws {RangeError} for an empty prompt, text that the tokenizer cannot encode, or invalid options
  * @example
  * for await (const { text } of sample(openCheckpoint("out"), tokenizer, { prompt: "\n" })) process.stdout.write(text);
  */
@@ -109,14 +114,14 @@ export async function* sample(
   }
 }
 
-/** Why samples of this model with this tokenizer will be noise, as sentences; usually none. @param step of training */
+/** Reasons why samples of this model with this tokenizer may be noise, as sentences. @param step training step */
 export function noiseWarnings({ settings }: TrainedModel, tokenizer: Tokenizer, step?: number): string[] {
   const warnings = [];
   if (step === 0) warnings.push("The model is untrained (step 0): its samples are noise. Train it first.");
-  // A vocabulary is rounded up to a multiple of 128 at most.
+  // A vocabulary is rounded up to at most a multiple of 128.
   if (settings.vocabSize - tokenizer.vocabSize >= 128) {
     warnings.push(
-      `The model knows ${settings.vocabSize} ids and the tokenizer ${tokenizer.vocabSize}: if it was trained with another tokenizer, its samples are noise.`,
+      `The model has ${settings.vocabSize} ids and the tokenizer ${tokenizer.vocabSize}: if it was trained with another tokenizer, its samples are noise.`,
     );
   }
   return warnings;
@@ -125,7 +130,8 @@ export function noiseWarnings({ settings }: TrainedModel, tokenizer: Tokenizer, 
 function generationOf(options: SampleOptions, { vocabSize }: Tokenizer): Generation {
   const { numSamples: rows = 1, temperature = 0.8, topK = 200, topP = 1, repetitionPenalty = 1, seed = 1337 } = options;
   const { alternatives = 0, cache = true, context = "half" } = options;
-  return { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, cache, context, vocabSize };
+  const drawing = { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, vocabSize };
+  return { ...drawing, cache, context, edits: options.edits };
 }
 
 function told(
@@ -141,7 +147,7 @@ function told(
     const token = likeliest.tokens[row * count + i]!;
     return { token, text: tokenizer.decode([token]), probability: likeliest.probabilities[row * count + i]! };
   });
-  // What cannot be drawn is no alternative.
+  // Tokens that cannot be drawn are not alternatives.
   return { probability: probabilities[row]!, alternatives: list.filter(({ probability }) => probability > 0) };
 }
 
@@ -166,7 +172,7 @@ function checkOptions(options: Generation & { maxNewTokens: number; stop: readon
     checked(name, value, Number.isInteger(value) && value >= 1, "a whole number of at least 1");
   }
   for (const [name, value] of Object.entries({ topK: options.topK, alternatives: options.alternatives })) {
-    checked(name, value, Number.isInteger(value) && value >= 0, "a whole number, 0 for all tokens or none to tell of");
+    checked(name, value, Number.isInteger(value) && value >= 0, "a whole number of at least 0");
   }
   checked("temperature", temperature, temperature > 0, "a number above 0");
   checked("topP", topP, topP > 0 && topP <= 1, "a number above 0 and at most 1");

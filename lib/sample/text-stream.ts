@@ -1,33 +1,34 @@
 /**
- * Text as it is written, token by token: a character whose bytes are spread over tokens is given out once it is whole,
- * and what may be the beginning of a stop text is held back until it is clear. It draws nothing; sample.ts feeds it.
+ * The text of a sample, token by token: a character whose bytes are spread over several tokens is returned once it is
+ * complete, and a possible beginning of a stop text is held back until it is decided. Used by sample.ts.
  */
 import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
 
 /** One sample's text. */
 export interface TextStream {
-  /** @returns what the token adds to the text that may be shown, and whether a stop text has been reached */
+  /** @returns the text that can be shown after this token, and whether a stop text has been reached */
   add(token: number): { text: string; stopped: boolean };
-  /** What was held back, when nothing follows. */
+  /** The text that was held back, at the end of the sample. */
   rest(): string;
 }
 
 /**
- * @param stop texts at which the sample ends; they are not part of it
- * @param before the prompt's ids: what a token adds can depend on what stands before it, as a space between two words does
+ * @param stop texts that end the sample, and are not part of it
+ * @param before the prompt's ids, since the text that a token adds can depend on the tokens before it, such as a space
+ * between two words
  */
 export function openTextStream(
   tokenizer: Tokenizer,
   stop: readonly string[] = [],
   before: readonly number[] = [],
 ): TextStream {
-  // Tokens whose text was given out, as many as can matter to the next ones; of bytes and characters none does.
+  // How many earlier tokens can affect the text of the next ones; for bytes and characters, none.
   const context = tokenizer.kind === "huggingface" || tokenizer.kind === "none" ? 8 : 0;
   let shown = context === 0 ? [] : before.slice(-context);
-  let pending: number[] = []; // tokens whose last character is not whole yet
+  let pending: number[] = []; // tokens whose last character is incomplete
   let held = ""; // may be the beginning of a stop text
 
-  /** What the pending tokens add to the text of those before them. */
+  /** The text that the pending tokens add to the text of those before them. */
   const added = () => {
     if (context === 0) return tokenizer.decode(pending);
     const known = tokenizer.decode(shown);
@@ -58,7 +59,7 @@ export function openTextStream(
   };
 }
 
-/** How many characters at the end of `text` are a beginning of `stop`. */
+/** How many characters at the end of `text` could begin `stop`. */
 function beginningAtEnd(text: string, stop: string): number {
   for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
     if (text.endsWith(stop.slice(0, length))) return length;

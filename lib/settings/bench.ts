@@ -1,29 +1,32 @@
-/** The settings of a benchmark: those of training, and how to measure. Names and defaults are nanoGPT's where it has them. */
+/**
+ * The settings of a benchmark: those of training, and how to measure. Names and defaults are nanoGPT's where it has
+ * them.
+ */
 import { type Dtype, device, deviceDoc } from "./common.js";
 import { count, flag, type Kind, row, type SettingRow, text } from "./rows.js";
 import { type Settings, trainRows } from "./train.js";
 
 /** All settings of a benchmark. */
 export interface BenchSettings extends Omit<Settings, "compile" | "dtype"> {
-  /** Batches of the dataset, as training draws them; false: random ids. */
+  /** Use batches of the dataset, drawn as in training; false: random ids. */
   realData: boolean;
-  /** Steps of each mode that are not counted, the first of which traces. */
+  /** Untimed steps of each mode before the timed ones; the first of them traces. */
   burnIn: number;
   /** Steps of each mode that are timed. */
   steps: number;
-  /** Turns in which the modes take their steps, one mode after the other. */
+  /** Rounds over which each mode's timed steps are spread; in a round the modes run in turn. */
   rounds: number;
-  /** Time by operation of one more step, and a trace that Perfetto opens. */
+  /** Profile one more step: time per operation, and a trace that Perfetto opens. */
   profile: boolean;
-  /** A Python that has PyTorch: times the same training step there too. */
+  /** A Python with PyTorch, in which the same training step is timed too. */
   peer: string;
-  /** File for every number, as JSON. */
+  /** JSON file for all measurements. */
   json: string;
   /** File for a chart, .svg or .html. */
   chart: string;
   /** Compiled, eager, or both. */
   compile: boolean | "both";
-  /** Number formats to measure, with commas between. */
+  /** Number formats to measure, separated by commas. */
   dtype: string;
 }
 
@@ -32,7 +35,7 @@ const bench = row("Benchmark");
 const dtypes: readonly string[] = ["auto", "float32", "bfloat16", "float16"] satisfies Dtype[];
 const dtypeList: Kind = {
   type: "text",
-  wanted: `some of ${dtypes.join(", ")}, with commas between`,
+  wanted: `one or more of ${dtypes.join(", ")}, separated by commas`,
   accepts: (value) => typeof value === "string" && value.split(",").every((dtype) => dtypes.includes(dtype.trim())),
 };
 const sometimes: Kind = {
@@ -43,20 +46,20 @@ const sometimes: Kind = {
 
 // biome-ignore format: a table reads best as a table
 export const benchRows: { readonly [K in keyof BenchSettings]: SettingRow & { readonly default: BenchSettings[K] } } = {
-  burnIn: bench(count(1, 1e6), 10, "steps", "Steps of each mode that are not counted, the first of which traces."),
+  burnIn: bench(count(1, 1e6), 10, "steps", "Untimed steps of each mode before the timed ones; the first of them traces."),
   steps: bench(count(1, 1e6), 20, "steps", "Steps of each mode that are timed."),
-  rounds: bench(count(1, 1e6), 10, "turns", "Turns in which the modes take their steps, one mode after the other."),
+  rounds: bench(count(1, 1e6), 10, "rounds", "Rounds over which each mode's timed steps are spread; in a round the modes run in turn."),
   compile: bench(sometimes, true as boolean | "both", "", "Compiled (true), eager (false), or both."),
-  dtype: bench(dtypeList, "auto", "", "Number formats to measure, with commas between: float32,bfloat16."),
+  dtype: bench(dtypeList, "auto", "", "Number formats to measure, separated by commas: float32,bfloat16."),
   device: bench(device, "auto", "", deviceDoc),
-  realData: bench(flag, true, "", "Batches of the dataset, as training draws them; false: random ids."),
-  peer: bench(text, "", "", "A Python that has PyTorch: times the same training step there too, eager and compiled."),
-  profile: bench(flag, false, "", "Time by operation of one more step, and a trace that Perfetto opens."),
-  json: bench(text, "", "", "File for every number, as JSON."),
+  realData: bench(flag, true, "", "Use batches of the dataset, drawn as in training; false: random ids."),
+  peer: bench(text, "", "", "A Python with PyTorch, in which the same training step is timed too, eager and compiled."),
+  profile: bench(flag, false, "", "Profile one more step: time per operation, and a trace that Perfetto opens."),
+  json: bench(text, "", "", "JSON file for all measurements."),
   chart: bench(text, "", "", "File for a chart, .svg or .html."),
   ...withoutMachine(trainRows),
   gradientAccumulationSteps: { ...trainRows.gradientAccumulationSteps, default: 1 },
-  outDir: { ...trainRows.outDir, default: "", accepts: (value) => typeof value === "string", doc: "Folder for bench.json, bench.svg, bench.html and, with --profile, traces; none: nothing is written." },
+  outDir: { ...trainRows.outDir, default: "", accepts: (value) => typeof value === "string", doc: "Folder for bench.json, bench.svg, bench.html and, with --profile, traces; empty: nothing is written." },
 };
 
 function withoutMachine(rows: typeof trainRows): Omit<typeof trainRows, "compile" | "dtype" | "device"> {

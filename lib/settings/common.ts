@@ -1,4 +1,4 @@
-/** What several tables have in common: what a run starts from, and where and how it computes. */
+/** Settings that several tables share: what a run starts from, and where and how it computes. */
 import { choice, integer, row, source } from "./rows.js";
 
 /** What a run may start from: one of nanoGPT's names, or the path of a run, a Hugging Face folder or a ckpt.pt. */
@@ -14,7 +14,7 @@ export const device = choice("auto", "cpu", "cuda", "webgpu", "mps");
 export const dtype = choice("auto", "float32", "bfloat16", "float16");
 export const seed = integer(0, 0xffff_ffff);
 
-/** Rows of the group that every command has. */
+/** Rows of the group that most commands have. */
 export const machine = row("Machine");
 export const run = row("Run");
 export const deviceDoc =

@@ -1,7 +1,8 @@
 /**
  * Config files and flags → overrides of the settings, as nanoGPT's configurator reads them: any number of files in
- * order, flags on top. A config file is data in TypeScript, JavaScript or JSON, or nanoGPT's in Python; TypeScript and
- * JavaScript are run, so only name files that you trust. Not here: what a setting means (lib/settings/settings.ts). Flags are flags.ts' matter.
+ * order, flags on top. A config file is data in TypeScript, JavaScript or JSON, or one of nanoGPT's in Python.
+ * TypeScript and JavaScript files are run, so only name files that you trust. What a setting means is in settings.ts;
+ * flags are read by flags.ts.
  */
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, extname, join, relative, resolve } from "node:path";
@@ -25,20 +26,20 @@ import {
   type SettingsKind,
 } from "./settings.js";
 
-/** What the words of a command line set. `values` are checked one by one, not yet against each other. */
+/** What the arguments of a command line set. `values` are checked one by one, not yet against each other. */
 export interface Overrides {
   /** The config files read, in order, as paths. */
   readonly files: readonly string[];
   readonly values: Readonly<Record<string, unknown>>;
-  /** What was read otherwise than written, a line each: nanoGPT's names that mean Folio's. */
+  /** Names that were replaced, one line each: nanoGPT's config files for which Folio's own are read. */
   readonly notes: readonly string[];
 }
 
 /**
  * The settings of a training run from config files and flags: `[file …] [--key=value | --key value | --flag …]`.
- * Files count in order, flags win over files, later flags over earlier ones.
+ * Later files override earlier ones, flags override files, and later flags override earlier ones.
  * @example await loadSettings(["configs/train_shakespeare_char.ts", "--device=cpu", "--compile=False", "--n-layer", "4"])
- * @throws Error, TypeError or RangeError that names the file or flag, what it holds and what is wanted.
+ * @throws Error, TypeError or RangeError that names the file or flag, the value found and what is wanted.
  */
 export async function loadSettings(args: readonly string[]): Promise<Readonly<Settings>> {
   return parseSettings((await readOverrides("train", args)).values);
@@ -56,7 +57,7 @@ export async function readOverrides(kind: SettingsKind, args: readonly string[])
   const values: Record<string, unknown> = {};
   for (const [index, file] of files.entries()) {
     const word = words[index]!;
-    if (word.endsWith(".py") && file !== word) notes.push(`${word} is no file here: Folio's own ${file} is read`);
+    if (word.endsWith(".py") && file !== word) notes.push(`${word} does not exist here: Folio's own ${file} is read`);
     Object.assign(values, await readConfig(kind, file, notes));
   }
   return { files, values: { ...values, ...flags }, notes: [...new Set(notes)] };
@@ -75,7 +76,7 @@ function presetNames(): string[] {
     .map((file) => file.slice(0, -3));
 }
 
-/** The file that a word names: a path, a path without its extension, or one of Folio's own by its name. */
+/** The file that an argument names: a path, a path without its extension, or one of Folio's own by its name. */
 function findConfig(word: string): string {
   const name = basename(word, extname(word));
   const preset = presetNames().find((preset) => preset === name);
@@ -84,7 +85,7 @@ function findConfig(word: string): string {
   if (file && !extensions.includes(extname(file))) {
     throw new TypeError(`Cannot read ${word}: a config file ends in ${extensions.join(", ")}.`);
   }
-  // nanoGPT keeps them in config/, users may name none or ours: the name decides.
+  // nanoGPT keeps its files in config/; users may name that folder, configs/ or none. Only the file's name counts.
   const ours = /^(\.\/)?(configs?\/)?[^/\\]+$/.test(word) && ["", ".py", ".ts", ".js"].includes(extname(word));
   if (file) return file;
   if (ours && presetPath) return presetPath;
@@ -92,7 +93,7 @@ function findConfig(word: string): string {
     throw new TypeError(`Cannot read the config file ${word}: it is a folder; a run is named --out_dir=${word}.`);
   }
   if (existsSync(word)) {
-    throw new TypeError(`Cannot read the config file ${word}: it is a pipe or a device; a config file is a file.`);
+    throw new TypeError(`Cannot read the config file ${word}: it is a pipe or a device; wanted a regular file.`);
   }
   const near = closest(name, presetNames());
   const hint = distance(name, near) <= Math.max(2, near.length / 2) ? `did you mean ${near}? ` : "";
@@ -104,7 +105,7 @@ async function readConfig(kind: SettingsKind, file: string, notes: string[]): Pr
   const action = `Cannot read ${file}`;
   const content = (await evaluate(file, action)).default;
   if (content instanceof Promise) {
-    content.catch(() => {}); // whatever becomes of it, this is what is said
+    content.catch(() => {}); // its own failure must not replace this message
     throw new TypeError(`${action}: its default export is a promise; write export default await ….`);
   }
   if (typeof content !== "object" || content === null || Array.isArray(content)) {
@@ -113,7 +114,7 @@ async function readConfig(kind: SettingsKind, file: string, notes: string[]): Pr
   }
   const values: Record<string, unknown> = {};
   for (const [written, value] of entriesOf(content, action)) {
-    // One file may serve several commands: the others' settings are known, and left to them.
+    // One file may serve several commands: settings of other commands are skipped here.
     const ignored = withoutEffect.get(camelCase(written));
     if (ignored) notes.push(ignored);
     if (ignored || value === undefined || otherOwner(kind, camelCase(written))) continue;
@@ -132,16 +133,16 @@ function entriesOf(content: object, action: string): [string, unknown][] {
   }
 }
 
-/** What was thrown, which in a module can be anything, in a line. */
+/** One line about what was thrown, which in a module can be any value. */
 function firstLine(error: unknown): string {
   const text = error instanceof Error ? error.message || error.name : `it throws ${inspect(error, { depth: 0 })}`;
   return text.split("\n")[0]!;
 }
 
-/** How long a module's promises may take to fail after it is loaded, and still be told as the module's. */
+/** How long after a module is loaded a rejected promise still counts as the module's failure. */
 const afterLoadMs = 5;
 
-/** Loads a module; a promise of it that fails, and that nobody awaits, is a failure of the module. */
+/** Loads a module; a promise that it does not await and that is rejected counts as a failure of the module. */
 async function withItsRejections<T>(load: () => Promise<T>): Promise<T> {
   let [failed, reason]: [boolean, unknown] = [false, undefined];
   const fail = (error: unknown) => {
@@ -160,12 +161,12 @@ async function withItsRejections<T>(load: () => Promise<T>): Promise<T> {
   }
 }
 
-/** What a config file holds, as its default export: in an object, since a promise would be awaited. */
+/** A config file's default export, inside an object, since a promise would be awaited. */
 async function evaluate(file: string, action: string): Promise<{ readonly default?: unknown }> {
   try {
     if (file.endsWith(".py")) return { default: parsePythonConfig(readRegularText(file)) };
     if (file.endsWith(".json")) return { default: JSON.parse(readRegularText(file).replace(/^\uFEFF/, "")) };
-    // Neither cache: a notebook may edit a file and load it again, and no folder is written to.
+    // No cache: a notebook may edit a file and load it again, and nothing may be written to disk.
     const jiti = createJiti(import.meta.url, { fsCache: false, moduleCache: false, interopDefault: false });
     return await withItsRejections(() => jiti.import<{ default?: unknown }>(resolve(file)));
   } catch (error) {

@@ -1,4 +1,4 @@
-/** The settings of an evaluation: what each is, its kind, default, unit and one line of doc. */
+/** The settings of an evaluation: type, default, unit and one line of documentation each. */
 import {
   type Device,
   type Dtype,
@@ -19,25 +19,25 @@ export interface EvalSettings {
   outDir: string;
   /** Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt. */
   initFrom: InitFrom;
-  /** Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept. */
+  /** Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept. */
   checkpoint: string;
-  /** Folder of the prepared datasets; none: the run's. */
+  /** Folder of the prepared datasets; empty: the run's. */
   dataDir: string;
-  /** Name of the dataset; none: the run's. */
+  /** Name of the dataset; empty: the run's. */
   dataset: string;
-  /** Which part of the dataset. */
+  /** Split of the dataset to evaluate on. */
   split: "val" | "train" | "both";
-  /** A text file to evaluate on, in place of a dataset. */
+  /** Text file to evaluate on instead of a dataset. */
   file: string;
-  /** Random batches that estimate the loss; 0: every token once. */
+  /** Number of random batches to estimate the loss from; 0: every token once. */
   evalIters: number;
-  /** Distance between two windows of the whole; 0: blockSize, so that they do not overlap. */
+  /** Distance between successive windows over the whole split; 0: blockSize, so that they do not overlap. */
   stride: number;
-  /** Sequences in a batch; 0: as many as the run has. */
+  /** Sequences per batch; 0: as many as the run has. */
   batchSize: number;
-  /** Seed of random batches; the run's gives those of its own evaluations. */
+  /** Seed of the random batches; the run's own seed gives the batches of its own evaluations. */
   seed: number;
-  /** Print everything as JSON, for programs. */
+  /** Print the result as JSON. */
   json: boolean;
   /** Where to compute; auto: NVIDIA's GPU (cuda), else Apple's (mps, which is webgpu there), else cpu. */
   device: Device;
@@ -53,17 +53,17 @@ const evaluation = row("Evaluation");
 export const evalRows: { readonly [K in keyof EvalSettings]: SettingRow & { readonly default: EvalSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to evaluate."),
   initFrom: run(initFrom, "resume" as InitFrom, "", "Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt."),
-  checkpoint: run(checkpoint, "auto", "", "Which checkpoint of a run: auto (the best where there is one), best, last, or a step that was kept."),
-  dataDir: run(text, "", "", "Folder of the prepared datasets; none: the run's."),
-  dataset: run(text, "", "", "Name of the dataset; none: the run's."),
+  checkpoint: run(checkpoint, "auto", "", "Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept."),
+  dataDir: run(text, "", "", "Folder of the prepared datasets; empty: the run's."),
+  dataset: run(text, "", "", "Name of the dataset; empty: the run's."),
 
-  split: evaluation(choice("val", "train", "both"), "val" as "val" | "train" | "both", "", "Which part of the dataset."),
-  file: evaluation(text, "", "", "A text file to evaluate on, in place of a dataset."),
-  evalIters: evaluation(count(0), 0, "batches", "Random batches that estimate the loss; 0: every token once."),
-  stride: evaluation(count(0), 0, "tokens", "Distance between two windows of the whole; 0: blockSize, so that they do not overlap."),
-  batchSize: evaluation(count(0, 1e6), 0, "sequences", "Sequences in a batch; 0: as many as the run has."),
-  seed: evaluation(seed, 1337, "", "Seed of random batches; the run's gives those of its own evaluations."),
-  json: evaluation(flag, false, "", "Print everything as JSON, for programs."),
+  split: evaluation(choice("val", "train", "both"), "val" as "val" | "train" | "both", "", "Split of the dataset to evaluate on."),
+  file: evaluation(text, "", "", "Text file to evaluate on instead of a dataset."),
+  evalIters: evaluation(count(0), 0, "batches", "Number of random batches to estimate the loss from; 0: every token once."),
+  stride: evaluation(count(0), 0, "tokens", "Distance between successive windows over the whole split; 0: blockSize, so that they do not overlap."),
+  batchSize: evaluation(count(0, 1e6), 0, "sequences", "Sequences per batch; 0: as many as the run has."),
+  seed: evaluation(seed, 1337, "", "Seed of the random batches; the run's own seed gives the batches of its own evaluations."),
+  json: evaluation(flag, false, "", "Print the result as JSON."),
 
   device: machine(device, "auto" as Device, "", deviceDoc),
   dtype: machine(dtype, "auto" as Dtype, "", "Number format of the matrix products; auto: as the run was trained."),

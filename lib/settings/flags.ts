@@ -1,6 +1,6 @@
 /**
- * Flags of the command line: `--key=value`, `--key value`, `--flag`, `--no-flag`, by the tables of settings, and the text
- * of --help from the same tables. Config files are config-files.ts' matter.
+ * Reads the flags of the command line, `--key=value`, `--key value`, `--flag` and `--no-flag`, by the tables of
+ * settings, and writes the text of --help from the same tables. Config files are read by config-files.ts.
  */
 import {
   camelCase,
@@ -12,7 +12,9 @@ import {
   settingRows,
 } from "./settings.js";
 
-/** A flag as it is written, `--batch_size`, with the value behind its `=`; `next` takes the following word for a value. */
+/**
+ * A flag as it is written, `--batch_size`, with the value after its `=`; `next` takes the following word as its value.
+ */
 export interface WrittenFlag {
   readonly written: string;
   readonly inline: string | undefined;
@@ -20,7 +22,7 @@ export interface WrittenFlag {
   next(accepted?: (word: string) => boolean): string | undefined;
 }
 
-/** Hands the words of a command line out: those that begin with a dash as flags. */
+/** Passes on the words of a command line one by one; those that begin with a dash as flags. */
 export function readWords(
   args: readonly string[],
   { word, flag }: { word: (word: string) => void; flag: (flag: WrittenFlag) => void },
@@ -45,7 +47,7 @@ export interface Flags {
   readonly notes: string[];
 }
 
-/** Words, and flags by the settings of a command, each checked. */
+/** The words of a command line, and its flags, each checked against the settings of a command. */
 export function readFlags(kind: SettingsKind, args: readonly string[]): Flags {
   const found: Flags = { words: [], flags: {}, notes: [] };
   readWords(args, { word: (word) => found.words.push(checkedWord(word)), flag: (flag) => readFlag(kind, flag, found) });
@@ -77,7 +79,7 @@ function readFlag(kind: SettingsKind, { written, inline, next }: WrittenFlag, { 
       ? (next((word) => /^(true|false)$/i.test(word)) ?? "True")
       : next((word) => !word.startsWith("--")));
   if (value === undefined) {
-    throw new TypeError(`Cannot read ${written}: it has no value; wanted ${row.wanted}, as ${written}=VALUE.`);
+    throw new TypeError(`Cannot read ${written}: it has no value; wanted ${row.wanted}, written as ${written}=VALUE.`);
   }
   flags[key] = checkValue(kind, key, parseValue(row, value), `Cannot read ${written}`);
 }
@@ -90,7 +92,7 @@ function negatedKey(kind: SettingsKind, written: string): string | undefined {
 
 function checkedWord(word: string): string {
   if (!word.includes("\0")) return word;
-  throw new TypeError("Cannot read the command line: a word has a NUL in it.");
+  throw new TypeError("Cannot read the command line: a word contains a NUL character.");
 }
 
 /** A literal of Python, JavaScript or JSON; anything else is text, as in nanoGPT. */
@@ -106,12 +108,12 @@ function parseValue(row: SettingRow, written: string): unknown {
   return written;
 }
 
-// nanoGPT's settings that have nothing to decide here. A Map: a setting may be called "constructor".
+// nanoGPT's settings that have no effect here. A Map, since a setting may be called "constructor".
 export const withoutEffect: ReadonlyMap<string, string> = new Map([
   ["backend", "backend is nanoGPT's and has no effect: Folio reduces gradients in TensorFlow's graph"],
 ]);
 
-/** Every setting of a command: flag, type, default, unit, doc, in groups, from the one table in lib/settings/settings.ts. */
+/** Every setting of a command in groups: flag, type, default, unit and documentation. */
 export function helpText(kind: SettingsKind, preset: Readonly<Partial<Settings>> = {}): string {
   const rows = Object.entries(settingRows(kind));
   const lines: string[] = [];

@@ -1,4 +1,4 @@
-/** The settings that make a model, and which of them are its shape. */
+/** The settings that determine a model, and which of them are its shape. */
 
 /** What determines the model and its forward pass. */
 export interface ModelSettings {
@@ -6,13 +6,13 @@ export interface ModelSettings {
   nLayer: number;
   /** Attention heads in each block; must divide nEmbd. A whole number of at least 1 (heads); default 12. */
   nHead: number;
-  /** Width of the model: features of a token's vector. A whole number of at least 1 (features); default 768. */
+  /** Width of the model: features in a token's vector. A whole number of at least 1 (features); default 768. */
   nEmbd: number;
   /** Longest context the model sees. A whole number of at least 1 (tokens); default 1024. */
   blockSize: number;
-  /** Ids the model knows; 0: as many as the dataset has. A whole number of at least 0 (ids); default 0. */
+  /** Number of token ids; 0: as many as the dataset has. A whole number of at least 0 (ids); default 0. */
   vocabSize: number;
-  /** Share of activations set to zero while training. A number of at least 0 and below 1 (share); default 0. */
+  /** Fraction of activations set to zero during training. A number of at least 0 and below 1 (fraction); default 0. */
   dropout: number;
   /** Biases in linear layers and layer norms, as GPT-2 has. Default false. */
   bias: boolean;
@@ -30,13 +30,13 @@ export interface ModelSettings {
   initStd?: number;
 }
 
-/** The settings that trained weights fit: with another value of one of them, they are another model's. */
+/** The settings that must agree with trained weights; a model that differs in one of them cannot use the weights. */
 export const shapeKeys = ["nLayer", "nHead", "nEmbd", "blockSize", "vocabSize", "bias", "tieHead", "gelu"] as const;
 
-/** What of a model its weights determine. */
+/** The settings of a model that its weights determine. */
 export type ModelShape = Pick<ModelSettings, (typeof shapeKeys)[number]>;
 
-/** The shape alone, of settings that have more. */
+/** The shape out of settings that have more. */
 export function shapeOf(settings: ModelShape): ModelShape {
   return Object.fromEntries(shapeKeys.map((key) => [key, settings[key]])) as unknown as ModelShape;
 }

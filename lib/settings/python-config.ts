@@ -1,14 +1,14 @@
 /**
- * A config file of nanoGPT's, which is Python, read as data: `name = value` lines, where a value is a literal or
- * arithmetic of literals and names from above. Nothing is run; what is more than that is refused by its line. Values
- * that only name a run at Weights & Biases may be anything: they are left out.
+ * Reads a config file of nanoGPT's, which is Python, as data: `name = value` lines, where a value is a literal or
+ * arithmetic on literals and names defined above. Nothing is run; any other line is refused. Settings that only name a
+ * run at Weights & Biases may have any value: they are ignored.
  */
 
 type Value = number | string | boolean | null;
 
-/** @throws {Error} that names the line. */
+/** @throws {Error} naming the line. */
 export function parsePythonConfig(source: string): Record<string, Value> {
-  const values: Record<string, Value> = Object.create(null); // "__proto__" is a name as any other
+  const values: Record<string, Value> = Object.create(null); // "__proto__" is a name like any other
   const lines = source.replace(/^\uFEFF/, "").replace(/("""|''')[\s\S]*?\1/g, (text) => text.replace(/[^\n]/g, ""));
   for (const [index, line] of lines.split(/\r?\n/).entries()) {
     const code = withoutComment(line).trimEnd();
@@ -32,7 +32,7 @@ function withoutComment(line: string): string {
 const token =
   /\s*(?:(\d[\d_]*\.?[\d_]*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?)|("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|([A-Za-z_]\w*)|(\*\*|\/\/|[-+*/()]))/y;
 
-/** The value of an expression, or undefined for what this does not read. */
+/** The value of an expression, or undefined if it is not one of those read here. */
 function evaluate(written: string, names: Readonly<Record<string, Value>>): Value | undefined {
   const tokens: { kind: "number" | "text" | "name" | "sign"; word: string }[] = [];
   token.lastIndex = 0;
@@ -100,7 +100,7 @@ const escapes = new Map(
   Object.entries({ n: "\n", t: "\t", r: "\r", a: "\x07", b: "\b", f: "\f", v: "\v", "\\": "\\", "'": "'", '"': '"' }),
 );
 
-/** A text literal's value, as Python has it: an escape that Python does not know stays as it is written. */
+/** A string literal's value, as in Python: an escape that Python does not know stays as it is written. */
 function unquoted(word: string): string | undefined {
   let known = true;
   const value = word
@@ -110,7 +110,7 @@ function unquoted(word: string): string | undefined {
       (found, ...groups: (string | undefined)[]) => {
         const [x, u, long, octal, letter] = groups;
         const code = octal === undefined ? Number.parseInt(x ?? u ?? long ?? "", 16) : Number.parseInt(octal, 8);
-        // \\x without its two digits, \\N{name}: Python refuses the one, and knows names that nobody here does.
+        // \\x without two digits is an error in Python, too; \\N{name} needs Python's table of names.
         if (letter !== undefined && /[xuUN]/.test(letter)) known = false;
         if (letter !== undefined) return escapes.get(letter) ?? found;
         if (code > 0x10_ffff) known = false;

@@ -1,6 +1,6 @@
 /**
- * What a row of a settings table is, and the kinds of values that rows take. The tables are train.ts and sample.ts
- * beside this file; reading and checking values against them is lib/settings/settings.ts.
+ * The row of a settings table, and the kinds of values that rows accept. The tables are in train.ts, sample.ts and the
+ * other files of this folder; settings.ts reads values and checks them against the tables.
  */
 import { z } from "zod";
 
@@ -13,14 +13,14 @@ export interface SettingRow {
   readonly doc: string;
   readonly default: number | boolean | string;
   readonly accepts: (value: unknown) => boolean;
-  /** The largest number that is accepted, where `wanted` does not say it. */
+  /** The largest number accepted, where `wanted` does not say it. */
   readonly most?: number;
 }
 
-/** What a row says of its values. */
+/** The values that a row accepts. */
 export type Kind = Pick<SettingRow, "type" | "wanted" | "accepts" | "most">;
 
-/** Beyond these no model is built: what is larger is a mistake, and must not be found out by filling the memory. */
+/** A model larger than this is a mistake, which is refused before it fills the memory. */
 export const largest = {
   nLayer: 10_000,
   nHead: 100_000,
@@ -36,12 +36,12 @@ const kind = (type: SettingRow["type"], schema: z.ZodType, wanted: string): Kind
 });
 export const integer = (min: number, max: number): Kind =>
   kind("integer", z.int().min(min).max(max), `a whole number from ${min} to ${max}`);
-/** A number of things, of which nobody means more than `most`. */
+/** A number of things; more than `most` is taken for a mistake. */
 export const count = (min: number, most = 1e9): Kind => ({
   ...kind("integer", z.int().min(min).max(most), `a whole number of at least ${min}`),
   most,
 });
-/** Which of a run's checkpoints: the best where there is one, or one by its name or step. */
+/** Which of a run's checkpoints: the best if there is one, or one by its name or step. */
 export const checkpoint: Kind = {
   ...kind(
     "text",
@@ -54,11 +54,11 @@ export const aboveZero = kind("number", z.number().positive(), "a number above 0
 export const fraction = kind("number", z.number().min(0).lt(1), "a number of at least 0 and below 1");
 export const share = kind("number", z.number().positive().max(1), "a number above 0 and at most 1");
 export const flag = kind("boolean", z.boolean(), "true or false");
-// No path and no text for people has a NUL in it.
+// A NUL is valid neither in a path nor in text.
 const words = z.string().refine((value) => !value.includes("\0"));
 export const text = kind("text", words, "text");
 export const folder = kind("text", words.trim().min(1), "the path of a folder");
-/** Names or a path: whoever opens it checks it. */
+/** Names or a path; checked where it is opened. */
 export const source = (wanted: string): Kind => kind("text", words.trim().min(1), wanted);
 export const name = kind("text", z.string().regex(/^(?!\.)[\w.-]+$/), "a name of letters, digits, _, - and .");
 export const choice = (...choices: string[]): Kind => kind("choice", z.enum(choices), choices.join(", "));
@@ -74,7 +74,7 @@ export const row =
     doc,
   });
 
-/** A setting in two sentences, as its property is documented: what it is; which values, in which unit, by default which. */
+/** A setting's documentation in two parts: what it is; its values, unit and default. */
 export function settingDoc({ type, wanted, unit, doc, default: value }: SettingRow): [what: string, values: string] {
   const measured = unit ? ` (${unit})` : "";
   const otherwise = typeof value === "string" ? `"${value}"` : value;

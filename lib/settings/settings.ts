@@ -1,8 +1,7 @@
 /**
- * Settings, complete and checked: keys in any spelling, values against their rows, settings against each other. What
- * settings there are stands in lib/settings/, a table a command, which command line, config files, help text and the run
- * folder's config.json all read. Reading files and flags is lib/settings/config-files.ts; turning a setting into tensors is nobody's
- * business here. Shown in notebooks/01-train.
+ * Completes and checks settings: keys in any spelling, values against their rows, settings against each other. The
+ * settings are in this folder's tables, one per command, which the command line, config files, help text and the run
+ * folder's config.json all use. config-files.ts and flags.ts read files and flags. Shown in notebooks/01-train.
  */
 import { closest, distance } from "fastest-levenshtein";
 import { type BenchSettings, benchRows } from "./bench.js";
@@ -23,7 +22,7 @@ export type { SampleSettings } from "./sample.js";
 export type { SizesSettings } from "./sizes.js";
 export type { Settings } from "./train.js";
 
-/** Which table of settings: that of which command. */
+/** The command whose table of settings is meant. */
 export type SettingsKind = "train" | "sample" | "eval" | "bench" | "sizes";
 
 const tables: Readonly<Record<SettingsKind, Readonly<Record<string, SettingRow>>>> = {
@@ -34,7 +33,7 @@ const tables: Readonly<Record<SettingsKind, Readonly<Record<string, SettingRow>>
   sizes: sizesRows,
 };
 
-/** The rows of a settings table by key, in the order in which help prints them. */
+/** The rows of a settings table by key, in the order of the help text. */
 export function settingRows(kind: SettingsKind): Readonly<Record<string, SettingRow>> {
   return tables[kind];
 }
@@ -60,7 +59,7 @@ export function camelCase(key: string): string {
   return key.replace(/[-_]+([a-zA-Z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Flags of torchrun's, and of the launchers before it. */
+/** Flags of torchrun and of the launchers before it. */
 const launchers: Readonly<Record<string, true>> = Object.fromEntries(
   "nprocPerNode standalone nnodes nodeRank masterAddr masterPort maxRestarts localRank monitorInterval startMethod logDir"
     .split(" ")
@@ -117,12 +116,14 @@ export function checkValue(
   throw rightType ? new RangeError(message) : new TypeError(message);
 }
 
-/** What to write in place of PyTorch's name of a device, and for the likeliest text. */
+/** What to write instead of PyTorch's name of a device, and for greedy sampling. */
 function adviceOn(key: string, value: unknown): string {
-  if (key === "temperature" && value === 0) return " The likeliest token each time is topK 1 (--top_k=1).";
+  if (key === "temperature" && value === 0) return " To take the likeliest token each time, set topK to 1 (--top_k=1).";
   if (key !== "device" || typeof value !== "string") return "";
   const index = /^cuda:(\d+)$/.exec(value)?.[1];
-  return index ? ` One GPU of several is chosen outside: CUDA_VISIBLE_DEVICES=${index}, and device cuda.` : "";
+  return index
+    ? ` To choose one GPU of several, set CUDA_VISIBLE_DEVICES=${index} in the environment and device to cuda.`
+    : "";
 }
 
 function quote(value: unknown): string {
@@ -164,7 +165,9 @@ export function parseSettings(
   return readSettings(overrides, base);
 }
 
-/** As {@link parseSettings}, of what was read from a file or a command line: keys may be written nLayer, n_layer or n-layer. */
+/**
+ * As {@link parseSettings}, for settings from a file or a command line: keys may be written nLayer, n_layer or n-layer.
+ */
 export function readSettings(overrides: unknown = {}, base: Readonly<Settings> = defaultSettings): Readonly<Settings> {
   const settings = complete<Settings>("train", overrides, base);
   checkModelSettings(settings);
@@ -194,7 +197,9 @@ export function parseEvalSettings(overrides: unknown = {}): Readonly<EvalSetting
   return complete<EvalSettings>("eval", overrides, defaultsOf(evalRows) as unknown as EvalSettings);
 }
 
-/** Complete, checked settings of `folio sizes`: `base`, a training run's, and what is to be planned; as {@link parseSettings}. */
+/**
+ * Complete, checked settings of `folio sizes`: a training run's (`base`) and the hardware; as {@link parseSettings}.
+ */
 export function parseSizesSettings(overrides: unknown = {}, base: Partial<Settings> = {}): Readonly<SizesSettings> {
   const defaults = defaultsOf(sizesRows) as unknown as SizesSettings;
   const settings = complete<SizesSettings>("sizes", overrides, { ...defaults, ...base });
@@ -223,7 +228,7 @@ export function checkModelSettings({ nHead, nEmbd }: Pick<ModelSettings, "nHead"
 
 function checkStart(initFrom: InitFrom): void {
   if (initFrom === "scratch") {
-    throw new RangeError("Cannot sample: initFrom is scratch, a model that has learnt nothing; set it to resume.");
+    throw new RangeError("Cannot sample: initFrom is scratch, an untrained model; set it to resume.");
   }
 }
 

@@ -1,7 +1,7 @@
 /**
- * The micro-batches of a run, one after the other, as a step's inputs: rows by the setting `batchSampling`, and the key
- * of their dropout. The next one is drawn while the step before runs. It decides nothing: which rows they are follows
- * from the step and the tokens before it, so a resumed run gets those that it would have got.
+ * The micro-batches of a run, one after another, as a step's inputs: rows by the setting `batchSampling`, and the key
+ * for their dropout. The next one is drawn while the previous step runs. The rows depend only on the step and the
+ * tokens before it, so a resumed run gets the same ones.
  */
 
 import { type Batch, type Dataset, drawBatch, epochBatch } from "../data/batches.js";
@@ -12,25 +12,25 @@ import type { Settings } from "../settings/settings.js";
 
 /** Draws micro-batches. */
 export interface BatchFeed {
-  /** Inputs of micro-batch `micro` of `step`: what was prepared, or drawn now. */
+  /** Inputs of micro-batch `micro` of `step`: as prepared, or drawn now. */
   take(step: number, micro: number): HostTensors;
-  /** Draws ahead; what is wrong with the data shows when it is taken. */
+  /** Draws ahead; errors in the data are thrown when the batch is taken. */
   prepare(step: number, micro: number): void;
 }
 
-/** A run that begins, or goes on, at `step`, having trained on `tokens`. */
+/** The feed of a run that begins or continues at `step` after training on `tokens`. */
 export function batchFeed(
   settings: Settings,
   dataset: Dataset,
   { step: firstStep, tokens }: { step: number; tokens: number },
 ): BatchFeed {
   const { batchSize, blockSize, gradientAccumulationSteps, seed } = settings;
-  // Not all settings, spread: a copy of them a step is 4 KB that the garbage collector leaves for long.
+  // Not all settings: a copy per step would take 4 KB, which the garbage collector frees late.
   const shape = { batchSize, blockSize, seed, vocabSize: settings.vocabSize };
   const rowsPerStep = batchSize * gradientAccumulationSteps;
   const rows = settings.batchSampling === "epochs" ? openRows(settings, dataset) : undefined;
   const draw = (step: number, micro: number): HostTensors => {
-    // Its rows follow on those of the micro-batches before it, in the data and in dropout.
+    // Its rows continue those of the earlier micro-batches, in the data and in dropout.
     const row = micro * batchSize;
     const [first, second] = key(seed, "dropout", step) as unknown as [number, number];
     const rowOfRun = tokens / blockSize + (step - firstStep) * rowsPerStep + row;
@@ -50,7 +50,7 @@ export function batchFeed(
       try {
         prepared = { step, micro, inputs: draw(step, micro) };
       } catch {
-        // The run may end before it: take() draws again, and says it.
+        // The run may end before this batch is needed; otherwise take() draws again and throws the error.
       }
     },
   };

@@ -1,7 +1,7 @@
 /**
- * How well a trained model predicts a text: its loss over every token once, or over random batches as training
- * estimates it, and in what units one compares models of different tokenizers. Notebook 01-train compares whole and
- * sampled losses; 06-experiments uses bits a byte.
+ * Evaluates a trained model on a text: its loss over every token once, or over random batches as in training, and units
+ * in which models with different tokenizers can be compared. Notebook 01-train compares exact and sampled losses;
+ * 06-experiments uses bits per byte.
  */
 
 import { drawBatch, type SplitBatch, type TokenFile, wholeSplit } from "../data/batches.js";
@@ -11,23 +11,29 @@ import { int32 } from "../engine/host-tensors.js";
 import { type Numerics, withNumerics } from "../engine/numerics.js";
 import { openSession } from "../engine/session.js";
 import { throwIfInterrupted } from "../host/notebook.js";
+import { type Edits, withEdits } from "../model/edits.js";
 import type { Settings } from "../settings/settings.js";
 import type { TrainedModel } from "../weights/pretrained.js";
-import { trainingSteps } from "./steps.js";
+import { evaluationLoss } from "./steps.js";
 
-/** What to evaluate on, and how; what is left out is as the model's settings say. */
+/** How to evaluate; the default of each setting is the model's. */
 export interface EvaluateOptions extends Partial<Pick<Settings, "device" | "dtype" | "compile" | "batchSize">> {
-  /** Distance between two windows, 1 to blockSize; the smaller, the more context each token has. Default blockSize. */
+  /**
+   * Distance between successive windows, 1 to blockSize; a smaller one gives each token more context. Default
+   * blockSize.
+   */
   readonly stride?: number | undefined;
-  /** Random batches instead of the whole. */
+  /** Random batches instead of the whole split. */
   readonly sampled?: SampledBatches | undefined;
-  /** Computed with these, as the run was. @throws {RangeError} where this machine cannot */
+  /** The run's numerics, which are then used. @throws {RangeError} if this machine cannot reproduce them */
   readonly numerics?: Numerics | undefined;
-  /** Called after each batch with the share that is done. */
+  /** Values of each forward pass that are replaced, by name. */
+  readonly edits?: Edits | undefined;
+  /** Called after each batch with the fraction that is done. */
   readonly onProgress?: ((share: number) => void) | undefined;
 }
 
-/** The batches of training's own estimates: those of the same seed, split and step. */
+/** The batches of training's own estimates with the same seed, split and step. */
 export interface SampledBatches {
   readonly batches: number;
   readonly use: "eval-train" | "eval-val";
@@ -35,19 +41,19 @@ export interface SampledBatches {
   readonly step: number;
 }
 
-/** A loss, in nats a token, and what it is the mean of. */
+/** A loss, in nats per token, and the number of tokens that it is the mean over. */
 export interface Evaluation {
   readonly loss: number;
-  /** Tokens that were predicted. */
+  /** The number of predicted tokens. */
   readonly targets: number;
-  /** Of a sampled loss: the deviation of the mean over its batches. */
+  /** For a sampled loss: the standard error of the mean over its batches. */
   readonly standardError?: number;
 }
 
 /**
- * Mean cross-entropy in nats a token over all of `tokens`, each id but the first predicted once, in windows of
+ * Mean cross-entropy in nats per token over all of `tokens`, each id but the first predicted once, in windows of
  * blockSize (`wholeSplit`); or over random batches.
- * @throws {RangeError} when the file is shorter than a block, or holds ids beyond the vocabulary
+ * @throws {RangeError} when the file is shorter than a block, or has ids beyond the vocabulary
  * @example
  * const { loss } = await evaluateSplit(openCheckpoint("out", "best"), dataset.val);
  */
@@ -61,7 +67,10 @@ export async function evaluateSplit(
   const machine = withNumerics(found, options.numerics, { what: "the run", allow: settings.allowOtherNumerics });
   const session = await openSession({ params: model.params }, machine);
   try {
-    const run = session.define(trainingSteps(settings).evaluate);
+    const edits = withEdits(options.edits, settings);
+    const run = session.define(({ params }, inputs) => ({
+      outputs: { loss: evaluationLoss(params!, inputs, settings, edits) },
+    }));
     const losses: { loss: number; targets: number }[] = [];
     let total = 0;
     const expected = options.sampled ? options.sampled.batches : tokens.length - 1;
@@ -83,7 +92,7 @@ export async function evaluateSplit(
   }
 }
 
-/** The options that are settings, those left out left out. */
+/** The options that are settings, without those that are undefined. */
 function given({ device, dtype, compile, batchSize }: EvaluateOptions): Partial<Settings> {
   const settings = { device, dtype, compile, batchSize };
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
@@ -101,11 +110,11 @@ function* batchesOf(tokens: TokenFile, settings: Settings, { stride, sampled }: 
   }
 }
 
-/** What a loss in nats a token is in other units. `bytes` is the length in UTF-8 of the text of `targets` tokens. */
+/** Converts a loss in nats per token to other units. `bytes` is the UTF-8 length of the text of `targets` tokens. */
 export function lossUnits({ loss, targets, bytes }: { loss: number; targets: number; bytes: number }): {
-  /** exp(loss): as uncertain as among so many equally likely tokens. */
+  /** exp(loss): the number of equally likely tokens with the same uncertainty. */
   perplexity: number;
-  /** loss · targets / (ln 2 · bytes): does not depend on how the text is cut into tokens. */
+  /** loss · targets / (ln 2 · bytes), which does not depend on how the text is split into tokens. */
   bitsPerByte: number;
 } {
   return { perplexity: Math.exp(loss), bitsPerByte: (loss * targets) / (Math.LN2 * bytes) };
@@ -114,8 +123,8 @@ export function lossUnits({ loss, targets, bytes }: { loss: number; targets: num
 const CHUNK = 1 << 16;
 
 /**
- * Bytes in UTF-8 of the text of a file's ids but the first, which is no target. An end of a document is no text.
- * Reads a piece at a time, so memory stays flat.
+ * UTF-8 bytes of the text of a file's ids, except the first, which is not a target, and ends of documents, which have
+ * no text. Reads the file in pieces.
  */
 export function targetBytes(tokens: TokenFile, tokenizer: Tokenizer): number {
   let bytes = 0;
@@ -128,13 +137,13 @@ export function targetBytes(tokens: TokenFile, tokenizer: Tokenizer): number {
   return bytes;
 }
 
-/** Bytes in UTF-8 of the text of ids. */
+/** UTF-8 bytes of the text of ids. */
 function textBytes(ids: Int32Array, tokenizer: Tokenizer): number {
   const text = tokenizer.decode(ids.filter((id) => id !== tokenizer.endOfText));
   return Buffer.byteLength(text, "utf8");
 }
 
-/** How many of the ids, nearly all, end with a whole character: a byte-pair token may be a part of one. */
+/** The number of ids, nearly all, up to a whole character, since a byte-pair token may end inside one. */
 function wholeCharacters(ids: Int32Array, tokenizer: Tokenizer): number {
   const isWhole = (id: number) => !tokenizer.decode([id]).includes("\uFFFD");
   for (let count = ids.length - 1; count > ids.length - 64 && count > 0; count--) {

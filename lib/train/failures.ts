@@ -1,7 +1,6 @@
 /**
- * What goes wrong while a model is trained or used, with what to do about it: a loss that explodes, memory that is not
- * there, a GPU that does not answer, a step that cannot be compiled. Errors only; that a loss does not fall is no error,
- * and lib/cli/train.ts gives a hint.
+ * Failures while a model is trained or used, with advice: a diverging loss, too little memory, a GPU that fails, a step
+ * that cannot be compiled. A loss that does not fall is not an error; lib/cli/train.ts gives a hint.
  */
 import type { HostTensors } from "../engine/host-tensors.js";
 import { machineBytes } from "../host/memory.js";
@@ -17,25 +16,25 @@ import {
 import { LEAST_SCALE } from "./optimizers/loss-scale.js";
 import { learningRate } from "./optimizers/schedule.js";
 
-// A model that knows nothing has ln(vocabSize) nats, 12 at most. 1,000 are no spike that training gets over.
+// An untrained model has a loss of ln(vocabSize) nats, at most 12. Training does not recover from a loss of 1,000.
 const isSaneLoss = (loss: number): boolean => Math.abs(loss) < 1000;
-// Larger ones have squares that are no 32-bit floats: layer norms then give 0, and the loss looks sane.
+// Squares of larger weights overflow 32-bit floats: layer norms then give 0, and the loss looks sane.
 const LARGEST_WEIGHT = 1e18;
 
-/** The error of a run that is broken, by what was found. */
+/** The error of a diverged run. @param found what was found */
 export function exploded({ settings, step }: { settings: Settings; step: number }, found: string): Error {
   const { outDir, gradClip } = settings;
   const good = lastGood(outDir);
   const rate = learningRate(step, settings).toPrecision(3);
   const clipping = gradClip === 0 ? "no clipping (gradClip 0)" : `too little clipping (gradClip ${gradClip})`;
   return new Error(
-    `Cannot go on: ${found} at step ${step}. ${good} Likely causes: a learning rate that is too high (${rate} now; lower learningRate or raise warmupIters), ${clipping}, or bfloat16 where float32 is needed.`,
+    `Cannot continue: ${found} at step ${step}. ${good} Likely causes: a learning rate that is too high (${rate} now; lower learningRate or raise warmupIters), ${clipping}, or bfloat16 where float32 is needed.`,
   );
 }
 
-/** Which checkpoint there is to go back to: one is called good when it opens and its numbers are numbers. */
+/** The checkpoint to go back to; a checkpoint is good if it opens and its values are finite. */
 function lastGood(outDir: string): string {
-  if (!hasCheckpoint(outDir)) return "No checkpoint was saved yet.";
+  if (!hasCheckpoint(outDir)) return "No checkpoint has been saved yet.";
   const fault = faultOfCheckpoint({ outDir, name: "last" });
   if (!fault) return `The last good checkpoint is step ${readState(outDir).step} in ${outDir}.`;
   const others: ChosenCheckpoint[] = [
@@ -46,7 +45,7 @@ function lastGood(outDir: string): string {
   ];
   const good = others.find((other) => !faultOfCheckpoint(other));
   if (!good) return `No checkpoint in ${outDir} is good: ${fault}.`;
-  return `The last checkpoint in ${outDir} is not good either (${fault}); that of step ${readState(outDir, good.name).step} is: begin with its weights (initFrom: "${outDir}", checkpoint: "${good.name}", another outDir).`;
+  return `The last checkpoint in ${outDir} is not good either (${fault}), but that of step ${readState(outDir, good.name).step} is: start from its weights (initFrom: "${outDir}", checkpoint: "${good.name}", another outDir).`;
 }
 
 function faultOfCheckpoint({ outDir, name }: ChosenCheckpoint): string | undefined {
@@ -58,14 +57,14 @@ function faultOfCheckpoint({ outDir, name }: ChosenCheckpoint): string | undefin
   }
 }
 
-/** @throws {Error} for a loss that is no number, or beyond what training gets over */
+/** @throws {Error} for a loss that is NaN, or too large for training to recover */
 export function checkLoss(run: Parameters<typeof exploded>[0], loss: number, what: string): void {
   if (!isSaneLoss(loss)) throw exploded(run, `${what} is ${loss}`);
 }
 
 /**
- * Whether an update was left out: in float16, one whose gradients overflowed.
- * @throws {Error} when the loss or the gradient is broken
+ * Whether an update was skipped: in float16, one whose gradients overflowed.
+ * @throws {Error} when the loss or the gradient is not finite
  */
 export function checkUpdate(
   run: Parameters<typeof exploded>[0],
@@ -73,14 +72,14 @@ export function checkUpdate(
 ): boolean {
   const finite = Number.isFinite(gradNorm);
   const skipped = lossScale !== undefined && !finite;
-  if (skipped && lossScale < LEAST_SCALE) throw exploded(run, "the gradient overflows however small the loss's scale");
+  if (skipped && lossScale < LEAST_SCALE) throw exploded(run, "the gradient overflows even at the smallest loss scale");
   if (skipped) return true;
   checkLoss(run, loss, "the loss");
   if (!finite) throw exploded(run, `the gradient's norm is ${gradNorm}`);
   return false;
 }
 
-/** What is wrong with weights that are about to be saved, if anything. */
+/** What is wrong with weights that are about to be saved; undefined if nothing. */
 export function brokenWeights(params: HostTensors): string | undefined {
   for (const [name, { values }] of Object.entries(params)) {
     const largest = (values as Float32Array).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -89,49 +88,49 @@ export function brokenWeights(params: HostTensors): string | undefined {
   return undefined;
 }
 
-/** Bytes of weights and, when training, of their gradients, AdamW's moments and the sums of micro-batches. */
+/** Bytes of the weights and, when training, of gradients, AdamW's moments and the sums of micro-batches. */
 export function stateBytes(settings: Settings): number {
   const copies = settings.evalOnly ? 1 : settings.gradientAccumulationSteps > 1 ? 5 : 4;
   return 4 * copies * countParameters(settings);
 }
 
 /**
- * @throws {RangeError} when what is held throughout is more than this machine's memory, before any of it is allocated
+ * @throws {RangeError} when the tensors that are always in memory exceed this machine's memory, before any is allocated
  */
 export function checkMemory(settings: Settings, availableBytes = machineBytes()): void {
   const bytes = stateBytes(settings);
   const { batchSize, blockSize, nEmbd } = settings;
-  // Whatever else a step keeps: its ids, what is to be predicted, and the vectors that go into the first block.
+  // The least that a step keeps: its ids, its targets, and the vectors that enter the first block.
   const batchBytes = batchSize * blockSize * (8 + 4 * nEmbd);
   if (batchBytes > availableBytes) {
     throw new RangeError(
-      `Cannot train: a batch of ${batchSize.toLocaleString("en-US")} × ${blockSize.toLocaleString("en-US")} tokens needs ${gigabytes(batchBytes)} and more, and there are ${gigabytes(availableBytes)}; lower batchSize (gradientAccumulationSteps makes up for it) or blockSize.`,
+      `Cannot train: a batch of ${batchSize.toLocaleString("en-US")} × ${blockSize.toLocaleString("en-US")} tokens needs more than ${gigabytes(batchBytes)}, but there are only ${gigabytes(availableBytes)}; lower batchSize (and raise gradientAccumulationSteps) or blockSize.`,
     );
   }
   if (bytes <= availableBytes) return;
   const held = settings.evalOnly ? "weights" : "weights, gradients and AdamW's moments";
   throw new RangeError(
-    `Cannot build the model: its ${countParameters(settings).toLocaleString("en-US")} parameters need ${gigabytes(bytes)} (${held}), and there are ${gigabytes(availableBytes)}; lower nEmbd, nLayer${settings.tieHead ? "" : ", vocabSize"} or blockSize.`,
+    `Cannot build the model: its ${countParameters(settings).toLocaleString("en-US")} parameters need ${gigabytes(bytes)} (${held}), but there are only ${gigabytes(availableBytes)}; lower nEmbd, nLayer${settings.tieHead ? "" : ", vocabSize"} or blockSize.`,
   );
 }
 
-/** An error of TensorFlow, of Dawn or of JavaScript that means that memory ran out. */
+/** Errors of TensorFlow, Dawn or JavaScript that mean that memory ran out. */
 const OUT_OF_MEMORY =
   /OOM when allocating|RESOURCE_EXHAUSTED|failed to allocate|CUDA_ERROR_OUT_OF_MEMORY|Array buffer allocation failed|Invalid typed array length|exceeds the max buffer size|larger than the maximum \w+ buffer binding size/i;
 
-/** What of the settings a failure depends on. */
+/** The settings on which a failure depends. */
 type Doing = Partial<Pick<Settings, "xla" | "compile" | "dtype" | "device">>;
 
 /**
- * Errors of TensorFlow's that its own words do not help with: what they mean, and what to do. The first that fits counts:
- * XLA compiles with the GPU's tools, so its failures name the GPU too.
+ * TensorFlow errors whose messages do not help: what they mean, and what to do. The first match counts, since XLA
+ * compiles with the GPU's tools, and its failures mention the GPU too.
  */
 const KNOWN: readonly { readonly means: RegExp; readonly when?: (doing: Doing) => boolean; readonly advice: string }[] =
   [
     {
       means: /\bXLA\b|\bJIT\b|libdevice|ptxas|nvlink|uncompilable|LLVM|MLIR/i,
       when: ({ xla }) => xla === true,
-      advice: "Cannot compile the step with XLA: FOUND. Without it the step runs as well: xla: false.",
+      advice: "Cannot compile the step with XLA: FOUND. The step runs without it, too: xla: false.",
     },
     {
       means: /No OpKernel was registered|Could not find (?:valid )?device for node|no kernel.* registered/i,
@@ -141,35 +140,35 @@ const KNOWN: readonly { readonly means: RegExp; readonly when?: (doing: Doing) =
     {
       means: /Op type not registered/i,
       advice:
-        "Cannot compile the step: TensorFlow does not know an operation (FOUND). One of Folio's own (its name begins with Folio) is compiled by `npm run setup`; for any other, run eagerly: compile: false.",
+        "Cannot compile the step: TensorFlow does not know an operation (FOUND). If its name begins with Folio, run `npm run setup`, which compiles it; otherwise run eagerly: compile: false.",
     },
     {
       means:
         /driver version is insufficient|INSUFFICIENT_DRIVER|no kernel image|NO_BINARY_FOR_GPU|UNSUPPORTED_PTX|NO_DEVICE|cuInit/i,
       advice:
-        'Cannot use the GPU: its driver does not fit this TensorFlow (FOUND). `folio doctor` says which there are; update the driver (nvidia-smi shows its version), or use device: "cpu".',
+        'Cannot use the GPU: its driver does not fit this TensorFlow (FOUND). `folio doctor` shows the versions; update the driver (nvidia-smi shows its version), or use device: "cpu".',
     },
     {
       means: /CUDA_ERROR_(?!OUT_OF_MEMORY)\w+|cudnn|cublas|cusolver|GPU sync failed|device kernel image/i,
       advice:
-        'Cannot go on: the GPU failed (FOUND). `folio doctor` says what is there; see whether another program uses it (nvidia-smi), start again, or use device: "cpu".',
+        'Cannot continue: the GPU failed (FOUND). Run `folio doctor`, check whether another program uses the GPU (nvidia-smi), start again, or use device: "cpu".',
     },
   ];
 
-/** The error itself, or, of one whose words do not help, one that says what to do. */
+/** The error itself, or, if its message does not help, one that says what to do. */
 export function explained(error: unknown, settings: Settings): unknown {
   if (!(error instanceof Error)) return error;
   return OUT_OF_MEMORY.test(error.message) ? outOfMemory(error, settings) : knownFailure(error, settings);
 }
 
 /**
- * As {@link explained}, where a trained model is used.
- * @param lower the settings that take the memory, as `batchSize or the length of the text`
+ * As {@link explained}, for the use of a trained model.
+ * @param lower the settings that determine the memory, such as `batchSize or the length of the text`
  */
 export function explainedUse(error: unknown, { lower, ...doing }: Doing & { readonly lower: string }): unknown {
   if (!(error instanceof Error)) return error;
   if (!OUT_OF_MEMORY.test(error.message)) return knownFailure(error, doing);
-  return new Error(`Cannot go on: memory ran out (${firstLine(error)}). To need less, lower ${lower}.`, {
+  return new Error(`Cannot continue: memory ran out (${firstLine(error)}). To use less, lower ${lower}.`, {
     cause: error,
   });
 }
@@ -178,7 +177,7 @@ const firstLine = ({ message }: Error): string => message.split("\n")[0]!.slice(
 
 function knownFailure(error: Error, doing: Doing): Error {
   const known = KNOWN.find(({ means, when }) => means.test(error.message) && (when?.(doing) ?? true));
-  // What Folio found out itself says what to do already.
+  // Folio's own errors already say what to do.
   if (!known || !/^Cannot run a step: |^(?!Cannot )/.test(error.message)) return error;
   const found = firstLine(error)
     .replace(/^Cannot run a step: /, "")
@@ -195,15 +194,15 @@ function outOfMemory(error: Error, settings: Settings): Error {
   const more = Math.ceil((gradientAccumulationSteps * batchSize) / fewer);
   const advice =
     fewer < batchSize
-      ? `lower batchSize (batchSize: ${fewer} with gradientAccumulationSteps: ${more} trains on as many tokens a step), blockSize (${blockSize})`
+      ? `lower batchSize (batchSize: ${fewer} with gradientAccumulationSteps: ${more} trains on as many tokens per step), blockSize (${blockSize})`
       : `lower blockSize (${blockSize})`;
-  // Without its vocabulary a model has no size yet.
+  // Without a vocabulary the model's size is unknown.
   const held =
     settings.vocabSize > 0
-      ? ` ${gigabytes(stateBytes(settings))} are held throughout, the rest grows with the batch:`
+      ? ` ${gigabytes(stateBytes(settings))} are always in use, the rest grows with the batch:`
       : "";
   return new Error(
-    `Cannot go on: memory ran out (${firstLine(error)}).${held || " To need less,"} ${advice}, or the model.`,
+    `Cannot continue: memory ran out (${firstLine(error)}).${held || " To use less,"} ${advice}, or the model.`,
     { cause: error },
   );
 }

@@ -1,5 +1,5 @@
 /**
- * A training run: what it holds while it lasts, and how it is opened and closed. The loop itself is train.ts' matter.
+ * A training run: its state, and how it is opened and closed. train.ts has the training loop.
  */
 import { type Dataset, drawBatch, openDataset } from "../data/batches.js";
 import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
@@ -22,7 +22,7 @@ import { startOf } from "./start.js";
 import { trainingSteps } from "./steps.js";
 import { optimizerState, trainingState } from "./training-state.js";
 
-/** Where a step or an evaluation stands that takes many session calls. */
+/** Progress of a step or an evaluation that takes many session calls. */
 export interface Progress {
   readonly step: number;
   readonly doing: "evaluation" | "step";
@@ -32,17 +32,17 @@ export interface Progress {
 }
 
 export interface TrainOptions {
-  /** Aborting lets the batch under way finish, saves the last whole step and ends with reason "aborted". */
+  /** Aborting finishes the current batch, saves the last complete step and ends with reason "aborted". */
   readonly signal?: AbortSignal;
   /** Called after each batch of an evaluation and each micro-batch of a step. */
   readonly onProgress?: (progress: Progress) => void;
-  /** Where the records that log.jsonl keeps go besides. */
+  /** Further trackers for the records of log.jsonl. */
   readonly trackers?: readonly OpenTracker[];
-  /** What a new run shall be computed with, as the others of a sweep are; one that goes on keeps its own. */
+  /** Numerics for a new run, such as those of its sweep; a continued run keeps its own. */
   readonly numerics?: Numerics;
 }
 
-/** What a run holds while it lasts. */
+/** The state of an open run. */
 export interface Run {
   readonly settings: Settings;
   readonly options: TrainOptions;
@@ -67,9 +67,9 @@ export interface Run {
   trainedMs: number;
   /** The step of the last checkpoint; −1: none. */
   savedStep: number;
-  /** Gives a record to the log and the other trackers. */
+  /** Passes a record to the log and the other trackers. */
   note(record: StepRecord): void;
-  /** Gives everything back. */
+  /** Frees everything. */
   close(): Promise<void>;
 }
 
@@ -86,7 +86,7 @@ export async function openRun(given: Settings, options: TrainOptions): Promise<R
     const openers = given.evalOnly ? [] : await trackersOf(given, options.trackers);
     const dataset = openDataset(given.dataDir, given.dataset, given);
     held.push(() => dataset.close());
-    const found = await resolveDevice(given); // before anything else of TensorFlow's: it decides which devices that loads
+    const found = await resolveDevice(given); // before any other use of TensorFlow, since this determines the devices that it loads
     const wanted = withVocabulary(given, dataset);
     if (!given.evalOnly) held.push(lock(given.outDir).release);
     if (found.device === "cpu") checkMemory(wanted);
@@ -98,7 +98,7 @@ export async function openRun(given: Settings, options: TrainOptions): Promise<R
     const identity = identify(settings, dataset.meta, { origin, before: from });
     const session = await openSession(state, { ...machine, xla: settings.xla });
     held.push(() => session.dispose());
-    // Last: whatever else is wrong with the settings was found before this.
+    // Last, after all checks of the settings.
     if (replaces(settings)) removeCheckpoints(settings.outDir);
     const trackers: Tracker[] = [];
     held.push(() => closeAll(trackers));
@@ -124,10 +124,10 @@ export async function openRun(given: Settings, options: TrainOptions): Promise<R
   }
 }
 
-/** Whoever changes one of these asks for other numbers. */
+/** Settings that change how numbers are rounded. */
 const MACHINE_SETTINGS = ["device", "dtype", "compile", "xla", "tf32"] as const satisfies readonly (keyof Settings)[];
 
-/** The machine with the format and products that the run was computed with so far. @throws {RangeError} where it cannot */
+/** The machine with the run's number format and products so far. @throws {RangeError} if it cannot reproduce them */
 function keptMachine(
   found: ResolvedDevice,
   settings: Settings,
@@ -139,16 +139,16 @@ function keptMachine(
   return withNumerics(found, from?.numerics ?? numerics, { what, allow });
 }
 
-/** How far a training had come; of none, nowhere. */
+/** The progress of the training to continue, or zeros if there is none. */
 function progressOf({ dataset }: Settings, from: Training | undefined) {
   const { step = 0, evaluated = false, trainedMs = 0 } = from ?? {};
   const tokens = from ? (from.tokens ?? step * tokensPerStep(from.settings)) : 0;
-  // A loss on other text is no measure for this one.
+  // A loss on another text cannot be compared.
   const bestValLoss = from?.settings.dataset === dataset ? from.bestValLoss : null;
   return { step, tokens, evaluated, trainedMs, bestValLoss };
 }
 
-/** Where a run came from. Of a training that is not Folio's, the origin is all of its tensors. */
+/** The origin of a run. For a training of another program, it is a digest of all its tensors. */
 function originOf(from: Training | undefined, weights: string | undefined, tensors: HostTensors): RunOrigin {
   if (from?.origin) return from.origin;
   if (from) return from.runId ? {} : { weights: digest(tensors) };
@@ -161,7 +161,7 @@ async function closeAll(trackers: readonly Tracker[]): Promise<void> {
   for (const tracker of trackers) await tracker.close();
 }
 
-/** @throws {Error} when another training holds the folder, or it cannot be written */
+/** @throws {Error} when another training uses the folder, or it cannot be written */
 function lock(outDir: string): FolderLock {
   let taken: ReturnType<typeof lockFolder>;
   try {
@@ -171,7 +171,7 @@ function lock(outDir: string): FolderLock {
   }
   if ("release" in taken) return taken;
   throw new Error(
-    `Cannot train into ${outDir}: another training is under way there (${taken.holder}); choose another outDir, or stop that one.`,
+    `Cannot train into ${outDir}: another training is running there (${taken.holder}); choose another outDir, or stop that training.`,
   );
 }
 
@@ -181,13 +181,13 @@ function withVocabulary(settings: Settings, { meta, train, val }: Dataset): Sett
   if (vocabSize < meta.vocabSize) {
     const remedy =
       settings.initFrom === "resume"
-        ? "this model learned on other ids, so resume it with the dataset that it was trained on"
+        ? "this model was trained on other ids, so resume it with its own dataset"
         : `use vocabSize 0 or at least ${meta.vocabSize}`;
     throw new RangeError(
-      `Cannot train on ${meta.dataset}: vocabSize is ${vocabSize}, and the dataset has ${meta.vocabSize} ids; ${remedy}.`,
+      `Cannot train on ${meta.dataset}: vocabSize is ${vocabSize}, but the dataset has ${meta.vocabSize} ids; ${remedy}.`,
     );
   }
-  // A split that is too short for a block shows in its first row.
+  // Throws if a split is too short for a block.
   drawBatch(train, { ...settings, vocabSize, batchSize: 1, step: 0, row: 0, use: "eval-train" });
   drawBatch(val, { ...settings, vocabSize, batchSize: 1, step: 0, row: 0, use: "eval-val" });
   return { ...settings, vocabSize };

@@ -1,4 +1,4 @@
-/** A run's checkpoint: what the next update depends on, and how far the run has come. */
+/** Saves a run's checkpoint: the state on which the next update depends, and the run's progress. */
 import { engineVersions } from "../engine/device.js";
 import type { HostTensors } from "../engine/host-tensors.js";
 import { numericsOf } from "../engine/numerics.js";
@@ -10,10 +10,10 @@ import type { Run } from "./open-run.js";
 import { keptGroups } from "./training-state.js";
 
 /**
- * Saves.
+ * Saves a checkpoint.
  * @param options.best whether it is the best so far
  * @param options.numbered whether it is kept by its step
- * @throws {Error} when the weights are broken, or nothing can be written
+ * @throws {Error} when the weights are not finite, or the checkpoint cannot be written
  */
 export async function saveRun(
   run: Run,

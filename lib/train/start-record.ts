@@ -1,4 +1,4 @@
-/** What a run tells of itself first: its size, and what it runs on. */
+/** The first record of a run: its size, and the device that it runs on. */
 
 import { numericsOf } from "../engine/numerics.js";
 import { parameterSpecs } from "../model/model.js";

@@ -1,6 +1,6 @@
 /**
- * What a run starts from, by its setting `initFrom`: new weights, its own checkpoint (resume), or weights from elsewhere,
- * which bring the model's shape with them as in nanoGPT. Reading them is the matter of weights/. Notebook 01-train resumes.
+ * Prepares the start of a run by its setting `initFrom`: new weights, its own checkpoint (resume), or other weights,
+ * which determine the model's shape as in nanoGPT. lib/weights/ reads them. Notebook 01-train resumes a run.
  */
 import fs from "node:fs";
 import { closest, distance } from "fastest-levenshtein";
@@ -25,16 +25,18 @@ import {
 
 /** What a run starts from. */
 export interface Start {
-  /** With the shape that weights from elsewhere bring along. */
+  /** With the shape of the weights, if they are not new. */
   readonly settings: Settings;
   readonly params: HostTensors;
-  /** The training that it goes on from. */
+  /** The training that it continues. */
   readonly from?: Training;
   /** SHA-256 of weights that are not new. */
   readonly weights?: string;
 }
 
-/** @throws {RangeError} when settings, weights and dataset do not fit; {Error} when outDir holds a run that would be lost */
+/**
+ * @throws {RangeError} when settings, weights and dataset do not fit; {Error} when outDir has a run that would be lost
+ */
 export async function startOf(settings: Settings, dataset: Dataset): Promise<Start> {
   if (settings.initFrom === "resume") return resumed(settings, dataset);
   checkFolder(settings);
@@ -54,7 +56,7 @@ export async function newWeights(settings: Settings): Promise<HostTensors> {
 
 const NAMES = ["scratch", "resume", "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"];
 
-/** Weights from elsewhere, with as many positions and ids as are asked for, and the settings that they bring along. */
+/** Other weights, with the requested numbers of positions and ids, and the settings with their shape. */
 async function adopted(settings: Settings, dataset: Dataset): Promise<Start> {
   const { initFrom, checkpoint, dataDir, vocabSize } = settings;
   if (!NAMES.includes(initFrom) && !fs.existsSync(initFrom)) {
@@ -65,7 +67,7 @@ async function adopted(settings: Settings, dataset: Dataset): Promise<Start> {
   }
   const loaded = await loadPretrained(initFrom, { dataDir, checkpoint });
   checkIds(settings, loaded, dataset);
-  // More rows in the token table where more ids are asked for than the weights and the dataset have.
+  // The token table grows if more ids are requested than the weights and the dataset have.
   const grows = vocabSize > loaded.model.vocabSize && loaded.model.vocabSize >= dataset.meta.vocabSize;
   const source = grows ? padVocabulary(loaded, vocabSize) : loaded;
   checkSource(settings, source, dataset);
@@ -73,11 +75,11 @@ async function adopted(settings: Settings, dataset: Dataset): Promise<Start> {
   return { settings: { ...settings, ...shapeOf(model) }, params, weights: digest(params) };
 }
 
-/** Weights whose tokenizer nothing tells must at least have as many ids as the dataset. @throws {RangeError} */
+/** Weights with an unknown tokenizer must have as many ids as the dataset. @throws {RangeError} */
 function checkIds({ initFrom }: Settings, { tokenizer, model }: Pretrained, { meta }: Dataset): void {
   if (tokenizer || model.vocabSize < meta.vocabSize || isVocabularyOf(model.vocabSize, meta.vocabSize)) return;
   throw new RangeError(
-    `Cannot start from ${initFrom}: nothing tells which tokenizer its ${model.vocabSize} ids belong to, and the dataset ${meta.dataset} has ${meta.vocabSize}, so the ids would mean something else; put its tokenizer.json beside its weights, and prepare the text with it: folio prepare NAME --from=TEXT --tokenizer=FOLDER.`,
+    `Cannot start from ${initFrom}: the tokenizer of its ${model.vocabSize} ids is unknown, and the dataset ${meta.dataset} has ${meta.vocabSize} ids, so the ids would mean something else; put its tokenizer.json beside its weights, and prepare the text with it: folio prepare NAME --from=TEXT --tokenizer=FOLDER.`,
   );
 }
 
@@ -86,27 +88,27 @@ function checkSource(settings: Settings, { model, tokenizer }: Pretrained, { met
   const refuse = (found: string) => new RangeError(`Cannot start from ${initFrom}: ${found}.`);
   if (blockSize > model.blockSize) {
     throw refuse(
-      `blockSize is ${blockSize}, and the weights have ${model.blockSize} positions; use blockSize: ${model.blockSize} or less`,
+      `blockSize is ${blockSize}, but the weights have ${model.blockSize} positions; use blockSize: ${model.blockSize} or less`,
     );
   }
   if (vocabSize !== meta.vocabSize && vocabSize !== model.vocabSize) {
-    throw refuse(`vocabSize is ${vocabSize}, and the weights have ${model.vocabSize} ids; use vocabSize: 0`);
+    throw refuse(`vocabSize is ${vocabSize}, but the weights have ${model.vocabSize} ids; use vocabSize: 0`);
   }
   if (model.vocabSize < meta.vocabSize || (tokenizer && !sameTokenizer(tokenizer, meta.tokenizer))) {
     throw refuse(
-      `the weights belong to another tokenizer (${model.vocabSize} ids) than that of the dataset ${meta.dataset} (${meta.vocabSize} ids), so the ids would mean something else; prepare the text with theirs: folio prepare NAME --from=TEXT --tokenizer=${initFrom}`,
+      `the weights' tokenizer (${model.vocabSize} ids) is not that of the dataset ${meta.dataset} (${meta.vocabSize} ids), so the ids would mean something else; prepare the text with theirs: folio prepare NAME --from=TEXT --tokenizer=${initFrom}`,
     );
   }
 }
 
 // ------------------------------------------------------------------------------------------------------------- resume
 
-/** The training in outDir, as it goes on. It may change how it trains, not what the model is. */
+/** Resumes the training in outDir. Its training settings may change, but not the model's shape. */
 function resumed(settings: Settings, { meta }: Dataset): Start {
   const { outDir, checkpoint, evalOnly, gelu, dataDir } = settings;
   if (checkpoint !== "auto" && checkpoint !== "last") {
     throw new RangeError(
-      `Cannot resume from ${outDir} at its checkpoint ${checkpoint}: a run goes on from its last one. To begin with the weights of another, name the run and a folder for the new one (initFrom: "${outDir}", another outDir).`,
+      `Cannot resume from ${outDir} at its checkpoint ${checkpoint}: a run resumes from its last one. To start from the weights of another checkpoint, name the run and a folder for the new one (initFrom: "${outDir}", another outDir).`,
     );
   }
   const found = withBlockSize(openTraining(outDir, { optimizer: !evalOnly, gelu, dataDir }), settings.blockSize);
@@ -114,18 +116,20 @@ function resumed(settings: Settings, { meta }: Dataset): Start {
   const { vocabSize } = found.settings;
   if (!found.tokenizer && !isVocabularyOf(vocabSize, meta.vocabSize)) {
     throw new RangeError(
-      `Cannot resume from ${found.path}: it was trained on ${vocabSize} ids, and the dataset ${meta.dataset} has ${meta.vocabSize}, so the ids would mean something else; give the folder with its dataset (dataDir), or prepare that again.`,
+      `Cannot resume from ${found.path}: it was trained on ${vocabSize} ids, but the dataset ${meta.dataset} has ${meta.vocabSize}, so the ids would mean something else; give the folder with its dataset (dataDir), or prepare the dataset again.`,
     );
   }
   if (found.tokenizer && !sameTokenizer(found.tokenizer, meta.tokenizer)) {
     throw new RangeError(
-      `Cannot resume from ${outDir}: it was trained with another tokenizer than that of ${meta.dataset}, so the ids would mean something else. Use its dataset (${found.settings.dataset}), or train from scratch into another outDir.`,
+      `Cannot resume from ${outDir}: its tokenizer is not that of ${meta.dataset}, so the ids would mean something else. Use its dataset (${found.settings.dataset}), or train from scratch into another outDir.`,
     );
   }
   return { settings, params: found.params, from: found };
 }
 
-/** A run that goes on with fewer positions, as nanoGPT's crop_block_size: weights and moments lose those beyond. */
+/**
+ * A training continued with fewer positions, as with nanoGPT's crop_block_size: weights and moments lose the others.
+ */
 function withBlockSize(training: Training, blockSize: number): Training {
   const { settings, step, params, optimizer } = training;
   if (blockSize >= settings.blockSize) return training;
@@ -136,7 +140,7 @@ function withBlockSize(training: Training, blockSize: number): Training {
     ...training,
     params: cropped(params),
     optimizer: Object.fromEntries(Object.entries(optimizer).map(([group, tensors]) => [group, cropped(tensors)])),
-    // Counted with the context that they were trained with.
+    // Counted with the old context length.
     tokens: training.tokens ?? step * tokensPerStep(settings),
     settings: { ...settings, blockSize },
   };
@@ -151,12 +155,12 @@ function checkShape(settings: Settings, there: Settings): void {
   );
 }
 
-/** @throws {Error} when outDir holds a run that would be lost; says in what it differs */
+/** @throws {Error} when outDir has a run that would be lost, saying how its settings differ */
 function checkFolder(settings: Settings): void {
   const { outDir, overwrite, evalOnly } = settings;
   if (overwrite || evalOnly || !hasCheckpoint(outDir)) return;
   throw new Error(
-    `Cannot train into ${outDir}: it holds a run already${differences(settings)}. Go on with it (initFrom: "resume"), choose another outDir, or replace it (overwrite: true).`,
+    `Cannot train into ${outDir}: it already has a run${differences(settings)}. Continue it (initFrom: "resume"), choose another outDir, or replace it (overwrite: true).`,
   );
 }
 
@@ -166,6 +170,6 @@ function differences(settings: Settings): string {
     const differing = differingSettings(there, settings);
     return `, at step ${step}${differing.length > 0 ? `, with other settings (${differing.join("; ")})` : ""}`;
   } catch {
-    return ""; // a checkpoint that cannot be read is not lost either
+    return ""; // a checkpoint that cannot be read is not replaced either
   }
 }

@@ -1,12 +1,12 @@
 /**
- * Model and optimizer joined into the steps that a session runs: `(state, inputs) → { state, outputs }`.
- * Nothing that varies from call to call is in their closures, so that they trace. When to call which is train.ts'
- * matter, which groups the state has training-state.ts'.
+ * Combines model and optimizer into the steps that a session runs: `(state, inputs) → { state, outputs }`. Whatever
+ * changes from call to call is an input, so that the steps can be traced. train.ts calls them; training-state.ts has
+ * the groups of the state.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { float32, type HostTensors } from "../engine/host-tensors.js";
 import type { Step } from "../engine/steps.js";
-import { forward, loss, type Parameters } from "../model/model.js";
+import { type ForwardOptions, forward, loss, type Parameters } from "../model/model.js";
 import type { Settings } from "../settings/settings.js";
 import { clipScale, globalNorm } from "./optimizers/clipping.js";
 import { scaleStep } from "./optimizers/loss-scale.js";
@@ -15,20 +15,20 @@ import { optimizerOf } from "./optimizers/optimizers.js";
 import { learningRate } from "./optimizers/schedule.js";
 
 /**
- * The steps of training. Inputs of both: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; of `update` also those of
- * `updateInputs`. Outputs: `loss`, and of `update` `gradNorm`
- * (before clipping) and, with a scaled loss, `lossScale` of the next step.
+ * The steps of training. Inputs of `accumulate` and `update`: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; `update`
+ * also takes those of `updateInputs`. Outputs: `loss`; `update` also gives `gradNorm` (before clipping) and, with a
+ * scaled loss, `lossScale` of the next step.
  */
 export interface TrainingSteps {
   /** Adds this micro-batch's gradients, divided by gradientAccumulationSteps, to `sums`. */
   readonly accumulate: Step;
-  /** The last micro-batch: gradients, clipping, the optimizer; `sums` start again from zero. */
+  /** The last micro-batch: gradients, clipping, the optimizer; resets `sums` to zero. */
   readonly update: Step;
   /** Loss without gradients or dropout. Inputs: `x`, `y`. */
   readonly evaluate: Step;
   /**
-   * ‖Δp‖ / ‖p‖ of the last update, an output a kind of parameter (`embedding`, `attention`, `mlp`, `norm`, `head`).
-   * Inputs: `updateInputs` of that update. It follows from the optimizer's state, so the weights before are not kept.
+   * ‖Δp‖ / ‖p‖ of the last update, one output per kind of parameter (`embedding`, `attention`, `mlp`, `norm`, `head`).
+   * Inputs: `updateInputs` of that update. It is computed from the optimizer's state, without the old weights.
    */
   readonly updateRatios: Step;
 }
@@ -50,7 +50,7 @@ export function trainingSteps(settings: Settings): TrainingSteps {
       const clip = clipScale(norm, settings.gradClip);
       const rates = {
         ...(inputs as unknown as UpdateInputs),
-        // Updates that are left out do not count.
+        // Skipped updates do not count.
         ...(scaled && { ...optimizer.inputsOf(scaled.count, settings), when: scaled.when }),
         gradientScale: scaler ? tf.div(clip, scaler.scale!) : clip,
       };
@@ -75,13 +75,13 @@ export function trainingSteps(settings: Settings): TrainingSteps {
   };
 }
 
-/** What the update of `step` = 0, 1, … is given besides its batch: the learning rate, and the optimizer's own inputs. */
+/** Inputs of the update of `step` = 0, 1, … besides its batch: the learning rate, and the optimizer's own inputs. */
 export function updateInputs(step: number, settings: Settings): HostTensors {
   const rate = float32([learningRate(step, settings)], []);
   return { learningRate: rate, ...optimizerOf(settings).inputs(step + 1, settings) };
 }
 
-/** What a parameter is part of. */
+/** The kind of a parameter. */
 function kindOf(name: string): string {
   if (/\.attn\./.test(name)) return "attention";
   if (/\.mlp\./.test(name)) return "mlp";
@@ -94,13 +94,14 @@ export function evaluationLoss(
   params: Parameters,
   inputs: Readonly<Record<string, tf.Tensor>>,
   config: Settings,
+  options: ForwardOptions = {},
 ): tf.Scalar {
-  return loss(forward(params, inputs.x as tf.Tensor2D, config).logits, inputs.y as tf.Tensor2D);
+  return loss(forward(params, inputs.x as tf.Tensor2D, config, options).logits, inputs.y as tf.Tensor2D);
 }
 
 /**
- * The loss of a batch and its gradient by every parameter. The caller owns both.
- * @param scale what the gradients come multiplied by; default 1
+ * The loss of a batch and its gradient with respect to every parameter. The caller owns both.
+ * @param scale factor of the returned gradients; default 1
  */
 export function lossAndGradients(
   params: Parameters,

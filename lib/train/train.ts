@@ -1,7 +1,7 @@
 /**
- * The training loop: an async generator that yields a record of each thing it does and leaves showing them to its
- * caller. Batches, dropout and evaluations are functions of (seed, step), so a run that was stopped and resumed is the
- * run that was not. The steps themselves stand in steps.ts, how a run is opened in open-run.ts. Notebook 01-train drives it.
+ * The training loop: an async generator that yields a record of each action; the caller shows them. Batches, dropout
+ * and evaluations are functions of (seed, step), so a run that was stopped and resumed gives the same numbers as an
+ * uninterrupted one. steps.ts has the steps; open-run.ts opens a run. Shown in notebook 01-train.
  */
 import { setImmediate } from "node:timers/promises";
 import { drawBatch } from "../data/batches.js";
@@ -22,7 +22,7 @@ import { updateInputs } from "./steps.js";
  * Trains. Every update yields an `iter` record; every `evalInterval` updates, and at the end, an `eval` record comes
  * first, and a `checkpoint` record when one was saved. The log in `outDir` keeps every `logInterval`-th `iter`.
  * @throws {RangeError} for settings, data, weights or a checkpoint that do not fit together
- * @throws {Error} when the loss is not finite any more, memory runs out, nothing can be saved, or another process trains
+ * @throws {Error} when the loss is no longer finite, memory runs out, nothing can be saved, or another process trains
  * into the same folder
  * @example
  * for await (const record of train(settings)) if (record.kind === "eval") console.log(record.step, record.valLoss);
@@ -49,7 +49,7 @@ async function* loop(run: Run): AsyncGenerator<StepRecord> {
 
   let finished = false;
   while (!finished && !isAborted()) {
-    // Evaluate, and save what is good.
+    // Evaluate, and save.
     let evaluated: EvalRecord | undefined;
     if (evalOnly || isEvaluationDue(run)) {
       evaluated = await evaluate(run);
@@ -60,7 +60,7 @@ async function* loop(run: Run): AsyncGenerator<StepRecord> {
     finished = evalOnly || run.step >= maxIters;
     if (finished || isAborted()) continue;
 
-    // Learn.
+    // Update.
     const updated = await update(run);
     if (updated) yield updated;
   }
@@ -82,21 +82,21 @@ function isCheckpointDue(run: Run, evaluated: EvalRecord | undefined): boolean {
 
 const isUnsaved = ({ settings, step, savedStep }: Run) => step > 0 && savedStep !== step && !settings.evalOnly;
 
-/** Whether a checkpoint of this step is to be kept by its number, and none is yet. */
+/** Whether a checkpoint of this step is to be kept by its step and has not been saved yet. */
 function isNumbered({ settings: { saveInterval, outDir }, step }: Run): boolean {
   return saveInterval > 0 && step > 0 && step % saveInterval === 0 && !hasCheckpoint(outDir, step);
 }
 
 /**
- * Mean loss over `evalIters` random batches of each split, the same ones whenever this step is evaluated.
- * Undefined when it was aborted.
+ * Mean loss over `evalIters` random batches of each split, the same ones whenever this step is evaluated. Undefined if
+ * aborted.
  */
 async function evaluate(run: Run): Promise<EvalRecord | undefined> {
   const { settings, step } = run;
   const trainLoss = await estimatedLoss(run, "train");
   const valLoss = trainLoss === undefined ? undefined : await estimatedLoss(run, "val");
   if (trainLoss === undefined || valLoss === undefined) return undefined;
-  // Before a checkpoint of broken weights takes the place of a good one.
+  // Checked before a checkpoint of diverged weights could replace a good one.
   for (const loss of [trainLoss, valLoss]) checkLoss(run, loss, "the evaluated loss");
   const best = valLoss < (run.bestValLoss ?? Number.POSITIVE_INFINITY);
   if (best) run.bestValLoss = valLoss;
@@ -110,7 +110,7 @@ async function estimatedLoss(run: Run, split: "train" | "val"): Promise<number |
   const shape = { batchSize, blockSize, seed, vocabSize };
   let sum = 0;
   for (let index = 0; index < evalIters; index++) {
-    await setImmediate(); // eager steps never leave the microtask queue: let timers and signals in
+    await setImmediate(); // eager steps never leave the microtask queue; lets timers and signals run
     if (options.signal?.aborted) return undefined;
     const batch = drawBatch(run.dataset[split], { ...shape, step, row: index * batchSize, use: `eval-${split}` });
     sum += scalar(await run.evaluate(batchInputs(batch)), "loss");
@@ -120,7 +120,7 @@ async function estimatedLoss(run: Run, split: "train" | "val"): Promise<number |
   return options.signal?.aborted ? undefined : sum / evalIters;
 }
 
-/** One update: micro-batches, then the optimizer. Undefined when it was aborted between two micro-batches. */
+/** One update: micro-batches, then the optimizer. Undefined if aborted between two micro-batches. */
 async function update(run: Run): Promise<IterRecord | undefined> {
   const { settings, step } = run;
   const started = performance.now();
@@ -150,26 +150,26 @@ async function update(run: Run): Promise<IterRecord | undefined> {
   };
 }
 
-/** What an update gives, the loss over all micro-batches. */
+/** The outputs of an update; the loss is the mean over all micro-batches. */
 interface UpdateOutputs {
   readonly loss: number;
   readonly gradNorm: number;
   readonly lossScale?: number;
 }
 
-/** Runs a step's micro-batches, the last with the update; draws each while the one before runs. */
+/** Runs a step's micro-batches, the last with the update; each is drawn while the previous one runs. */
 async function microBatches(run: Run, rates: HostTensors): Promise<UpdateOutputs | undefined> {
   const { settings, step, feed, options } = run;
   const micros = settings.gradientAccumulationSteps;
   let loss = 0;
   for (let micro = 0; ; micro++) {
-    await setImmediate(); // let timers and signals in
+    await setImmediate(); // lets timers and signals run
     if (micro > 0 && options.signal?.aborted) return undefined;
     const last = micro === micros - 1;
     const inputs = feed.take(step, micro);
     const running = last ? run.update({ ...inputs, ...rates }) : run.accumulate(inputs);
-    running.catch(() => {}); // it is awaited below, after what may take longer than its failure
-    await setImmediate(); // it has begun
+    running.catch(() => {}); // it is awaited below, possibly after it has failed
+    await setImmediate(); // lets it begin
     if (!last) feed.prepare(step, micro + 1);
     else if (step + 1 < settings.maxIters) feed.prepare(step + 1, 0);
     const outputs = await running;

@@ -1,6 +1,6 @@
 /**
- * What a training session holds: the groups of its state, as they begin or as a checkpoint has them. `params`; the optimizer's
- * own; with several micro-batches `sums` of their gradients; with a scaled loss `scaler`. steps.ts says what becomes of them.
+ * The groups of a training session's state, initial or from a checkpoint: `params`; the optimizer's groups; with
+ * several micro-batches, `sums` of their gradients; with a scaled loss, `scaler`. steps.ts updates them.
  */
 import { float32, type HostState, type HostTensors, mapRecord, type TensorSpecs } from "../engine/host-tensors.js";
 import type { Settings } from "../settings/settings.js";
@@ -11,7 +11,7 @@ import { optimizerOf } from "./optimizers/optimizers.js";
 const zeros = (specs: TensorSpecs): HostTensors =>
   mapRecord(specs, ({ shape }) => float32(new Float32Array(shape.reduce((product, axis) => product * axis, 1)), shape));
 
-/** The state of a training with these weights: what `from` kept of it, or as it begins. An evaluation needs no more. */
+/** The state of a training with these weights, from `from` or initial; for an evaluation, only the weights. */
 export function trainingState(settings: Settings, params: HostTensors, from?: Training): HostState {
   if (settings.evalOnly) return { params };
   const { scaler = initialLossScale(from?.step ?? 0), ...optimizer } = from ? keptState(settings, from) : {};
@@ -23,21 +23,21 @@ export function trainingState(settings: Settings, params: HostTensors, from?: Tr
   };
 }
 
-/** What the optimizer holds, of a training's state. */
+/** The optimizer's groups of a training's state. */
 export function optimizerState(settings: Settings, state: HostState): HostState {
   const groups = Object.keys(optimizerOf(settings).groups({}));
   return Object.fromEntries(groups.flatMap((group) => (state[group] ? [[group, state[group]]] : [])));
 }
 
-/** The groups that a checkpoint keeps beside the weights: what the next update depends on. */
+/** The groups that a checkpoint stores beside the weights, on which the next update depends. */
 export function keptGroups(settings: Settings): string[] {
   return [...Object.keys(optimizerOf(settings).groups({})), ...(isScaled(settings) ? ["scaler"] : [])];
 }
 
 /**
- * The groups of a training that goes on, under the names that its optimizer has for them. A scaler is not of the optimizer: a
- * run may go on with a scaled loss, or without.
- * @throws {Error} when they are not those of the optimizer, whole
+ * The groups of a continued training, by its optimizer's names. The scaler is not a group of the optimizer, since a run
+ * may continue with or without a scaled loss.
+ * @throws {Error} when they are not exactly the optimizer's groups
  */
 function keptState(settings: Settings, { path, params, optimizer: found, step }: Training): HostState {
   const { groups, pytorchNames } = optimizerOf(settings);
@@ -60,9 +60,7 @@ function checkGroup(specs: TensorSpecs, tensors: HostTensors, refuse: (fault: st
   for (const [name, { dtype, shape }] of Object.entries(specs)) {
     const there = tensors[name];
     if (there?.dtype === dtype && there.shape.join() === shape.join()) continue;
-    throw refuse(
-      `${name} ${there ? `as ${there.dtype} [${there.shape}]` : "missing"}, where ${dtype} [${shape}] is wanted`,
-    );
+    throw refuse(`${name} ${there ? `as ${there.dtype} [${there.shape}]` : "missing"}; wanted ${dtype} [${shape}]`);
   }
   const extra = Object.keys(tensors).find((name) => !(name in specs));
   if (extra) throw refuse(`${extra}, which is unknown`);

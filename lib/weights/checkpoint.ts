@@ -1,9 +1,9 @@
 /**
- * Saves and opens checkpoints. `outDir/checkpoint/` holds one folder a saved step (weights and the optimizer's state as
- * safetensors, the rest as state.json), two pointer files, `last` and `best`, each with a folder's name, and `numbered`, a list of
- * those kept by their step. A folder appears whole, by a rename after it was flushed, and a pointer changes by a rename
- * too: a kill at any moment leaves what was good.
- * train.ts says when to save. Notebook 01-train resumes from one.
+ * Saves and opens checkpoints. `outDir/checkpoint/` has one folder per saved step (weights and the optimizer's state as
+ * safetensors, the rest as state.json), two pointer files, `last` and `best`, each with a folder's name, and
+ * `numbered`, a list of the checkpoints kept by their step. A folder is flushed before a rename makes it visible, and
+ * pointers change by a rename too, so a kill at any moment leaves the last good checkpoint. Notebook 01-train resumes
+ * from one.
  */
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
@@ -20,32 +20,32 @@ import { parseSettings, type Settings } from "../settings/settings.js";
 import type { Pretrained, Training } from "./pretrained.js";
 import { readSafetensors, writeSafetensors } from "./safetensors.js";
 
-/** What state.json holds: all of a checkpoint that is not a tensor. */
+/** The content of state.json: everything in a checkpoint that is not a tensor. */
 export interface CheckpointState extends Omit<Training, "path" | "params" | "optimizer"> {
   readonly format: "folio-checkpoint";
   readonly version: 1;
   readonly runId: string;
   readonly tokenizer: TokenizerSpec;
-  /** Versions of folio, node and tensorflow that wrote it. */
+  /** The versions of folio, node and tensorflow that wrote it. */
   readonly versions: Readonly<Record<string, string>>;
 }
 
 /** A checkpoint in memory. */
 export type Checkpoint = CheckpointState & Training;
 
-/** A number: the one of that step. A text of that form: a checkpoint's folder by its name. */
+/** A number is a step; `step-…` is the name of a checkpoint's folder. */
 export type CheckpointName = "last" | "best" | number | `step-${string}`;
 
-/** What a checkpoint is besides the last one. */
+/** How to save a checkpoint. */
 export interface SaveOptions {
   best: boolean;
-  /** Keep it by its step: how many of those are kept, the newest; 0: all. */
+  /** Keep it by its step, with this many of the newest such checkpoints; 0: all. */
   keep?: number;
 }
 
 const folderOf = (outDir: string) => path.join(outDir, "checkpoint");
 
-/** Whether `outDir` holds a checkpoint of that name. */
+/** Whether `outDir` has a checkpoint of that name. */
 export function hasCheckpoint(outDir: string, name: CheckpointName = "last"): boolean {
   if (typeof name === "number") return numberedCheckpoints(outDir).includes(name);
   return fs.existsSync(path.join(folderOf(outDir), name));
@@ -58,8 +58,8 @@ export interface ChosenCheckpoint {
 }
 
 /**
- * The checkpoint that a path and the setting `checkpoint` mean: of a run's folder the best where there is one, or the one
- * of that name or step; of a checkpoint's own folder, itself. Undefined when the path is neither.
+ * The checkpoint that a path and the setting `checkpoint` mean: in a run's folder, the best if there is one, or the one
+ * of that name or step; for a checkpoint's own folder, that checkpoint. Undefined when the path is neither.
  */
 export function chooseCheckpoint(source: string, wanted = "auto"): ChosenCheckpoint | undefined {
   const folder = path.resolve(source);
@@ -72,10 +72,10 @@ export function chooseCheckpoint(source: string, wanted = "auto"): ChosenCheckpo
     return { outDir: source, name: wanted === "best" || wanted === "last" ? wanted : Number(wanted) };
   }
   if (!/^\d+$/.test(wanted)) return undefined;
-  throw new RangeError(`Cannot find the checkpoint of step ${wanted}: ${source} is no run of Folio's.`);
+  throw new RangeError(`Cannot find the checkpoint of step ${wanted}: ${source} is not a run of Folio's.`);
 }
 
-/** As commands name it: `out, best checkpoint, step 1000`. */
+/** A checkpoint's description for commands: `out, best checkpoint, step 1000`. */
 export function describeCheckpoint({ outDir, name }: ChosenCheckpoint, step: number): string {
   return name === "best" || name === "last"
     ? `${outDir}, ${name} checkpoint, step ${step}`
@@ -88,9 +88,9 @@ export function numberedCheckpoints(outDir: string): number[] {
 }
 
 /**
- * Saves a checkpoint and points `last`, and `best` when asked, to it. What nothing names any more is removed.
+ * Saves a checkpoint and points `last`, and if requested `best`, to it. Folders that no pointer names are removed.
  * @returns the checkpoint's folder
- * @throws {Error} when the disk is full or not writable; the checkpoint before this one is then still whole
+ * @throws {Error} when the disk is full or not writable; the previous checkpoint is then still intact
  */
 export function saveCheckpoint(
   outDir: string,
@@ -104,7 +104,7 @@ export function saveCheckpoint(
     const name = freeName(folder, `step-${String(state.step).padStart(6, "0")}-${state.runId.slice(0, 8)}`);
     target = path.join(folder, name);
     const content: CheckpointState = { format: "folio-checkpoint", version: 1, ...state };
-    // Not mkdtemp: that makes folders which others cannot read.
+    // mkdtemp would make a folder that others cannot read.
     const partial = path.join(folder, `.partial-${randomUUID()}`);
     fs.mkdirSync(partial);
     writeSafetensors(path.join(partial, "model.safetensors"), params, { format: "pt" });
@@ -126,7 +126,7 @@ export function saveCheckpoint(
   return target;
 }
 
-/** A step is saved again when it is evaluated after it was stopped, and by callers with weights of their own. */
+/** An unused name: a step is saved again when it is evaluated after a stop, or by callers with weights of their own. */
 function freeName(folder: string, name: string): string {
   for (let copy = 2, free = name; ; copy++) {
     if (!fs.existsSync(path.join(folder, free))) return free;
@@ -136,7 +136,7 @@ function freeName(folder: string, name: string): string {
 
 const stepOf = (name: string): number => Number(/^step-(\d+)/.exec(name)?.[1]);
 
-/** Names of the folders that are kept by their step, oldest first. */
+/** Names of the folders kept by their step, oldest first. */
 function readNumbered(folder: string): string[] {
   const file = path.join(folder, "numbered");
   if (!fs.existsSync(file)) return [];
@@ -150,23 +150,23 @@ function writeNumbered(folder: string, name: string, keep: number): void {
   replaceFile(path.join(folder, "numbered"), `${kept.join("\n")}\n`);
 }
 
-/** Why a checkpoint was not saved, and what there still is. */
+/** Why a checkpoint was not saved, and which one is left. */
 function reasonOf(error: unknown, outDir: string): string {
   const { code, message } = error as NodeJS.ErrnoException;
   const full = code === "ENOSPC" || code === "EDQUOT";
   const reason = full ? "the disk is full; free some space, or choose another outDir" : message;
-  if (!hasCheckpoint(outDir)) return `${reason}. There is no checkpoint before it.`;
+  if (!hasCheckpoint(outDir)) return `${reason}. There is no earlier checkpoint.`;
   try {
-    return `${reason}. The checkpoint before it (step ${openCheckpoint(outDir).step}) is whole.`;
+    return `${reason}. The previous checkpoint (step ${openCheckpoint(outDir).step}) is intact.`;
   } catch (error) {
-    return `${reason}. The checkpoint before it is damaged: ${(error as Error).message}`;
+    return `${reason}. The previous checkpoint is damaged: ${(error as Error).message}`;
   }
 }
 
 /**
- * Opens a checkpoint and checks it: format version, and that the tensors are those that its settings ask for.
- * @param options.optimizer read the optimizer's state too (default true); sampling does without
- * @throws {Error} when there is none, or it is damaged or of another version
+ * Opens a checkpoint and checks its format version and that its tensors are those required by its settings.
+ * @param options.optimizer read the optimizer's state too (default true); sampling does not need it
+ * @throws {Error} when there is none, or it is damaged or from another version
  */
 export function openCheckpoint(
   outDir: string,
@@ -179,7 +179,7 @@ export function openCheckpoint(
   checkTensors(folder, params, state.settings);
   const groups = optimizer ? inGroups(folder, readSafetensors(path.join(folder, "optimizer.safetensors"))) : {};
   for (const group of Object.values(groups)) {
-    // A group of a tensor for each parameter has all of them; what others hold, their owner knows.
+    // A group with tensors named like parameters must have all of them; other groups are checked by their owners.
     if (Object.keys(params).some((name) => name in group)) checkTensors(folder, group, state.settings);
   }
   return { ...state, path: folder, params, optimizer: groups };
@@ -192,7 +192,7 @@ export function readRun(source: string, { checkpoint }: { checkpoint?: string | 
   return { params, tokenizer, model: shapeOf(settings) };
 }
 
-/** The part of a checkpoint that is quick to read: step, loss, settings. @throws as openCheckpoint */
+/** A checkpoint without its tensors: step, loss, settings. @throws as openCheckpoint */
 export function readState(outDir: string, name: CheckpointName = "last"): CheckpointState {
   const file = path.join(pointedFolder(outDir, name), "state.json");
   let state: CheckpointState;
@@ -238,14 +238,17 @@ const stateSchema = z.object({
   trainedMs: z.number().min(0),
   tokens: count.optional(),
   settings: z.record(z.string(), z.unknown()), // parseSettings() checks them
-  tokenizer: z.record(z.string(), z.unknown()), // whoever makes one of it checks it
+  tokenizer: z.record(z.string(), z.unknown()), // checked when the tokenizer is built
   numerics: numericsSchema.optional(),
   versions: z.record(z.string(), z.string()),
 });
 
 const POINTERS = ["last", "best", "numbered"] as const;
 
-/** Removes the checkpoints of an earlier run in `outDir`, pointers first: a kill leaves none that names half a folder. */
+/**
+ * Removes the checkpoints of an earlier run in `outDir`, pointers first, so that a kill leaves none to an incomplete
+ * folder.
+ */
 export function removeCheckpoints(outDir: string): void {
   for (const pointer of POINTERS) fs.rmSync(path.join(folderOf(outDir), pointer), { force: true });
   fs.rmSync(folderOf(outDir), { recursive: true, force: true });
@@ -259,8 +262,10 @@ function pointedFolder(outDir: string, name: CheckpointName): string {
     const ofStep = kept.find((other) => stepOf(other) === name);
     if (ofStep) return path.join(folder, ofStep);
     const steps = [...new Set(kept.map(stepOf))].sort((a, b) => a - b).join(", ");
-    const found = steps ? `there are ${steps}` : "none was kept by its step";
-    throw new Error(`Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; saveInterval keeps them.`);
+    const found = steps ? `those of steps ${steps} exist` : "none was kept by step";
+    throw new Error(
+      `Cannot find the checkpoint of step ${name} in ${outDir}: ${found}; set saveInterval to keep checkpoints by step.`,
+    );
   }
   const pointer = path.join(folder, name);
   if (!fs.existsSync(pointer)) {
@@ -274,16 +279,16 @@ function pointedFolder(outDir: string, name: CheckpointName): string {
   return path.join(folder, target);
 }
 
-/** The folders that "last" and "best" name. */
+/** The folders that `last` and `best` name. */
 function pointed(folder: string): string[] {
   const files = ["last", "best"].map((name) => path.join(folder, name)).filter((file) => fs.existsSync(file));
   return files.map((file) => readRegularText(file).trim()).filter((name) => /^step-\d+[\w-]*$/.test(name));
 }
 
-/** What to do with a folder that nanoGPT trained into. */
+/** Advice for a folder that nanoGPT trained into. */
 function elsewhere(outDir: string): string | undefined {
   const file = path.join(outDir, "ckpt.pt");
-  return fs.existsSync(file) ? `nanoGPT's ${file} is there: initFrom: "${file}" begins with its weights` : undefined;
+  return fs.existsSync(file) ? `It has nanoGPT's ${file}: start from its weights with initFrom: "${file}"` : undefined;
 }
 
 /** The tensors must be exactly the parameters that the settings describe. */
@@ -293,14 +298,17 @@ function checkTensors(folder: string, tensors: HostTensors, settings: Settings):
     const found = tensors[name];
     if (found?.dtype === "float32" && found.shape.join() === shape.join()) continue;
     throw new Error(
-      `Cannot open the checkpoint ${folder}: ${name} is ${found ? `${found.dtype} [${found.shape}]` : "missing"}; its settings ask for float32 [${shape}].`,
+      `Cannot open the checkpoint ${folder}: ${name} is ${found ? `${found.dtype} [${found.shape}]` : "missing"}; its settings require float32 [${shape}].`,
     );
   }
   const extra = Object.keys(tensors).find((name) => !specs.some((spec) => spec.name === name));
-  if (extra) throw new Error(`Cannot open the checkpoint ${folder}: its settings do not know the tensor ${extra}.`);
+  if (extra)
+    throw new Error(
+      `Cannot open the checkpoint ${folder}: it has the tensor ${extra}, which its settings do not have.`,
+    );
 }
 
-/** Groups of tensors as one: `{ m: { "wpe.weight": … } }` → `{ "m/wpe.weight": … }`. */
+/** Groups of tensors as one record: `{ m: { "wpe.weight": … } }` → `{ "m/wpe.weight": … }`. */
 export const flatGroups = (groups: HostState): HostTensors =>
   Object.fromEntries(
     Object.entries(groups).flatMap(([group, tensors]) =>
@@ -322,7 +330,7 @@ function inGroups(folder: string, tensors: HostTensors): HostState {
   return groups;
 }
 
-/** Removes what no pointer names. What cannot be removed stays: it is no reason to fail, and the next save tries again. */
+/** Removes folders that no pointer names. A failure is ignored; the next save tries again. */
 function removeUnreferenced(folder: string): void {
   try {
     const kept = new Set(
@@ -333,7 +341,7 @@ function removeUnreferenced(folder: string): void {
     for (const entry of fs.readdirSync(folder)) {
       const at = path.join(folder, entry);
       if (entry.startsWith("step-") && !kept.has(entry)) {
-        // Renamed first: were it killed half-way, half a folder would bear the name of a whole one.
+        // Renamed first, so that a kill never leaves an incomplete folder under a complete one's name.
         const leaving = path.join(folder, `.partial-${entry}`);
         fs.renameSync(at, leaving);
         fs.rmSync(leaving, { recursive: true, force: true });
@@ -345,7 +353,7 @@ function removeUnreferenced(folder: string): void {
 }
 
 function flushFolder(folder: string): void {
-  if (process.platform === "win32") return; // Windows does not open folders
+  if (process.platform === "win32") return; // Windows cannot open folders
   const descriptor = fs.openSync(folder, "r");
   try {
     fs.fsyncSync(descriptor);

@@ -1,7 +1,6 @@
 /**
- * GPT-2's weights in and out: folders of Hugging Face's transformers (config.json and safetensors, in shards or not).
- * Folio's parameters bear the same names and layouts, so what is read is what is there. Fetching a folder is hub.ts',
- * tokenizer files are hf-tokenizer.ts', nanoGPT's checkpoints torch-checkpoint.ts'. Shown in notebooks/05-gpt2.
+ * Reads and writes GPT-2 models as folders of Hugging Face's transformers (config.json and weights, in shards or not).
+ * Folio's parameters have the same names and layouts. gpt2-hub.ts downloads a folder. Shown in notebooks/05-gpt2.
  */
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
@@ -25,7 +24,7 @@ export const gpt2Names = ["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"] as con
 export type Gpt2Name = (typeof gpt2Names)[number];
 
 const count = (most: number) => z.number().int().positive().max(most);
-/** What of config.json matters. What is absent has the default that transformers gives it. */
+/** The fields of config.json that are used; absent ones have the defaults of transformers. */
 const configSchema = z.object({
   model_type: z.literal("gpt2"),
   n_layer: count(largest.nLayer).default(12),
@@ -44,17 +43,18 @@ const configSchema = z.object({
 
 /**
  * Reads a Hugging Face folder of a GPT-2.
- * @throws {Error} if files are missing or damaged, the model is no GPT-2, or its tensors are not those of its config.json
+ * @throws {Error} if files are missing or damaged, the model is not a GPT-2, or its tensors do not agree with
+ * config.json
  */
 export function readGpt2Folder(folder: string): Pretrained {
   const described = readModelShape(path.join(folder, "config.json"));
   const wanted = new Set(parameterSpecs({ ...described, tieHead: false }).map(({ name }) => name));
-  // Attention masks are not read.
+  // Stored attention masks are not read.
   const tensors = readFolderTensors(folder, (name) => wanted.has(ownName(name)));
   const found: HostTensors = Object.fromEntries(
     Object.entries(tensors).map(([name, tensor]) => [ownName(name), tensor]),
   );
-  // What the files hold counts: a head that is not the token table is one of its own, whatever config.json says.
+  // The weights decide: a head that differs from the token table is untied, whatever config.json says.
   const model = { ...described, tieHead: described.tieHead && !hasOwnHead(found) };
   const specs = parameterSpecs(model);
   const params = specs.map(({ name, shape }) => {
@@ -62,7 +62,7 @@ export function readGpt2Folder(folder: string): Pretrained {
     if (tensor?.dtype === "float32" && tensor.shape.join() === shape.join()) return [name, tensor] as const;
     const fault = tensor ? `${tensor.dtype} [${tensor.shape}]` : "missing";
     throw new Error(
-      `Cannot read the model in ${folder}: ${name} is ${fault}; its config.json asks for float32 [${shape}].`,
+      `Cannot read the model in ${folder}: ${name} is ${fault}; its config.json requires float32 [${shape}].`,
     );
   });
   return { params: Object.fromEntries(params), model, ...folderTokenizer(folder, model) };
@@ -73,7 +73,7 @@ function hasOwnHead({ "wte.weight": table, "lm_head.weight": head }: HostTensors
   return head.values.length !== table.values.length || head.values.some((value, at) => value !== table.values[at]);
 }
 
-/** Files of GPT2LMHeadModel have a prefix, OpenAI's own upload has none. */
+/** Names in files of GPT2LMHeadModel have a prefix; those in OpenAI's upload have none. */
 const ownName = (name: string) => name.replace(/^transformer\./, "");
 
 function readModelShape(file: string): ModelShape {
@@ -103,26 +103,29 @@ function readModelShape(file: string): ModelShape {
   };
 }
 
-/** What the folder's files say; where there is none, a vocabulary of GPT-2's size, padded or not, is taken for GPT-2's. */
+/**
+ * The folder's tokenizer; without tokenizer files, a vocabulary of GPT-2's size, padded or not, is assumed to be
+ * GPT-2's.
+ */
 function folderTokenizer(folder: string, { vocabSize }: ModelShape): Pick<Pretrained, "tokenizer" | "tokenizerNotes"> {
   const { spec, unread } = readFolderTokenizer(folder);
   if (spec) {
     const ids = tokenizerFromSpec(spec).vocabSize;
     if (ids <= vocabSize) return { tokenizer: spec };
     throw new RangeError(
-      `Cannot read the model in ${folder}: its tokenizer has ${ids} ids, and its config.json says vocab_size ${vocabSize}; save both again from the same model.`,
+      `Cannot read the model in ${folder}: its tokenizer has ${ids} ids, but its config.json says vocab_size ${vocabSize}; save both again from the same model.`,
     );
   }
   if (unread !== undefined) {
-    const how = `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) in Python's transformers writes a tokenizer.json`;
-    return { tokenizer: undefined, tokenizerNotes: [`${folder}/${unread} is not read here: ${how}.`] };
+    const how = `to get a tokenizer.json, run AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER) in Python's transformers`;
+    return { tokenizer: undefined, tokenizerNotes: [`${folder}/${unread} cannot be read; ${how}.`] };
   }
   if (vocabSize < 50_257 || vocabSize > 50_304) return { tokenizer: undefined };
-  const guess = `No file in ${folder} tells its tokenizer: its ${vocabSize} ids are taken for GPT-2's. Where they are not, put its tokenizer.json there.`;
+  const guess = `${folder} has no tokenizer file: its ${vocabSize} ids are assumed to be GPT-2's. If they are not, put its tokenizer.json there.`;
   return { tokenizer: { kind: "gpt2" }, tokenizerNotes: [guess] };
 }
 
-/** What becomes a Hugging Face folder. */
+/** The model to export as a Hugging Face folder. */
 export interface Exported {
   readonly params: HostTensors;
   readonly model: ModelShape & { readonly dropout?: number };
@@ -130,10 +133,10 @@ export interface Exported {
 }
 
 /**
- * Writes a folder that `GPT2LMHeadModel.from_pretrained` and `AutoTokenizer.from_pretrained` load. GPT-2 has biases:
- * a model without gets zeros, which compute the same. The folder appears whole or not at all.
- * @param options.floats how weights are stored; float32 unless given
- * @throws {Error} if the folder is there already and not empty, or cannot be written
+ * Writes a folder that `GPT2LMHeadModel.from_pretrained` and `AutoTokenizer.from_pretrained` load. GPT-2 has biases; a
+ * model without biases is given zeros, which compute the same. The folder is written completely or not at all.
+ * @param options.floats how weights are stored; default float32
+ * @throws {Error} if the folder exists and is not empty, or cannot be written
  */
 export function writeGpt2Folder(
   folder: string,
@@ -142,11 +145,11 @@ export function writeGpt2Folder(
 ): void {
   const there = fs.statSync(folder, { throwIfNoEntry: false });
   if (there && !(there.isDirectory() && fs.readdirSync(folder).length === 0)) {
-    throw new Error(`Cannot export to ${folder}: it is there already; remove it, or name another folder.`);
+    throw new Error(`Cannot export to ${folder}: it exists already; remove it, or name another folder.`);
   }
   const target = path.resolve(folder);
   fs.mkdirSync(path.dirname(target), { recursive: true });
-  // Beside it, by its name: what a kill left of it is known, and goes.
+  // Written beside the folder under a similar name, by which the remains of a killed export are found and removed.
   const beside = (end: string) => path.join(path.dirname(target), `.${path.basename(target)}.partial${end}`);
   removeStale(path.dirname(target), path.basename(beside("-")));
   const partial = beside(`-${randomUUID()}`);
@@ -175,7 +178,7 @@ export function writeGpt2Folder(
   }
 }
 
-/** Removes folders that an export to the same name left when it was killed. */
+/** Removes the folders that killed exports to the same name left behind. */
 function removeStale(folder: string, prefix: string): void {
   for (const name of fs.readdirSync(folder)) {
     if (name.startsWith(prefix)) fs.rmSync(path.join(folder, name), { recursive: true, force: true });
@@ -204,7 +207,7 @@ function gpt2Config({ dropout = 0, ...model }: Exported["model"]): Record<string
   };
 }
 
-/** The parameters under GPT2LMHeadModel's names. */
+/** The parameters by GPT2LMHeadModel's names. */
 function gpt2Tensors(params: HostTensors, model: ModelShape): HostTensors {
   const specs = parameterSpecs({ ...model, bias: true });
   const entries = specs.map(({ name, shape }) => {

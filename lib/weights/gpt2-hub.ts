@@ -1,7 +1,7 @@
 /**
- * GPT-2's four sizes from the Hugging Face hub, into the cache that Python's libraries share. @huggingface/hub lists
- * what a repository holds; the bytes come through download.ts, which resumes what was cut and checks what arrived, as
- * the hub's own downloads do not. What is in the cache, or in FOLIO_DATA_DIR, needs no network. Shown in 05-gpt2.
+ * Downloads GPT-2's four sizes from the Hugging Face hub into the cache shared with Python's libraries.
+ * @huggingface/hub lists a repository's files; host/download.ts downloads them, since, unlike the hub's own package, it
+ * resumes and verifies downloads. Files in the cache or in FOLIO_DATA_DIR need no network. Shown in notebook 05-gpt2.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -13,20 +13,20 @@ import { shardNames } from "./folder-tensors.js";
 import type { Gpt2Name } from "./gpt2-folder.js";
 
 export interface HubOptions {
-  /** A branch, tag or commit; `main` unless given. */
+  /** A branch, tag or commit; default `main`. */
   readonly revision?: string;
-  /** Where the hub, or a mirror of it, is; else as HF_ENDPOINT says, else https://huggingface.co. */
+  /** URL of the hub or a mirror; default HF_ENDPOINT, else https://huggingface.co. */
   readonly hubUrl?: string;
-  /** Else as HF_HUB_CACHE or HF_HOME says, else ~/.cache/huggingface/hub. */
+  /** Default HF_HUB_CACHE, else from HF_HOME, else ~/.cache/huggingface/hub. */
   readonly cacheDir?: string;
   readonly onProgress?: (progress: DownloadProgress & { file: string }) => void;
   readonly signal?: AbortSignal;
 }
 
 /**
- * The folder of one of GPT-2's sizes: that of its name in FOLIO_DATA_DIR, else that in the cache, else downloaded there.
- * A download that was cut goes on where it was; every file is compared with the checksum that the hub tells.
- * @throws {Error} if it is nowhere and the hub cannot be reached, or sends something else
+ * The folder of one of GPT-2's sizes: the one of that name in FOLIO_DATA_DIR, else in the cache, else downloaded there.
+ * An interrupted download resumes, and every file is checked against the hub's checksum.
+ * @throws {Error} if it is not found locally, and the hub cannot be reached or sends something else
  */
 export async function gpt2Folder(name: Gpt2Name, options: HubOptions = {}): Promise<string> {
   const offered = process.env.FOLIO_DATA_DIR && path.join(process.env.FOLIO_DATA_DIR, name);
@@ -42,7 +42,7 @@ export async function gpt2Folder(name: Gpt2Name, options: HubOptions = {}): Prom
   return await download(repository, cache, { ...options, revision });
 }
 
-/** The commit that the cache knows a branch or tag by; a commit is its own. */
+/** The commit of a branch or tag in the cache; a commit stands for itself. */
 function commitOf(cache: string, revision: string): string {
   const ref = path.join(cache, "refs", revision);
   try {
@@ -55,7 +55,7 @@ function commitOf(cache: string, revision: string): string {
 
 const isCommit = (text: string) => /^[\da-f]{40}$/.test(text);
 
-/** Repositories of models have tens of files. */
+/** A limit; model repositories have tens of files. */
 const MOST_FILES = 10_000;
 
 const CONFIG = "config.json";
@@ -102,7 +102,7 @@ function missing({ repository, hubUrl, commit }: Source, name: string): never {
   throw new Error(`Cannot download ${repository} from ${hubUrl}: its commit ${commit} has no ${name}.`);
 }
 
-/** What the hub has at a revision. */
+/** The files on the hub at a revision. */
 async function listing({
   repository,
   hubUrl,
@@ -120,11 +120,11 @@ async function listing({
   try {
     const asked = { hubUrl, fetch: patient };
     const { sha } = await modelInfo({ name: repository, revision, additionalFields: ["sha"], ...asked });
-    if (!isCommit(sha)) throw new Error(`it tells no commit of ${revision}`);
+    if (!isCommit(sha)) throw new Error(`it reports no commit for ${revision}`);
     const files = new Map<string, ListFileEntry>();
     for await (const file of listFiles({ repo: { type: "model", name: repository }, revision: sha, ...asked })) {
       if (file.type === "file") files.set(file.path, file);
-      if (files.size > MOST_FILES) throw new Error(`its list of files has no end (more than ${MOST_FILES})`);
+      if (files.size > MOST_FILES) throw new Error(`its list of files is too long (more than ${MOST_FILES})`);
     }
     return { commit: sha, files };
   } catch (error) {
@@ -132,13 +132,15 @@ async function listing({
     const { message, cause, statusCode } = error as Error & { cause?: Error; statusCode?: number };
     const found = statusCode ? `it answers ${statusCode}` : (cause?.message ?? message);
     throw new Error(
-      `Cannot ask ${hubUrl} for ${repository}: ${found}. Check the network; set HF_ENDPOINT to a mirror; or give the folder of a copy in place of its name.`,
+      `Cannot ask ${hubUrl} for ${repository}: ${found}. Check the network, set HF_ENDPOINT to a mirror, or give the folder of a copy instead of its name.`,
       { cause: error },
     );
   }
 }
 
-/** A file into the cache, as Python lays it out: the bytes under their checksum, their name a link to it. */
+/**
+ * Downloads a file into the cache with Python's layout: a blob named by its checksum, and a link with the file's name.
+ */
 async function fetchEntry(
   { repository, hubUrl, commit, cache, options }: Source,
   entry: ListFileEntry,
@@ -166,18 +168,18 @@ async function fetchEntry(
   try {
     fs.symlinkSync(path.relative(path.dirname(link), blob), link);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") fs.copyFileSync(blob, link); // where links are not allowed
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") fs.copyFileSync(blob, link); // if links are not allowed
   }
   return link;
 }
 
-/** Small files have git's checksum in place of a SHA-256. */
+/** Small files have git's checksum instead of a SHA-256. */
 function checkGitBlob(file: string, checksum: string, name: string): void {
   const bytes = readRegularFile(file);
   const found = createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
   if (found === checksum) return;
   fs.rmSync(file);
   throw new Error(
-    `Cannot download ${name}: the file that arrived has git's checksum ${found}, where ${checksum} is wanted; it was thrown away. It is another file or was changed on its way.`,
+    `Cannot download ${name}: the file that arrived has git's checksum ${found}; wanted ${checksum}. It was deleted: it is another file or was changed on the way.`,
   );
 }

@@ -1,7 +1,6 @@
 /**
- * Reads nanoGPT's ckpt.pt: the model's weights under Folio's names and layouts, and, when asked, AdamW's moments, so that
- * a run of nanoGPT goes on in Folio. torch-file.ts reads the file, as data; this file knows what nanoGPT puts there.
- * It writes none: export goes to Hugging Face's format (gpt2.ts). Notebook 05-gpt2 shows it.
+ * Reads nanoGPT's ckpt.pt: the model's weights by Folio's names and layouts, and optionally AdamW's moments, so that a
+ * run of nanoGPT can continue in Folio. torch-file.ts reads the file as data. Shown in notebook 05-gpt2.
  */
 
 import type { HostState, HostTensor, HostTensors } from "../engine/host-tensors.js";
@@ -16,17 +15,17 @@ export interface NanoGptCheckpoint {
   /** Updates done when it was saved. */
   readonly iterNum: number;
   readonly bestValLoss: number | null;
-  /** nanoGPT's settings, as it spells them: `learning_rate`, `dataset`, … */
+  /** nanoGPT's settings by its names: `learning_rate`, `dataset`, … */
   readonly config: Readonly<Record<string, number | string | boolean>>;
-  /** AdamW's state in groups by PyTorch's names, `exp_avg` and `exp_avg_sq`; when asked for and there. */
+  /** AdamW's state in groups by PyTorch's names, `exp_avg` and `exp_avg_sq`; if requested and present. */
   readonly optimizer: HostState | undefined;
 }
 
 /**
  * Reads a checkpoint of nanoGPT.
  * @param options.optimizer read AdamW's moments too; they take twice the memory of the weights
- * @param options.gelu the file does not tell: nanoGPT's is erf (default), that of its first versions was tanh
- * @throws {Error} if the file is damaged, is no checkpoint of nanoGPT, or wants to call something
+ * @param options.gelu not stored in the file: nanoGPT's is erf (default), that of its first versions was tanh
+ * @throws {Error} if the file is damaged, is not a checkpoint of nanoGPT, or names a function to call
  */
 export function readNanoGptCheckpoint(
   path: string,
@@ -51,7 +50,7 @@ export function readNanoGptCheckpoint(
   });
 }
 
-/** The shape and settings of a checkpoint of nanoGPT: what is quick to read. @throws as readNanoGptCheckpoint */
+/** The shape and settings of a checkpoint of nanoGPT, without its tensors. @throws as readNanoGptCheckpoint */
 export function readNanoGptSettings(path: string): Pick<NanoGptCheckpoint, "model" | "config"> {
   return reading(path, ({ checkpoint, file, fail }) => ({
     model: { ...describe(checkpoint, file, fail).model, gelu: "erf" },
@@ -87,22 +86,23 @@ type Fail = (found: string) => never;
 type Weights = ReadonlyMap<string, TorchTensor>;
 
 function asMap(value: unknown, name: string, fail: Fail): ReadonlyMap<unknown, unknown> {
-  return value instanceof Map ? value : fail(`${name} is no dictionary`);
+  return value instanceof Map ? value : fail(`${name} is not a dictionary`);
 }
 
-/** The state dictionary under Folio's names, without the attention masks that older versions stored. */
+/** The state dictionary by Folio's names, without the attention masks that older versions stored. */
 function modelWeights(state: ReadonlyMap<unknown, unknown>, fail: Fail): Weights {
   const weights = new Map<string, TorchTensor>();
   for (const [key, tensor] of state) {
-    if (typeof key !== "string" || !(tensor instanceof TorchTensor)) return fail("its model holds what is no tensor");
-    // torch.compile and DistributedDataParallel put their prefixes before nanoGPT's.
+    if (typeof key !== "string" || !(tensor instanceof TorchTensor))
+      return fail("its model has an entry that is not a tensor");
+    // torch.compile and DistributedDataParallel add prefixes to nanoGPT's names.
     const name = key.replace(/^(?:_orig_mod\.|module\.)*(?:transformer\.)?/, "");
     if (!/^h\.\d+\.attn\.(?:masked_)?bias$/.test(name)) weights.set(name, tensor);
   }
   return weights;
 }
 
-/** From the tensors' shapes, which cannot be wrong; the number of heads is in none of them. */
+/** The shape from the tensors, which cannot be wrong; only the number of heads is not in them. */
 function modelShape(
   args: ReadonlyMap<unknown, unknown>,
   weights: Weights,
@@ -127,8 +127,8 @@ function modelShape(
 }
 
 /**
- * model_args describe the same model as the tensors, or the file was changed by hand; and what they name beyond nanoGPT's
- * own, another program's model computes with.
+ * Checks that model_args describe the same model as the tensors; otherwise the file was edited. An unknown argument
+ * means that the model is another program's.
  */
 function checkArguments(
   args: ReadonlyMap<unknown, unknown>,
@@ -138,12 +138,12 @@ function checkArguments(
   const own = [...Object.keys(found), "n_head", "bias", "dropout"];
   const stray = [...args.keys()].find((key) => !own.includes(String(key)));
   if (stray !== undefined) {
-    fail(`its model_args have ${printed(stray)}, which nanoGPT's GPT does not know: it is another model`);
+    fail(`its model_args have ${printed(stray)}, which nanoGPT's GPT does not have: it is another model`);
   }
   for (const [key, value] of Object.entries(found)) {
     const told = args.get(key);
     if (told !== undefined && told !== null && told !== value) {
-      fail(`its model_args say ${key} ${printed(told)}, and its tensors have ${value}`);
+      fail(`its model_args say ${key} ${printed(told)}, but its tensors have ${value}`);
     }
   }
 }
@@ -153,7 +153,7 @@ const printed = (value: unknown): string =>
     .replace(/[^\w .<>-]/g, "?")
     .slice(0, 40);
 
-/** nanoGPT's head is its token table; a file may hold the table twice all the same. */
+/** Whether the head is the token table. In nanoGPT it is, but a file may contain the table twice. */
 function isTied(table: TorchTensor, head: TorchTensor | undefined, file: TorchFile): boolean {
   if (!head || (head.storage.key === table.storage.key && head.offset === table.offset)) return true;
   if (head.shape.join() !== table.shape.join()) return false;
@@ -167,7 +167,7 @@ function checkNames(weights: Weights, specs: readonly ParameterSpec[], fail: Fai
   if (stray) fail(`its model has the unknown tensor ${stray.slice(0, 80)}`);
 }
 
-/** PyTorch's Linear keeps [out, in], GPT-2's Conv1D and Folio [in, out]. Tables are the same in both. */
+/** PyTorch's Linear stores [out, in], GPT-2's Conv1D and Folio [in, out]. Tables are the same in both. */
 const isLinear = (name: string) => /\.c_\w+\.weight$/.test(name);
 
 function readAll(
@@ -181,7 +181,7 @@ function readAll(
     const transposed = isLinear(spec.name);
     const found = transposed ? [...tensor.shape].reverse() : tensor.shape;
     if (found.join() !== spec.shape.join()) {
-      fail(`its ${spec.name} has the shape [${tensor.shape}] where its other tensors ask for [${spec.shape}]`);
+      fail(`its ${spec.name} has the shape [${tensor.shape}], but its other tensors require [${spec.shape}]`);
     }
     return [spec.name, file.read(tensor, { transposed })];
   });
@@ -196,8 +196,8 @@ interface Moments {
 }
 
 /**
- * AdamW's state has numbers for names: parameters counted by group, matrices before vectors, within a group in the
- * model's order, or, in nanoGPT's first versions, in that of the alphabet.
+ * AdamW's state numbers the parameters: matrices before vectors, each in the model's order or, in nanoGPT's first
+ * versions, in alphabetical order.
  */
 function readMoments(optimizer: ReadonlyMap<unknown, unknown>, { specs, weights, file, fail }: Moments) {
   const state = asMap(optimizer.get("state"), "the optimizer's state", fail);
@@ -221,7 +221,7 @@ function readMoments(optimizer: ReadonlyMap<unknown, unknown>, { specs, weights,
   return { exp_avg: read("exp_avg"), exp_avg_sq: read("exp_avg_sq") };
 }
 
-/** A number, or a tensor of one. */
+/** A number, or the value of a tensor with one element. */
 function scalar(value: unknown, file: TorchFile): number | undefined {
   if (typeof value === "number") return value;
   if (!(value instanceof TorchTensor) || value.shape.some((axis) => axis !== 1)) return undefined;

@@ -1,6 +1,6 @@
 /**
- * A run of nanoGPT's as one of Folio's: its settings, the tokenizer of its dataset, and its training as far as it has come.
- * The file itself is nanogpt-checkpoint.ts' matter. Notebook 05-gpt2 shows one.
+ * Opens a run of nanoGPT as a run of Folio: its settings, the tokenizer of its dataset, and its training state.
+ * nanogpt-checkpoint.ts reads the file. Shown in notebook 05-gpt2.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -13,9 +13,9 @@ import { defaultSettings, parseSettings, type Settings, settingRows } from "../s
 import { type NanoGptCheckpoint, readNanoGptCheckpoint, readNanoGptSettings } from "./nanogpt-checkpoint.js";
 import { isVocabularyOf, type Pretrained, type Training } from "./pretrained.js";
 
-/** What reading a run of nanoGPT's needs to know besides. */
+/** Options for reading a run of nanoGPT. */
 export interface NanoGptOptions {
-  /** Where prepared datasets are: the file names its dataset, which has the tokenizer; `data`. */
+  /** Folder of the prepared datasets, one of which the file names and has the tokenizer; default `data`. */
   readonly dataDir?: string | undefined;
 }
 
@@ -26,8 +26,8 @@ export function readNanoGptWeights(file: string, { dataDir = "data" }: NanoGptOp
 }
 
 /**
- * The training of a ckpt.pt: weights, AdamW's state under PyTorch's names, step and best loss.
- * @throws {Error} if it was trained and has no state of AdamW's; else as readNanoGptCheckpoint
+ * The training in a ckpt.pt: weights, AdamW's state by PyTorch's names, step and best loss.
+ * @throws {Error} if it was trained but has no state of AdamW; else as readNanoGptCheckpoint
  */
 export function openNanoGptTraining(
   file: string,
@@ -37,14 +37,14 @@ export function openNanoGptTraining(
   const { params, iterNum: step, bestValLoss } = found;
   if (optimizer && step > 0 && !found.optimizer) {
     throw new Error(
-      `Cannot resume from ${file}: it has no moments of AdamW; begin with its weights instead (initFrom: "${file}").`,
+      `Cannot resume from ${file}: it has no AdamW moments; start from its weights instead (initFrom: "${file}").`,
     );
   }
   const settings = resumedSettings(file, found);
   return {
     ...{ path: file, params, settings, step, bestValLoss },
     optimizer: found.optimizer ?? {},
-    // nanoGPT saves between an evaluation and an update; the evaluation is done again, on Folio's batches.
+    // nanoGPT saves between an evaluation and an update; the evaluation is repeated on Folio's batches.
     evaluated: false,
     trainedMs: 0,
     tokens: step * tokensPerStep(settings),
@@ -53,9 +53,9 @@ export function openNanoGptTraining(
 }
 
 /**
- * The settings of nanoGPT's run in `file`: the model's, and how it was trained. Not where it was: the device, the number
- * format and the tracker are this machine's matter.
- * @throws {Error} if the file is damaged or no checkpoint of nanoGPT; {RangeError, TypeError} for settings that are wrong
+ * The settings of nanoGPT's run in `file`: those of the model and of training, but not the device, the number format
+ * and the tracker, which depend on the machine.
+ * @throws {Error} if the file is damaged or not a checkpoint of nanoGPT; {RangeError, TypeError} for wrong settings
  */
 export function nanoGptSettings(file: string): Readonly<Settings> {
   return resumedSettings(file, readNanoGptSettings(file));
@@ -78,8 +78,8 @@ function resumedSettings(file: string, { model, config }: Pick<NanoGptCheckpoint
 }
 
 /**
- * As nanoGPT's sample.py: that of the dataset which the checkpoint names, in our folder of datasets or in the nanoGPT
- * that holds the checkpoint; where there is none, GPT-2's if the vocabulary has its size.
+ * The tokenizer, found as in nanoGPT's sample.py: that of the dataset which the checkpoint names, in the folder of
+ * datasets or in the nanoGPT folder with the checkpoint; otherwise GPT-2's, if the vocabulary has its size.
  */
 function nanoGptTokenizer(
   file: string,

@@ -1,7 +1,7 @@
 /**
- * Weights from wherever they are: GPT-2 by its name, a Hugging Face folder, a checkpoint of nanoGPT, or a run of Folio's. This
- * is the one place that tells which; each format has a file of its own. What the setting `initFrom` names comes through
- * here. Shown in notebooks/05-gpt2.
+ * Opens weights in any format: GPT-2 by its name, a Hugging Face folder, a checkpoint of nanoGPT, or a run of Folio.
+ * This file detects the format; each format has a file of its own. The setting `initFrom` is resolved here. Shown in
+ * notebooks/05-gpt2.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -16,15 +16,15 @@ import { type NanoGptOptions, nanoGptSettings, openNanoGptTraining, readNanoGptW
 import { cropBlockSize, type Pretrained, padVocabulary, type Training } from "./pretrained.js";
 
 export interface LoadOptions extends HubOptions, NanoGptOptions {
-  /** Fewer positions than it has. */
+  /** Reduce the number of positions to this. */
   readonly blockSize?: number;
-  /** Which checkpoint of a run: auto (the best where there is one), best, last, or a step. */
+  /** Which checkpoint of a run: auto (the best, if there is one), best, last, or a step. */
   readonly checkpoint?: string;
-  /** More ids than it has; see `padVocabulary`. */
+  /** Raise the number of ids to this; see `padVocabulary`. */
   readonly vocabSize?: number;
 }
 
-/** Reads the weights at a place that is of its format. */
+/** Reads weights of one format. */
 type Read = (place: string, options: LoadOptions) => Pretrained | Promise<Pretrained>;
 
 const readers = {
@@ -32,19 +32,19 @@ const readers = {
   nanoGpt: readNanoGptWeights,
   folder: readGpt2Folder,
   async hub(name, options) {
-    const { gpt2Folder } = await import("./gpt2-hub.js"); // 0.1 s to load: only for those who want it
-    // The published weights' ids are GPT-2's; of its folder only the weights are downloaded.
+    const { gpt2Folder } = await import("./gpt2-hub.js"); // takes 0.1 s to load, so only when needed
+    // The published weights use GPT-2's ids; no tokenizer files are downloaded.
     const { params, model } = readGpt2Folder(await gpt2Folder(name as Gpt2Name, options));
     return { params, model, tokenizer: { kind: "gpt2" } };
   },
 } satisfies Record<string, Read>;
 
-/** The format of a source, and where it is; undefined where there is nothing of a known one. */
+/** The format of a source, and its path; undefined if it has no known format. */
 function formatOf(source: string, checkpoint?: string): [format: keyof typeof readers, place: string] | undefined {
   if ((gpt2Names as readonly string[]).includes(source)) return ["hub", source];
   if (chooseCheckpoint(source, checkpoint)) return ["run", source];
   const status = fs.statSync(source, { throwIfNoEntry: false });
-  if (status && !status.isDirectory()) return ["nanoGpt", source]; // whose reader says what it is, if no file
+  if (status && !status.isDirectory()) return ["nanoGpt", source]; // its reader reports anything that is not a file
   if (!status) return undefined;
   if (fs.existsSync(path.join(source, "config.json"))) return ["folder", source];
   const file = path.join(source, "ckpt.pt");
@@ -53,8 +53,8 @@ function formatOf(source: string, checkpoint?: string): [format: keyof typeof re
 
 /**
  * Loads a model.
- * @param source gpt2, gpt2-medium, gpt2-large, gpt2-xl, or the path of a Hugging Face folder, of nanoGPT's ckpt.pt, of a
- * folder with one, or of a run's folder
+ * @param source gpt2, gpt2-medium, gpt2-large, gpt2-xl, or the path of a Hugging Face folder, of nanoGPT's ckpt.pt, of
+ * a folder with one, or of a run's folder
  * @throws {Error} if there is no such model, or it is damaged
  * @throws {RangeError} if it is smaller than blockSize, or larger than vocabSize
  */
@@ -71,21 +71,21 @@ function missing(source: string): never {
   const nearest = closest(source, gpt2Names);
   const hint = !isThere && distance(source, nearest) <= 2 ? ` Did you mean ${nearest}?` : "";
   throw new Error(
-    `Cannot load a model from ${source}: ${isThere ? "the folder holds no checkpoint, no config.json and no ckpt.pt" : "there is no such file or folder"}; wanted ${gpt2Names.join(", ")}, a Hugging Face folder, nanoGPT's ckpt.pt, or a run's folder.${hint}`,
+    `Cannot load a model from ${source}: ${isThere ? "the folder has no checkpoint, no config.json and no ckpt.pt" : "there is no such file or folder"}; wanted ${gpt2Names.join(", ")}, a Hugging Face folder, nanoGPT's ckpt.pt, or a run's folder.${hint}`,
   );
 }
 
-/** The ckpt.pt of a folder that nanoGPT trained into and Folio did not yet. */
+/** The ckpt.pt of a folder that nanoGPT has trained into but Folio has not. */
 export function nanoGptFile(outDir: string): string | undefined {
   const file = path.join(outDir, "ckpt.pt");
   return !hasCheckpoint(outDir) && fs.existsSync(file) ? file : undefined;
 }
 
 /**
- * The training in a folder, to go on with: Folio's last checkpoint, or, where there is none yet, nanoGPT's ckpt.pt, which is
- * left as it is.
+ * The training to continue in a folder: Folio's last checkpoint or, if there is none yet, nanoGPT's ckpt.pt, which is
+ * left unchanged.
  * @param options.optimizer read the optimizer's state too
- * @param options.gelu a ckpt.pt does not tell it
+ * @param options.gelu needed for a ckpt.pt, which does not store it
  * @throws {Error} when there is none, or it is damaged
  */
 export function openTraining(
@@ -99,5 +99,5 @@ export function openTraining(
 /** The settings of the training in a folder, without its weights. @throws as openTraining */
 export function trainedSettings(outDir: string): Readonly<Settings> {
   const file = nanoGptFile(outDir);
-  return file ? nanoGptSettings(file) : { ...readState(outDir).settings, outDir, checkpoint: "auto" }; // it may have been moved since
+  return file ? nanoGptSettings(file) : { ...readState(outDir).settings, outDir, checkpoint: "auto" }; // the folder may have been moved since
 }

@@ -1,6 +1,6 @@
 /**
- * Weights that somebody has trained, whatever format they came in: what is known of them, and fitting them to another
- * length of context or another number of ids. Which formats there are stands in open-weights.ts. Shown in notebooks/05-gpt2.
+ * Trained weights, from any format: their description, and how they are fitted to another context length or number of
+ * ids. open-weights.ts has the formats. Shown in notebooks/05-gpt2.
  */
 import { createHash } from "node:crypto";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
@@ -9,71 +9,73 @@ import type { Numerics } from "../engine/numerics.js";
 import type { ModelShape } from "../settings/model.js";
 import type { Settings } from "../settings/settings.js";
 
-/** A model that somebody has trained. */
+/** A trained model. */
 export interface Pretrained {
   readonly params: HostTensors;
   readonly model: ModelShape;
-  /** Undefined where nothing tells: the ids are then known to whoever has the model. */
+  /** Undefined if it is unknown; only the model's owner then knows what the ids mean. */
   readonly tokenizer: TokenizerSpec | undefined;
-  /** What to know about it, as sentences: that it was guessed, or that a file of it is not read here. */
+  /** Notes on it, as sentences: that it was guessed, or that one of its files cannot be read. */
   readonly tokenizerNotes?: readonly string[];
 }
 
-/** Whether a model of so many ids learned on a tokenizer of that many: the same, or rounded up to a multiple of 64 or 128. */
+/** Whether a model's number of ids fits a tokenizer's: the same, or rounded up to a multiple of 64 or 128. */
 export function isVocabularyOf(modelIds: number, tokenizerIds: number): boolean {
   const roundedTo = (multiple: number) => Math.ceil(tokenizerIds / multiple) * multiple;
   return modelIds === tokenizerIds || modelIds === roundedTo(64) || modelIds === roundedTo(128);
 }
 
-/** A model with values: what openCheckpoint gives, or its parts. */
+/** A model with its weights, such as the result of openCheckpoint. */
 export interface TrainedModel {
   readonly params: HostTensors;
   readonly settings: Settings;
 }
 
-/** What a run came from besides its settings and data. */
+/** The origin of a run, besides its settings and data. */
 export interface RunOrigin {
-  /** SHA-256 of the weights that it began with, where they were not new. */
+  /** SHA-256 of the weights that it started from, if they were not new. */
   readonly weights?: string;
-  /** The run whose settings or data were changed, and the step at which they were. */
+  /** The run whose settings or data were changed, and the step of the change. */
   readonly runId?: string;
   readonly step?: number;
 }
 
-/** A training that can go on: its weights, what its optimizer holds, and how far it has come. */
+/** A training that can be continued: weights, optimizer state and progress. */
 export interface Training extends TrainedModel {
-  /** Where it is. */
+  /** Its path. */
   readonly path: string;
   readonly tokenizer: TokenizerSpec | undefined;
-  /** What is kept beside the weights, in groups: the optimizer's, in float16 the loss scaler's. Empty when not asked for. */
+  /**
+   * The groups of state beside the weights: the optimizer's and, in float16, the loss scaler's. Empty if not requested.
+   */
   readonly optimizer: HostState;
   /** Updates done. */
   readonly step: number;
   /** Whether the evaluation before the next update was done. */
   readonly evaluated: boolean;
   readonly bestValLoss: number | null;
-  /** Time spent in steps, over all sittings. */
+  /** Time spent in steps, including earlier sessions of the run. */
   readonly trainedMs: number;
-  /** Tokens trained on. Those of a step change with batchSize, so they do not follow from the step. */
+  /** Tokens trained on. They do not follow from the step, since batchSize may have changed. */
   readonly tokens?: number;
-  /** Hash of what determines the run's result; absent of a run of somebody else's. */
+  /** Hash of what determines the run's result; absent for a run of another program. */
   readonly runId?: string;
-  /** What the run came from, besides its settings and data: other weights, or a run whose settings were changed. */
+  /** The run's origin, besides its settings and data: other weights, or a run whose settings were changed. */
   readonly origin?: RunOrigin;
-  /** How its numbers are rounded: what it is gone on with. Absent in older ones, and of a run of somebody else's. */
+  /** How its numbers are rounded, for continuing. Absent in older checkpoints and for a run of another program. */
   readonly numerics?: Numerics;
 }
 
 /**
- * A model with fewer positions: the first of its position table, as nanoGPT's crop_block_size.
- * @throws {RangeError} if it has not so many
+ * A model with fewer positions, the first of its position table, as nanoGPT's crop_block_size.
+ * @throws {RangeError} if it does not have that many
  */
 export function cropBlockSize<T extends Omit<Pretrained, "tokenizer">>(pretrained: T, blockSize: number): T {
   const { model, params } = pretrained;
   if (blockSize === model.blockSize) return pretrained;
   if (blockSize > model.blockSize) {
     throw new RangeError(
-      `Cannot start from this model: blockSize is ${blockSize}, and it knows ${model.blockSize} positions; use a blockSize of at most ${model.blockSize}.`,
+      `Cannot start from this model: blockSize is ${blockSize}, but it has ${model.blockSize} positions; use a blockSize of at most ${model.blockSize}.`,
     );
   }
   const values = params["wpe.weight"]!.values.slice(0, blockSize * model.nEmbd) as Float32Array;
@@ -82,16 +84,16 @@ export function cropBlockSize<T extends Omit<Pretrained, "tokenizer">>(pretraine
 }
 
 /**
- * A model with more ids, for example 50,304 = 64 · 786, which graphics cards multiply faster. The new rows are the mean
- * of the others: a row of zeros would get the logit 0, and GPT-2's logits lie far below it.
- * @throws {RangeError} if it has more ids already
+ * A model with more ids, for example 50,304 = 64 · 786, which GPUs multiply faster. The new rows are the mean of the
+ * others: a row of zeros would have the logit 0, and GPT-2's logits are far below that.
+ * @throws {RangeError} if it already has more ids
  */
 export function padVocabulary<T extends Omit<Pretrained, "tokenizer">>(pretrained: T, vocabSize: number): T {
   const { model, params } = pretrained;
   if (vocabSize === model.vocabSize) return pretrained;
   if (vocabSize < model.vocabSize) {
     throw new RangeError(
-      `Cannot start from this model: vocabSize is ${vocabSize}, and it knows ${model.vocabSize} ids; use a vocabSize of at least ${model.vocabSize}, or 0.`,
+      `Cannot start from this model: vocabSize is ${vocabSize}, but it has ${model.vocabSize} ids; use a vocabSize of at least ${model.vocabSize}, or 0.`,
     );
   }
   const tables = ["wte.weight", "lm_head.weight"].filter((name) => params[name]);

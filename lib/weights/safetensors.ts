@@ -1,7 +1,6 @@
 /**
  * Reads and writes safetensors files (the Hugging Face format: a length, a JSON header, raw little-endian values).
- * A file from elsewhere is data: its header is bounded and every offset checked before anything is allocated.
- * Which tensors a checkpoint consists of is checkpoint.ts' matter.
+ * Files are untrusted: the header's length is limited, and every offset is checked before anything is allocated.
  */
 import fs from "node:fs";
 import { float32, type HostTensor, type HostTensors } from "../engine/host-tensors.js";
@@ -11,7 +10,7 @@ import { fromHalf, type HalfFormat, toHalf } from "../host/sixteen-bit.js";
 const typeNames = { float32: "F32", int32: "I32", bool: "BOOL", float16: "F16", bfloat16: "BF16" } as const;
 const bytesPerValue = { float32: 4, int32: 4, bool: 1, float16: 2, bfloat16: 2 } as const;
 const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
-const MAX_HEADER_BYTES = 100_000_000; // the bound of the reference implementation
+const MAX_HEADER_BYTES = 100_000_000; // the limit of the reference implementation
 
 interface HeaderEntry {
   dtype: string;
@@ -19,13 +18,13 @@ interface HeaderEntry {
   data_offsets: [number, number];
 }
 
-/** How floats stand in a file: as they are in memory, or rounded to 16 bits. */
+/** How floats are stored in a file: as in memory, or rounded to 16 bits. */
 export type FloatFormat = "float32" | HalfFormat;
 
 /**
  * Writes the tensors to a new file and flushes it to the disk.
- * @param options.floats float32 unless given
- * @throws {Error} the file system's, for example when the disk is full; the file is then incomplete
+ * @param options.floats default float32
+ * @throws {Error} the file system's error, for example when the disk is full; the file is then incomplete
  */
 export function writeSafetensors(
   path: string,
@@ -41,7 +40,7 @@ export function writeSafetensors(
     offset += values.length * bytesPerValue[stored];
     return [name, { dtype: typeNames[stored], shape: [...shape], data_offsets: [from, offset] }];
   });
-  // fromEntries makes a property of any name, "__proto__" too; an assignment would not.
+  // fromEntries can make a property "__proto__", unlike an assignment.
   const json = JSON.stringify(Object.fromEntries<unknown>([["__metadata__", metadata], ...entries]));
   const padding = " ".repeat(-Buffer.byteLength(json) & 7); // values start at a multiple of 8
   const text = Buffer.from(json + padding);
@@ -62,17 +61,17 @@ export function writeSafetensors(
 }
 
 /**
- * Reads a file's tensors, one after another from their places: memory takes what the tensors take. 16-bit floats become
- * float32.
- * @param options.only which tensors, by name; all unless given. The others may be of any type.
- * @throws {Error} when the file is not a whole safetensors file of types that Folio has; the message says what is wrong
+ * Reads a file's tensors, each directly from its position, so that no more memory is needed than for the tensors.
+ * 16-bit floats become float32.
+ * @param options.only which tensors, by name; default all. The others may be of any type.
+ * @throws {Error} when the file is not a complete safetensors file of types that Folio supports, saying what is wrong
  */
 export function readSafetensors(
   path: string,
   { only = () => true }: { only?: (name: string) => boolean } = {},
 ): Record<string, HostTensor> {
   const fail = (found: string): never => {
-    throw new Error(`Cannot read ${path}: ${found}; wanted a whole safetensors file. Copy or download it again.`);
+    throw new Error(`Cannot read ${path}: ${found}; wanted a complete safetensors file. Copy or download it again.`);
   };
   const file = open(path, fail);
   try {
@@ -143,14 +142,16 @@ function checkEntry(
 ) {
   const own = (Object.keys(typeNames) as (keyof typeof typeNames)[]).find((key) => typeNames[key] === dtype);
   if (!own)
-    return fail(`tensor ${name} has type ${dtype}, which Folio does not read yet (it reads F32, F16, BF16, I32, BOOL)`);
+    return fail(
+      `tensor ${name} has type ${dtype}, which Folio does not support (it supports F32, F16, BF16, I32, BOOL)`,
+    );
   const bytes = shape.reduce((product, axis) => product * axis, bytesPerValue[own]);
   if (from > to || to > dataBytes) fail(`tensor ${name} ends at byte ${to} of ${dataBytes}: the file is cut short`);
   if (bytes !== to - from) fail(`tensor ${name} of shape [${shape}] has ${to - from} bytes instead of ${bytes}`);
   return own;
 }
 
-/** As in the reference implementation, tensors lie end to end: no byte is read twice, and none is hidden. */
+/** As in the reference implementation, tensors must be contiguous: no byte belongs to two of them, or to none. */
 function checkCoverage(header: Record<string, HeaderEntry>, dataBytes: number, fail: Fail): void {
   const entries = Object.entries(header).sort(([, { data_offsets: a }], [, { data_offsets: b }]) => {
     return a[0] - b[0] || a[1] - b[1];
@@ -158,13 +159,13 @@ function checkCoverage(header: Record<string, HeaderEntry>, dataBytes: number, f
   let end = 0;
   for (const [name, { data_offsets: offsets }] of entries) {
     const [from, to] = offsets;
-    if (from !== end) fail(`tensor ${name} begins at byte ${from}, where the one before it ends at ${end}`);
+    if (from !== end) fail(`tensor ${name} begins at byte ${from}, but the one before it ends at ${end}`);
     end = to;
   }
   if (end !== dataBytes) fail(`its tensors end at byte ${end} of ${dataBytes}`);
 }
 
-// One write or read of the file system may move fewer bytes than asked, and never more than 2 GiB.
+// One write or read may transfer fewer bytes than requested, and never more than 2 GiB.
 const CHUNK_BYTES = 2 ** 28;
 
 function writeAll(file: number, bytes: Uint8Array): void {

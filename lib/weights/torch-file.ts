@@ -1,7 +1,7 @@
 /**
  * Reads files of torch.save as data: a zip archive with a pickle, which names tensors, and their values as raw bytes.
- * Tensors stay in the file until one is asked for, and then only its own bytes are read. Nothing in the file can call
- * anything (pickle.ts). What a nanoGPT checkpoint consists of is torch-checkpoint.ts' matter.
+ * Tensors stay in the file until one is requested, and then only its own bytes are read. Nothing in the file can call a
+ * function (pickle.ts). nanogpt-checkpoint.ts interprets nanoGPT's checkpoints.
  */
 import fs from "node:fs";
 import { float32, type HostTensor } from "../engine/host-tensors.js";
@@ -12,7 +12,7 @@ import { readInto, type ZipEntry, zipEntries } from "../host/zip-entries.js";
 
 const MAX_PICKLE_BYTES = 256 * 2 ** 20;
 
-/** torch's types that become float32, and the arrays that their bytes are. */
+/** torch's types that become float32, and the array types of their bytes. */
 const formats = {
   FloatStorage: Float32Array,
   DoubleStorage: Float64Array,
@@ -31,7 +31,7 @@ interface Storage {
   readonly length: number;
 }
 
-/** A tensor that lies in the file. */
+/** A tensor in the file. */
 export class TorchTensor {
   constructor(
     readonly storage: Storage,
@@ -43,7 +43,7 @@ export class TorchTensor {
 
 /** An open file of torch.save. */
 export interface TorchFile {
-  /** What was saved, with dictionaries as Maps and tensors as TorchTensors. */
+  /** The saved value, with dictionaries as Maps and tensors as TorchTensors. */
   readonly value: unknown;
   /** A tensor's values as float32; `transposed` swaps the axes of a matrix. @throws {Error} if the file is damaged */
   read(tensor: TorchTensor, options?: { transposed?: boolean }): HostTensor;
@@ -52,7 +52,7 @@ export interface TorchFile {
 
 /**
  * Opens a file that torch.save wrote (PyTorch 1.6 or later). The caller closes it.
- * @throws {Error} if it is not one, is damaged, or wants to call something
+ * @throws {Error} if it is not such a file, is damaged, or names a function to call
  */
 export function openTorchFile(path: string): TorchFile {
   const fail = (found: string): never => {
@@ -67,7 +67,7 @@ export function openTorchFile(path: string): TorchFile {
   try {
     if (isOldFormat(file)) {
       throw new Error(
-        `Cannot read ${path}: it has the format of PyTorch before 1.6, which is no zip archive. PyTorch itself converts it, in its place: ${convertCommand(path)}`,
+        `Cannot read ${path}: it has the format of PyTorch before 1.6, which is not a zip archive. To convert it in place with PyTorch, run: ${convertCommand(path)}`,
       );
     }
     const entries = archive(file, fail);
@@ -87,7 +87,7 @@ export function openTorchFile(path: string): TorchFile {
   }
 }
 
-/** Files of before 1.6 are pickles one after another, the first of which is this number. */
+/** Files from before 1.6 are a sequence of pickles, the first of which is this number. */
 const OLD_MAGIC = Buffer.from("8002 8a0a 6cfc 9c46 f920 6aa8 5019 2e".replaceAll(" ", ""), "hex");
 
 function isOldFormat(file: number): boolean {
@@ -105,7 +105,7 @@ function convertCommand(path: string): string {
 
 type Fail = (found: string) => never;
 
-/** The archive's entries without the folder that they all lie in. */
+/** The archive's entries, without the name of their common folder. */
 function archive(file: number, fail: Fail): Map<string, ZipEntry> {
   let entries: Map<string, ZipEntry>;
   try {
@@ -151,7 +151,7 @@ const torchGlobals: Readonly<Record<string, PickleGlobal>> = {
       ) {
         throw new TypeError("wrong arguments");
       }
-      // What the values take in memory is bounded by what they take in the file.
+      // A tensor must not take more memory than its storage has in the file.
       if (product(shape) > length || offset + span(shape, strides) > length) {
         throw new RangeError(`a tensor of shape [${shape}] reaches beyond its ${length} values`);
       }
@@ -168,7 +168,7 @@ const torchGlobals: Readonly<Record<string, PickleGlobal>> = {
 
 const product = (axes: readonly number[]) => axes.reduce((total, axis) => total * axis, 1);
 
-/** How many values of the storage the tensor reaches over. */
+/** The number of the storage's values that the tensor spans. */
 function span(shape: readonly number[], strides: readonly number[]): number {
   if (shape.includes(0)) return 0;
   return shape.reduce((total, axis, i) => total + (axis - 1) * strides[i]!, 1);
@@ -215,7 +215,7 @@ function readSpan({ file, entries, fail }: Source, { storage, offset, shape, str
   return Float32Array.from(values as ArrayLike<number>, Number);
 }
 
-/** Copies by strides; the last two axes in tiles, which the processor's cache holds. */
+/** Copies by strides; the last two axes in tiles that fit the processor's cache. */
 function gather(
   from: Float32Array,
   into: Float32Array,

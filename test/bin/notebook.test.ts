@@ -46,7 +46,7 @@ describe("a new notebook", () => {
     for (const name of templateNames(packageRoot)) newNotebook(packageRoot, path.join(folder, name), name);
     expect(fs.readdirSync(folder).sort()).toEqual(["data.ipynb", "experiment.ipynb", "figure.ipynb"]);
     write("mine.ipynb", "mine");
-    expect(() => newNotebook(packageRoot, file, "experiment")).toThrow(/it is there already, and is left as it is/);
+    expect(() => newNotebook(packageRoot, file, "experiment")).toThrow(/it exists already and was left unchanged/);
     expect(read("mine.ipynb")).toBe("mine");
     expect(() => newNotebook(packageRoot, path.join(folder, "b"), "letter")).toThrow(
       "there is no template letter; there are data, experiment, figure.",
@@ -65,7 +65,7 @@ describe("the kernel", () => {
     expect(argv).toContain("{connection_file}");
     expect(installKernel(packageRoot, "tslab")).toBe(file);
     write("kernels/other/kernel.json", JSON.stringify({ argv: ["tslab", "kernel"] }));
-    expect(() => installKernel(packageRoot, "other")).toThrow(/is another kernel's/);
-    expect(() => installKernel(packageRoot, "../x")).toThrow(/is no name/);
+    expect(() => installKernel(packageRoot, "other")).toThrow(/belongs to another kernel/);
+    expect(() => installKernel(packageRoot, "../x")).toThrow(/is not a valid name/);
   });
 });

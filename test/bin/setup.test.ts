@@ -53,7 +53,7 @@ describe("npm packages", () => {
   test("are installed again when npm was killed, another version is there or a folder is gone", () => {
     write("package-lock.json", lock({ "node_modules/a": entry }));
     write("node_modules/a/package.json", {});
-    expect(reason()).toMatch("half-made");
+    expect(reason()).toMatch("incomplete");
     write("node_modules/.package-lock.json", lock({ "node_modules/a": { ...entry, version: "0.9.0" } }));
     expect(reason()).toBe("node_modules/a is 0.9.0, not 1.0.0");
     write("node_modules/.package-lock.json", lock({ "node_modules/a": entry }));
@@ -81,7 +81,7 @@ describe("the build", () => {
     write("data/set/train.bin", "");
     const at = state.layout(scratch);
     expect(state.sourceFiles(scratch)).toEqual(["data/set/prepare.ts", "lib/a.ts"]);
-    expect(state.buildReason(at)).toMatch("half-made");
+    expect(state.buildReason(at)).toMatch("incomplete");
     state.writeWhole(state.buildStampFile(at), JSON.stringify({ key: state.hash(state.sourceFiles(scratch)) }));
     expect(state.buildReason(at)).toBe("dist lacks data/set/prepare.ts");
     write("dist/lib/a.js", "");
@@ -339,7 +339,7 @@ describe("a whole set-up", () => {
       path.basename(state.operationsPaths(at).stamp), // no library: the scratch checkout has no sources, and set-up continues
       "tfjs_binding.node",
     ]);
-    expect(await run(env)).toMatch(/looked in/);
+    expect(await run(env)).toMatch(/checked in/);
   });
 
   test("started twice at the same time does everything once", async () => {
@@ -360,17 +360,17 @@ describe("a whole set-up", () => {
     [
       "fails",
       "echo 'variant.cc:3:1: error: no such instruction' >&2; exit 1",
-      /cannot compile them \(variant.cc:3:1: error: no such instruction\)\. Remedy: name another one with CXX/,
+      /cannot compile them \(variant.cc:3:1: error: no such instruction\)\. Remedy: choose another compiler with CXX/,
     ],
     [
       "crashes",
       "echo 'variant.cc:9:2: internal compiler error: Segmentation fault' >&2; exit 4",
-      /crashed \(variant.cc:9:2: internal compiler error: Segmentation fault\)\. Remedy: name another one with CXX/,
+      /crashed \(variant.cc:9:2: internal compiler error: Segmentation fault\)\. Remedy: choose another compiler with CXX/,
     ],
     [
       "is killed",
       "kill -9 $$",
-      /was ended by the system, most likely for lack of memory\. Remedy: free some memory, then `npm run setup -- --retry`/,
+      /was killed by the system, most likely for lack of memory\. Remedy: free some memory, then `npm run setup -- --retry`/,
     ],
   ] as const;
   test.each(failures)(
@@ -383,8 +383,8 @@ describe("a whole set-up", () => {
       expect(lines).toHaveLength(1);
       expect(lines[0]).toMatch(said);
       expect(output).toMatch(/Folio is set up \(\d/);
-      expect(await run(env)).toMatch(/looked in/); // not retried while nothing changes
-      expect(await run({ ...env, CXX: "g++" })).toMatch("there is another compiler than the last");
+      expect(await run(env)).toMatch(/checked in/); // not retried while nothing changes
+      expect(await run({ ...env, CXX: "g++" })).toMatch("the compiler has changed");
     },
   );
 
@@ -395,7 +395,7 @@ describe("a whole set-up", () => {
     const output = await run({ ...env, CXX: path.join(scratch, "none") });
     expect(output).toMatch(/Reason: there is no C\+\+17 compiler \(.*none.*\)\. Remedy: .*, then `npm run setup`/);
     expect(output).toMatch(/Folio is set up \(\d/);
-    expect(await run({ ...env, CXX: path.join(scratch, "none") })).toMatch(/looked in/);
+    expect(await run({ ...env, CXX: path.join(scratch, "none") })).toMatch(/checked in/);
   });
 
   test("notices changed requirements, a moved folder, a changed binding", async () => {
@@ -489,7 +489,7 @@ describe("npm test's count", () => {
       "not tested: 1 test, because Slurm is not installed",
     ]);
     expect(untested({}, "they could not be made")).toEqual([
-      "not tested: anything with Folio's own operations, TensorFlow's ran in their place: they could not be made",
+      "not tested: anything with Folio's own operations, since TensorFlow's were used instead: they could not be made",
     ]);
   });
 

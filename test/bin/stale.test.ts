@@ -83,7 +83,7 @@ describe("Folio's own operations", () => {
     expect(operationsWarning(at, compiler)).toBeUndefined();
     write("lib/engine/native/ops.cc", "two", builtMs);
     expect(operationsWarning(at, compiler)).toBe(
-      "Warning: Folio's own operations are not used, TensorFlow's slower ones are: their sources or TensorFlow changed. `npm run setup` compiles them.",
+      "Warning: TensorFlow's operations are used instead of Folio's faster ones: their sources or TensorFlow changed. `npm run setup` compiles them.",
     );
     compile();
     expect(operationsWarning(at, compiler)).toBeUndefined();
@@ -91,25 +91,25 @@ describe("Folio's own operations", () => {
 
   test("that were never compiled, or whose file is gone, give a warning", () => {
     fs.rmSync(state.operationsPaths(at).file);
-    expect(operationsWarning(at, compiler)).toMatch("their file is absent or changed");
+    expect(operationsWarning(at, compiler)).toMatch("their file is missing or changed");
     fs.rmSync(state.operationsPaths(at).stamp);
-    expect(operationsWarning(at, compiler)).toMatch("they are absent or half-made");
+    expect(operationsWarning(at, compiler)).toMatch("they are missing or incomplete");
   });
 
   test("there is a warning without a compiler, after a failed compilation, and if operations are switched off", () => {
     const warning = (text: string) =>
-      `Warning: Folio's own operations are not used, TensorFlow's slower ones are: ${text}`;
+      `Warning: TensorFlow's operations are used instead of Folio's faster ones: ${text}`;
     fs.rmSync(state.operationsPaths(at).stamp);
     const remedy = { debian: "get g++", fedora: "get g++", macos: "get g++" };
     expect(operationsWarning(at, () => ({ what: "a compiler", remedy }))).toMatch(
-      /they are absent or half-made.*, and there is no C\+\+ compiler\. Install one(?: \(get g\+\+\))?, then `npm run setup`\.$/,
+      /they are missing or incomplete.*, and there is no C\+\+ compiler\. Install one(?: \(get g\+\+\))?, then `npm run setup`\.$/,
     );
     compile({ failed: "no such instruction", remedy: "Install clang", bytes: 0, compilers: state.compilersHere() });
     expect(operationsWarning(at, compiler)).toBe(
       warning("they could not be made: no such instruction. Install clang; then `npm run setup`."),
     );
     vi.stubEnv("FOLIO_FUSED", "0");
-    expect(operationsWarning(at, compiler)).toBe(warning("FOLIO_FUSED=0 asks for it. Unset FOLIO_FUSED."));
+    expect(operationsWarning(at, compiler)).toBe(warning("FOLIO_FUSED=0 is set. Unset FOLIO_FUSED."));
   });
 
   test("give no warning with TensorFlow for a GPU, nor before set-up", () => {

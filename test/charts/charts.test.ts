@@ -6,7 +6,7 @@ import { lossCurve } from "../../lib/charts/loss-curve.js";
 const chart = {
   title: "Loss & compute",
   xLabel: "compute (FLOPs)",
-  yLabel: "loss (nats a token)",
+  yLabel: "loss (nats per token)",
   series: [
     { name: "small <1 M>", x: [1e15, 1e16, 1e17], y: [4, 3, 2.5] },
     { name: "large", x: [1e15, 1e16, 1e17], y: [5, 2.8, 2.4], dash: "dash" as const, markers: true },
@@ -64,7 +64,7 @@ describe("lossCurve()", () => {
       ["training, evaluated", [0]],
       ["validation", [0]],
     ]);
-    expect(figure.layout.yaxis.title.text).toBe("loss (nats a token)");
+    expect(figure.layout.yaxis.title.text).toBe("loss (nats per token)");
     expect(figure.layout.shapes).toHaveLength(1);
   });
 
@@ -99,7 +99,7 @@ describe("toSvg()", () => {
     for (const text of [
       "Loss &amp; compute",
       "compute (FLOPs)",
-      "loss (nats a token)",
+      "loss (nats per token)",
       "small &lt;1 M&gt;",
       "E",
       "10¹⁶",

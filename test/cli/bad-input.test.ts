@@ -43,7 +43,7 @@ async function folio(...argv: string[]): Promise<{ code: number | null; out: str
   const child = start(...argv);
   const { code } = await ended(child);
   // A developer of Folio's operations may not have compiled them yet.
-  const err = child.output.err.replace(/^Warning: Folio's own operations.*\n/m, "");
+  const err = child.output.err.replace(/^Warning: TensorFlow's operations are used.*\n/m, "");
   return { code, out: child.output.out, err };
 }
 
@@ -111,7 +111,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     "a dataset that is not prepared": {
       argv: () => tiny("new", "--dataset=missing"),
       message:
-        /Cannot train on missing: .* holds no prepared dataset; `folio prepare` makes .*, or choose one that is prepared/,
+        /Cannot train on missing: .* has no prepared dataset; `folio prepare` makes .*, or choose one that is prepared/,
     },
     "a dataset's name that leaves its folder": { argv: () => tiny("new", "--dataset=../fox"), message: /\.\.\/fox/ },
     "a dataset without a meta.json": {
@@ -123,7 +123,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
             for (const file of ["meta.json", "val.bin"]) fs.rmSync(path.join(at, file));
           }),
         ),
-      message: /holds train\.bin but no meta\.json/,
+      message: /has train\.bin but no meta\.json/,
     },
     "a missing token file": {
       argv: () =>
@@ -155,11 +155,11 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
           "new",
           damaged("even", (at) => fs.truncateSync(path.join(at, "train.bin"), 1000)),
         ),
-      message: /train\.bin: it is truncated: it holds 500 ids, where meta\.json counts 1500/,
+      message: /train\.bin: it is truncated: it has 500 ids, but meta\.json says 1500/,
     },
     "a corpus shorter than a block": {
       argv: () => tiny("new", "--block_size=300"),
-      message: /val\.bin: it holds 260 ids, and a block of 300 and its targets need 301; lower --block_size/,
+      message: /val\.bin: it has 260 ids, but a block of 300 and its targets need 301; lower --block_size/,
     },
     "ids beyond the vocabulary": {
       argv: () =>
@@ -171,7 +171,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "a vocabulary smaller than the dataset's": {
       argv: () => tiny("new", "--vocab_size=20"),
-      message: /--vocab_size is 20, and the dataset has 28 ids; use --vocab_size 0 or at least 28\./,
+      message: /--vocab_size is 20, but the dataset has 28 ids; use --vocab_size 0 or at least 28\./,
     },
     "an empty corpus": {
       argv: () => {
@@ -184,7 +184,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
       argv: () => ["prepare", "shakespeare_char", "--source=nowhere.txt", "--data_dir=new"],
       message: /nowhere\.txt/,
     },
-    "a run in the way": { argv: () => tiny(trained, "--seed=3"), message: /it holds a run already.*--overwrite/ },
+    "a run in the way": { argv: () => tiny(trained, "--seed=3"), message: /it already has a run.*--overwrite/ },
     "a folder in which nothing can be made": {
       argv: () => tiny(path.join(folder, "settings.json", "run")),
       message: /Cannot write the run's folder .*ENOTDIR/,
@@ -202,7 +202,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
         fs.truncateSync(path.join(lastFolder("cut"), "model.safetensors"), 3000);
         return ["sample", `--out_dir=${path.join(folder, "cut")}`, "--compile=False"];
       },
-      message: /Cannot read .*model\.safetensors: .*wanted a whole safetensors file/,
+      message: /Cannot read .*model\.safetensors: .*wanted a complete safetensors file/,
     },
     "a checkpoint without its state": {
       argv: () => {
@@ -225,7 +225,7 @@ describe("bad input gives one clear line, a failing exit code and no loss:", () 
     },
     "a learning rate that explodes": {
       argv: () => tiny("wild", "--learning_rate=1e30", "--warmup_iters=0", "--lr_decay_iters=4"),
-      message: /Cannot go on: .* at step \d+\. .*Likely causes: a learning rate that is too high/,
+      message: /Cannot continue: .* at step \d+\. .*Likely causes: a learning rate that is too high/,
     },
   };
   for (const [name, { argv, message, code = 1 }] of Object.entries(cases)) {

@@ -43,7 +43,10 @@ test("sample and eval say which checkpoint they use", async () => {
     expect([evaluated.code, JSON.parse(evaluated.out)]).toEqual([0, expect.objectContaining({ step: 2 })]);
   }
   const none = await folio("sample", `--out_dir=${outDir}`, "--checkpoint=3", ...prompt);
-  expect([none.code, none.err]).toEqual([1, expect.stringContaining("there are 2, 4, 6; --save_interval keeps them")]);
+  expect([none.code, none.err]).toEqual([
+    1,
+    expect.stringContaining("those of steps 2, 4, 6 exist; set --save_interval"),
+  ]);
   const wrong = await folio("eval", `--out_dir=${outDir}`, "--checkpoint=first");
   expect(wrong.err).toContain('Cannot read --checkpoint: it is "first"; wanted auto, best, last, or the step of one');
 });
@@ -76,5 +79,5 @@ test("train starts from the named checkpoint; a resumed run uses its last one", 
     expect([more.code, more.err]).toEqual([0, ""]);
   }
   const back = await folio("train", `--out_dir=${outDir}`, "--init_from=resume", "--checkpoint=2", "--max_iters=7");
-  expect([back.code, back.err]).toEqual([1, expect.stringContaining("a run goes on from its last one")]);
+  expect([back.code, back.err]).toEqual([1, expect.stringContaining("a run resumes from its last one")]);
 });

@@ -81,7 +81,7 @@ describe("every way to end a training saves a checkpoint", () => {
     expect(await ended(child)).toEqual({ code: 141, signal: null });
     const steps = savedSteps("head");
     expect(steps).toBeGreaterThan(3);
-    expect(child.err.text()).toContain("nobody reads standard output any more: finishing this batch, then saving");
+    expect(child.err.text()).toContain("nothing reads standard output any more: finishing this batch, then saving");
     expect(child.err.text()).toContain(`stopped at step ${steps} of 100000, saved. Resume with:\n  npx --no-install`);
 
     // The resumed run ends as if it had not been interrupted.
@@ -167,7 +167,7 @@ describe("stopping", () => {
     process.emit(signal, signal);
     expect(await preparing).toBe(code);
     expect(err).toBe(
-      `${signal}: keeping what is finished (again: stop at once)\nstopped; the same command goes on from there.\n`,
+      `${signal}: saving finished work (again: stop at once)\nstopped; the same command continues from there.\n`,
     );
   });
 
@@ -179,8 +179,12 @@ describe("stopping", () => {
 
 describe("a config module that ends the program", () => {
   test.each([
-    ["exits", "process.exit(0);", /^folio: Cannot go on: the program ended before its work was done\.\n$/],
-    ["waits", "await new Promise(() => {});", /^folio: Cannot go on: the program ended before its work was done\.\n$/],
+    ["exits", "process.exit(0);", /^folio: Cannot continue: the program ended before its work was done\.\n$/],
+    [
+      "waits",
+      "await new Promise(() => {});",
+      /^folio: Cannot continue: the program ended before its work was done\.\n$/,
+    ],
     [
       "fails-later",
       'setTimeout(() => { throw new Error("too late"); }, 0);\nawait new Promise(() => {});',

@@ -91,14 +91,14 @@ describe("folio eval", () => {
   test("prints a table and how the context was used", async () => {
     const flags = ["eval", "config/train_shakespeare_char.py", `--out_dir=${settings.outDir}`, "--dataset=fox"];
     const { out, err } = await folio(...flags, "--eval_iters=0", "--no-compile", "--stride=2", "--batch_size=2");
-    expect(out).toMatch(/^text +loss +perplexity +bits a byte +tokens +bytes\nfox val +\d\.\d{4} /);
-    expect(out).toContain("windows of 8 begin 2 after one another, so each token has 6 or more before it.");
+    expect(out).toMatch(/^text +loss +perplexity +bits per byte +tokens +bytes\nfox val +\d\.\d{4} /);
+    expect(out).toContain("windows of 8 tokens begin 2 apart, so each token has 6 or more before it.");
     expect(err).toContain("evaluating");
   });
 
   test.each([
     [["--out_dir=nowhere"], "there is no nowhere/checkpoint/"],
-    [["--init_from=scratch"], "is scratch, a model that has learnt nothing"],
+    [["--init_from=scratch"], "is scratch, an untrained model"],
     [["--init_from=gtp2"], "Did you mean gpt2?"],
     [["--file=nowhere.txt"], "Cannot read the text nowhere.txt"],
     [["--n_layer=3"], "n_layer is a setting of `folio train`, not of `folio eval`."],
@@ -111,13 +111,15 @@ describe("folio eval", () => {
 
   test("refuses a dataset of another tokenizer, a text with unknown characters, and a file that is not text", async () => {
     writeFox(folder, "wolf", " & wolf");
-    expect((await folio("eval", `--out_dir=${settings.outDir}`, "--dataset=wolf")).err).toContain("another tokenizer");
+    expect((await folio("eval", `--out_dir=${settings.outDir}`, "--dataset=wolf")).err).toContain(
+      "not prepared with the model's tokenizer",
+    );
     const file = path.join(folder, "strange.txt");
     fs.writeFileSync(file, "the £");
     expect((await folio("eval", `--out_dir=${settings.outDir}`, `--file=${file}`)).err).toContain('"£" (U+00A3)');
     fs.writeFileSync(file, Buffer.from([0xff, 0xfe]));
     expect((await folio("eval", `--out_dir=${settings.outDir}`, `--file=${file}`)).err).toContain(
-      "it is UTF-16, not UTF-8; convert it, as by: iconv -f UTF-16",
+      "it is UTF-16, not UTF-8; convert it, for example with: iconv -f UTF-16",
     );
   });
 });

@@ -24,7 +24,7 @@ describe("folio export", () => {
     const to = path.join(folder, "exported");
     expect(await folio("export", `--init_from=${checkpoint}`, "--to", to)).toEqual({
       code: 0,
-      out: `${to}: 1,712 parameters in float32\nIts tokenizer is not known: add the files of yours.\n`,
+      out: `${to}: 1,712 parameters in float32\nIts tokenizer is unknown: add your tokenizer's files.\n`,
       err: "",
     });
     const { params } = readGpt2Folder(to);
@@ -51,11 +51,11 @@ describe("folio export", () => {
     [["--out_dir=a"], "no folder is named; write --to=FOLDER"],
     [["--out_dir=a", "--to=b", "--dtype=int8"], "dtype is int8; wanted float32, float16, bfloat16"],
     [["--out=a"], "there is no flag --out; did you mean --"],
-    [["out"], "out is no flag; the run is --out_dir=out"],
+    [["out"], "out is not a flag; name the run with --out_dir=out"],
     [["--to"], "--to has no value; write --to=VALUE"],
-    [[`--out_dir=${folder}`, `--to=${folder}/x`], "the folder holds no checkpoint, no config.json and no ckpt.pt"],
+    [[`--out_dir=${folder}`, `--to=${folder}/x`], "the folder has no checkpoint, no config.json and no ckpt.pt"],
     [[`--init_from=${checkpoint}`, `--to=${checkpoint}/x`], `Cannot export to ${checkpoint}/x: ENOTDIR`],
-    [[`--init_from=${checkpoint}`, `--to=${folder}`], "it is there already; remove it, or name another folder"],
+    [[`--init_from=${checkpoint}`, `--to=${folder}`], "it exists already; remove it, or name another folder"],
   ];
   for (const [args, message] of wrong) {
     test(`refuses ${args.join(" ").replaceAll(folder, "…") || "no arguments"}`, async () => {

@@ -117,7 +117,7 @@ describe("a model's own tokenizer", () => {
       ...training,
     );
     expect(code).toBe(1);
-    expect(err).toContain("the weights belong to another tokenizer (330 ids) than that of the dataset chars");
+    expect(err).toContain("the weights' tokenizer (330 ids) is not that of the dataset chars");
     expect(err).toContain(`folio prepare NAME --from=TEXT --tokenizer=${model}`);
     expect(fs.existsSync(at("out-no"))).toBe(false);
   });
@@ -126,7 +126,7 @@ describe("a model's own tokenizer", () => {
     const { code, err } = await folio("sample", `--init_from=${writeModel("model-small", 300, "byte-level")}`);
     expect([code, err]).toEqual([
       1,
-      expect.stringContaining("its tokenizer has 330 ids, and its config.json says vocab_size 300"),
+      expect.stringContaining("its tokenizer has 330 ids, but its config.json says vocab_size 300"),
     ]);
   });
 
@@ -150,7 +150,7 @@ describe("a model's own tokenizer", () => {
     );
     expect(guessed.code).toBe(0);
     expect(guessed.out).toMatch(/^<\|endoftext\|>/);
-    expect(guessed.err).toContain("its 50257 ids are taken for GPT-2's");
+    expect(guessed.err).toContain("its 50257 ids are assumed to be GPT-2's");
   });
 
   test("prepare refuses a path without a tokenizer, and says what it may be", async () => {

@@ -93,8 +93,8 @@ describe("main()", () => {
     [["sample", "--n_layer=4"], "n_layer is a setting of `folio train`, not of `folio sample`"],
     [["sample", `--out_dir=${folder}/none`], "folio: Cannot find a checkpoint"],
     [["sample", "--start=FILE:nowhere.txt"], "folio: Cannot read the text nowhere.txt"],
-    [["prepare"], "folio: Cannot prepare: no dataset is named; there are "],
-    [["prepare", "shakespear_char"], "did you mean shakespeare_char? There are "],
+    [["prepare"], "folio: Cannot prepare: no dataset is named; wanted one of "],
+    [["prepare", "shakespear_char"], "did you mean shakespeare_char? The datasets are "],
     [["prepare", "../lib"], "there is no dataset of that name"],
     [["prepare", "typescript", "--sorce=x"], "folio: Cannot prepare: there is no flag --sorce; did you mean --source?"],
     [["prepare", "typescript", "--source"], "folio: Cannot prepare: --source has no value"],
@@ -394,7 +394,7 @@ describe("folio runs", () => {
     expect(await folio("runs", told, "--report")).toMatchObject({ code: 0, out: `${file}\n`, err: "" });
     expect(readFileSync(file, "utf8")).toContain("<title>Training report: openwebtext");
     expect((await folio("runs", runs, "--report")).err).toMatch(
-      /name the folder of a run, as `folio runs \S+ --report`/,
+      /name the folder of a run, as in `folio runs \S+ --report`/,
     );
     expect((await folio("runs", "--report")).code).toBe(1);
     rmSync(told, { recursive: true });

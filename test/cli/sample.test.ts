@@ -52,7 +52,7 @@ test("readPrompt() takes text as it is and reads files; a file that is not there
 
 test("littleLearnt() warns if the loss is close to ln V, that of guessing", () => {
   expect(littleLearnt(3.9, 65)).toEqual([
-    "The model has learnt next to nothing (its validation loss is 3.90, guessing has 4.17): its samples are noise. Train it longer.",
+    "The model has learned almost nothing (its validation loss is 3.90, that of guessing 4.17): its samples are noise. Train it longer.",
   ]);
   expect(littleLearnt(3.2, 65)).toEqual([]);
   expect(littleLearnt(null, 65)).toEqual([]);

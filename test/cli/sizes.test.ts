@@ -18,14 +18,14 @@ describe("folio sizes", () => {
   test("prints parameters, FLOPs, memory and time of a preset", async () => {
     const { code, out, err } = await folio("sizes", "config/train_gpt2.py", "--hardware=A100", "--devices=8");
     expect(code).toBe(0);
-    expect(err).toBe("config/train_gpt2.py is no file here: Folio's own configs/train_gpt2.ts is read\n");
+    expect(err).toBe("config/train_gpt2.py does not exist here: Folio's own configs/train_gpt2.ts is read\n");
     expect(out).toMatch(/^12 layers, 12 heads, 768 features, context 1,024, 50,304 ids$/m);
     expect(out).toMatch(/^block +7,079,424 +5\.69$/m);
     expect(out).toMatch(/^attention\/qkv +3,623,878,656 /m);
     expect(out).toMatch(/^optimizer +0\.99 GB +8 N$/m);
     expect(out).toMatch(/^tokens +294,912,000,000 \(600,000 steps\)$/m);
     expect(out).toMatch(/^on +8 × A100, 312\.0 TFLOP\/s each, 30 % reached$/m);
-    expect(out).toMatch(/^in all +3\.90 days$/m);
+    expect(out).toMatch(/^total time +3\.90 days$/m);
   });
 
   test("knows GPT-2's shapes and the vocabularies of nanoGPT's datasets", async () => {
@@ -42,7 +42,7 @@ describe("folio sizes", () => {
     const perToken = planned.flopsPerToken as number;
     expect(planned.seconds).toBeCloseTo((perToken * 1e6) / (2 * 100e9 * 0.5), 9);
     const { out } = await folio("sizes", ...flags);
-    expect(out).toContain('How long that takes: --hardware="A100", or --flops');
+    expect(out).toContain('For the training time, give --hardware="A100" or --flops');
   });
 
   test("warns if memory is short, and names the settings to lower", async () => {
@@ -55,11 +55,13 @@ describe("folio sizes", () => {
       "--dtype=float32",
     ];
     const { err } = await folio(...flags);
-    expect(err).toMatch(/needs about 24\.0 GB of memory, and there are 16\.0 GB; try batchSize 6 with gradientAccum/);
+    expect(err).toMatch(
+      /needs about 24\.0 GB of memory, but there are only 16\.0 GB; try batchSize 6 with gradientAccum/,
+    );
   });
 
   test.each([
-    [["--dataset=own", "--data_dir=nowhere"], "Cannot size the model: the vocabulary of own is not known before"],
+    [["--dataset=own", "--data_dir=nowhere"], "Cannot size the model: the vocabulary of own is unknown before"],
     [["--vocab_size=9", "--hardware=Voodoo"], "Cannot plan for Voodoo: it is not in the table (B200, "],
     [["--vocab_size=9", "--hardware=V100", "--dtype=bfloat16"], "Cannot plan for V100 in bfloat16"],
     [["--vocab_size=9", "--n_embd=10", "--n_head=3"], "n_embd 10 is not divisible by --n_head 3"],

@@ -129,10 +129,10 @@ describe("folio train and sample", () => {
   test("says how to prepare a missing dataset, and which datasets exist", async () => {
     const known = await folio("train", ...tiny("x", "--dataset=shakespeare_char"));
     expect(known.err).toMatch(
-      /^folio: Cannot train on shakespeare_char: .* holds no prepared dataset; run `folio prepare shakespeare_char` first, or choose one that is prepared \(--dataset=fox or long\)\./,
+      /^folio: Cannot train on shakespeare_char: .* has no prepared dataset; run `folio prepare shakespeare_char` first, or choose one that is prepared \(--dataset=fox or long\)\./,
     );
     const unknown = await folio("train", ...tiny("x", "--dataset=mine"));
-    expect(unknown.err).toMatch(/`folio prepare` makes .*shakespeare.*, or a dataset of your own text, or choose/);
+    expect(unknown.err).toMatch(/`folio prepare` makes .*shakespeare.*, or a dataset from your own text, or choose/);
   });
 
   test("warns of an unused GPU and of too little memory", async () => {
@@ -148,8 +148,10 @@ describe("folio train and sample", () => {
     await warnings(settings, (text) => said.push(text));
     process.env.PATH = path;
     expect(said).toEqual([
-      expect.stringContaining("TensorFlow does not see this machine's NVIDIA A100-SXM4-80GB, so this runs on the proc"),
-      expect.stringMatching(/^This run needs about [\d.]+ GB of memory, and there are [\d.]+ GB; try .*--batch_size/),
+      expect.stringContaining("TensorFlow does not see this machine's NVIDIA A100-SXM4-80GB, so this runs on the CPU"),
+      expect.stringMatching(
+        /^This run needs about [\d.]+ GB of memory, but there are only [\d.]+ GB; try .*--batch_size/,
+      ),
     ]);
   });
 
@@ -160,7 +162,7 @@ describe("folio train and sample", () => {
     const hints = out.split("\n").filter((line) => line.startsWith("hint: "));
     expect(hints).toEqual([
       expect.stringMatching(
-        /^hint: the training loss does not fall \(3\.\d\d at step 0, 3\.\d\d at step 100\): try a learning /,
+        /^hint: the training loss does not fall \(3\.\d\d at step 0, 3\.\d\d at step 100\): try a tenth or /,
       ),
     ]);
   });
@@ -185,10 +187,10 @@ describe("folio start", () => {
     expect(out).toMatch(/^Training on fox: 6 steps$/m);
     expect(out.split("\n---------------\n").length).toBe(4);
     const losses =
-      /single tokens +(\d\.\d{4})\n +counting pairs +(\d\.\d{4})\n +counting triples +(\d\.\d{4})\n +this GPT, step 6 +(\d\.\d{4})\n/;
+      /unigram model +(\d\.\d{4})\n +bigram model +(\d\.\d{4})\n +trigram model +(\d\.\d{4})\n +this GPT, step 6 +(\d\.\d{4})\n/;
     const [unigram, bigram, trigram, gpt] = losses.exec(out)!.slice(1).map(Number) as [number, number, number, number];
     expect(unigram > bigram && bigram > trigram && gpt > 1).toBe(true);
-    expect(out).toContain("It does not beat the triples yet");
+    expect(out).toContain("It does not beat the trigram model yet");
     expect(out.trimEnd().split("\n").at(-1)).toBe(report);
     expect(readFileSync(report, "utf8")).toContain("fox");
   });
@@ -201,9 +203,9 @@ describe("folio start", () => {
     expect(again.out).not.toContain("iter 0:");
     expect(existsSync(report)).toBe(true);
     const other = await folio("start", ...flags, "--seed=2");
-    expect([other.code, other.err]).toEqual([1, expect.stringContaining("it holds a run already")]);
+    expect([other.code, other.err]).toEqual([1, expect.stringContaining("it already has a run")]);
     expect(other.err).toMatch(
-      /at step 6, with other settings \(seed 1337 there, 2 here\)\. Go on with it \(--init_from=resume\)/,
+      /at step 6, with other settings \(seed 1337 there, 2 here\)\. Continue it \(--init_from=resume\)/,
     );
     const longer = await folio("start", ...flags, "--init_from=resume", "--max_iters=7", "--log_interval=2");
     expect([longer.code, longer.err]).toEqual([0, ""]);

@@ -158,9 +158,7 @@ test("writeDataset() killed between its renames leaves a dataset that openDatase
   } finally {
     fs.renameSync = original;
   }
-  expect(() => openDataset(dataDir, "letters")).toThrow(
-    /a preparation that was interrupted\); run folio prepare letters/,
-  );
+  expect(() => openDataset(dataDir, "letters")).toThrow(/an interrupted preparation\); run folio prepare letters/);
   writeLetters(2000, 200);
   expect(openLetters().train.length).toBe(2000);
 });
@@ -191,8 +189,8 @@ test("openTokenFile() refuses a file that is missing, empty, cut within an id, o
   expect(() => open(path.join(dataDir, "no.bin"))).toThrow(/no\.bin: it is missing; prepare the dataset again/);
   expect(() => open(rawFile(new Uint8Array(0)))).toThrow(/it is empty/);
   expect(() => open(rawFile(new Uint8Array(7)))).toThrow(/truncated: 7 bytes are not a whole number of uint16 ids/);
-  expect(() => open(rawFile(new Uint8Array(8)), 5)).toThrow(/truncated: it holds 4 ids, where meta.json counts 5/);
-  expect(() => open(rawFile(new Uint8Array(8)), 3)).toThrow(/too long: it holds 4 ids, where meta.json counts 3/);
+  expect(() => open(rawFile(new Uint8Array(8)), 5)).toThrow(/truncated: it has 4 ids, but meta.json says 5/);
+  expect(() => open(rawFile(new Uint8Array(8)), 3)).toThrow(/too long: it has 4 ids, but meta.json says 3/);
   expect(() => open(dataDir)).toThrow(/it is a folder, not a file/);
   expect(open(rawFile(new Uint8Array(8)), 4).length).toBe(4);
 });
@@ -206,7 +204,7 @@ test("read() gives any range of the file and refuses what lies outside, or after
   file.read(1, 1);
   expect([...first]).toEqual([1]); // the result belongs to the caller
   for (const [start, count] of [[-1, 1] as const, [0, 4] as const, [3, 1] as const, [0.5, 1] as const]) {
-    expect(() => file.read(start, count)).toThrow(/it holds 3/);
+    expect(() => file.read(start, count)).toThrow(/it has 3/);
   }
   file.close();
   file.close();
@@ -217,11 +215,11 @@ test("read() notices a file that is cut short while it is open", () => {
   const filePath = rawFile(new Uint8Array(100));
   const file = keep(openTokenFile(filePath, { dtype: "uint16" }));
   fs.truncateSync(filePath, 10);
-  expect(() => file.read(0, 50)).toThrow(/cut short while open/);
+  expect(() => file.read(0, 50)).toThrow(/has become shorter since it was opened/);
 });
 
 test("openDataset() says which command prepares what is missing", () => {
-  expect(() => openDataset(dataDir, "poems")).toThrow(/holds no prepared dataset; run folio prepare poems/);
+  expect(() => openDataset(dataDir, "poems")).toThrow(/has no prepared dataset; run folio prepare poems/);
   writeLetters();
   rmSync(path.join(dataDir, "letters", "val.bin"));
   expect(() => openDataset(dataDir, "letters")).toThrow(/val\.bin: it is missing/);
@@ -274,7 +272,7 @@ test("openDataset() reads a folder of nanoGPT's: characters in the order of its 
         [0, "a"],
         [2, "b"],
       ]),
-      /its itos has no character for the id 1/,
+      /its itos has no character for id 1/,
     ],
     [
       metaPickle([
@@ -292,7 +290,7 @@ test("openDataset() reads a folder of nanoGPT's: characters in the order of its 
 
 test("openDataset() refuses a name that leaves the folder", () => {
   for (const name of ["../etc", "a/b", "", ".", "..", "/abs"]) {
-    expect(() => openDataset(dataDir, name)).toThrow(/letters, digits, "_", "-" and "." only/);
+    expect(() => openDataset(dataDir, name)).toThrow(/only letters, digits, "_", "-" and "."/);
   }
 });
 
@@ -308,8 +306,8 @@ test("openDataset() refuses a damaged meta.json, naming the fault", () => {
     [{ ...meta, vocabSize: 0 }, /its vocabSize is 0/],
     [{ ...meta, splits: {} }, /its splits.train is undefined/],
     [{ ...meta, tokenizer: { kind: "x" } }, /its kind is "x"; this version knows/],
-    [{ ...meta, vocabSize: 25 }, /its tokenizer has 26 ids, where meta.json says 25/],
-    [{ ...meta, splits: { ...meta.splits, val: { tokens: 101 } } }, /holds 100 ids, where meta.json counts 101/],
+    [{ ...meta, vocabSize: 25 }, /its tokenizer has 26 ids, but meta.json says 25/],
+    [{ ...meta, splits: { ...meta.splits, val: { tokens: 101 } } }, /has 100 ids, but meta.json says 101/],
   ];
   for (const [value, message] of faults) {
     writeFileSync(metaPath, typeof value === "string" ? value : JSON.stringify(value));
@@ -356,7 +354,7 @@ test("drawBatch() reaches the first and the last offset, and no other", () => {
 test("drawBatch() and wholeSplit() refuse a file that is too short for a block and its targets", () => {
   writeLetters(8, 9);
   const { train, val } = openLetters();
-  const message = /holds 8 ids, and a block of 8 and its targets need 9; lower blockSize/;
+  const message = /has 8 ids, but a block of 8 and its targets need 9; lower blockSize/;
   expect(() => drawBatch(train, draw)).toThrow(message);
   expect(() => [...wholeSplit(train, draw)]).toThrow(message);
   expect(drawBatch(val, draw).x.slice(0, 8)).toEqual(Int32Array.of(0, 1, 2, 3, 4, 5, 6, 7));

@@ -31,13 +31,13 @@ test("checkDataset() finds nothing wrong with a good dataset, and decodes sample
   expect(problems).toEqual([]);
   expect(samples.map(({ where }) => where)).toEqual(["train at 0", "train at 7,745", "val at 0"]);
   expect(samples[0]!.text).toMatch(/^line number 0 of a text/);
-  expect(facts.join("\n")).toMatch(/val: 0\.0 % of its different lines/);
+  expect(facts.join("\n")).toMatch(/val: 0\.0 % of its distinct lines/);
 });
 
 test("checkDataset() finds validation text that also occurs in training", async () => {
   write(linesFrom(0, 400), linesFrom(100, 50));
   expect((await checkDataset(dataDir, "x")).problems).toEqual([
-    expect.stringMatching(/100\.0 % of its lines also stand/),
+    expect.stringMatching(/100\.0 % of its lines also occur/),
   ]);
 });
 
@@ -62,7 +62,7 @@ test("checkDataset() finds ids beyond the vocabulary, odd byte counts, other len
   fs.appendFileSync(file("val.bin"), "a");
   expect((await checkDataset(dataDir, "x")).problems.join()).toMatch(/not a whole number of uint16 ids/);
   fs.writeFileSync(file("val.bin"), val.subarray(0, 2000));
-  expect((await checkDataset(dataDir, "x")).problems.join()).toMatch(/1,000 ids, where meta\.json counts/);
+  expect((await checkDataset(dataDir, "x")).problems.join()).toMatch(/1,000 ids, but meta\.json says/);
 });
 
 test("checkDataset() finds ids of another width, and the wrong tokenizer", async () => {

@@ -100,7 +100,7 @@ describe("a dataset of one's own ids", () => {
       /^0( \d+){2}\n/,
     );
     expect((await folio("sample", outDir, "--start=to be", "--compile=False")).err).toContain(
-      "this model's ids have no tokenizer; give ids from 0 to 19 between spaces",
+      "this model has no tokenizer; give ids from 0 to 19, separated by spaces",
     );
 
     const evaluated = await folio("eval", outDir, "--json", "--compile=False");
@@ -109,7 +109,7 @@ describe("a dataset of one's own ids", () => {
     expect((await folio("eval", outDir, "--compile=False")).out).toMatch(/scale val +\d\.\d{4} +[\d.]+ +- +599 +-/);
 
     const exported = await folio("export", outDir, `--to=${path.join(folder, "exported")}`);
-    expect(exported.out).toContain("Its ids stand for no text, so there are no tokenizer files.");
+    expect(exported.out).toContain("Its ids have no text, so there are no tokenizer files.");
   });
 
   test("in a bare train.bin has as many ids as vocab_size says", async () => {

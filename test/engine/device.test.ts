@@ -53,7 +53,10 @@ describe("resolveDevice()", () => {
 
   test("refuses formats that only compiled steps support", async () => {
     const eager = { ...settings, compile: false };
-    expect(await resolveDevice(eager)).toMatchObject({ dtype: "float32", dtypeReason: "eager steps know no other" });
+    expect(await resolveDevice(eager)).toMatchObject({
+      dtype: "float32",
+      dtypeReason: "eager steps have no other format",
+    });
     await expect(resolveDevice({ ...eager, dtype: "bfloat16" })).rejects.toThrow(/Cannot use dtype bfloat16 eagerly/);
     await expect(resolveDevice({ ...eager, xla: true })).rejects.toThrow(/Cannot use xla eagerly/);
   });

@@ -9,7 +9,7 @@ const healthy: MachineReport = {
   tensorflow: {
     version: "2.21.0",
     backend: "tensorflow",
-    operations: "TensorFlow's alone, because of a test",
+    operations: "TensorFlow's only, because of a test",
     usesGpu: false,
     error: undefined,
   },
@@ -24,7 +24,7 @@ const healthy: MachineReport = {
   dtype: { dtype: "float32", reason: "the processor has no bfloat16 instructions" },
   measured: { missing: "of a test" },
   gpus: [],
-  webGpu: { missing: "no GPU that it could use" },
+  webGpu: { missing: "WebGPU finds no GPU" },
   memory: { totalBytes: 16e9, freeBytes: 8e9 },
   disk: { path: "/somewhere", freeBytes: 50e9 },
   kernel: "/somewhere/kernel.json",
@@ -53,7 +53,7 @@ describe("findProblems()", () => {
   });
 
   test("names a GPU that is not used and why", () => {
-    expect(problems({ gpus: [gpu] })[0]).toMatch("TensorFlow is the CPU's");
+    expect(problems({ gpus: [gpu] })[0]).toMatch("but the installed TensorFlow is for the CPU");
     expect(problems({ gpus: [gpu], wheel: "cuda" })[0]).toMatch("TensorFlow does not use it");
     const old = { ...gpu, driver: "470.82.01" };
     const tensorflow = { ...healthy.tensorflow, usesGpu: true };
@@ -63,13 +63,13 @@ describe("findProblems()", () => {
   test("names missing operations, the reason, and what to do", () => {
     const missingOperations = { reason: "they could not be made: no such instruction.", remedy: "Try clang." };
     expect(problems({ tensorflow: { ...healthy.tensorflow, missingOperations } })).toEqual([
-      "Folio's own operations are not used, TensorFlow's slower ones are: they could not be made: no such instruction. Try clang.",
+      "TensorFlow's operations are used instead of Folio's faster ones: they could not be made: no such instruction. Try clang.",
     ]);
   });
 
   test("names little memory and a full disk", () => {
     expect(problems({ memory: { totalBytes: 4e9, freeBytes: 1e9 } })[0]).toMatch("Only 1.0 GB of memory");
-    expect(problems({ disk: { path: "/d", freeBytes: 0 } })[0]).toMatch("Only 0.0 GB of disk are free at /d");
+    expect(problems({ disk: { path: "/d", freeBytes: 0 } })[0]).toMatch("Only 0.0 GB of disk space is free at /d");
   });
 });
 
@@ -89,7 +89,7 @@ test("only the processor flags that affect TensorFlow's speed are named", () => 
 });
 
 test("the report ends with the problems and their remedies, or says that there are none", () => {
-  expect(formatReport(healthy)).toMatch(/Nothing is wrong\.$/);
+  expect(formatReport(healthy)).toMatch(/No problems found\.$/);
   expect(formatReport(healthy)).toContain("2 of 4 logical processors usable");
   const sick = { ...healthy, problems: [{ problem: "It is broken.", remedy: "Mend it." }] };
   expect(formatReport(sick)).toMatch(/✗ It is broken\.\n {2}Mend it\.$/);
@@ -114,7 +114,7 @@ describe("the measured choice", () => {
     expect(lines).toContain(
       "small step (2L 4H 128, 12 × 64): float32 folio 10.0 ms (200 GFLOP/s), float32 tensorflow 20.0 ms (100 GFLOP/s)",
     );
-    expect(lines).toMatch(/^products +float32: Folio's where small, TensorFlow's where large$/m);
+    expect(lines).toMatch(/^products +float32: Folio's for small products, TensorFlow's for large ones$/m);
     expect(JSON.parse(JSON.stringify({ ...healthy, target: "avx2", measured }))).toMatchObject({
       target: "avx2",
       dtype: { dtype: "float32" },
@@ -126,11 +126,11 @@ describe("the measured choice", () => {
   });
 
   test("says that nothing was measured and why, and that the machine was busy", () => {
-    expect(formatReport(healthy)).toMatch(/^measured +nothing: of a test; the usual choices stand$/m);
+    expect(formatReport(healthy)).toMatch(/^measured +nothing: of a test; the default choices apply$/m);
     expect(formatReport({ ...healthy, measured })).not.toContain("busy");
     const uneven = { ...measurement, small: { ...step(10, 20), ms: { "float32 folio": [10, 40, 90] } } };
     const busy = measuredReport(uneven, "/somewhere/measured.json", { operations: "avx2", flags: [] });
-    expect(formatReport({ ...healthy, measured: busy })).toContain("`folio doctor --measure` measures again");
+    expect(formatReport({ ...healthy, measured: busy })).toContain("run `folio doctor --measure` to measure again");
   });
 });
 

@@ -27,9 +27,11 @@ describe("readMeasurement()", () => {
   test("says why a file is not valid", () => {
     const broken = path.join(folder, "broken.json");
     fs.writeFileSync(broken, JSON.stringify({ failed: "no memory" }));
-    expect(readMeasurement(broken, "avx2")).toEqual({ missing: "no memory (`folio doctor --measure` measures again)" });
+    expect(readMeasurement(broken, "avx2")).toEqual({
+      missing: "no memory (run `folio doctor --measure` to measure again)",
+    });
     fs.writeFileSync(broken, JSON.stringify({ ...measurement, version: 2 }));
-    expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("another version's") });
+    expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("another version") });
     fs.writeFileSync(broken, JSON.stringify({ ...measurement, small: {} }));
     expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("damaged") });
   });
@@ -38,7 +40,7 @@ describe("readMeasurement()", () => {
     const taken = path.join(folder, "a-file");
     fs.writeFileSync(taken, "");
     expect(() => keepMeasurement(path.join(taken, "measured.json"), measurement)).toThrow(
-      /^Cannot keep the measurement: .* The usual choices stand; make the folder writable and run `folio doctor --measure`\.$/,
+      /^Cannot keep the measurement: .* The default choices apply; make the folder writable and run `folio doctor --measure`\.$/,
     );
   });
 });

@@ -17,10 +17,10 @@ describe("autoDtype()", () => {
     [{ ...cpu("avx512_bf16"), operations: undefined }, "float32", "bfloat16 is slow without Folio's own operations"],
     [gpu(9), "bfloat16", "the GPU has compute capability 9.0"],
     [gpu(8), "bfloat16", "the GPU has compute capability 8.0"],
-    [gpu(7.5), "float32", "the GPU has compute capability 7.5, and bfloat16 needs 8.0"],
+    [gpu(7.5), "float32", "the GPU has compute capability 7.5, but bfloat16 needs 8.0"],
     [gpu(), "float32", "the GPU's compute capability is unknown"],
-    [{ ...cpu("amx_bf16"), compile: false }, "float32", "eager steps know no other"],
-    [{ ...gpu(9), compile: false }, "float32", "eager steps know no other"],
+    [{ ...cpu("amx_bf16"), compile: false }, "float32", "eager steps have no other format"],
+    [{ ...gpu(9), compile: false }, "float32", "eager steps have no other format"],
   ] as const)("of %j is %s", (facts, dtype, reason) => {
     expect(autoDtype(facts)).toEqual({ dtype, reason });
   });
@@ -52,7 +52,7 @@ describe("checkDtype()", () => {
 
   test("refuses other formats and says what to use", () => {
     expect(() => checkDtype("bfloat16", gpu(7.5))).toThrow(
-      "Cannot use dtype bfloat16: the GPU has compute capability 7.5, and bfloat16 needs 8.0; use dtype float16 or float32.",
+      "Cannot use dtype bfloat16: the GPU has compute capability 7.5, but bfloat16 needs 8.0; use dtype float16 or float32.",
     );
     expect(() => checkDtype("float16", gpu(6.1))).toThrow(/and float16 needs 7\.0; use dtype float32\.$/);
     expect(() => checkDtype("float16", { ...cpu(), compile: false })).toThrow(/Cannot use dtype float16 eagerly/);

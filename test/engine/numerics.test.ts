@@ -21,7 +21,7 @@ describe("withNumerics()", () => {
     expect(withNumerics(machine, kept, what)).toEqual({
       ...machine,
       dtype: "bfloat16",
-      dtypeReason: "as the run in out was computed so far",
+      dtypeReason: "as in the run in out so far",
       products: { small: "tensorflow", large: "folio" },
     });
     expect(withNumerics(machine, here, what)).toEqual(machine);
@@ -34,7 +34,7 @@ describe("withNumerics()", () => {
   test("refuses other operations or another device and says which, or uses this machine's on request", () => {
     const kept: Numerics = { ...here, operations: "avx2", dtype: "bfloat16" };
     expect(() => withNumerics(machine, kept, what)).toThrow(
-      "Cannot go on with the run in out to the same numbers: operations avx512 here, avx2 there. Go on where it began, or accept that it rounds differently from here on (allowOtherNumerics: true).",
+      "Cannot continue the run in out with the same numbers: operations avx512 here, avx2 there. Continue it on the machine where it began, or accept that it rounds differently from now on (allowOtherNumerics: true).",
     );
     expect(withNumerics(machine, kept, { ...what, allow: true })).toBe(machine);
     expect(() => withNumerics(machine, { device: "cuda", dtype: "bfloat16" }, what)).toThrow(

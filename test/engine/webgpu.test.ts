@@ -49,7 +49,7 @@ describe("without an adapter", () => {
       reason: "TensorFlow has no build for this Mac's GPU",
     });
     const software = await chooseDevice(auto, mac({ ...m1, name: "a drawing", software: true }));
-    expect(software).toEqual({ device: "tensorflow", reason: "what WebGPU finds is software (a drawing)" });
+    expect(software).toEqual({ device: "tensorflow", reason: "WebGPU finds only a software adapter (a drawing)" });
     const none = await chooseDevice(auto, mac(new Error("Cannot use device webgpu: WebGPU finds no GPU here; do it.")));
     expect(none).toEqual({ device: "tensorflow", reason: "WebGPU cannot be used: WebGPU finds no GPU here" });
     const unasked = { ...mac(new Error("asked")), platform: "linux", arch: "x64" };
@@ -68,16 +68,16 @@ describe("without an adapter", () => {
     const mps = { ...auto, device: "mps" } as const;
     expect(await chooseDevice(mps, mac(m1))).toEqual({ device: "webgpu", reason: "asked for as mps" });
     await expect(chooseDevice(mps, mac({ ...m1, name: "a drawing", software: true }))).rejects.toThrow(
-      "Cannot use device mps: WebGPU finds no GPU here but a drawing, which is software; use --device=cpu.",
+      "Cannot use device mps: WebGPU finds only a drawing, which is software, not a GPU; use --device=cpu.",
     );
     await expect(chooseDevice(mps, { ...mac(m1), platform: "linux" })).rejects.toThrow(
-      /^Cannot use device mps: it means Apple's GPU, and this is linux; use --device=webgpu for another GPU/,
+      /^Cannot use device mps: it means Apple's GPU, and this machine runs linux; use --device=webgpu for another GPU/,
     );
   });
 
   test("cuda without a GPU says what to do", async () => {
     await expect(resolveDevice({ ...auto, device: "cuda" })).rejects.toThrow(
-      /^Cannot use device cuda: TensorFlow sees no NVIDIA GPU here\. `folio doctor`.*--device=cpu/,
+      /^Cannot use device cuda: TensorFlow sees no NVIDIA GPU here\. Run `folio doctor` for details; .*--device=cpu/,
     );
   });
 
@@ -120,7 +120,7 @@ describe("with an adapter", needs(absent), () => {
   test("it is eager, in float32, and says so", async () => {
     const found = await resolveDevice(asked);
     expect(found).toMatchObject({ device: "webgpu", deviceReason: "asked for", dtype: "float32", compile: false });
-    expect(found.dtypeReason).toBe("TensorFlow.js has no other on WebGPU");
+    expect(found.dtypeReason).toBe("TensorFlow.js has no other format on WebGPU");
     await expect(resolveDevice({ ...asked, dtype: "bfloat16" })).rejects.toThrow(/Cannot use dtype bfloat16 on WebGPU/);
     await expect(resolveDevice({ ...asked, xla: true })).rejects.toThrow(/Cannot use xla on WebGPU/);
   });

@@ -108,7 +108,7 @@ test("fetchFile() refuses another file by its checksum and leaves the old one", 
   writeFileSync(filePath, "old");
   const url = await serve((_, response) => response.end("<html>log in first</html>"));
   await expect(fetchFile(url, filePath, { sha256 })).rejects.toThrow(
-    new RegExp(`the file that arrived has SHA-256 [\\da-f]{64}, where ${sha256} is wanted`),
+    new RegExp(`the file that arrived has SHA-256 [\\da-f]{64}; wanted ${sha256}`),
   );
   expect(readFileSync(filePath, "utf8")).toBe("old");
   expect(readdirSync(folder)).toEqual(["text.bin"]);
@@ -209,7 +209,7 @@ test("fetchFile() gives up on a file that is too long or endless", async () => {
     });
     if (resumed > 0) writeFileSync(`${filePath}.part`, content.subarray(0, resumed));
     await expect(fetchFile(url, filePath, { sha256, maxBytes: 50_000 })).rejects.toThrow(
-      `Cannot download ${url}: it has more than the 50000 bytes that it may have.`,
+      `Cannot download ${url}: it is longer than the 50000 bytes that are accepted.`,
     );
     expect(readdirSync(folder)).toEqual([]);
     server?.closeAllConnections();

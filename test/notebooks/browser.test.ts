@@ -150,7 +150,7 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 180_000 
 
   test("runs the cell again with another setting and replaces the previous run", async () => {
     await runCell(2, training("maxIters: 40, evalInterval: 20"));
-    await seen(2, /the run that this kernel made before is replaced/);
+    await seen(2, /the run made earlier by this kernel is replaced/);
     await seen(2, /^Run in out/);
     await picture("again");
   });

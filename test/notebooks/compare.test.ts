@@ -1,8 +1,8 @@
 /** Stored outputs against fresh ones, and prose against the cells: what is noticed, and what may vary. */
 import { describe, expect, test } from "vitest";
-import { lineChart } from "../../lib/charts/line-chart.js";
-import { heatmapSvg } from "../../lib/charts/heatmap.js";
 import { svgImage } from "../../lib/charts/figure-svg.js";
+import { heatmapSvg } from "../../lib/charts/heatmap.js";
+import { lineChart } from "../../lib/charts/line-chart.js";
 import { figureHtml } from "../../lib/notebook/figure-output.js";
 import { differences } from "./compare.js";
 import type { Cell, Notebook, Output } from "./notebook.js";
@@ -64,7 +64,9 @@ describe("a stored output", () => {
   });
 
   test("that is missing is named", () => {
-    expect(differences(notebook(code([stream("a")])), [[]])).toEqual(["cell 1 has 1 output stored, and made 0 outputs"]);
+    expect(differences(notebook(code([stream("a")])), [[]])).toEqual([
+      "cell 1 has 1 output stored, and made 0 outputs",
+    ]);
   });
 });
 
@@ -120,7 +122,8 @@ describe("a number in prose", () => {
   });
 
   test("is free in code, in formulas, as a year, and beside a source", () => {
-    const text = "# Loss\n`--lr=0.123`, $0.456$, since 2019.\n\nHoffmann 2022 has 0.339.\n\n[GPT-2](https://x.org) has 50,257.";
+    const text =
+      "# Loss\n`--lr=0.123`, $0.456$, since 2019.\n\nHoffmann 2022 has 0.339.\n\n[GPT-2](https://x.org) has 50,257.";
     expect(unboundNumbers(notebook(markdown(text), shown))).toEqual([]);
   });
 });

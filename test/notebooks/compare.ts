@@ -32,7 +32,8 @@ export function differences(notebook: Notebook, fresh: readonly Output[][]): str
   return codeCells(notebook).flatMap((cell, index) => {
     const rule = ruleOf(cell.metadata.tags);
     const [stored, came] = [joined(cell.outputs ?? []), joined(fresh[index] ?? [])];
-    if (stored.length !== came.length) return [`cell ${index + 1} has ${count(stored)} stored, and made ${count(came)}`];
+    if (stored.length !== came.length)
+      return [`cell ${index + 1} has ${count(stored)} stored, and made ${count(came)}`];
     return stored.flatMap((output, at) =>
       partDifferences(partsOf(output), partsOf(came[at]!), rule).map((text) => `cell ${index + 1}: ${text}`),
     );
@@ -73,7 +74,9 @@ interface Part {
 
 function partsOf(output: Output): Part[] {
   if (output.output_type === "stream") return lineParts(textOf(output.text));
-  const data = Object.entries(output.data ?? {}).filter(([, value]) => typeof value === "string" || Array.isArray(value));
+  const data = Object.entries(output.data ?? {}).filter(
+    ([, value]) => typeof value === "string" || Array.isArray(value),
+  );
   return data.flatMap(([mime, value]) => {
     const text = textOf(value as string | string[]);
     return mime === "text/html" ? htmlParts(text) : lineParts(text);
@@ -90,7 +93,9 @@ function htmlParts(html: string): Part[] {
   const figure = /\)\("folio-[0-9a-f]+", (\{.*\})\)<\/script>/s.exec(html)?.[1];
   if (figure) return figureParts(JSON.parse(figure) as FigureData);
   const { document } = parseHTML(`<html><body>${html}</body></html>`);
-  const images = [...document.querySelectorAll("img")].flatMap((image) => pictureParts(image.getAttribute("src") ?? ""));
+  const images = [...document.querySelectorAll("img")].flatMap((image) =>
+    pictureParts(image.getAttribute("src") ?? ""),
+  );
   const rows = [...document.querySelectorAll("tr")].flatMap((row, y) =>
     [...row.querySelectorAll("th, td")].map((cell, x) => ({
       where: `row ${y + 1}, column ${x + 1}`,
@@ -145,7 +150,8 @@ function numbersIn(value: unknown): number[] {
 
 function partDifferences(stored: readonly Part[], came: readonly Part[], rule: Rule): string[] {
   if (rule.varies) return [];
-  if (stored.length !== came.length) return [`${stored.length} lines, cells or values are stored, and ${came.length} came`];
+  if (stored.length !== came.length)
+    return [`${stored.length} lines, cells or values are stored, and ${came.length} came`];
   const wrong = stored.flatMap((part, index) => {
     const fresh = came[index]!;
     return part.where === fresh.where && sameText(part, fresh, rule)
@@ -179,7 +185,11 @@ const masked = (text: string) => MASKS.reduce((all, [pattern, name]) => all.repl
 /** Columns are as wide as their widest number. */
 const spaced = (text: string) => text.replace(/ +/g, " ").trim();
 
-function nearNumber(stored: string, fresh: string, { tolerance, extent }: { tolerance: number; extent?: number | undefined }) {
+function nearNumber(
+  stored: string,
+  fresh: string,
+  { tolerance, extent }: { tolerance: number; extent?: number | undefined },
+) {
   if (stored === fresh) return true;
   const [was, is] = [valueOf(stored), valueOf(fresh)];
   if (extent !== undefined) return Math.abs(was - is) <= tolerance * Math.max(extent, Math.abs(was));

@@ -123,18 +123,18 @@ describe.skipIf(!setUp)("a training", { timeout: 400_000 }, () => {
     const stopped = await kernel.run(cell, "going");
     expect(stopped).toMatchObject({ status: "error", ename: "Interrupted" });
     expect(stopped.stdout).not.toContain("not reached");
-    expect(stopped.evalue).toMatch(/step \d+ is saved in out\. Run the cell again to go on/);
+    expect(stopped.evalue).toMatch(/step \d+ is saved in out\. Run the cell again to continue/);
     expect(fs.existsSync(path.join(folder, "out", ".lock"))).toBe(false);
-    const again = await kernel.run(cell, "goes on at step");
+    const again = await kernel.run(cell, "continues at step");
     const [, step] = /step (\d+) is saved/.exec(stopped.evalue!)!;
-    expect(JSON.stringify(again.displays)).toContain(`goes on at step ${step} of 100000`);
+    expect(JSON.stringify(again.displays)).toContain(`continues at step ${step} of 100000`);
   });
 
   test("with another setting replaces this kernel's run, and says so", async () => {
     const { status, displays, result } = await kernel.run(`await trainRun(${settings("maxIters: 30, seed: 2")})`);
     expect(status).toBe("ok");
     expect(JSON.stringify(displays)).toMatch(
-      /the run that this kernel made before is replaced \(.*seed 1337 before, 2 now/,
+      /the run made earlier by this kernel is replaced \(.*seed 1337 before, 2 now/,
     );
     expect(result?.["text/plain"]).toMatch(/Run in out/);
     expect(result?.["text/html"]).toMatch(/<img/);
@@ -149,7 +149,7 @@ describe.skipIf(!setUp)("a training", { timeout: 400_000 }, () => {
     const { evalue } = await kernel.run(
       `await trainRun(${settings("maxIters: 30, seed: 2").replace('"out"', '"other"')})`,
     );
-    expect(evalue).toMatch(/Cannot train into other: it holds a run already/);
+    expect(evalue).toMatch(/Cannot train into other: it already has a run/);
     expect(fs.readFileSync(path.join(state, "last"), "utf8")).toBe(last);
   });
 
@@ -158,7 +158,7 @@ describe.skipIf(!setUp)("a training", { timeout: 400_000 }, () => {
       `const background = train(${settings("maxIters: 100000, overwrite: true")});\nawait background.next();`,
     );
     const { evalue } = await kernel.run(`await trainRun(${settings("maxIters: 20")})`);
-    expect(evalue).toMatch(/a training of this kernel is under way there, begun by cell \d+/);
+    expect(evalue).toMatch(/this kernel is already training there, started by cell \d+/);
     expect((await kernel.run("await background.return(undefined);")).status).toBe("ok");
   });
 });

@@ -122,7 +122,8 @@ export function normalizeOutputs(outputs: readonly Output[], options: { root: st
       typeof value === "string" || Array.isArray(value) ? relative(textOf(value as string[]), options.root) : value,
     ]);
     const data: Record<string, unknown> = Object.fromEntries(entries);
-    if (typeof data["text/html"] === "string" && /plotly\.js (\([^)]*\) )?v\d/.test(data["text/html"])) delete data["text/html"];
+    if (typeof data["text/html"] === "string" && /plotly\.js (\([^)]*\) )?v\d/.test(data["text/html"]))
+      delete data["text/html"];
     if (Object.keys(data).length > 0) result.push({ output_type: "display_data", data, metadata: {} });
   }
   return result;

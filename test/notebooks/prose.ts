@@ -17,7 +17,10 @@ export function unboundNumbers(notebook: Notebook): string[] {
         ? []
         : quotedIn(paragraph)
             .filter((number) => !numbers.some((value) => rounds(value, number)))
-            .map((number) => `the prose says ${number}, which no cell of its section shows: "${around(paragraph, number)}"`),
+            .map(
+              (number) =>
+                `the prose says ${number}, which no cell of its section shows: "${around(paragraph, number)}"`,
+            ),
     );
   });
 }
@@ -67,5 +70,8 @@ const valueOf = (number: string) => Number(number.replaceAll(",", ""));
 
 function around(paragraph: string, number: string): string {
   const at = paragraph.indexOf(number);
-  return paragraph.slice(Math.max(0, at - 40), at + number.length + 30).replace(/\s+/g, " ").trim();
+  return paragraph
+    .slice(Math.max(0, at - 40), at + number.length + 30)
+    .replace(/\s+/g, " ")
+    .trim();
 }

@@ -36,7 +36,7 @@ export const killPrepare: Proof = {
       const before = committed();
       const child = start(process.execPath, args("killed"));
       child.stdout!.on("data", (chunk: Buffer) => {
-        if (chunk.includes("going on after")) resumed++;
+        if (chunk.includes("continuing after")) resumed++;
       });
       const ended = new Promise((resolve) => child.on("close", resolve));
       // Killed soon after a commit, at a different moment each time, mostly in the middle of a write.
@@ -49,7 +49,7 @@ export const killPrepare: Proof = {
     }
     const last = await finish(process.execPath, args("killed"));
     const equal = last.code === 0 && digest("killed").join() === digest("whole").join();
-    const goneOn = resumed + (last.output.includes("going on after") ? 1 : 0);
+    const goneOn = resumed + (last.output.includes("continuing after") ? 1 : 0);
     fs.rmSync(folder, { recursive: true });
     return { holds: equal && goneOn === kills, figures: { bytes, kills, goneOn, sameBytes: equal } };
   },

@@ -30,7 +30,7 @@ test("results of two processors are shown side by side, also one that misses its
   expect(lines).toContain(
     "| … 10.6 M parameters | 1.5 × (1.1 to 1.9); bfloat16 not measured | 0.8 × (1.1 to 1.9); bfloat16 not measured |",
   );
-  expect(lines).toContain("| `folio prepare` of 2 GB of text | 35 s, at most 285 MB of memory |  |");
+  expect(lines).toContain("| `folio prepare` of 2 GB of text | 35 s, at most 285 MB of memory | – |");
   expect(lines.at(-1)).toMatch(/: AMD EPYC \(AVX2\), 2 cores, 2026-11-27; Intel Xeon .*, 2 cores, 2026-12-01\.$/);
 });
 

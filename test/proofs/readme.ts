@@ -1,4 +1,7 @@
-/** Makes the README's section "Measured" from results.json, and its picture from the log of the CPU demo. */
+/**
+ * Makes the page of everything that was measured, test/proofs/README.md, and the rows of it that the README shows, from
+ * results.json; and the README's picture from the log of the CPU demo.
+ */
 import fs from "node:fs";
 import path from "node:path";
 import { toSvg } from "../../lib/charts/figure-svg.js";
@@ -23,7 +26,10 @@ interface Result {
 /** By proof, then by processor. */
 export type Results = Readonly<Record<string, Readonly<Record<string, Result>>>>;
 
-/** The rows of each proof: a label, and the figures of a processor. */
+/** Whose rows the README itself shows. */
+const inReadme = ["cpu-demo", "bench", "kill-resume", "scaling-coverage", "clean-clone"];
+
+/** Rows of each proof: what was measured, in words that are the same on every processor, and the figures of one. */
 const rows: Record<string, readonly [what: string, measured: (figures: Figures) => string][]> = {
   "cpu-demo": [
     [
@@ -133,17 +139,17 @@ function rateOf(figures: Figures[string] | undefined): string {
 }
 
 /**
- * The README's table, one column per processor, and where and when it was measured. Results that do not hold are
- * included; their figures show it.
+ * A table of results, a column per processor, and where and when they were measured. A result that does not hold stands
+ * there too: its figures say so.
  */
-export function measuredBlock(results: Results): string {
-  const shown = Object.entries(rows).filter(([name]) => results[name]);
+export function measuredBlock(results: Results, proofs = Object.keys(rows)): string {
+  const shown = Object.entries(rows).filter(([name]) => results[name] && proofs.includes(name));
   const processors = [...new Set(shown.flatMap(([name]) => Object.keys(results[name]!)))];
   const lines = shown.flatMap(([name, ofProof]) =>
     ofProof.map(([what, measured]) => {
       const cells = processors.map((processor) => {
         const result = results[name]![processor];
-        return result ? measured(result.figures) : "";
+        return result ? measured(result.figures) : "–";
       });
       return `| ${[what, ...cells].join(" | ")} |`;
     }),
@@ -159,11 +165,23 @@ export function measuredBlock(results: Results): string {
     `| --- |${" --- |".repeat(processors.length)}`,
     ...lines,
     "",
-    `Measured by \`npm run proofs -- NAME\`, which writes [test/proofs/results.json](test/proofs/results.json): ${where.join("; ")}.`,
+    `Measured on: ${where.join("; ")}.`,
   ].join("\n");
 }
 
-/** The processors where a training step is faster than PyTorch's by the required ratio. */
+/** The page of all results. */
+export function measuredPage(results: Results): string {
+  return `# Measured
+
+\`npm run proofs -- NAME\` measures one of these again and writes [results.json](results.json), which has date, commit, versions
+and machine of each result. A result stays until somebody measures again on that processor; \`npm run proofs -- --stale\` lists
+those whose sources have changed since.
+
+${measuredBlock(results)}
+`;
+}
+
+/** The processors on which a training step is as much faster than PyTorch's as was asked for. */
 function fasterOn({ bench = {} }: Results): string {
   const names = Object.entries(bench).flatMap(([processor, { holds }]) => (holds ? [processor] : []));
   return names.length > 0 ? `on ${names.join(" and ")}` : "on no processor yet";
@@ -171,7 +189,7 @@ function fasterOn({ bench = {} }: Results): string {
 
 /** The README with new text between its marks. */
 export function withMeasured(readme: string, results: Results): string {
-  const table = between(readme, "proofs", `\n${measuredBlock(results)}\n`);
+  const table = between(readme, "proofs", `\n${measuredBlock(results, inReadme)}\n`);
   return between(table, "faster", fasterOn(results));
 }
 
@@ -182,10 +200,11 @@ function between(readme: string, mark: string, content: string): string {
   return readme.slice(0, from + begin.length) + content + readme.slice(to);
 }
 
-/** Writes README.md, and curve.svg if the CPU demo's run still exists. */
+/** Writes README.md, the page of results, and curve.svg when the CPU demo's run is still there. */
 export function updateReadme(results: Results): void {
   const file = path.join(root, "README.md");
   fs.writeFileSync(file, withMeasured(fs.readFileSync(file, "utf8"), results));
+  fs.writeFileSync(path.join(root, "test", "proofs", "README.md"), measuredPage(results));
   const records = readRunLog(path.join(root, ".cache", "proofs", "cpu-demo", "compiled"));
   if (records.length === 0) return;
   const title = "nanoGPT's CPU demo: 0.8 million parameters learn Shakespeare, character by character";

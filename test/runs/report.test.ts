@@ -70,19 +70,19 @@ describe("trainingReport()", () => {
 
   test("begins with the most important numbers", () => {
     expect(read).toContain("typescript GPT: 4 layers, 4 heads, 128 wide, context 64, 0.81 M parameters");
-    expect(read).toContain("validation loss 1.500 nats a token, whole split of 54,321");
-    expect(read).toContain("against trigram −0.300 nats: better than counting");
+    expect(read).toContain("validation loss 1.500 nats per token, whole split of 54,321");
+    expect(read).toContain("compared with trigram −0.300 nats: better than the trigram model");
     expect(read).toContain("training time 1 min 1 s 4 steps, finished");
   });
 
   test("gives the speed as the median of all steps but the first", () => {
-    expect(read).toContain("A step, median 32.0 ms");
-    expect(read).toContain("Tokens a second, median 24,000");
-    expect(read).toContain("First logged step, tracing included 900 ms");
+    expect(read).toContain("Time per step, median 32.0 ms");
+    expect(read).toContain("Tokens per second, median 24,000");
+    expect(read).toContain("First logged step, including tracing 900 ms");
   });
 
   test("compares the loss with n-gram counts, in nats and bits", () => {
-    expect(read).toContain("counting: trigram 1.800 2.597");
+    expect(read).toContain("trigram model 1.800 2.597");
     expect(read).toContain("this GPT 1.500 2.164");
   });
 

@@ -156,7 +156,7 @@ describe("Weights & Biases", () => {
   const none = () => Promise.reject(new Error("Cannot find package"));
   test("without its package or a key, the message names the remedy", async () => {
     await expect(loadWandb(none, {})).rejects.toThrow(
-      /^Cannot log to Weights & Biases: its package is not installed; `npm install @wandb\/sdk graphql` adds it\. Or leave wandbLog: false: TensorBoard's files in the run's folder hold the same curves, and `wandb sync` uploads them\.$/,
+      /^Cannot log to Weights & Biases: its package is not installed; run `npm install @wandb\/sdk graphql`\. Or leave wandbLog: false: TensorBoard's files in the run's folder have the same curves, and `wandb sync` uploads them\.$/,
     );
     await expect(loadWandb(async () => ({}), {})).rejects.toThrow("WANDB_API_KEY is not set");
     await expect(loadWandb(async () => ({}), { WANDB_API_KEY: "k" })).rejects.toThrow("has no init and log");

@@ -50,7 +50,7 @@ describe("every integer setting has a bound", () => {
   test("a batch that is too large for any memory is refused before it is made", () => {
     const settings = { ...defaultSettings, nLayer: 1, nEmbd: 64, vocabSize: 64, batchSize: 1e6, blockSize: 1024 };
     expect(() => checkMemory(settings, 16e9)).toThrow(
-      /^Cannot train: a batch of 1,000,000 × 1,024 tokens needs 27\d\.\d GB and more, and there are 16\.0 GB; lower batchSize/,
+      /^Cannot train: a batch of 1,000,000 × 1,024 tokens needs more than 27\d\.\d GB, but there are only 16\.0 GB; lower batchSize/,
     );
     expect(() => checkMemory({ ...settings, batchSize: 12 }, 16e9)).not.toThrow();
   });
@@ -83,7 +83,7 @@ test("a dataset may have such a name", async () => {
   let told = "";
   const output = { write: (text: string) => (told += text) };
   expect(await main(["sizes", "--dataset=constructor"], { stdout: output, stderr: output })).toBe(1);
-  expect(told).toContain("the vocabulary of constructor is not known");
+  expect(told).toContain("the vocabulary of constructor is unknown");
 });
 
 test("text in Python config files has Python's escapes", () => {

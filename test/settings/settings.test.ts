@@ -159,7 +159,7 @@ describe("parseSettings()", () => {
     [{ learningRate: Number.POSITIVE_INFINITY }, "RangeError: Cannot read the settings: learningRate is Infinity"],
     [
       { dropout: 1 },
-      "RangeError: Cannot read the settings: dropout is 1; wanted a number of at least 0 and below 1 (share).",
+      "RangeError: Cannot read the settings: dropout is 1; wanted a number of at least 0 and below 1 (fraction).",
     ],
     [{ bias: 1 }, "TypeError: Cannot read the settings: bias is 1, a number; wanted true or false."],
     [
@@ -168,7 +168,7 @@ describe("parseSettings()", () => {
     ],
     [
       { device: "cuda:1" },
-      "wanted one of auto, cpu, cuda, webgpu, mps. One GPU of several is chosen outside: CUDA_VISIBLE_DEVICES=1",
+      "wanted one of auto, cpu, cuda, webgpu, mps. To choose one GPU of several, set CUDA_VISIBLE_DEVICES=1",
     ],
     [{ backend: "nccl" }, "there is no setting backend, which in nanoGPT joins several GPUs; leave it out."],
     [{ dtype: 16 }, "TypeError: Cannot read the settings: dtype is 16, a number; wanted one of auto, float32"],
@@ -304,7 +304,7 @@ describe("loadSettings()", () => {
     expect(notes).toEqual([expect.stringMatching(/^backend is nanoGPT's and has no effect/)]);
     const mapped = await readOverrides("train", ["config/train_gpt2.py", "--backend=nccl", "--backend", "gloo"]);
     expect(mapped.notes[0]).toMatch(/^backend is/);
-    expect(mapped.notes[1]).toBe("config/train_gpt2.py is no file here: Folio's own configs/train_gpt2.ts is read");
+    expect(mapped.notes[1]).toBe("config/train_gpt2.py does not exist here: Folio's own configs/train_gpt2.ts is read");
     expect(mapped.notes).toHaveLength(2);
     expect((await readOverrides("train", ["train_gpt2"])).notes).toEqual([]);
   });
@@ -334,7 +334,10 @@ describe("loadSettings()", () => {
     [["--compile=1"], /^TypeError: Cannot read --compile: compile is 1, a number; wanted true or false\.$/],
     [["--no-device"], /^RangeError: Cannot read --no-device: there is no setting no-device; did you mean device\?$/],
     [["-n_layer=4"], /^TypeError: Cannot read -n_layer=4: flags begin with two dashes/],
-    [["--device=cuda:1"], /^RangeError: Cannot read --device: device is "cuda:1"; .* CUDA_VISIBLE_DEVICES=1, /],
+    [
+      ["--device=cuda:1"],
+      /^RangeError: Cannot read --device: device is "cuda:1"; .* CUDA_VISIBLE_DEVICES=1 in the environment /,
+    ],
     [["--topK=4"], /topK is a setting of `folio sample`/],
     [
       ["train_shakespear_char"],

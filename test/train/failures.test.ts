@@ -19,10 +19,10 @@ describe("memory", () => {
   test("that is too small is reported in numbers; a run that fits is accepted", () => {
     checkMemory(settings, 2.49e9);
     expect(() => checkMemory(settings, 2.4e9)).toThrow(
-      /^Cannot build the model: its 124,373,760 parameters need 2\.5 GB \(weights, gradients and AdamW's moments\), and there are 2\.4 GB; lower nEmbd, nLayer or blockSize\.$/,
+      /^Cannot build the model: its 124,373,760 parameters need 2\.5 GB \(weights, gradients and AdamW's moments\), but there are only 2\.4 GB; lower nEmbd, nLayer or blockSize\.$/,
     );
     expect(() => checkMemory({ ...settings, evalOnly: true }, 1e8)).toThrow(
-      "need 0.497 GB (weights), and there are 0.100 GB",
+      "need 0.497 GB (weights), but there are only 0.100 GB",
     );
   });
 
@@ -33,13 +33,13 @@ describe("memory", () => {
     const tensorflow =
       "Cannot run a step: OOM when allocating tensor with shape[5120000,192] and type float on /job:localhost/replica:0/task:0/device:CPU:0 by allocator mklcpu";
     expect(message(tensorflow)).toBe(
-      `Cannot go on: memory ran out (${tensorflow}). 2.5 GB are held throughout, the rest grows with the batch: lower batchSize (batchSize: 6 with gradientAccumulationSteps: 80 trains on as many tokens a step), blockSize (1024), or the model.`,
+      `Cannot continue: memory ran out (${tensorflow}). 2.5 GB are always in use, the rest grows with the batch: lower batchSize (batchSize: 6 with gradientAccumulationSteps: 80 trains on as many tokens per step), blockSize (1024), or the model.`,
     );
     expect(message("Array buffer allocation failed", { batchSize: 1 })).toMatch(
       /batch: lower blockSize \(1024\), or the mo/,
     );
-    expect(message("Invalid typed array length: 1e12", { vocabSize: 0 })).toMatch(/\)\. To need less, lower batchSize/);
-    const other = new Error("Cannot go on: the loss is NaN");
+    expect(message("Invalid typed array length: 1e12", { vocabSize: 0 })).toMatch(/\)\. To use less, lower batchSize/);
+    const other = new Error("Cannot continue: the loss is NaN");
     expect(explained(other, settings)).toBe(other);
     expect(explained("text", settings)).toBe("text");
   });
@@ -70,12 +70,12 @@ describe("the last good checkpoint", () => {
   const told = () => exploded({ settings: tiny, step: 9 }, "the loss is NaN").message;
 
   test("is none, the last one, or an earlier one if the last has bad numbers", () => {
-    expect(told()).toContain("No checkpoint was saved yet.");
+    expect(told()).toContain("No checkpoint has been saved yet.");
     save(2, 0.5, { keep: 0 });
     expect(told()).toContain(`The last good checkpoint is step 2 in ${tiny.outDir}.`);
     save(3, Number.NaN);
     expect(told()).toMatch(
-      /The last checkpoint in .* is not good either \(wte\.weight has values as large as NaN\); that of step 2 is: begin with its weights \(initFrom: ".*", checkpoint: "2", another outDir\)\./,
+      /The last checkpoint in .* is not good either \(wte\.weight has values as large as NaN\), but that of step 2 is: start from its weights \(initFrom: ".*", checkpoint: "2", another outDir\)\./,
     );
     save(2, Number.POSITIVE_INFINITY, { keep: 0 });
     expect(told()).toMatch(/No checkpoint in .* is good: wte\.weight has values as large as Infinity\./);
@@ -90,7 +90,7 @@ describe("a message of TensorFlow", () => {
   test("about a step that XLA cannot compile ends with how to switch XLA off, if it was on", () => {
     const found = "Cannot run a step: libdevice not found at ./libdevice.10.bc [[{{node cluster_0_1/xla_run}}]]";
     expect(message(found, { xla: true })).toBe(
-      "Cannot compile the step with XLA: libdevice not found at ./libdevice.10.bc [[{{node cluster_0_1/xla_run}}]]. Without it the step runs as well: xla: false.",
+      "Cannot compile the step with XLA: libdevice not found at ./libdevice.10.bc [[{{node cluster_0_1/xla_run}}]]. The step runs without it, too: xla: false.",
     );
     expect(message("JIT compilation failed.", { xla: true })).toMatch(/^Cannot compile the step with XLA: JIT comp/);
     expect(message("JIT compilation failed.")).toBe("JIT compilation failed.");
@@ -106,18 +106,18 @@ describe("a message of TensorFlow", () => {
       /^Cannot compile the step: .*'Erf' used by .*\. Try dtype: "float32", compile: false \(eager.*, or device/,
     );
     expect(message("Cannot run a step: Op type not registered 'FolioGelu' in binary running on host.")).toMatch(
-      /^Cannot compile the step: TensorFlow does not know an operation \(Op type.*host\)\. One of Folio's own .*npm run setup/,
+      /^Cannot compile the step: TensorFlow does not know an operation \(Op type.*host\)\. If its name begins with Folio, run `npm run setup`/,
     );
   });
 
   test("about an old driver or a failing GPU refers to folio doctor", () => {
     expect(message("CUDA driver version is insufficient for CUDA runtime version")).toMatch(
-      /^Cannot use the GPU: its driver does not fit this TensorFlow \(.*\)\. `folio doctor` says .*device: "cpu"\.$/,
+      /^Cannot use the GPU: its driver does not fit this TensorFlow \(.*\)\. `folio doctor` shows .*device: "cpu"\.$/,
     );
     expect(message("Cannot run a step: failed to enqueue: CUDA_ERROR_ILLEGAL_ADDRESS")).toMatch(
-      /^Cannot go on: the GPU failed \(failed to enqueue: CUDA_ERROR_ILLEGAL_ADDRESS\)\. `folio doctor`/,
+      /^Cannot continue: the GPU failed \(failed to enqueue: CUDA_ERROR_ILLEGAL_ADDRESS\)\. Run `folio doctor`/,
     );
-    expect(message("failed to allocate: CUDA_ERROR_OUT_OF_MEMORY")).toMatch(/^Cannot go on: memory ran out/);
+    expect(message("failed to allocate: CUDA_ERROR_OUT_OF_MEMORY")).toMatch(/^Cannot continue: memory ran out/);
   });
 
   test("is unchanged if Folio has already added advice, and works for sampling and evaluation, too", () => {
@@ -127,10 +127,10 @@ describe("a message of TensorFlow", () => {
     expect(explained(own, settings)).toBe(own);
     const lower = "numSamples or dtype";
     expect((explainedUse(new Error("OOM when allocating tensor"), { lower }) as Error).message).toBe(
-      "Cannot go on: memory ran out (OOM when allocating tensor). To need less, lower numSamples or dtype.",
+      "Cannot continue: memory ran out (OOM when allocating tensor). To use less, lower numSamples or dtype.",
     );
     expect((explainedUse(new Error("CUDA_ERROR_UNKNOWN"), { lower }) as Error).message).toMatch(
-      /^Cannot go on: the GPU/,
+      /^Cannot continue: the GPU/,
     );
     expect(explainedUse(own, { lower })).toBe(own);
     expect(explainedUse("text", { lower })).toBe("text");

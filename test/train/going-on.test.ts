@@ -41,7 +41,7 @@ describe("two trainings into one folder", () => {
     await first.next();
     for (const initFrom of ["scratch", "resume"] as const) {
       await expect(collect(train({ ...settings, initFrom, overwrite: true }))).rejects.toThrow(
-        /^Cannot train into .*: another training is under way there \(process \d+ on .*, since .*\); choose another outDir, or stop that one\.$/,
+        /^Cannot train into .*: another training is running there \(process \d+ on .*, since .*\); choose another outDir, or stop that training\.$/,
       );
     }
     // evalOnly writes nothing.
@@ -129,7 +129,7 @@ describe("the numerics of a resumed run", () => {
     edit(settings, (numerics) => ({ ...numerics!, operations: "another", dtype: "bfloat16" }));
     const before = fs.readFileSync(path.join(settings.outDir, "log.jsonl"), "utf8");
     await expect(collect(train({ ...settings, ...resume }))).rejects.toThrow(
-      /^Cannot go on with the run in .* to the same numbers: operations \w+ here, another there.*allowOtherNumerics: true/,
+      /^Cannot continue the run in .* with the same numbers: operations \w+ here, another there.*allowOtherNumerics: true/,
     );
     expect(fs.readFileSync(path.join(settings.outDir, "log.jsonl"), "utf8")).toBe(before);
     // An evaluation is not part of the run.
@@ -251,16 +251,16 @@ describe("initFrom a run's folder", () => {
     await collect(train(source));
     const start = (more: Partial<Settings>) => collect(train(newRun({ initFrom: source.outDir, ...more })));
     await expect(start({ blockSize: 16 })).rejects.toThrow(
-      /^Cannot start from .*: blockSize is 16, and the weights have 8 positions; use blockSize: 8 or less\.$/,
+      /^Cannot start from .*: blockSize is 16, but the weights have 8 positions; use blockSize: 8 or less\.$/,
     );
     const padded = newRun({ maxIters: 1, vocabSize: 64 });
     await collect(train(padded));
     await expect(start({ initFrom: padded.outDir, vocabSize: 40 })).rejects.toThrow(
-      "vocabSize is 40, and the weights have 64 ids; use vocabSize: 0",
+      "vocabSize is 40, but the weights have 64 ids; use vocabSize: 0",
     );
     writeFox(folder, "longer", "!");
     await expect(start({ dataset: "longer" })).rejects.toThrow(
-      /the weights belong to another tokenizer \(28 ids\) than that of the dataset longer \(29 ids\)/,
+      /the weights' tokenizer \(28 ids\) is not that of the dataset longer \(29 ids\)/,
     );
     await expect(start({ initFrom: "rseume" })).rejects.toThrow(
       "Cannot start from rseume: there is no such file or folder; did you mean resume?",
@@ -293,7 +293,7 @@ describe("memory", () => {
   test("that no machine has is refused before allocation, with numbers", async () => {
     const settings = newRun({ nEmbd: 2_000_000, nHead: 2 });
     await expect(collect(train(settings))).rejects.toThrow(
-      /^Cannot build the model: its [\d,]+ parameters need [\d.]+ GB \(weights, gradients and AdamW's moments\), and there are [\d.]+ GB; lower nEmbd, nLayer or blockSize\.$/,
+      /^Cannot build the model: its [\d,]+ parameters need [\d.]+ GB \(weights, gradients and AdamW's moments\), but there are only [\d.]+ GB; lower nEmbd, nLayer or blockSize\.$/,
     );
     expect(fs.existsSync(settings.outDir)).toBe(false);
   });

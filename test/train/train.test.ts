@@ -243,7 +243,7 @@ describe("a loss that explodes", () => {
     const wild = { ...settings, initFrom: "resume" as const, maxIters: 40, evalInterval: 1 };
     const failing = collect(train({ ...wild, learningRate: 1e30, minLr: 1e30, gradClip: 0 }));
     await expect(failing).rejects.toThrow(
-      /^Cannot go on: .* at step \d+\. The last good checkpoint is step 4 in .*run-\d+\. Likely causes: a learning rate that is too high \(1\.00e\+30 now; lower learningRate or raise warmupIters\), no clipping \(gradClip 0\)/,
+      /^Cannot continue: .* at step \d+\. The last good checkpoint is step 4 in .*run-\d+\. Likely causes: a learning rate that is too high \(1\.00e\+30 now; lower learningRate or raise warmupIters\), no clipping \(gradClip 0\)/,
     );
     expect(checkpointFile(settings.outDir, "model.safetensors")).toEqual(weights);
     // The run resumes from there with a lower rate.
@@ -261,7 +261,7 @@ describe("a loss that explodes", () => {
         maxIters: 50,
         compile,
       });
-      await expect(collect(train(settings))).rejects.toThrow(/at step \d+\. No checkpoint was saved yet\./);
+      await expect(collect(train(settings))).rejects.toThrow(/at step \d+\. No checkpoint has been saved yet\./);
       expect(hasCheckpoint(settings.outDir)).toBe(false);
     });
   }
@@ -269,7 +269,7 @@ describe("a loss that explodes", () => {
   test("is not saved at a signal either", async () => {
     const settings = newRun({ learningRate: 1e38, minLr: 1e38, warmupIters: 0, evalInterval: 50, maxIters: 50 });
     await expect(stopped(settings, ({ kind }) => kind === "iter")).rejects.toThrow(
-      /^Cannot go on: \S+ has values as large as \S+ at/,
+      /^Cannot continue: \S+ has values as large as \S+ at/,
     );
     expect(hasCheckpoint(settings.outDir)).toBe(false);
   });
@@ -281,7 +281,7 @@ describe("a folder that holds a run", () => {
     await collect(train(settings));
     const before = [checkpointFile(settings.outDir, "model.safetensors"), readRunLog(settings.outDir)];
     await expect(collect(train({ ...settings, seed: 5 }))).rejects.toThrow(
-      /^Cannot train into .*: it holds a run already, at step 2, with other settings \(seed 1337 there, 5 here\)\. Go on with it \(initFrom: "resume"\), choose another outDir, or replace it \(overwrite: true\)\.$/,
+      /^Cannot train into .*: it already has a run, at step 2, with other settings \(seed 1337 there, 5 here\)\. Continue it \(initFrom: "resume"\), choose another outDir, or replace it \(overwrite: true\)\.$/,
     );
     for (const wrong of [{ blockSize: 4000 }, { vocabSize: 5 }, { dtype: "float16" as const, compile: false }]) {
       await expect(collect(train({ ...settings, overwrite: true, ...wrong }))).rejects.toThrow(/^Cannot /);
@@ -315,7 +315,7 @@ describe("a folder that holds a run", () => {
     await collect(train(settings));
     writeFox(folder, "other", "!");
     await expect(collect(train({ ...settings, dataset: "other", initFrom: "resume" }))).rejects.toThrow(
-      /^Cannot resume from .*: it was trained with another tokenizer than that of other.* Use its dataset \(fox\)/,
+      /^Cannot resume from .*: its tokenizer is not that of other.* Use its dataset \(fox\)/,
     );
   });
 
@@ -337,7 +337,7 @@ describe("the vocabulary", () => {
 
   test("is not smaller than the dataset's", async () => {
     await expect(collect(train(newRun({ vocabSize: 27 })))).rejects.toThrow(
-      "Cannot train on fox: vocabSize is 27, and the dataset has 28 ids; use vocabSize 0 or at least 28.",
+      "Cannot train on fox: vocabSize is 27, but the dataset has 28 ids; use vocabSize 0 or at least 28.",
     );
   });
 });

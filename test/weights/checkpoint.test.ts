@@ -82,7 +82,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     fs.mkdirSync(nanoGpt, { recursive: true });
     fs.writeFileSync(path.join(nanoGpt, "ckpt.pt"), "");
     expect(() => openCheckpoint(nanoGpt)).toThrow(
-      `nanoGPT's ${nanoGpt}/ckpt.pt is there: initFrom: "${nanoGpt}/ckpt.pt" begins with its weights, or name another outDir.`,
+      `It has nanoGPT's ${nanoGpt}/ckpt.pt: start from its weights with initFrom: "${nanoGpt}/ckpt.pt", or name another outDir.`,
     );
     expect(() => openCheckpoint(outDir, "best")).toThrow(`there is no ${path.join(outDir, "checkpoint", "best")}`);
   });
@@ -152,9 +152,9 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     expect(openCheckpoint(outDir, 4)).toMatchObject({ step: 4 });
     expect([3, 4].map((step) => hasCheckpoint(outDir, step))).toEqual([false, true]);
     expect(() => openCheckpoint(outDir, 3)).toThrow(
-      /^Cannot find the checkpoint of step 3 in .*: there are 1, 4, 5, 6; saveInterval keeps them\.$/,
+      /^Cannot find the checkpoint of step 3 in .*: those of steps 1, 4, 5, 6 exist; set saveInterval to keep checkpoints by step\.$/,
     );
-    expect(() => openCheckpoint(newRun(), 3)).toThrow("none was kept by its step");
+    expect(() => openCheckpoint(newRun(), 3)).toThrow("none was kept by step");
     saveCheckpoint(outDir, checkpointOf(7), { best: false, keep: 0 });
     expect(numberedCheckpoints(outDir)).toEqual([4, 5, 7]);
     removeCheckpoints(outDir);
@@ -177,7 +177,7 @@ describe("saveCheckpoint() and openCheckpoint()", () => {
     }
     expect(openCheckpoint(outDir, path.basename(kept) as "step-2").step).toBe(2);
     expect(openCheckpoint(outDir, 3).step).toBe(3); // the last checkpoint also has a step
-    expect(() => openCheckpoint(outDir, 9)).toThrow("there are 2, 3; saveInterval keeps them");
+    expect(() => openCheckpoint(outDir, 9)).toThrow("those of steps 2, 3 exist; set saveInterval");
   });
 
   test("write files with the permissions of the run's folder", () => {
@@ -216,7 +216,7 @@ describe("openCheckpoint() refuses", () => {
     "a missing optimizer": [(at) => fs.rmSync(path.join(at, "optimizer.safetensors")), /optimizer.*: it is missing/],
     "a model cut short": [
       (at) => fs.truncateSync(path.join(at, "model.safetensors"), 4000),
-      /model\.safetensors: .*wanted a whole safetensors file/,
+      /model\.safetensors: .*wanted a complete safetensors file/,
     ],
     "a state.json cut short": [
       (at) => fs.truncateSync(path.join(at, "state.json"), 100),
@@ -235,19 +235,19 @@ describe("openCheckpoint() refuses", () => {
     ],
     "tensors of another shape than the settings'": [
       edit({ settings: { ...settings, nEmbd: 16 } }),
-      /wte\.weight is float32 \[28,8\]; its settings ask for float32 \[28,16\]/,
+      /wte\.weight is float32 \[28,8\]; its settings require float32 \[28,16\]/,
     ],
     "a missing tensor": [
       tensors("model", (all) => delete all["wpe.weight"]),
-      /wpe\.weight is missing; its settings ask for/,
+      /wpe\.weight is missing; its settings require/,
     ],
     "a tensor too many": [
       tensors("model", (all) => Object.assign(all, { more: float32([1], [1]) })),
-      /do not know the tensor more/,
+      /it has the tensor more, which its settings do not have/,
     ],
     "a tensor of another type": [
       tensors("model", (all) => Object.assign(all, { "ln_f.weight": int32(new Int32Array(8), [8]) })),
-      /ln_f\.weight is int32 \[8\]; its settings ask for float32 \[8\]/,
+      /ln_f\.weight is int32 \[8\]; its settings require float32 \[8\]/,
     ],
     "a missing moment": [tensors("optimizer", (all) => delete all["v/wpe.weight"]), /wpe\.weight is missing/],
     "an unknown tensor of the optimizer": [
@@ -330,7 +330,7 @@ describe("a save that fails", () => {
       const before = entries(outDir);
       const filler = path.join(outDir, "filler");
       const message =
-        /^Cannot save the checkpoint of step 2 to .*: the disk is full; free some space, or choose another outDir\. The checkpoint before it \(step 1\) is whole\.$/;
+        /^Cannot save the checkpoint of step 2 to .*: the disk is full; free some space, or choose another outDir\. The previous checkpoint \(step 1\) is intact\.$/;
       const page = 4096;
       let failures = 0;
       // One more page is free each time, so that each file fails in turn, until the checkpoint fits.
@@ -360,7 +360,7 @@ describe("a save that fails", () => {
     const disk = mountDisk(outDir, "size=16k");
     if ("reason" in disk) return context.skip(disk.reason);
     try {
-      expect(() => save(outDir, 1)).toThrow(/the disk is full; .* There is no checkpoint before it\.$/);
+      expect(() => save(outDir, 1)).toThrow(/the disk is full; .* There is no earlier checkpoint\.$/);
       expect(entries(outDir)).toEqual([]);
     } finally {
       disk.unmount();
@@ -375,7 +375,7 @@ describe("a save that fails", () => {
       save(outDir, 1);
       disk.makeReadOnly();
       expect(() => save(outDir, 2)).toThrow(
-        /^Cannot save the checkpoint of step 2 to .*EROFS.* The checkpoint before it \(step 1\) is whole\.$/,
+        /^Cannot save the checkpoint of step 2 to .*EROFS.* The previous checkpoint \(step 1\) is intact\.$/,
       );
       expectWhole(outDir, "last", 1);
     } finally {

@@ -121,7 +121,7 @@ describe("readGpt2Folder()", () => {
     write(map);
     expect(readGpt2Folder(target).params).toEqual(params);
     write({ a: "../elsewhere.safetensors" });
-    expect(() => readGpt2Folder(target)).toThrow('it names "../elsewhere.safetensors", no file beside it.');
+    expect(() => readGpt2Folder(target)).toThrow('it names "../elsewhere.safetensors", which is not a file beside it.');
     write([]);
     expect(() => readGpt2Folder(target)).toThrow("it has no weight_map");
   });
@@ -132,10 +132,7 @@ describe("readGpt2Folder()", () => {
   });
 
   const wrong: Record<string, [target: string, message: string]> = {
-    "a folder without config.json": [
-      golden,
-      "it is missing; a folder with config.json and model.safetensors is wanted",
-    ],
+    "a folder without config.json": [golden, "it is missing; wanted a folder with config.json and model.safetensors"],
     "another kind of model": [
       changed({ model_type: "llama" }),
       'config.json: model_type: Invalid input: expected "gpt2"',
@@ -147,11 +144,11 @@ describe("readGpt2Folder()", () => {
     "heads that do not divide": [changed({ n_head: 5 }), "n_embd 16 is not divisible by n_head 5"],
     "more layers than tensors": [
       changed({ n_layer: 3 }),
-      "h.2.ln_1.weight is missing; its config.json asks for float32 [16]",
+      "h.2.ln_1.weight is missing; its config.json requires float32 [16]",
     ],
     "another vocabulary": [
       changed({ vocab_size: 40 }),
-      "wte.weight is float32 [41,16]; its config.json asks for float32 [40,16]",
+      "wte.weight is float32 [41,16]; its config.json requires float32 [40,16]",
     ],
     "a head that is not there": [changed({ tie_word_embeddings: false }), "lm_head.weight is missing"],
   };
@@ -204,7 +201,7 @@ describe("cropBlockSize() and padVocabulary()", () => {
     expect(cropped.params["wpe.weight"]!.shape).toEqual([9, 16]);
     expect(await logitsOf(cropped, index.hf.ids)).toEqual(await logitsOf(read, index.hf.ids));
     expect(cropBlockSize(read, 16)).toBe(read);
-    expect(() => cropBlockSize(read, 17)).toThrow("blockSize is 17, and it knows 16 positions");
+    expect(() => cropBlockSize(read, 17)).toThrow("blockSize is 17, but it has 16 positions");
   });
 
   test("with more ids, keep the other logits; a new id's logit is their mean", async () => {
@@ -218,7 +215,7 @@ describe("cropBlockSize() and padVocabulary()", () => {
       const mean = own.reduce((sum, value) => sum + value, 0) / 41;
       expect(difference(all.slice(41), Array(23).fill(mean))).toBeLessThan(1e-5);
     }
-    expect(() => padVocabulary(read, 40)).toThrow("vocabSize is 40, and it knows 41 ids");
+    expect(() => padVocabulary(read, 40)).toThrow("vocabSize is 40, but it has 41 ids");
   });
 });
 
@@ -262,7 +259,7 @@ describe("writeGpt2Folder()", () => {
 
   test("refuses a non-empty folder and missing parameters, and leaves nothing half-written", () => {
     const read = readGpt2Folder(hf);
-    expect(() => writeGpt2Folder(hf, read)).toThrow("it is there already; remove it, or name another folder");
+    expect(() => writeGpt2Folder(hf, read)).toThrow("it exists already; remove it, or name another folder");
     const { "wte.weight": _, ...params } = read.params;
     const target = path.join(folder, "lacking");
     expect(() => writeGpt2Folder(target, { ...read, params })).toThrow(
@@ -359,8 +356,6 @@ describe("loadPretrained()", () => {
   test("says what it expects if nothing is found", async () => {
     await expect(loadPretrained("gpt-2")).rejects.toThrow("there is no such file or folder; wanted gpt2, gpt2-medium");
     await expect(loadPretrained("gpt-2")).rejects.toThrow("Did you mean gpt2?");
-    await expect(loadPretrained(folder)).rejects.toThrow(
-      "the folder holds no checkpoint, no config.json and no ckpt.pt",
-    );
+    await expect(loadPretrained(folder)).rejects.toThrow("the folder has no checkpoint, no config.json and no ckpt.pt");
   });
 });

@@ -94,7 +94,7 @@ describe("readNanoGptCheckpoint()", () => {
 
   test("reports what is missing in a file of torch.save", () => {
     expect(() => readNanoGptCheckpoint(path.join(golden, "layouts.pt"))).toThrow(
-      "layouts.pt: model is no dictionary; wanted a checkpoint that nanoGPT's train.py saved.",
+      "layouts.pt: model is not a dictionary; wanted a checkpoint that nanoGPT's train.py saved.",
     );
   });
 });

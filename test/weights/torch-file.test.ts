@@ -119,7 +119,7 @@ describe("openTorchFile() refuses", () => {
   const cases: Record<string, [file: string, message: string]> = {
     "a file that is not there": [path.join(folder, "none.pt"), "it is missing"],
     "a folder": [folder, "it is a folder, not a file"],
-    "a file of another kind": [path.join(golden, "index.json"), "it is no zip archive"],
+    "a file of another kind": [path.join(golden, "index.json"), "it is not a zip archive"],
     "an archive without a pickle": [zip({ "x/other": "N." }), "it has no data.pkl"],
     "a compressed archive": [zip({ "x/data.pkl": "N." }, { method: 8 }), "compressed or encrypted"],
     "a pickle that calls": [zip({ "x/data.pkl": "cos\nsystem\n(S'ls'\ntR." }), "it wants to call os.system"],

@@ -94,17 +94,17 @@ describe("a ckpt.pt whose description does not match its tensors", () => {
   }
 
   test.each([
-    ["n_layer", 3, "its model_args say n_layer 3, and its tensors have 2"],
-    ["vocab_size", 12, "its model_args say vocab_size 12, and its tensors have 11"],
-    ["block_size", 9, "its model_args say block_size 9, and its tensors have 6"],
-    ["n_embd", 16, "its model_args say n_embd 16, and its tensors have 8"],
+    ["n_layer", 3, "its model_args say n_layer 3, but its tensors have 2"],
+    ["vocab_size", 12, "its model_args say vocab_size 12, but its tensors have 11"],
+    ["block_size", 9, "its model_args say block_size 9, but its tensors have 6"],
+    ["n_embd", 16, "its model_args say n_embd 16, but its tensors have 8"],
   ])("%s is refused", (key, value, message) => {
     expect(() => readNanoGptCheckpoint(withArgument(key, value))).toThrow(message);
   });
 
   test("an unknown key is refused by name", () => {
     expect(() => readNanoGptCheckpoint(patched("dropout", "rotated"))).toThrow(
-      "its model_args have rotated, which nanoGPT's GPT does not know: it is another model",
+      "its model_args have rotated, which nanoGPT's GPT does not have: it is another model",
     );
   });
 });
@@ -128,7 +128,7 @@ describe("a model and a dataset of different numbers of ids", () => {
     const dataset = openDataset(dataDir, "shakespeare_char");
     try {
       await expect(startOf(settings, dataset)).rejects.toThrow(
-        "it was trained on 11 ids, and the dataset shakespeare_char has 5, so the ids would mean something else",
+        "it was trained on 11 ids, but the dataset shakespeare_char has 5, so the ids would mean something else",
       );
     } finally {
       dataset.close();
@@ -140,7 +140,7 @@ describe("a model and a dataset of different numbers of ids", () => {
     try {
       const settings = { ...defaultSettings, initFrom: hf, dataDir, blockSize: 16, vocabSize: 5, outDir: newPath() };
       await expect(startOf(settings, dataset)).rejects.toThrow(
-        "nothing tells which tokenizer its 41 ids belong to, and the dataset shakespeare_char has 5",
+        "the tokenizer of its 41 ids is unknown, and the dataset shakespeare_char has 5",
       );
     } finally {
       dataset.close();
@@ -171,7 +171,7 @@ describe("pytorch_model.bin", () => {
     const file = path.join(target, "pytorch_model.bin");
     fs.copyFileSync(path.join(golden, "bin", "before-1.6.bin"), file);
     expect(() => readGpt2Folder(target)).toThrow(
-      `Cannot read ${file}: it has the format of PyTorch before 1.6, which is no zip archive. PyTorch itself converts it, in its place: python3 -c 'import sys, torch; f = sys.argv[1]; torch.save(torch.load(f, map_location="cpu", weights_only=True), f)' ${file}`,
+      `Cannot read ${file}: it has the format of PyTorch before 1.6, which is not a zip archive. To convert it in place with PyTorch, run: python3 -c 'import sys, torch; f = sys.argv[1]; torch.save(torch.load(f, map_location="cpu", weights_only=True), f)' ${file}`,
     );
   });
 
@@ -214,7 +214,7 @@ describe("weights that are NaN or infinite", () => {
       const { code, out, err } = await folio(...argv);
       expect([code, out], argv.join(" ")).toEqual([1, ""]);
       expect(err).toMatch(
-        /Cannot use the model of .*: [12] of the \d+ values of (wte|ln_f)\.weight are NaN or infinite, .* Use an earlier checkpoint/,
+        /Cannot use the model of .*: [12] of the \d+ values of (wte|ln_f)\.weight are NaN or infinite; .* Use an earlier checkpoint/,
       );
     }
   });
@@ -226,7 +226,7 @@ describe("weights that are NaN or infinite", () => {
     const large = { params: { ...params, "ln_f.bias": float32(values, [16]) }, model, tokenizer };
     const target = newPath();
     expect(() => writeGpt2Folder(target, large, { floats: "float16" })).toThrow(
-      `Cannot export to ${target}: transformer.ln_f.bias holds 70000, and float16 ends at 65504: it would become infinite; use bfloat16 or float32.`,
+      `Cannot export to ${target}: transformer.ln_f.bias has the value 70000, but the largest in float16 is 65504: it would become infinite; use bfloat16 or float32.`,
     );
     expect(fs.existsSync(target)).toBe(false);
     writeGpt2Folder(target, large, { floats: "bfloat16" });

@@ -1,4 +1,6 @@
-/** What `folio scaling run` shows: a line per finished run, and on a terminal the runs at work below, redrawn in place. */
+/**
+ * The display of `folio scaling run`: one line per finished run and, on a terminal, a table of the current runs below.
+ */
 import type { SweepRecord } from "../../../scaling/sweep.js";
 import { ownEscapes } from "../shared/output.js";
 import { duration, grouped, type Output, styled, table } from "../shared/terminal.js";
@@ -17,7 +19,7 @@ interface AtWork {
   loss: number;
 }
 
-/** A live table on a terminal; elsewhere lines only. */
+/** A live table on a terminal; elsewhere only lines. */
 export function openDisplay(output: Output, now: () => number = () => performance.now()): Display {
   const running = new Map<string, AtWork>();
   const begun = new Set<string>();
@@ -51,7 +53,7 @@ export function openDisplay(output: Output, now: () => number = () => performanc
           break;
         case "run-start": {
           const { run, step } = record;
-          todo = Math.max(todo, begun.add(run.id).size); // more than was to be done: taken over from another process
+          todo = Math.max(todo, begun.add(run.id).size); // more than planned: runs taken over from another process
           running.set(run.id, { name: run.name, steps: run.steps, since: now(), from: step, step, loss: Number.NaN });
           draw();
           break;
@@ -85,7 +87,7 @@ export function processesText(workers: number, threads: number): string {
 function startLine({ counts, todo, workers, threads }: Extract<SweepRecord, { kind: "start" }>): string {
   const parts = Object.entries(counts).flatMap(([state, count]) => (count > 0 ? [`${count} ${state}`] : []));
   const how = processesText(workers, threads);
-  const none = counts.running > 0 ? "nothing to do besides" : "nothing to do";
+  const none = counts.running > 0 ? "nothing else to do" : "nothing to do";
   return `${parts.join(", ")}: ${todo === 0 ? none : `${todo} to do, ${how}`}`;
 }
 
@@ -109,7 +111,7 @@ function endLine(
 function workTable(running: readonly AtWork[], now: number): string[] {
   if (running.length === 0) return [];
   return table(
-    ["at work", "step", "of", "loss", "left"],
+    ["running", "step", "of", "loss", "left"],
     running.map(({ name, steps, since, from, step, loss }) => {
       const rate = (now - since) / Math.max(1, step - from);
       const left = step > from ? duration(rate * (steps - step)) : "-";

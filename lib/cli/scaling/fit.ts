@@ -1,6 +1,6 @@
 /**
- * `folio scaling fit`: a law fitted to a table of trainings, as a table for people and as JSON for programs. The
- * estimation is scaling/fit.ts.
+ * `folio scaling fit`: fits a law to a table of trainings, and prints it as a table or as JSON. scaling/fit.ts does the
+ * estimation.
  */
 import { writeFileSync } from "node:fs";
 import { type FitOptions, fitLaw } from "../../../scaling/fit.js";
@@ -22,34 +22,34 @@ const methods: readonly FitMethod[] = [
 ];
 
 export function help(): string {
-  return `folio scaling fit: a scaling law fitted to a table of trainings, with intervals and warnings.
+  return `folio scaling fit: fits a scaling law to a table of trainings, with intervals and warnings.
 
 Usage: folio scaling fit FILE [--n COL] [--d COL] [--c COL] [--loss COL] [--flag value …]
 
-${fileHelp} Its runs of role held-out and tuning are left out.
+${fileHelp} Runs of role held-out and tuning are left out.
 
   --n COL             parameters
   --d COL             training tokens
-  --c COL             training FLOPs; stands in for a missing --d (C = 6ND)
+  --c COL             training FLOPs; replaces a missing --d (C = 6ND)
   --loss COL          loss, nats per token (default loss)
-  --group COL         the run that rows share: they are then resampled together
-  --unique COL        tokens that differ, which --method repeated needs
-  --method NAME       parametric: Chinchilla's approach 3, Huber on log loss from 4,500 starts (default)
+  --group COL         the run to which a row belongs; rows of one run are resampled together
+  --unique COL        unique tokens, for --method repeated
+  --method NAME       parametric: Chinchilla's approach 3, Huber loss on log loss, 4,500 starts (default)
                       projection: the same law by variable projection, least squares
                       isoflop: approach 2, parabolas        envelope: approach 1, the lower hull
                       power: E + A x^-alpha                 broken: a smoothly broken power law
-                      kaplan: Kaplan's L(N, D)              repeated: with tokens seen more than once
-  --over n|d|c        what power and broken are laws of (default c)
+                      kaplan: Kaplan's L(N, D)              repeated: with repeated tokens
+  --over n|d|c        the variable of power and broken (default c)
   --offset true|false power: with E (default true)
-  --breaks K          broken: how many breaks (default 1)
-  --delta X           parametric: where Huber's loss turns linear (default 1e-3)
-  --drop-highest K    leave out the K rows of highest loss
-  --drop-missing      leave out rows without a number (empty, NA, NaN), instead of refusing the table
-  --bootstrap R       refits of resampled rows (default 1000, at most 100000); 0: intervals from the covariance
-  --seed S            of the resampling (default 1337)
-  --threads T         that refit (default: one a core)
-  --budget C          FLOPs that the law is for: warns if that is far beyond the rows
-  --json OUT          write everything to OUT; - writes it to the terminal instead of the table
+  --breaks K          broken: the number of breaks (default 1)
+  --delta X           parametric: residual from which Huber's loss is linear (default 1e-3)
+  --drop-highest K    leave out the K rows with the highest loss
+  --drop-missing      leave out rows with a missing number (empty, NA, NaN), instead of refusing the table
+  --bootstrap R       bootstrap refits (default 1000, at most 100000); 0: intervals from the covariance
+  --seed S            seed of the resampling (default 1337)
+  --threads T         threads for refits (default: one per core)
+  --budget C          FLOPs at which the law will be used; warns if that is far beyond the rows
+  --json OUT          write everything as JSON to OUT; - prints it instead of the table
 
   folio scaling fit out-novels/results.csv --bootstrap 4000 --json fit.json
   folio scaling fit svg_extracted_data.csv --n "Model Size" --c "Training FLOP" --drop-highest 5`;
@@ -71,12 +71,12 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const flags = readFlags(args, kinds, "folio scaling fit");
   const [file, ...more] = flags.words;
   if (file === undefined) throw new RangeError("Cannot fit: name a table of trainings.");
-  if (more.length > 0) throw new RangeError(`Cannot fit ${file} and ${more.join(", ")}: it takes one file.`);
+  if (more.length > 0) throw new RangeError(`Cannot fit ${file} and ${more.join(", ")}: give one file.`);
   const options = optionsOf(flags);
   const study = await readStudy(file, flags, (columns) => checkColumns(columns, options));
   const fitted = await fitLaw(study.points, options);
   const highest = fitted.dropped.map((index) => study.rows[index]!);
-  // Rows of the file, also those that held no point of the grid.
+  // All rows of the file, including those that are not points of the grid.
   const { heldOut, tuning } = study;
   const left = [...study.dropped, ...heldOut.rows, ...heldOut.dropped, ...tuning, ...highest];
   const fit: Fit = { ...fitted, dropped: left.sort((a, b) => a - b) };
@@ -114,7 +114,7 @@ function optionsOf(flags: Flags): FitOptions {
 
 function oneOf(flag: string, value: string, known: readonly string[]): void {
   if (!known.includes(value)) {
-    throw new RangeError(`Cannot read --${flag}: "${value}" is none of ${known.join(", ")}.`);
+    throw new RangeError(`Cannot read --${flag}: "${value}" is not one of ${known.join(", ")}.`);
   }
 }
 
@@ -122,12 +122,12 @@ function checkColumns({ n, d, c }: PointColumns, { method, over }: FitOptions): 
   if (method === "power" || method === "broken") {
     const there = { n, d, c: c ?? (n !== undefined && d !== undefined ? "6ND" : undefined) };
     if (there[over!] === undefined)
-      throw new RangeError(`Cannot fit a law of ${over!.toUpperCase()}: name its column by --${over}.`);
+      throw new RangeError(`Cannot fit a law of ${over!.toUpperCase()}: name its column with --${over}.`);
     return;
   }
-  if (n === undefined) throw new RangeError("Cannot fit: name the column of parameters by --n.");
+  if (n === undefined) throw new RangeError("Cannot fit: name the column of parameters with --n.");
   if (d === undefined && c === undefined) {
-    throw new RangeError("Cannot fit: name the column of tokens by --d, or of FLOPs by --c (C = 6ND).");
+    throw new RangeError("Cannot fit: name the column of tokens with --d, or of FLOPs with --c (C = 6ND).");
   }
 }
 
@@ -159,7 +159,7 @@ function holdoutLines({ holdout }: Fit): string[] {
   const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
   return [
     "",
-    `held out: the ${points} of largest compute, ${factor.toPrecision(2)} times the rest's: predicted within ${percent(rms)} (rms), ${percent(bias)} on average`,
+    `held out: the ${points} with the largest compute, ${factor.toPrecision(2)} times the rest's: prediction error ${percent(rms)} (rms), ${percent(bias)} on average`,
   ];
 }
 

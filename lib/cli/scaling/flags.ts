@@ -1,4 +1,4 @@
-/** What the commands of a sweep share: reading flags, finding a plan, where a sweep is kept. */
+/** Shared by the commands of a sweep: reading flags, finding a plan, and the folder of a sweep. */
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
@@ -7,7 +7,7 @@ import { loadPlan, type PlanOptions, planSweep, type SweepPlan, share } from "..
 import { measureSpeed } from "../../../scaling/sweep.js";
 import { packageRoot } from "../../host/package.js";
 
-/** The flags of a command: text, or yes and no. Written --data_dir or --data-dir. */
+/** The flags of a command, with a text or without a value. Written --data_dir or --data-dir. */
 export type FlagKinds = Readonly<Record<string, "string" | "boolean">>;
 
 export interface Flags {
@@ -16,7 +16,7 @@ export interface Flags {
   readonly yes: Readonly<Record<string, boolean | undefined>>;
 }
 
-/** @throws {TypeError} for a flag that there is not, or one without its value */
+/** @throws {TypeError} for an unknown flag, or one without its value */
 export function readFlags(args: readonly string[], kinds: FlagKinds, command: string): Flags {
   const options = Object.fromEntries(Object.entries(kinds).map(([name, type]) => [name, { type }]));
   const written = args.map((arg) => (arg.startsWith("--") ? arg.replace(/^--[^=]*/, dashed) : arg));
@@ -30,23 +30,23 @@ export function readFlags(args: readonly string[], kinds: FlagKinds, command: st
     };
   } catch (error) {
     const reason = (error as Error).message.split(". ")[0];
-    throw new TypeError(`Cannot read the flags: ${reason}; \`${command} --help\` shows what there is.`);
+    throw new TypeError(`Cannot read the flags: ${reason}; see \`${command} --help\`.`);
   }
 }
 
 const dashed = (flag: string): string => flag.replaceAll("_", "-");
 
-/** A number above 0 of a flag, written 3, 1e12 or 1_000. */
+/** A flag's number above 0, written 3, 1e12 or 1_000. */
 export function positive(flags: Flags, name: string, { whole = false } = {}): number | undefined {
   const written = flags.text[name];
   if (written === undefined) return undefined;
   const value = Number(written.replaceAll("_", ""));
   if (written !== "" && value > 0 && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value;
-  const wanted = whole ? "a whole number above 0" : "a number above 0, as 1e12";
+  const wanted = whole ? "a whole number above 0" : "a number above 0, such as 1e12";
   throw new RangeError(`Cannot read --${name}: ${JSON.stringify(written)} is not ${wanted}.`);
 }
 
-/** A whole number from 0 on. */
+/** A flag's whole number of at least 0. */
 export function whole(flags: Flags, name: string): number | undefined {
   return flags.text[name] === "0" ? 0 : positive(flags, name, { whole: true });
 }
@@ -60,13 +60,15 @@ export function ownPlans(): string[] {
     .map((file) => file.slice(0, -3));
 }
 
-/** Options of a plan from a TypeScript, JavaScript or JSON file, or of Folio's own by its name. */
+/** Options of a plan from a TypeScript, JavaScript or JSON file, or those of one of Folio's own plans by its name. */
 async function readOptions(word: string): Promise<PlanOptions | SweepPlan> {
   const own = path.join(plansFolder(), `${word}.ts`);
   const isFile = statSync(word, { throwIfNoEntry: false })?.isFile();
   const file = isFile ? word : existsSync(own) ? own : undefined;
   if (!file) {
-    throw new Error(`Cannot read the plan ${word}: there is no such file; Folio's own are ${ownPlans().join(", ")}.`);
+    throw new Error(
+      `Cannot read the plan ${word}: there is no such file; Folio's own plans are ${ownPlans().join(", ")}.`,
+    );
   }
   if (file.endsWith(".json")) return readJsonPlan(file);
   let content: unknown;
@@ -80,29 +82,29 @@ async function readOptions(word: string): Promise<PlanOptions | SweepPlan> {
   throw new TypeError(`Cannot read the plan ${file}: wanted an object as its default export, with name and dataset.`);
 }
 
-/** A plan that `folio scaling plan --out` wrote, or options written as JSON. */
+/** A plan written by `folio scaling plan --out`, or options as JSON. */
 function readJsonPlan(file: string): PlanOptions | SweepPlan {
   let content: unknown;
   try {
     content = JSON.parse(readFileSync(file, "utf8").replace(/^\ufeff/, ""));
   } catch (error) {
-    throw new Error(`Cannot read the plan ${file}: it is no JSON (${(error as Error).message}).`, { cause: error });
+    throw new Error(`Cannot read the plan ${file}: it is not JSON (${(error as Error).message}).`, { cause: error });
   }
   const isOptions = typeof content === "object" && content !== null && !("format" in content);
   return isOptions ? (content as PlanOptions) : loadPlan(file);
 }
 
-/** How the time of a plan is to be estimated. */
+/** Options for making a plan. */
 export interface PlanningOptions {
   readonly dataDir?: string | undefined;
   readonly workers?: number | undefined;
   readonly threads?: number | undefined;
-  /** Measure steps, for times. */
+  /** Measure steps, to estimate times. */
   readonly benchmark: boolean;
   readonly log: (line: string) => void;
 }
 
-/** The plan that a word names: a plan's JSON as it is, options planned now. */
+/** The plan that an argument names: a saved plan, or one made now from options. */
 export async function findPlan(word: string | undefined, given: PlanningOptions): Promise<SweepPlan> {
   if (word === undefined) throw new RangeError(`Cannot plan: name a plan's file, or one of ${ownPlans().join(", ")}.`);
   const read = await readOptions(word);
@@ -119,5 +121,5 @@ export async function findPlan(word: string | undefined, given: PlanningOptions)
   return planSweep(options, await measureSpeed(plan, { ...share(options), log }));
 }
 
-/** Where a sweep is kept unless --out says otherwise. */
+/** The folder of a sweep: --out, or by default out-NAME. */
 export const folderOf = (plan: Pick<SweepPlan, "name">, out: string | undefined): string => out ?? `out-${plan.name}`;

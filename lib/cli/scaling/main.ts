@@ -1,46 +1,46 @@
 /**
  * `folio scaling fit | optimum | plan | run | status | tune | report`: the command line of the scaling-law laboratory.
- * This file finds the part and its help; each has a file in lib/cli/scaling/, loaded only when it is called, and its
- * arithmetic in scaling/. Notebook 08-scaling-laws does the same as functions.
+ * This file finds the part and its help. Each part has a file in lib/cli/scaling/, which is loaded only when it is
+ * called; the computations are in scaling/. Notebook 08-scaling-laws calls the same functions.
  */
 import { closest, distance } from "fastest-levenshtein";
 import type { Io } from "../shared/terminal.js";
 
-/** What a part's file exports. */
+/** The exports of a part's file. */
 interface Part {
   /** The text of `folio scaling PART --help`. */
   help(): string;
-  /** Does it. @returns the exit code */
+  /** Runs it. @returns the exit code */
   run(args: readonly string[], io: Io): Promise<number>;
 }
 
-/** In the order of the work. */
+/** In the order of use. */
 const parts: Readonly<Record<string, { summary: string; load: () => Promise<Part> }>> = {
   fit: {
-    summary: "a law fitted to a table of trainings, with intervals and warnings",
+    summary: "fit a law to a table of trainings, with intervals and warnings",
     load: () => import("./fit.js"),
   },
   optimum: {
-    summary: "what a law says: the best N and D of a budget, of a loss, of N or D; with intervals",
+    summary: "the best N and D by a law for a budget, a loss, N or D; with intervals",
     load: () => import("./optimum.js"),
   },
   plan: {
-    summary: "what a sweep would do: its runs, what is dropped and why, FLOPs and time",
+    summary: "show a sweep: its runs, what is dropped and why, FLOPs and time",
     load: () => import("./plan.js"),
   },
-  run: { summary: "do the runs of a plan that are not done yet", load: () => import("./run.js") },
-  status: { summary: "where every run of a sweep stands", load: () => import("./status.js") },
+  run: { summary: "do the unfinished runs of a plan", load: () => import("./run.js") },
+  status: { summary: "the state of every run of a sweep", load: () => import("./status.js") },
   tune: {
-    summary: "the learning rates that a tuning sweep finds best, and the rule through them",
+    summary: "the best learning rates of a tuning sweep, and the rule fitted to them",
     load: () => import("./tune.js"),
   },
   report: {
-    summary: "one offline HTML page: charts, the fits of all three approaches, warnings, runs",
+    summary: "write one offline HTML page: charts, the fits of all three approaches, warnings, runs",
     load: () => import("./report.js"),
   },
 };
 
-/** All parts, or the one that `args` begins with. */
+/** The help of all parts, or of the one named in `args`. */
 export async function help(args: readonly string[] = []): Promise<string> {
   const name = args.find((arg) => !arg.startsWith("-"));
   if (name !== undefined && Object.hasOwn(parts, name)) return (await find(name)).help();
@@ -52,7 +52,7 @@ ${Object.entries(parts)
   .map(([part, { summary }]) => `  ${part.padEnd(9)} ${summary}`)
   .join("\n")}
 
-\`folio scaling PART --help\` lists what a part takes.
+\`folio scaling PART --help\` lists a part's options.
 For example: folio scaling optimum --budget=1e21 --law=epoch`;
 }
 
@@ -72,6 +72,6 @@ async function find(name: string): Promise<Part> {
   const hint =
     distance(name, nearest) <= 3
       ? `did you mean \`folio scaling ${nearest}\`?`
-      : `there are ${Object.keys(parts).join(", ")}.`;
+      : `wanted one of ${Object.keys(parts).join(", ")}.`;
   throw new RangeError(`Cannot do \`folio scaling ${name}\`: there is no such part; ${hint}`);
 }

@@ -1,6 +1,6 @@
 /**
- * `folio scaling optimum`: what a law, published or fitted, says of a budget, a loss, a size or a number of tokens. The
- * arithmetic is scaling/questions/answer.ts.
+ * `folio scaling optimum`: the optimum by a published or fitted law for a budget, a loss, a size or a number of tokens.
+ * scaling/questions/answer.ts computes it.
  */
 import { existsSync } from "node:fs";
 import { closest, distance } from "fastest-levenshtein";
@@ -13,22 +13,22 @@ import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js"
 import { positive, readFlags } from "./flags.js";
 
 export function help(): string {
-  return `folio scaling optimum: what a scaling law says is best.
+  return `folio scaling optimum: the optimum by a scaling law.
 
 Usage: folio scaling optimum --law LAW --budget C [--flag value …] [--json]
 
   --law LAW              ${Object.keys(laws).join(", ")};
-                         or a file that \`folio scaling fit … --json FILE\` wrote
-  --budget C             training FLOPs: the N and D of the lowest loss
-  --loss L               nats a token: the cheapest N and D
-  --parameters N         the D that makes this size the best use of its compute
-  --tokens D             the N that does
-  --inference_tokens T   counts 2 N T FLOPs of inference: a budget pays both; a loss is reached at the least sum
-  --unique_tokens U      only U tokens differ: more are repetitions, which are worth less (Muennighoff 2023)
-  --json                 for programs: n, d, c, loss, exponents, intervals, conventions, warnings
+                         or a file written by \`folio scaling fit … --json FILE\`
+  --budget C             training FLOPs: finds the N and D with the lowest loss
+  --loss L               nats per token: finds the cheapest N and D
+  --parameters N         finds the D for which this N is compute-optimal
+  --tokens D             finds the N for which this D is compute-optimal
+  --inference_tokens T   include 2 N T FLOPs of inference in the budget, or in the cost of a loss
+  --unique_tokens U      only U tokens are unique; repetitions are worth less (Muennighoff 2023)
+  --json                 print JSON: n, d, c, loss, exponents, intervals, conventions, warnings
 
-Two of budget, loss, parameters and tokens describe a training: what it comes to, beside the best of the same FLOPs.
-A fit's intervals are those of its bootstrap refits. FLOPs are 6 N D, or as the fit's points count them.
+Two of budget, loss, parameters and tokens describe a training, which is shown beside the optimum for the same FLOPs.
+A fit's intervals come from its bootstrap refits. FLOPs are 6 N D, or counted as in the fit's points.
 
   folio scaling optimum --law epoch --budget 5.76e23
   folio scaling optimum --law hoffmann-unrounded --loss 2.0 --inference_tokens 2e12
@@ -51,7 +51,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const flags = readFlags(args, kinds, "folio scaling optimum");
   if (flags.words.length > 0) {
     throw new RangeError(
-      `Cannot tell the optimum: ${flags.words.join(" ")} belongs to no flag; a law is given by --law.`,
+      `Cannot find the optimum: ${flags.words.join(" ")} belongs to no flag; give a law with --law.`,
     );
   }
   const law = findLaw(flags.text.law);
@@ -83,14 +83,14 @@ function findLaw(name: string | undefined): KnownLaw {
   const known = Object.keys(laws);
   if (name === undefined) {
     throw new RangeError(
-      `Cannot tell the optimum: name a law by --law: ${known.join(", ")}, or a file of \`folio scaling fit --json\`.`,
+      `Cannot find the optimum: name a law with --law: ${known.join(", ")}, or a file of \`folio scaling fit --json\`.`,
     );
   }
   if (Object.hasOwn(laws, name)) return publishedLaw(name as LawName);
   if (existsSync(name) || /[./\\]/.test(name)) return fittedLaw(readFit(name), name);
   const nearest = closest(name, known);
-  const hint = distance(name, nearest) <= 3 ? `did you mean ${nearest}?` : `there are ${known.join(", ")}.`;
-  throw new RangeError(`Cannot tell the optimum: ${name} is no law and no file; ${hint}`);
+  const hint = distance(name, nearest) <= 3 ? `did you mean ${nearest}?` : `wanted one of ${known.join(", ")}.`;
+  throw new RangeError(`Cannot find the optimum: ${name} is neither a law nor a file; ${hint}`);
 }
 
 function heading(law: KnownLaw, { exponents: { a, b } }: Answer): string[] {
@@ -117,7 +117,7 @@ function formula(numbers: KnownLaw["numbers"], { a, b }: Answer["exponents"]): s
 }
 
 function meaning(name: string | undefined, known: Readonly<Record<string, string>>): string {
-  if (name === undefined) return "how it was counted is not said";
+  if (name === undefined) return "how it was counted is unknown";
   return known[name] === undefined ? name : `${name}, ${known[name]}`;
 }
 
@@ -137,24 +137,24 @@ function answerTable(question: Question, answer: Answer): string[] {
     const cells = [label, of(answer), ...(intervals ? ["-", "-"] : [])];
     rows.push(best ? [...cells, of(best)] : cells);
   };
-  extra("tokens a parameter, D / N", ({ n, d }) => (d / n).toPrecision(4));
+  extra("tokens per parameter, D / N", ({ n, d }) => (d / n).toPrecision(4));
   if (answer.totalFlops !== undefined) rows.push(["FLOPs with inference", answer.totalFlops.toExponential(3)]);
   if (answer.epochs !== undefined) rows.push(["passes over the tokens", answer.epochs.toPrecision(4)]);
   const head = [
     describe(question),
     "",
     ...(intervals ? ["80 %", "95 %"] : []),
-    ...(best ? ["best of these FLOPs"] : []),
+    ...(best ? ["best for these FLOPs"] : []),
   ];
   const from = `${intervals ? "intervals: quantiles of" : "no intervals:"} ${answer.intervalsFrom}`;
   return [...table(head, rows), "", wrapped(from)];
 }
 
-const labels = { n: "parameters, N", d: "tokens, D", c: "training FLOPs, C", loss: "loss, nats a token" } as const;
+const labels = { n: "parameters, N", d: "tokens, D", c: "training FLOPs, C", loss: "loss, nats per token" } as const;
 
-/** 326100000 → 326.1M; compute as a power of ten. */
+/** 326100000 → 326.1M; compute in scientific notation. */
 function shown(quantity: keyof Answered, value: number | null): string {
-  if (value === null) return "not said";
+  if (value === null) return "unknown";
   if (quantity === "loss") return value.toFixed(4);
   if (quantity === "c") return value.toExponential(3);
   const [unit, letter] = value >= 1e12 ? [1e12, "T"] : value >= 1e9 ? [1e9, "B"] : value >= 1e6 ? [1e6, "M"] : [1, ""];

@@ -1,4 +1,4 @@
-/** `folio scaling plan`: the runs of a sweep and what was dropped, as a table, with the total of FLOPs and time; as JSON. */
+/** `folio scaling plan`: prints a sweep's runs and dropped cells, with total FLOPs and time, as a table or as JSON. */
 import { type PlannedRun, type SweepPlan, savePlan } from "../../../scaling/plan.js";
 import { gigabytes } from "../../model/memory.js";
 import { tokensPerStep } from "../../model/sizing.js";
@@ -7,15 +7,16 @@ import { processesText } from "./display.js";
 import { type FlagKinds, findPlan, ownPlans, positive, readFlags } from "./flags.js";
 
 export function help(): string {
-  return `folio scaling plan: shows what a sweep would do: its runs, the cells that are dropped and why, FLOPs and time.
+  return `folio scaling plan: shows a sweep: its runs, the dropped cells and why, FLOPs and time.
 
 Usage: folio scaling plan PLAN [--out=FILE.json] [--data_dir=DIR] [--workers=N] [--threads=N] [--no-benchmark] [--json]
 
-PLAN is a JSON file with the options of a plan (scaling/planning/plan-types.ts), a TypeScript or JavaScript file that
-exports them by default, or one of Folio's own: ${ownPlans().join(", ")}. The dataset must be prepared; Folio's own
-plans are of a text of yours, a token per character: folio prepare novels --from=TEXT --tokenizer=char. Times come from a
-short benchmark of some of its shapes, kept for the next call; --no-benchmark does without. --out writes the plan, which
-\`folio scaling run\` takes.
+PLAN is a JSON file with the options of a plan (scaling/planning/plan-types.ts), a TypeScript or JavaScript file with
+the options as its default export, or one of Folio's own plans: ${ownPlans().join(", ")}.
+The dataset must be prepared. Folio's own plans use a text of yours with a character tokenizer:
+folio prepare novels --from=TEXT --tokenizer=char.
+Times are estimated from a short benchmark of some of the shapes, which is stored for the next call; --no-benchmark
+skips it. --out writes the plan to a file for \`folio scaling run\`.
 
   { "name": "small", "dataset": "typescript", "batchTokens": 512, "learningRate": 0.003,
     "grid": { "kind": "isoflop", "budgets": [1e10, 2e10, 4e10], "sizes": 5 } }
@@ -44,7 +45,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
-/** A plan as people read it. */
+/** A plan as readable lines. */
 export function describePlan(plan: SweepPlan, io: Io): string[] {
   const { runs, dropped, totals, workers, threads } = plan;
   const [head, ...rows] = table(

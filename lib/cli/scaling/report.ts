@@ -1,6 +1,7 @@
 /**
- * `folio scaling report`: a table of trainings → one offline HTML page with every chart, the three approaches' fits, their
- * warnings and the runs. The page is scaling/report.ts; this file reads the table and writes the page.
+ * `folio scaling report`: writes one offline HTML page about a table of trainings, with all charts, the three
+ * approaches' fits, their warnings and the runs. scaling/report.ts makes the page; this file reads the table and writes
+ * the page.
  */
 import path from "node:path";
 import { type Approach, fitApproaches, scalingReport } from "../../../scaling/report.js";
@@ -10,21 +11,21 @@ import { readFlags } from "./flags.js";
 import { fileHelp, readStudy, resampling, studyKinds } from "./study.js";
 
 export function help(): string {
-  return `folio scaling report: one offline HTML page about a table of trainings.
+  return `folio scaling report: writes one offline HTML page about a table of trainings.
 
 Usage: folio scaling report FILE [--out FILE.html] [--flag value …]
 
-${fileHelp} Its runs of role held-out are predicted, not fitted, and those of role tuning
-are left out.
+${fileHelp}
+Runs of role held-out are predicted, not fitted; runs of role tuning are left out.
 
-  --out FILE.html     where the page goes (default: beside FILE, named after it)
+  --out FILE.html     the page's file (default: beside FILE, named after it)
   --title TEXT        its title (default: FILE's name)
-  --n COL --d COL --c COL --loss COL --group COL   columns, as of \`folio scaling fit\`
-  --drop-missing      leave out rows without a number (empty, NA, NaN), instead of refusing the table
-  --bootstrap R       refits of resampled rows (default 1000, at most 100000); 0: intervals from the covariance
-  --seed S            of the resampling (default 1337)
-  --threads T         that refit (default: one a core)
-  --json              print fits and predictions as JSON; the page is then written only where --out names it
+  --n COL --d COL --c COL --loss COL --group COL   columns, as for \`folio scaling fit\`
+  --drop-missing      leave out rows with a missing number (empty, NA, NaN), instead of refusing the table
+  --bootstrap R       bootstrap refits (default 1000, at most 100000); 0: intervals from the covariance
+  --seed S            seed of the resampling (default 1337)
+  --threads T         threads for refits (default: one per core)
+  --json              print fits and predictions as JSON; the page is then written only if --out names it
 
   folio scaling report out-novels/results.csv --out novels.html`;
 }
@@ -36,7 +37,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const flags = readFlags(args, kinds, "folio scaling report");
   const [file, ...more] = flags.words;
   if (file === undefined) throw new RangeError("Cannot report: name a table of trainings.");
-  if (more.length > 0) throw new RangeError(`Cannot report on ${file} and ${more.join(", ")}: it takes one file.`);
+  if (more.length > 0) throw new RangeError(`Cannot report on ${file} and ${more.join(", ")}: give one file.`);
   const study = await readStudy(file, flags);
   const [points, heldOut] = [study.points, study.heldOut.points];
   const fits = await fitApproaches(points, resampling(flags));
@@ -49,7 +50,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
-/** A page is written whole or not at all. */
+/** Writes the page completely or not at all. */
 function writeWhole(file: string, text: string): void {
   try {
     replaceFile(file, text);
@@ -62,7 +63,7 @@ function summary(fits: readonly Approach[], out: string): string[] {
   const lines = fits.map(({ name, fit, refused }) => {
     if (!fit?.exponents) return `${name}: ${refused ?? "no exponents"}`;
     const { a, b } = fit.exponents;
-    const warned = fit.warnings.length > 0 ? `; warns of ${fit.warnings.map(({ kind }) => kind).join(", ")}` : "";
+    const warned = fit.warnings.length > 0 ? `; warnings: ${fit.warnings.map(({ kind }) => kind).join(", ")}` : "";
     return `${name}: N* ∝ C^${a.toFixed(3)}, D* ∝ C^${b.toFixed(3)}${fit.converged ? "" : ", not converged"}${warned}`;
   });
   return [...lines, `wrote ${out}`];

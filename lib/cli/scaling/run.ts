@@ -1,6 +1,6 @@
 /**
- * `folio scaling run`: does the runs of a plan that are not done, with a live table on a terminal and plain lines
- * elsewhere. The first Ctrl-C lets the processes save; the same command goes on.
+ * `folio scaling run`: does the unfinished runs of a plan, with a live table on a terminal and plain lines elsewhere.
+ * The first Ctrl-C lets the processes save; the same command continues.
  */
 
 import { existsSync } from "node:fs";
@@ -23,27 +23,27 @@ import { openDisplay } from "./display.js";
 import { type FlagKinds, type Flags, findPlan, folderOf, positive, readFlags } from "./flags.js";
 
 export function help(): string {
-  return `folio scaling run: does the runs of a plan that are not done yet.
+  return `folio scaling run: does the unfinished runs of a plan.
 
 Usage: folio scaling run PLAN [--out=DIR] [--data_dir=DIR] [--workers=N] [--threads=N] [--gpus=0,1] [--json]
                          [--retry=failed|interrupted|all] [--run=NAME,…] [--only=ID] [--allow_other_numerics]
                          [--executor=local|command|slurm] [--command='… {run} …'] [--slurm='--time=…']
 
-PLAN is as for \`folio scaling plan\`, or the JSON that it wrote. Everything goes to --out (out-NAME): plan.json, a folder
-per run, and the table results.csv, with results.parquet made of it. Whatever is killed, the same command goes on: finished
-runs stay, interrupted ones go on from their last checkpoint. Failed ones are left alone unless --retry asks for them.
+PLAN is as for \`folio scaling plan\`, or the JSON that it wrote. Everything goes to --out (default out-NAME): plan.json,
+a folder per run, and the table results.csv, with a copy in results.parquet. After a kill the same command continues:
+finished runs are kept, and interrupted ones resume from their last checkpoint. Failed runs are skipped without --retry.
 
-  --workers, --threads  processes at a time and threads of each; a process per core unless given
-  --gpus                a process on each of these GPUs
-  --only                does one run in this process, and nothing else: what a command elsewhere calls
-  --executor=command    does each run by --command, in a shell, with {run}, {name}, {plan} and {folder} filled in:
+  --workers, --threads  processes at a time, and threads of each; default one process per core
+  --gpus                one process on each of these GPUs
+  --only                do only this run, in this process; for commands on other machines
+  --executor=command    do each run by --command in a shell, with {run}, {name}, {plan} and {folder} replaced:
                         --command='ssh node7 folio scaling run {plan} --out={folder} --only={run}'
-  --executor=slurm      hands them to sbatch as an array job, and returns; a pre-empted task is requeued and goes on.
-                        The folder must be shared with the nodes. --slurm='--partition=gpu --gpus=1 --time=2:00:00' has
-                        more of sbatch's flags, --workers how many tasks run at a time; \`folio scaling status\` tells
+  --executor=slurm      submit the runs with sbatch as an array job, and return; a pre-empted task resumes.
+                        The folder must be shared with the nodes. --slurm='--partition=gpu --gpus=1 --time=2:00:00' adds
+                        flags of sbatch; --workers limits the tasks at a time. See \`folio scaling status\`.
 
-All runs are computed as the first one was: number format, Folio's operations, whose matrix products. On a machine that
-cannot, a run fails and says in what it differs, unless --allow_other_numerics accepts that it rounds differently.
+All runs use the first run's number format, variant of Folio's operations and choice of matrix products. On a machine
+that cannot use these, a run fails and says what differs, unless --allow_other_numerics accepts different rounding.
 
   folio scaling run novels
   folio scaling run novels --retry=failed`;
@@ -97,7 +97,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   }
 }
 
-/** Processes read the plan: it tells them. What has no effect on a run's result does not change its identity. */
+/** Sets allowOtherNumerics in the plan, which the processes read. It does not change a run's identity. */
 function allowingOtherNumerics(plan: SweepPlan): SweepPlan {
   return {
     ...plan,
@@ -105,22 +105,22 @@ function allowingOtherNumerics(plan: SweepPlan): SweepPlan {
   };
 }
 
-/** Where runs are done. */
+/** The executor of the runs. */
 function executorOf({ text: { executor, command } }: Flags): "local" | "command" | "slurm" {
   const named = executor ?? (command === undefined ? "local" : "command");
   if (named !== "local" && named !== "command" && named !== "slurm") {
     throw new RangeError(`Cannot read --executor: ${JSON.stringify(named)} is not local, command or slurm.`);
   }
   if ((named === "command") === (command !== undefined)) return named;
-  const found = command === undefined ? "there is no --command" : `--command goes with command, not with ${named}`;
-  throw new RangeError(`Cannot read --executor: ${found}; as --executor=command --command='… {run} …'.`);
+  const found = command === undefined ? "there is no --command" : `--command is for --executor=command, not ${named}`;
+  throw new RangeError(`Cannot read --executor: ${found}; write --executor=command --command='… {run} …'.`);
 }
 
-/** Flags that would be passed over without a word. @throws {RangeError} naming them */
+/** Checks for flags that would have no effect. @throws {RangeError} naming one */
 function checkTogether({ text }: Flags, executor: "local" | "command" | "slurm"): void {
   const pairs: readonly [flag: string, without: boolean, why: string][] = [
-    ["slurm", executor !== "slurm", "it goes with --executor=slurm"],
-    ["gpus", executor === "slurm", "Slurm gives GPUs by --slurm='--gpus=1'"],
+    ["slurm", executor !== "slurm", "it is only for --executor=slurm"],
+    ["gpus", executor === "slurm", "with Slurm, use --slurm='--gpus=1'"],
     ...(["run", "retry", "executor", "command", "workers"] as const).map(
       (flag) => [flag, text.only !== undefined, "--only does one run in this process"] as [string, boolean, string],
     ),
@@ -139,9 +139,9 @@ async function submit(
   const slurm = { flags: more, ...(workers === undefined ? {} : { tasksAtOnce: workers }) };
   const job = await submitSweep(plan, { ...options, slurm });
   if (flags.yes.json) io.stdout.write(`${JSON.stringify(job ?? null)}\n`);
-  else if (!job) io.stdout.write("nothing to submit: every run is done, or Slurm has it already\n");
+  else if (!job) io.stdout.write("nothing to submit: every run is finished or already submitted\n");
   else {
-    const text = `submitted job ${job.job}: ${job.runs.length} runs; \`folio scaling status ${options.folder}\` tells how far they are\n`;
+    const text = `submitted job ${job.job}: ${job.runs.length} runs; see \`folio scaling status ${options.folder}\`\n`;
     io.stdout.write(text);
   }
   return 0;
@@ -156,7 +156,7 @@ function retryOf({ text: { retry } }: Flags): { retry?: Retry } {
 function gpusOf({ text: { gpus } }: Flags): { gpus?: readonly number[] } {
   if (gpus === undefined) return {};
   if (/^\d+(,\d+)*$/.test(gpus)) return { gpus: gpus.split(",").map(Number) };
-  throw new RangeError(`Cannot read --gpus: ${JSON.stringify(gpus)} is no list of numbers, as 0,1.`);
+  throw new RangeError(`Cannot read --gpus: ${JSON.stringify(gpus)} is not a list of numbers, such as 0,1.`);
 }
 
 interface One {
@@ -165,7 +165,7 @@ interface One {
   readonly signal: AbortSignal;
 }
 
-/** One run, here. */
+/** Does one run in this process. */
 async function one(plan: SweepPlan, folder: string, { flags, io, signal }: One): Promise<number> {
   const dataDir = flags.text["data-dir"];
   let saidAt = 0;
@@ -180,7 +180,7 @@ async function one(plan: SweepPlan, folder: string, { flags, io, signal }: One):
       io.stdout.write(`${JSON.stringify({ step: record.step + 1, loss: record.loss })}\n`);
     },
   });
-  // Where tasks are all there is, each leaves the table whole.
+  // With separate tasks no process finishes last, so each writes the complete table.
   if (outcome.state === "finished") writeParquet(folder);
   io.stdout.write(`${JSON.stringify(outcome)}\n`);
   return exitCodes[outcome.state];
@@ -217,22 +217,22 @@ async function all(plan: SweepPlan, options: SweepOptions, { io, json, stopped }
   return stopped() ?? exitCodeOf(counts, chosen);
 }
 
-/** What is to be done about runs that are not finished. */
+/** Advice about unfinished runs. */
 function whatNext(counts: Counts, chosen: Counts, aborted: boolean): string[] {
   const left = chosen.interrupted + chosen.pending;
   return [
     ...(counts.failed > 0
-      ? ["failed runs are left alone; --retry=failed does them again, `folio scaling status` tells why they failed"]
+      ? ["failed runs are skipped; --retry=failed does them again, and `folio scaling status` shows why they failed"]
       : []),
     ...(left > 0 && !aborted
       ? [
-          `${left} of the runs did not finish: their processes were killed ${KILLS} times; memory may be short (--workers=1)`,
+          `${left} of the runs did not finish: their processes were killed ${KILLS} times, perhaps for lack of memory (try --workers=1)`,
         ]
       : []),
   ];
 }
 
-/** 0 where all that was to be done is done; 75, later perhaps, where another process is at the rest. */
+/** 0 if all chosen runs are finished; 75 (temporary failure) if another process has the rest. */
 function exitCodeOf(counts: Counts, chosen: Counts): number {
   if (counts.failed > 0 || chosen.interrupted + chosen.pending > 0) return exitCodes.failed;
   return chosen.running > 0 ? exitCodes.busy : 0;

@@ -1,4 +1,4 @@
-/** `folio scaling status`: where every run of a sweep stands, read from its folder; nothing is started. */
+/** `folio scaling status`: prints the state of every run of a sweep, read from its folder. */
 import { existsSync } from "node:fs";
 import path from "node:path";
 import { loadPlan } from "../../../scaling/plan.js";
@@ -7,12 +7,12 @@ import { grouped, type Io, styled, table } from "../shared/terminal.js";
 import { readFlags } from "./flags.js";
 
 export function help(): string {
-  return `folio scaling status: where every run of a sweep stands.
+  return `folio scaling status: prints the state of every run of a sweep.
 
 Usage: folio scaling status DIR [--data_dir=DIR] [--json]
 
-DIR is the sweep's folder (out-NAME). It reads the folder only, whoever is at work on it: this machine, another, Slurm.
-A run is finished; failed, with its error; running; interrupted, begun and not at work; or pending.
+DIR is the sweep's folder (out-NAME). Only the folder is read, so the runs may be on this machine, another, or Slurm.
+The states are finished; failed, with the error; running; interrupted (begun but not running); and pending.
 
   folio scaling status out-novels`;
 }
@@ -21,10 +21,10 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const flags = readFlags(args, { "data-dir": "string", json: "boolean" }, "folio scaling status");
   const folder = flags.words[0];
   const planFile = path.join(folder ?? "", "plan.json");
-  if (folder === undefined) throw new RangeError("Cannot tell the status: name a sweep's folder, as out-novels.");
+  if (folder === undefined) throw new RangeError("Cannot show the status: name a sweep's folder, such as out-novels.");
   if (!existsSync(planFile)) {
     throw new Error(
-      `Cannot tell the status of ${folder}: it holds no plan.json; \`folio scaling run\` makes a sweep's folder.`,
+      `Cannot show the status of ${folder}: it has no plan.json; \`folio scaling run\` makes a sweep's folder.`,
     );
   }
   const dataDir = flags.text["data-dir"];

@@ -1,4 +1,4 @@
-/** What `fit` and `report` share: the flags that name a table's columns, and the table as a study of points. */
+/** Shared by `fit` and `report`: the flags that name a table's columns, and the table as a study of points. */
 import { availableParallelism } from "node:os";
 import {
   ownColumns,
@@ -23,12 +23,12 @@ export const studyKinds = {
   threads: "string",
 } as const;
 
-/** A table as both commands say that they take it. */
-export const fileHelp = `FILE is a table, a row per training: CSV (comma, tab or semicolon, decimal comma, UTF-8 or UTF-16), JSON, JSON
-lines or Parquet, packed by gzip or not. A table of \`folio scaling run\` needs no columns named; elsewhere too, columns
-n, d, c and loss are found by themselves.`;
+/** Both commands' description of the table. */
+export const fileHelp = `FILE is a table with one row per training: CSV (comma, tab or semicolon, decimal comma, UTF-8 or UTF-16), JSON, JSON
+lines or Parquet, also compressed by gzip. In a table of \`folio scaling run\` the columns are known; in other tables,
+columns named n, d, c and loss are found without flags.`;
 
-/** The study that a file holds, in the columns that flags name. */
+/** The study in a file, with the columns named by flags. */
 export async function readStudy(
   file: string,
   flags: Flags,
@@ -46,7 +46,7 @@ export async function readStudy(
   return toStudy(table, columns, { name: file, missing });
 }
 
-/** How intervals are made. */
+/** Options of the intervals. */
 export function resampling(flags: Flags): { bootstrap: number; seed: number; threads: number } {
   return {
     bootstrap: whole(flags, "bootstrap") ?? 1000,
@@ -55,13 +55,13 @@ export function resampling(flags: Flags): { bootstrap: number; seed: number; thr
   };
 }
 
-/** "1 held out, 6 of tuning left out"; "" where the table has none of them. */
+/** ", 1 held out, 6 of tuning left out"; "" if there are none. */
 export function leftOut({ heldOut, tuning, dropped }: Study, highest = 0): string {
   const parts = [
     [heldOut.points.length, "held out"],
     [tuning.length, "of tuning left out"],
-    [dropped.length, "without a number left out"],
-    [highest, "of highest loss left out"],
+    [dropped.length, "with a missing number left out"],
+    [highest, "with the highest loss left out"],
   ] as const;
   return parts.flatMap(([count, what]) => (count > 0 ? [`, ${count} ${what}`] : [])).join("");
 }

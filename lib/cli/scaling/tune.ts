@@ -1,6 +1,6 @@
 /**
- * `folio scaling tune`: a tuning sweep's table → the best learning rate of each size and the rule through them, to put
- * into a plan. The arithmetic is scaling/planning/learning-rates.ts.
+ * `folio scaling tune`: finds the best learning rate of each size in a tuning sweep's table, and the rule fitted to
+ * them, for use in a plan. scaling/planning/learning-rates.ts computes them.
  */
 
 import { applyRule, type PowerRule, tuneLearningRates } from "../../../scaling/planning/learning-rates.js";
@@ -9,22 +9,23 @@ import { grouped, type Io, table } from "../shared/terminal.js";
 import { readFlags } from "./flags.js";
 
 export function help(): string {
-  return `folio scaling tune: the learning rates that a tuning sweep finds best, and the rule through them.
+  return `folio scaling tune: the best learning rates of a tuning sweep, and the rule fitted to them.
 
 Usage: folio scaling tune FILE [--flag value …]
 
-FILE is a table as of \`folio scaling fit\`, a row per training: some learning rates for each size, on as many tokens. A
-table of \`folio scaling run\` needs no columns named; of its runs those of role tuning count, which a plan's \`tuning\`
-makes. At each N and D the best rate is the vertex of the parabola in log rate through the three lowest losses, seeds
-averaged; where several batches were tried there, those of the batch with the lowest loss. Through the best rates goes
-rate = factor · N^parameters · D^tokens, in N alone where D is the same or follows from N.
+FILE is a table as for \`folio scaling fit\`, with one row per training: several learning rates for each size, on the
+same number of tokens. In a table of \`folio scaling run\` the columns are known, and only runs of role tuning, which a
+plan's \`tuning\` makes, are used. At each N and D the best rate is the vertex of the parabola in log rate through the
+three lowest losses, averaged over seeds; if several batch sizes were tried, those of the one with the lowest loss.
+The rule rate = factor · N^parameters · D^tokens is fitted to the best rates; in N only, if D is constant or
+follows from N.
 
   --n COL --d COL     parameters and tokens (default n, d)
   --rate COL          learning rates (default learning_rate)
-  --batch COL         tokens or sequences per step (default batch_tokens, batch_size or batch, where there is one)
-  --loss COL          loss, nats a token (default loss)
-  --drop-missing      leave out rows that lack a number, instead of refusing the table
-  --json              for programs: best, rule, largest relative difference between them
+  --batch COL         tokens or sequences per step (default batch_tokens, batch_size or batch, if there is one)
+  --loss COL          loss, nats per token (default loss)
+  --drop-missing      leave out rows with a missing number, instead of refusing the table
+  --json              print JSON: best, rule, largest relative difference between them
 
   folio scaling run novels-tuning --out out-tuning
   folio scaling tune out-tuning/results.csv`;
@@ -44,7 +45,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const flags = readFlags(args, kinds, "folio scaling tune");
   const [file, ...more] = flags.words;
   if (file === undefined) throw new RangeError("Cannot tune: name the table of a tuning sweep's trainings.");
-  if (more.length > 0) throw new RangeError(`Cannot tune by ${file} and ${more.join(", ")}: it takes one file.`);
+  if (more.length > 0) throw new RangeError(`Cannot tune by ${file} and ${more.join(", ")}: give one file.`);
   const { n = "n", d = "d", rate = "learning_rate", loss = "loss", batch } = flags.text;
   const missing = flags.yes["drop-missing"] ? "drop" : "refuse";
   const points = toTuningPoints(
@@ -69,7 +70,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     ...table(["N", "D", ...(batched ? ["batch"] : []), "best rate", "the rule's", "loss there"], rows),
     "",
     ...(batched
-      ? [`Batches tried: ${tried.sort((a, b) => a - b).join(", ")}; the rule is of the best one of each row.`]
+      ? [`Batches tried: ${tried.sort((a, b) => a - b).join(", ")}; the rule is fitted to the best one of each row.`]
       : []),
     `The rule is within ${Math.ceil(100 * off)} % of the best rates. In a plan:`,
     `  learningRate: ${literal(rule)},`,
@@ -78,13 +79,13 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   return 0;
 }
 
-/** As people write it: exponents to four decimals, which ten billion tokens make a thousandth. */
+/** The rule rounded for writing: exponents to four decimals, an error of a thousandth at ten billion tokens. */
 function rounded({ factor, ...exponents }: PowerRule): PowerRule {
   const short = Object.entries(exponents).map(([name, value]) => [name, Number(value.toFixed(4))]);
   return { factor: Number(factor.toPrecision(4)), ...Object.fromEntries(short) };
 }
 
-/** A rule as a plan has it. */
+/** A rule as it is written in a plan. */
 function literal(rule: PowerRule): string {
   return `{ ${Object.entries(rule)
     .map(([name, value]) => `${name}: ${value}`)

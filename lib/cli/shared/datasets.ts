@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-// data/ beside lib/: the sources when this is a source, the built modules in dist/ when it is built.
+// data/ beside lib/: the sources if this file is a source, else the built modules in dist/.
 const dataFolder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "..", "data");
 
 /** The datasets that can be prepared. */

@@ -1,11 +1,11 @@
 /**
- * GPT-2's weights by name: downloaded before a command needs them, with a line that says how far it is. What is in the
- * cache costs nothing here; a model that is no name of GPT-2's is somebody else's matter.
+ * Downloads GPT-2's weights by name before a command needs them, showing progress. Weights in the cache and models that
+ * are not named like GPT-2's need no download.
  */
 import type { Gpt2Name } from "../../weights/gpt2-folder.js";
 import { type Io, openProgress } from "./terminal.js";
 
-/** Fetches the weights that `initFrom` names, if it is one of GPT-2's names and they are not here yet. */
+/** Downloads the weights if `initFrom` is one of GPT-2's names and they are not in the cache. */
 export async function fetchWeights(initFrom: string, io: Io): Promise<void> {
   if (!initFrom.startsWith("gpt2")) return;
   const { gpt2Names } = await import("../../weights/gpt2-folder.js");

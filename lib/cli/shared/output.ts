@@ -1,25 +1,25 @@
 /**
- * Where a command's words go out: what is quoted from elsewhere (names of files, of tensors, cells of a table) must not
- * steer the terminal, and a standard output that is gone must not take the work with it. Every command's Io passes
- * through here; how colour and progress look is terminal.ts' matter.
+ * The output of commands: quoted text (names of files and tensors, cells of a table) must not control the terminal, and
+ * a closed standard output must not end the work. Every command's Io passes through here; terminal.ts does colour and
+ * progress.
  */
 import { randomInt } from "node:crypto";
 import type { Io, LostOutput, Output } from "./io.js";
 
-/** Drawn anew in each process, so that no file can hold it: what follows it is an escape sequence of Folio's own. */
+/** A random mark before Folio's own escape sequences; it is drawn in each process, so that no file can contain it. */
 const own = String.fromCodePoint(...Array.from({ length: 4 }, () => randomInt(0x10_0000, 0x10_fffe)));
 
-/** Marks the escape sequences in `text` as Folio's own: any others are printed as `\u001b`. */
+/** Marks the escape sequences in `text` as Folio's own; all others are printed as `\u001b`. */
 export function ownEscapes(text: string): string {
   return text.replaceAll("\r", `${own}r`).replaceAll("\x1b", `${own}e`);
 }
 
-// Control characters but \n and \t; what turns the direction of writing or takes no room; what belongs to no text.
+// Control characters except \n and \t; direction marks and zero-width characters; non-characters and lone surrogates.
 const unprintable =
   // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
   /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufdd0-\ufdef\ufeff\ufff9-\ufffb\ufffe\uffff]|[\u{e0000}-\u{e007f}]|[\ud800-\udfff]/gu;
 
-/** Text with what a terminal would obey, or hide, as `\u001b`: as JSON writes it, so that JSON stays what it was. */
+/** Escapes what a terminal would obey or hide as `\u001b`, as in JSON, so that JSON keeps its meaning. */
 export function printable(text: string): string {
   return text
     .replace(unprintable, (found) => found.split("").map(escaped).join(""))
@@ -31,7 +31,7 @@ const escaped = (unit: string): string => `\\u${unit.charCodeAt(0).toString(16).
 
 const [longestWord, longestLine] = [400, 2000];
 
-/** `text` of at most `most` characters: its beginning and its end, and how many are left out between. */
+/** `text` shortened to its beginning and its end, with the number of characters left out. */
 export function shortened(text: string, most: number): string {
   if (text.length <= most) return text;
   const head = Math.floor(most * 0.6);
@@ -39,7 +39,7 @@ export function shortened(text: string, most: number): string {
   return `${text.slice(0, head)} … ${text.length - most} more … ${text.slice(-tail)}`;
 }
 
-/** A message whose words and lines are of a length that people read, whatever it quotes. */
+/** A message with overlong words and lines shortened. */
 export function readable(message: string): string {
   return message
     .split("\n")
@@ -52,11 +52,11 @@ export function readable(message: string): string {
     .join("\n");
 }
 
-/** `io` with everything printable, and messages of a readable length. Text that a command is asked for stays whole. */
+/** `io` with control characters escaped and messages of a readable length. Requested text is not shortened. */
 export function printableIo({ stdout, stderr, onLost }: Io): Io {
   const through = (output: Output, shown: (text: string) => string): Output => ({
     write: (text) => output.write(shown(text)),
-    // A terminal would obey it; a file or a program gets what was written.
+    // A terminal would obey escape sequences; a file or a program gets the text unchanged.
     writeText: (text) => output.write(output.isTTY ? printable(text) : text),
     get isTTY() {
       return output.isTTY;
@@ -72,21 +72,21 @@ export function printableIo({ stdout, stderr, onLost }: Io): Io {
   };
 }
 
-/** The process' own output, and what became of it. */
+/** The process's own output, and how it ended. */
 export interface ProcessOutput {
   readonly io: Io;
-  /** What standard output ended with, once everything is written. */
+  /** Waits until everything is written; returns why standard output was lost, if it was. */
   settled(): Promise<LostOutput | undefined>;
 }
 
 /**
- * Standard output and error as an Io that survives them. When standard output cannot be written any more, whoever has
- * something to save is told; where nobody has, `end` is called.
+ * Standard output and error as an Io that survives their loss. When standard output can no longer be written, the
+ * listener is told, which may have something to save; without one, `end` is called.
  */
 export function openProcessOutput(end: (lost: LostOutput) => void): ProcessOutput {
   const listeners = new Set<(lost: LostOutput) => void>();
   let lost: LostOutput | undefined;
-  // What is told on standard error is told to nobody then; the work and its result do not depend on it.
+  // A lost standard error is ignored; the work and its result do not depend on it.
   process.stderr.on("error", () => {});
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (lost) return;
@@ -121,7 +121,7 @@ export function openProcessOutput(end: (lost: LostOutput) => void): ProcessOutpu
 }
 
 function lostBy({ code, message }: NodeJS.ErrnoException): LostOutput {
-  if (code === "EPIPE") return { exitCode: 141, found: "nobody reads standard output any more" };
+  if (code === "EPIPE") return { exitCode: 141, found: "nothing reads standard output any more" };
   if (code === "EIO" && process.stdout.isTTY) return { exitCode: 129, found: "the terminal is gone" };
   const full = code === "ENOSPC" || code === "EDQUOT";
   return { exitCode: 1, found: full ? `the device is full (${code})` : message };

@@ -1,6 +1,6 @@
 /**
- * What the command line looks at before and while it trains: whether the dataset is there, whether memory will do, what
- * the GPU can do at best. train() refuses what cannot work; this says more, and warns.
+ * Checks of the command line before training: whether the dataset is prepared, whether memory suffices, the GPU's peak
+ * speed. train() refuses what cannot work; these checks add advice and warnings.
  */
 import fs from "node:fs";
 import os from "node:os";
@@ -15,33 +15,35 @@ import { type Io, styled, withFlags } from "./terminal.js";
 const isPrepared = (folder: string) =>
   ["meta.json", "train.bin"].some((file) => fs.existsSync(path.join(folder, file)));
 
-/** @throws {RangeError} when the dataset is not prepared, with the command that prepares it and the datasets that are */
+/**
+ * @throws {RangeError} when the dataset is not prepared, with the command that prepares it and the prepared datasets
+ */
 export async function checkDataset({ dataDir, dataset }: Settings): Promise<void> {
   const folder = path.join(dataDir, dataset);
   if (isPrepared(folder)) return;
   const known = datasetNames();
   const prepare = known.includes(dataset)
     ? `run \`folio prepare ${dataset}\` first`
-    : `\`folio prepare\` makes ${known.join(", ")}, or a dataset of your own text`;
+    : `\`folio prepare\` makes ${known.join(", ")}, or a dataset from your own text`;
   const there = fs.existsSync(dataDir)
     ? fs.readdirSync(dataDir).filter((name) => isPrepared(path.join(dataDir, name)))
     : [];
   const prepared =
     there.length > 0 ? `, or choose one that is prepared (--dataset=${there.slice(0, 8).join(" or ")})` : "";
-  throw new RangeError(`Cannot train on ${dataset}: ${folder} holds no prepared dataset; ${prepare}${prepared}.`);
+  throw new RangeError(`Cannot train on ${dataset}: ${folder} has no prepared dataset; ${prepare}${prepared}.`);
 }
 
-/** Says what is likely to be wrong: a GPU that is not used, less memory than the run needs. */
+/** Warns of likely problems: a GPU that is not used, or less memory than the run needs. */
 export async function warnings(settings: Settings, say: (text: string) => void): Promise<void> {
   const { resolveDevice } = await import("../../engine/device.js");
   if ((await resolveDevice(settings)).device !== "cpu") return;
   const gpu = settings.device === "auto" ? nvidiaGpus()[0]?.name : undefined;
   if (gpu) {
     say(
-      `TensorFlow does not see this machine's ${gpu}, so this runs on the processor; \`folio doctor\` says what is missing`,
+      `TensorFlow does not see this machine's ${gpu}, so this runs on the CPU; \`folio doctor\` says what is missing`,
     );
   }
-  // Weights from elsewhere bring their own shape.
+  // Other weights determine the model's shape.
   if (settings.evalOnly || !["scratch", "resume"].includes(settings.initFrom)) return;
   const { openDataset } = await import("../../data/batches.js");
   const { memoryWarning } = await import("../../model/memory.js");
@@ -52,7 +54,10 @@ export async function warnings(settings: Settings, say: (text: string) => void):
   if (warning) say(await withFlags(warning));
 }
 
-/** Device, number format and how steps are run, each with why where Folio chose it: `cpu (…), float32 (…), compiled`. */
+/**
+ * Device, number format and mode of execution, each with the reason if Folio chose it: `cpu (…), float32 (…),
+ * compiled`.
+ */
 export function describeDevice(
   run: Pick<StartRecord, "device" | "deviceReason" | "deviceName" | "dtype" | "dtypeReason" | "compiled" | "numerics">,
 ): string {
@@ -61,7 +66,7 @@ export function describeDevice(
     const said = details.filter((detail) => detail !== undefined);
     return said.length > 0 ? `${name} (${said.join("; ")})` : name;
   };
-  const how = run.device === "webgpu" ? "eager (compile is off: only TensorFlow compiles)" : "eager";
+  const how = run.device === "webgpu" ? "eager (WebGPU steps are not compiled)" : "eager";
   return [
     about(run.device, run.deviceName, why(run.deviceReason)),
     about(run.dtype, why(run.dtypeReason)),
@@ -70,7 +75,7 @@ export function describeDevice(
   ].join(", ");
 }
 
-/** Of eager steps on a processor or an NVIDIA GPU: how much faster compiled ones are, where it was measured. */
+/** A note on eager steps on a CPU or an NVIDIA GPU: how much faster compiled ones are, if it was measured. */
 export async function eagerNote({ device, compiled }: Pick<StartRecord, "device" | "compiled">): Promise<string[]> {
   if (compiled || device === "webgpu") return [];
   const { eagerRatio } = await import("../../engine/choices.js");
@@ -82,16 +87,16 @@ export async function eagerNote({ device, compiled }: Pick<StartRecord, "device"
   return [eagerLine(eagerRatio({ operations, flags: instructionFlags() }, measured))];
 }
 
-/** @param ratio how many times as long an eager step takes; undefined: not known */
+/** @param ratio time of an eager step divided by that of a compiled one; undefined if unknown */
 export function eagerLine(ratio: number | undefined): string {
   const faster =
     ratio === undefined || ratio < 1.1
-      ? "compiled ones (--compile=True) are usually faster"
-      : `compiled (--compile=True), a small model's took ${ratio.toFixed(1)} times less here when measured`;
-  return `Steps run eagerly, line by line, to be stepped through; ${faster}.`;
+      ? "compiled steps (--compile=True) are usually faster"
+      : `compiled steps (--compile=True) of a small model were ${ratio.toFixed(1)} times as fast when measured here`;
+  return `Steps run eagerly, line by line, for debugging; ${faster}.`;
 }
 
-/** Says on stderr what a trained model is to run on: `auto` tells its choice, and why. */
+/** Prints to stderr the device that a trained model runs on, with the choice of `auto` and its reason. */
 export async function announceDevice(
   { device, dtype, compile }: DeviceSettings,
   trained: Settings["dtype"],
@@ -106,7 +111,7 @@ export async function announceDevice(
   for (const note of await eagerNote(record)) io.stderr.write(styled(io.stderr, "yellow", `${note}\n`));
 }
 
-/** FLOP/s that the run's GPU can do at best, by its data sheet; undefined on a CPU and for a card that is not known. */
+/** The peak FLOP/s of the run's GPU by its data sheet; undefined on a CPU and for an unknown card. */
 export function peakFlops({ device, dtype }: StartRecord): number | undefined {
   return device === "cuda" ? knownPeakFlops(nvidiaGpus()[0]?.name ?? "", dtype as "float32") : undefined;
 }

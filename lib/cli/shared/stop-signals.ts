@@ -1,6 +1,6 @@
 /**
- * How a long command (train, prepare, scaling run) is stopped from outside without losing what it has: by a signal, or by
- * the end of whoever read its output. It saves nothing itself: whoever works looks at the signal.
+ * Stops a long command (train, prepare, scaling run) without losing its work, on a signal or when its output is closed.
+ * The command itself listens to the AbortSignal and saves.
  */
 import type { Io, Output } from "./terminal.js";
 
@@ -9,25 +9,25 @@ type StopSignal = keyof typeof exitCodes;
 const signals = Object.keys(exitCodes) as StopSignal[];
 
 /**
- * Within this time of the first, a second one is the same wish: npm passes Ctrl-C on to a program that the terminal has
- * sent it to as well.
+ * A second signal within this time of the first is ignored: npm passes Ctrl-C on to a program that has also received it
+ * from the terminal.
  */
 const sameWishMs = 500;
 
-/** Why to stop, as something that a long command asks for, listens to and closes. */
+/** The reason to stop, which a long command listens for, and closes at its end. */
 export interface Stop {
   readonly signal: AbortSignal;
-  /** 128 and the signal's number; 141 for a closed pipe, 1 for a device that is full. Undefined while nothing stops it. */
+  /** 128 plus the signal's number; 141 for a closed pipe, 1 for a full device. Undefined if nothing has stopped it. */
   exitCode(): number | undefined;
-  /** Where people still hear what is said: standard error, when standard output was the reason. */
+  /** The output for messages: standard error, if standard output was lost. */
   heard(io: Io): Output;
   close(): void;
 }
 
 /**
- * The first reason stops the work, which saves; a second Ctrl-C or SIGTERM ends the process. A second SIGHUP does not: a
- * terminal that closes sends it from two sides.
- * @param announce is given the signal's name, or what is wrong with standard output
+ * The first reason stops the work, which saves; a second Ctrl-C or SIGTERM ends the process. A second SIGHUP does not,
+ * since a closing terminal sends it twice.
+ * @param announce is called with the signal's name, or with the problem of standard output
  */
 export function stopOnSignals({ onLost }: Pick<Io, "onLost">, announce: (reason: string) => void): Stop {
   const controller = new AbortController();
@@ -42,8 +42,8 @@ export function stopOnSignals({ onLost }: Pick<Io, "onLost">, announce: (reason:
   const listener = (signal: NodeJS.Signals) => {
     const now = performance.now();
     if (signal !== "SIGHUP" && now - askedAt >= sameWishMs) {
-      // With no listener left the signal does what it does by default: it ends the process, whatever that is doing, and
-      // processes of its own notice that nobody hears them.
+      // Without listeners the signal has its default effect and ends the process, whose child processes notice their
+      // closed pipes.
       close();
       process.kill(process.pid, signal);
       return;
@@ -56,7 +56,7 @@ export function stopOnSignals({ onLost }: Pick<Io, "onLost">, announce: (reason:
   };
   for (const signal of signals) process.on(signal, listener);
   let lost = false;
-  // Until the command's end, close() or not: it shall end with its own exit code.
+  // Kept until the command's end, even after close(), so that it ends with its own exit code.
   onLost?.(({ found, exitCode }) => {
     lost = true;
     stop(found, exitCode);

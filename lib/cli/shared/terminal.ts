@@ -1,6 +1,6 @@
 /**
- * What the commands share to talk: where lines go, colour, numbers and durations as people read them, a progress line
- * below the log. Colour and the progress line appear on a terminal only; NO_COLOR switches colour off.
+ * Shared by commands for output: colour, readable numbers and durations, tables, and a progress line below the log.
+ * Colour and the progress line appear only on a terminal; NO_COLOR switches colour off.
  */
 import { styleText } from "node:util";
 import type { Output } from "./io.js";
@@ -10,7 +10,7 @@ export type { Io, Output } from "./io.js";
 
 export type Style = Parameters<typeof styleText>[0];
 
-/** `text` in colour where `output` shows colour, else as it is. */
+/** `text` in colour if `output` shows colour, else unchanged. */
 export function styled(output: Output, style: Style, text: string): string {
   const plain = !output.isTTY || process.env.NO_COLOR || process.env.TERM === "dumb";
   if (plain) return text;
@@ -23,7 +23,7 @@ export function grouped(value: number): string {
   return Math.round(value).toLocaleString("en-US");
 }
 
-/** Parameters in millions, two digits, as nanoGPT prints them. */
+/** Parameters in millions with two decimals, as nanoGPT prints them. */
 export function millions(value: number): string {
   return `${(value / 1e6).toFixed(2)}M`;
 }
@@ -41,10 +41,10 @@ export function wrapped(text: string, columns = 119): string {
   return text.replace(new RegExp(`(.{1,${columns}})(?: +|$)`, "g"), "$1\n").trimEnd();
 }
 
-/** No cell of a table is longer: a name that is shown need not be the whole of it. */
+/** Longer cells of a table are shortened. */
 const longestCell = 120;
 
-/** A table of text: columns padded to their widest cell, numbers to the right. */
+/** A text table: columns padded to their widest cell, numbers right-aligned. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const all = [head, ...rows].map((cells) => cells.map((cell) => shortened(cell, longestCell).replace(/[\n\t]/g, " ")));
   const widths = head.map((_, column) => Math.max(...all.map((cells) => (cells[column] ?? "").length)));
@@ -54,15 +54,15 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return all.map((cells) => cells.map(pad).join("  ").trimEnd());
 }
 
-/** A line of progress that stays below the log lines. On anything but a terminal there is none. */
+/** A progress line that stays below the log lines; only on a terminal. */
 export interface Progress {
   /** Writes a line above the progress line. */
   line(text: string): void;
-  /** Redraws, at most ten times a second. */
+  /** Redraws it, at most ten times per second. */
   update(done: number, total: number, rest: string): void;
-  /** Where nothing is redrawn: a line, when none was written for a minute. */
+  /** On anything but a terminal: writes a line, if none was written for a minute. */
   stillAt(text: string): void;
-  /** Takes the progress line away. */
+  /** Removes the progress line. */
   close(): void;
 }
 
@@ -93,7 +93,7 @@ export function openProgress(output: Output, now: () => number = () => performan
     update(done, total, rest) {
       if (!output.isTTY || now() - drawnAt < 100) return;
       drawnAt = now();
-      // Asked for anew each time: a window can change its width.
+      // Read each time, since a window can change its width.
       shown = progressText(done, total, rest, output.columns || 80);
       output.write(erase + shown);
     },
@@ -110,14 +110,14 @@ export function openProgress(output: Output, now: () => number = () => performan
 }
 
 /**
- * A message of the library, which names settings as programs do (`outDir`, `initFrom: "resume"`), with the flags that the
- * command line has for them (`--out_dir`, `--init_from=resume`). What a file says stays as the file says it.
+ * Replaces the names of settings in a message of the library (`outDir`, `initFrom: "resume"`) by the command line's
+ * flags (`--out_dir`, `--init_from=resume`). Text quoted from a file stays unchanged.
  */
 export async function withFlags(message: string): Promise<string> {
   const { camelCase, settingRows } = await import("../../settings/settings.js");
   const flag = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}`;
   if (message.startsWith("Cannot read --")) {
-    // The flag is named; its setting's name in programs need not be.
+    // The flag is already named; the setting's name is omitted.
     return message
       .replace(/^(Cannot read --([\w-]+)): (\w+) is /, (found, start: string, written: string, key: string) =>
         camelCase(written) === key ? `${start}: it is ` : found,
@@ -126,10 +126,10 @@ export async function withFlags(message: string): Promise<string> {
   }
   if (/^Cannot (read|open) /.test(message)) return message;
   const keysOf = (kind: Parameters<typeof settingRows>[0]) => Object.keys(settingRows(kind));
-  // Of the other commands' settings only those of two words: "file: 3" may be any sentence.
+  // Of the other commands' settings only those of two words, since "file: 3" may be part of any sentence.
   const others = (["eval", "bench", "sizes"] as const).flatMap(keysOf).filter((key) => /[A-Z]/.test(key));
   const keys = [...new Set([...(["train", "sample"] as const).flatMap(keysOf), ...others])];
-  // Parts of paths, and words of the language, are no settings.
+  // Parts of paths and ordinary words are not settings.
   const alone = (names: readonly string[]) => `(?<![\\w/.\\\\"'=-])(${names.join("|")})`;
   const value = /: (?:"([^"]*)"|(true|false)\b|(-?\d[\d.e+-]*\d|\d))/.source;
   const capitalized = (word: string) => word[0]!.toUpperCase() + word.slice(1);

@@ -1,7 +1,7 @@
 /**
- * A corpus of any size → train.bin and val.bin, in flat memory and on several cores. Every 32 MB what is finished is
- * written down in preparing.json; a preparation that was killed goes on from there, and ends with the same bytes. What
- * this file is not: the way of texts that fit in memory (token-writer.ts). Notebook 02-data shows it.
+ * Turns a corpus of any size into train.bin and val.bin, in constant memory and on several cores. Progress is recorded
+ * in preparing.json every 32 MB; a preparation that was killed continues from there and produces the same bytes.
+ * token-writer.ts writes texts that fit in memory. Shown in notebook 02-data.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -28,48 +28,48 @@ import {
   writeJson,
 } from "./unfinished.js";
 
-/** What `prepareCorpus` takes. */
+/** Options of `prepareCorpus`. */
 export interface CorpusOptions {
   dataDir: string;
   name: string;
   files: readonly SourceFile[];
-  /** One text file, split by its characters, without an end of text; else each document goes to one split. */
+  /** One text file, split by its characters, without an end-of-text id; else each document goes to one split. */
   single: boolean;
-  /** "char", "gpt2" or "bpe:N", or a tokenizer that there is already */
+  /** "char", "gpt2" or "bpe:N", or the specification of an existing tokenizer */
   tokenizer: string | TokenizerSpec;
   /** 0 < valFraction < 1 */
   valFraction: number;
-  /** Of the draw of validation documents. */
+  /** Seed for drawing the validation documents. */
   seed: number;
   textKey: string;
-  /** What the text is; its checksum is added. */
+  /** Description of the text; its checksum is added. */
   source: Omit<TokenSource, "sha256">;
   /** Kept in meta.json. */
   recipe: NonNullable<TokenMeta["recipe"]>;
-  /** Threads that encode; as many as there are cores unless given, none for less than 8 MB. */
+  /** Threads that encode; default one per core, and none for less than 8 MB. */
   workers?: number;
-  /** How often to write down what is finished; 32 MB of text unless given. */
+  /** How much text to encode before progress is recorded again; default 32 MB. */
   commitBytes?: number;
-  /** Files that are elsewhere. */
+  /** Files that have to be fetched. */
   remote?: RemoteFiles;
   signal?: AbortSignal;
   log(line: string): void;
 }
 
-/** Files that are fetched one after another when their turn comes. */
+/** Files that are fetched one after another, each when it is needed. */
 export interface RemoteFiles {
-  /** How many documents each file holds; asked once. */
+  /** The number of documents in each file; called once. */
   count(): Promise<number[]>;
-  /** Fetches a file, if it is not there, and gives its path. */
+  /** Fetches a file, unless it has been fetched, and returns its path. */
   fetch(index: number): Promise<string>;
-  /** The file's documents have been written. */
+  /** Called when the file's documents have been written. */
   release(index: number): void;
 }
 
 /**
- * Writes `<dataDir>/<name>` from documents. Called again after it was killed, it goes on.
+ * Writes `<dataDir>/<name>` from documents. Called again after a kill, it continues.
  * @throws {RangeError} if a file cannot be read, or a split would be empty
- * @throws {Error} if the disk is full, or another process prepares the same dataset; what is finished is kept
+ * @throws {Error} if the disk is full, or another process is preparing the same dataset; finished work is kept
  */
 export async function prepareCorpus(options: CorpusOptions): Promise<TokenMeta> {
   const { dataDir, name, log } = options;
@@ -85,7 +85,7 @@ export async function prepareCorpus(options: CorpusOptions): Promise<TokenMeta> 
       writeJson(files.progress, progress);
     } else if (!progress.meta) {
       const done = progress.tokens.train + progress.tokens.val;
-      log(`going on after ${done.toLocaleString("en")} ids that are written already`);
+      log(`continuing after ${done.toLocaleString("en")} ids that were already written`);
     }
     if (!progress.meta) {
       await encodeAll(options, files, progress);
@@ -95,16 +95,16 @@ export async function prepareCorpus(options: CorpusOptions): Promise<TokenMeta> 
     finish(directory, files, progress.meta);
     return progress.meta;
   } catch (error) {
-    // What is wrong with the text does not mend itself: nothing is kept to go on with.
+    // If the text itself is faulty, continuing cannot succeed: nothing is kept.
     if (error instanceof RangeError) for (const file of unfinished(files)) fs.rmSync(file, { force: true });
-    throw writeProblem(error, { name, directory, found: "what is finished is kept" });
+    throw writeProblem(error, { name, directory, found: "finished work is kept" });
   } finally {
     held.release();
     if (fs.existsSync(directory) && fs.readdirSync(directory).length === 0) fs.rmdirSync(directory);
   }
 }
 
-/** Everything that decides the result. */
+/** Everything that determines the result. */
 function wishOf(options: CorpusOptions): string {
   const { files, single, tokenizer, valFraction, seed, textKey } = options;
   const described = files.map((file) => {
@@ -157,12 +157,12 @@ function validationTest(
   documents: number,
   draw: { valFraction: number; seed: number },
 ): (document: number) => boolean {
-  if (single) return (document) => document === 1; // what follows the cut
+  if (single) return (document) => document === 1; // the part after the cut
   const chosen = validationDocuments(documents, draw.valFraction, draw.seed);
   return (document) => chosen[document] === 1;
 }
 
-/** Encodes from `progress.next` on, and writes down how far it has come. */
+/** Encodes from `progress.next` on, and records its progress. */
 async function encodeAll(options: CorpusOptions, files: DatasetFiles, progress: Progress): Promise<void> {
   const { remote, signal = cellSignal(), commitBytes = 32_000_000 } = options;
   const { vocabSize } = tokenizerFromSpec(progress.plan.tokenizer);
@@ -172,7 +172,7 @@ async function encodeAll(options: CorpusOptions, files: DatasetFiles, progress: 
   const report = reporter(options, progress.next);
   try {
     let uncommittedBytes = 0;
-    /** Ids are written in the order of the text, whichever worker is done first. */
+    /** Ids are written in the order of the text, whichever worker finishes first. */
     const write = async (ids: Encoded, { next, byteCount }: PlacedJob): Promise<void> => {
       output.append(ids);
       const { file } = progress.next;
@@ -190,7 +190,7 @@ async function encodeAll(options: CorpusOptions, files: DatasetFiles, progress: 
     for await (const placed of jobsOf(options, progress)) {
       if (signal?.aborted) break;
       written = Promise.all([pool.encode(placed.job), written]).then(([ids]) => write(ids, placed));
-      written.catch(() => {}); // awaited below, and by the next one
+      written.catch(() => {}); // awaited below, and by the next write
       pending.push(written);
       if (pending.length > 2 * pool.size) await pending.shift();
     }
@@ -209,7 +209,7 @@ function workersOf({ files, remote, workers }: CorpusOptions): number {
   return small ? 0 : Math.min(os.availableParallelism(), 16);
 }
 
-/** A job, and where reading goes on after it. */
+/** A job, and the place where reading continues after it. */
 interface PlacedJob {
   readonly job: EncodeJob;
   readonly byteCount: number;
@@ -218,7 +218,7 @@ interface PlacedJob {
 
 const jobBytes = 1 << 20;
 
-/** The rest of the corpus in jobs of a megabyte or one document. */
+/** The rest of the corpus, in jobs of a megabyte or of one document. */
 async function* jobsOf(options: CorpusOptions, progress: Progress): AsyncGenerator<PlacedJob> {
   const { files, single, textKey, remote, valFraction, seed } = options;
   const { documents, cuts, tokenizer } = progress.plan;
@@ -244,12 +244,12 @@ async function* jobsOf(options: CorpusOptions, progress: Progress): AsyncGenerat
     if (pieces.length === 4096 || (pieces.length > 0 && byteCount + piece.bytes.length > largest)) yield pack();
     pieces.push(piece);
     byteCount += piece.bytes.length;
-    if (remote && piece.next.offset === 0) yield pack(); // a file is done: it can be removed before the next one is there
+    if (remote && piece.next.offset === 0) yield pack(); // a file is finished: it can be removed before the next one is fetched
   }
   if (pieces.length > 0) yield pack();
 }
 
-/** Pieces → one job. By characters there is no end of text: documents end with a line. */
+/** Packs pieces into one job. A character tokenizer has no end-of-text id: documents end with a line end. */
 function packJob(
   pieces: readonly Piece[],
   how: { isVal: (document: number) => boolean; endsDocuments: boolean; byCharacters: boolean },
@@ -269,7 +269,7 @@ function packJob(
   return { bytes, texts };
 }
 
-/** A line at each tenth; of files that are elsewhere, at each file. */
+/** Logs a line at each tenth of the text; for fetched files, at each file. */
 function reporter({ files, remote, log }: CorpusOptions, from: Place): (next: Place, byteCount: number) => void {
   const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
   const startMs = performance.now();
@@ -292,7 +292,7 @@ function reporter({ files, remote, log }: CorpusOptions, from: Place): (next: Pl
   };
 }
 
-/** meta.json of what has been written. @throws {RangeError} if a split is empty */
+/** The meta.json for what has been written. @throws {RangeError} if a split is empty */
 async function describe(options: CorpusOptions, files: DatasetFiles, progress: Progress): Promise<TokenMeta> {
   const { name, recipe, source } = options;
   const { vocabSize } = tokenizerFromSpec(progress.plan.tokenizer);

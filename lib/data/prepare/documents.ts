@@ -1,8 +1,8 @@
 /**
- * Documents from text files, folders, JSON lines, JSON arrays and Parquet files, as pieces of UTF-8 bytes of about a
- * megabyte, each with the place where reading goes on after it: so a preparation holds little and can be taken up again.
- * Text files follow the rule of ../text.ts; the texts of JSON and Parquet are taken as they are. It knows no tokenizer:
- * corpus.ts does. Notebook 02-data shows it.
+ * Reads documents from text files, folders, JSON lines, JSON arrays and Parquet files, in pieces of about a megabyte of
+ * UTF-8, each with the place where reading continues after it, so that a preparation needs little memory and can be
+ * resumed. Text files follow the rule of ../text.ts; the texts in JSON and Parquet are left unchanged. Shown in
+ * notebook 02-data.
  */
 import { isUtf8 } from "node:buffer";
 import fs from "node:fs";
@@ -13,15 +13,18 @@ import { isBlank, type JsonRecord, readElements, readLines } from "./json-record
 import { refuseSource } from "./refuse-source.js";
 import { kindOf, type SourceKind } from "./source-kind.js";
 
-/** A file to take documents from. */
+/** A file to read documents from. */
 export interface SourceFile {
-  /** Where it is, or will be. */
+  /** Its path, now or once it is fetched. */
   readonly path: string;
   readonly kind: SourceKind;
   readonly bytes: number;
 }
 
-/** A place between two pieces: which file, where in it (a byte, or a row of a Parquet file), and how many documents before. */
+/**
+ * A place between two pieces: the file, the position in it (a byte, or a row of a Parquet file), and the documents
+ * before.
+ */
 export interface Place {
   readonly file: number;
   readonly offset: number;
@@ -33,43 +36,43 @@ export interface Piece {
   readonly bytes: Uint8Array;
   /** Counted from 0 over all files. */
   readonly document: number;
-  /** Whether the document ends with it. */
+  /** Whether it is the document's last piece. */
   readonly last: boolean;
   readonly next: Place;
 }
 
 export interface ReadOptions {
-  /** The field of JSON lines, or the column of Parquet files, that holds the text. */
+  /** The field of JSON objects, or the column of Parquet files, that contains the text. */
   readonly textKey: string;
-  /** A text may be cut between any two characters, and not only where `lastCut` allows it. */
+  /** Whether text may be cut between any two characters, not only where `lastCut` allows it. */
   readonly anywhere?: boolean;
-  /** Where in a text file a new document begins, as byte offsets: the split of a single text. */
+  /** Byte offsets in a text file at which a new document begins: the split of a single text. */
   readonly cuts?: readonly number[];
-  /** How large a piece is, about; 1 MiB unless given. */
+  /** Approximate size of a piece; default 1 MiB. */
   readonly pieceBytes?: number;
 }
 
-/** What a path holds. */
+/** The files of a path. */
 export interface Source {
   readonly files: readonly SourceFile[];
-  /** It is one text file, to be split by its characters. */
+  /** Whether it is one text file, to be split by its characters. */
   readonly single: boolean;
-  /** What was left out of a folder: a file, and why. */
+  /** Files of a folder that were left out, each with the reason. */
   readonly skipped: readonly string[];
 }
 
 /**
- * The files of a path, in the order of their names; hidden ones and those that are no text are left out of a folder.
- * @param textKey the field or column that holds the text
- * @throws {RangeError} if it is missing or holds nothing to read
+ * The files of a path, in the order of their names; hidden files of a folder and those that are not text are left out.
+ * @param textKey the field or column that contains the text
+ * @throws {RangeError} if it is missing or has nothing to read
  */
 export function listSource(from: string, textKey = "text"): Source {
   const status = fs.statSync(from, { throwIfNoEntry: false });
   if (!status) throw refuseSource(from, "it is missing", "give a text, JSONL or Parquet file, or a folder of them");
   if (!status.isDirectory()) {
     if (!status.isFile())
-      throw refuseSource(from, "it is no file, but a pipe or a device", "write its text into a file");
-    if (status.size === 0) throw refuseSource(from, "it is empty", "give a file that holds text");
+      throw refuseSource(from, "it is a pipe or a device, not a file", "write its text into a file");
+    if (status.size === 0) throw refuseSource(from, "it is empty", "give a file that contains text");
     const found = kindOf(from, textKey);
     if ("unread" in found) throw refuseSource(from, found.unread, found.advice);
     return {
@@ -89,12 +92,12 @@ export function listSource(from: string, textKey = "text"): Source {
   }
   if (files.length === 0) {
     const there = skipped.length > 0 ? `: ${listed(skipped)}` : "";
-    throw refuseSource(from, `the folder holds no text${there}`, "give a folder with text files in it");
+    throw refuseSource(from, `the folder has no text files${there}`, "give a folder with text files in it");
   }
   return { files, single: false, skipped };
 }
 
-/** Names below a folder, sorted; links to files count, hidden names and node_modules do not. */
+/** The files below a folder, sorted by name, including links to files, without hidden names and node_modules. */
 function filesBelow(folder: string): string[] {
   return fs
     .readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -105,7 +108,7 @@ function filesBelow(folder: string): string[] {
     .sort((a, b) => (a < b ? -1 : 1));
 }
 
-/** Some of a list by name, and how many more there are. */
+/** The first names of a list, and how many more there are. */
 export function listed(names: readonly string[], most = 8): string {
   const more = names.length > most ? `, and ${(names.length - most).toLocaleString("en")} more` : "";
   return names.slice(0, most).join(", ") + more;
@@ -126,7 +129,7 @@ function withPlainLineEnds(bytes: Uint8Array): Uint8Array {
 
 const longestRun = 1 << 28;
 
-/** Where to cut a text that goes on; 0 if more of it must be read first. */
+/** Where to cut a text that continues; 0 if more of it must be read first. */
 function cutOf(bytes: Uint8Array, anywhere: boolean): number {
   const whole = wholeCharacters(bytes);
   if (!anywhere) return whole > 0 ? lastCut(bytes, whole) : 0;
@@ -161,7 +164,8 @@ async function* readTextRange(
   try {
     for (let at = range.from, want = pieceBytes; at < to; ) {
       let bytes = await readFully(handle, at, Math.min(want, to - at));
-      if (bytes.length < Math.min(want, to - at)) throw refuseSource(filePath, "it became shorter", "run it again");
+      if (bytes.length < Math.min(want, to - at))
+        throw refuseSource(filePath, "it became shorter while it was read", "run it again");
       const goesOn = at + bytes.length < to;
       const whole = goesOn ? bytes.subarray(0, wholeCharacters(bytes)) : bytes;
       if (!isUtf8(whole)) throw refuseEncoding(filePath, whole, at);
@@ -170,7 +174,11 @@ async function* readTextRange(
         if (cut === 0) {
           want *= 2;
           if (want > longestRun) {
-            throw refuseSource(filePath, `${bytes.length} bytes from byte ${at} on have no place to cut`, "use char");
+            throw refuseSource(
+              filePath,
+              `the ${bytes.length} bytes from byte ${at} on cannot be cut between words`,
+              "use the tokenizer char",
+            );
           }
           continue;
         }
@@ -199,15 +207,15 @@ function textOf({ bytes: line, start }: JsonRecord, textKey: string, where: stri
   const keys = typeof record === "object" && record !== null ? Object.keys(record).slice(0, 8).join(", ") : "none";
   throw refuseSource(
     where,
-    `the field "${textKey}" holds no text`,
-    `name the field by --text_key (there are: ${keys})`,
+    `the field "${textKey}" is not text`,
+    `name the field with --text_key (its fields: ${keys})`,
   );
 }
 
 /**
  * The pieces of all files from a place on.
- * @param locate makes sure that a file is there and gives its path; the path in the list unless given
- * @throws {RangeError} naming file and line if one cannot be read
+ * @param locate fetches a file if need be and returns its path; default: the path in the list
+ * @throws {RangeError} naming file and line, if one cannot be read
  */
 export async function* readPieces(
   files: readonly SourceFile[],
@@ -235,7 +243,7 @@ export async function* readPieces(
         start = to;
       }
     } else if (kind === "jsonl" || kind === "json") {
-      let count = offset === 0 ? 1 : undefined; // after a resumption they are no longer counted
+      let count = offset === 0 ? 1 : undefined; // unknown after resuming
       const name = kind === "jsonl" ? "line" : "element";
       const records = kind === "jsonl" ? readLines(filePath, offset) : readElements(filePath, offset);
       for await (const record of records) {

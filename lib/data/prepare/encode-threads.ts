@@ -1,7 +1,7 @@
 /**
- * Encoding on several cores: jobs of about a megabyte go to worker threads and come back in any order, each as the ids
- * of both splits. Without workers the same runs here, which is the faster for a small text. What this file is not: it
- * decides nothing about order or files (corpus.ts does). Notebook 02-data shows it.
+ * Encodes on several cores: worker threads take jobs of about a megabyte and return, in any order, the ids of both
+ * splits. Without workers the same code runs in this thread, which is faster for a small text. Shown in notebook
+ * 02-data.
  */
 import { Worker } from "node:worker_threads";
 import { typescriptLoader } from "../../host/package.js";
@@ -13,13 +13,13 @@ export type Ids = Uint16Array | Uint32Array;
 /** Texts, one after another, as UTF-8. */
 export interface EncodeJob {
   readonly bytes: Uint8Array;
-  /** [texts × 2]: where each ends in `bytes`, and what it is: `ofVal` + `endsDocument`. */
+  /** [texts × 2]: where each text ends in `bytes`, and its flags: `ofVal` + `endsDocument`. */
   readonly texts: Int32Array;
 }
 
-/** The text goes to validation. */
+/** Flag: the text goes to validation. */
 export const ofVal = 1;
-/** The end of a text comes after it. */
+/** Flag: the end-of-text id follows it. */
 export const endsDocument = 2;
 
 /** The ids of a job by split. */
@@ -28,17 +28,17 @@ export interface Encoded {
   readonly val: Ids;
 }
 
-/** What a worker is started with. */
+/** The data that a worker is started with. */
 export interface WorkerSettings {
   readonly tokenizer: TokenizerSpec;
   readonly dtype: TokenDtype;
 }
 
-/** What encodes; `close()` it. */
+/** A pool of encoders; the owner must call `close()`. */
 export interface EncodePool {
-  /** How many jobs it works on at once. */
+  /** How many jobs it processes at once. */
   readonly size: number;
-  /** Takes over the job's memory. */
+  /** Takes ownership of the job's memory. */
   encode(job: EncodeJob): Promise<Encoded>;
   close(): Promise<void>;
 }
@@ -84,11 +84,11 @@ interface Waiting {
   reject(error: Error): void;
 }
 
-/** What a worker answers. */
+/** A worker's answer. */
 export type WorkerAnswer = { id: number } & ({ encoded: Encoded } | { error: string });
 
 function startWorker(settings: WorkerSettings): Worker {
-  // From the sources (tests), a worker needs what its parent has: a loader of TypeScript.
+  // When run from the sources (tests), a worker needs a TypeScript loader, as its parent does.
   const fromSources = import.meta.url.endsWith(".ts");
   return new Worker(new URL(`./encode-worker.${fromSources ? "ts" : "js"}`, import.meta.url), {
     workerData: settings,

@@ -1,4 +1,4 @@
-/** A worker thread that encodes: see encode-pool.ts, which starts it. */
+/** A worker thread that encodes; encode-threads.ts starts it. */
 import { parentPort, workerData } from "node:worker_threads";
 import { tokenizerFromSpec } from "../tokenizers/tokenizer.js";
 import { type EncodeJob, encodeJob, type WorkerAnswer, type WorkerSettings } from "./encode-threads.js";

@@ -1,6 +1,6 @@
 /**
- * The records of JSON lines and of a JSON array, one after another as bytes, each with the place where it ends: a file of
- * any size in flat memory. What a record holds is documents.ts' matter.
+ * The records of JSON lines and of a JSON array, one after another as bytes, each with the place where it ends, so that
+ * a file of any size is read in constant memory. documents.ts parses the records.
  */
 import fs from "node:fs";
 import { markLength } from "../text.js";
@@ -13,19 +13,19 @@ export interface JsonRecord {
   readonly end: number;
 }
 
-/** A record that is longer is refused: it would not fit in a string. */
+/** A longer record is refused, since it would not fit in a string. */
 const MAX_RECORD_BYTES = 2 ** 28;
 
 function tooLong(filePath: string, at: number): RangeError {
-  const found = `the record that begins at byte ${at} has more than ${MAX_RECORD_BYTES} bytes`;
-  return refuseSource(filePath, found, "divide it");
+  const found = `the record that begins at byte ${at} is longer than ${MAX_RECORD_BYTES} bytes`;
+  return refuseSource(filePath, found, "split it into several records");
 }
 
 /** The lines of a file, without their ends. */
 export async function* readLines(filePath: string, from: number): AsyncGenerator<JsonRecord> {
-  let parts: Buffer[] = []; // of the line under way: joined once, at its end
+  let parts: Buffer[] = []; // of the current line: joined once, at its end
   let length = 0;
-  let at = from; // where the line under way begins
+  let at = from; // where the current line begins
   for await (const chunk of fs.createReadStream(filePath, { start: from, highWaterMark: 1 << 20 })) {
     let start = at === 0 && length === 0 ? markLength(chunk as Buffer) : 0;
     at += start;
@@ -56,7 +56,7 @@ export async function* readElements(filePath: string, from: number): AsyncGenera
   let closed = false;
   for await (const data of fs.createReadStream(filePath, { start: from, highWaterMark: 1 << 20 })) {
     const chunk = data as Buffer;
-    let start = 0; // of the element under way in this chunk
+    let start = 0; // of the current element, in this chunk
     for (let index = 0; index < chunk.length; index++) {
       const byte = chunk[index]!;
       if (inText) {
@@ -80,10 +80,10 @@ export async function* readElements(filePath: string, from: number): AsyncGenera
         throw refuseSource(
           filePath,
           `something follows its array at byte ${at + index + 1}`,
-          "give one array in a file",
+          "give one array per file",
         );
       }
-      // Behind the last element nothing is left to read.
+      // After the last element nothing is left to read.
       const end = closed ? Number.MAX_SAFE_INTEGER : at + index + 1;
       if (!closed || !isBlank(bytes)) yield { bytes, start: at + index - bytes.length, end };
       if (closed) return;
@@ -95,10 +95,11 @@ export async function* readElements(filePath: string, from: number): AsyncGenera
     if (length > MAX_RECORD_BYTES) throw tooLong(filePath, at + chunk.length - length);
     at += chunk.length;
   }
-  if (!closed) throw refuseSource(filePath, `its array has no end: the file stops at byte ${at}`, "write it again");
+  if (!closed)
+    throw refuseSource(filePath, `its array has no end: the file stops at byte ${at}`, "write the file again");
 }
 
-/** Whether a record is white space alone. */
+/** Whether a record is only white space. */
 export function isBlank(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte === 0x20 || byte === 0x0d || byte === 0x09 || byte === 0x0a);
 }

@@ -1,6 +1,6 @@
 /**
- * The text column of a Parquet file, row by row, by hyparquet. A row group is held at a time. What this file is not: it
- * reads no other columns. Notebook 02-data shows it.
+ * Reads the text column of a Parquet file row by row, with hyparquet, holding one row group at a time. Shown in
+ * notebook 02-data.
  */
 
 import { isUtf8 } from "node:buffer";
@@ -25,11 +25,15 @@ async function openParquet(filePath: string): Promise<{ file: AsyncBuffer; metad
     return { file, metadata: await parquetMetadataAsync(file) };
   } catch (error) {
     if (isUrl(filePath) && isNetwork(error)) throw unreachable(filePath, error);
-    throw refuseSource(filePath, `it is no Parquet file (${(error as Error).message})`, "download or write it again");
+    throw refuseSource(
+      filePath,
+      `it is not a Parquet file (${(error as Error).message})`,
+      "download or write it again",
+    );
   }
 }
 
-/** fetch fails with a TypeError that has a cause; hyparquet tells a status that is not 200. */
+/** fetch fails with a TypeError that has a cause; hyparquet reports a status that is not 200. */
 const isNetwork = (error: unknown) =>
   (error instanceof TypeError && error.cause !== undefined) || /^fetch (head )?failed/.test((error as Error).message);
 
@@ -37,11 +41,11 @@ function unreachable(url: string, error: unknown): Error {
   let deepest = error as Error & { code?: string };
   while (deepest.cause instanceof Error) deepest = deepest.cause;
   const found = [...new Set([deepest.code, deepest.message])].filter(Boolean).join(": ");
-  const advice = "Check the network; or name a mirror (HF_ENDPOINT, or --url), or a folder with the files (--source)";
+  const advice = "Check the network, or give a mirror (HF_ENDPOINT or --url) or a folder with the files (--source)";
   return new Error(`Cannot reach ${new URL(url).host} for ${url}: ${found}. ${advice}.`, { cause: error });
 }
 
-/** A file by positioned reads that stay within it: a damaged Parquet file asks for places that it does not have. */
+/** A file with bounded positioned reads, since a damaged Parquet file may refer to positions beyond its end. */
 function fileBuffer(filePath: string): AsyncBuffer {
   const { size } = fs.statSync(filePath);
   return {
@@ -66,7 +70,7 @@ function fileBuffer(filePath: string): AsyncBuffer {
   };
 }
 
-/** The same, with each failure heard: hyparquet reads ahead, and lets go of what it no longer needs. */
+/** The same, with every rejection handled: hyparquet reads ahead and drops promises that it no longer needs. */
 function heard(file: AsyncBuffer): AsyncBuffer {
   return {
     byteLength: file.byteLength,
@@ -78,22 +82,22 @@ function heard(file: AsyncBuffer): AsyncBuffer {
   };
 }
 
-/** How many rows a Parquet file, on disk or behind a URL, says it has; only its end is read. */
+/** The number of rows that a Parquet file, on disk or at a URL, declares; only its end is read. */
 export async function countParquetRows(filePath: string): Promise<number> {
   return Number((await openParquet(filePath)).metadata.num_rows);
 }
 
 function toBytes(value: unknown, where: string, textKey: string): Uint8Array {
   if (value === null || value === undefined) {
-    throw refuseSource(where, `the column "${textKey}" holds nothing (null)`, "write the file without such rows");
+    throw refuseSource(where, `the column "${textKey}" is empty (null)`, "write the file without such rows");
   }
   if (value instanceof Uint8Array && isUtf8(value)) return value;
-  throw refuseSource(where, `the column "${textKey}" holds something that is not UTF-8 text`, "name another column");
+  throw refuseSource(where, `the column "${textKey}" has a value that is not UTF-8 text`, "name another column");
 }
 
 /**
  * The texts of a Parquet file from a row on, as UTF-8 bytes.
- * @throws {RangeError} if it is no Parquet file, lacks the column, or is damaged
+ * @throws {RangeError} if it is not a Parquet file, lacks the column, or is damaged
  */
 export async function* readParquetRows(
   filePath: string,
@@ -103,7 +107,7 @@ export async function* readParquetRows(
   const { file, metadata } = await openParquet(filePath);
   const columns = metadata.schema.slice(1).map(({ name }) => name);
   if (!columns.includes(textKey)) {
-    const there = `name the column by --text_key (there are: ${columns.join(", ")})`;
+    const there = `name the column with --text_key (its columns: ${columns.join(", ")})`;
     throw refuseSource(filePath, `it has no column "${textKey}"`, there);
   }
   let start = 0;
@@ -111,8 +115,8 @@ export async function* readParquetRows(
     const end = start + Number(group.num_rows);
     if (end > from) {
       if (Number(group.total_byte_size) > largestGroupBytes) {
-        const wanted = "write it again with smaller ones (row_group_size=10000)";
-        throw refuseSource(filePath, `a row group of it has ${group.total_byte_size} bytes`, wanted);
+        const wanted = "write it again with smaller row groups (row_group_size=10000)";
+        throw refuseSource(filePath, `one of its row groups has ${group.total_byte_size} bytes`, wanted);
       }
       const rowStart = Math.max(start, from);
       const rows = await readRows(filePath, { file, metadata, rowStart, rowEnd: end, textKey });
@@ -149,7 +153,7 @@ async function readRows(
     throw refuseSource(filePath, `it is damaged (${(error as Error).message})`, "download or write it again");
   }
   if (rows.length !== rowEnd - rowStart) {
-    throw refuseSource(filePath, `rows ${rowStart} to ${rowEnd} are not all there`, "download or write it again");
+    throw refuseSource(filePath, `some of the rows ${rowStart} to ${rowEnd} are missing`, "download or write it again");
   }
   return rows;
 }

@@ -1,6 +1,7 @@
 /**
- * Preparing datasets: what the modules data/NAME/prepare.ts share, and texts of one's own. To add a dataset, add a folder
- * with a module that exports `prepare(options)` and a README with source, licence and sizes. Notebook 02-data shows it.
+ * Prepares datasets: code shared by the modules data/NAME/prepare.ts, and the preparation of a user's own texts. To add
+ * a dataset, add a folder with a module that exports `prepare(options)` and a README with source, licence and sizes.
+ * Shown in notebook 02-data.
  */
 import { createHash } from "node:crypto";
 import path from "node:path";
@@ -13,29 +14,29 @@ import { prepareCorpus } from "./corpus.js";
 import { listed, listSource } from "./documents.js";
 import { isTokenizerName } from "./survey.js";
 
-/** What `prepare` of a dataset takes. */
+/** Options of a dataset's `prepare`. */
 export interface PrepareOptions {
   /** The folder of all datasets; the files go to `<dataDir>/<name>`. */
   dataDir: string;
-  /** A local file to take the text from, in place of the usual source. */
+  /** A local file to read the text from instead of the usual source. */
   source?: string;
-  /** Where to download the text from, in place of its public URL. */
+  /** URL to download the text from instead of its public URL. */
   url?: string;
-  /** Prepare it even if it is prepared already. */
+  /** Prepare it again if it is already prepared. */
   overwrite?: boolean;
-  /** Stops a download; the next call goes on with it. */
+  /** Stops a download; the next call resumes it. */
   signal?: AbortSignal;
-  /** Takes a line that tells what is done. */
+  /** Receives lines of progress. */
   log?(line: string): void;
 }
 
-/** What every data/NAME/prepare.ts exports. */
+/** The exports of every data/NAME/prepare.ts. */
 export interface PrepareModule {
   prepare(options: PrepareOptions): Promise<TokenMeta>;
 }
 
 /**
- * The name under which a module in data/ writes: that of its folder, so that a copied and edited folder makes a dataset
+ * The dataset's name for a module in data/: the name of its folder, so that a copied and edited folder makes a dataset
  * of its own.
  * @example const name = folderName(import.meta.url);
  */
@@ -48,8 +49,8 @@ const silent = (): void => {};
 const counted = (value: number) => value.toLocaleString("en");
 
 /**
- * The dataset, if it is prepared already and may stay.
- * @param recipe what is asked for; without one, whatever there is will do
+ * The dataset, if it is already prepared and need not be replaced.
+ * @param recipe the options requested; without it, any recipe is accepted
  * @throws {RangeError} if it was prepared by another recipe
  */
 export function preparedAlready(
@@ -65,34 +66,34 @@ export function preparedAlready(
     ({ meta } = dataset);
     dataset.close();
   } catch {
-    return undefined; // it is not there, or damaged
+    return undefined; // it is missing or damaged
   }
   for (const [key, wanted] of Object.entries(recipe)) {
     const had = meta.recipe?.[key];
     if (had === undefined || had === wanted) continue;
     throw new RangeError(
-      `Cannot prepare ${name}: it is prepared already, with ${key} ${had}, where ${wanted} is asked for; choose another name, or add --overwrite.`,
+      `Cannot prepare ${name}: it is already prepared with ${key} ${had}, but ${wanted} is requested; choose another name, or add --overwrite.`,
     );
   }
   const { train, val } = meta.splits;
   log(
-    `${path.join(dataDir, name)} is prepared already: ${counted(train.tokens)} training and ${counted(val.tokens)} validation ids; --overwrite does it again`,
+    `${path.join(dataDir, name)} is already prepared: ${counted(train.tokens)} training and ${counted(val.tokens)} validation ids; --overwrite prepares it again`,
   );
   return meta;
 }
 
-/** How a text of one's own is prepared. */
+/** How to prepare a text of your own. */
 export interface TextOptions extends Omit<PrepareOptions, "source" | "url"> {
   name: string;
   /** A text, JSONL or Parquet file, or a folder of them. */
   from: string;
-  /** "char", "gpt2" or "bpe:N", or a tokenizer that there is already, such as a model's; "gpt2" unless given. */
+  /** "char", "gpt2" or "bpe:N", or an existing tokenizer, such as a model's; default "gpt2". */
   tokenizer?: string | TokenizerSpec;
-  /** Between 0 and 1; 0.1 unless given. */
+  /** Between 0 and 1; default 0.1. */
   valFraction?: number;
-  /** The field of JSONL or the column of Parquet that holds the text; "text" unless given. */
+  /** The field of JSONL or the column of Parquet that contains the text; default "text". */
   textKey?: string;
-  /** Of the draw of validation documents; 2357, nanoGPT's, unless given. */
+  /** Seed for drawing the validation documents; default 2357, as in nanoGPT. */
   seed?: number;
   /** Threads that encode: see `prepareCorpus`. */
   workers?: number;
@@ -100,9 +101,10 @@ export interface TextOptions extends Omit<PrepareOptions, "source" | "url"> {
 }
 
 /**
- * Prepares a text of one's own. One text file is split by its characters, as nanoGPT's scripts do; the documents of a
- * folder, of JSONL and of Parquet go to one split each, drawn as `datasets.train_test_split` does, and end with the end of
- * text (by characters: with a line end). Called again after a kill it goes on; when it is prepared already it does nothing.
+ * Prepares a text of your own. One text file is split by its characters, as nanoGPT's scripts do. Each document of a
+ * folder, of JSONL or of Parquet goes to one split, drawn as `datasets.train_test_split` does, and ends with the
+ * end-of-text id (for a character tokenizer, with a line end). Called again after a kill, it continues; when the
+ * dataset is already prepared, it does nothing.
  * @throws {RangeError} if the source cannot be read, or an option is out of range
  * @example
  * await prepareText({ dataDir: "data", name: "poems", from: "poems.txt", tokenizer: "bpe:1024", log: console.log });
@@ -120,7 +122,7 @@ export async function prepareText(options: TextOptions): Promise<TokenMeta> {
   } = options;
   const recipeTokenizer = checkTokenizer(tokenizer);
   if (!(valFraction > 0 && valFraction < 1)) {
-    throw new RangeError(`Cannot prepare ${name}: val_fraction is ${valFraction}; it must lie between 0 and 1.`);
+    throw new RangeError(`Cannot prepare ${name}: val_fraction is ${valFraction}; it must be between 0 and 1.`);
   }
   const source = listSource(from, textKey);
   const bytes = source.files.reduce((sum, file) => sum + file.bytes, 0);
@@ -157,11 +159,14 @@ export async function prepareText(options: TextOptions): Promise<TokenMeta> {
 
 const kindNames = { text: "text", jsonl: "JSON lines", json: "a JSON array", parquet: "Parquet" } as const;
 
-/** How the recipe names the tokenizer: one that is given is told apart by its content. @throws {RangeError} */
+/**
+ * How the recipe names the tokenizer; a given tokenizer is identified by a digest of its content.
+ * @throws {RangeError}
+ */
 function checkTokenizer(tokenizer: string | TokenizerSpec): string {
   if (typeof tokenizer !== "string") {
     if (tokenizer.kind === "none") {
-      throw new RangeError("Cannot prepare: that model's ids have no tokenizer, so no text can become ids of it.");
+      throw new RangeError("Cannot prepare: the model has no tokenizer, so text cannot be encoded for it.");
     }
     tokenizerFromSpec(tokenizer);
     const digest = createHash("sha256").update(JSON.stringify(tokenizer)).digest("hex").slice(0, 16);
@@ -179,16 +184,16 @@ export function describeSplits({ splits, tokenizer, vocabSize }: TokenMeta): str
   return `${counted(splits.train.tokens)} training and ${counted(splits.val.tokens)} validation ids, ${of}`;
 }
 
-/** Where one text is downloaded to and from. */
+/** Where a text is downloaded from and to. */
 export interface DownloadPlan {
   url: string;
   sha256: string;
-  /** How long it is. */
+  /** Its length. */
   bytes?: number;
   filePath: string;
 }
 
-/** `fetchFile`, with a line at the start, at each further quarter and at the end. */
+/** `fetchFile`, with a log line at the start, at each further quarter and at the end. */
 export async function download(plan: DownloadPlan, options: Pick<PrepareOptions, "log" | "signal">): Promise<void> {
   const { url, sha256, bytes, filePath } = plan;
   const { log = silent, signal } = options;
@@ -207,11 +212,12 @@ export async function download(plan: DownloadPlan, options: Pick<PrepareOptions,
 }
 
 /**
- * A text file by the rule of data/text.ts.
+ * Reads a text file by the rule of lib/data/text.ts.
  * @throws {RangeError} if it is missing, empty, or not UTF-8
  */
 export function readText(filePath: string): string {
   const text = readTextFile(filePath);
-  if (text.trim() === "") throw new RangeError(`Cannot read the text ${filePath}: it is empty; give a text file.`);
+  if (text.trim() === "")
+    throw new RangeError(`Cannot read the text ${filePath}: it is empty; give a file that contains text.`);
   return text;
 }

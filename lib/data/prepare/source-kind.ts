@@ -1,6 +1,6 @@
 /**
- * What a file of a corpus is, by what it holds and not by its name: Parquet, JSON lines, a JSON array of texts, or plain
- * text. What cannot be read gets the command that makes it readable.
+ * Detects the kind of a corpus file from its content rather than its name: Parquet, JSON lines, a JSON array of texts,
+ * or plain text. For other files it says which command makes them readable.
  */
 import { isUtf8 } from "node:buffer";
 import fs from "node:fs";
@@ -10,7 +10,7 @@ import { convertAdvice, markLength, notUtf8, wholeCharacters } from "../text.js"
 
 export type SourceKind = "text" | "jsonl" | "json" | "parquet";
 
-/** A file's kind; or why it is none, as a clause, and what to do. */
+/** A file's kind; or why it cannot be read, as a clause, and what to do. */
 export type FoundKind = { readonly kind: SourceKind } | { readonly unread: string; readonly advice: string };
 
 const packed: readonly { magic: readonly number[]; name: string; command: string }[] = [
@@ -23,7 +23,7 @@ const packed: readonly { magic: readonly number[]; name: string; command: string
 
 const SNIFFED_BYTES = 65_536;
 
-/** @param textKey the field that holds the text, in objects of JSON */
+/** @param textKey the field of JSON objects that contains the text */
 export function kindOf(filePath: string, textKey: string): FoundKind {
   const start = beginning(filePath);
   const begins = (magic: readonly number[]) => magic.every((byte, at) => start[at] === byte);
@@ -32,10 +32,10 @@ export function kindOf(filePath: string, textKey: string): FoundKind {
   const extension = path.extname(filePath).toLowerCase();
   if (archive) {
     const { name, command } = archive;
-    return { unread: `it is packed with ${name}`, advice: `unpack it first: ${command} ${filePath}` };
+    return { unread: `it is compressed with ${name}`, advice: `decompress it first: ${command} ${filePath}` };
   }
   if (extension === ".parquet" || extension === ".pq") {
-    return { unread: "it is no Parquet file (it does not begin with PAR1)", advice: "download or write it again" };
+    return { unread: "it is not a Parquet file (it does not begin with PAR1)", advice: "download or write it again" };
   }
   return jsonKind(start, extension, textKey) ?? textKind(start);
 }
@@ -61,7 +61,7 @@ function textKind(start: Buffer): FoundKind {
   return { unread: `it is not text: byte ${zero} is 0`, advice: "give text, JSON lines, a JSON array or Parquet" };
 }
 
-/** JSON where the name says so, and where the first line is an object with the field; nothing for what is plain text. */
+/** JSON if the name says so, or if the first line is an object with the field; undefined for plain text. */
 function jsonKind(start: Buffer, extension: string, textKey: string): FoundKind | undefined {
   const text = start.subarray(markLength(start)).toString("utf8").trimStart();
   const named = [".json", ".jsonl", ".ndjson"].includes(extension);
@@ -72,7 +72,7 @@ function jsonKind(start: Buffer, extension: string, textKey: string): FoundKind 
   if (text === "") return undefined;
   if (text[0] === "[" && !Array.isArray(first)) return { kind: "json" };
   if (Array.isArray(first)) return { kind: text.slice(Math.max(0, end)).trim() === "" || end < 0 ? "json" : "jsonl" };
-  // A line may be longer than what was looked at.
+  // The first line may be longer than the bytes that were read.
   if (extension !== ".json" || first !== undefined || (end < 0 && start.length === SNIFFED_BYTES))
     return { kind: "jsonl" };
   return {

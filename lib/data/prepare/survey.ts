@@ -1,7 +1,7 @@
 /**
- * What must be known of a corpus before its first id is written: how many documents there are, which of them are for
- * validation, the files' checksums, and the tokenizer that is learned from it. Each is one pass in flat memory. What
- * this file is not: it writes nothing (corpus.ts does). Notebook 02-data shows it.
+ * What must be known about a corpus before its first id is written: the number of documents, which of them are for
+ * validation, the files' checksums, and the tokenizer learned from it. Each takes one pass in constant memory. Shown in
+ * notebook 02-data.
  */
 import { createHash } from "node:crypto";
 import fs from "node:fs";
@@ -21,14 +21,14 @@ import { readPieces, type SourceFile } from "./documents.js";
 import { isBlank, readElements, readLines } from "./json-records.js";
 import { refuseSource } from "./refuse-source.js";
 
-/** How many of `documents` are for validation: the share, rounded up, as `datasets.train_test_split` has it. */
+/** How many of `documents` are for validation: the fraction, rounded up, as in `datasets.train_test_split`. */
 export function validationCount(documents: number, valFraction: number): number {
   return Math.ceil(documents * valFraction);
 }
 
 /**
- * By document: whether it is for validation. Drawn as `datasets.train_test_split(test_size=valFraction, seed=seed)`
- * draws: the first of NumPy's permutation.
+ * For each document, whether it is for validation. Drawn as by `datasets.train_test_split(test_size=valFraction,
+ * seed=seed)`: the first documents of NumPy's permutation.
  * @throws {RangeError} if a split would be empty
  */
 export function validationDocuments(documents: number, valFraction: number, seed: number): Uint8Array {
@@ -43,7 +43,7 @@ export function validationDocuments(documents: number, valFraction: number, seed
   return chosen;
 }
 
-/** How many documents a file holds, and its SHA-256. */
+/** The number of documents in a file, and its SHA-256. */
 export async function surveyFile(file: SourceFile): Promise<{ documents: number; sha256: string }> {
   if (file.kind === "text") return { documents: 1, sha256: await fileSha256(file.path) };
   if (file.kind === "parquet") {
@@ -58,8 +58,8 @@ export async function surveyFile(file: SourceFile): Promise<{ documents: number;
 }
 
 /**
- * Where a text file splits: the byte at which its character number ⌊(1 − valFraction) · characters⌋ begins, counting
- * "\r\n" as one, as nanoGPT's scripts split it in Python; and its SHA-256.
+ * Where to split a text file: the byte at which its character number ⌊(1 − valFraction) · characters⌋ begins, with
+ * "\r\n" counted as one, as nanoGPT's scripts split it in Python; and its SHA-256.
  * @throws {RangeError} if a split would be empty
  */
 export async function surveyText(filePath: string, valFraction: number): Promise<{ cut: number; sha256: string }> {
@@ -72,19 +72,19 @@ export async function surveyText(filePath: string, valFraction: number): Promise
     counts.push(countCharacters(chunk as Buffer, previous));
     previous = (chunk as Buffer).at(-1)!;
   }
-  // A byte-order mark is no part of the text.
+  // A byte-order mark is not part of the text.
   const marks = (await hasMark(filePath)) ? 1 : 0;
   const characters = counts.reduce((sum, count) => sum + count, 0) - marks;
   const wanted = Math.floor(characters * (1 - valFraction)) + marks;
   if (wanted === marks || wanted === characters + marks) {
-    throw refuseSource(filePath, `it holds ${characters} characters, too few to split`, "give a longer text");
+    throw refuseSource(filePath, `its ${characters} characters are too few to split`, "give a longer text");
   }
   let block = 0;
   let before = 0;
   while (before + counts[block]! <= wanted) before += counts[block++]!;
   const handle = await fs.promises.open(filePath, "r");
   try {
-    const start = Math.max(0, block * blockBytes - 1); // one more, to see a "\r" before it
+    const start = Math.max(0, block * blockBytes - 1); // one byte more, to see a "\r" before it
     const bytes = Buffer.alloc(blockBytes + 1);
     const { bytesRead } = await handle.read(bytes, 0, bytes.length, start);
     let at = block * blockBytes - start;
@@ -108,7 +108,7 @@ async function hasMark(filePath: string): Promise<boolean> {
   }
 }
 
-/** Whether a byte begins a character, "\r\n" being one. */
+/** Whether a byte begins a character; "\r\n" counts as one. */
 function beginsCharacter(byte: number, previous: number): boolean {
   return (byte & 0xc0) !== 0x80 && !(byte === 0x0a && previous === 0x0d);
 }
@@ -123,7 +123,7 @@ function countCharacters(bytes: Buffer, previous: number): number {
   return count;
 }
 
-/** Text enough to learn byte pairs from; more changes little and takes memory. */
+/** Text from which byte pairs are learned; more would change little and take memory. */
 const learnedBytes = 100_000_000;
 
 export interface LearnOptions {
@@ -160,7 +160,7 @@ async function learnCharacters({ files, textKey, cuts = [] }: LearnOptions): Pro
       if (codePoint > 0xffff) index++;
       seen[codePoint] = 1;
     }
-    if (last && cuts.length === 0) seen[0x0a] = 1; // what is between documents
+    if (last && cuts.length === 0) seen[0x0a] = 1; // the separator of documents
   }
   const characters: string[] = [];
   seen.forEach((met, codePoint) => {
@@ -189,7 +189,7 @@ async function learnPairs(vocabSize: number, options: LearnOptions): Promise<Tok
     if (next.done) {
       const tokenizer = bpeTokenizer(next.value);
       if (tokenizer.vocabSize < vocabSize) {
-        log(`  no pair is left that occurs twice: the vocabulary is ${tokenizer.vocabSize.toLocaleString("en")}`);
+        log(` no pair occurs twice any more: the vocabulary size is ${tokenizer.vocabSize.toLocaleString("en")}`);
       }
       return tokenizer;
     }

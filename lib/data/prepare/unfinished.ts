@@ -1,7 +1,6 @@
 /**
- * What a preparation under way has on disk: the unfinished token files, and preparing.json, which says how far they are
- * right. A kill at any moment leaves what the next call goes on with. What this file is not: it reads no text and
- * encodes nothing (corpus.ts does). Notebook 02-data shows it.
+ * The files of an unfinished preparation: the incomplete token files, and preparing.json, which says how much of them
+ * is valid. After a kill at any moment the next call can continue from them. Shown in notebook 02-data.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -15,33 +14,33 @@ import { type TokenizerSpec, tokenizerFromSpec } from "../tokenizers/tokenizer.j
 import type { Place } from "./documents.js";
 import type { Encoded, Ids } from "./encode-threads.js";
 
-/** What the survey found: fixed before the first id is written. */
+/** The survey's results, fixed before the first id is written. */
 export interface Plan {
   readonly documents: number;
-  /** Of a single text: where validation begins. */
+  /** For a single text: where validation begins. */
   readonly cuts: readonly number[];
   readonly tokenizer: TokenizerSpec;
 }
 
-/** preparing.json: how far it has come. */
+/** preparing.json: the progress so far. */
 export interface Progress {
   format: "folio-preparing";
   version: 1;
-  /** What was asked for; another wish begins anew. */
+  /** The options of the preparation; with others it starts anew. */
   wish: string;
   plan: Plan;
-  /** By file, as far as they have been read whole. */
+  /** By file; null for files that have not been read completely. */
   checksums: (string | null)[];
   next: Place;
   tokens: { train: number; val: number };
-  /** Everything is written and checked; only renames are missing. */
+  /** Set when everything is written and checked; only the renames remain. */
   meta?: TokenMeta;
 }
 
 export const splits = ["train", "val"] as const;
 export type Split = (typeof splits)[number];
 
-/** The files of a preparation under way. */
+/** The files of an unfinished preparation. */
 export type DatasetFiles = ReturnType<typeof filesOf>;
 
 export function filesOf(directory: string) {
@@ -54,12 +53,12 @@ export function filesOf(directory: string) {
   };
 }
 
-/** What is left behind by a preparation that is not finished. */
+/** The files that an unfinished preparation leaves behind. */
 export function unfinished(files: DatasetFiles): string[] {
   return [files.progress, files.part.train, files.part.val];
 }
 
-/** How far an earlier call has come; nothing if it wanted something else, or its files are not there any more. */
+/** The progress of an earlier call; undefined if it had other options, or its files are missing. */
 export function readProgress(files: DatasetFiles, wish: string): Progress | undefined {
   let progress: Progress;
   try {
@@ -77,14 +76,16 @@ export function readProgress(files: DatasetFiles, wish: string): Progress | unde
   return splits.every(isThere) ? progress : undefined;
 }
 
-/** One process at a time. @throws {Error} when another prepares the dataset */
+/** Allows one process at a time. @throws {Error} when another is preparing the dataset */
 export function lock(directory: string, name: string): FolderLock {
   const taken = lockFolder(directory);
   if ("release" in taken) return taken;
-  throw new Error(`Cannot prepare ${name}: another process is preparing it (${taken.holder}); wait for it.`);
+  throw new Error(
+    `Cannot prepare ${name}: another process is preparing it (${taken.holder}); wait until it has finished.`,
+  );
 }
 
-/** The unfinished files: what is written beyond the last commit is cut off first. */
+/** Opens the unfinished files, truncated to the last recorded progress. */
 export function openParts(files: DatasetFiles, dtype: TokenDtype, progress: Progress) {
   const width = bytesPerToken[dtype];
   const open = (split: Split): number => {
@@ -117,12 +118,12 @@ export function openParts(files: DatasetFiles, dtype: TokenDtype, progress: Prog
 
 const fdatasync = promisify(fs.fdatasync);
 
-/** A file of what is known of a preparation, replaced whole. */
+/** Replaces a JSON file of the preparation atomically. */
 export function writeJson(filePath: string, value: unknown): void {
   replaceFile(filePath, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-/** Puts the files in place; may be called again after a kill at any moment. */
+/** Moves the files into place; may be called again after a kill at any moment. */
 export function finish(directory: string, files: DatasetFiles, meta: TokenMeta): void {
   fs.rmSync(files.meta, { force: true });
   syncDirectory(directory);

@@ -1,28 +1,27 @@
 /**
- * Byte-pair encoding at the speed of bulk work: UTF-8 bytes → ids and back, for any vocabulary of at most 65,536 ids
- * whose tokens are merged pairs within GPT-2's pieces. GPT-2's own tables come from js-tiktoken, which is what the tests
- * compare with; it encodes 3 MB/s, this 40. What this file is not: it learns no merges (bpe-train.ts does). Notebook
- * 02-data shows it.
+ * Fast byte-pair encoding: UTF-8 bytes to ids and back, for any vocabulary of at most 65,536 ids whose tokens are
+ * merged pairs within GPT-2's pieces. GPT-2's tables come from js-tiktoken, with which the tests compare; it encodes 3
+ * MB/s, this file 40. learn-byte-pairs.ts learns merges. Shown in notebook 02-data.
  */
 import type { TiktokenBPE } from "js-tiktoken/lite";
 import { pieceEnd } from "./gpt2-split.js";
 
-/** How the token that ends a text is spelled. */
+/** The text of the end-of-text token. */
 export const END_OF_TEXT = "<|endoftext|>";
 
-/** The tables of a byte-pair encoding. Ranks order the merges: the lowest goes first. */
+/** The tables of a byte-pair encoding. Ranks order the merges: the lowest rank merges first. */
 export interface BytePairs {
-  /** Ids lie below it; the last one is the end of a text. */
+  /** All ids are below it; the last one is the end-of-text id. */
   readonly vocabSize: number;
   /** [256]: the id of each byte. */
   readonly byteIds: Uint16Array;
-  /** The tokens' bytes, one after another; id's begin at `starts[id]`. */
+  /** The tokens' bytes, one after another; those of `id` begin at `starts[id]`. */
   readonly bytes: Uint8Array;
   /** [vocabSize + 1] */
   readonly starts: Int32Array;
   /** The rank at which two neighbouring ids merge, or −1. */
   rankOf(left: number, right: number): number;
-  /** By rank: what they become. */
+  /** By rank: the id that the pair becomes. */
   readonly merged: Uint16Array;
 }
 
@@ -74,7 +73,7 @@ class PairTable {
   }
 }
 
-/** Tokens (a character a byte), without the end of text that comes last → where each begins, and their bytes. */
+/** Joins tokens (one character per byte), followed by an end-of-text token: their bytes, and where each begins. */
 function joinTokens(tokens: readonly string[]): Pick<BytePairs, "bytes" | "starts" | "vocabSize"> {
   const all = [...tokens, END_OF_TEXT];
   const starts = new Int32Array(all.length + 1);
@@ -85,8 +84,8 @@ function joinTokens(tokens: readonly string[]): Pick<BytePairs, "bytes" | "start
 }
 
 /**
- * The tables of tiktoken's kind of vocabulary: a token's rank is its id, and any two neighbours whose bytes together are
- * a token merge.
+ * The tables of a vocabulary of tiktoken's kind: a token's rank is its id, and two neighbours merge if their joined
+ * bytes are a token.
  */
 export function bytePairsOfRanks(ranks: Pick<TiktokenBPE, "bpe_ranks">): BytePairs {
   const tokens: string[] = [];
@@ -113,14 +112,14 @@ export function bytePairsOfRanks(ranks: Pick<TiktokenBPE, "bpe_ranks">): BytePai
   };
 }
 
-/** No token is longer: what a hostile file may make us hold is bounded. */
+/** Longest token accepted, a limit against malicious files. */
 export const maxTokenBytes = 256;
 
 /**
- * The tables of a list of merges, as GPT-2's merges.txt or our own training gives: the ids 0 to 255 are the bytes, and
- * each merge makes the next id, unless its bytes are a token already.
- * @throws {RangeError} if a merge joins ids that do not exist yet, is repeated, makes a token of more than 256 bytes, or
- * there are more than 65,536 ids
+ * The tables of a list of merges, as in GPT-2's merges.txt or from trainBytePairs: the ids 0 to 255 are the bytes, and
+ * each merge makes the next id, unless its bytes are already a token.
+ * @throws {RangeError} if a merge joins ids that do not exist yet, is repeated, makes a token of more than 256 bytes,
+ * or there are more than 65,536 ids
  */
 export function bytePairsOfMerges(merges: ArrayLike<number>): BytePairs {
   const refuse = (found: string) =>
@@ -134,7 +133,7 @@ export function bytePairsOfMerges(merges: ArrayLike<number>): BytePairs {
     const [left, right] = [merges[2 * rank]!, merges[2 * rank + 1]!];
     for (const id of [left, right]) {
       if (!Number.isInteger(id) || id < 0 || id >= tokens.length) {
-        throw refuse(`merge ${rank} joins id ${id}, where ${tokens.length} ids exist`);
+        throw refuse(`merge ${rank} joins id ${id}, but only ${tokens.length} ids exist`);
       }
     }
     if (pairs.get(left, right) >= 0) throw refuse(`merge ${rank} repeats the pair ${left}, ${right}`);
@@ -155,7 +154,7 @@ export function bytePairsOfMerges(merges: ArrayLike<number>): BytePairs {
   };
 }
 
-/** Merges the ids `ids[0 … count − 1]` of a short piece in place. @returns how many are left */
+/** Merges the ids `ids[0 … count − 1]` of a short piece in place. @returns the number of ids left */
 function mergeShort(pairs: BytePairs, ids: Uint16Array, ranks: Int32Array, count: number): number {
   for (let index = 0; index + 1 < count; index++) ranks[index] = pairs.rankOf(ids[index]!, ids[index + 1]!);
   while (count > 1) {
@@ -181,7 +180,7 @@ function mergeShort(pairs: BytePairs, ids: Uint16Array, ranks: Int32Array, count
   return count;
 }
 
-/** The same for a piece of any length, in n log n: a linked list of ids, and a heap of (rank, where). */
+/** The same for a piece of any length, in O(n log n): a linked list of ids, and a heap of (rank, position). */
 function mergeLong(pairs: BytePairs, ids: Uint16Array, count: number): number {
   const next = Int32Array.from({ length: count }, (_, index) => index + 1);
   const previous = Int32Array.from({ length: count }, (_, index) => index - 1);
@@ -197,7 +196,7 @@ function mergeLong(pairs: BytePairs, ids: Uint16Array, count: number): number {
     const left = entry % 2 ** 32;
     const right = next[left]!;
     const rank = (entry - left) / 2 ** 32;
-    // An entry is stale when either id has been merged into another meanwhile.
+    // An entry is stale if either id has since been merged into another.
     if (gone[left] || right >= count || pairs.rankOf(ids[left]!, ids[right]!) !== rank) continue;
     ids[left] = pairs.merged[rank]!;
     gone[right] = 1;
@@ -211,7 +210,7 @@ function mergeLong(pairs: BytePairs, ids: Uint16Array, count: number): number {
   return kept;
 }
 
-/** The smallest number first. */
+/** A min-heap of numbers. */
 class NumberHeap {
   private readonly items: number[] = [];
 
@@ -242,10 +241,10 @@ class NumberHeap {
   }
 }
 
-const cachedBytes = 48; // pieces up to this length are remembered
-const shortBytes = 64; // up to here the quadratic way is the faster
+const cachedBytes = 48; // pieces up to this length are cached
+const shortBytes = 64; // up to this length the quadratic algorithm is faster
 
-/** Merges one piece, and writes its ids to `ids` from `count` on. @returns how many they are */
+/** Merges one piece, and writes its ids to `ids` from `count` on. @returns their number */
 type MergePiece = (bytes: Uint8Array, at: number, length: number, ids: Uint16Array, count: number) => number;
 
 function pieceMerger(pairs: BytePairs): MergePiece {
@@ -257,7 +256,7 @@ function pieceMerger(pairs: BytePairs): MergePiece {
   };
 }
 
-/** Pieces that have been merged, with their ids: most of a text is words seen before. About 5 MB, however much it sees. */
+/** A cache of merged pieces and their ids, since most words of a text are repeated. Its size is fixed at about 5 MB. */
 class PieceCache {
   private static readonly slotMask = (1 << 18) - 1;
   private readonly slots = new Int32Array(PieceCache.slotMask + 1); // entry + 1, or 0
@@ -268,7 +267,7 @@ class PieceCache {
   private readonly values = new Uint16Array(1 << 19);
   private entries = 0;
 
-  /** Writes the piece's ids to `ids` from `count` on. @returns how many they are; 0 if the piece is not known */
+  /** Writes the piece's ids to `ids` from `count` on. @returns their number; 0 if the piece is not in the cache */
   copy(bytes: Uint8Array, at: number, length: number, hash: number, ids: Uint16Array, count: number): number {
     const { slots, hashes, keyStarts, idStarts, keys, values } = this;
     let slot = hash & PieceCache.slotMask;
@@ -311,13 +310,13 @@ class PieceCache {
   }
 }
 
-/** An encoder of well-formed UTF-8; its memory stays the same whatever it is given. */
+/** An encoder of well-formed UTF-8 that uses constant memory. */
 export function byteEncoder(pairs: BytePairs): ByteEncoder {
   const cache = new PieceCache();
   const mergePiece = pieceMerger(pairs);
   return (bytes) => {
     const end = bytes.length;
-    const ids = new Uint16Array(end); // an id is a byte or more
+    const ids = new Uint16Array(end); // an id stands for at least one byte
     let count = 0;
     for (let at = 0; at < end; ) {
       const stop = pieceEnd(bytes, at, end);

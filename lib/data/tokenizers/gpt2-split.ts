@@ -1,12 +1,11 @@
 /**
- * GPT-2's split of a text into pieces, within which byte pairs merge and between which they never do: the regular
+ * Splits a text into GPT-2's pieces; byte pairs merge only within a piece. The pieces are those of the regular
  * expression
  *
  *     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
  *
- * written out by hand over UTF-8 bytes, which is ten times as fast as the engine's. `\s` is Unicode's White_Space, as in
- * tiktoken (JavaScript's differs in U+0085 and U+FEFF). What this file is not: it merges nothing (bpe.ts does).
- * Notebook 02-data shows it.
+ * implemented by hand over UTF-8 bytes, which is ten times as fast as JavaScript's regular expressions. `\s` is
+ * Unicode's White_Space, as in tiktoken (JavaScript's differs in U+0085 and U+FEFF). Shown in notebook 02-data.
  */
 
 const other = 0;
@@ -25,7 +24,7 @@ function classify(codePoint: number): CharacterClass {
 }
 
 const asciiClasses = Uint8Array.from({ length: 128 }, (_, codePoint) => classify(codePoint));
-// Of the rest, a page of 256 code points when one of them is first met: all of them would take 0.2 s.
+// Other code points are classified in pages of 256, when one of them first occurs: all of them would take 0.2 s.
 const pages: (Uint8Array | undefined)[] = [];
 
 function pageOf(index: number): Uint8Array {
@@ -34,7 +33,7 @@ function pageOf(index: number): Uint8Array {
   return page;
 }
 
-/** Of the character whose first byte is at `at`: its class + 4 × its length in bytes. */
+/** For the character whose first byte is at `at`: its class + 4 × its length in bytes. */
 function characterAt(bytes: Uint8Array, at: number): number {
   const first = bytes[at]!;
   if (first < 0x80) return asciiClasses[first]! + 4;
@@ -54,7 +53,7 @@ function characterAt(bytes: Uint8Array, at: number): number {
   return (pages[codePoint >> 8] ?? pageOf(codePoint >> 8))[codePoint & 255]! + 4 * length;
 }
 
-/** Where the characters of class `wanted` that begin at `at` end. */
+/** The end of the run of characters of class `wanted` that begins at `at`. */
 function runEnd(bytes: Uint8Array, at: number, end: number, wanted: number): number {
   while (at < end) {
     const byte = bytes[at]!;
@@ -98,19 +97,19 @@ export function pieceEnd(bytes: Uint8Array, at: number, end: number): number {
   const next = characterAt(bytes, afterFirst) & 3;
   if (next !== space) return first === 0x20 ? runEnd(bytes, afterFirst, end, next) : afterFirst;
   const stop = runEnd(bytes, afterFirst, end, space);
-  return stop === end ? end : characterStart(bytes, stop - 1, at); // the last one goes with what follows
+  return stop === end ? end : characterStart(bytes, stop - 1, at); // the last white space belongs to the next piece
 }
 
-/** The first byte of the character that `at` lies in. */
+/** The first byte of the character that contains `at`. */
 function characterStart(bytes: Uint8Array, at: number, from: number): number {
   while (at > from && (bytes[at]! & 0xc0) === 0x80) at--;
   return at;
 }
 
 /**
- * The last place before `end` where a text may be cut, so that the pieces of the two parts are the pieces of the whole;
- * 0 if there is none. Such a place is where white space follows something else, and where letters, or digits, end:
- * no alternative of the expression goes on across them, and what lies before them is matched the same at an end.
+ * The last place before `end` where a text may be cut so that the pieces of the two parts are the pieces of the whole;
+ * 0 if there is none. Such a place is where white space follows something else, or where letters or digits end: no
+ * alternative of the expression matches across it, and the part before it is matched the same at the end of a text.
  */
 export function lastCut(bytes: Uint8Array, end: number): number {
   let at = characterStart(bytes, end - 1, 0);

@@ -1,6 +1,6 @@
 /**
- * A tokenizer's files as Hugging Face's `tokenizers` reads them: tokenizer.json, and for byte-pair encodings vocab.json
- * and merges.txt. It makes them; read-hugging-face.ts reads them. Shown in notebooks/05-gpt2.
+ * Makes a tokenizer's files for Hugging Face's `tokenizers`: tokenizer.json, and for byte-pair encodings vocab.json and
+ * merges.txt. read-hugging-face.ts reads them. Shown in notebooks/05-gpt2.
  */
 import gpt2Ranks from "js-tiktoken/ranks/gpt2";
 import { END_OF_TEXT } from "./byte-pairs.js";
@@ -10,11 +10,11 @@ import type { TokenizerJson } from "./tokenizer-json.js";
 export interface TokenizerFiles {
   /** Content by name; objects are JSON. */
   readonly files: Readonly<Record<string, string | object>>;
-  /** The id that ends a text, if there is one. */
+  /** The end-of-text id, if there is one. */
   readonly endOfText: number | undefined;
 }
 
-/** The files of a tokenizer; none where it is not known. */
+/** The files of a tokenizer; none if the tokenizer is unknown. */
 export function tokenizerFiles(spec: TokenizerSpec | undefined): TokenizerFiles {
   if (!spec || spec.kind === "none") return { files: {}, endOfText: undefined };
   if (spec.kind === "char") return characterFiles(spec.characters);
@@ -22,15 +22,15 @@ export function tokenizerFiles(spec: TokenizerSpec | undefined): TokenizerFiles 
   return bytePairFiles(spec.kind === "gpt2" ? gpt2Pairs() : ownPairs(spec.merges));
 }
 
-/** A byte-pair encoding: tokens by id, and the pairs that merge, the first first; bytes as GPT-2's files spell them. */
+/** A byte-pair encoding: tokens by id, and the merges in their order; bytes as GPT-2's files spell them. */
 export interface BytePairList {
   readonly tokens: readonly string[];
   readonly merges: readonly (readonly [string, string])[];
 }
 
 /**
- * Every character is a token, so there is nothing to merge: a byte-pair encoding of whole characters without merges.
- * A character that is not in the vocabulary is left out, as `tokenizers` does where there is no unknown token.
+ * The files of a character tokenizer: a byte-pair encoding of whole characters without merges. `tokenizers` drops a
+ * character that is not in the vocabulary, since there is no unknown token.
  */
 function characterFiles(characters: string): TokenizerFiles {
   const vocab = Object.fromEntries(Array.from(characters, (character, id) => [character, id]));
@@ -53,7 +53,7 @@ function characterFiles(characters: string): TokenizerFiles {
   };
 }
 
-/** What a folder's own files said, saved again. */
+/** The tokenizer files of a Hugging Face folder, saved again. */
 function filesAsTheyWere({ json, postProcessor, special = {} }: HuggingFaceSpec): TokenizerFiles {
   const { added_tokens, normalizer, pre_tokenizer, decoder, model } = JSON.parse(json) as TokenizerJson;
   const post_processor = postProcessor === undefined ? null : (JSON.parse(postProcessor) as object);
@@ -69,7 +69,7 @@ function filesAsTheyWere({ json, postProcessor, special = {} }: HuggingFaceSpec)
   };
 }
 
-/** Decoded text is the text: no space is taken away before punctuation. */
+/** Decoded text is left unchanged: no spaces are removed before punctuation. */
 const asItIs = { clean_up_tokenization_spaces: false };
 const tokenizerJson = {
   version: "1.0",
@@ -105,7 +105,7 @@ function bytePairFiles({ tokens, merges }: BytePairList): TokenizerFiles {
   };
 }
 
-/** GPT-2's spelling of a byte: itself where it prints, else a letter from U+0100 on. */
+/** GPT-2's spelling of a byte: itself if it is printable, else a character from U+0100 on. */
 export const spelledByte: readonly string[] = (() => {
   const prints = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
   let unprinted = 0;
@@ -114,7 +114,7 @@ export const spelledByte: readonly string[] = (() => {
 
 const spelled = (bytes: Uint8Array): string => Array.from(bytes, (byte) => spelledByte[byte]!).join("");
 
-/** The tables of a vocabulary of one's own: bytes, then what its merges make; see `bpeTokenizer`. */
+/** The tables of a learned vocabulary: the bytes, then the results of the merges; see `bpeTokenizer`. */
 export function ownPairs(text: string): BytePairList {
   const ids = text.split(" ").filter(Boolean).map(Number);
   const tokens = [...spelledByte];
@@ -130,7 +130,7 @@ export function ownPairs(text: string): BytePairList {
   return { tokens, merges };
 }
 
-let gpt2List: BytePairList | undefined; // a second of work: once, when first used
+let gpt2List: BytePairList | undefined; // takes a second: made once, when first used
 
 /** GPT-2's tables. */
 export function gpt2Pairs(): BytePairList {
@@ -138,7 +138,7 @@ export function gpt2Pairs(): BytePairList {
   return gpt2List;
 }
 
-/** … from tiktoken's list of tokens by rank. */
+/** GPT-2's tables from tiktoken's list of tokens by rank. */
 function pairsOfRanks(): BytePairList {
   const tokens: string[] = [];
   for (const line of gpt2Ranks.bpe_ranks.split("\n").filter(Boolean)) {
@@ -151,7 +151,7 @@ function pairsOfRanks(): BytePairList {
   return { tokens, merges: tokens.slice(256).map((token, i) => halves(token, rankOf, 256 + i)) };
 }
 
-/** The two tokens that merge to one: what is left of it when only pairs of lower rank merge. */
+/** The two tokens that merge into `token`: what is left of it when only pairs of lower rank are merged. */
 function halves(token: string, rankOf: ReadonlyMap<string, number>, limit: number): [string, string] {
   let parts = Array.from(token);
   while (parts.length > 2) {

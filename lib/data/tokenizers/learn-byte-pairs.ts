@@ -1,13 +1,13 @@
 /**
- * Learns byte pairs from a text (Sennrich 2016; by bytes, Radford 2019): the most frequent pair of neighbouring ids within
- * GPT-2's pieces becomes a new id, again and again. Counts are kept up to date rather than taken anew, so an 8k vocabulary
- * of a megabyte takes a second. The result is the same for the same pieces, whatever their order. What this file is not:
- * it encodes nothing (bpe.ts does). Notebook 02-data shows it.
+ * Learns byte pairs from a text (Sennrich 2016; on bytes, Radford 2019): repeatedly, the most frequent pair of
+ * neighbouring ids within GPT-2's pieces becomes a new id. The counts are updated rather than recomputed, so learning a
+ * vocabulary of 8k from a megabyte takes a second. The result does not depend on the order of the pieces. byte-pairs.ts
+ * encodes. Shown in notebook 02-data.
  */
 import { maxTokenBytes } from "./byte-pairs.js";
 import { pieceEnd } from "./gpt2-split.js";
 
-/** A piece's bytes, a character each (latin1) → how often it occurs. */
+/** How often each piece occurs; its bytes are the characters of the key (latin1). */
 export type PieceCounts = Map<string, number>;
 
 /** Adds a text's pieces. @param bytes well-formed UTF-8 */
@@ -21,14 +21,14 @@ export function countPieces(counts: PieceCounts, bytes: Uint8Array): void {
   }
 }
 
-/** What one merge was. */
+/** Record of one merge. */
 export interface MergeRecord {
-  /** How many have been made, this one included, of how many that are wanted. */
+  /** The number of merges made, including this one, and the number wanted. */
   merges: number;
   wanted: number;
   left: number;
   right: number;
-  /** How often the pair stood in the text. */
+  /** How often the pair occurred in the text. */
   occurrences: number;
   /** The new token's bytes. */
   token: Uint8Array;
@@ -39,7 +39,7 @@ interface Candidate {
   readonly pair: number;
 }
 
-/** The most frequent first; of equals the pair of the smaller ids. */
+/** A heap of pairs, the most frequent first; of equally frequent pairs, the one with the smaller ids. */
 class CandidateHeap {
   private readonly items: Candidate[] = [];
 
@@ -74,12 +74,12 @@ class CandidateHeap {
   }
 }
 
-/** The pieces as ids, and where each pair stands in them. */
+/** The pieces as ids, and the places of each pair in them. */
 class PairCounts {
   readonly heap = new CandidateHeap();
   private readonly pieces: Uint16Array[] = [];
   private readonly times: number[] = [];
-  /** By left × 65,536 + right. */
+  /** Key: left × 65,536 + right. */
   private readonly occurrences = new Map<number, number>();
   private readonly places = new Map<number, number[]>();
 
@@ -100,7 +100,7 @@ class PairCounts {
     this.heap.push({ occurrences: this.of(pair), pair });
   }
 
-  /** Counts a piece's pairs `times` more; notes where they stand. */
+  /** Adds a piece's pairs `times` times to the counts, and records their places. */
   private add(index: number, times: number, only?: number): void {
     const ids = this.pieces[index]!;
     for (let at = 0; at + 1 < ids.length; at++) {
@@ -113,7 +113,7 @@ class PairCounts {
     }
   }
 
-  /** Writes `id` wherever the pair stands, and offers the pairs that this makes. */
+  /** Replaces the pair by `id` everywhere, and offers the new pairs. */
   merge(pair: number, id: number): void {
     const [left, right] = [Math.floor(pair / 65_536), pair % 65_536];
     const made = new Set<number>();
@@ -134,7 +134,7 @@ class PairCounts {
   }
 }
 
-/** The ids with each left, right as `id`, from the left. */
+/** The ids with each pair left, right replaced by `id`, from the left. */
 function mergeInto(ids: Uint16Array, left: number, right: number, id: number): Uint16Array {
   const merged = new Uint16Array(ids.length);
   let count = 0;
@@ -148,8 +148,8 @@ function mergeInto(ids: Uint16Array, left: number, right: number, id: number): U
 }
 
 /**
- * Learns merges until there are `vocabSize` ids: 256 bytes, the merges, and the end of a text. It stops before, when no
- * pair is left that occurs twice. Yields a record a merge.
+ * Learns merges until there are `vocabSize` ids: 256 bytes, the merges, and the end of text. It stops early when no
+ * pair occurs twice any more. Yields one record per merge.
  * @param options.vocabSize 257 to 65,536
  * @returns the merges, left and right one after another, as `bpeTokenizer` takes them
  * @throws {RangeError} if vocabSize is out of range
@@ -163,7 +163,7 @@ export function* trainBytePairs(counts: PieceCounts, options: { vocabSize: numbe
   const { vocabSize } = options;
   if (!Number.isInteger(vocabSize) || vocabSize < 257 || vocabSize > 65_536) {
     throw new RangeError(
-      `Cannot learn byte pairs: the vocabulary size is ${vocabSize}; it must be an integer from 257 (256 bytes and the end of a text) to 65536.`,
+      `Cannot learn byte pairs: the vocabulary size is ${vocabSize}; it must be an integer from 257 (256 bytes and the end of text) to 65536.`,
     );
   }
   const wanted = vocabSize - 257;
@@ -176,7 +176,7 @@ export function* trainBytePairs(counts: PieceCounts, options: { vocabSize: numbe
     if (best === undefined) break;
     const occurrences = pairs.of(best.pair);
     if (occurrences !== best.occurrences) {
-      if (occurrences > 0) pairs.offer(best.pair); // it has become rarer since
+      if (occurrences > 0) pairs.offer(best.pair); // its count has decreased since
       continue;
     }
     if (occurrences < 2) break;

@@ -1,7 +1,7 @@
 /**
- * Whose tokenizer a Hugging Face folder has, from its files: tokenizer.json, or vocab.json and merges.txt. They are
- * compared with GPT-2's by content, and with what Folio's own tokenizers write, so a model that was exported here and
- * saved again by transformers keeps its tokenizer. The opposite direction is hugging-face.ts.
+ * Reads the tokenizer of a Hugging Face folder: tokenizer.json, or vocab.json and merges.txt. Their content is compared
+ * with GPT-2's and with the files that Folio's own tokenizers write, so a model that was exported here and saved again
+ * by transformers keeps its tokenizer. hugging-face.ts writes the files.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -13,19 +13,19 @@ import { openTokenizerJson, parseTokenizerJson, type TokenizerJson } from "./tok
 
 const MAX_BYTES = 128 * 2 ** 20;
 
-/** Files that belong to tokenizers of other libraries: where one of them stands alone, nothing here reads it. */
+/** Files of tokenizers of other libraries, which cannot be read here. */
 const foreign = ["spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.txt", "vocab.json"];
 
-/** What a folder tells of its tokenizer. */
+/** The tokenizer of a folder. */
 export interface FolderTokenizer {
   readonly spec?: TokenizerSpec;
-  /** A file that says it, where it cannot be read here. */
+  /** A tokenizer file that cannot be read here. */
   readonly unread?: string;
 }
 
 /**
- * The tokenizer of a folder; neither field where no file tells.
- * @throws {RangeError} if a file is damaged, or describes what @huggingface/tokenizers does not know
+ * The tokenizer of a folder; neither field is set if it has no tokenizer file.
+ * @throws {RangeError} if a file is damaged, or describes something that @huggingface/tokenizers does not support
  */
 export function readFolderTokenizer(folder: string): FolderTokenizer {
   const at = (name: string) => path.join(folder, name);
@@ -61,7 +61,7 @@ function readJson(file: string): unknown {
   }
 }
 
-/** GPT-2's older files as the tokenizer.json that transformers makes of them. */
+/** The tokenizer.json that transformers would make from GPT-2's older files. */
 function jsonOfTables(folder: string): object {
   const at = (name: string) => path.join(folder, name);
   const vocab = readJson(at("vocab.json")) as Record<string, number>;
@@ -85,7 +85,7 @@ function jsonOfTables(folder: string): object {
   };
 }
 
-/** `eos_token` and its like, from the files that may have them. */
+/** `eos_token` and the other special tokens, from the files that may have them. */
 function specialTokens(folder: string): Record<string, string> {
   const found: Record<string, string> = {};
   for (const name of ["tokenizer_config.json", "special_tokens_map.json"]) {
@@ -120,7 +120,7 @@ function specOf(value: unknown, special: Readonly<Record<string, string>>, file:
   }
 }
 
-/** GPT-2's, or one that Folio made: the same tokens, merges and steps. */
+/** GPT-2's tokenizer, or one that Folio made, if tokens, merges and processing steps are the same. */
 function knownTokenizer(json: TokenizerJson): TokenizerSpec | undefined {
   const { model, normalizer } = json;
   if (model.type !== "BPE" || normalizer || !isPlain(model)) return undefined;
@@ -140,7 +140,7 @@ function isPlain(model: Readonly<Record<string, unknown>>): boolean {
   return options.every((name) => !model[name]);
 }
 
-/** Tokens in the order of their ids, if these are 0, 1, 2, … */
+/** The tokens in the order of their ids, if these are 0, 1, 2, … */
 function tokensInOrder(vocab: Readonly<Record<string, number>>): string[] | undefined {
   const tokens = Object.entries(vocab).sort(([, a], [, b]) => a - b);
   return tokens.every(([, id], at) => id === at) ? tokens.map(([token]) => token) : undefined;

@@ -1,12 +1,12 @@
 /**
- * A Hugging Face tokenizer.json: its form checked, brought into one order so that two of them can be compared by content,
- * and the tokenizer that it describes, by @huggingface/tokenizers. Which files a folder has is read-hugging-face.ts'
- * matter. Notebook 05-gpt2 shows a folder with one.
+ * Checks a Hugging Face tokenizer.json, brings it into a fixed order so that two of them can be compared by content,
+ * and builds its tokenizer with @huggingface/tokenizers. read-hugging-face.ts finds the files of a folder. Shown in
+ * notebook 05-gpt2.
  */
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { z } from "zod";
 
-const id = z.int().min(0).lt(4_000_000); // what a file may make us hold is bounded
+const id = z.int().min(0).lt(4_000_000); // a limit against malicious files
 const addedToken = z.object({
   id,
   content: z.string().min(1),
@@ -37,16 +37,16 @@ export type TokenizerJson = z.infer<typeof tokenizerJson>;
 export type AddedToken = z.infer<typeof addedToken>;
 
 /**
- * The parts of a tokenizer.json that decide which ids a text has, always in the same order: tokens by their ids, merges as
- * pairs. So two files that mean the same are equal as JSON. What comes before and after a text (`post_processor`) is kept
- * as it is.
+ * The parts of a tokenizer.json that determine a text's ids, always in the same order: tokens by their ids, merges as
+ * pairs. Two equivalent files are then equal as JSON. The tokens added before and after a text (`post_processor`) are
+ * kept unchanged.
  * @throws {RangeError} if it has another form; the message is a clause: "it has …"
  */
 export function parseTokenizerJson(value: unknown): TokenizerJson {
   const parsed = tokenizerJson.safeParse(value);
   if (!parsed.success) {
     const { path, message } = parsed.error.issues[0]!;
-    throw new RangeError(`it is no tokenizer.json (${path.join(".") || "the whole"}: ${message})`);
+    throw new RangeError(`it is not a tokenizer.json (${path.join(".") || "the whole"}: ${message})`);
   }
   const { added_tokens, normalizer, pre_tokenizer, post_processor, decoder, model } = parsed.data;
   const byId = (added_tokens ?? []).toSorted((a, b) => a.id - b.id);
@@ -74,21 +74,21 @@ function sortedModel(model: TokenizerJson["model"]): TokenizerJson["model"] {
   return { ...model, vocab, merges } as TokenizerJson["model"];
 }
 
-/** What @huggingface/tokenizers makes of a tokenizer.json. */
+/** A tokenizer built by @huggingface/tokenizers from a tokenizer.json. */
 export interface JsonTokenizer {
-  /** Ids lie below it. */
+  /** All ids are below it. */
   readonly vocabSize: number;
   /** The id of a token by its exact text. */
   idOf(token: string): number | undefined;
-  /** @param special whether the names of special tokens stand for their ids, or are text like any other */
+  /** @param special whether the names of special tokens stand for their ids; otherwise they are ordinary text */
   encode(text: string, special: boolean): Uint32Array;
-  /** @param ids below vocabSize; those that no token has are left out */
+  /** @param ids below vocabSize; ids without a token are skipped */
   decode(ids: readonly number[]): string;
 }
 
 /**
  * Builds the tokenizer of a parsed tokenizer.json.
- * @throws {RangeError} if it names parts that the library does not know; the message is a clause
+ * @throws {RangeError} if it names parts that the library does not support; the message is a clause
  */
 export function openTokenizerJson(json: TokenizerJson): JsonTokenizer {
   const added = json.added_tokens ?? [];
@@ -96,7 +96,7 @@ export function openTokenizerJson(json: TokenizerJson): JsonTokenizer {
   const vocabSize = 1 + [...known.values()].reduce((largest, value) => Math.max(largest, value), -1);
   if (vocabSize === 0) throw new RangeError("it has no tokens");
   const whole = open(json, added);
-  // Built when a text is first encoded: texts hold the names of special tokens as text.
+  // A second tokenizer, for which the names of special tokens are ordinary text; built when a text is first encoded.
   let plain: Library | undefined;
   const plainOne = () => {
     plain ??= added.some(({ special }) => special)
@@ -114,7 +114,7 @@ export function openTokenizerJson(json: TokenizerJson): JsonTokenizer {
     idOf: (token) => known.get(token),
     encode(text, special) {
       const { ids } = (special ? whole : plainOne()).encode(text, { add_special_tokens: false });
-      // The library leaves a hole where a text has no token and the tokenizer no unknown one.
+      // The library leaves a hole for text without a token if the tokenizer has no unknown token.
       const absent = ids.findIndex((found: unknown) => !Number.isInteger(found));
       if (absent >= 0) throw new RangeError(`Cannot encode the text: its token ${absent} is not in the vocabulary.`);
       return Uint32Array.from(ids);

@@ -1,8 +1,8 @@
 /**
- * Text ↔ ids. A tokenizer is a plain record of functions, and its specification (`toJSON()`) is all that a token file
- * or a checkpoint needs to build it again. Here are one id for each character, GPT-2's byte-pair encoding, byte pairs that
- * were learned from a text, any tokenizer.json of Hugging Face's, and none, for ids that have no text. It reads no files;
- * byte-pairs.ts merges pairs. Notebook 02-data shows it.
+ * Tokenizers: text to ids and back. A tokenizer is a plain record of functions; its specification (`toJSON()`) is all
+ * that a dataset or a checkpoint needs to build it again. There are five kinds: characters, GPT-2's byte-pair encoding,
+ * byte pairs learned from a text, any Hugging Face tokenizer.json, and none, for ids that have no text. Shown in
+ * notebook 02-data.
  */
 import gpt2Ranks from "js-tiktoken/ranks/gpt2";
 import {
@@ -16,7 +16,9 @@ import {
 } from "./byte-pairs.js";
 import { openTokenizerJson, parseTokenizerJson } from "./tokenizer-json.js";
 
-/** A tokenizer.json: what decides the ids, in one order; what it puts around a text; its special tokens by their use. */
+/**
+ * A tokenizer.json: the parts that determine ids, in a fixed order; the tokens added around a text; the special tokens.
+ */
 export interface HuggingFaceSpec {
   kind: "huggingface";
   json: string;
@@ -24,7 +26,7 @@ export interface HuggingFaceSpec {
   special?: Readonly<Record<string, string>>;
 }
 
-/** What builds a tokenizer again: plain JSON. `merges` are ids in pairs, between spaces: "116 104 256 101". */
+/** A tokenizer's specification, as plain JSON. `merges` are pairs of ids, separated by spaces: "116 104 256 101". */
 export type TokenizerSpec =
   | { kind: "char"; characters: string }
   | { kind: "gpt2" }
@@ -36,16 +38,16 @@ export type TokenizerSpec =
 export interface Tokenizer {
   readonly kind: TokenizerSpec["kind"];
   readonly vocabSize: number;
-  /** The id that ends a document, which no text encodes to; by characters there is none. */
+  /** The id that ends a document, to which no text encodes; a character tokenizer has none. */
   readonly endOfText?: number | undefined;
   /**
    * @param options.special the names of special tokens, such as `<|endoftext|>`, stand for their ids, as in a prompt;
-   * otherwise they are text like any other
-   * @throws {RangeError} if the text holds a character that the vocabulary lacks, naming it and where it stands
+   * otherwise they are ordinary text
+   * @throws {RangeError} if the text has a character that the vocabulary lacks, naming it and its position
    */
   encode(text: string, options?: { special?: boolean }): Uint32Array;
   /**
-   * The same of a text as UTF-8 bytes, for bulk work.
+   * The same for a text as UTF-8 bytes, for large texts.
    * @param bytes well-formed (`isUtf8` of node:buffer)
    */
   encodeBytes(bytes: Uint8Array): Uint16Array | Uint32Array;
@@ -64,7 +66,7 @@ function describeCharacter(codePoint: number): string {
   return `${JSON.stringify(String.fromCodePoint(codePoint))} (U+${hex})`;
 }
 
-/** Where `index` stands in the text, counted from 1 as editors do. */
+/** The line and column of `index` in the text, counted from 1 as in editors. */
 function describePosition(text: string, index: number): string {
   const before = text.slice(0, index);
   const line = before.split("\n").length;
@@ -82,14 +84,14 @@ function checkId(id: number | undefined, index: number, vocabSize: number): void
 
 /**
  * The character tokenizer of nanoGPT's shakespeare_char: the vocabulary is the sorted set of the text's characters
- * (Unicode code points), and a character's id is its rank there.
- * @throws {RangeError} if the text is empty or holds half of a surrogate pair
+ * (Unicode code points), and a character's id is its position in it.
+ * @throws {RangeError} if the text is empty or has half of a surrogate pair
  * @example
  * charTokenizer("hello").encode("hole"); // Uint32Array [1, 3, 2, 0]: the vocabulary is "ehlo"
  */
 export function charTokenizer(text: string): Tokenizer {
   if (text.length === 0) {
-    throw new RangeError("Cannot build a character tokenizer: the text is empty; give it the text to learn from.");
+    throw new RangeError("Cannot build a character tokenizer: the text is empty; give the text to learn from.");
   }
   const seen = new Set<number>();
   for (let index = 0; index < text.length; index++) {
@@ -100,12 +102,12 @@ export function charTokenizer(text: string): Tokenizer {
   return fromCodePoints(Int32Array.from(seen).sort());
 }
 
-/** Distinct code points, by id → tokenizer. */
+/** The tokenizer of distinct code points, given by id. */
 function fromCodePoints(codePoints: Int32Array): Tokenizer {
   const broken = codePoints.find(isSurrogate);
   if (broken !== undefined) {
     throw new RangeError(
-      `Cannot build a character tokenizer: the text holds half of a surrogate pair, U+${broken.toString(16).toUpperCase()}; read it as UTF-8.`,
+      `Cannot build a character tokenizer: the text has half of a surrogate pair, U+${broken.toString(16).toUpperCase()}; read it as UTF-8.`,
     );
   }
   const vocabSize = codePoints.length;
@@ -125,7 +127,7 @@ function fromCodePoints(codePoints: Int32Array): Tokenizer {
         const id = codePoint < idOf.length ? idOf[codePoint]! : -1;
         if (id < 0) {
           throw new RangeError(
-            `Cannot encode the text: the character ${describeCharacter(codePoint)} at ${describePosition(text, index)} is not in the vocabulary of ${vocabSize} characters; remove it, or prepare a dataset that holds it.`,
+            `Cannot encode the text: the character ${describeCharacter(codePoint)} at ${describePosition(text, index)} is not in the vocabulary of ${vocabSize} characters; remove it, or prepare a dataset that has it.`,
           );
         }
         ids[count++] = id;
@@ -137,7 +139,7 @@ function fromCodePoints(codePoints: Int32Array): Tokenizer {
       return this.encode(new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes));
     },
     decode(ids) {
-      // Joined in pieces: one string of millions of single-character joins is slow to read afterwards.
+      // Joined in pieces, since a string made of millions of single characters is slow to read afterwards.
       const pieces: string[] = [];
       let piece: string[] = [];
       for (let index = 0; index < ids.length; index++) {
@@ -155,11 +157,12 @@ function fromCodePoints(codePoints: Int32Array): Tokenizer {
   };
 }
 
-let gpt2Pairs: BytePairs | undefined; // the tables take 0.2 s to build: once, when first used
+let gpt2Pairs: BytePairs | undefined; // the tables take 0.2 s: built once, when first used
 
 /**
- * GPT-2's byte-pair encoding (Radford 2019), 50,257 ids: tiktoken's `encode_ordinary`, for which the text `<|endoftext|>`
- * is text, not the id 50256. Ids that end within a UTF-8 sequence decode to U+FFFD, and so does half a surrogate pair.
+ * GPT-2's byte-pair encoding (Radford 2019), 50,257 ids: tiktoken's `encode_ordinary`, which encodes `<|endoftext|>` as
+ * ordinary text, not as the id 50256. Ids that end inside a UTF-8 sequence decode to U+FFFD, and so does half a
+ * surrogate pair.
  * @example
  * gpt2Tokenizer().encode("hello world"); // Uint32Array [31373, 995]
  */
@@ -169,9 +172,9 @@ export function gpt2Tokenizer(): Tokenizer {
 }
 
 /**
- * A byte-pair encoding of one's own: the ids are the 256 bytes, the merges in their order, and the end of a text.
+ * A learned byte-pair encoding: the ids are the 256 bytes, the merges in their order, and the end of text.
  * @param merges left and right ids one after another, as `trainBytePairs` returns them
- * @throws {RangeError} if they are no merges: see `bytePairsOfMerges`
+ * @throws {RangeError} if they are not valid merges: see `bytePairsOfMerges`
  * @example
  * bpeTokenizer([108, 111]).encode("low"); // Uint32Array [256, 119]: "lo" is one id
  */
@@ -181,7 +184,7 @@ export function bpeTokenizer(merges: ArrayLike<number>): Tokenizer {
 
 function bytePairTokenizer(pairs: BytePairs, spec: TokenizerSpec & { kind: "gpt2" | "bpe" }): Tokenizer {
   const { vocabSize } = pairs;
-  let encoder: ByteEncoder | undefined; // a few megabytes: a tokenizer that only decodes needs none
+  let encoder: ByteEncoder | undefined; // takes a few megabytes; a tokenizer that only decodes needs none
   const encodeBytes = (bytes: Uint8Array): Uint16Array => {
     encoder ??= byteEncoder(pairs);
     return encoder(bytes);
@@ -206,10 +209,10 @@ function bytePairTokenizer(pairs: BytePairs, spec: TokenizerSpec & { kind: "gpt2
 }
 
 /**
- * The tokenizer of a specification, as stored in a dataset's meta.json or a checkpoint. The input is data from a file:
- * it is checked.
+ * The tokenizer of a specification, as stored in a dataset's meta.json or a checkpoint. The specification comes from a
+ * file and is checked.
  * @throws {TypeError} if `spec` is not a specification
- * @throws {RangeError} if its characters are empty or repeated, or its merges are none
+ * @throws {RangeError} if its characters are empty or repeated, or its merges are invalid
  * @example
  * tokenizerFromSpec({ kind: "char", characters: "ehlo" }).decode([1, 0, 2, 2, 3]); // "hello"
  */
@@ -229,18 +232,20 @@ export function tokenizerFromSpec(spec: unknown): Tokenizer {
   }
   if (typeof characters !== "string") {
     throw new TypeError(
-      `Cannot build a character tokenizer: "characters" is ${characters === null ? "null" : typeof characters}; it must be a string that holds each character once.`,
+      `Cannot build a character tokenizer: "characters" is ${characters === null ? "null" : typeof characters}; it must be a string that has each character once.`,
     );
   }
   if (characters === "") {
-    throw new RangeError('Cannot build a character tokenizer: "characters" is empty; the vocabulary needs one.');
+    throw new RangeError(
+      'Cannot build a character tokenizer: "characters" is empty; the vocabulary needs at least one.',
+    );
   }
   return characterTokenizer(Array.from(characters));
 }
 
 /**
- * Whether the ids of two tokenizers mean the same. What a tokenizer.json puts around a text, and what its special tokens
- * are used for, does not matter.
+ * Whether the ids of two tokenizers mean the same. The tokens that a tokenizer.json adds around a text, and the use of
+ * its special tokens, are ignored.
  */
 export function sameTokenizer(a: TokenizerSpec, b: TokenizerSpec): boolean {
   const deciding = (spec: TokenizerSpec) => (spec.kind === "huggingface" ? spec.json : JSON.stringify(spec));
@@ -252,7 +257,7 @@ function huggingFaceTokenizer({ json, postProcessor, special }: Record<keyof Hug
   const isText = (value: unknown) => typeof value === "string";
   const uses = typeof special === "object" && special !== null ? Object.values(special) : [];
   if (!isText(json) || !(postProcessor === undefined || isText(postProcessor)) || !uses.every(isText)) {
-    throw new TypeError('Cannot build a Hugging Face tokenizer: "json" is no text; prepare the dataset again.');
+    throw new TypeError('Cannot build a Hugging Face tokenizer: "json" is not text; prepare the dataset again.');
   }
   const spec = { kind: "huggingface", json, postProcessor, special } as HuggingFaceSpec;
   let opened: ReturnType<typeof openTokenizerJson>;
@@ -276,10 +281,10 @@ function huggingFaceTokenizer({ json, postProcessor, special }: Record<keyof Hug
   };
 }
 
-/** Ids that stand for no text: written and read as numbers between spaces. */
+/** A tokenizer for ids without text: they are written and read as numbers separated by spaces. */
 export function idTokenizer(vocabSize: unknown): Tokenizer {
   if (!Number.isSafeInteger(vocabSize) || (vocabSize as number) < 1) {
-    throw new RangeError(`Cannot build a tokenizer of ids alone: its vocabSize is ${vocabSize}; wanted 1 or more.`);
+    throw new RangeError(`Cannot build a tokenizer for bare ids: its vocabSize is ${vocabSize}; wanted 1 or more.`);
   }
   const size = vocabSize as number;
   const encode = (text: string) => {
@@ -287,7 +292,7 @@ export function idTokenizer(vocabSize: unknown): Tokenizer {
     const wrong = words.find((word) => !/^\d+$/.test(word) || Number(word) >= size);
     if (wrong !== undefined) {
       throw new RangeError(
-        `Cannot encode ${JSON.stringify(wrong.slice(0, 40))}: this model's ids have no tokenizer; give ids from 0 to ${size - 1} between spaces.`,
+        `Cannot encode ${JSON.stringify(wrong.slice(0, 40))}: this model has no tokenizer; give ids from 0 to ${size - 1}, separated by spaces.`,
       );
     }
     return Uint32Array.from(words, Number);
@@ -306,7 +311,8 @@ export function idTokenizer(vocabSize: unknown): Tokenizer {
 }
 
 /**
- * A character tokenizer whose ids are the characters' places in a list: sorted ones, or as nanoGPT's meta.pkl has them.
+ * A character tokenizer whose ids are the characters' positions in a list, sorted or in the order of nanoGPT's
+ * meta.pkl.
  * @throws {RangeError} if one is repeated, or is not one character
  */
 export function characterTokenizer(characters: readonly string[]): Tokenizer {
@@ -320,7 +326,7 @@ export function characterTokenizer(characters: readonly string[]): Tokenizer {
     }
     if (seen.has(character)) {
       throw new RangeError(
-        `Cannot build a character tokenizer: ${describeCharacter(codePoint)} is repeated; "characters" holds each one once.`,
+        `Cannot build a character tokenizer: ${describeCharacter(codePoint)} is repeated; "characters" must have each one once.`,
       );
     }
     seen.add(character);
@@ -329,10 +335,10 @@ export function characterTokenizer(characters: readonly string[]): Tokenizer {
 }
 
 function mergesOf(merges: unknown): number[] {
-  // 65,279 merges of two numbers of up to five digits: what a file may make us read is bounded.
+  // A limit against malicious files; 65,279 merges of two numbers of up to five digits fit.
   if (typeof merges !== "string" || merges.length > 800_000 || !/^(\d+( \d+)*)?$/.test(merges)) {
     throw new TypeError(
-      'Cannot build a byte-pair tokenizer: "merges" is not a string of ids between single spaces; prepare the dataset again.',
+      'Cannot build a byte-pair tokenizer: "merges" is not a string of ids separated by single spaces; prepare the dataset again.',
     );
   }
   return merges === "" ? [] : merges.split(" ").map(Number);

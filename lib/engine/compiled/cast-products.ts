@@ -1,19 +1,20 @@
 /**
- * Matrix products in 16 bits: each factor is cast before the product, the result back after it, as PyTorch's autocast
- * does. trace.ts asks it while a step is traced. Not for bfloat16 on a CPU, where Folio's operations round their factors
- * themselves, or TensorFlow's own rewrite of the graph also keeps what lies between two products short. On a GPU it has none for bfloat16; that for float16 on a CPU
- * (auto_mixed_precision_cpu, TensorFlow 2.21) ends the process at a training step, so neither is relied on.
+ * Matrix products in 16 bits: both factors are cast before the product, and the result is cast back, as in PyTorch's
+ * autocast. trace.ts uses it while a step is traced. It is not used for bfloat16 on a CPU: there Folio's operations
+ * round their factors themselves, or TensorFlow rewrites the graph, which also keeps values between products in 16
+ * bits. TensorFlow has no such rewrite for bfloat16 on a GPU, and the one for float16 on a CPU
+ * (auto_mixed_precision_cpu, TensorFlow 2.21) crashes in a training step.
  */
 import { capi, DataTypeNumber, type Output } from "../tensorflow/c-api.js";
 import type { GraphBuilder, SetAttributes } from "./graph-builder.js";
 
-/** TensorFlow's numbers. */
+/** TensorFlow's numbers of the types. */
 const SHORT = { float16: 19, bfloat16: 14 } as const;
 const PRODUCTS = new Set(["MatMul", "BatchMatMul", "BatchMatMulV2"]);
 
-/** Casts of one trace. Tensors go by the ids under which TensorFlow.js knows them. */
+/** The casts of one trace. Tensors are identified by their ids in TensorFlow.js. */
 export class ProductCasts {
-  // A tensor that goes into several products, as a weight does, is cast once.
+  // A tensor used in several products, such as a weight, is cast once.
   private readonly factors = new Map<number, Output>();
 
   constructor(
@@ -27,7 +28,7 @@ export class ProductCasts {
     return PRODUCTS.has(type) && ids.every(isFloat);
   }
 
-  /** Adds the product of shortened factors, and gives it in float32. */
+  /** Adds the product of the 16-bit factors, and returns it in float32. */
   add(type: string, ids: readonly number[], setAttributes: SetAttributes): Output {
     const oper = this.builder.add(
       type,

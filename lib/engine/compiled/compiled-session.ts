@@ -1,7 +1,7 @@
 /**
  * The compiled kind of session: one TF_Graph, to which each step's trace is added, and one TF_Session on it.
- * The state lives in resource variables that all steps share (variables.ts); running-graph.ts runs the graph. What a session
- * promises stands in steps.ts.
+ * The state is in resource variables that all steps share (variables.ts); running-graph.ts runs the graph. steps.ts
+ * documents the interface.
  */
 import type * as tf from "@tensorflow/tfjs-core";
 import { newQueue } from "../call-queue.js";
@@ -39,12 +39,12 @@ import { traceInto } from "./trace.js";
 import { GraphUpdater } from "./update-variables.js";
 import { addAssign, addRead, type Named, type Variable, Variables } from "./variables.js";
 
-/** A step's place in the graph: what to feed, what to fetch, and the operation that assigns the new state. */
+/** A step in the graph: what to feed, what to fetch, and the operation that assigns the new state. */
 interface TracedStep {
   readonly inputs: readonly { name: string; output: Output }[];
   readonly outputs: readonly { name: string; output: Output }[];
   readonly update: Pointer;
-  /** What the last call took. */
+  /** Time of the last call. */
   lastMs: number;
 }
 
@@ -71,7 +71,7 @@ class CompiledSession implements Session {
   private readonly graph: RunningGraph;
   private readonly variables: Variables;
   private readonly traceWith: Pick<TraceContext, "shortened" | "products" | "multipliers">;
-  // Names alone: what the variables began with need not stand in memory a second time.
+  // Only the names: the initial values need not be kept in memory.
   private readonly names: Readonly<Record<string, readonly string[]>>;
 
   constructor(
@@ -81,9 +81,11 @@ class CompiledSession implements Session {
     const { dtype, xla, profiled } = options;
     const device = tensorflowBackend().isUsingGpuDevice ? "cuda" : "cpu";
     const fused = fusedEnabled();
-    // Folio's own operations divide their work themselves: between them, a hand-over from thread to thread is only lost.
+    // Folio's operations divide their work among threads themselves; switching threads between operations only costs
+    // time.
     const inOneThread = device === "cpu" && fused && !xla && !profiled;
-    // Not briefly where TensorFlow's own threads compute otherwise: they take numbers too small for a normal float for 0.
+    // Brief calls run on the calling thread only where results cannot differ: TensorFlow's own threads flush denormals
+    // to 0.
     const briefly = inOneThread || device === "cuda";
     this.graph = new RunningGraph(this.builder, sessionConfig({ dtype, xla, device, inOneThread }), briefly);
     this.variables = new Variables(this.builder, this.graph);
@@ -94,7 +96,7 @@ class CompiledSession implements Session {
     this.names = mapRecord(initial, (tensors) => Object.keys(tensors));
   }
 
-  /** Makes the variables, and gives values to those that have them. */
+  /** Makes the variables, and initializes those with given values. */
   async begin(initial: StateSpecs): Promise<void> {
     const specs = Object.entries(initial).flatMap(([group, tensors]) =>
       Object.entries(tensors).map(([name, spec]): Named<TensorSpec> => [`${group}/${name}`, spec]),
@@ -133,7 +135,7 @@ class CompiledSession implements Session {
   }
 
   dispose(): void {
-    // A call under way must end before its session is deleted.
+    // The current call must end before its session is deleted.
     void this.queue.close()?.then(() => {
       this.graph.close();
       this.builder.dispose();
@@ -172,13 +174,13 @@ class CompiledSession implements Session {
 interface TraceContext {
   readonly builder: GraphBuilder;
   readonly variables: ReadonlyMap<string, Variable>;
-  /** What matrix products are cast to. */
+  /** The type that the factors of matrix products are cast to. */
   readonly shortened: "float16" | "bfloat16" | undefined;
   readonly products: Products;
   readonly multipliers: ProductChoice;
 }
 
-/** Traces one step into the graph: reads of the variables, the step's operations, assignments of what changed. */
+/** Traces one step into the graph: reads of the variables, the step's operations, assignments of the changed values. */
 function trace(context: TraceContext, step: Step, specs: TensorSpecs): TracedStep {
   const { builder, variables, shortened, products, multipliers } = context;
   const casts = shortened && new ProductCasts(builder, shortened);
@@ -206,7 +208,7 @@ function trace(context: TraceContext, step: Step, specs: TensorSpecs): TracedSte
       const inPlace = updater.operationBehind(key, next);
       updates.push(inPlace ?? addAssign(builder, variable, unwrap(next), [reads.get(key)!.oper]));
     }
-    // TensorFlow does not fetch what it is fed, hence the copy.
+    // TensorFlow cannot fetch a fed placeholder, hence the copy.
     const fetchable = (output: Output) =>
       inputs.some((input) => input.output === output) ? { oper: builder.add("Identity", [output]), index: 0 } : output;
     const outputs = Object.entries(result.outputs).map(([name, tensor]) => ({

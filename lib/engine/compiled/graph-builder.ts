@@ -1,6 +1,6 @@
 /**
  * A TensorFlow graph under construction, operation by operation, through the C API. Shapes and types come from
- * TensorFlow's own inference. Who adds the operations is trace.ts' matter, who runs them graph-session.ts'.
+ * TensorFlow's own inference. trace.ts adds operations; running-graph.ts runs them.
  */
 import { createRequire } from "node:module";
 import {
@@ -15,17 +15,17 @@ import {
   type TypedArray,
 } from "../tensorflow/c-api.js";
 
-/** One input argument of an operation: which attribute gives its number (a list), its type, its types. */
+/** One input argument of an operation: the attributes for its number (a list), its type, its types. */
 export interface InputDefinition {
   numberAttr: string;
   typeAttr: string;
   typeListAttr: string;
 }
 
-// Ids of traced tensors start where eager ids (int32) never come, so that one cannot be taken for the other.
+// Ids of traced tensors start beyond all eager ids (int32), so that they cannot be confused.
 const FIRST_TRACED_ID = 2 ** 40;
 
-/** Sets one attribute on an operation that is being described. */
+/** Sets attributes of an operation that is being described. */
 export type SetAttributes = (description: Pointer) => void;
 
 /** A TF_Graph under construction. Dispose of it after the sessions on it. */
@@ -78,7 +78,7 @@ export class GraphBuilder {
     }
   }
 
-  /** The id under which TensorFlow.js will know this output, with its shape and type by TensorFlow's own inference. */
+  /** Gives the output an id for TensorFlow.js; returns it with the inferred shape and type. */
   register(output: Output, producer: string): { id: number; shape: number[]; dtype: number } {
     const c = capi();
     const rank = checked(`Cannot infer the shape of ${producer}`, (status) =>
@@ -113,7 +113,7 @@ export class GraphBuilder {
     return this.outputs.get(id)?.shape ?? [];
   }
 
-  /** From now on, the tensor is this output: of the same shape, with the same values. */
+  /** From now on, the tensor refers to this output, which has the same shape and values. */
   redirect(id: number, output: Output): void {
     this.outputs.set(id, { ...this.outputs.get(id)!, output });
   }
@@ -122,7 +122,7 @@ export class GraphBuilder {
     return this.outputs.get(id)?.producer ?? "an unknown operation";
   }
 
-  /** The inputs that an operation takes, by TensorFlow's own definition: which are lists, which attributes follow. */
+  /** An operation's inputs by TensorFlow's definition: which are lists, and which attributes follow from them. */
   inputsOf(type: string): InputDefinition[] {
     let definition = this.definitions.get(type);
     if (!definition) {

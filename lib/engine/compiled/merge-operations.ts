@@ -1,14 +1,14 @@
 /**
- * Operations that disappear into the one before them: a residual or a bias added to a matrix product, GELU of a product,
- * the gradients of two branches, a gradient by rows added to that of the whole table. trace.ts asks it while a step is
- * traced; the operations are native/'s, and what nobody uses any more TensorFlow prunes.
+ * Merges an operation into the one before it: a residual or a bias added to a matrix product, GELU of a product, the
+ * sum of two branches' gradients, a gradient by rows added to that of the whole table. trace.ts uses it while a step is
+ * traced. The merged operations are in native/; TensorFlow prunes the ones that are no longer used.
  */
 
 import { fusedEnabled } from "../operations/fused.js";
 import type { Output, Pointer } from "../tensorflow/c-api.js";
 import type { GraphBuilder, SetAttributes } from "./graph-builder.js";
 
-/** An operation in the graph: what fills its inputs, lists included. */
+/** An operation in the graph and its inputs, including lists. */
 export interface Placed {
   readonly type: string;
   readonly inputs: readonly (Output | Output[])[];
@@ -16,7 +16,7 @@ export interface Placed {
   readonly oper: Pointer;
 }
 
-/** The joins of one trace. Tensors go by the ids under which TensorFlow.js knows them. */
+/** The merges of one trace. Tensors are identified by their ids in TensorFlow.js. */
 export class Joins {
   private readonly makers = new Map<number, Placed & { ids: readonly number[] }>();
 
@@ -27,7 +27,9 @@ export class Joins {
     this.makers.set(ids[0]!, { ...placed, ids });
   }
 
-  /** What is asked for, as an operation that also does what made one of the inputs; or nothing. */
+  /**
+   * Adds one operation that does the requested operation and the one that made an input; undefined if there is none.
+   */
   join(type: string, ids: readonly number[], setAttributes: SetAttributes): Placed | undefined {
     if (type === "FolioGelu") return this.geluOfProduct(ids[0]!, setAttributes);
     if (type === "FolioTimes") return this.scaledGradient(ids[0]!, ids[1]!);
@@ -63,12 +65,14 @@ export class Joins {
     return isGradient ? this.extended(id, this.builder.outputOf(scale)) : undefined;
   }
 
-  /** The operation with an entry in the list that is its last input; nothing when it has one already. */
+  /**
+   * The operation with `entry` added to the list that is its last input; undefined if the list already has an entry.
+   */
   private extended(id: number, entry: Output): Placed | undefined {
     const { type, inputs, setAttributes, ids } = this.makers.get(id)!;
     if ((inputs.at(-1) as Output[]).length > 0) return undefined;
     const placed = this.place(type, [...inputs.slice(0, -1), [entry]], setAttributes);
-    // Its other outputs come from the new operation, or both would run.
+    // Its other outputs must come from the new operation too, or both would run.
     for (const [index, other] of ids.entries()) {
       if (index > 0) this.builder.redirect(other, { oper: placed.oper, index });
     }

@@ -1,6 +1,6 @@
 /**
- * Runs a graph: one TF_Session, one call after another. A call runs on a worker thread, so the caller's event loop goes on,
- * unless it is so brief that two changes of thread cost more.
+ * Runs a graph: one TF_Session, one call after another. A call runs on a worker thread, so that the event loop
+ * continues, unless it is so brief that switching threads twice would cost more.
  */
 import { setImmediate } from "node:timers/promises";
 import type { HostTensor } from "../host-tensors.js";
@@ -16,18 +16,21 @@ import {
 } from "../tensorflow/c-api.js";
 import type { GraphBuilder } from "./graph-builder.js";
 
-/** One run: what is fed, what is fetched, and an operation that is to be run besides. */
+/** One run: what to feed, what to fetch, and an operation to run besides. */
 export interface GraphCall {
   readonly feeds: readonly { output: Output; host: HostTensor }[];
   readonly fetches: readonly Output[];
   readonly target?: Pointer;
-  /** Given TensorFlow's RunMetadata of the call. */
+  /** Receives TensorFlow's RunMetadata of the call. */
   readonly profile?: ((metadata: Uint8Array) => void) | undefined;
 }
 
-/** Calls that are expected to take less run on the calling thread, */
+/** Calls that are expected to take less than this run on the calling thread. */
 const BRIEF_MS = 20;
-/** which rests when it has been busy so long: timers and files of the caller's have their turn, an AbortSignal among them. */
+/**
+ * When the calling thread has been busy for this long, it yields to the caller's timers and events, such as an
+ * AbortSignal.
+ */
 const REST_MS = 10;
 
 /** A session on a graph that may still grow. */
@@ -44,7 +47,7 @@ export class RunningGraph {
     this.session = newSession(builder, config);
   }
 
-  /** Runs a step that took `lastMs` when it ran before. */
+  /** Runs a step whose last run took `lastMs`. */
   async call(call: GraphCall, lastMs: number): Promise<{ fetched: HostTensor[]; elapsedMs: number }> {
     const brief = this.briefly && !call.profile && lastMs < BRIEF_MS;
     if (brief && performance.now() - this.rested > REST_MS) {
@@ -56,7 +59,7 @@ export class RunningGraph {
     return { fetched, elapsedMs: performance.now() - started };
   }
 
-  /** Runs what is no step. */
+  /** Runs anything but a step. */
   async run({ feeds, fetches, target, profile }: GraphCall, brief = false): Promise<HostTensor[]> {
     const c = capi();
     const inputs: Pointer[] = [];
@@ -108,7 +111,7 @@ function newSession(builder: GraphBuilder, config: Uint8Array): Pointer {
 const FULL_TRACE = Uint8Array.of(0x08, 0x03);
 const IN_CALLING_THREAD = Uint8Array.of(0x18, ...Array.from({ length: 9 }, () => 0xff), 0x01);
 
-/** Each is made once and kept. */
+/** Makes each only once. */
 function runOptions(serialized: Uint8Array): Pointer {
   const made = madeOptions.get(serialized) ?? capi().newBufferFromString(serialized, serialized.length);
   madeOptions.set(serialized, made);

@@ -1,7 +1,7 @@
 /**
- * Traces TensorFlow.js code into a graph: while `traceInto` runs a function, an object stands under tfjs-node's backend
- * that has the methods of its compiled binding but adds a node to the graph for every operation. Nothing is executed
- * and no tensor of the model's size is allocated. What becomes of the graph is graph-session.ts' matter.
+ * Traces TensorFlow.js code into a graph: while `traceInto` runs a function, the binding of tfjs-node's backend is
+ * replaced by an object with the same methods that adds a node to the graph for every operation. Nothing is executed,
+ * and no tensor of the model's size is allocated. compiled-session.ts uses the graph.
  */
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
@@ -13,7 +13,7 @@ import type { ProductCasts } from "./cast-products.js";
 import type { GraphBuilder, InputDefinition } from "./graph-builder.js";
 import { Joins } from "./merge-operations.js";
 
-/** What tfjs-node keeps for each tensor: the binding's id, or values that were not handed to the binding yet. */
+/** What tfjs-node stores for each tensor: the binding's id, or values that were not passed to the binding yet. */
 interface StoredTensor {
   id: number;
   shape: number[];
@@ -30,7 +30,7 @@ interface TensorStorage {
   numDataIds(): number;
 }
 
-/** The private fields of tfjs-node's backend that tracing replaces for its duration. */
+/** The private fields of tfjs-node's backend that are replaced during tracing. */
 interface OpenBackend {
   binding: TFJSBinding;
   tensorMap: TensorStorage;
@@ -38,8 +38,9 @@ interface OpenBackend {
 }
 
 /**
- * Runs `body` with TensorFlow.js tracing into `builder`. Tensors from outside become constants; tensors made inside
- * are gone afterwards. `casts`, where given, shortens matrix products. `body` gets `wrap`, which makes a tensor of a graph output, and `unwrap`, its inverse.
+ * Runs `body` with TensorFlow.js tracing into `builder`. Tensors from outside become constants; tensors made inside are
+ * disposed of afterwards. `casts`, if given, casts matrix products to 16 bits. `body` receives `wrap`, which makes a
+ * tensor from a graph output, and `unwrap`, its inverse.
  */
 export function traceInto<T>(
   builder: GraphBuilder,
@@ -75,7 +76,7 @@ export function traceInto<T>(
   return result as T;
 }
 
-/** What tfjs-node stores of each tensor, during a trace: its own above, what was there before below. */
+/** tfjs-node's storage during a trace: the trace's own tensors, on top of those from before. */
 class TracedStorage implements TensorStorage {
   private readonly traced = new Map<object, StoredTensor>();
   private readonly captured = new Map<number, StoredTensor>();
@@ -114,7 +115,7 @@ class TracedStorage implements TensorStorage {
     return this.traced.size + this.outside.numDataIds();
   }
 
-  /** The traced id of a stored tensor; values that were not handed to the binding yet become a constant now. */
+  /** The traced id of a stored tensor; values that were not passed to the binding yet become a constant. */
   materialize(stored: StoredTensor): number {
     if (stored.values !== null) {
       stored.id = addConstant(this.builder, stored.shape, stored.dtype, stored.values);
@@ -191,7 +192,7 @@ function addConstant(builder: GraphBuilder, shape: number[], dtype: number, valu
   });
 }
 
-/** The flat ids of an eager call, grouped as the operation's definition wants them: single inputs and lists. */
+/** The flat ids of an eager call, grouped by the operation's definition into single inputs and lists. */
 function groupInputs(
   definition: InputDefinition[],
   attributes: TFEOpAttr[],
@@ -237,7 +238,7 @@ function setAttributes(
   }
 }
 
-/** What TensorFlow or the graph refuses, with the place in the user's code: `Cannot add MatMul to the graph at …: …` */
+/** Adds the place in the user's code to the error's message: `Cannot add MatMul to the graph at …: …` */
 function placed<T>(action: () => T): T {
   try {
     return action();
@@ -258,6 +259,6 @@ function callSite(): string {
   const own = lines.find((line) => !/node_modules|node:/.test(line) && !line.includes(ownFolder));
   const place = own?.match(/\(?((?:file:)?[^()\s]+:\d+:\d+)\)?$/)?.[1];
   const cell = place?.match(/^evalmachine\.<anonymous>:(\d+)/)?.[1];
-  if (cell) return ` (in a notebook's cell, line ${cell} of what TypeScript made of it)`;
+  if (cell) return ` (in a notebook's cell, line ${cell} of the compiled JavaScript)`;
   return place ? ` at ${place.replace(/^file:\/\//, "")}` : "";
 }

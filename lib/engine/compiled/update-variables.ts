@@ -1,6 +1,7 @@
 /**
- * In-place updates of a compiled session's variables: AdamW in a pass over memory where the plain formula takes a
- * dozen, keys and values written into a cache that is not copied. graph-session.ts sets it while it traces a step.
+ * In-place updates of a compiled session's variables: AdamW in one pass over memory instead of the plain formula's
+ * dozen, and keys and values written into the cache without copying it. compiled-session.ts installs it while it traces
+ * a step.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { fusedEnabled } from "../operations/fused.js";
@@ -20,7 +21,7 @@ import { capi, DataTypeNumber, type Output, type Pointer } from "../tensorflow/c
 import type { GraphBuilder } from "./graph-builder.js";
 import type { Variable } from "./variables.js";
 
-/** What a trace knows when an update is asked for. */
+/** The trace's context of an update. */
 interface UpdaterContext {
   readonly products: Products;
   readonly multipliers: ProductChoice;
@@ -32,7 +33,7 @@ interface UpdaterContext {
   readonly unwrap: (tensor: tf.Tensor) => Output;
 }
 
-/** A value that is there only when a condition holds: the second output of a Switch; the first when it does not. */
+/** A Switch: its second output exists only if the condition is true, its first only if it is false. */
 interface Gate {
   readonly value: tf.Tensor;
   readonly when: tf.Tensor;
@@ -61,7 +62,7 @@ export class GraphUpdater implements InPlaceUpdater {
     return this.context.multipliers;
   }
 
-  /** The operation that wrote the variable, when `tensor` stands for its new value. */
+  /** The operation that updates the variable, if `tensor` stands for its new value. */
   operationBehind(key: string, tensor: tf.Tensor): Pointer | undefined {
     const standIn = this.standIns.get(tensor);
     return standIn?.key === key ? standIn.operation : undefined;
@@ -77,7 +78,10 @@ export class GraphUpdater implements InPlaceUpdater {
     return { param, m, v };
   }
 
-  /** TensorFlow's own operations, which know no condition: they wait for a value that is there only when it holds. */
+  /**
+   * Conditional update by TensorFlow's operations, which take no condition: they depend on a value that exists only if
+   * it is true.
+   */
   private gated(update: AdamUpdate, handles: Output[], after: Pointer[]): Pointer {
     if (!update.when) return this.tensorflow(update, handles, after);
     const gate = this.gate(update.gradientScale, update.when);
@@ -85,7 +89,7 @@ export class GraphUpdater implements InPlaceUpdater {
     return this.eitherWay(gate, this.tensorflow({ ...update, gradientScale }, handles, after));
   }
 
-  /** A value that exists only when `when` is true: TensorFlow runs nothing that needs it otherwise. */
+  /** A value that exists only if `when` is true; otherwise TensorFlow does not run the operations that depend on it. */
   private gate(value: tf.Tensor, when: tf.Tensor): Pointer {
     if (this.lastGate?.value !== value || this.lastGate.when !== when) {
       const { builder, unwrap } = this.context;
@@ -94,7 +98,7 @@ export class GraphUpdater implements InPlaceUpdater {
     return this.lastGate.oper;
   }
 
-  /** What is there when `operation` has run, or when the gate before it was closed. */
+  /** An operation that completes when `operation` has run, or when its gate was closed. */
   private eitherWay(gate: Pointer, operation: Pointer): Pointer {
     const { builder } = this.context;
     const ran = builder.add("Identity", [{ oper: gate, index: 1 }], undefined, [operation]);
@@ -121,8 +125,8 @@ export class GraphUpdater implements InPlaceUpdater {
   }
 
   /**
-   * TensorFlow's ResourceApplyAdam computes `p −= η √(1 − β2ᵗ) / (1 − β1ᵗ) · m / (√v + ε')`, which is AdamW's for
-   * `ε' = ε √(1 − β2ᵗ)`; the decay is taken off before it.
+   * TensorFlow's ResourceApplyAdam computes `p −= η √(1 − β2ᵗ) / (1 − β1ᵗ) · m / (√v + ε')`, which is AdamW's update for
+   * `ε' = ε √(1 − β2ᵗ)`; the weight decay is applied before it.
    */
   private tensorflow(update: AdamUpdate, handles: Output[], after: Pointer[]): Pointer {
     const { builder, unwrap } = this.context;
@@ -149,7 +153,7 @@ export class GraphUpdater implements InPlaceUpdater {
     return this.shared.outputs;
   }
 
-  /** `p −= η λ p`, once the gradient is there, when nothing of the step reads p any more. */
+  /** `p −= η λ p`, after the gradient is computed, when the step no longer reads p. */
   private decay({ param, learningRate, weightDecay }: AdamUpdate, gradient: Output, handle: Output): Pointer {
     const { builder, unwrap } = this.context;
     const amount = unwrap(tf.mul(param, tf.mul(learningRate, weightDecay)));
@@ -166,7 +170,7 @@ export class GraphUpdater implements InPlaceUpdater {
     const end = tf.add(begin, tf.tensor1d([0, 0, T, 0], "int32"));
     const inputs = [begin, end, tf.tensor1d([1, 1, 1, 1], "int32"), whole].map(unwrap);
     const setAttributes = (description: Pointer) => {
-      // Bits of the axes that are taken whole: all but the third.
+      // One bit per axis that is taken completely: all but the third.
       for (const name of ["begin_mask", "end_mask"]) capi().setAttrInt(description, name, 0b1011);
     };
     const handle = variables.get(key)!.handle;
@@ -180,7 +184,7 @@ export class GraphUpdater implements InPlaceUpdater {
     if (first === undefined || second === undefined) return undefined;
     const { builder, variables, unwrap, wrap } = this.context;
     const handles = [first, second].map((key) => variables.get(key)!.handle);
-    // Nothing else of a step reads a cache before it: no read has to come first.
+    // No other operation of a step reads a cache before this one, so no read has to come first.
     const operation = builder.add("FolioCacheAttention", [...handles, unwrap(qkv), unwrap(position)]);
     const out = wrap({ oper: operation, index: 0 }, "FolioCacheAttention") as tf.Tensor2D;
     const [newKeys, newValues] = [first, second].map((key) => this.standIn(key, operation) as tf.Tensor4D);

@@ -55,8 +55,8 @@ export class Variables {
 const BATCH_ELEMENTS = 2 ** 24;
 
 /**
- * Tensors that one run moves: TensorFlow prepares each run of other ones for some 20 ms, and all of a large model at once would
- * stand in memory once more.
+ * Groups of tensors to move in one run: TensorFlow takes some 20 ms to prepare each different run, but moving all
+ * tensors of a large model at once would take its memory a second time.
  */
 function inBatches<T extends TensorSpec>(tensors: readonly Named<T>[]): Named<T>[][] {
   const batches: Named<T>[][] = [];

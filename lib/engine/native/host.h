@@ -1,5 +1,5 @@
-// What kernels are given to work with (Host in kernels.h), and the variants that this library has. Compiled once, for any
-// processor of its architecture.
+// The threads and memory for kernels (Host in kernels.h), and the variants in this library. Compiled once, for any processor
+// of its architecture.
 #pragma once
 #include <stdint.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 #include <sys/sysctl.h>
 #endif
 
-// Set-up names those that the compiler could make, the best one last: -DFOLIO_VARIANTS=V(plain)V(avx2)
+// Set-up lists the variants that the compiler could make, the best one last: -DFOLIO_VARIANTS=V(plain)V(avx2)
 #define V(name) extern "C" const folio::Kernels folio_kernels_##name;
 FOLIO_VARIANTS
 #undef V
@@ -45,7 +45,7 @@ inline const std::vector<const Kernels*>& Variants() {
   return all;
 }
 
-// Whether this processor has the instructions of a variant, and the system keeps its registers.
+// Whether this processor has a variant's instructions and the system saves its registers.
 inline bool CanRun(const Kernels& kernels) {
   const char* name = kernels.name;
 #if defined(__x86_64__)

@@ -1,19 +1,19 @@
-// What the two sides of Folio's own operations share: the table of kernels that each variant (a set of instructions of a
-// processor) fills, and what a kernel is given to work with. Plain data only: a function defined here would be compiled
-// for every variant, and the linker would keep any one of them for all.
+// The interface between Folio's TensorFlow operations and their kernels: the table of kernels of each variant (one per
+// instruction set), and the kernels' arguments. Plain data only: a function defined here would be compiled for every
+// variant, and the linker would keep only one of the copies.
 #pragma once
 #include <stdint.h>
 
 namespace folio {
 
-// Threads and memory, which live once for all variants (host.h).
+// Threads and memory, shared by all variants (host.h).
 struct Host {
   int threads;
-  // Calls piece(function, i) for i in [0, count): on the threads, or on the calling one alone.
+  // Calls piece(function, i) for i in [0, count): on all threads, or only on the calling one.
   void (*run)(const Host& host, int64_t count, bool alone, void (*piece)(const void* function, int64_t i), const void* function);
-  // Memory of the calling thread at a cache line, kept from call to call, one piece for each place.
+  // Memory of the calling thread, aligned to a cache line and kept between calls; one block per slot.
   float* (*memory)(int place, int64_t floats);
-  // Called again and again, counting, while another thread is waited for.
+  // Called repeatedly, with a count, while waiting for another thread.
   void (*wait)(int64_t spins);
 };
 
@@ -23,13 +23,13 @@ struct View {
   int64_t row, column;
 };
 
-// A matrix of weights as it stands in memory, float32 or bfloat16.
+// A weight matrix in memory, float32 or bfloat16.
 struct Matrix {
   const void* data;
   bool half;
 };
 
-// c [M, N] = a [M, K] b [K, N], or added + a b, where rows of `added` are so far apart; with a slope, c = gelu of that.
+// c [M, N] = a [M, K] b [K, N], or added + a b, where rows of `added` are added_row apart; if slope is given, c = gelu of that.
 struct MatrixProduct {
   View a, b;
   float* c;
@@ -41,7 +41,7 @@ struct MatrixProduct {
   bool tanh;
 };
 
-// Of y = x w (x [M, K], w [K, N], or [N, K] when it is transposed): dx = dy w^T, times `scale` where that is given, and dw = x^T dy.
+// The gradients of y = x w (x [M, K], w [K, N], or [N, K] if transposed): dx = dy w^T, times `scale` if given, and dw = x^T dy.
 struct LinearGradient {
   const float *dy, *x, *w, *scale;
   int64_t M, N, K;
@@ -50,7 +50,7 @@ struct LinearGradient {
 };
 
 struct LayerNormGradient {
-  const float *dy, *x, *weight, *mean, *inverse, *plus;  // plus: added to dx, or nothing
+  const float *dy, *x, *weight, *mean, *inverse, *plus;  // plus: added to dx, or null
   int64_t N, C;
   float *dx, *dweight;
 };
@@ -64,19 +64,19 @@ struct AttentionShape {
   float scale;
 };
 
-// Sizes: B sequences, T new positions of each, H heads of D, S positions at most.
+// Sizes: B sequences, T new positions each, H heads of size D, at most S positions.
 struct CacheShape {
   int64_t B, T, H, S, D;
 };
 
-// A whole step of writing text. Weights in the order of the model's parameters; the head is the table of tokens, or the last.
+// A whole step of generating text. Weights in the order of the model's parameters; the head is the token table or the last weight.
 struct WholeModel {
   CacheShape shape;
   int64_t V, position, layers;
   bool bias, tanh, head;
   const Matrix* weights;
   float* const* caches;      // keys of all layers, then values
-  const int32_t* ids;        // [B, stride], of which those after the T-th count for nothing
+  const int32_t* ids;        // [B, stride], of which those after the T-th are ignored
   int64_t stride;
   float* logits;             // [B, V]
 };

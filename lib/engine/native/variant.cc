@@ -1,5 +1,5 @@
-// All kernels for one set of instructions: compiled once for each variant, with that variant's flags, its name as
-// FOLIO_VARIANT and its vectors' width as FOLIO_LANES. It defines one symbol, the table.
+// All kernels for one instruction set: compiled once per variant, with that variant's flags, its name as FOLIO_VARIANT and
+// its vectors' width as FOLIO_LANES. It defines one symbol, the table.
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/cross_entropy.h"

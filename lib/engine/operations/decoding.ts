@@ -1,28 +1,31 @@
 /**
- * The operations of writing text one token at a time: products of a few rows with a matrix, weights of half the size,
- * and keys and values that stay where they are. Each runs as Folio's own operation (native/decode.h) or TensorFlow's
- * where there is one, and otherwise as its plain form here. None has a gradient. It imports nothing of Node.
+ * The operations of generating text one token at a time: products of a few rows with a matrix, weights in 16 bits, and
+ * keys and values cached in place. Each runs as Folio's own operation (native/kernels/) or as TensorFlow's where there
+ * is one, and otherwise in its plain form here. None has a gradient. It imports nothing from Node.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { fusedEnabled } from "./fused.js";
 import { type Attended, type CacheAttention, currentUpdater, type WritingStep, type Written } from "./in-place.js";
 import { gatherRows, type RawAttribute, rawBackend } from "./raw.js";
 
-/** A matrix: float32 [a, b], or int32 [a, b / 2], each a pair of bfloat16 (the first in the lower half). */
+/**
+ * A matrix: float32 [a, b], or int32 [a, b / 2], where each element is a pair of bfloat16 (the first in the lower
+ * half).
+ */
 type Weights = tf.Tensor2D;
 
-// Beyond, arithmetic takes longer than reading the matrix, and TensorFlow's own product is faster at that.
+// With more rows, arithmetic takes longer than reading the matrix, and TensorFlow's product is faster.
 const mostRows = 16;
-const mostRowsOfStep = 64; // of a whole step, which saves more
+const mostRowsOfStep = 64; // for a whole step, which saves more
 
-/** Whether weights may be held as pairs of bfloat16: only Folio's own operations read those. */
+/** Whether weights may be stored as pairs of bfloat16, which only Folio's operations read. */
 export function pairsReadable(): boolean {
   return fusedEnabled();
 }
 
 /**
- * `x W + b`, or `x Wᵀ + b` when transposed: [N, from] → [N, to], as fast as W is read when N is small.
- * @param w [from, to], or [to, from] when transposed
+ * `x W + b`, or `x Wᵀ + b` if transposed: [N, from] → [N, to]; for a small N it takes as long as reading W.
+ * @param w [from, to], or [to, from] if transposed
  */
 export function project(
   x: tf.Tensor2D,
@@ -48,9 +51,9 @@ function widen(w: Weights): tf.Tensor2D {
 }
 
 /**
- * A cache with `value` in the places from `position` on: where it stands in a compiled session, else a new one.
+ * A cache with `value` written from `position` on: in place in a compiled session, otherwise in a new tensor.
  * @param cache [B, H, S, D]
- * @param value [B, H, T, D], or [1, H, T, D] for all B alike
+ * @param value [B, H, T, D], or [1, H, T, D] for all B
  * @param position int32 scalar
  */
 export function writeAt(cache: tf.Tensor4D, value: tf.Tensor4D, position: tf.Tensor): tf.Tensor4D {
@@ -71,19 +74,19 @@ function plainWrite(cache: tf.Tensor4D, value: tf.Tensor4D, position: tf.Tensor)
   });
 }
 
-/** Attention of new positions over a cache, into which it writes them; nothing where model.ts has to spell it out. */
+/** Writes new positions into a cache and attends to it; undefined if it has to be composed of other operations. */
 export function attendCache(attention: CacheAttention): Attended | undefined {
   return fusedEnabled() && attention.qkv.shape[0] <= mostRows ? currentUpdater()?.attend(attention) : undefined;
 }
 
-/** A whole step of writing in one operation; nothing where `forward` has to spell it out. */
+/** A whole step of generating text in one operation; undefined if `forward` has to compute it. */
 export function writingStep(step: WritingStep): Written | undefined {
   const updater = currentUpdater();
   if (!fusedEnabled() || !updater || updater.products !== "float32" || step.ids.size > mostRowsOfStep) return undefined;
   return updater.writingStep(step);
 }
 
-/** What `drawTokens` draws from `sampleProbabilities` (draw.ts) in one operation, where it is there. */
+/** `drawTokens` of `sampleProbabilities` (sample/next-token.ts) in one operation, if it is loaded. */
 export function fusedDraw(
   logits: tf.Tensor2D,
   {

@@ -1,7 +1,8 @@
 /**
- * Folio's own TensorFlow operations (native/ops.cc) with their gradients: one pass over memory where composed
- * operations take many. Each returns nothing where they are not loaded (a GPU, a browser, no compiler); functional.ts
- * and model.ts then compose the same from TensorFlow.js' operations. It imports nothing of Node.
+ * Folio's own TensorFlow operations (native/) with their gradients: one pass over memory instead of the many of
+ * composed operations. Each function returns undefined if they are not loaded (on a GPU, in a browser, without a
+ * compiler); functional.ts and model.ts then compose the same from TensorFlow.js' operations. It imports nothing from
+ * Node.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { currentUpdater, multiplierOf } from "./in-place.js";
@@ -9,7 +10,7 @@ import { type RawAttribute, type RawBackend, rawBackend } from "./raw.js";
 
 let loaded = false;
 
-/** Called once the library of operations was loaded into TensorFlow. */
+/** Called once the library of operations is loaded into TensorFlow. */
 export function enableFused(enabled: boolean): void {
   loaded = enabled;
 }
@@ -18,7 +19,7 @@ export function fusedEnabled(): boolean {
   return loaded && rawBackend() !== undefined;
 }
 
-/** A value, what its gradient needs of it, and the gradient by each input. */
+/** A value, the tensors saved for its gradient, and the gradient with respect to each input. */
 export interface Differentiable {
   value: tf.Tensor;
   saved?: tf.Tensor[];
@@ -30,11 +31,11 @@ export function fusedRows(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D | u
   return fusedEnabled() ? (run("FolioRows", [], [table, ids], 1)[0] as tf.Tensor2D) : undefined;
 }
 
-/** x [M, K], w [K, N] or, transposed, [N, K] → [M, N]; nothing where TensorFlow's product is the session's choice. */
+/** x [M, K], w [K, N] or, transposed, [N, K] → [M, N]; undefined if the session uses TensorFlow's product. */
 export function fusedLinear(x: tf.Tensor2D, w: tf.Tensor2D, transposed: boolean): Differentiable | undefined {
   const { products, multipliers } = currentUpdater() ?? { products: "float32", multipliers: undefined };
   if (!fusedEnabled() || products === "shortened") return undefined;
-  // M·K·N is that of both gradients too: one choice for the three.
+  // Both gradients have the same M·K·N, so one choice serves all three products.
   if (multipliers && multiplierOf(multipliers, x.shape[0] * w.size) === "tensorflow") return undefined;
   const bf16 = attribute("bf16", "BOOL", products === "bfloat16");
   const sides = [attribute("transpose_a", "BOOL", false), attribute("transpose_b", "BOOL", transposed)];
@@ -59,7 +60,7 @@ export function fusedLayerNorm(x: tf.Tensor2D, weight: tf.Tensor1D): Differentia
   };
 }
 
-/** Of any shape. */
+/** x of any shape. */
 export function fusedGelu(x: tf.Tensor, kind: "erf" | "tanh"): Differentiable | undefined {
   if (!fusedEnabled()) return undefined;
   const [value, slope] = run("FolioGelu", [attribute("tanh", "BOOL", kind === "tanh")], [x], 2) as [
@@ -69,7 +70,7 @@ export function fusedGelu(x: tf.Tensor, kind: "erf" | "tanh"): Differentiable | 
   return { value, saved: [slope], gradient: (dy, saved) => run("FolioTimes", [], [dy, ...saved], 1) };
 }
 
-/** logits [N, V], targets [N], those below 0 without effect → the mean, a scalar */
+/** logits [N, V], targets [N], of which negative ones are ignored → the mean, a scalar */
 export function fusedCrossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): Differentiable | undefined {
   if (!fusedEnabled()) return undefined;
   const [value, gradient] = run("FolioCrossEntropy", [], [logits, targets], 2) as [tf.Tensor, tf.Tensor];
@@ -83,7 +84,7 @@ export function fusedSquares(tensors: tf.Tensor[]): tf.Scalar | undefined {
 }
 
 /**
- * Causal self-attention of all heads from the fused projection, without its weights ever standing in memory (Dao 2022):
+ * Causal self-attention of all heads from the fused projection, without storing the whole attention matrix (Dao 2022):
  * qkv [B·T, 3C] → heads side by side [B·T, C].
  */
 export function fusedAttention(
@@ -100,7 +101,7 @@ export function fusedAttention(
   };
 }
 
-/** Nothing is added to the result: engine/joins.ts sees to that while a step is traced. */
+/** Nothing is added to the result here; compiled/merge-operations.ts merges additions while a step is traced. */
 const alone = () => attribute("added", "INT", 0);
 
 function attribute(name: string, type: "BOOL" | "INT", value: unknown): RawAttribute {

@@ -1,7 +1,7 @@
 /**
- * The table of raw TensorFlow operations that TensorFlow.js does not offer, or offers slowly, each beside a plain
- * version in TensorFlow.js' own operations. On the "tensorflow" backend the raw one runs; anywhere else (a browser,
- * WebGPU) the plain one does, so that a model written with these runs there too. It imports nothing of Node.
+ * Raw TensorFlow operations that TensorFlow.js lacks, or implements slowly, each beside a plain version in
+ * TensorFlow.js' own operations. On the "tensorflow" backend the raw operation runs, elsewhere (in a browser, on
+ * WebGPU) the plain version, so that models run there too. It imports nothing from Node.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { standardNormals } from "../../host/random.js";
@@ -21,8 +21,8 @@ export interface RawAttribute {
 }
 
 /**
- * Rows of a table: `gatherRows(table [V, C], ids [N]) [N, C]`, without TensorFlow.js' check that reads the ids back.
- * No gradient of its own: see `embedding`.
+ * Rows of a table: `gatherRows(table [V, C], ids [N]) [N, C]`, without TensorFlow.js' check, which reads the ids back.
+ * It has no gradient; see `embedding`.
  */
 export function gatherRows(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
   return choose(
@@ -42,7 +42,7 @@ export function gatherRows(table: tf.Tensor2D, ids: tf.Tensor1D): tf.Tensor2D {
 }
 
 /**
- * Cross-entropy of each row with its target and the gradient by the logits:
+ * Cross-entropy of each row with its target, and its gradient with respect to the logits:
  * `loss[n] = −ln softmax(logits[n])[targets[n]]`, `backprop = softmax(logits) − onehot(targets)`.
  * @param logits [N, V]
  * @param targets [N] ids in [0, V)
@@ -72,7 +72,7 @@ export function sparseCrossEntropy(
   );
 }
 
-/** The sum of scalars. TensorFlow.js' addN on WebGPU wants a buffer for each, and a GPU has eight. */
+/** The sum of scalars. TensorFlow.js' addN on WebGPU needs one buffer per scalar, and a GPU allows only eight. */
 export function addAll(scalars: tf.Scalar[]): tf.Scalar {
   return choose(
     () => tf.addN(scalars),
@@ -81,8 +81,9 @@ export function addAll(scalars: tf.Scalar[]): tf.Scalar {
 }
 
 /**
- * Uniform values in [0, 1) that depend on the key and the shape alone. The raw version is TensorFlow's Philox, that on
- * WebGPU the same bit for bit, the plain one a Feistel network over the element's number: as reproducible, and not equal.
+ * Uniform values in [0, 1) that depend only on the key and the shape. The raw version is TensorFlow's Philox, and the
+ * one on WebGPU is equal bit for bit. The plain version, a Feistel network over the element's number, is as
+ * reproducible but gives other values.
  * @param key int32 [2]
  */
 export function randomUniform(shape: readonly number[], key: tf.Tensor1D): tf.Tensor {
@@ -93,8 +94,8 @@ export function randomUniform(shape: readonly number[], key: tf.Tensor1D): tf.Te
 }
 
 /**
- * Normal values of mean 0 and deviation 1 that depend on the key and the shape alone, wherever they are computed. The
- * key is a constant of a traced function: this is for first values, not for steps.
+ * Normal values of mean 0 and standard deviation 1 that depend only on the key and the shape, on any backend. The key
+ * becomes a constant of a traced function, so this is for initial values, not for steps.
  * @param key [2]
  */
 export function randomNormal(shape: readonly number[], key: Int32Array): tf.Tensor {
@@ -109,15 +110,15 @@ export function randomNormal(shape: readonly number[], key: Int32Array): tf.Tens
 
 /**
  * One AdamW update of one tensor (Loshchilov 2019, as PyTorch's):
- * `g ← s g` (s the scale that clipping gives), `m ← β1 m + (1 − β1) g`, `v ← β2 v + (1 − β2) g²`,
+ * `g ← s g` (s the scale of gradient clipping), `m ← β1 m + (1 − β1) g`, `v ← β2 v + (1 − β2) g²`,
  * `p ← p (1 − η λ) − η / (1 − β1ᵗ) · m / (√v / √(1 − β2ᵗ) + ε)`. In a compiled session TensorFlow's fused operation
- * updates the variables where they stand.
+ * updates the variables in place.
  */
 export function adamUpdate(update: AdamUpdate): Updated {
   return currentUpdater()?.adam(update) ?? tidied(() => plainAdam(update));
 }
 
-/** tf.tidy for a record of tensors, whose type TensorFlow.js does not take as it is. */
+/** tf.tidy for a record of tensors, whose type TensorFlow.js does not accept. */
 function tidied(body: () => Updated): Updated {
   return tf.tidy(() => body() as unknown as tf.TensorContainer) as unknown as Updated;
 }
@@ -136,7 +137,7 @@ function plainAdam(update: AdamUpdate): Updated {
     : { param: tf.where(when, param, update.param), m: tf.where(when, m, update.m), v: tf.where(when, v, update.v) };
 }
 
-/** The backend that runs TensorFlow's own operations, where it is the current one. */
+/** The backend that runs TensorFlow's operations, if it is the current one. */
 export function rawBackend(): RawBackend | undefined {
   return tf.getBackend() === "tensorflow" ? (tf.backend() as unknown as RawBackend) : undefined;
 }
@@ -163,9 +164,9 @@ function statelessRandom(raw: RawBackend, type: string, shape: readonly number[]
   return raw.executeSingleOutput(type, attributes, [tf.tensor1d([...shape], "int32"), key]);
 }
 
-// Eight rounds of a Feistel network on two halves of 16 bits; products stay below 2^31, so that every backend's
-// int32 holds them. A round multiplies a half by itself plus a constant (odd, 15 bits, without further meaning): times
-// the constant alone, it is all but linear, and neighbouring keys correlate.
+// Eight rounds of a Feistel network on two halves of 16 bits; products stay below 2^31, so that they fit int32 on every
+// backend. A round multiplies a half by itself plus a constant (arbitrary, odd, 15 bits). Multiplying by the constant
+// alone would be almost linear, and neighbouring keys would correlate.
 const ROUND_CONSTANTS = [26125, 17389, 30011, 12289, 22699, 28657, 19211, 31337];
 
 function feistelUniform(shape: readonly number[], key: tf.Tensor1D): tf.Tensor {
@@ -187,7 +188,7 @@ function feistelUniform(shape: readonly number[], key: tf.Tensor1D): tf.Tensor {
       [left, right] = [right, positive(tf.add(left, scrambled))];
     }
     const value = tf.add(tf.mul(tf.cast(left, "float32"), 1 / 65536), tf.mul(tf.cast(right, "float32"), 2 ** -32));
-    // Rounding to 24 bits may reach 1; the interval is half open.
+    // Rounding to 24 bits may give 1, which the half-open interval excludes.
     return tf.reshape(tf.minimum(value, 1 - 2 ** -24), [...shape]);
   });
 }

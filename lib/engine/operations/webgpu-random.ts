@@ -1,16 +1,16 @@
 /**
- * The draws of TensorFlow's StatelessRandomUniform as a program of WebGPU's: Philox4x32-10 (Salmon 2011) under a key that
- * Philox scrambles first, a thread an element. Bit for bit TensorFlow's, so that a run on WebGPU has the dropout masks of
- * the same run elsewhere. random.ts computes the same on the host. It imports nothing of Node.
+ * TensorFlow's StatelessRandomUniform as a WebGPU program, one thread per element: Philox4x32-10 (Salmon 2011) under a
+ * key that is first scrambled by Philox. It equals TensorFlow's bit for bit, so that a run on WebGPU has the same
+ * dropout masks as elsewhere. host/random.ts computes the same on the host. It imports nothing from Node.
  */
 import * as tf from "@tensorflow/tfjs-core";
 
-/** As much of TensorFlow.js' WebGPU backend as is used: it runs programs in WGSL. */
+/** The part of TensorFlow.js' WebGPU backend that is used here; it runs WGSL programs. */
 interface ProgramBackend {
   runWebGPUProgram(program: Program, inputs: readonly tf.Tensor[], dtype: string): tf.TensorInfo;
 }
 
-/** Fields are those that the backend reads; it adds the pipeline. */
+/** The fields that the backend reads; it adds the pipeline. */
 interface Program {
   readonly variableNames: readonly string[];
   readonly outputShape: readonly number[];
@@ -24,7 +24,8 @@ interface Program {
 
 const THREADS = 64;
 
-// The outer key and the constants are TensorFlow's and Philox's. WGSL has no product of 64 bits: halves of 16 bits.
+// The outer key is TensorFlow's, the constants are Philox's. WGSL has no 64-bit product, so it is composed of 16-bit
+// halves.
 const CODE = `
   fn multiplyHigh(a: u32, b: u32) -> u32 {
     let low = (a & 0xffffu) * (b & 0xffffu);

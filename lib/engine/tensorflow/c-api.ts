@@ -1,7 +1,6 @@
 /**
- * TensorFlow's C API through koffi: the few calls that build a graph, run a session and move tensors.
- * It knows no shapes of ours and no gradients; graph.ts and session.ts stand on it.
- * Every call that can fail gets a TF_Status of its own: two concurrent calls that share one crash.
+ * TensorFlow's C API through koffi: the few calls that build a graph, run a session and copy tensors. Every call that
+ * can fail has a TF_Status of its own, since two concurrent calls that share one would crash.
  */
 import koffi from "koffi";
 import { loadTensorFlow } from "./load.js";
@@ -15,7 +14,7 @@ export interface Output {
   index: number;
 }
 
-/** TensorFlow's numbers for the types that a tensor of ours can have. */
+/** TensorFlow's numbers of the types that Folio's tensors can have. */
 export const DataTypeNumber = { float32: 1, int32: 3, bool: 10 } as const;
 export type DataTypeName = keyof typeof DataTypeNumber;
 export type TypedArray = Float32Array | Int32Array | Uint8Array;
@@ -140,7 +139,7 @@ export function capi(): Calls {
   return calls;
 }
 
-/** Runs `body` with a fresh TF_Status and throws TensorFlow's message, after `action`, when it reports a failure. */
+/** Runs `body` with a new TF_Status; on failure throws `action` followed by TensorFlow's message. */
 export function checked<T>(action: string, body: (status: Pointer) => T): T {
   const c = capi();
   const status = c.newStatus();
@@ -154,8 +153,8 @@ export function checked<T>(action: string, body: (status: Pointer) => T): T {
 }
 
 /**
- * TensorFlow's message as one sentence in one line: without the names of nodes (the operation's is kept), the labels
- * of a whole batch, and what tfjs-node puts before it.
+ * TensorFlow's message as one sentence on one line, without node names (except the operation's), the labels of a whole
+ * batch, and tfjs-node's prefix.
  */
 export function oneLine(message: string): string {
   const text = message
@@ -187,12 +186,13 @@ export function newTensor(dtype: DataTypeName, shape: readonly number[], values:
     shape.length,
     values.byteLength,
   );
-  // A view of TensorFlow's memory would do, but Node takes some 10 µs to make one, and the collector to forget it.
+  // A view of TensorFlow's memory would avoid the call, but takes Node some 10 µs to make and burdens the garbage
+  // collector.
   if (values.byteLength > 0) c.copyIn(c.tensorData(tensor), bytesOf(values), values.byteLength);
   return tensor;
 }
 
-/** Shape, type and a copy of the values of a TF_Tensor, which stays the caller's to delete. */
+/** Shape, type and a copy of the values of a TF_Tensor, which the caller still has to delete. */
 export function readTensor(tensor: Pointer): { shape: number[]; dtype: DataTypeName; values: TypedArray } {
   const c = capi();
   const dtype = dataTypeName(c.tensorType(tensor));
@@ -207,7 +207,7 @@ function bytesOf({ buffer, byteOffset, byteLength }: TypedArray): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
-/** The bytes of a TF_Buffer, copied. */
+/** A copy of the bytes of a TF_Buffer. */
 export function readBuffer(buffer: Pointer): Uint8Array {
   const { data, length } = koffi.decode(buffer, "TF_Buffer") as { data: Pointer; length: number };
   return new Uint8Array(koffi.view(data, Number(length)).slice(0));

@@ -1,7 +1,6 @@
 /**
  * Loads TensorFlow into this process: tfjs-node's compiled binding, which registers the "tensorflow" backend of
- * TensorFlow.js, and the path of the shared library that it links, for the C API. It is not a backend of its own:
- * the kernels are tfjs-node's. Notebook 00-start shows what was loaded.
+ * TensorFlow.js, and finds the shared library that it links, for the C API. Shown in notebook 00-start.
  */
 import fs from "node:fs";
 import { createRequire } from "node:module";
@@ -17,14 +16,14 @@ const BACKEND = "tensorflow";
 let offered = false;
 let loaded: { tensorflowVersion: string; libraryPath: string } | undefined;
 
-/** What `loadTensorFlow` found: TensorFlow's version and the path of its shared library. */
+/** The loaded TensorFlow: its version and the path of its shared library. */
 export interface LoadedTensorFlow {
   readonly tensorflowVersion: string;
   readonly libraryPath: string;
 }
 
 /**
- * Loads the binding once a process and makes "tensorflow" the current backend.
+ * Loads the binding once per process and makes "tensorflow" the current backend.
  * @throws {Error} when the binding was not built or does not load; the message names the command that builds it
  */
 export function loadTensorFlow(): LoadedTensorFlow {
@@ -34,15 +33,15 @@ export function loadTensorFlow(): LoadedTensorFlow {
   legacyUtil.isNullOrUndefined ??= (value: unknown) => value === null || value === undefined;
   process.env.TF_CPP_MIN_LOG_LEVEL ??= "2";
   const quiet = Number(process.env.TF_CPP_MIN_LOG_LEVEL) >= 2;
-  // TensorFlow's own matrix products are compiled without AVX2; oneDNN's are not, and it is off by default on CPUs
-  // without AVX-512. On: a step of the CPU demo takes about a fifth less time (2 cores with AVX2).
+  // TensorFlow's own matrix products are compiled without AVX2, unlike oneDNN's, which is off by default on CPUs
+  // without AVX-512. With oneDNN a step of the CPU demo takes about a fifth less time (2 cores with AVX2).
   process.env.TF_ENABLE_ONEDNN_OPTS ??= "1";
   if (offered) tf.removeBackend(BACKEND);
   offered = false;
   let module: { version: Record<string, string> };
   try {
     const load = () => require("@tensorflow/tfjs-node-gpu");
-    // TensorFlow announces oneDNN on stderr while the library loads, before any setting could stop it.
+    // TensorFlow announces oneDNN on stderr while the library loads, before any setting could prevent it.
     module = quiet ? withoutStderr(load) : load();
   } catch (error) {
     const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
@@ -63,18 +62,18 @@ export function loadTensorFlow(): LoadedTensorFlow {
   return loaded;
 }
 
-/** Whether it was loaded; loading is what decides which devices it has. */
+/** Whether TensorFlow was loaded, which fixes its devices. */
 export function tensorflowLoaded(): boolean {
   return loaded !== undefined;
 }
 
 /**
  * Registers "tensorflow" as the backend that TensorFlow.js loads when its first tensor is made, so that importing Folio
- * costs nothing and a run's settings still decide the device.
+ * is cheap and a run's settings can still determine the device.
  */
 export function offerTensorFlow(): void {
   if (loaded || tf.findBackendFactory(BACKEND)) return;
-  // tfjs-node registers a backend of the same name, and makes it the current one, as it loads.
+  // tfjs-node registers a backend of the same name, and makes it current, when it loads.
   tf.registerBackend(
     BACKEND,
     () => {
@@ -83,13 +82,13 @@ export function offerTensorFlow(): void {
     },
     3,
   );
-  tf.engine().backendName = BACKEND; // what tf.getBackend() tells
+  tf.engine().backendName = BACKEND; // what tf.getBackend() returns
   offered = true;
 }
 
-/** Makes a backend that is loaded the one that new tensors belong to: sessions on two devices may take turns. */
+/** Makes a loaded backend the one for new tensors, so that sessions on two devices can be used in turn. */
 export function useBackend(name: "tensorflow" | "webgpu"): void {
-  if (tf.getBackend() !== name) void tf.setBackend(name); // of a loaded one done when the call returns
+  if (tf.getBackend() !== name) void tf.setBackend(name); // for a loaded backend, complete when the call returns
 }
 
 /** The "tensorflow" backend of TensorFlow.js, with the binding that every kernel goes through. */
@@ -97,7 +96,7 @@ export function tensorflowBackend(): NodeJSKernelBackend {
   return tf.findBackend(BACKEND) as NodeJSKernelBackend;
 }
 
-/** The binding brought libtensorflow_cc into the process; where from is what the C API must open too. */
+/** The path of the libtensorflow_cc that the binding loaded, which the C API must open too. */
 function findSharedLibrary(): string {
   const listed =
     process.platform === "linux"

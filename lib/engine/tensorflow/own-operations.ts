@@ -1,6 +1,6 @@
 /**
  * Loads the library of Folio's own operations (native/), which set-up compiled beside TensorFlow's binding. It is
- * optional: whatever is wrong with it, the same is computed by TensorFlow's operations, and `folio doctor` says why.
+ * optional: if it cannot be used, TensorFlow's operations compute the same, and `folio doctor` says why.
  */
 import crypto from "node:crypto";
 import fs from "node:fs";
@@ -11,7 +11,7 @@ import { packageRoot } from "../../host/package.js";
 
 const require = createRequire(import.meta.url);
 
-/** What set-up noted of the library: bin/state.mjs. */
+/** Set-up's notes on the library (bin/state.mjs). */
 interface Stamp {
   sources: string;
   bytes: number;
@@ -21,14 +21,15 @@ interface Stamp {
 
 let variant: string | undefined;
 
-/** The variant of Folio's own operations in use, a set of instructions of the processor; nothing where they are not loaded. */
+/** The variant of Folio's operations in use, an instruction set of the processor; undefined if they are not loaded. */
 export function operationsVariant(): string | undefined {
   return variant;
 }
 
 /**
- * Whether they are loaded. Not relied on is that set-up has run since the sources were updated, nor that it ran on this
- * machine: the best variant that this processor can run is taken, or the one that FOLIO_TARGET names.
+ * Loads them, if they can be used, and returns whether they are loaded. Set-up may have run on another machine or
+ * before the sources changed, so both are checked. The best variant for this processor is used, or the one that
+ * FOLIO_TARGET names.
  * @param tensorflow the path of TensorFlow's shared library
  * @param folder where set-up put them
  * @throws {Error} when FOLIO_TARGET names a variant that cannot be used here
@@ -42,7 +43,7 @@ export function loadOperations(tensorflow: string, folder = operationsFolder()):
     if (!wanted) return false;
     throw cannotUse(
       wanted,
-      "Folio's own operations are not compiled, or not as their sources are: run `npm run setup`",
+      "Folio's operations are not compiled, or not from the current sources: run `npm run setup`",
     );
   }
   const library = koffi.load(file);
@@ -61,13 +62,13 @@ function cannotUse(name: string, reason: string): Error {
 }
 
 function whyNot(name: string, { variants, left }: Stamp, usable: string[]): string {
-  const others = `here are ${usable.join(", ")}`;
+  const others = `available are ${usable.join(", ")}`;
   if (left?.[name]) return `set-up left it out: ${left[name]}; ${others}`;
   if (variants.includes(name)) return `this processor lacks its instructions; ${others}`;
   return `there is no such variant for ${process.arch}; ${others}`;
 }
 
-/** Nothing where the library is absent, damaged, or not made from the sources as they are. */
+/** Undefined if the library is missing, damaged, or not made from the current sources. */
 function readStamp(folder: string): Stamp | undefined {
   try {
     const file = libraryFile(folder);
@@ -91,7 +92,7 @@ function operationsFolder(): string {
   return path.join(path.dirname(require.resolve("@tensorflow/tfjs-node-gpu/package.json")), "lib", "napi-v8");
 }
 
-/** TensorFlow remembers what it loaded: a second time costs nothing. */
+/** Loads the library into TensorFlow, which ignores a second request. */
 function loadIntoTensorFlow(tensorflow: string, file: string): boolean {
   const library = koffi.load(tensorflow);
   const status = library.func("void* TF_NewStatus()")();

@@ -1,8 +1,11 @@
-/** Keeps what a native library says as it loads off this process's stderr. It silences no JavaScript. */
+/** Suppresses what a native library writes to this process's stderr while it loads. */
 import fs from "node:fs";
 import koffi from "koffi";
 
-/** Runs `action` with stderr's descriptor on nothing: for libraries that announce themselves before any setting counts. */
+/**
+ * Runs `action` with stderr's descriptor redirected to nothing, for libraries that write before any setting takes
+ * effect.
+ */
 export function withoutStderr<T>(action: () => T): T {
   const libc = koffi.load(null);
   const duplicate = libc.func("int dup(int)");

@@ -1,17 +1,20 @@
 /**
- * The ConfigProto with which a compiled session is opened, written by hand: a few fields of TensorFlow's config.proto and
- * rewriter_config.proto. What a number format or XLA does to a step is TensorFlow's matter.
+ * Encodes the ConfigProto with which a compiled session is opened: a few fields of TensorFlow's config.proto and
+ * rewriter_config.proto.
  */
 import type { ResolvedDtype } from "../number-format.js";
 import type { Products } from "../operations/in-place.js";
 
-/** What a compiled session is opened with. */
+/** The options that a compiled session is opened with. */
 export interface GraphOptions {
   readonly dtype: ResolvedDtype;
-  /** Operations joined into clusters that XLA compiles. */
+  /** Whether operations are grouped into clusters that XLA compiles. */
   readonly xla: boolean;
   readonly device: "cpu" | "cuda";
-  /** Operations one after another in one thread, for those that bring threads of their own; no call is profiled. */
+  /**
+   * Whether operations run one after another in one thread, for operations with threads of their own; excludes
+   * profiling.
+   */
   readonly inOneThread: boolean;
 }
 
@@ -20,7 +23,7 @@ const ON = 1;
 const GRAPH_OPTIONS = 10;
 const OPTIMIZER_OPTIONS = 3;
 const REWRITE_OPTIONS = 10;
-// OptimizerOptions: ON_1 is the level at which clusters are made; the CPU's need the second.
+// OptimizerOptions: at level ON_1 clusters are made; the CPU needs the second option as well.
 const GLOBAL_JIT_LEVEL = 5;
 const CPU_GLOBAL_JIT = 7;
 // RewriterConfig
@@ -29,7 +32,9 @@ const AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16 = 31;
 const EXPERIMENTAL = 16;
 const EXECUTOR_TYPE = 3;
 
-/** Which products are cast while a step is traced (casts.ts); TensorFlow rewrites the others, or leaves them. */
+/**
+ * The type to which products are cast while a step is traced (cast-products.ts); undefined if TensorFlow handles them.
+ */
 export function castProducts({
   dtype,
   device,
@@ -37,7 +42,7 @@ export function castProducts({
   return dtype === "float16" || (dtype === "bfloat16" && device === "cuda") ? dtype : undefined;
 }
 
-/** In which format products are computed: Folio's operations, where they are loaded (`fused`), know bfloat16 besides float32. */
+/** The format of the products. Folio's operations, if they are loaded (`fused`), support float32 and bfloat16. */
 export function productsOf({
   dtype,
   device,
@@ -59,7 +64,10 @@ export function sessionConfig({ dtype, xla, device, inOneThread }: GraphOptions)
   return Uint8Array.from([...message(GRAPH_OPTIONS, graph), ...message(EXPERIMENTAL, executor)]);
 }
 
-/** Protocol buffers' encoding: a field's key is its number and its kind, 0 a number, 2 bytes with their length. */
+/**
+ * Protocol buffers' encoding: a field's key has its number and its wire type, 0 for a number, 2 for bytes with a
+ * length.
+ */
 const number = (field: number, value: number): number[] => [...variable(field * 8), ...variable(value)];
 const message = (field: number, bytes: number[]): number[] =>
   bytes.length === 0 ? [] : [...variable(field * 8 + 2), ...variable(bytes.length), ...bytes];

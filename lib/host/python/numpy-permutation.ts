@@ -1,7 +1,7 @@
 /**
- * NumPy's `default_rng(seed).permutation(n)`, number for number: with it `datasets.train_test_split` draws the validation
- * documents, and so does nanoGPT. Seed sequence and PCG64 (O'Neill 2014) as NumPy has them. What this file is not: the
- * source of Folio's own draws (random.ts is).
+ * NumPy's `default_rng(seed).permutation(n)`, number for number, with which `datasets.train_test_split`, and so
+ * nanoGPT, chooses the validation documents. Seed sequence and PCG64 (O'Neill 2014) as in NumPy. Folio's own draws come
+ * from random.ts.
  */
 
 const mask32 = 0xffff_ffffn;
@@ -38,7 +38,7 @@ function seedState(seed: number, count: number): number[] {
   });
 }
 
-/** PCG64's 32-bit numbers: of each 64 the low half first. */
+/** PCG64's 32-bit numbers: the low half of each 64-bit number first. */
 function pcg64(seed: number): () => number {
   const words = seedState(seed, 8).map(BigInt);
   const wide = (index: number) => (words[2 * index + 1]! << 32n) | words[2 * index]!;

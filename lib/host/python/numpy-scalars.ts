@@ -1,10 +1,10 @@
 /**
- * NumPy's numbers in a pickle: what `np.int64(65)` becomes when a dataset's meta.pkl is written with it. Numbers only;
- * arrays are refused like anything else that pickle.ts is not told of.
+ * Reads NumPy's numbers in a pickle, such as `np.int64(65)` in a dataset's meta.pkl. Arrays are refused, like every
+ * name that the caller of pickle.ts does not allow.
  */
 import type { PickleGlobal } from "./pickle.js";
 
-/** A NumPy type of numbers, as `numpy.dtype("i8", False, True)` makes it. */
+/** A NumPy number type, as `numpy.dtype("i8", False, True)` makes it. */
 class NumberType {
   littleEndian = true;
   constructor(readonly code: string) {}
@@ -26,7 +26,7 @@ const readers: Readonly<Record<string, (view: DataView, little: boolean) => numb
 
 const numberType: PickleGlobal = {
   call([code]) {
-    if (typeof code !== "string" || !Object.hasOwn(readers, code)) throw new TypeError("it is no type of numbers");
+    if (typeof code !== "string" || !Object.hasOwn(readers, code)) throw new TypeError("it is not a number type");
     return new NumberType(code);
   },
   build(made, attributes) {
@@ -42,7 +42,7 @@ const scalar: PickleGlobal = {
   },
 };
 
-/** For `readPickle`: the names that NumPy's numbers have, of version 1 and of version 2. */
+/** For `readPickle`: the names that NumPy's numbers use, in versions 1 and 2 of NumPy. */
 export const numpyGlobals: Readonly<Record<string, PickleGlobal>> = {
   "numpy.dtype": numberType,
   "numpy.core.multiarray.scalar": scalar,

@@ -1,15 +1,15 @@
 /**
  * Reads Python pickles (protocols 0 to 5) as data. A pickle is a program that may call anything Python can import; this
- * reader runs the part of it that builds None, booleans, numbers, strings, bytes, lists, tuples, dictionaries and sets,
- * and calls nothing but the functions that its caller gives by name. Any other name ends the reading before it is used.
- * It knows nothing of tensors (torch-checkpoint.ts does). Notebook 05-gpt2 shows a pickle refused.
+ * reader runs only the instructions that build None, booleans, numbers, strings, bytes, lists, tuples, dictionaries and
+ * sets, and calls only the functions that its caller gives by name. Any other name is refused before it is used.
+ * Tensors are read by lib/weights/torch-file.ts. Notebook 05-gpt2 shows a refused pickle.
  */
 
 /** Stands in for a Python function or class that a pickle may name. */
 export interface PickleGlobal {
-  /** Makes a value when the pickle calls it; without this the name may stand in the pickle but not be called. */
+  /** Makes a value when the pickle calls it; without this, the pickle may contain the name but not call it. */
   call?(args: readonly unknown[]): unknown;
-  /** Takes the attributes that the pickle sets on a value which `call` made; without it that is refused. */
+  /** Receives the attributes that the pickle sets on a value made by `call`; without it, they are refused. */
   build?(made: unknown, attributes: unknown): void;
 }
 
@@ -22,21 +22,21 @@ export interface PickleOptions {
   readonly persistent?: (id: unknown) => unknown;
 }
 
-/** A name of `globals` where it stands as a value. */
+/** A name of `globals` used as a value. */
 export interface NamedGlobal {
   readonly global: string;
 }
 
-// A file from elsewhere is data: what it may take is bounded. Pickles that Python writes of lists and dictionaries stay
-// far below: it writes their items in batches of a thousand.
+// Limits against malicious files. Pickles that Python writes stay far below: it writes the items of lists and
+// dictionaries in batches of a thousand.
 const MAX_STACK = 5_000_000;
 const MAX_MARKS = 1_000;
 const MAX_INTEGER_BYTES = 256;
 
 /**
- * What the pickle holds. Dictionaries become Maps, tuples and lists arrays, sets Sets, bytes Uint8Arrays; integers
- * beyond 2⁵³ become bigints. Values may be shared, and contain themselves, as in Python.
- * @throws {Error} if the pickle names a function or class that `globals` lacks, is cut short or not a pickle
+ * The value in a pickle. Dictionaries become Maps, tuples and lists arrays, sets Sets, bytes Uint8Arrays, and integers
+ * beyond 2⁵³ bigints. Values may be shared and may contain themselves, as in Python.
+ * @throws {Error} if the pickle names a function or class that `globals` lacks, is cut short, or is not a pickle
  * @example
  * readPickle(Uint8Array.from([0x80, 2, 0x4b, 42, 0x2e])); // 42
  */
@@ -46,7 +46,7 @@ export function readPickle(bytes: Uint8Array, options: PickleOptions = {}): unkn
     const code = machine.bytes(1)[0]!;
     if (code === STOP) return machine.last();
     const operation = operations.get(code);
-    if (!operation) return machine.fail(`byte ${machine.at - 1} is ${code}, which is no pickle operation`);
+    if (!operation) return machine.fail(`byte ${machine.at - 1} is ${code}, which is not a pickle operation`);
     operation(machine);
   }
 }
@@ -74,11 +74,11 @@ function mapOf(items: unknown): Map<unknown, unknown> {
   return new Map(listOf(items).map((pair) => listOf(pair) as [unknown, unknown]));
 }
 
-/** Where a MARK stands on the stack. */
+/** A MARK on the stack. */
 const mark = Symbol("mark");
 const STOP = 0x2e;
 
-/** The reader's state. It lives as long as one call of readPickle. */
+/** The state of one call of readPickle. */
 class Machine {
   at = 0;
   readonly stack: unknown[] = [];
@@ -100,21 +100,20 @@ class Machine {
 
   refuse(what: string): never {
     this.fail(
-      `it wants to ${what}; Folio reads numbers, text, lists and dictionaries, and calls nothing that a file names`,
+      `it wants to ${what}; Folio reads numbers, text, lists and dictionaries, and calls no function named in a file`,
     );
   }
 
   /** The next `count` bytes. */
   bytes(count: number): Uint8Array {
     const end = this.at + count;
-    if (!(end <= this.#input.length))
-      this.fail(`it is cut short: byte ${this.#input.length} is its last, ${end} is wanted`);
+    if (!(end <= this.#input.length)) this.fail(`it is cut short: it has ${this.#input.length} bytes; wanted ${end}`);
     const part = this.#input.subarray(this.at, end);
     this.at = end;
     return part;
   }
 
-  /** The next number: so many bytes, little-endian. */
+  /** The next number, little-endian. */
   number(read: "getUint8" | "getUint16" | "getInt32" | "getUint32" | "getBigUint64"): number {
     const from = this.at;
     this.bytes({ getUint8: 1, getUint16: 2, getInt32: 4, getUint32: 4, getBigUint64: 8 }[read]);
@@ -145,7 +144,7 @@ class Machine {
   }
 
   push(value: unknown): void {
-    if (this.stack.length >= MAX_STACK) this.fail(`it stacks more than ${MAX_STACK} values`);
+    if (this.stack.length >= MAX_STACK) this.fail(`its stack exceeds ${MAX_STACK} values`);
     if (value === mark && ++this.#marks > MAX_MARKS) this.fail(`its containers are nested more than ${MAX_MARKS} deep`);
     this.stack.push(value);
   }
@@ -163,7 +162,7 @@ class Machine {
     return value;
   }
 
-  /** The values down to the last mark, which goes too. */
+  /** Removes the values down to the last mark, and the mark, and returns the values. */
   items(): unknown[] {
     const from = this.stack.lastIndexOf(mark);
     if (from < 0) this.fail(`it closes a container at byte ${this.at} that it did not open`);
@@ -184,10 +183,10 @@ class Machine {
     this.push(this.memo.get(index));
   }
 
-  /** A Python name: refused unless it is allowed, before anything is done with it. */
+  /** Pushes a Python name, or refuses it if it is not allowed. */
   global(module: unknown, name: unknown): void {
     if (typeof module !== "string" || typeof name !== "string")
-      this.fail("it names a function by something else than text");
+      this.fail("it names a function by something other than text");
     const global = `${module === "__builtin__" ? "builtins" : module}.${name}`;
     if (!this.#handler(global)) this.refuse(`call ${printable(global)}`);
     this.push({ global } satisfies NamedGlobal);
@@ -205,13 +204,13 @@ class Machine {
     const { global } = (callee ?? {}) as Partial<NamedGlobal>;
     const handler = typeof global === "string" ? this.#handler(global) : undefined;
     if (!global || !handler?.call || !Array.isArray(args)) {
-      this.refuse(`call ${global === undefined ? "a value that is no function" : printable(global)}`);
+      this.refuse(`call ${global === undefined ? "a value that is not a function" : printable(global)}`);
     }
     let made: unknown;
     try {
       made = handler.call(args);
     } catch (error) {
-      this.fail(`${printable(global)} cannot be called as it wants to: ${(error as Error).message}`);
+      this.fail(`${printable(global)} cannot be called with these arguments: ${(error as Error).message}`);
     }
     if (typeof made === "object" && made !== null && handler.build) this.#made.set(made, global);
     this.push(made);
@@ -231,7 +230,7 @@ class Machine {
   }
 }
 
-/** A name from the file, safe to print: no control characters, no thousand of letters. */
+/** A name from the file, safe to print: without control characters, shortened. */
 function printable(name: string): string {
   const clean = name.replace(/[^\w.<>-]/g, "?");
   return clean.length > 80 ? `${clean.slice(0, 77)}...` : clean;
@@ -239,7 +238,7 @@ function printable(name: string): string {
 
 /** Two's complement, little-endian, of any length. */
 function long(machine: Machine, count: number): number | bigint {
-  if (count > MAX_INTEGER_BYTES) machine.fail(`it holds an integer of ${count} bytes`);
+  if (count > MAX_INTEGER_BYTES) machine.fail(`it contains an integer of ${count} bytes`);
   const bytes = machine.bytes(count);
   const unsigned = bytes.reduceRight((total, byte) => (total << 8n) | BigInt(byte), 0n);
   return plain(BigInt.asIntN(8 * count, unsigned));
@@ -252,14 +251,16 @@ function plain(value: bigint): number | bigint {
 function integerLine(machine: Machine): number | bigint | boolean {
   const line = machine.line();
   if (line === "00" || line === "01") return line === "01";
-  if (line.length > MAX_INTEGER_BYTES || !/^[+-]?\d+L?$/.test(line)) machine.fail("it holds a line that is no integer");
+  if (line.length > MAX_INTEGER_BYTES || !/^[+-]?\d+L?$/.test(line))
+    machine.fail("it contains a line that is not an integer");
   return plain(BigInt(line.replace(/^\+|L$/g, "")));
 }
 
 function floatLine(machine: Machine): number {
   const line = machine.line().toLowerCase();
   const value = { nan: Number.NaN, inf: Infinity, "-inf": -Infinity }[line] ?? Number(line);
-  if (line.trim() === "" || (Number.isNaN(value) && line !== "nan")) machine.fail("it holds a line that is no number");
+  if (line.trim() === "" || (Number.isNaN(value) && line !== "nan"))
+    machine.fail("it contains a line that is not a number");
   return value;
 }
 
@@ -267,7 +268,7 @@ function floatLine(machine: Machine): number {
 function quotedLine(machine: Machine): string {
   const line = machine.line();
   const [, quote, body] = /^(['"])(.*)\1$/.exec(line) ?? [];
-  if (!quote || body === undefined) return machine.fail("it holds a line that is no quoted text");
+  if (!quote || body === undefined) return machine.fail("it contains a line that is not quoted text");
   const named: Record<string, string> = { n: "\n", r: "\r", t: "\t", "\\": "\\", "'": "'", '"': '"' };
   return body.replace(/\\(x[\da-f]{2}|.)/gi, (whole, code: string) =>
     code.length === 3 ? String.fromCharCode(Number.parseInt(code.slice(1), 16)) : (named[code] ?? whole),
@@ -278,25 +279,25 @@ function quotedLine(machine: Machine): string {
 function unicodeLine(machine: Machine): string {
   return machine.line().replace(/\\(?:u([\da-fA-F]{4})|U([\da-fA-F]{8}))/g, (_, short?: string, wide?: string) => {
     const code = Number.parseInt(short ?? wide!, 16);
-    return code <= 0x10ffff ? String.fromCodePoint(code) : machine.fail("it holds a character beyond Unicode");
+    return code <= 0x10ffff ? String.fromCodePoint(code) : machine.fail("it contains a character beyond Unicode");
   });
 }
 
 function appendTo(machine: Machine, items: readonly unknown[]): void {
   const list = machine.last();
-  if (!Array.isArray(list)) machine.refuse("append to what is no list");
+  if (!Array.isArray(list)) machine.refuse("append to what is not a list");
   for (const item of items) list.push(item);
 }
 
 function setIn(machine: Machine, items: readonly unknown[]): void {
   const map = machine.last();
-  if (!(map instanceof Map)) machine.refuse("set items of what is no dictionary");
+  if (!(map instanceof Map)) machine.refuse("set items of what is not a dictionary");
   for (let i = 0; i + 1 < items.length; i += 2) map.set(items[i], items[i + 1]);
 }
 
 function addTo(machine: Machine, items: readonly unknown[]): void {
   const set = machine.last();
-  if (!(set instanceof Set)) machine.refuse("add to what is no set");
+  if (!(set instanceof Set)) machine.refuse("add to what is not a set");
   for (const item of items) set.add(item);
 }
 
@@ -308,7 +309,7 @@ function dictionary(machine: Machine): Map<unknown, unknown> {
 const copy = (bytes: Uint8Array) => Uint8Array.from(bytes);
 const latin1 = (bytes: Uint8Array) => Buffer.from(bytes).toString("latin1");
 
-/** Python's pickletools names each; in its order: numbers, text and bytes, containers, stack, memo, names. */
+/** The operations by their code; Python's pickletools describes each. */
 // biome-ignore format: a table reads best as a table
 const operations = new Map<number, (m: Machine) => void>(Object.entries<(m: Machine) => void>({
   N: (m) => m.push(null),

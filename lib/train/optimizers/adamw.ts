@@ -1,6 +1,6 @@
 /**
- * AdamW (Loshchilov 2019), as PyTorch's: two moments of the gradient for each parameter, their bias corrected, and decay apart
- * from the gradient. Plain functions from state to state; adamUpdate in engine/operations/raw.ts has the formula.
+ * AdamW (Loshchilov 2019), as in PyTorch: two bias-corrected moments of the gradient for each parameter, and decoupled
+ * weight decay. Plain functions from state to state; adamUpdate in engine/operations/raw.ts has the formula.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { float32, mapRecord } from "../../engine/host-tensors.js";
@@ -16,14 +16,14 @@ export interface Moments {
   readonly v: Parameters;
 }
 
-/** What AdamW's update is given besides state and gradients. */
+/** Inputs of AdamW's update besides state and gradients. */
 export interface AdamWInputs extends UpdateInputs {
   /** 1 − β1ᵗ and 1 − β2ᵗ for the t-th update, t = 1, 2, … */
   readonly biasCorrection1: tf.Tensor;
   readonly biasCorrection2: tf.Tensor;
 }
 
-/** What stays the same over a run. */
+/** Settings that stay the same during a run. */
 export type AdamWSettings = Pick<Settings, "beta1" | "beta2" | "weightDecay"> & { readonly epsilon?: number };
 
 /** Whether weight decay applies: to matrices and tables, not to vectors, as in nanoGPT. */
@@ -31,7 +31,7 @@ function decays({ shape }: { readonly shape: readonly number[] }): boolean {
   return shape.length >= 2;
 }
 
-/** The two groups of parameters: those that weight decay applies to, and the others, with their sizes. */
+/** The two groups of parameters, with and without weight decay, and their sizes. */
 export function decayGroups(specs: readonly ParameterSpec[]): Record<"decayed" | "undecayed", DecayGroup> {
   const group = (decay: boolean): DecayGroup => {
     const members = specs.filter((spec) => decays(spec) === decay);
@@ -52,7 +52,7 @@ export function biasCorrections(t: number, { beta1, beta2 }: Pick<Settings, "bet
   return [1 - beta1 ** t, 1 - beta2 ** t];
 }
 
-/** By how much the update that led to `state` moved each parameter, from the moments that it left behind. */
+/** The change of each parameter by the update that led to `state`, computed from the updated moments. */
 function adamWChange(
   { params, m, v }: Moments & { readonly params: Parameters },
   { learningRate, biasCorrection1, biasCorrection2 }: AdamWInputs,
@@ -110,7 +110,7 @@ export function adamW(
 
 type TrainingState = Moments & { readonly params: Parameters };
 
-/** AdamW as optimizer.ts wants it. */
+/** AdamW as an Optimizer. */
 export const adamw: Optimizer<AdamWInputs> = {
   groups(params) {
     const moment = mapRecord(params, ({ shape }) => ({ dtype: "float32" as const, shape }));
@@ -121,7 +121,7 @@ export const adamw: Optimizer<AdamWInputs> = {
     return { biasCorrection1: float32([first], []), biasCorrection2: float32([second], []) };
   },
   inputsOf(count, { beta1, beta2 }) {
-    // 1 − βᵗ without the digits that 1 − (nearly 1) loses
+    // 1 − βᵗ without cancellation
     const correction = (beta: number) => tf.neg(tf.expm1(tf.mul(count, Math.log(beta))));
     return { biasCorrection1: correction(beta1), biasCorrection2: correction(beta2) };
   },

@@ -1,8 +1,8 @@
 /**
- * Dynamic loss scaling for float16, as PyTorch's GradScaler: the loss is multiplied by a large number, so that small
- * gradients are not rounded to 0, and the gradients are divided by it; a step whose gradients overflow is left out and
- * the number halved; after 2,000 steps without one it is doubled. Its state is the group `scaler` of a training state;
- * steps.ts uses it where dtype is float16.
+ * Dynamic loss scaling for float16, as in PyTorch's GradScaler: the loss is multiplied by a large scale, so that small
+ * gradients are not rounded to 0, and the gradients are divided by it. A step whose gradients overflow is skipped and
+ * the scale is halved; after 2,000 steps without overflow it is doubled. Its state is the group `scaler` of a training
+ * state; steps.ts uses it if dtype is float16.
  */
 import * as tf from "@tensorflow/tfjs-core";
 import type { HostTensor, HostTensors } from "../../engine/host-tensors.js";
@@ -13,10 +13,10 @@ const INITIAL_SCALE = 65536;
 const GROWTH = 2;
 const BACKOFF = 0.5;
 const GROWTH_INTERVAL = 2000;
-/** Below it no gradient of a sane model overflows: the loss itself does. */
+/** At a smaller scale the gradients of a sane model cannot overflow; the loss itself must have. */
 export const LEAST_SCALE = 2 ** -14;
 
-/** Only float16 that is asked for: `auto` never chooses it. */
+/** True only for float16, which `auto` never chooses. */
 export const isScaled = ({ dtype }: Pick<Settings, "dtype">): boolean => dtype === "float16";
 
 /** The group `scaler` before the next update: scalars `scale`, `goodSteps` (since it changed) and `updates` (done). */
@@ -25,13 +25,13 @@ export function initialLossScale(updates: number): HostTensors {
   return { scale: scalar(INITIAL_SCALE), goodSteps: scalar(0), updates: scalar(updates) };
 }
 
-/** What an update makes of the scaler and of the norm of the scaled gradients. */
+/** The result of a step of the scaler. */
 export interface ScaledUpdate {
-  /** Norm of the gradients, without the scale; not finite when they overflowed. */
+  /** Norm of the unscaled gradients; not finite if they overflowed. */
   readonly norm: tf.Scalar;
   /** Boolean scalar: whether this update is made. */
   readonly when: tf.Tensor;
-  /** Which update it is, of those that are not left out: 1, 2, … */
+  /** The number of this update, not counting skipped ones: 1, 2, … */
   readonly count: tf.Tensor;
   /** The scaler after this step. */
   readonly scaler: Parameters;

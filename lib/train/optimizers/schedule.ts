@@ -2,7 +2,7 @@
 import type { Settings } from "../../settings/settings.js";
 
 /**
- * Learning rate of step `step` = 0, 1, …: a linear warm-up `η (step + 1) / (warmupIters + 1)`, then the schedule, at
+ * Learning rate of step `step` = 0, 1, …: a linear warm-up `η (step + 1) / (warmupIters + 1)`, then the schedule, and
  * `minLr` after `lrDecayIters`. With progress p from 0 to 1 between the two:
  * cosine `minLr + (η − minLr) (1 + cos πp) / 2` (nanoGPT's), linear `η − (η − minLr) p`, constant `η`, and wsd
  * (Hu 2024): `η` until the last `decayFraction` of lrDecayIters, then linear.

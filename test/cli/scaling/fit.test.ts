@@ -158,8 +158,8 @@ describe("folio scaling fit", () => {
     [["nowhere.csv"], "Cannot read nowhere.csv: there is no such file."],
     [[], "Cannot fit: name a table of trainings."],
     [["sweep.csv", "--n=nn", "--d=d"], 'it has no column "nn" (for n); the nearest is "n" of n, d, c, loss.'],
-    [["sweep.csv", "--n=n"], "Cannot fit: name the column of tokens by --d, or of FLOPs by --c (C = 6ND)."],
-    [["sweep.csv", "--method=cubic"], 'Cannot read --method: "cubic" is none of parametric, projection, isoflop,'],
+    [["sweep.csv", "--n=n"], "Cannot fit: name the column of tokens with --d, or of FLOPs with --c (C = 6ND)."],
+    [["sweep.csv", "--method=cubic"], 'Cannot read --method: "cubic" is not one of parametric, projection, isoflop,'],
     [["sweep.csv", "--bootstrap=many"], 'Cannot read --bootstrap: "many" is not a whole number above 0.'],
     [
       ["sweep.csv", "--bootstrap=1e12"],

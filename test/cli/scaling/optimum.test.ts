@@ -111,9 +111,9 @@ describe("folio scaling optimum", () => {
 
   test("shows a training beside the optimum for the same FLOPs", async () => {
     const { out } = await folio("optimum", "--law=epoch", "--parameters=7e9", "--tokens=2e12");
-    expect(out).toMatch(/^7\.000e\+9 parameters and 2\.000e\+12 tokens +best of these FLOPs$/m);
+    expect(out).toMatch(/^7\.000e\+9 parameters and 2\.000e\+12 tokens +best for these FLOPs$/m);
     expect(out).toMatch(/^parameters, N +7\.000B +26\.93B$/m);
-    expect(out).toMatch(/^loss, nats a token +2\.0647 +2\.0388$/m);
+    expect(out).toMatch(/^loss, nats per token +2\.0647 +2\.0388$/m);
   });
 
   test("counts inference, and repeated tokens", async () => {
@@ -223,8 +223,8 @@ describe("folio scaling optimum", () => {
   });
 
   test.each([
-    [[], "name a law by --law: hoffmann, hoffmann-unrounded, epoch, muennighoff, or a file"],
-    [["--law=epoc", "--budget=1e20"], "epoc is no law and no file; did you mean epoch?"],
+    [[], "name a law with --law: hoffmann, hoffmann-unrounded, epoch, muennighoff, or a file"],
+    [["--law=epoc", "--budget=1e20"], "epoc is neither a law nor a file; did you mean epoch?"],
     [["--law=nowhere.json", "--budget=1e20"], "Cannot read the fit nowhere.json: there is no such file"],
     [["--law=package.json", "--budget=1e20"], "Cannot read the fit package.json: method: "],
     [["--law=README.md", "--budget=1e20"], "Cannot read the fit README.md: it is not JSON"],

@@ -52,11 +52,11 @@ describe("folio scaling plan", () => {
   it("is refused with one clear message", async () => {
     const message = async (...args: string[]) => (await folio(...args)).err;
     expect(await message("plan", "nowhere")).toMatch(
-      /^folio: Cannot read the plan nowhere: there is no such file; Folio's own are novels.*\.\n$/,
+      /^folio: Cannot read the plan nowhere: there is no such file; Folio's own plans are novels.*\.\n$/,
     );
     expect(await message("plan", folder)).toMatch(/^folio: Cannot read the plan .*: there is no such file;/);
     expect(await message("plan", planFile, "--wokers=2")).toMatch(
-      /^folio: Cannot read the flags: Unknown option '--wokers'.*; `folio scaling plan --help` shows what there is\.\n$/,
+      /^folio: Cannot read the flags: Unknown option '--wokers'.*; see `folio scaling plan --help`\.\n$/,
     );
     expect(await message("run", planFile, "--workers=0")).toBe(
       'folio: Cannot read --workers: "0" is not a whole number above 0.\n',
@@ -64,7 +64,7 @@ describe("folio scaling plan", () => {
     expect(await message("run", planFile, "--retry=some")).toBe(
       'folio: Cannot read --retry: "some" is not failed, interrupted or all.\n',
     );
-    expect(await message("status", folder)).toMatch(/^folio: Cannot tell the status of .*: it holds no plan\.json;/);
+    expect(await message("status", folder)).toMatch(/^folio: Cannot show the status of .*: it has no plan\.json;/);
   });
 });
 
@@ -74,8 +74,8 @@ describe("folio scaling run, refused or with nothing finished", () => {
       ["--run=zz"],
       'Cannot do the run "zz": the plan has no run with this name or identity; the nearest is grid-6.67e7-2L8.',
     ],
-    [["--slurm=--time=1:00"], "Cannot use --slurm here: it goes with --executor=slurm."],
-    [["--executor=slurm", "--gpus=0"], "Cannot use --gpus here: Slurm gives GPUs by --slurm='--gpus=1'."],
+    [["--slurm=--time=1:00"], "Cannot use --slurm here: it is only for --executor=slurm."],
+    [["--executor=slurm", "--gpus=0"], "Cannot use --gpus here: with Slurm, use --slurm='--gpus=1'."],
     [["--only=grid-6.67e7-2L8", "--retry=all"], "Cannot use --retry here: --only does one run in this process."],
     [["--workers=5000"], "workers is 5000; "],
   ])("%j", async (flags, message) => {
@@ -88,7 +88,9 @@ describe("folio scaling run, refused or with nothing finished", () => {
     const out = path.join(folder, "killed");
     const { code, out: text } = await folio("run", planFile, `--out=${out}`, "--command=kill -KILL $$ # {run}");
     expect(code).toBe(1);
-    expect(text).toContain("1 of the runs did not finish: their processes were killed 3 times; memory may be short");
+    expect(text).toContain(
+      "1 of the runs did not finish: their processes were killed 3 times, perhaps for lack of memory",
+    );
   });
 
   it("names --retry if the remaining runs have failed", async () => {

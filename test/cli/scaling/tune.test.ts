@@ -58,7 +58,7 @@ describe("folio scaling tune", () => {
 
   test.each([
     ["no file", [], "Cannot tune: name the table of a tuning sweep's trainings."],
-    ["two files", ["a.csv", "b.csv"], "Cannot tune by a.csv and b.csv: it takes one file."],
+    ["two files", ["a.csv", "b.csv"], "Cannot tune by a.csv and b.csv: give one file."],
     ["an unknown column", [writeTable("column.csv"), "--rate=lr"], 'it has no column "lr" (for rate)'],
     [
       "a gap",

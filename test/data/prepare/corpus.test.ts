@@ -184,7 +184,7 @@ describe("what cannot be read", () => {
     const cases: [string, Partial<TextOptions>, RegExp][] = [
       [path.join(folder, "none.txt"), {}, /none\.txt: it is missing; give a text, JSONL or Parquet file/],
       [write("empty.txt", ""), {}, /it is empty/],
-      [write("short.txt", "a"), {}, /it holds 1 characters, too few to split/],
+      [write("short.txt", "a"), {}, /its 1 characters are too few to split/],
       [
         write("latin.txt", Buffer.from("caf\xe9 ".repeat(50), "latin1")),
         {},
@@ -194,19 +194,19 @@ describe("what cannot be read", () => {
       [
         write("b.jsonl", '{"text":"x"}\n{"body":"y"}'),
         {},
-        /line 2: the field "text" holds no text; name the field .*there are: body/,
+        /line 2: the field "text" is not text; name the field .*its fields: body/,
       ],
       [write("c.jsonl", '{"text":"x"}'), {}, /Cannot split 1 document: all of them would be for validation/],
-      [write("d.parquet", "PAR1 no"), {}, /d\.parquet: it is no Parquet file/],
+      [write("d.parquet", "PAR1 no"), {}, /d\.parquet: it is not a Parquet file/],
       [
         parquetFolder,
         { textKey: "body" },
-        /it has no column "body"; name the column by --text_key \(there are: id, text\)/,
+        /it has no column "body"; name the column with --text_key \(its columns: id, text\)/,
       ],
-      [parquetFolder, { textKey: "id" }, /the column "id" holds something that is not UTF-8 text/],
+      [parquetFolder, { textKey: "id" }, /the column "id" has a value that is not UTF-8 text/],
       [parquetFolder, { tokenizer: "words" }, /the tokenizer is "words"; it must be char, gpt2 or bpe:N/],
       [parquetFolder, { tokenizer: "bpe:100" }, /N from 257 to 65536/],
-      [parquetFolder, { valFraction: 1 }, /val_fraction is 1; it must lie between 0 and 1/],
+      [parquetFolder, { valFraction: 1 }, /val_fraction is 1; it must be between 0 and 1/],
     ];
     for (const [from, options, message] of cases) {
       await expect(prepare("bad", from, options), String(message)).rejects.toThrow(message);
@@ -228,9 +228,9 @@ describe("again", () => {
     const before = fs.statSync(path.join(folder, "mine", "train.bin")).ino;
     expect(await prepare("mine", from)).toEqual(meta);
     expect(fs.statSync(path.join(folder, "mine", "train.bin")).ino).toBe(before);
-    expect(lines.at(-1)).toMatch(/mine is prepared already: .* training .*; --overwrite does it again/);
+    expect(lines.at(-1)).toMatch(/mine is already prepared: .* training .*; --overwrite prepares it again/);
     await expect(prepare("mine", from, { tokenizer: "char" })).rejects.toThrow(
-      /prepared already, with tokenizer gpt2, where char is asked for; choose another name, or add --overwrite/,
+      /already prepared with tokenizer gpt2, but char is requested; choose another name, or add --overwrite/,
     );
     expect(await prepare("mine", from, { tokenizer: "char", overwrite: true })).toMatchObject({ dtype: "uint16" });
     expect(read("mine").decode(read("mine").val)).toMatch(/^(.*\n)+$/);
@@ -261,7 +261,7 @@ describe("again", () => {
       }
       if (round < 4) fs.appendFileSync(path.join(folder, "cut", "train.bin.part"), "what a kill left half written");
     }
-    expect(lines.filter((line) => line.startsWith("going on after"))).toHaveLength(3);
+    expect(lines.filter((line) => line.startsWith("continuing after"))).toHaveLength(3);
     expect(digest("cut")).toEqual(digest("whole"));
   });
 
@@ -281,7 +281,7 @@ describe("again", () => {
     const from = write("text.txt", "some text of ours\n".repeat(50));
     const other = lockFolder(path.join(folder, "mine")) as FolderLock;
     await expect(prepare("mine", from)).rejects.toThrow(
-      /^Cannot prepare mine: another process is preparing it \(process \d+ on .*\); wait for it\.$/,
+      /^Cannot prepare mine: another process is preparing it \(process \d+ on .*\); wait until it has finished\.$/,
     );
     other.release();
     write("mine/.lock", "process 1, killed\n");
@@ -379,7 +379,7 @@ describe("openwebtext", () => {
       server.asked.length = 0;
       await prepareOpenWebText({ dataDir: folder, url: server.url, log });
       expect(server.asked).toEqual(["train-00002-of-00003.parquet 0"]);
-      expect(lines[0]).toMatch(/going on after \d+ ids/);
+      expect(lines[0]).toMatch(/continuing after \d+ ids/);
       expect(digest("openwebtext")).toEqual(await reference());
     } finally {
       server.close();
@@ -394,7 +394,7 @@ describe("openwebtext", () => {
     const closed = "http://127.0.0.1:9/{index}-of-01.parquet";
     // Offline, the message must name the network, not the file.
     await expect(give(closed)).rejects.toThrow(
-      /^Cannot reach 127\.0\.0\.1:9 for http:.*00-of-01|0-of-01\.parquet: .*\. Check the network; or name a mirror \(HF_ENDPOINT, or --url\), or a folder/,
+      /^Cannot reach 127\.0\.0\.1:9 for http:.*00-of-01|0-of-01\.parquet: .*\. Check the network, or give a mirror \(HF_ENDPOINT or --url\) or a folder/,
     );
     await expect(give(closed)).rejects.not.toThrow(/Parquet file \(/);
     expect(fs.existsSync(path.join(folder, "openwebtext"))).toBe(false);

@@ -60,7 +60,7 @@ describe("formats are recognized by content", () => {
       });
     }
     expect(() => listSource(write("x.parquet", "no such thing"))).toThrow(
-      "it is no Parquet file (it does not begin with PAR1); download or write it again.",
+      "it is not a Parquet file (it does not begin with PAR1); download or write it again.",
     );
   });
 
@@ -72,7 +72,9 @@ describe("formats are recognized by content", () => {
 
   test("for a compressed file, the message names the command that unpacks it", () => {
     const file = write("x.jsonl.gz", gzipSync("{}"));
-    expect(() => listSource(file)).toThrow(`${file}: it is packed with gzip; unpack it first: gunzip --keep ${file}.`);
+    expect(() => listSource(file)).toThrow(
+      `${file}: it is compressed with gzip; decompress it first: gunzip --keep ${file}.`,
+    );
   });
 
   test("a single object is neither lines nor an array", () => {
@@ -91,7 +93,7 @@ describe("formats are recognized by content", () => {
     fs.symlinkSync(path.join(at, "a.txt"), path.join(at, "link.txt"));
     expect(listSource(at).files.map((found) => path.basename(found.path))).toEqual(["a.txt", "b.txt", "link.txt"]);
     await prepared(at);
-    expect(lines[1]).toBe("  left out: c.gz (it is packed with gzip), d.bin (it is not text: byte 0 is 0)");
+    expect(lines[1]).toBe("  left out: c.gz (it is compressed with gzip), d.bin (it is not text: byte 0 is 0)");
   });
 });
 
@@ -144,9 +146,9 @@ describe("the text of a record", () => {
   test("a null instead of a text is an error that names its row, in Parquet and in JSON", async () => {
     const file = path.join(folder, "nulls.parquet");
     parquetWriteFile({ filename: file, columnData: [{ name: "text", data: ["a", null, "c"], type: "STRING" }] });
-    await expect(prepared(file)).rejects.toThrow(`${file}, row 1: the column "text" holds nothing (null)`);
+    await expect(prepared(file)).rejects.toThrow(`${file}, row 1: the column "text" is empty (null)`);
     const json = write("x.jsonl", '{"text": "a"}\n{"text": null}\n');
-    await expect(prepared(json)).rejects.toThrow(`${json}, line 2: the field "text" holds no text`);
+    await expect(prepared(json)).rejects.toThrow(`${json}, line 2: the field "text" is not text`);
   });
 
   test("an invalid UTF-8 byte is reported by its position in the file", async () => {

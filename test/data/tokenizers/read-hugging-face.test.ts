@@ -141,11 +141,11 @@ describe("a folder whose tokenizer is not known", () => {
 
   const wrong: Record<string, [files: Record<string, string | object>, message: string]> = {
     "no JSON": [{ "tokenizer.json": "{" }, "tokenizer.json: it is not JSON; save the tokenizer again."],
-    "another form": [{ "tokenizer.json": { model: { type: "BPE", vocab: [] } } }, "it is no tokenizer.json (model"],
+    "another form": [{ "tokenizer.json": { model: { type: "BPE", vocab: [] } } }, "it is not a tokenizer.json (model"],
     "no tokens": [{ "tokenizer.json": { model: { type: "WordLevel", vocab: {} } } }, "it has no tokens"],
     "an id that is none": [
       { "tokenizer.json": { model: { type: "BPE", vocab: { a: -1 }, merges: [] } } },
-      "it is no tokenizer.json (model",
+      "it is not a tokenizer.json (model",
     ],
     "a step that nobody knows": [
       { "tokenizer.json": { normalizer: { type: "Rot13" }, model: { type: "BPE", vocab: { a: 0 }, merges: [] } } },
@@ -162,7 +162,7 @@ test("ids without a tokenizer are written and read as numbers", () => {
   expect([...tokenizer.encode("3 14, 15\n9")]).toEqual([3, 14, 15, 9]);
   expect(tokenizer.decode([3, 14])).toBe("3 14");
   expect(() => tokenizer.encode("3 20")).toThrow(
-    "this model's ids have no tokenizer; give ids from 0 to 19 between spaces",
+    "this model has no tokenizer; give ids from 0 to 19, separated by spaces",
   );
   expect(() => tokenizer.encode("to be")).toThrow('Cannot encode "to"');
   expect(() => idTokenizer(0)).toThrow("its vocabSize is 0; wanted 1 or more");

@@ -181,7 +181,7 @@ describe("while tracing, refused is", () => {
     const cell = "(({ tf }) => ({ x }) => {\n  const y = tf.square(x);\n  return tf.scalar(y.dataSync()[0]);\n})";
     const body = vm.runInThisContext(cell)({ tf }) as (inputs: Record<string, tf.Tensor>) => tf.Tensor;
     expect(await failure((_, inputs) => ({ outputs: { y: body(inputs) } }))).toMatch(
-      /^Cannot read the result of Square while tracing \(in a notebook's cell, line 3 of what TypeScript made of it\): it has/,
+      /^Cannot read the result of Square while tracing \(in a notebook's cell, line 3 of the compiled JavaScript\): it has/,
     );
   });
 

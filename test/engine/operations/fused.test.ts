@@ -488,9 +488,9 @@ describe("Folio's own operations", needs(ownOperations()), () => {
       expect(operationsVariant()).toBe(first!.name);
       process.env.FOLIO_TARGET = "sse9";
       expect(() => loadOperations(libraryPath)).toThrow(
-        /^Cannot use FOLIO_TARGET=sse9: there is no such variant for .*; here are /,
+        /^Cannot use FOLIO_TARGET=sse9: there is no such variant for .*; available are /,
       );
-      expect(() => loadOperations(libraryPath, folder)).toThrow("Folio's own operations are not compiled");
+      expect(() => loadOperations(libraryPath, folder)).toThrow("Folio's operations are not compiled");
       const file = path.join(folder, path.basename(libraryOf()));
       fs.copyFileSync(libraryOf(), file);
       const stamp = JSON.parse(fs.readFileSync(libraryOf().replace(/so$/, "json"), "utf8"));

@@ -192,7 +192,7 @@ describe("a float16 run", () => {
     fs.rmSync(file);
     safetensors.writeSafetensors(file, rest);
     await expect(collect(train(settings("damaged", { maxIters: 4, initFrom: "resume" })))).rejects.toThrow(
-      /^Cannot resume from .*: its optimizer has scaler\/scale missing, where float32 \[\] is wanted\.$/,
+      /^Cannot resume from .*: its optimizer has scaler\/scale missing; wanted float32 \[\]\.$/,
     );
   });
 });

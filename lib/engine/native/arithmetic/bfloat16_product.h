@@ -1,6 +1,7 @@
-// The factors of a matrix product in bfloat16: two elements that meet the same two of the other factor lie in the 32 bits of a
-// float, the first in the lower half. Processors with AVX512_BF16 or Arm's BF16 multiply and add such words at once; sums
-// are float32. Panels of 16 lines on either side, and a tile of 16 x 16, or of four rows at a time where registers are few.
+// The factors of a matrix product in bfloat16: two elements that are multiplied with the same two of the other factor share
+// a 32-bit word, the first in the lower half. Processors with AVX512_BF16 or Arm's BF16 multiply and add such words in one
+// instruction; sums are float32. Both factors are packed in panels of 16 lines; a tile is 16 x 16, or four rows at a time
+// where registers are few.
 #pragma once
 #include "simd.h"
 #if defined(FOLIO_AVX512) && defined(__AVX512BF16__)
@@ -23,7 +24,7 @@ constexpr int kPairVectors = kPairs / kLanes;
 inline VecU LoadWords(const float* p) { return *reinterpret_cast<const UnalignedWords*>(p); }
 inline void StoreWords(float* p, VecU v) { *reinterpret_cast<UnalignedWords*>(p) = v; }
 
-// The nearest bfloat16 of each, of two the even one, in the lower half; NaN stays.
+// Each element rounded to bfloat16 (nearest, ties to even), in the lower half; NaN stays NaN.
 inline VecU Rounded(Vec x) {
   const VecU bits = reinterpret_cast<VecU>(x), nearest = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
   return x != x ? (bits >> 16) | 64 : nearest;
@@ -35,7 +36,7 @@ inline uint32_t Rounded(float x) {
 }
 inline uint32_t Pair(float low, float high) { return Rounded(low) | Rounded(high) << 16; }
 
-// Words of the elements of two vectors, and of as many words' elements that lie side by side.
+// Words from the elements of two vectors, and words from elements that are adjacent in memory.
 #ifdef FOLIO_AVX512BF16
 inline VecU Pairs(Vec low, Vec high) {
   typedef uint16_t Woven __attribute__((vector_size(64)));
@@ -54,7 +55,7 @@ inline void StoreAdjacent(float* to, const float* from) {
 }
 #endif
 
-// sum + both products of a word with each of a vector.
+// sum + both products of a word with each word of a vector.
 inline Vec AddProducts(Vec sum, uint32_t word, VecU words) {
 #if defined(FOLIO_AVX512BF16)
   return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(word), (__m512bh)words);
@@ -77,11 +78,11 @@ inline Vec AddProducts(Vec sum, uint32_t word, VecU words) {
 #endif
 }
 
-// Lines of a factor (rows of A, columns of B), `line` apart, elements of each `along` apart, as panels of 16 lines, word after
-// word; what is behind the last line or the last element is zero. Read in the order in which they lie in memory.
+// Packs lines of a factor (rows of A, columns of B), which are `line` apart with elements `along` apart, into panels of 16
+// lines, word after word; positions past the last line or element are zero. The factor is read in memory order.
 inline void PackPairs(const float* from, int64_t line, int64_t along, int64_t lines, int64_t depth, float* out, int64_t apart) {
   const int64_t whole = line == 1 || along == 1 ? lines / kPairs * kPairs : 0;
-  int64_t done = 0;  // words of the whole panels
+  int64_t done = 0;  // words of the complete panels
   if (line == 1) {
     for (; 2 * done + 1 < depth; done++) {
       const float* low = from + 2 * done * along;
@@ -115,7 +116,7 @@ inline void PackPairs(const float* from, int64_t line, int64_t along, int64_t li
   }
 }
 
-// Where a tile's sums go: C = A B, or base + A B, of which `columns` exist; base may be C.
+// The destination of a tile: C = A B, or base + A B, with `columns` valid columns; base may be C.
 struct TileResult {
   float* c;
   int64_t ldc, columns;
@@ -123,7 +124,7 @@ struct TileResult {
   int64_t ldbase;
 };
 
-// Row `r` of a tile: its vectors of sums go where they belong.
+// Stores the sums of row `r` of a tile.
 template <int Vectors>
 inline void StoreRow(const Vec* sums, int64_t r, const TileResult& to) {
   float* out = to.c + r * to.ldc;
@@ -138,7 +139,7 @@ inline void StoreRow(const Vec* sums, int64_t r, const TileResult& to) {
   }
 }
 
-// Rows x 16 of C, from row `first` on, of which `rows` exist in all.
+// Rows x 16 of C, from row `first` on; C has `rows` rows in all.
 template <int Rows>
 inline __attribute__((noinline)) void PairTile(const float* a, const float* b, int64_t words, int64_t first, int64_t rows, const TileResult& to) {
   for (int64_t r = first; r < Least(rows, first + Rows); r++) __builtin_prefetch(to.c + r * to.ldc, 1);
@@ -159,7 +160,7 @@ inline __attribute__((noinline)) void PairTile(const float* a, const float* b, i
   }
 }
 
-// 16 x 16 of C, of which `rows` and to.columns exist, from a panel of A's rows and one of B's columns.
+// 16 x 16 of C, of which `rows` and to.columns are valid, from a panel of A's rows and one of B's columns.
 inline void PairTiles(const float* a, const float* b, int64_t words, int64_t rows, const TileResult& to) {
   constexpr int kRowsAtOnce = kLanes == 16 ? 16 : 4;
   for (int64_t first = 0; first < rows; first += kRowsAtOnce) PairTile<kRowsAtOnce>(a, b, words, first, rows, to);

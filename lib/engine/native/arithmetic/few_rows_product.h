@@ -1,6 +1,6 @@
-// Products of a few rows with a matrix of weights, which run as fast as the matrix is read: what writing text one token at
-// a time spends its time on. Weights are float32, or bfloat16, half as much to read; sums are float32. few_tokens.h
-// and whole_model.h use them.
+// Products of a few rows with a weight matrix, limited by the speed of reading the matrix; generating text one token at a
+// time consists mostly of these. Weights are float32 or bfloat16 (half the memory to read); sums are float32. Used by
+// few_tokens.h and whole_model.h.
 #pragma once
 #include "simd.h"
 
@@ -12,7 +12,7 @@ typedef uint16_t UnalignedHalf __attribute__((vector_size(2 * FOLIO_LANES), alig
 
 // bfloat16 is the upper half of a float32.
 inline Vec Load(const uint16_t* p) {
-#if defined(FOLIO_AVX512)  // of __builtin_convertvector, GCC makes four instructions where this is one
+#if defined(FOLIO_AVX512)  // one instruction, where GCC makes four of __builtin_convertvector
   return reinterpret_cast<Vec>(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))), 16));
 #elif defined(FOLIO_AVX2)
   return reinterpret_cast<Vec>(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
@@ -29,8 +29,8 @@ inline float One(uint16_t x) {
   return y;
 }
 
-// y [R, N] += x [R, 4] times four rows of W that stand `apart` rows apart: the processor reads four long streams side by
-// side faster than one, and guesses what comes next in each (measured: 27.6 GB/s, of four neighbouring rows 22.9).
+// y [R, N] += x [R, 4] times four rows of W that are `apart` rows apart: the processor reads and prefetches four long
+// streams faster than one (measured: 27.6 GB/s; 22.9 with four neighbouring rows).
 template <int R, typename W>
 inline void AddFour(const float* x, int64_t ldx, const W* w, int64_t ldw, int64_t apart, float* y, int64_t ldy, int64_t N) {
   const W *w0 = w, *w1 = w0 + apart * ldw, *w2 = w1 + apart * ldw, *w3 = w2 + apart * ldw;
@@ -51,7 +51,7 @@ inline void AddFour(const float* x, int64_t ldx, const W* w, int64_t ldw, int64_
   }
 }
 
-// y [R, N] += x [R, K] W [K, N], W row by row as it stands in memory: that is how it is read fastest.
+// y [R, N] += x [R, K] W [K, N], reading W row by row, in memory order, which is fastest.
 template <typename W>
 inline void AddProduct(const float* x, int64_t ldx, const W* w, int64_t ldw, float* y, int64_t ldy, int64_t R, int64_t K, int64_t N) {
   const int64_t quarter = K / 4;
@@ -119,18 +119,18 @@ void TransposedProduct(const Host& host, const float* x, Matrix weight, const fl
   });
 }
 
-// W is cut into blocks of whole rows, whose size follows from K alone: sums do not depend on the number of threads.
+// W is cut into blocks of whole rows whose size depends only on K, so sums do not depend on the number of threads.
 int64_t BlockRows(int64_t K) { return Most(32, (K + 31) / 32 * 4); }
 int64_t BlockCount(int64_t K) { return (K + BlockRows(K) - 1) / BlockRows(K); }
 
-// What becomes of a product: y = act(product + bias) + plus, where bias [N] and plus [R, N] may be absent, and plus be y.
+// The result of a product: y = act(product + bias) + plus, where bias [N] and plus [R, N] may be absent, and plus may be y.
 struct Result {
   float* y;
   const float* bias;
   const float* plus;
 };
 
-// Of x [R, K] W [K, N]; sums has room for BlockCount(K) R N.
+// The result of x [R, K] W [K, N]; `sums` has room for BlockCount(K) R N.
 template <typename Act>
 void Product(const Host& host, const float* x, Matrix weight, float* sums, int64_t R, int64_t K, int64_t N, Result result, const Act& act) {
   const int64_t rows = BlockRows(K), blocks = BlockCount(K);

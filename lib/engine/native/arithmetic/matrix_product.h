@@ -1,6 +1,6 @@
 // The matrix product C = A B of a training step, in the order of loops of Goto and van de Geijn 2008: blocks of B packed
 // into panels of columns, blocks of A read in strips of 6 rows, a tile of 6 rows and a panel's columns held in registers.
-// Each element of C is summed in the same order however the work is divided.
+// Each element of C is summed in the same order, however the work is divided.
 #pragma once
 #include "bfloat16_product.h"
 #include "simd.h"
@@ -8,31 +8,31 @@
 namespace folio {
 namespace {
 
-// A tile is 6 x 16 in AVX2's sixteen registers or NEON's thirty-two of half the size, and 6 x 64 in the thirty-two of
-// AVX-512: 24 sums, four vectors of B and a number of A, so that the ten loads of a step hide behind its 24 multiplications.
-// (14 x 32 came to 160 GFLOP/s where 6 x 64 came to 207, in plain loops on an Emerald Rapids.)
+// A tile is 6 x 16 in AVX2's 16 registers or NEON's 32 of half the size, and 6 x 64 in the 32 of AVX-512: 24 sums, four
+// vectors of B and one number of A, so that a step's ten loads overlap with its 24 multiplications. (14 x 32 reached 160
+// GFLOP/s and 6 x 64 reached 207, in plain loops on an Emerald Rapids.)
 constexpr int kPanelVectors = kLanes == 16 ? 4 : 2;
 constexpr int64_t kStrip = 6, kPanel = kPanelVectors * kLanes;
-// Blocks, in floats: a panel of B (kDepth x kPanel) stays in a first-level cache of 32 kB, or, 64 wide, flows from the second
-// level at 256 bytes for 24 multiplications; a block of A (kRows x kDepth) stays in a second-level one of 512 kB; kColumns of
-// B are packed at a time, and kUnit by one thread.
+// Block sizes, in floats: a panel of B (kDepth x kPanel) stays in a 32 kB first-level cache, or, if 64 wide, streams from the
+// second level at 256 bytes per 24 multiplications; a block of A (kRows x kDepth) stays in a 512 kB second-level cache;
+// kColumns columns of B are packed at a time, kUnit by one thread.
 constexpr int64_t kDepth = 384, kRows = 192, kColumns = 256, kUnit = 64;
-// What is packed for all threads, at most: 4 MB, for it is read from a cache that they share.
+// The most that is packed for all threads: 4 MB, since it is read from a cache that they share.
 constexpr int64_t kShared = int64_t{1} << 20;
 
 inline float At(View v, int64_t i, int64_t k) { return v.data[i * v.row + k * v.column]; }
 
-// From one panel or strip to the next: a line more than it takes, or those of a row would fall into the same few places of
-// a first-level cache while they are written side by side.
+// The distance between panels or strips: their size plus one cache line, since otherwise the parts of a row would map to the
+// same few sets of the first-level cache while they are written.
 constexpr int64_t Apart(int64_t depth, int64_t width) { return depth * width + 16; }
 
-// B [depth, width] as panels [depth][Vectors x kLanes], so far apart; columns behind the last are zero. Read in the order in
-// which B lies in memory.
+// Packs B [depth, width] into panels [depth][Vectors x kLanes], `apart` apart; columns past the last are zero. B is read in
+// memory order.
 template <int Vectors>
 inline void PackPanels(View b, int64_t depth, int64_t width, float* out, int64_t apart) {
   constexpr int64_t kWide = Vectors * kLanes;
   const int64_t padded = Divided(width, kWide) * kWide;
-  int64_t fast = 0, done = 0;  // so many columns are packed by vectors, so many rows of them
+  int64_t fast = 0, done = 0;  // columns, and rows of these, that are packed by vectors
   if (b.column == 1) {
     const int64_t whole = width / kWide * kWide;
     for (int64_t k = 0; k < depth; k++) {
@@ -63,12 +63,12 @@ inline void PackPanels(View b, int64_t depth, int64_t width, float* out, int64_t
   }
 }
 
-// A [rows, depth] as strips [depth][6], so far apart; rows behind the last are zero. Read in the order in which A lies in memory.
+// Packs A [rows, depth] into strips [depth][6], `apart` apart; rows past the last are zero. A is read in memory order.
 inline void PackStrips(View a, int64_t rows, int64_t depth, float* out, int64_t apart) {
   const int64_t whole = a.row == 1 && rows >= 8 ? (rows - 8) / kStrip * kStrip + kStrip : 0;
   for (int64_t k = 0; k + 1 < depth; k++) {
     const float* from = a.data + k * a.column;
-    // Eight are written: those behind the six are overwritten by the next k, so the last one goes by itself.
+    // Eight elements are written; the next k overwrites the two after the six, so the last k is written separately.
     float* to = out + k * kStrip;
     for (int64_t i = 0; i < whole; i += kStrip, to += apart) {
       *reinterpret_cast<Unaligned8*>(to) = *reinterpret_cast<const Unaligned8*>(from + i);
@@ -81,11 +81,11 @@ inline void PackStrips(View a, int64_t rows, int64_t depth, float* out, int64_t 
   }
 }
 
-// Rows x (Vectors x kLanes) of C from a strip of A and a panel of B, `Panel` vectors wide. A's elements lie at a[r lda + k],
-// or, where its rows are adjacent, at a[k lda + r].
+// Rows x (Vectors x kLanes) of C from a strip of A and a panel of B that is `Panel` vectors wide. A's elements are at
+// a[r lda + k] or, if its rows are adjacent, at a[k lda + r].
 template <int Rows, bool Adjacent, int Vectors, int Panel>
 inline __attribute__((always_inline)) void ProductTile(const float* a, int64_t lda, const float* b, int64_t depth, const TileResult& to) {
-  // What the tile will write and what the one after the next will read come from afar meanwhile.
+  // Prefetches what this tile will write and what the tile after the next will read.
   for (int r = 0; r < Rows; r++) {
     for (int v = 0; v < Vectors; v += 16 / kLanes) __builtin_prefetch(to.c + r * to.ldc + v * kLanes, 1);
     __builtin_prefetch(to.c + r * to.ldc + Vectors * kLanes - 1, 1);
@@ -107,7 +107,7 @@ inline __attribute__((always_inline)) void ProductTile(const float* a, int64_t l
   for (int r = 0; r < Rows; r++) StoreRow<Vectors>(sum[r], r, to);
 }
 
-// Of those of AVX-512 one copy each: there are dozens, and compilers would put them all into every caller.
+// Dozens of tiles for AVX-512, which compilers would otherwise inline into every caller.
 #if FOLIO_LANES == 16
 #define FOLIO_TILE __attribute__((noinline))
 #else
@@ -125,7 +125,7 @@ FOLIO_TILE void TileOfRows(int64_t rows, const float* a, int64_t lda, const floa
   }
 }
 
-// Of a panel that is not full, only the vectors that hold columns are computed.
+// In a partly filled panel only the vectors that contain columns are computed.
 template <bool Adjacent, int Panel>
 inline void AnyTile(int64_t rows, const float* a, int64_t lda, const float* b, int64_t depth, const TileResult& to) {
   if (to.columns > (Panel - 1) * kLanes) return TileOfRows<Adjacent, Panel, Panel>(rows, a, lda, b, depth, to);
@@ -136,12 +136,11 @@ inline void AnyTile(int64_t rows, const float* a, int64_t lda, const float* b, i
   TileOfRows<Adjacent, 1, Panel>(rows, a, lda, b, depth, to);
 }
 
-// Whether A's strips are packed: where its rows are adjacent, and where they are so far apart that they fall into the same
-// few places of a cache (multiples of a page), unless there are too few columns to read them for.
+// Whether A's strips are packed: if its rows are adjacent, or if their distance is a multiple of a page, so that they map to
+// the same few cache sets, unless there are too few columns for packing to pay off.
 inline bool Packs(View a, int64_t N) { return a.column != 1 || (a.row % 1024 == 0 && N >= 128); }
 
-// How the factors of a product are packed and multiplied. Both formats count in words of 32 bits, of which a depth of so many
-// elements takes `Words`.
+// How the factors of a product are packed and multiplied. Both formats count in 32-bit words: `Words` per depth in elements.
 struct Float32 {
   static constexpr int64_t kStrip = folio::kStrip, kPanel = folio::kPanel, kDepth = folio::kDepth;
   static int64_t Words(int64_t depth) { return depth; }
@@ -171,13 +170,13 @@ struct Bfloat16 {
   }
 };
 
-// Called with each block of C, its first row and column and its size, once its sums are complete and while it is near.
+// Called with each block of C, its first row and column and its size, when its sums are complete, while it is in the cache.
 struct Finish {
-  void (*call)(const void* context, int64_t row, int64_t column, int64_t rows, int64_t columns);  // or nothing
+  void (*call)(const void* context, int64_t row, int64_t column, int64_t rows, int64_t columns);  // or null
   const void* context;
 };
 
-// B [K, N] packed once for all threads: its blocks of kDepth rows one after another, panels of columns in each.
+// B [K, N] packed once for all threads: blocks of kDepth rows one after another, each in panels of columns.
 template <typename Format>
 struct Panels {
   View b;
@@ -203,7 +202,7 @@ struct DividedProduct {
   View a, b;
   float* c;
   int64_t M, N, K;
-  const float* base;  // added to the product, or nothing
+  const float* base;  // added to the product, or null
   int64_t ldbase;
   Finish finish;
   bool shares;            // whether B is packed once for all threads, before the pieces are taken
@@ -212,7 +211,8 @@ struct DividedProduct {
   int64_t Pieces() const { return M * N == 0 ? 0 : Divided(M, rows) * Divided(N, columns); }
 };
 
-// A piece of a product on the calling thread, its first row and column and its size; `shared` has B packed, or is nothing.
+// Computes a piece of a product on the calling thread, given its first row and column and its size; `shared` is B packed, or
+// null.
 template <typename Format>
 void RunPiece(const Host& host, const DividedProduct& p, const Panels<Format>* shared, int64_t row, int64_t column, int64_t M, int64_t N) {
   constexpr int64_t kStrip = Format::kStrip, kPanel = Format::kPanel, kDepth = Format::kDepth;
@@ -241,7 +241,7 @@ void RunPiece(const Host& host, const DividedProduct& p, const Panels<Format>* s
     }
     if (p.finish.call && k + depth >= K) p.finish.call(p.finish.context, row + i, column + j, rows, width);
   };
-  for (int64_t k = 0; k == 0 || k < K; k += kDepth) {  // once for K = 0, a sum of nothing
+  for (int64_t k = 0; k == 0 || k < K; k += kDepth) {  // once for K = 0, an empty sum
     const int64_t depth = Least(kDepth, K - k);
     if (shared) {
       for (int64_t i = 0; i < M; i += kRows) {
@@ -263,8 +263,8 @@ void RunPiece(const Host& host, const DividedProduct& p, const Panels<Format>* s
   }
 }
 
-// Pieces of columns share no work where A is read as it lies; pieces of rows share none where B was packed for all, which
-// pays as long as it stays near.
+// Dividing by columns repeats no work if A is not packed; dividing by rows repeats none if B is packed for all threads, which
+// pays off while it stays in the cache.
 template <typename Format>
 void Divide(DividedProduct& p, int64_t threads) {
   constexpr int64_t kStrip = Format::kStrip;
@@ -284,7 +284,7 @@ void Divide(DividedProduct& p, int64_t threads) {
   else p.rows = packed ? part(M, threads, kStrip) : Most(part(M, 4 * threads, kStrip), Least(kRows, part(M, threads, kStrip)));
 }
 
-// Runs one or two products, each once, on the threads: first what they share is packed, then their pieces are taken.
+// Runs one or two products on the threads: first the shared panels are packed, then the pieces are computed.
 template <typename Format>
 void RunProducts(const Host& host, DividedProduct* products, int count) {
   Panels<Format> panels[2];
@@ -315,7 +315,7 @@ void RunProducts(const Host& host, DividedProduct* products, int count) {
         piece -= p.Pieces();
         continue;
       }
-      // Pieces are taken in order, so somebody is at work on what is missing.
+      // Pieces are taken in order, so other threads are already packing what is missing.
       for (int64_t spins = 0; __atomic_load_n(&left[i], __ATOMIC_SEQ_CST) > 0; spins++) host.wait(spins);
       const int64_t across = Divided(p.N, p.columns), row = piece / across * p.rows, column = piece % across * p.columns;
       return RunPiece<Format>(host, p, p.shares ? &panels[i] : nullptr, row, column, Least(p.rows, p.M - row), Least(p.columns, p.N - column));

@@ -1,9 +1,9 @@
 // A variant's vectors, by the compiler's vector extensions: FOLIO_LANES floats, 8 (AVX2; two registers of SSE2 or NEON) or 16
-// (AVX-512, and anywhere by tests). Elementary functions to about two units in the last place. Not Google Highway's, which
-// TensorFlow's wheel carries: it would save some thirty lines of intrinsics, and tie kernels-test to the wheel.
+// (AVX-512, and anywhere in tests). Elementary functions are accurate to about two units in the last place. Google Highway,
+// which TensorFlow's wheel contains, would save some thirty lines of intrinsics but make the kernels' test depend on the wheel.
 //
-// All that a variant is compiled from has internal linkage and uses none of the standard library's templates: a function
-// that several variants define would be merged to one of them, perhaps with instructions that the processor lacks.
+// All code of a variant has internal linkage and uses no templates of the standard library: the linker would keep only one
+// copy of a function that several variants define, perhaps with instructions that the processor lacks.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -58,11 +58,11 @@ inline float Sum(Vec v) {
 }
 #endif
 inline Vec Select(VecI mask, Vec yes, Vec no) { return mask ? yes : no; }
-// A NaN in the first operand stays, so that a training run that has gone wrong shows it.
+// A NaN in the first operand is kept, so that a diverged training run shows it.
 inline Vec Max(Vec a, Vec b) { return b > a ? b : a; }
 inline Vec Min(Vec a, Vec b) { return b < a ? b : a; }
 
-// A tail of n < kLanes elements, zeros behind it.
+// A tail of n < kLanes elements, followed by zeros.
 inline Vec LoadTail(const float* p, int64_t n) {
   Vec v = All(0);
   for (int64_t i = 0; i < n; i++) v[i] = p[i];
@@ -87,7 +87,7 @@ inline void Map(const float* x, float* y, int64_t from, int64_t to, F f) {
   if (i < to) StoreTail(y + i, f(LoadTail(x + i, to - i)), to - i);
 }
 
-// out(i, j) = from(j, i) of 8 x 8.
+// The transpose of 8 x 8 elements: out(i, j) = from(j, i).
 inline void Transpose8(const float* from, int64_t stride, float* out, int64_t out_stride) {
   Vec8 r[8], s[8];
   for (int i = 0; i < 8; i++) r[i] = *reinterpret_cast<const Unaligned8*>(from + i * stride);
@@ -110,7 +110,7 @@ inline void Transpose8(const float* from, int64_t stride, float* out, int64_t ou
 // exp(x): x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial for exp(r) (Cephes, Moshier 1984), times 2^n.
 inline Vec Exp(Vec x) {
   x = Min(Max(x, All(-87.3f)), All(88.3f));
-  // Plus 1.5 2^23, a float has no digits behind the point left, and the last ones before it are n.
+  // Adding 1.5 2^23 rounds to an integer, and the last bits of the sum are n.
   const Vec shifted = x * 1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
   const Vec r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
   Vec p = r * 1.9875691500e-4f + 1.3981999507e-3f;
@@ -122,7 +122,7 @@ inline Vec Exp(Vec x) {
   return p * reinterpret_cast<Vec>((reinterpret_cast<VecI>(shifted) + 127) << 23);
 }
 
-// erf(x) by the rational function that Eigen and XLA use, odd in x, on [-4, 4]; its ends round to -1 and 1.
+// erf(x) by the rational function of Eigen and XLA, odd in x, on [-4, 4]; at the ends it rounds to -1 and 1.
 inline Vec Erf(Vec x) {
   x = Min(Max(x, All(-4.0f)), All(4.0f));
   const Vec s = x * x;
@@ -143,20 +143,20 @@ inline Vec Sigmoid(Vec x) { return 1.0f / (1.0f + Exp(-x)); }
 
 // ---- work divided among the threads
 
-// Runs f(piece) for pieces [0, count) on all threads, or on this one where `cycles`, of all of them, are too few.
+// Runs f(piece) for pieces [0, count) on all threads, or on this one if the total `cycles` are too few.
 template <typename F>
 void Take(const Host& host, int64_t count, double cycles, const F& f) {
   host.run(host, count, cycles < 30'000, [](const void* function, int64_t piece) { (*static_cast<const F*>(function))(piece); }, &f);
 }
 
-// Runs f(from, to) over [0, count) in parts; cost in cycles an item.
+// Runs f(from, to) over [0, count) in parts; `cost` is in cycles per item.
 template <typename F>
 void Parallel(const Host& host, int64_t count, int64_t cost, const F& f) {
   const int64_t parts = Least(count, 4 * host.threads);
   Take(host, parts, static_cast<double>(count) * cost, [&](int64_t part) { f(part * count / parts, (part + 1) * count / parts); });
 }
 
-// The same in blocks of a fixed size: where a vector ends does not depend on the number of threads either.
+// The same in blocks of a fixed size, so that vectors are split the same way for any number of threads.
 template <typename F>
 void ParallelElements(const Host& host, int64_t count, int64_t cost, const F& f) {
   constexpr int64_t kBlock = 1024;
@@ -165,7 +165,7 @@ void ParallelElements(const Host& host, int64_t count, int64_t cost, const F& f)
   });
 }
 
-// Places of a thread's own memory (Host::memory): those of one kernel under way must differ.
+// Slots of a thread's own memory (Host::memory); one kernel must not use a slot for two purposes at once.
 enum Place { kPanels, kStrips, kSharedPanels, kSharedPanels2, kKernel, kHead, kPlaces };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Threads that wait for work without going to sleep at once: a training step is a hundred pieces of parallel work of some
-// 100 microseconds each, and to wake a thread takes half as long. TensorFlow's pool sleeps sooner. Once for all variants.
+// Threads that wait for work without sleeping at once: a training step is a hundred parallel tasks of some 100 microseconds
+// each, and waking a thread takes half as long. TensorFlow's pool sleeps sooner. Shared by all variants.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -13,7 +13,7 @@
 
 namespace folio {
 
-// While it lives, the calling thread takes denormal numbers for 0 and makes none: they cost a hundred cycles each.
+// While it exists, the calling thread treats denormal numbers as 0, since each would cost a hundred cycles.
 class FlushDenormals {
  public:
 #if defined(__x86_64__)
@@ -48,14 +48,14 @@ class Team {
  public:
   using Piece = void (*)(const void* function, int64_t piece);
 
-  // The process' team, of as many threads as its first caller asks for, itself one of them.
+  // The process's team, with as many threads as its first caller asks for, including the caller.
   static Team& Shared(int threads) {
     static Team* team = new Team(threads - 1);  // never deleted: its threads end with the process
     return *team;
   }
 
-  // Runs call(function, piece) for pieces [0, count), which the threads take one after another; a thread that comes late
-  // costs nothing. The calling thread takes part. Whoever calls while the team is at work, works alone.
+  // Runs call(function, piece) for pieces [0, count), which the threads take one after another; nobody waits for a thread that
+  // wakes late. The calling thread takes part. A call while the team is busy runs on its own thread alone.
   void Run(int64_t count, bool alone, Piece call, const void* function) {
     FlushDenormals flush;
     if (alone || workers_ == 0 || count < 2 || !busy_.try_lock()) {
@@ -89,8 +89,8 @@ class Team {
     for (int64_t piece = next_++; piece < count_; piece = next_++) call_(function_, piece);
   }
 
-  // A worker is inside before it looks whether the work is open, and the caller closes it before it looks whether anybody
-  // is inside: so nobody works on what is gone.
+  // A worker enters before it checks whether the work is open, and the caller closes the work before it checks whether any
+  // worker is inside, so no worker uses work that has ended.
   void Loop() {
     FlushDenormals flush;
     uint64_t seen = 0;
@@ -111,7 +111,7 @@ class Team {
         if (generation_ != seen) return;
         Pause();
       }
-      std::this_thread::yield();  // to TensorFlow's own threads
+      std::this_thread::yield();  // to TensorFlow's threads
     } while (std::chrono::steady_clock::now() - start < patience);
     std::unique_lock<std::mutex> lock(mutex_);
     asleep_++;

@@ -1,21 +1,21 @@
 // Causal self-attention over heads, from the fused projection qkv [B T, 3 C] to [B T, C], and its gradient (Dao 2022):
-// weights exist only for the queries under way.
+// attention weights are stored only for the current block of queries.
 #pragma once
 #include "../arithmetic/matrix_product.h"
 
 namespace folio {
 namespace {
 
-constexpr int64_t kQueries = 48;  // of a block, a multiple of a strip's 6
-// Panels across keys are two vectors wide, for what a query does not see is computed in vain; those across a head are as a
-// product's.
+constexpr int64_t kQueries = 48;  // per block, a multiple of a strip's 6
+// Panels across keys are two vectors wide, since scores that a query does not see are computed needlessly; those across a head
+// are as wide as in other products.
 constexpr int kKeyVectors = 2;
 constexpr int64_t kKeyPanel = kKeyVectors * kLanes;
 inline int64_t PaddedKeys(int64_t n) { return Divided(n, kKeyPanel) * kKeyPanel; }
 inline int64_t PaddedHead(int64_t n) { return Divided(n, kPanel) * kPanel; }
 
-// Of a block of queries, from `first` on: C [queries, keys] = A [queries, D] B where a query sees the key, B's panels of D
-// rows each. A panel is read for all strips of queries while it is near.
+// For a block of queries, from `first` on: C [queries, keys] = A [queries, D] B where a query sees the key; B is in panels of D
+// rows each. Each panel is used for all strips of queries while it is in the cache.
 inline void Scores(const AttentionShape& a, const float* left, int64_t stride, const float* panels, int64_t first, int64_t queries,
                    float* c, int64_t S) {
   for (int64_t j = 0; j < first + queries; j += kKeyPanel) {
@@ -27,7 +27,7 @@ inline void Scores(const AttentionShape& a, const float* left, int64_t stride, c
   }
 }
 
-// C [queries, D] = weights [queries, keys] B over the keys that a query sees, B's panels of T rows each.
+// C [queries, D] = weights [queries, keys] B over the keys that a query sees; B is in panels of T rows each.
 inline void Mixed(const AttentionShape& a, const float* weights, int64_t S, const float* panels, int64_t first, int64_t queries,
                   float* c, int64_t stride) {
   for (int64_t j = 0; j < a.D; j += kPanel) {
@@ -39,8 +39,8 @@ inline void Mixed(const AttentionShape& a, const float* weights, int64_t S, cons
   }
 }
 
-// C [keys, D] = weights^T [keys, queries] B, or C += it, over the queries of a block that see a key; B's panels of `queries`
-// rows each.
+// C [keys, D] = weights^T [keys, queries] B, or C += it, over the queries of a block that see a key; B is in panels of
+// `queries` rows each.
 inline void Spread(const AttentionShape& a, const float* weights, int64_t S, const float* panels, int64_t first, int64_t queries, float* c) {
   for (int64_t j = 0; j < a.D; j += kPanel) {
     for (int64_t key = 0; key < first + queries; key += kStrip) {
@@ -52,7 +52,7 @@ inline void Spread(const AttentionShape& a, const float* weights, int64_t S, con
   }
 }
 
-// What a thread packs of one head, and the weights of the queries under way: pieces of one memory.
+// What a thread packs for one head, and the attention weights of the current queries, in one block of memory.
 struct Scratch {
   float *keys_across, *p, *values_across, *keys, *values, *queries, *douts, *dp, *dk, *dv;
 };
@@ -73,7 +73,7 @@ inline Scratch ScratchOf(const Host& host, const AttentionShape& a, bool backwar
   return {pieces[0], pieces[1], pieces[2], pieces[3], pieces[4], pieces[5], pieces[6], pieces[7], pieces[8], pieces[9]};
 }
 
-// Of a vector of keys from j on, those before `seen`; `other` for the rest.
+// Of a vector of keys from j on, the values of those before `seen`; `other` for the rest.
 inline Vec Seen(Vec v, int64_t j, int64_t seen, Vec other) {
   return j + kLanes <= seen ? v : Select(kLane < static_cast<int32_t>(seen - j), v, other);
 }
@@ -86,12 +86,12 @@ inline float Highest(const float* row, int64_t seen) {
   return top;
 }
 
-// How many scores of query `first + r` were computed: those of its strip.
+// How many scores of query `first + r` were computed, together with its strip.
 inline int64_t Width(int64_t first, int64_t queries, int64_t r) {
   return PaddedKeys(first + Least(queries, r / kStrip * kStrip + kStrip));
 }
 
-// row = exp(scale row - shift) for the keys seen, 0 for the others; their sum.
+// row = exp(scale row - shift) for the keys seen, 0 for the others; returns their sum.
 inline float Weights(float* row, int64_t seen, int64_t width, float scale, float shift) {
   Vec total = All(0);
   int64_t j = 0;

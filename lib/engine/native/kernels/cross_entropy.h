@@ -1,5 +1,5 @@
 // Cross-entropy of logits [N, V] with targets [N], the mean over the rows whose target is not negative, and its gradient
-// (softmax - onehot) / rows, in one go over the logits.
+// (softmax - onehot) / rows, in one pass over the logits.
 #pragma once
 #include "../arithmetic/simd.h"
 

@@ -1,12 +1,12 @@
-// What writing text one token at a time needs: products of a few rows, weights of half the size, and attention over keys and
-// values that stay where they are. The whole of a step is whole_model.h's. Plain forms: operations/decoding.ts.
+// For generating text one token at a time: products of a few rows, weights in bfloat16, and attention over keys and values
+// cached in place. whole_model.h has a whole step. Plain forms: operations/decoding.ts.
 #pragma once
 #include "../arithmetic/few_rows_product.h"
 
 namespace folio {
 namespace {
 
-// y [R, N] = x [R, K] W + bias for few rows; W [K, N], or [N, K] when transposed; bias [N], or nothing
+// y [R, N] = x [R, K] W + bias for few rows; W [K, N], or [N, K] if transposed; bias [N], or null
 void FewRows(const Host& host, const float* x, const Matrix& weight, const float* bias, bool transposed, int64_t R, int64_t K,
              int64_t N, float* y) {
   if (transposed) return TransposedProduct(host, x, weight, bias, y, R, K, N);
@@ -32,8 +32,8 @@ inline float CacheSoftmax(float* p, int64_t count, float scale) {
   return sum;
 }
 
-// Attention of T new positions over those before them: keys and values [B, H, S, D], to which those of the new positions
-// are written at `position`; qkv [B T, 3 C] -> [B T, C].
+// Attention of T new positions over all positions so far: their keys and values are written to the caches [B, H, S, D] at
+// `position`; qkv [B T, 3 C] -> [B T, C].
 void CacheAttention(const Host& host, const CacheShape& shape, float* keys, float* values, int64_t position, const float* qkv, float* out) {
   const int64_t T = shape.T, H = shape.H, S = shape.S, D = shape.D, C = H * D;
   const float scale = 1.0f / sqrtf(static_cast<float>(D));

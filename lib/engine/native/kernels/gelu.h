@@ -1,5 +1,5 @@
 // GELU: erf x Phi(x); tanh 0.5 x (1 + tanh(k (x + 0.044715 x^3))), k = sqrt(2 / pi), with
-// 0.5 (1 + tanh(z)) = sigmoid(2 z), which keeps its digits where tanh(z) is near -1
+// 0.5 (1 + tanh(z)) = sigmoid(2 z), which stays accurate where tanh(z) is near -1
 #pragma once
 #include "../arithmetic/simd.h"
 
@@ -20,7 +20,7 @@ inline Both GeluTanh(Vec v) {
   return {v * s, s + v * (s * (1.0f - s)) * (2.0f * kTanh * (1.0f + 3.0f * kCubic * v * v))};
 }
 
-// y = gelu(x), which may be where x is, and its slope, which has most of its cost in common with the value.
+// y = gelu(x), which may overwrite x, and its slope, which shares most of its cost with the value.
 inline void Gelu(const float* x, float* y, float* slope, int64_t count, bool tanh) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
@@ -38,7 +38,7 @@ void GeluAll(const Host& host, const float* x, float* y, float* slope, int64_t c
   ParallelElements(host, count, 6, [=](int64_t from, int64_t to) { Gelu(x + from, y + from, slope + from, to - from, tanh); });
 }
 
-// c = a b, element by element; c may be where a is.
+// c = a b, element by element; c may be a.
 inline void Multiply(const float* a, const float* b, float* c, int64_t count) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) Store(c + i, Load(a + i) * Load(b + i));

@@ -1,5 +1,5 @@
-// Matrix products of rank 2, and both gradients of a linear layer in one kernel, so that its threads divide the work of the
-// two among them. With `bf16`, factors are rounded to bfloat16; sums and results are float32 in any case.
+// Matrix products of rank 2, and both gradients of a linear layer in one kernel, so that the threads share the work of both.
+// With `bf16`, factors are rounded to bfloat16; sums and results are always float32.
 #pragma once
 #include "../arithmetic/matrix_product.h"
 #include "gelu.h"

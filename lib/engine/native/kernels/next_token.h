@@ -1,17 +1,17 @@
-// The next token from logits, as lib/sample/next-token.ts composes it: temperature, the k likeliest, the fewest that make up a share of
-// probability, and the draw. Sums are float64 here.
+// Draws the next token from logits, as lib/sample/next-token.ts does: temperature, top-k, top-p, and the draw. Sums are
+// float64 here.
 #pragma once
 #include "../arithmetic/simd.h"
 
 namespace folio {
 namespace {
 
-// exp(x) for x <= 0, and 0 where it is next to nothing
+// exp(x) for x <= 0, and 0 where it is negligible
 inline void Exponentials(const float* x, float* y, int64_t count) {
   Map(x, y, 0, count, [](Vec v) { return Select(v > -87.0f, Exp(v), All(0)); });
 }
 
-// A heap: before(a, b) tells whether a stands nearer to the top, which is heap[0].
+// A heap with its top at heap[0]: before(a, b) says whether a belongs nearer to the top.
 template <typename Before>
 inline void Sink(float* heap, int64_t count, int64_t at, Before before) {
   const float x = heap[at];
@@ -28,7 +28,7 @@ inline void MakeHeap(float* heap, int64_t count, Before before) {
   for (int64_t at = count / 2 - 1; at >= 0; at--) Sink(heap, count, at, before);
 }
 
-// The k-th largest of x, k <= count; NaN when too few are numbers. `heap` has room for k.
+// The k-th largest of x, k <= count; NaN if fewer than k are numbers. `heap` has room for k.
 inline float KthLargest(const float* x, int64_t count, int64_t k, float* heap) {
   const auto less = [](float a, float b) { return a < b; };
   int64_t held = 0;
@@ -45,8 +45,8 @@ inline float KthLargest(const float* x, int64_t count, int64_t k, float* heap) {
   return held < k ? __builtin_nanf("") : heap[0];
 }
 
-// The least of the k largest, k <= count, that is needed for a share of probability: those before it do not reach it. Of
-// those that equal the k-th, as many count as are among the k. `heap` and `shares` have room for count.
+// The smallest of the k largest, k <= count, that is needed to reach a share of the probability. Of those equal to the k-th,
+// only as many count as are among the k. `heap` and `shares` have room for count.
 inline float LeastOfShare(const float* x, int64_t count, int64_t k, float kth, float share, float* heap, float* shares) {
   const auto greater = [](float a, float b) { return a > b; };
   int64_t held = 0;
@@ -95,7 +95,7 @@ int32_t NextToken(const Host& host, const float* logits, int64_t V, float u, con
     passed += weights[i];
     if (passed > u * total) return kept[i];
   }
-  return 0;  // of logits that are no numbers, as in the plain form
+  return 0;  // if the logits are NaN, as in the plain form
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What a training step does beside products and element by element: rows of a table, the squares of all gradients.
+// Rows of a table, and the sum of the squares of all gradients.
 #pragma once
 #include "../arithmetic/simd.h"
 
@@ -16,14 +16,15 @@ inline double SquaresOfBlock(const float* x, int64_t count) {
   return Sum((sums[0] + sums[1]) + (sums[2] + sums[3])) + rest;
 }
 
-// Of a list of tensors: the sum of all squares. In blocks of a fixed size, so that it does not depend on the threads.
+// The sum of the squares of all elements of a list of tensors, in blocks of a fixed size, so that it does not depend on the
+// number of threads.
 void Squares(const Host& host, const float* const* tensors, const int64_t* counts, int64_t tensor_count, float* total) {
   constexpr int64_t kBlock = 16'384;
   int64_t blocks = 0;
   for (int64_t i = 0; i < tensor_count; i++) blocks += Divided(counts[i], kBlock);
   double* partial = reinterpret_cast<double*>(host.memory(kKernel, 2 * blocks));
   Parallel(host, blocks, kBlock / 8, [=](int64_t from, int64_t to) {
-    int64_t tensor = 0, first = 0;  // the tensor that a block is of, and its first block
+    int64_t tensor = 0, first = 0;  // the tensor of a block, and that tensor's first block
     for (int64_t block = from; block < to; block++) {
       for (; block - first >= Divided(counts[tensor], kBlock); tensor++) first += Divided(counts[tensor], kBlock);
       const int64_t at = (block - first) * kBlock;

@@ -1,6 +1,6 @@
-// A whole step of writing text as one kernel: new tokens of each sequence through all blocks to the logits of the last, over
-// weights and caches that it reads where the session keeps them. What model.ts composes of some ten operations a block is the
-// same; here nothing stands between two products but what they need of each other.
+// A whole step of generating text as one kernel: new tokens of each sequence through all blocks to the logits of the last, with
+// the session's weights and caches used in place. model.ts composes the same of some ten operations per block; here the
+// overhead between products is avoided.
 #pragma once
 #include "few_tokens.h"
 #include "gelu.h"
@@ -30,7 +30,7 @@ inline void NormalizeRow(const float* x, const float* weight, const float* bias,
   }
 }
 
-// What a step goes through: the weights one after another, and what is computed.
+// The state of a step: the weights, taken one after another, and the intermediate values.
 struct Step {
   const Host& host;
   const WholeModel& model;
@@ -41,7 +41,7 @@ struct Step {
 
 inline const float* NextVector(Step& step) { return static_cast<const float*>((step.next++)->data); }
 
-// x = the tokens' rows and the positions'; returns the table of tokens, which may be the head too.
+// x = the tokens' embeddings plus the positions'; returns the token table, which may be the head too.
 inline Matrix Embed(Step& step) {
   const WholeModel& m = step.model;
   const int64_t C = step.C, T = m.shape.T;

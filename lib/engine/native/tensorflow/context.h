@@ -1,4 +1,4 @@
-// What the operations share: the variant in use, threads, inputs, outputs and the errors of inputs that do not fit.
+// What the operations share: the variant in use, threads, inputs, outputs, and the errors for invalid inputs.
 #pragma once
 #include <atomic>
 #include <string>
@@ -20,7 +20,7 @@ using shape_inference::InferenceContext;
 
 namespace {
 
-// Chosen by folio_choose (ops.cc); until then the best that the processor can run.
+// Set by folio_choose (ops.cc); until then the best variant that the processor can run.
 std::atomic<const Kernels*> chosen{nullptr};
 
 const Kernels& Variant() {
@@ -34,7 +34,7 @@ const Kernels& Variant() {
 
 Host HostFor(OpKernelContext* context) { return folio::HostOf(context->device()->tensorflow_cpu_worker_threads()->num_threads); }
 
-// The error of an operation whose inputs do not fit: it ends the step, where a read beyond them would end the process.
+// The error of an operation with invalid inputs: it ends the step, whereas reading beyond them would end the process.
 bool Fits(OpKernelContext* context, bool condition, const char* expected) {
   if (!condition) context->CtxFailure(absl::InvalidArgumentError(expected));
   return condition;
@@ -52,7 +52,7 @@ float* Out(OpKernelContext* context, int index, const TensorShape& shape) {
   return Succeeded(context, context->allocate_output(index, shape, &tensor)) ? tensor->flat<float>().data() : nullptr;
 }
 
-// An output in the memory of an input that nobody else needs, or in new memory.
+// An output in the memory of an input that nothing else needs, or in new memory.
 float* OutOver(OpKernelContext* context, int index, int input, const TensorShape& shape) {
   Tensor* tensor = nullptr;
   const absl::Status status = context->forward_input_or_allocate_output({input}, index, shape, &tensor);
@@ -69,7 +69,7 @@ bool Plus(OpKernelContext* context, int index, const TensorShape& shape, const f
   return true;
 }
 
-// A variable's tensor: whatever others do with the variable meanwhile, this memory stays.
+// A variable's tensor, whose memory stays valid even if the variable is changed meanwhile.
 bool Held(OpKernelContext* context, int input, Tensor* held) {
   core::RefCountPtr<Var> var;
   if (!Succeeded(context, LookupResource(context, HandleFromInput(context, input), &var))) return false;
@@ -78,14 +78,14 @@ bool Held(OpKernelContext* context, int input, Tensor* held) {
   return true;
 }
 
-// The same of a variable in float32, to be written where it stands: nobody else reads this memory.
+// The same for a float32 variable to be written in place; nothing else reads this memory.
 bool HeldToWrite(OpKernelContext* context, int input, Tensor* held) {
   core::RefCountPtr<Var> var;
   if (!Succeeded(context, LookupResource(context, HandleFromInput(context, input), &var))) return false;
   mutex_lock lock(*var->mu());
   Tensor* tensor = var->tensor();
-  if (!Fits(context, tensor->dtype() == DT_FLOAT, "a variable to be written must be of float32")) return false;
-  if (!tensor->RefCountIsOne()) {  // somebody still reads it
+  if (!Fits(context, tensor->dtype() == DT_FLOAT, "a variable to be written must be float32")) return false;
+  if (!tensor->RefCountIsOne()) {  // something still reads it
     Tensor copy;
     if (!Succeeded(context, context->allocate_temp(DT_FLOAT, tensor->shape(), &copy))) return false;
     std::copy_n(tensor->flat<float>().data(), tensor->NumElements(), copy.flat<float>().data());

@@ -1,7 +1,7 @@
-// Folio's own TensorFlow operations for the CPU: what a GPT spends its time on, each a single pass where TensorFlow's own
-// operations take many. Optional: operations/ has a plain form of each, and the tests compare the two. float32 only.
-// This file checks shapes and hands out memory; what is computed is a variant's (../kernels.h). Compiled for any processor of
-// its architecture, as one file, for TensorFlow's headers take most of the time.
+// Folio's own TensorFlow operations for the CPU: the most expensive parts of a GPT, each in a single pass where TensorFlow's
+// operations take many. They are optional: operations/ has a plain form of each, and tests compare the two. This file checks
+// shapes and allocates memory; a variant's kernels (../kernels.h) compute. It is compiled for any processor of its
+// architecture, and as one file, since TensorFlow's headers take most of the compile time.
 #include "products.h"
 #include "training.h"
 #include "writing.h"
@@ -20,11 +20,11 @@ const char* Names(bool runnable) {
 
 }  // namespace
 
-// The variants in this library, and those that this processor can run, the best one last, a space between two.
+// The variants in this library, and those that this processor can run, the best one last, separated by spaces.
 extern "C" const char* folio_variants() { return Names(false); }
 extern "C" const char* folio_runnable() { return Names(true); }
 
-// From now on this variant is used; false where it cannot be.
+// Uses this variant from now on; returns false if it cannot be used.
 extern "C" bool folio_choose(const char* name) {
   for (const Kernels* each : folio::Variants()) {
     if (strcmp(each->name, name) || !folio::CanRun(*each)) continue;

@@ -36,7 +36,7 @@ class MatMulOp : public OpKernel {
   bool transpose_a_, transpose_b_, bf16_, tanh_ = false;
 };
 
-// Of y = x w (w [K, N], or [N, K] when it is transposed): dx = dy w^T and dw = x^T dy; or dx times what its elements are scaled by.
+// The gradients of y = x w (w [K, N], or [N, K] if transposed): dx = dy w^T, optionally scaled by element, and dw = x^T dy.
 class LinearGradOp : public OpKernel {
  public:
   explicit LinearGradOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -52,7 +52,7 @@ class LinearGradOp : public OpKernel {
     if (!Fits(context, fits, "linear layer's gradient: dy must be [M, N], x [M, K], w [K, N]")) return;
     const float *dy = In(context, 0), *x = In(context, 1), *w = In(context, 2);
     float *dx = Out(context, 0, input.shape()), *dw = Out(context, 1, weight.shape());
-    if (!context->status().ok()) return;  // of nothing, dx has no memory, and dw is 0
+    if (!context->status().ok()) return;  // for empty inputs dx has no memory, and dw is 0
     const float* scale;
     if (!Plus(context, 3, input.shape(), &scale)) return;
     Variant().linear_gradient(HostFor(context), {dy, x, w, scale, M, N, K, transposed_, bf16_, dx, dw});

@@ -112,7 +112,7 @@ class GeluOp : public OpKernel {
   bool tanh_;
 };
 
-// Element by element: TensorFlow's own would wake other threads than the team's.
+// Elementwise product; TensorFlow's would wake threads other than the team's.
 class TimesOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -136,13 +136,13 @@ class CrossEntropyOp : public OpKernel {
     const int32* target = targets.flat<int32>().data();
     for (int64_t n = 0; n < N; n++) {
       if (target[n] < V) continue;
-      // As TensorFlow's own says it.
+      // The same message as TensorFlow's.
       const std::string found = "Received a label value of " + std::to_string(target[n]);
       Fits(context, false, (found + " which is outside the valid range of [0, " + std::to_string(V) + ")").c_str());
       return;
     }
     const float* x = In(context, 0);
-    // In the logits' place where nobody else needs them.
+    // In the logits' memory if nothing else needs them.
     float *loss = Out(context, 0, TensorShape({})), *gradient = OutOver(context, 1, 0, logits.shape());
     if (!context->status().ok()) return;
     Variant().cross_entropy(HostFor(context), x, target, N, V, loss, gradient);
@@ -178,7 +178,7 @@ class RowsOp : public OpKernel {
     const int32* id = ids.flat<int32>().data();
     for (int64_t n = 0; n < N; n++) {
       if (id[n] >= 0 && id[n] < V) continue;
-      // As TensorFlow's own says it.
+      // The same message as TensorFlow's.
       const std::string found = "indices[" + std::to_string(n) + "] = " + std::to_string(id[n]);
       Fits(context, false, (found + " is not in [0, " + std::to_string(V) + ")").c_str());
       return;
@@ -188,7 +188,7 @@ class RowsOp : public OpKernel {
   }
 };
 
-// table + rows[n] at ids[n]: the table's memory is taken over where nobody else needs it.
+// table + rows[n] at ids[n]; the table's memory is reused if nothing else needs it.
 class AddRowsOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -205,13 +205,13 @@ class AddRowsOp : public OpKernel {
     const int32* id = ids.flat<int32>().data();
     const float* from = In(context, 2);
     for (int64_t n = 0; n < N; n++) {
-      if (id[n] < 0 || id[n] >= V) continue;  // as TensorFlow's sum over segments has it
+      if (id[n] < 0 || id[n] >= V) continue;  // as in TensorFlow's sum over segments
       for (int64_t c = 0; c < C; c++) out[id[n] * C + c] += from[n * C + c];
     }
   }
 };
 
-// In place; `when` is false: nothing changes.
+// AdamW in place; if `when` is false, nothing changes.
 class AdamWOp : public OpKernel {
  public:
   explicit AdamWOp(OpKernelConstruction* context) : OpKernel(context) {

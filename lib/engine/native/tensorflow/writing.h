@@ -1,11 +1,11 @@
-// Writing text: products of a few rows, weights held in pairs of bfloat16 as int32, attention over caches that are variables, a
-// whole step, and the draw of a token.
+// Generating text: products of a few rows, weights in pairs of bfloat16 stored as int32, attention over caches that are
+// variables, a whole step, and the draw of a token.
 #pragma once
 #include "context.h"
 
 namespace {
 
-// y [R, N] = x [R, K] W + bias for few rows; W [K, N], or [N, K] when transposed; bias [N], or [0] for none
+// y [R, N] = x [R, K] W + bias for few rows; W [K, N], or [N, K] if transposed; bias [N], or [0] for none
 template <typename Stored, typename W>
 class FewRowsOp : public OpKernel {
  public:
@@ -38,7 +38,7 @@ class WidenOp : public OpKernel {
   using OpKernel::OpKernel;
   void Compute(OpKernelContext* context) override {
     const Tensor& input = context->input(0);
-    if (!Fits(context, input.dims() >= 1, "widening: a scalar holds no pairs")) return;
+    if (!Fits(context, input.dims() >= 1, "widening: a scalar has no pairs")) return;
     TensorShape shape = input.shape();
     shape.set_dim(shape.dims() - 1, shape.dim_size(shape.dims() - 1) * 2);
     float* y = Out(context, 0, shape);
@@ -124,8 +124,8 @@ class WriteOp : public OpKernel {
     return Fits(context, within, "writing: the positions must be within the ids and the cache");
   }
 
-  // The weights as they stand in memory, if they are as many and as large as the model has them: in the order of model.ts'
-  // parameterSpecs. The head, where it is not the table of tokens, comes last.
+  // The weights in memory, if their number and sizes are the model's, in the order of model.ts' parameterSpecs. A head that is
+  // not the token table comes last.
   bool Matrices(const std::vector<Tensor>& weights, folio::WholeModel& model, std::vector<Matrix>* found) const {
     const int64_t C = model.shape.H * model.shape.D;
     auto next = [&](int64_t rows, int64_t columns, bool may_be_half) {
