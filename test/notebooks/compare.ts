@@ -191,14 +191,14 @@ function nearNumber(
   { tolerance, extent }: { tolerance: number; extent?: number | undefined },
 ) {
   if (stored === fresh) return true;
-  const [was, is] = [valueOf(stored), valueOf(fresh)];
+  const [was, is] = [numberOf(stored), numberOf(fresh)];
   if (extent !== undefined) return Math.abs(was - is) <= tolerance * Math.max(extent, Math.abs(was));
   if (!/[.e]/i.test(stored) && !/[.e]/i.test(fresh)) return false;
   // A unit of the last digit: rounding alone may turn it.
   return Math.abs(was - is) <= Math.max(tolerance * Math.abs(was), 1.001 * lastDigit(stored));
 }
 
-const valueOf = (number: string) => Number(number.replaceAll(",", "").replace("−", "-"));
+const numberOf = (number: string) => Number(number.replaceAll(",", "").replace("−", "-"));
 
 function lastDigit(number: string): number {
   const [, digits = "", exponent = "0"] = /^[^.e]*(?:\.(\d+))?(?:e([-+]?\d+))?$/i.exec(number) ?? [];

@@ -11,7 +11,7 @@ const QUOTED = /(?<![\w.^_/-])\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w^_/])/
 /** Numbers of the prose that no cell of their section shows. */
 export function unboundNumbers(notebook: Notebook): string[] {
   return sectionsOf(notebook).flatMap(({ prose, shown }) => {
-    const numbers = (shown.match(QUOTED) ?? []).map(valueOf);
+    const numbers = (shown.match(QUOTED) ?? []).map(numberOf);
     return prose.flatMap((paragraph) =>
       SOURCE.test(paragraph)
         ? []
@@ -63,10 +63,10 @@ function quotedIn(paragraph: string): string[] {
 function rounds(shown: number, quoted: string): boolean {
   const digits = /\.(\d+)/.exec(quoted)?.[1]?.length ?? 0;
   const unit = 10 ** -digits;
-  return [shown, 100 * shown].some((value) => Math.abs(value - valueOf(quoted)) <= unit / 2 + 1e-9 * Math.abs(value));
+  return [shown, 100 * shown].some((value) => Math.abs(value - numberOf(quoted)) <= unit / 2 + 1e-9 * Math.abs(value));
 }
 
-const valueOf = (number: string) => Number(number.replaceAll(",", ""));
+const numberOf = (number: string) => Number(number.replaceAll(",", ""));
 
 function around(paragraph: string, number: string): string {
   const at = paragraph.indexOf(number);
