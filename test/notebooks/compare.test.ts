@@ -121,6 +121,11 @@ describe("a number in prose", () => {
     expect(unboundNumbers(notebook(markdown("# A"), shown, markdown("# B\nIt was 1.90.")))).toHaveLength(1);
   });
 
+  test("is free in a cell that says that its numbers are quoted", () => {
+    const quoted = { ...markdown("# Loss\nGPT-2 has 50,257 ids."), metadata: { tags: ["quoted"] } };
+    expect(unboundNumbers(notebook(quoted, shown))).toEqual([]);
+  });
+
   test("is free in code, in formulas, as a year, and beside a source", () => {
     const text =
       "# Loss\n`--lr=0.123`, $0.456$, since 2019.\n\nHoffmann 2022 has 0.339.\n\n[GPT-2](https://x.org) has 50,257.";

@@ -1,7 +1,8 @@
 /**
  * Numbers in a notebook's prose are bound to its cells: each decimal number, percentage and number of three digits or more is
  * found in the source or the stored output of a code cell of its section (what stands between two headings), as it is or
- * rounded. Exempt: code, formulas, years, and a paragraph that names the source of its numbers by a link or (Author year).
+ * rounded. Exempt: code, formulas, years, a paragraph that names the source of its numbers by a link or (Author year), and a
+ * cell with the tag `quoted`, whose text says where its numbers are from.
  */
 import { codeCells, type Notebook, textOf } from "./notebook.js";
 
@@ -42,7 +43,8 @@ function sectionsOf(notebook: Notebook): Section[] {
       continue;
     }
     if (/^#{1,3} /m.test(text)) sections.push({ prose: [], shown: "" });
-    sections.at(-1)!.prose.push(...text.split(/\n\s*\n/));
+    const isQuoted = Array.isArray(cell.metadata.tags) && cell.metadata.tags.includes("quoted");
+    if (!isQuoted) sections.at(-1)!.prose.push(...text.split(/\n\s*\n/));
   }
   return sections;
 }
