@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { outliveTerminal } from "./closed-terminal.mjs";
 import { isNotebookCommand, notebookCommand } from "./notebook/commands.mjs";
 import { describeMissing, missingNode } from "./prerequisites.mjs";
 import { buildIfNeeded, setup } from "./setup.mjs";
@@ -38,6 +39,7 @@ async function folio(argv) {
   return /** @type {Promise<number>} */ (cli.main(argv));
 }
 
+outliveTerminal();
 // Not awaited at the top level, since Node would print a warning of its own if the program ended before its work was
 // done.
 folio(process.argv.slice(2)).then(

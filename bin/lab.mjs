@@ -11,6 +11,7 @@ import { spawn } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { outliveTerminal } from "./closed-terminal.mjs";
 import { jupyterPython, labFolders } from "./notebook/jupyter.mjs";
 import { openPlayground } from "./notebook/playground.mjs";
 import { setup } from "./setup.mjs";
@@ -109,6 +110,7 @@ async function together(programs) {
 }
 
 if (process.argv[1] && fs.realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  outliveTerminal();
   try {
     process.exitCode = await lab(process.argv.slice(2));
   } catch (error) {

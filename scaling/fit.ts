@@ -22,6 +22,7 @@ import {
   warnOfBounds,
   warnOfBudgets,
   warnOfCorrelation,
+  warnOfFewPoints,
   warnOfOutliers,
   warnOfPoints,
   warnOfRefits,
@@ -151,6 +152,7 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
   const warnings = [
     ...estimate.warnings,
     ...warnOfPoints(work.points),
+    ...(isSurface(settings) ? warnOfFewPoints(data.size, Object.keys(estimate.params).length) : []),
     ...warnOfBounds(estimate.params),
     ...warnOfOutliers(deleted, error, work.kept),
     ...(residuals ? warnOfCorrelation(data, residuals) : []),
@@ -185,6 +187,8 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
     ...(spread.refits ? { bootstrap: spread.refits } : {}),
   };
 }
+
+const isSurface = ({ method }: MethodOptions) => method === "parametric" || method === "projection";
 
 /** The uncertainty of a fit. */
 interface FitSpread extends Pick<Fit, "se" | "ci80" | "ci95" | "intervals"> {

@@ -48,7 +48,7 @@ export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
   checkPlanOptions(options);
   const { name, dataset, dataDir = "data", seeds = [defaultSettings.seed] } = options;
   checkPrepared(options);
-  const opened = openDataset(dataDir, dataset);
+  const opened = openDataset(dataDir, dataset, options.settings);
   opened.close();
   checkTokenizer(options, opened.meta);
   const { workers, threads } = share(options);

@@ -3,11 +3,10 @@
  * they take their steps. Each mode is a process (protocol.ts) that stays alive and waits while another one measures.
  * bench.ts evaluates the times.
  */
-import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { openDataset } from "../data/batches.js";
+import { isPrepared, openDataset } from "../data/batches.js";
 import { mayBeWebGpu } from "../engine/device.js";
 import { readStepTrace, type TracedStep } from "../engine/profile.js";
 import { packageRoot } from "../host/package.js";
@@ -79,7 +78,7 @@ export function resolveData(
   given: Readonly<BenchSettings>,
 ): Pick<BenchRun, "settings" | "data" | "realData" | "notes"> {
   const { dataDir, dataset, realData } = given;
-  const prepared = fs.existsSync(path.join(dataDir, dataset, "meta.json"));
+  const prepared = isPrepared(dataDir, dataset);
   const notes = realData && !prepared ? [`${dataset} is not prepared in ${dataDir}: random ids are used instead.`] : [];
   if (given.compile !== false && mayBeWebGpu(given.device))
     notes.push("compile is off, since steps are eager on WebGPU.");
@@ -89,7 +88,7 @@ export function resolveData(
     const vocabSize = settings.vocabSize || 50_304;
     return { settings: { ...settings, vocabSize }, data: "random ids", realData: false, notes };
   }
-  const opened = openDataset(dataDir, dataset);
+  const opened = openDataset(dataDir, dataset, settings);
   const { meta } = opened;
   opened.close();
   const vocabSize = settings.vocabSize || meta.vocabSize;

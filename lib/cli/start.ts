@@ -4,10 +4,9 @@
  * stopped.
  */
 
-import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import quickstart from "../../configs/quickstart.js";
-import { type Dataset, openDataset } from "../data/batches.js";
+import { type Dataset, isPrepared, openDataset } from "../data/batches.js";
 import { identityOf } from "../runs/identity.js";
 import { readRunLog } from "../runs/run-folder.js";
 import { readOverrides } from "../settings/config-files.js";
@@ -49,7 +48,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   for (const note of notes) io.stderr.write(`${note}\n`);
   const exitCode = await prepareIfMissing(wanted, io, heading);
   if (exitCode !== 0) return exitCode;
-  const dataset = openDataset(wanted.dataDir, wanted.dataset);
+  const dataset = openDataset(wanted.dataDir, wanted.dataset, wanted);
   try {
     const { settings, finished } = standing(wanted, dataset);
     if (finished) {
@@ -85,7 +84,7 @@ async function prepareIfMissing(
   io: Io,
   heading: (text: string) => void,
 ): Promise<number> {
-  if (existsSync(join(dataDir, dataset, "meta.json"))) return 0;
+  if (isPrepared(dataDir, dataset)) return 0;
   heading(`Preparing ${dataset}`);
   const log = (line: string) => io.stdout.write(`${line}\n`);
   return await stoppable(io, async (signal) => {

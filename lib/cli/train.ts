@@ -205,7 +205,7 @@ function recordPrinter(settings: Settings, progress: Progress, io: Io): (record:
 }
 
 /**
- * nanoGPT's log lines for a record; none for an iteration between two logged ones.
+ * nanoGPT's log lines for a record, and the learning rate at each evaluation; none for an iteration between two logged ones.
  * @param mfu fraction of the device's peak or, if that is unknown, of an A100's as in nanoGPT; −1 (−100 %) until
  * measured
  */
@@ -222,16 +222,16 @@ export function logLines(record: StepRecord, settings: Settings, mfu = -1): stri
         `running on ${describeDevice(record)}`,
       ];
     }
-    case "eval":
-      return [`step ${record.step}: train loss ${record.trainLoss.toFixed(4)}, val loss ${record.valLoss.toFixed(4)}`];
+    case "eval": {
+      const { step, trainLoss, valLoss, learningRate } = record;
+      // A line of its own: nanoGPT's lines are read by patterns that end where they do.
+      const rate = settings.evalOnly ? [] : [`learning rate ${learningRate.toExponential(2)}`];
+      return [`step ${step}: train loss ${trainLoss.toFixed(4)}, val loss ${valLoss.toFixed(4)}`, ...rate];
+    }
     case "iter": {
       if (record.step % settings.logInterval !== 0) return [];
-      const { step, loss, learningRate, elapsedMs } = record;
-      const rate = learningRate.toExponential(2);
-      // nanoGPT's line, with additions at its end.
-      return [
-        `iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%, lr ${rate}`,
-      ];
+      const { step, loss, elapsedMs } = record;
+      return [`iter ${step}: loss ${loss.toFixed(4)}, time ${elapsedMs.toFixed(2)}ms, mfu ${(mfu * 100).toFixed(2)}%`];
     }
     case "checkpoint":
       return [`saving checkpoint to ${settings.outDir}`];

@@ -9,6 +9,7 @@ import type { TokenFile } from "./token-file.js";
 
 export {
   type Dataset,
+  isPrepared,
   openDataset,
   openTokenFile,
   type TokenFile,

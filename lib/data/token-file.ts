@@ -182,12 +182,19 @@ export function datasetDirectory(dataDir: string, name: string): string {
  */
 export function readMeta(dataDir: string, name: string, options: OpenOptions = {}): TokenMeta {
   const directory = datasetDirectory(dataDir, name);
-  const files = ["train.bin", "val.bin"].map((file) => path.join(directory, file));
+  return isNanoGptFolder(directory) ? nanoGptMeta(directory, name, options) : readOwnMeta(directory, name);
+}
+
+/** Whether `<dataDir>/<name>` holds a dataset, prepared by Folio or by nanoGPT's way. */
+export function isPrepared(dataDir: string, name: string): boolean {
+  const directory = datasetDirectory(dataDir, name);
+  return fs.existsSync(path.join(directory, "meta.json")) || isNanoGptFolder(directory);
+}
+
+function isNanoGptFolder(directory: string): boolean {
+  const has = (file: string) => fs.existsSync(path.join(directory, file));
   // With preparing.json, train.bin and val.bin are from an interrupted preparation, not from nanoGPT.
-  const own = ["meta.json", "preparing.json"].some((file) => fs.existsSync(path.join(directory, file)));
-  return own || !files.every((file) => fs.existsSync(file))
-    ? readOwnMeta(directory, name)
-    : nanoGptMeta(directory, name, options);
+  return ["train.bin", "val.bin"].every(has) && !["meta.json", "preparing.json"].some(has);
 }
 
 /** Options for opening a dataset. */
@@ -338,7 +345,7 @@ function readOwnMeta(directory: string, name: string): TokenMeta {
 
 const split = z.object({ tokens: z.int().positive(), sha256: z.string().max(64).optional() });
 /** The schema of meta.json; the tokenizer's specification is checked when the tokenizer is built. */
-const metaSchema = z.object({
+export const metaSchema = z.object({
   format: z.literal("folio-tokens"),
   version: z.literal(1),
   dataset: z.string().regex(/^\w[\w.-]*$/),

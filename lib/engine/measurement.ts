@@ -8,6 +8,8 @@
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { z } from "zod";
+import { faultOf } from "../host/checked-json.js";
 import { packageRoot } from "../host/package.js";
 import { median } from "../host/statistics.js";
 import {
@@ -49,6 +51,16 @@ export async function measurementFile(): Promise<string> {
   return state.measurementPaths(state.layout()).file;
 }
 
+const step = z.object({
+  shape: z.string(),
+  gigaflop: z.number(),
+  ms: z.record(z.string(), z.array(z.number().positive())),
+});
+const schema = z.object({
+  ...{ format: z.literal("folio-measurement"), version: z.literal(1), at: z.string(), processor: z.string() },
+  ...{ threads: z.int().min(1), tensorflow: z.string(), operations: z.string().nullable(), small: step, large: step },
+});
+
 /**
  * The measurement in a file.
  * @param operations the variant that is loaded; a measurement of another is not used
@@ -61,8 +73,10 @@ export function readMeasurement(file: string, operations: string | undefined): M
   } catch {
     return { missing: "none was taken with this processor, these operations and this number of threads" };
   }
-  if (found.failed) return { missing: `${found.failed} (run \`folio doctor --measure\` to measure again)` };
-  if (found.format !== "folio-measurement" || found.version !== 1 || !found.small?.ms || !found.large?.ms) {
+  if (typeof found?.failed === "string") {
+    return { missing: `${found.failed} (run \`folio doctor --measure\` to measure again)` };
+  }
+  if (faultOf(schema, found) !== undefined) {
     return { missing: `${file} is damaged or from another version` };
   }
   if (found.operations !== (operations ?? null)) {

@@ -3,6 +3,7 @@
  * and the choice of matrix products. A run stores it with its checkpoints, and a sweep in its folder, so that they
  * continue with the same numbers or report that they cannot.
  */
+import { z } from "zod";
 import type { ResolvedDevice } from "./device.js";
 import { importantInstructionSets, instructionFlags } from "./number-format.js";
 import type { ProductChoice } from "./operations/in-place.js";
@@ -18,6 +19,16 @@ export interface Numerics {
   readonly instructions?: readonly string[];
 }
 
+const whose = z.enum(["folio", "tensorflow"]);
+const rounding = { dtype: z.enum(["float32", "bfloat16", "float16"]) };
+/** As it is kept: in a checkpoint's state, in a sweep's folder. */
+export const numericsSchema = z.discriminatedUnion("device", [
+  z.object({ device: z.enum(["cuda", "webgpu"]), ...rounding }),
+  z.object({
+    ...{ device: z.literal("cpu"), ...rounding, operations: z.string().max(64) },
+    ...{ products: z.object({ small: whose, large: whose }), instructions: z.array(z.string().max(64)).max(64) },
+  }),
+]);
 export function numericsOf({ device, dtype, operations, products }: ResolvedDevice): Numerics {
   if (!operations || !products) return { device, dtype };
   return { device, dtype, operations, products, instructions: importantInstructionSets(instructionFlags()) };

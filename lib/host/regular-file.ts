@@ -28,6 +28,18 @@ function kindOf(status: fs.Stats): string {
   return "a device";
 }
 
+/**
+ * What a path that a user names leads to; undefined if it leads nowhere, also because its name is too long for a file, its
+ * links form a circle, or a folder on the way may not be searched. `fs.statSync` throws for these.
+ */
+export function statusOf(file: string): fs.Stats | undefined {
+  try {
+    return fs.statSync(file, { throwIfNoEntry: false });
+  } catch {
+    return undefined;
+  }
+}
+
 /** Why a file could not be read, as a clause: "it is missing", "it is a pipe, not a file". */
 export function reasonOf(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;

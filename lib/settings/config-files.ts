@@ -4,14 +4,14 @@
  * TypeScript and JavaScript files are run, so only name files that you trust. What a setting means is in settings.ts;
  * flags are read by flags.ts.
  */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { basename, extname, join, relative, resolve } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { inspect } from "node:util";
 import { closest, distance } from "fastest-levenshtein";
 import { createJiti } from "jiti";
 import { packageRoot } from "../host/package.js";
-import { readRegularText } from "../host/regular-file.js";
+import { readRegularText, statusOf } from "../host/regular-file.js";
 import { readFlags, withoutEffect } from "./flags.js";
 import { parsePythonConfig } from "./python-config.js";
 import {
@@ -67,7 +67,7 @@ const extensions = [".ts", ".mts", ".js", ".mjs", ".cjs", ".json", ".py"];
 const presetFolder = join(packageRoot(), "configs");
 
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  return statusOf(path)?.isFile() ?? false;
 }
 
 function presetNames(): string[] {
@@ -89,7 +89,7 @@ function findConfig(word: string): string {
   const ours = /^(\.\/)?(configs?\/)?[^/\\]+$/.test(word) && ["", ".py", ".ts", ".js"].includes(extname(word));
   if (file) return file;
   if (ours && presetPath) return presetPath;
-  if (statSync(word, { throwIfNoEntry: false })?.isDirectory()) {
+  if (statusOf(word)?.isDirectory()) {
     throw new TypeError(`Cannot read the config file ${word}: it is a folder; a run is named --out_dir=${word}.`);
   }
   if (existsSync(word)) {

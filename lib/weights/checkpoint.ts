@@ -11,6 +11,7 @@ import path from "node:path";
 import { z } from "zod";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import type { HostState, HostTensors } from "../engine/host-tensors.js";
+import { numericsSchema } from "../engine/numerics.js";
 import { faultOf } from "../host/checked-json.js";
 import { readRegularText } from "../host/regular-file.js";
 import { replaceFile } from "../host/replace-file.js";
@@ -215,15 +216,6 @@ export function readState(outDir: string, name: CheckpointName = "last"): Checkp
   }
 }
 
-const whose = z.enum(["folio", "tensorflow"]);
-const rounding = { dtype: z.enum(["float32", "bfloat16", "float16"]) };
-const numericsSchema = z.discriminatedUnion("device", [
-  z.object({ device: z.enum(["cuda", "webgpu"]), ...rounding }),
-  z.object({
-    ...{ device: z.literal("cpu"), ...rounding, operations: z.string().max(64) },
-    ...{ products: z.object({ small: whose, large: whose }), instructions: z.array(z.string().max(64)).max(64) },
-  }),
-]);
 const count = z.int().min(0);
 const stateSchema = z.object({
   format: z.literal("folio-checkpoint"),

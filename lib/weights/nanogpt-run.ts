@@ -91,7 +91,7 @@ function nanoGptTokenizer(
     for (const folder of [dataDir, path.join(path.dirname(file), "..", "data")]) {
       if (!fs.existsSync(path.join(folder, dataset))) continue;
       try {
-        const { meta, close } = openDataset(folder, dataset);
+        const { meta, close } = openDataset(folder, dataset, model);
         close();
         if (isVocabularyOf(model.vocabSize, meta.vocabSize)) return meta.tokenizer;
       } catch {

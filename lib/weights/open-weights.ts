@@ -6,6 +6,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { closest, distance } from "fastest-levenshtein";
+import { statusOf } from "../host/regular-file.js";
 import type { ModelShape } from "../settings/model.js";
 import type { Settings } from "../settings/settings.js";
 import { chooseCheckpoint, hasCheckpoint, openCheckpoint, readRun, readState } from "./checkpoint.js";
@@ -43,7 +44,7 @@ const readers = {
 function formatOf(source: string, checkpoint?: string): [format: keyof typeof readers, place: string] | undefined {
   if ((gpt2Names as readonly string[]).includes(source)) return ["hub", source];
   if (chooseCheckpoint(source, checkpoint)) return ["run", source];
-  const status = fs.statSync(source, { throwIfNoEntry: false });
+  const status = statusOf(source);
   if (status && !status.isDirectory()) return ["nanoGpt", source]; // its reader reports anything that is not a file
   if (!status) return undefined;
   if (fs.existsSync(path.join(source, "config.json"))) return ["folder", source];

@@ -30,8 +30,8 @@ export function identifyRuns(plan: SweepPlan, folder: string, dataDir?: string):
   const metas = new Map<string, TokenMeta>();
   return plan.runs.map((run) => {
     const settings = dataDir === undefined ? run.settings : { ...run.settings, dataDir };
-    const key = `${settings.dataDir}\0${settings.dataset}`;
-    const meta = metas.get(key) ?? readMeta(settings.dataDir, settings.dataset);
+    const key = `${settings.dataDir}\0${settings.dataset}\0${settings.vocabSize}`;
+    const meta = metas.get(key) ?? readMeta(settings.dataDir, settings.dataset, settings);
     metas.set(key, meta);
     const id = runIdentity(settings, {
       run: identityOf(settings, meta),

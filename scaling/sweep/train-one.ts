@@ -10,8 +10,9 @@ import path from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { type Dataset, openDataset } from "../../lib/data/batches.js";
 import { resolveDevice } from "../../lib/engine/device.js";
-import { type Numerics, numericsOf } from "../../lib/engine/numerics.js";
+import { type Numerics, numericsOf, numericsSchema } from "../../lib/engine/numerics.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { faultOf } from "../../lib/host/checked-json.js";
 import { type FolderLock, lockFolder } from "../../lib/host/folder-lock.js";
 import { folioVersion, packageRoot } from "../../lib/host/package.js";
 import { replaceFile } from "../../lib/host/replace-file.js";
@@ -94,7 +95,7 @@ async function finishedRow(
     onRecord?.(record);
   }
   if (end?.reason !== "finished") return undefined;
-  const dataset = openDataset(settings.dataDir, settings.dataset);
+  const dataset = openDataset(settings.dataDir, settings.dataset, settings);
   try {
     const before = performance.now();
     const evaluation = await finalLoss(run, { plan, dataset, numerics: start?.numerics });
@@ -127,7 +128,20 @@ export async function sweepNumerics(folder: string, settings: Settings): Promise
       fs.rmSync(beside, { force: true });
     }
   }
-  return JSON.parse(fs.readFileSync(file, "utf8")) as Numerics;
+  return readNumerics(file);
+}
+
+function readNumerics(file: string): Numerics {
+  let content: unknown;
+  try {
+    content = JSON.parse(fs.readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new Error(`Cannot read ${file}: ${(error as Error).message}.`, { cause: error });
+  }
+  const fault = faultOf(numericsSchema, content);
+  const remedy = "remove it, and the runs that are left are computed as this machine does it best";
+  if (fault) throw new Error(`Cannot go on with the sweep: ${file} is damaged: its ${fault}; ${remedy}.`);
+  return content as Numerics;
 }
 
 /** When the run was first started. */

@@ -2,10 +2,15 @@
 import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { resolveData } from "../../lib/bench/modes.js";
 import { main } from "../../lib/cli/main.js";
 import { openDataset, readMeta } from "../../lib/data/token-file.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { parseBenchSettings } from "../../lib/settings/settings.js";
 import { openCheckpoint } from "../../lib/weights/checkpoint.js";
+import { loadPlan, planSweep } from "../../scaling/plan.js";
+import { doRun } from "../../scaling/sweep/find-run.js";
+import { readResults, runSweep, type StartJob } from "../../scaling/sweep.js";
 import { temporaryFolder } from "../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -124,5 +129,28 @@ describe("a dataset of one's own ids", () => {
     const outDir = `--out_dir=${path.join(folder, "out-bare")}`;
     const evaluated = await folio("eval", outDir, "--json", "--compile=False");
     expect(JSON.parse(evaluated.out)).toMatchObject({ results: [{ tokens: 599, bitsPerByte: null }] });
+  });
+
+  test("in a bare train.bin is planned, swept and timed with as many ids as the settings say", async () => {
+    writeIds("bare");
+    const settings = { vocabSize: 20, blockSize: 8, device: "cpu", compile: false } as const;
+    const plan = planSweep({
+      ...{ name: "ids", dataset: "bare", dataDir, settings, batchTokens: 16, learningRate: 1e-3 },
+      grid: { kind: "sizes", sizes: [500], budgets: [2e6] },
+      limits: { epochs: 1000, fewestSteps: 1 },
+      ...{ tokenizer: "none", validationTokens: 64, workers: 1, threads: 1 },
+    });
+    expect(plan.runs.map((run) => run.settings.vocabSize)).toEqual([20]);
+    const sweep = path.join(folder, "sweep");
+    // In this process: to start one takes seconds.
+    const start: StartJob = (run, { planFile }) => {
+      const done = doRun(loadPlan(planFile), { folder: sweep, run: run.id });
+      return { done, stop: () => {}, kill: () => {} };
+    };
+    for await (const record of runSweep(plan, { folder: sweep, start })) void record;
+    expect(readResults(sweep)).toMatchObject([{ tokenizer: "none", vocab_size: 20, dataset_tokens: 600 }]);
+
+    const bench = parseBenchSettings({ ...settings, dataDir, dataset: "bare", realData: true });
+    expect(resolveData(bench)).toMatchObject({ data: "bare", realData: true, settings: { vocabSize: 20 } });
   });
 });

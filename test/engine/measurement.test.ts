@@ -32,8 +32,14 @@ describe("readMeasurement()", () => {
     });
     fs.writeFileSync(broken, JSON.stringify({ ...measurement, version: 2 }));
     expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("another version") });
-    fs.writeFileSync(broken, JSON.stringify({ ...measurement, small: {} }));
-    expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("damaged") });
+    for (const damaged of [
+      { ...measurement, small: {} },
+      { ...measurement, large: { ...step, ms: { eager: "2" } } },
+      null,
+    ]) {
+      fs.writeFileSync(broken, JSON.stringify(damaged));
+      expect(readMeasurement(broken, "avx2")).toEqual({ missing: expect.stringContaining("damaged") });
+    }
   });
 
   test("storing in a read-only folder reports the error and what to do, and leaves nothing behind", () => {

@@ -1,6 +1,7 @@
 /** Gives damaged files to their readers and reports failures: a message not from Folio, too much time or memory. */
 import fs from "node:fs";
 import path from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { damaged, drawsOf } from "./mutate.js";
 import { type Reader, readersIn } from "./readers.js";
 
@@ -50,10 +51,14 @@ export async function campaign(folder: string, { seed, inputs }: { seed: number;
   const findings: Finding[] = [];
   let [refused, longestMs, largestBytes] = [0, 0, 0];
   for (const reader of readers) await reader.read(reader.file); // each file is valid before it is damaged
+  let at = { reader: "all", seed };
+  const note = (found: string) => findings.push({ ...at, found });
+  const unheard = (reason: unknown) => note(`a rejection that nobody awaits: ${String(reason).slice(0, 200)}`);
+  process.on("unhandledRejection", unheard);
   for (let input = 0; input < inputs; input++) {
     const reader = readers[input % readers.length]!;
     const itsSeed = seed + input;
-    const note = (found: string) => findings.push({ reader: reader.name, seed: itsSeed, found });
+    at = { reader: reader.name, seed: itsSeed };
     fs.writeFileSync(reader.file, damagedInput(valid.get(reader)!, reader, itsSeed));
     const before = process.cpuUsage();
     try {
@@ -71,6 +76,8 @@ export async function campaign(folder: string, { seed, inputs }: { seed: number;
     if (heapUsed + external + arrayBuffers > mostMiB * 2 ** 20) note("it holds more than 1 GB");
     fs.writeFileSync(reader.file, valid.get(reader)!);
   }
+  await setImmediate(); // such rejections are told after all else
+  process.off("unhandledRejection", unheard);
   for (const name of fs.readdirSync(folder).filter((name) => name !== "inside")) {
     findings.push({ reader: "all", seed, found: `${name} was written outside` });
   }

@@ -21,6 +21,7 @@ import { readNanoGptCheckpoint } from "../../lib/weights/nanogpt-checkpoint.js";
 import { readSafetensors } from "../../lib/weights/safetensors.js";
 import { ownColumns, readTable, toPoints } from "../../scaling/read-points.js";
 import { readNotebook } from "../notebooks/notebook.js";
+import { scalingReaders } from "./scaling-readers.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const golden = (...at: string[]) => path.join(root, "test", "golden", ...at);
@@ -54,10 +55,11 @@ export function readersIn(folder: string): Reader[] {
     ...dataReaders(folder, written),
     ...modelReaders(at),
     ...tokenizerReaders(at),
+    ...scalingReaders(folder, written),
   ];
 }
 
-type Write = (file: string, content: string | Buffer) => string;
+export type Write = (file: string, content: string | Buffer) => string;
 
 function settingsReaders(written: Write): Reader[] {
   const flags = ["--n_layer=4", "--n-head", "4", "--dropout=0.2", "--compile=False", "--dataset=fox", "--no-bias"];

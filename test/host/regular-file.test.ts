@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
 import { openTokenFile } from "../../lib/data/batches.js";
 import { fileSha256 } from "../../lib/host/download.js";
-import { openRegularFile, readRegularFile, readRegularText } from "../../lib/host/regular-file.js";
+import { openRegularFile, readRegularFile, readRegularText, statusOf } from "../../lib/host/regular-file.js";
 import { readSafetensors } from "../../lib/weights/safetensors.js";
 import { openTorchFile } from "../../lib/weights/torch-file.js";
 import { temporaryFolder } from "../tiny-run.js";
@@ -73,4 +73,21 @@ describe("in place of a command's file", () => {
       expect(text).toMatch(/a pipe|a device/);
     }
   });
+});
+
+test("a path that can lead to no file is told of, and throws nothing", async () => {
+  const long = "x".repeat(10_000);
+  expect(statusOf(long)).toBeUndefined();
+  expect(statusOf(path.join(folder, "none"))).toBeUndefined();
+  for (const args of [
+    ["train", long],
+    ["export", `--init_from=${long}`, "--to=a"],
+    ["scaling", "plan", long],
+  ]) {
+    let err = "";
+    const io = { stdout: { write: () => {} }, stderr: { write: (text: string) => (err += text) } };
+    expect(await main(args, io)).not.toBe(0);
+    expect(err).toMatch(/^folio: (Cannot|There is) /);
+    expect(err).not.toContain("ENAMETOOLONG");
+  }
 });

@@ -5,6 +5,8 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { z } from "zod";
+import { faultOf } from "../../lib/host/checked-json.js";
 
 /** The largest size of the outputs as JSON, in bytes; larger notebooks are unreadable as pages. */
 export const maxOutputBytes = 400_000;
@@ -35,15 +37,22 @@ export interface Notebook {
 
 /** @throws {TypeError} if the file is not a notebook */
 export function readNotebook(file: string): Notebook {
-  let notebook: Notebook;
+  let notebook: unknown;
   try {
-    notebook = JSON.parse(fs.readFileSync(file, "utf8")) as Notebook;
+    notebook = JSON.parse(fs.readFileSync(file, "utf8"));
   } catch (error) {
     throw new TypeError(`Cannot read the notebook ${file}: ${error instanceof Error ? error.message : error}`);
   }
-  if (!Array.isArray(notebook.cells)) throw new TypeError(`Cannot read the notebook ${file}: it has no "cells".`);
-  return notebook;
+  const fault = faultOf(schema, notebook);
+  if (fault) throw new TypeError(`Cannot read the notebook ${file}: its ${fault}.`);
+  return notebook as Notebook;
 }
+
+const text = z.union([z.string(), z.array(z.string())]);
+const schema = z.looseObject({
+  cells: z.array(z.looseObject({ cell_type: z.string(), source: text.optional() })),
+  metadata: z.looseObject({ folio: z.looseObject({}).optional() }),
+});
 
 /** Text that a notebook stores as one string or as an array of lines. */
 export function textOf(text: string | string[] | undefined): string {

@@ -82,11 +82,13 @@ async function endAgainAndAgain(work: Work, { disk, folder, say }: Campaign) {
   work.begin();
   const wrong: string[] = [];
   let done = 0;
-  const plan = causes.flatMap((cause) =>
-    Array.from({ length: Math.ceil((work.times[cause] ?? 0) * campaignShare) }, () => cause),
-  );
   // Mixed, so that each command finds the remains of another way to end.
-  plan.sort((a, b) => (digestOf(a + plan.length) < digestOf(b + plan.length) ? -1 : 1));
+  const keyed = causes.flatMap((cause) =>
+    Array.from({ length: Math.ceil((work.times[cause] ?? 0) * campaignShare) }, (_, k) => ({
+      ...{ cause, key: digestOf(`${cause} ${k}`) },
+    })),
+  );
+  const plan = keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ cause }) => cause);
   const again = (when: string) => {
     if (work.digest() !== reference) wrong.push(`${work.name}: it ended with other bytes ${when}`);
     work.begin();
@@ -234,7 +236,7 @@ const model = "--n_layer=2 --n_head=2 --n_embd=32 --block_size=32 --batch_size=4
 
 function trainWork(folder: string): Work {
   const outDir = path.join(folder, "disk", "trained");
-  const maxIters = 1000;
+  const maxIters = 600;
   return {
     name: "train",
     times: { SIGKILL: 7, SIGTERM: 7, SIGINT: 7, SIGHUP: 7, pipe: 7, stopped: 7, terminal: 7, disk: 7 },
@@ -272,7 +274,7 @@ function prepareWork(folder: string): Work {
     },
     digest: () => (fs.existsSync(at("meta.json")) ? fileDigest(at("train.bin"), at("val.bin")) : undefined),
     begin: () => {
-      if (!fs.existsSync(text)) writeSaltedText(text, 150_000_000);
+      if (!fs.existsSync(text)) writeSaltedText(text, 80_000_000);
       emptied(dataDir)();
     },
   };

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { campaign, damagedInput, type Finding } from "../fuzz/campaign.js";
-import { type Reader, readersIn } from "../fuzz/readers.js";
+import { readersIn } from "../fuzz/readers.js";
 import { campaignShare, commands, folioCommand, type Proof, root, start } from "./proof.js";
 
 const inProcess = Math.ceil(20_000 * campaignShare);
@@ -20,10 +20,13 @@ export const fuzz: Proof = {
     say(`seed ${seed}`);
     const within = path.join(folder, "in-process");
     fs.mkdirSync(within);
-    const { findings, refused, longestMs, largestMiB } = await campaign(within, { seed, inputs: inProcess });
+    // Side by side: a core each.
+    const [{ findings, refused, longestMs, largestMiB }, through] = await Promise.all([
+      campaign(within, { seed, inputs: inProcess }),
+      throughCommand(path.join(folder, "by-command"), seed, say),
+    ]);
     for (const { reader, seed, found } of findings.slice(0, 20)) say(`${reader}, seed ${seed}: ${found}`);
     say(`${inProcess} in process: ${refused} refused, ${findings.length} findings`);
-    const through = await throughCommand(path.join(folder, "by-command"), seed, say);
     const figures = {
       ...{ seed, inProcess, refused, findings: findings.length, longestMs, largestMiB },
       ...{ byCommand, failedByCommand: through.failed, findingsByCommand: through.findings.length },
@@ -41,6 +44,7 @@ async function throughCommand(folder: string, seed: number, say: (line: string) 
   const inside = path.join(folder, "inside");
   fs.mkdirSync(inside, { recursive: true });
   const readers = readersIn(inside).filter((reader) => reader.command);
+  const known = new Set(fs.readdirSync(inside));
   const findings: Finding[] = [];
   let [failed, longestSeconds, largestMiB] = [0, 0, 0];
   for (let input = 0; input < byCommand; input++) {
@@ -52,11 +56,15 @@ async function throughCommand(folder: string, seed: number, say: (line: string) 
     longestSeconds = Math.max(longestSeconds, ended.seconds);
     largestMiB = Math.max(largestMiB, ended.mebibytes);
     if (ended.code !== 0) failed++;
-    for (const found of faults(ended, reader, inside)) {
+    // What commands are told to write: without it, each begins anew.
+    for (const made of ["exported", "data", "tokenized/data"]) {
+      fs.rmSync(path.join(inside, made), { recursive: true, force: true });
+    }
+    const strange = fs.readdirSync(inside).filter((name) => !known.has(name));
+    for (const found of [...faults(ended), ...strange.map((name) => `${name} was written`)]) {
       findings.push({ reader: reader.name, seed: seed + input, found });
       say(`${reader.name}, seed ${seed + input}, by command: ${found}`);
     }
-    for (const made of ["exported", "data"]) fs.rmSync(path.join(inside, made), { recursive: true, force: true });
   }
   const beside = fs.readdirSync(folder).filter((name) => name !== "inside");
   if (beside.length > 0) findings.push({ reader: "all", seed, found: `${beside} was written outside` });
@@ -104,7 +112,7 @@ async function measured(args: readonly string[], cwd: string): Promise<Ended> {
   return { code, signal, out, err, seconds, mebibytes };
 }
 
-function faults({ code, signal, out, err, seconds, mebibytes }: Ended, reader: Reader, inside: string): string[] {
+function faults({ code, signal, out, err, seconds, mebibytes }: Ended): string[] {
   const found: string[] = [];
   if (signal) found.push(`it was ended by ${signal}`);
   if (/^\s+at .+:\d+:\d+\)?$/m.test(err) || /node:internal|UnhandledPromise/.test(err)) {
@@ -117,26 +125,5 @@ function faults({ code, signal, out, err, seconds, mebibytes }: Ended, reader: R
   if (mebibytes > mostMiB) found.push(`it took ${mebibytes} MiB`);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the proof searches for them
   if (/[\x00-\x08\x0b-\x1f\x7f-\x9f]/.test(out + err)) found.push("it wrote control characters");
-  const known = new Set([
-    "flags",
-    "python",
-    "json",
-    "run",
-    "fox",
-    "jsonl",
-    "text",
-    "parquet",
-    "table",
-    "csv",
-    "pickle",
-    "notebook",
-    "hf",
-    "safetensors",
-    "torch",
-    "exported",
-    "data",
-  ]);
-  const strange = fs.readdirSync(inside).filter((name) => !known.has(name));
-  if (strange.length > 0) found.push(`${reader.name}: ${strange} was written`);
   return found;
 }

@@ -48,7 +48,7 @@ function translated(command: string): string[] {
 
 // Patterns of scripts for nanoGPT's logs.
 const patterns = {
-  iteration: /^iter (\d+): loss (\d+\.\d{4}), time (\d+\.\d{2})ms, mfu (-?\d+\.\d{2})%/gm,
+  iteration: /^iter (\d+): loss (\d+\.\d{4}), time (\d+\.\d{2})ms, mfu (-?\d+\.\d{2})%$/gm,
   evaluation: /^step (\d+): train loss (\d+\.\d{4}), val loss (\d+\.\d{4})$/gm,
   parameters: /^number of parameters: (\d+\.\d{2})M$/gm,
   tokens: /^tokens per iteration will be: ([\d,]+)$/gm,

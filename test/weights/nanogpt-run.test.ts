@@ -19,7 +19,7 @@ import { trainingSteps } from "../../lib/train/steps.js";
 import { train } from "../../lib/train/train.js";
 import { hasCheckpoint, openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import { readNanoGptCheckpoint } from "../../lib/weights/nanogpt-checkpoint.js";
-import { nanoGptSettings } from "../../lib/weights/nanogpt-run.js";
+import { nanoGptSettings, readNanoGptWeights } from "../../lib/weights/nanogpt-run.js";
 import { collect, temporaryFolder } from "../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -110,10 +110,24 @@ describe("initFrom resume in a folder of nanoGPT's", () => {
     await expect(collect(train(going(outDir, { nLayer: 3 })))).rejects.toThrow(
       /^Cannot resume from .*: the checkpoint has another shape \(nLayer 2 there, 3 here\)/,
     );
-    await expect(collect(train(going(outDir, { dataset: "other" })))).rejects.toThrow("another tokenizer");
+    await expect(collect(train(going(outDir, { dataset: "other" })))).rejects.toThrow("its tokenizer is not that of other");
     const records = await collect(train(going(outDir, { evalOnly: true })));
     expect(records.map(({ kind, step }) => `${kind} ${step}`)).toEqual(["start 3", "eval 3", "end 3"]);
     expect(fs.readdirSync(outDir)).toEqual(["ckpt.pt"]);
+  });
+
+  test("trained on a bare train.bin of its own ids, it stands for ids and no text", () => {
+    const bare = path.join(folder, "bare", "shakespeare_char");
+    fs.mkdirSync(bare, { recursive: true });
+    for (const file of ["train.bin", "val.bin"]) {
+      fs.writeFileSync(
+        path.join(bare, file),
+        Uint16Array.from({ length: 60 }, (_, index) => index % 11),
+      );
+    }
+    const file = path.join(nanoGptRun(), "ckpt.pt");
+    const { tokenizer } = readNanoGptWeights(file, { dataDir: path.join(folder, "bare") });
+    expect(tokenizer).toEqual({ kind: "none", vocabSize: 11 });
   });
 
   test("on the command line: train, eval and sample take the folder as it is", async () => {

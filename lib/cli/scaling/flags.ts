@@ -1,11 +1,12 @@
 /** Shared by the commands of a sweep: reading flags, finding a plan, and the folder of a sweep. */
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { createJiti } from "jiti";
 import { loadPlan, type PlanOptions, planSweep, type SweepPlan, share } from "../../../scaling/plan.js";
 import { measureSpeed } from "../../../scaling/sweep.js";
 import { packageRoot } from "../../host/package.js";
+import { statusOf } from "../../host/regular-file.js";
 
 /** The flags of a command, with a text or without a value. Written --data_dir or --data-dir. */
 export type FlagKinds = Readonly<Record<string, "string" | "boolean">>;
@@ -63,7 +64,7 @@ export function ownPlans(): string[] {
 /** Options of a plan from a TypeScript, JavaScript or JSON file, or those of one of Folio's own plans by its name. */
 async function readOptions(word: string): Promise<PlanOptions | SweepPlan> {
   const own = path.join(plansFolder(), `${word}.ts`);
-  const isFile = statSync(word, { throwIfNoEntry: false })?.isFile();
+  const isFile = statusOf(word)?.isFile();
   const file = isFile ? word : existsSync(own) ? own : undefined;
   if (!file) {
     throw new Error(

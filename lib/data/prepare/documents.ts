@@ -7,6 +7,7 @@
 import { isUtf8 } from "node:buffer";
 import fs from "node:fs";
 import path from "node:path";
+import { statusOf } from "../../host/regular-file.js";
 import { convertAdvice, markLength, notUtf8, wholeCharacters } from "../text.js";
 import { lastCut } from "../tokenizers/gpt2-split.js";
 import { isBlank, type JsonRecord, readElements, readLines } from "./json-records.js";
@@ -67,7 +68,7 @@ export interface Source {
  * @throws {RangeError} if it is missing or has nothing to read
  */
 export function listSource(from: string, textKey = "text"): Source {
-  const status = fs.statSync(from, { throwIfNoEntry: false });
+  const status = statusOf(from);
   if (!status) throw refuseSource(from, "it is missing", "give a text, JSONL or Parquet file, or a folder of them");
   if (!status.isDirectory()) {
     if (!status.isFile())

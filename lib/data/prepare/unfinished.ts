@@ -5,10 +5,12 @@
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
+import { z } from "zod";
+import { faultOf } from "../../host/checked-json.js";
 import { type FolderLock, lockFolder } from "../../host/folder-lock.js";
 import { readRegularText } from "../../host/regular-file.js";
 import { replaceFile } from "../../host/replace-file.js";
-import { bytesPerToken, type TokenDtype, type TokenMeta, toLittleEndian } from "../token-file.js";
+import { bytesPerToken, metaSchema, type TokenDtype, type TokenMeta, toLittleEndian } from "../token-file.js";
 import { dtypeOf, syncDirectory } from "../token-writer.js";
 import { type TokenizerSpec, tokenizerFromSpec } from "../tokenizers/tokenizer.js";
 import type { Place } from "./documents.js";
@@ -58,7 +60,19 @@ export function unfinished(files: DatasetFiles): string[] {
   return [files.progress, files.part.train, files.part.val];
 }
 
-/** The progress of an earlier call; undefined if it had other options, or its files are missing. */
+const count = z.int().min(0);
+const schema = z.object({
+  format: z.literal("folio-preparing"),
+  version: z.literal(1),
+  wish: z.string(),
+  plan: z.object({ documents: count, cuts: z.array(count), tokenizer: z.record(z.string(), z.unknown()) }),
+  checksums: z.array(z.string().nullable()),
+  next: z.object({ file: count, offset: count, document: count }),
+  tokens: z.object({ train: count, val: count }),
+  meta: metaSchema.optional(),
+});
+
+/** The progress of an earlier call; undefined if it had other options, or its files are missing or damaged. */
 export function readProgress(files: DatasetFiles, wish: string): Progress | undefined {
   let progress: Progress;
   try {
@@ -66,7 +80,7 @@ export function readProgress(files: DatasetFiles, wish: string): Progress | unde
   } catch {
     return undefined;
   }
-  if (progress.format !== "folio-preparing" || progress.version !== 1 || progress.wish !== wish) return undefined;
+  if (faultOf(schema, progress) !== undefined || progress.wish !== wish) return undefined;
   if (progress.meta) return progress;
   const width = bytesPerToken[dtypeOf(tokenizerFromSpec(progress.plan.tokenizer).vocabSize)];
   const isThere = (split: Split): boolean => {

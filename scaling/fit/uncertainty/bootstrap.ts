@@ -22,18 +22,21 @@ export interface BootstrapJob {
 
 /**
  * The weights of the points in refit `refit`: how often each cluster was drawn. For single points under a robust
- * objective, they are exponential random numbers of mean 1 (Rubin 1981; Jin, Ying and Wei 2001), because with whole or
- * missing points the estimate would jump from one point to another, more than between real sweeps.
+ * objective, they are exponential random numbers (Rubin 1981; Jin, Ying and Wei 2001), because with whole or missing points
+ * the estimate would jump from one point to another, more than between real sweeps. With few points it still moves too much,
+ * so the variance of these weights is (points − parameters) / points: with 1, 80 % intervals from 35 points covered 89 %
+ * (test/proofs/scaling-coverage.ts).
  */
 function drawWeights(
   data: Data,
-  { seed, refit, robust }: { seed: number; refit: number; robust: boolean },
+  { seed, refit, robust, parameters }: { seed: number; refit: number; robust: boolean; parameters: number },
 ): Float64Array {
   const draw = (k: number) => uniform(seed, "bootstrap", refit, k);
   if (robust && !data.grouped) {
     const weights = Float64Array.from({ length: data.size }, (_, k) => -Math.log(1 - draw(k)));
     const mean = weights.reduce((sum, weight) => sum + weight, 0) / data.size;
-    return weights.map((weight) => weight / mean);
+    const spread = Math.sqrt(Math.max(0.5, 1 - parameters / data.size));
+    return weights.map((weight) => 1 + spread * (weight / mean - 1));
   }
   const counts = new Float64Array(data.clusters);
   for (let k = 0; k < data.clusters; k++) counts[Math.floor(draw(k) * data.clusters)]!++;
@@ -53,10 +56,13 @@ function drawsOf(seed: number, refit: number): Draws {
 export function bootstrapRows({ data, options, estimate, seed, from, to }: BootstrapJob): Float64Array {
   const fitter = createFitter(data, options);
   const names = Object.keys(named(estimate));
+  const parameters = Object.keys(estimate.params).length;
   const width = 2 * names.length;
   const rows = new Float64Array((to - from) * width).fill(Number.NaN);
   for (let refit = from; refit < to; refit++) {
-    const weights = fitter.redraw ? undefined : drawWeights(data, { seed, refit, robust: fitter.delta !== undefined });
+    const weights = fitter.redraw
+      ? undefined
+      : drawWeights(data, { seed, refit, robust: fitter.delta !== undefined, parameters });
     const made = weights ? fitter.refit(weights, estimate) : fitter.redraw!(drawsOf(seed, refit), estimate);
     if (!made) continue;
     const spread = fitter.predict && weights && sandwich(fitter, data, made, { weights, studentizing: true });

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
 import { main } from "../../../lib/cli/main.js";
+import { checkPlanOptions } from "../../../scaling/planning/plan-options.js";
 import { temporaryFolder } from "../../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -54,6 +55,17 @@ describe("folio scaling tune", () => {
     expect(runs).toBe(32);
     expect(rule.parameters).toBeCloseTo(-0.5, 6);
     expect(largestDifference).toBeLessThan(1e-6);
+  });
+
+  test("what --json prints is checked where a plan takes it: the rule is one, the whole is none", async () => {
+    const { out } = await tune(writeTable("rule.csv"), "--json");
+    const tuned = JSON.parse(out) as { rule: Record<string, number> };
+    const plan = (learningRate: unknown) => ({ name: "a", dataset: "fox", batchTokens: 64, learningRate });
+    expect(() => checkPlanOptions(plan(tuned.rule))).not.toThrow();
+    expect(() => checkPlanOptions(plan(tuned))).toThrow('there is no key "file" of learningRate; did you mean');
+    for (const wrong of [{ factor: null }, { factor: -1 }, { tokens: "0.1" }]) {
+      expect(() => checkPlanOptions(plan({ ...tuned.rule, ...wrong }))).toThrow("Cannot plan the sweep: learningRate");
+    }
   });
 
   test.each([

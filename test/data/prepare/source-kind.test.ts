@@ -1,17 +1,21 @@
 /** Files of a corpus are recognized by their content, not their names; files that are left out are named. */
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { parquetWriteFile } from "hyparquet-writer";
 import { beforeEach, describe, expect, test } from "vitest";
 import { listSource } from "../../../lib/data/prepare/documents.js";
 import { readElements, readLines } from "../../../lib/data/prepare/json-records.js";
+import { readParquetRows } from "../../../lib/data/prepare/parquet-text.js";
 import { prepareText, type TextOptions } from "../../../lib/data/prepare/prepare.js";
 import { openDataset } from "../../../lib/data/token-file.js";
 import { temporaryFolder } from "../../tiny-run.js";
 
 const folder = temporaryFolder();
-const parquet = path.join(import.meta.dirname, "..", "..", "golden", "parquet", "train-00000-of-00003.parquet");
+const root = path.join(import.meta.dirname, "..", "..", "..");
+const parquet = path.join(root, "test", "golden", "parquet", "train-00000-of-00003.parquet");
 let lines: string[] = [];
 let names = 0;
 beforeEach(() => {
@@ -159,6 +163,55 @@ describe("the text of a record", () => {
     ]);
     await expect(prepared(write("x.jsonl", content))).rejects.toThrow("byte 30, counted from 0, is 0xE9");
   });
+});
+
+/** Reads a Parquet file's texts. @returns whether it was refused, with our message */
+async function isRefused(file: string): Promise<boolean> {
+  try {
+    for await (const row of readParquetRows(file, "text", 0)) void row;
+    return false;
+  } catch (error) {
+    expect((error as Error).message).toMatch(/^Cannot /);
+    return true;
+  }
+}
+
+test("a Parquet file with any byte of its footer changed is refused once, or read", { timeout: 120_000 }, async () => {
+  const whole = fs.readFileSync(parquet);
+  const footer = whole.length - 8 - whole.readUInt32LE(whole.length - 8);
+  const file = path.join(folder, "flipped.parquet");
+  const unheard: unknown[] = [];
+  const hear = (error: unknown) => unheard.push(error);
+  process.on("unhandledRejection", hear);
+  let refused = 0;
+  try {
+    for (let at = footer; at < whole.length; at++) {
+      const bytes = Buffer.from(whole);
+      bytes[at]! ^= 0xff;
+      fs.writeFileSync(file, bytes);
+      if (await isRefused(file)) refused++;
+    }
+    await setImmediate();
+  } finally {
+    process.off("unhandledRejection", hear);
+  }
+  expect(refused).toBeGreaterThan(200);
+  expect(unheard).toEqual([]);
+});
+
+// Bytes that made a chunk's place no number, so that two reads failed and one of them was awaited.
+test.each([2025, 2020])("the command tells of such a file in one line: byte %d", { timeout: 120_000 }, (at) => {
+  const bytes = fs.readFileSync(parquet);
+  bytes[at]! ^= 0xff;
+  const script = `
+    import { createJiti } from "jiti";
+    const { main } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/cli/main.ts");
+    main(process.argv.slice(1)).then((code) => { process.exitCode = code; });`;
+  const argv = ["prepare", "flipped", `--from=${write("flipped.parquet", bytes)}`, `--data_dir=${folder}`];
+  const command = ["--input-type=module", "-e", script, "--", ...argv];
+  const { status, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
+  expect(stderr).toMatch(/^folio: Cannot read .*flipped\.parquet.*\n$/);
+  expect({ status, left: fs.existsSync(path.join(folder, "flipped")) }).toEqual({ status: 1, left: false });
 });
 
 test("a damaged Parquet file gives only Folio's message, and no unhandled rejection", async () => {

@@ -31,6 +31,15 @@ describe("warned of", () => {
     expect(kindsOf(good, { method: "projection", maxIterations: 1 })).toContain("stopped-early");
   });
 
+  test("so few points that intervals were not seen to hold what they say, and no more", () => {
+    const kinds = (sizes: number) =>
+      fitLawNow(isoflopSweep({ sizes, budgets: [1e18, 5e18, 2.5e19, 1e20, 5e20], noise: 0.005 }), {
+        method: "projection",
+      }).warnings.map(({ kind }) => kind);
+    expect(kinds(5)).toContain("uncertain-intervals");
+    expect(kinds(6)).not.toContain("uncertain-intervals");
+  });
+
   test("few budgets", () => {
     const of = (budgets: number[]) => kindsOf(isoflopSweep({ budgets, width: 3 }), { method: "isoflop" });
     expect(of([1e18, 1e19, 1e20])).toEqual(["few-budgets"]);
