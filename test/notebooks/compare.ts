@@ -192,7 +192,10 @@ function nearNumber(
 ) {
   if (stored === fresh) return true;
   const [was, is] = [numberOf(stored), numberOf(fresh)];
-  if (extent !== undefined) return Math.abs(was - is) <= tolerance * Math.max(extent, Math.abs(was));
+  if (extent !== undefined) {
+    const isCounted = Number.isInteger(was) && Number.isInteger(is); // steps and layers do not drift
+    return Math.abs(was - is) <= (isCounted ? DEFAULT_TOLERANCE : tolerance) * Math.max(extent, Math.abs(was));
+  }
   if (!/[.e]/i.test(stored) && !/[.e]/i.test(fresh)) return false;
   // A unit of the last digit: rounding alone may turn it.
   return Math.abs(was - is) <= Math.max(tolerance * Math.abs(was), 1.001 * lastDigit(stored));
