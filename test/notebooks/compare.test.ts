@@ -63,6 +63,14 @@ describe("a stored output", () => {
     expect(differences(notebook(code([stream("a"), html("<b>b</b>")], ["varies"])), [[stream("a")]])).toHaveLength(1);
   });
 
+  test("from a machine that computes otherwise is compared less closely, and not where a training decides", () => {
+    const cell = (tags: string[]) => notebook(code([stream("loss 1.904")], tags));
+    const elsewhere = (tags: string[], text: string) => differences(cell(tags), [[stream(text)]], { alike: false });
+    expect(elsewhere([], "loss 1.990")).toEqual([]);
+    expect(elsewhere([], "loss 7.412")).toHaveLength(1);
+    expect(elsewhere(["tolerance:0.02"], "loss 7.412")).toEqual([]);
+  });
+
   test("that is missing is named", () => {
     expect(differences(notebook(code([stream("a")])), [[]])).toEqual([
       "cell 1 has 1 output stored, and made 0 outputs",

@@ -27,10 +27,17 @@ interface Rule {
   readonly tolerance: number;
 }
 
-/** Each place where the fresh outputs differ from those in the file: cell, what is stored, what came. */
-export function differences(notebook: Notebook, fresh: readonly Output[][]): string[] {
+/** Of a cell without a tolerance, where the numbers were stored on a machine that computes otherwise. */
+const ELSEWHERE_TOLERANCE = 0.1;
+
+/**
+ * Each place where the fresh outputs differ from those in the file: cell, what is stored, what came.
+ * @param alike whether this machine computes as the one did that the outputs are from: the same instruction sets, operations and
+ * number format. Elsewhere a training takes another path: a cell with a tolerance is not compared, and others less closely.
+ */
+export function differences(notebook: Notebook, fresh: readonly Output[][], { alike = true } = {}): string[] {
   return codeCells(notebook).flatMap((cell, index) => {
-    const rule = ruleOf(cell.metadata.tags);
+    const rule = ruleOf(cell.metadata.tags, alike);
     const [stored, came] = [joined(cell.outputs ?? []), joined(fresh[index] ?? [])];
     if (stored.length !== came.length)
       return [`cell ${index + 1} has ${count(stored)} stored, and made ${count(came)}`];
@@ -42,13 +49,13 @@ export function differences(notebook: Notebook, fresh: readonly Output[][]): str
 
 const count = ({ length }: readonly Output[]) => `${length} output${length === 1 ? "" : "s"}`;
 
-function ruleOf(given: unknown): Rule {
+function ruleOf(given: unknown, alike: boolean): Rule {
   const list = Array.isArray(given) ? given.map(String) : [];
   const tolerances = list.flatMap((tag) => TOLERANCE_TAG.exec(tag)?.[1] ?? []).map(Number);
   return {
     measured: list.includes(tags.measured),
-    varies: list.includes(tags.varies),
-    tolerance: Math.max(DEFAULT_TOLERANCE, ...tolerances),
+    varies: list.includes(tags.varies) || (!alike && tolerances.length > 0),
+    tolerance: Math.max(alike ? DEFAULT_TOLERANCE : ELSEWHERE_TOLERANCE, ...tolerances),
   };
 }
 

@@ -30,7 +30,7 @@ export interface Cell {
 
 export interface Notebook {
   cells: Cell[];
-  metadata: { folio?: { budgetSeconds?: unknown }; [key: string]: unknown };
+  metadata: { folio?: { budgetSeconds?: unknown; computedBy?: string }; [key: string]: unknown };
   nbformat: number;
   nbformat_minor: number;
 }
@@ -139,7 +139,11 @@ export function normalizeOutputs(outputs: readonly Output[], options: { root: st
 }
 
 /** The notebook in its committed form, with the outputs of each cell (empty for cells without code). */
-export function withOutputs(notebook: Notebook, outputs: readonly Output[][], options: { root: string }): Notebook {
+export function withOutputs(
+  notebook: Notebook,
+  outputs: readonly Output[][],
+  options: { root: string; computedBy?: string },
+): Notebook {
   const numbers = new Map(codeCells(notebook).map((cell, index) => [cell, index + 1]));
   const cells = notebook.cells.map((cell, index): Cell => {
     const common = {
@@ -163,7 +167,10 @@ export function withOutputs(notebook: Notebook, outputs: readonly Output[][], op
   return {
     cells,
     metadata: {
-      folio: { budgetSeconds: budgetOf(notebook) },
+      folio: {
+        budgetSeconds: budgetOf(notebook),
+        ...(options.computedBy !== undefined && { computedBy: options.computedBy }),
+      },
       kernelspec: { display_name: "TypeScript", language: "typescript", name: "tslab" },
       language_info: { file_extension: ".ts", mimetype: "text/typescript", name: "typescript" },
     },

@@ -2,7 +2,7 @@
  * Runs a notebook from top to bottom in a new kernel and checks it: no type errors, within its time limit, every cell
  * runs to its end, no unhandled rejection. run.ts prints the results.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -76,6 +76,23 @@ const python = path.join(root, ".venv", "bin", "python");
 /** The longest start of a kernel (not in the budget), and the time for execute.py to end before it is killed. */
 const [startSeconds, endSeconds] = [60, 10];
 
+let found: string | undefined;
+
+/** What decides how numbers are rounded here: instruction sets, operations, number format. */
+export function computedBy(): string {
+  if (found === undefined) {
+    const doctor = [path.join(root, "bin", "folio.mjs"), "doctor", "--json"];
+    const { stdout } = spawnSync(process.execPath, doctor, { encoding: "utf8", maxBuffer: 2 ** 24 });
+    const { instructionSets, tensorflow, dtype } = JSON.parse(stdout) as {
+      instructionSets: string[];
+      tensorflow: { variant?: string };
+      dtype: { dtype: string };
+    };
+    found = [...instructionSets, tensorflow.variant ?? "no operations", dtype.dtype].join(" ");
+  }
+  return found;
+}
+
 /** @throws {Error} if set-up has not installed the Python packages */
 export async function runNotebook(file: string, options: RunOptions = {}): Promise<Verdict> {
   const name = path.basename(file, ".ipynb");
@@ -97,7 +114,8 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
       ...inCells(notebook, normal).flatMap((list, index) => outputFaults(list, index + 1)),
       ...sizeFaults(normal),
     );
-    changes = differences(notebook, inCells(notebook, normal));
+    const alike = notebook.metadata.folio?.computedBy === computedBy();
+    changes = differences(notebook, inCells(notebook, normal), { alike });
     if (options.committed !== false) {
       const stale = [...committedFaults(notebook), ...changes, ...unboundNumbers(notebook)];
       faults.push(...stale.map((fault) => `${fault} (npm run notebooks:refresh)`));
