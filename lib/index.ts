@@ -59,6 +59,10 @@ export type { RunStep, Session, SessionOptions, State, Step, TraceReport } from 
 export { findHardware, type Hardware, knownPeakFlops } from "./host/hardware.js";
 export { readPickle } from "./host/python/pickle.js";
 export { key, uniform } from "./host/random.js";
+export { attentionMap } from "./inspect/attention-map.js";
+export { type Looked, type LookedAt, type LookOptions, look, type Seen, type Target } from "./inspect/look.js";
+export { type Axis, type ValueName, type ValueSpec, valueSpecs } from "./model/activations.js";
+export type { Edit, Edits, Replacement } from "./model/edits.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./model/functional.js";
 export type { Cache } from "./model/kv-cache.js";
 export { type MemoryRow, type MemorySettings, memoryBytes, memoryTable, memoryWarning } from "./model/memory.js";
@@ -87,6 +91,7 @@ export {
 } from "./model/sizing.js";
 export { type TrainedRun, trainRun } from "./notebook/progress.js";
 export { train } from "./notebook/train.js";
+export { show } from "./notebook/values.js";
 export type {
   CheckpointRecord,
   EndRecord,

@@ -13,7 +13,7 @@ const law: Law = {
     ["lib/data/prepare", "lib/model"],
     ["lib/weights"],
     ["lib/runs"],
-    ["lib/train", "lib/sample"],
+    ["lib/train", "lib/sample", "lib/inspect"],
     ["lib/bench"],
     ["lib/notebook"],
     ["lib/index.ts"],

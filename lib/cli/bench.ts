@@ -42,7 +42,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const found = await measure(settings, io);
   if (found.exitCode !== undefined) return found.exitCode;
   const { result } = found;
-  io.stdout.write(`${describe(result, io).join("\n")}\n`);
+  io.stdout.write(`${describeResult(result, io).join("\n")}\n`);
   await writeOutputs(result, outputs, io);
   return 0;
 }
@@ -70,7 +70,8 @@ async function measure(
 
 // -------------------------------------------------------------------------------------------------------- the table
 
-function describe(result: BenchResult, io: Io): string[] {
+/** A result as people read it. */
+export function describeResult(result: BenchResult, io: Io): string[] {
   const { settings, parameters, tokensPerStep, flopsPerToken, machine, peaks, modes, ratios, notes } = result;
   const { nLayer, nHead, nEmbd, batchSize, blockSize, vocabSize } = settings;
   const [head, ...rows] = modeTable(result);

@@ -5,12 +5,13 @@
  *
  *   B  sequences in a batch             C  nEmbd, features of a position      H  nHead, attention heads
  *   T  positions of each sequence       V  vocabSize, ids                     D  C / H, features of a head
- *   S positions attended to: T, or with a cache of keys and values the cache's blockSize
+ *   S  positions attended to: T, or with a cache of keys and values the cache's blockSize
  */
 import * as tf from "@tensorflow/tfjs-core";
-import { randomNormal } from "../engine/operations/raw.js";
+import { gatherRows, randomNormal } from "../engine/operations/raw.js";
 import { key } from "../host/random.js";
 import type { ModelSettings, ModelShape } from "../settings/model.js";
+import type { ValueName } from "./activations.js";
 import { type Forms, formsOf } from "./attention.js";
 import { add, crossEntropy, dropout, embedding, gelu, layerNorm, positionOf } from "./functional.js";
 import { type Cache, checkCache } from "./kv-cache.js";
@@ -82,8 +83,11 @@ export function initialParameters(config: ModelSettings, seed: number): Record<s
 
 // ------------------------------------------------------------------------------------------------------ forward pass
 
-/** Receives the named values of a forward pass in order, and may return a replacement of the same shape. */
-export type Tap = (name: string, value: tf.Tensor) => tf.Tensor;
+/**
+ * Receives the named values of a forward pass in order (activations.ts lists them), and may return a replacement of the same
+ * shape. `positions`, int32 [T], are those of the pass's tokens.
+ */
+export type Tap = (name: ValueName, value: tf.Tensor, positions: tf.Tensor1D) => tf.Tensor;
 
 /** Options of a forward pass. */
 export interface ForwardOptions {
@@ -93,7 +97,7 @@ export interface ForwardOptions {
    * Which names `at` is called for; default all. Attention is written out only in layers where a value inside it is
    * wanted.
    */
-  readonly wants?: ((name: string) => boolean) | undefined;
+  readonly wants?: ((name: ValueName) => boolean) | undefined;
   /** int32 [T], positions of the ids; default 0 … T − 1. */
   readonly positions?: tf.Tensor1D | undefined;
   /** Keys and values of the positions before these; `emptyCache()` starts one. No gradient passes through it. */
@@ -109,7 +113,8 @@ interface Pass extends Pick<Forms, "attend" | "linear" | "embedding" | "position
   readonly params: Parameters;
   readonly config: ModelSettings;
   /** The tap, called if it wants this name. */
-  readonly at: <T extends tf.Tensor>(name: string, value: T) => T;
+  readonly at: <T extends tf.Tensor>(name: ValueName, value: T) => T;
+  readonly wants: (name: ValueName) => boolean;
   /** Dropout, if it is on; `use` numbers its places in the model. */
   readonly drop: <T extends tf.Tensor>(x: T, use: number) => T;
 }
@@ -152,7 +157,7 @@ function embed(ids: tf.Tensor2D, pass: Pass): tf.Tensor3D {
 /** `x = x + attention(ln_1(x))`, then `x = x + mlp(ln_2(x))`. [B, T, C] → [B, T, C] */
 function block(x: tf.Tensor3D, layer: number, pass: Pass): tf.Tensor3D {
   const { at } = pass;
-  const h = `h.${layer}`;
+  const h = `h.${layer}` as const;
   const attended = attention(at(`${h}.ln_1`, norm(x, `${h}.ln_1`, pass)), layer, pass);
   const middle = at(`${h}.resid_mid`, add(x, attended));
   const thought = mlp(at(`${h}.ln_2`, norm(middle, `${h}.ln_2`, pass)), layer, pass);
@@ -167,7 +172,7 @@ function attention(x: tf.Tensor3D, layer: number, pass: Pass): tf.Tensor3D {
   const { at, attend, drop, mask, config } = pass;
   const [B, T, C] = x.shape;
   const [H, D] = [config.nHead, C / config.nHead];
-  const name = `h.${layer}.attn`;
+  const name = `h.${layer}.attn` as const;
 
   const qkv = affine(x, `${name}.c_attn`, pass); // [B, T, 3C]
   const mixed = attend(qkv, layer, {
@@ -183,13 +188,24 @@ function attention(x: tf.Tensor3D, layer: number, pass: Pass): tf.Tensor3D {
       return tf.reshape(tf.transpose(heads, [0, 2, 1, 3]), [B, T, C]); // heads side by side
     },
   }); // [B, T, C]
-  return drop(at(`${name}.out`, affine(mixed, `${name}.c_proj`, pass)), 2 + 3 * layer);
+  const out = pass.wants(`${name}.head_out`) ? sumOfHeads(mixed, name, pass) : affine(mixed, `${name}.c_proj`, pass);
+  return drop(at(`${name}.out`, out), 2 + 3 * layer);
+}
+
+/** `mixed W_proj + b` as a sum over heads, where somebody looks at what each of them adds. [B, T, C] → [B, T, C] */
+function sumOfHeads(mixed: tf.Tensor3D, name: `h.${number}.attn`, pass: Pass): tf.Tensor3D {
+  const { nHead: H, bias } = pass.config;
+  const [B, T, C] = mixed.shape;
+  const heads = tf.transpose(tf.reshape(mixed, [B, T, H, C / H]), [0, 2, 1, 3]); // [B, H, T, D]
+  const weight = tf.reshape(param(pass, `${name}.c_proj.weight`), [1, H, C / H, C]); // [1, H, D, C]
+  const sum = tf.sum(pass.at(`${name}.head_out`, tf.matMul(heads, weight)), 1) as tf.Tensor3D; // [B, T, C]
+  return bias ? tf.add(sum, param(pass, `${name}.c_proj.bias`)) : sum;
 }
 
 /** `gelu(x W_fc) W_proj`. [B, T, C] → [B, T, 4C] → [B, T, C] */
 function mlp(x: tf.Tensor3D, layer: number, pass: Pass): tf.Tensor3D {
   const { at, config, drop } = pass;
-  const name = `h.${layer}.mlp`;
+  const name = `h.${layer}.mlp` as const;
   const before = at(`${name}.pre`, affine(x, `${name}.c_fc`, pass)); // [B, T, 4C]
   const hidden = at(`${name}.act`, gelu(before, config.gelu)); // [B, T, 4C]
   return drop(at(`${name}.out`, affine(hidden, `${name}.c_proj`, pass)), 3 + 3 * layer);
@@ -202,9 +218,14 @@ function affine(x: tf.Tensor3D, name: string, pass: Pass): tf.Tensor3D {
 }
 
 /** Layer normalization with this place's weight and bias. [B, T, C] → [B, T, C] */
-function norm(x: tf.Tensor3D, name: string, pass: Pass): tf.Tensor3D {
+function norm(x: tf.Tensor3D, name: "ln_f" | `h.${number}.ln_${1 | 2}`, pass: Pass): tf.Tensor3D {
   const bias = pass.config.bias ? param<tf.Tensor1D>(pass, `${name}.bias`) : undefined;
-  return layerNorm(x, param(pass, `${name}.weight`), bias);
+  const weight = param<tf.Tensor1D>(pass, `${name}.weight`);
+  if (!pass.wants(`${name}.scale`)) return layerNorm(x, weight, bias);
+  const centered = tf.sub(x, tf.mean(x, -1, true));
+  const scale = pass.at(`${name}.scale`, tf.sqrt(tf.add(tf.mean(tf.square(centered), -1, true), 1e-5))); // [B, T, 1]
+  const y = tf.mul(tf.div(centered, scale), weight) as tf.Tensor3D;
+  return bias ? tf.add(y, bias) : y;
 }
 
 /**
@@ -220,23 +241,33 @@ export function loss(logits: tf.Tensor3D, targets: tf.Tensor2D): tf.Scalar {
 
 /** The names of values inside attention; if one of them is wanted, attention is written out. */
 const INSIDE = ["q", "k", "v", "scores", "weights", "heads"] as const;
+/** The names after which, where the logits of one position are asked for, that one is left. */
+const AFTER_LAST = /^(ln_f|logits)/;
 
 function openPass(params: Parameters, T: number, config: ModelSettings, options: ForwardOptions) {
   const { at: tap, cache, dropoutKey: key } = options;
   const { dropout: rate, nHead: heads } = config;
-  const wants = (name: string) => tap !== undefined && (options.wants?.(name) ?? true);
+  const wants = (name: ValueName) => tap !== undefined && (options.wants?.(name) ?? true);
   const opened = (layer: number) =>
     (key !== undefined && rate > 0) || INSIDE.some((part) => wants(`h.${layer}.attn.${part}`));
   const { extended, ...forms } = formsOf({ T, heads, cache, opened });
+  const positions = options.positions ?? forms.positions;
+  const where = (name: ValueName) =>
+    options.lastOnly && AFTER_LAST.test(name) ? lastPlace(positions, options.lastOnly) : positions;
   const pass: Pass = {
-    ...forms,
-    positions: options.positions ?? forms.positions,
-    params,
-    config,
-    at: (name, value) => (tap && wants(name) ? (tap(name, value) as typeof value) : value),
+    ...{ ...forms, positions, params, config, wants },
+    at: (name, value) => (tap && wants(name) ? (tap(name, value, where(name)) as typeof value) : value),
     drop: (x, use) => (key && rate > 0 ? dropout(x, { rate, key, use }) : x),
   };
   return { pass, extended };
+}
+
+/** Where the position stands whose logits alone are computed. int32 [1] */
+function lastPlace(positions: tf.Tensor1D, which: true | tf.Tensor): tf.Tensor1D {
+  if (positions.size === 1) return positions;
+  const index = which === true ? tf.scalar(positions.size - 1, "int32") : which;
+  const column = tf.cast(tf.expandDims(positions, 1), "float32") as tf.Tensor2D; // GatherV2 of int32 has no kernel on a GPU
+  return tf.cast(tf.reshape(gatherRows(column, tf.reshape(index, [1])), [1]), "int32");
 }
 
 function param<T extends tf.Tensor>({ params }: Pass, name: string): T {

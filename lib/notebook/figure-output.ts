@@ -14,7 +14,9 @@ let shown = false;
 /** HTML of a figure; `picture` is an element that shows it without a script. */
 export function figureHtml(figure: Figure, picture: string): string {
   showPlotly();
-  const json = JSON.stringify(figure).replaceAll("<", "\\u003c");
+  // Six digits are more than a screen can show.
+  const short = (_: string, value: unknown) => (typeof value === "number" ? Number(value.toPrecision(6)) : value);
+  const json = JSON.stringify(figure, short).replaceAll("<", "\\u003c");
   const id = `folio-${createHash("sha256").update(json).digest("hex").slice(0, 12)}`;
   return `<div class="${id}" style="min-height:25rem">${picture}</div>\n<script>(${draw.toString()})("${id}", ${json})</script>`;
 }

@@ -5,6 +5,7 @@
  */
 import type { Figure } from "../charts/figure.js";
 import { svgImage, toSvg } from "../charts/figure-svg.js";
+import { type Heatmap, heatmapSvg } from "../charts/heatmap.js";
 import { escapeHtml } from "../charts/html-page.js";
 import { lossCurve } from "../charts/loss-curve.js";
 import type { Dataset } from "../data/token-file.js";
@@ -23,10 +24,24 @@ export function offerToNotebook(): void {
   if (kernel) kernel.describe = describeValue;
 }
 
+/**
+ * Shows values: in a notebook as if each were the last expression of a cell, elsewhere as text.
+ * @example show(lossCurve(readRunLog("out")));
+ */
+export function show(...values: readonly unknown[]): void {
+  const kernel = notebookKernel();
+  for (const value of values) {
+    const bundle = describeValue(value);
+    if (kernel && bundle) kernel.display(bundle);
+    else console.log(bundle?.["text/plain"] ?? value);
+  }
+}
+
 /** The representations of one of Folio's values; undefined for any other value. */
 export function describeValue(value: unknown): MimeBundle | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   if (isFigure(value)) return figureBundle(value);
+  if (isHeatmap(value)) return { "text/html": svgImage(heatmapSvg(value)), "text/plain": `Heat map: ${value.title}` };
   if (isTable(value))
     return { "text/html": value.toHTML({ limit: 20 }), "text/plain": value.toMarkdown({ limit: 20 }) };
   if (isRecords(value)) return figureBundle(lossCurve(value));
@@ -48,6 +63,8 @@ const has = <K extends string>(value: object, ...keys: K[]): value is Record<K, 
   keys.every((key) => key in value);
 const isFigure = (value: object): value is Figure =>
   has(value, "data", "layout") && Array.isArray(value.data) && has(value.layout as object, "xaxis", "shapes");
+const isHeatmap = (value: object): value is Heatmap =>
+  has(value, "title", "xLabel", "yLabel", "labels", "values") && Array.isArray(value.labels);
 const isTable = (value: object): value is Table =>
   has(value, "toHTML", "toMarkdown", "numRows") && typeof value.toHTML === "function";
 const isRecords = (value: object): value is StepRecord[] =>

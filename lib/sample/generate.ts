@@ -12,6 +12,7 @@ import type { RunStep, SessionOptions, State, Step } from "../engine/steps.js";
 import { machineBytes } from "../host/memory.js";
 import { uniform } from "../host/random.js";
 import { toHalf } from "../host/sixteen-bit.js";
+import { type Edits, withEdits } from "../model/edits.js";
 import { type Cache, cacheGroup, cacheOf, cacheState } from "../model/kv-cache.js";
 import { forward, type Parameters, parameterSpecs } from "../model/model.js";
 import type { TrainedModel } from "../weights/pretrained.js";
@@ -38,6 +39,8 @@ export interface Generation {
    * blockSize tokens.
    */
   readonly context?: "half" | "slide";
+  /** Edits of each forward pass. */
+  readonly edits?: Edits | undefined;
 }
 
 /** One round: a token for each row. */
@@ -110,14 +113,16 @@ function checkMemory({ nLayer, nEmbd, blockSize }: TrainedModel["settings"], row
 
 /** The two steps, over a state of `params` and `cache`. */
 function generationSteps(settings: TrainedModel["settings"], how: Generation): { read: Step; next: Step } {
+  const edits = withEdits(how.edits, settings);
+  const closes = how.cache && edits.at === undefined;
   const step =
     (first: boolean): Step =>
     ({ params, cache }, inputs) => {
       const [ids, position] = [inputs.ids as tf.Tensor2D, inputs.position!];
       const before = cacheOf(cache!, first ? undefined : position);
       const after =
-        (how.cache && closedForward(params!, ids, settings, before, first ? position : tf.scalar(0, "int32"))) ||
-        forward(params!, ids, settings, { cache: before, lastOnly: first ? position : true });
+        (closes && closedForward(params!, ids, settings, before, first ? position : tf.scalar(0, "int32"))) ||
+        forward(params!, ids, settings, { cache: before, lastOnly: first ? position : true, ...edits });
       const logits = tf.reshape(after.logits, [-1, settings.vocabSize]) as tf.Tensor2D;
       return { state: { cache: cacheGroup(after.cache!) } as State, outputs: draw(logits, inputs, how) };
     };

@@ -5,6 +5,7 @@
 
 import type { Tokenizer } from "../data/tokenizers/tokenizer.js";
 import { dtypeFor } from "../engine/device.js";
+import type { Edits } from "../model/edits.js";
 import type { Device, Dtype } from "../settings/settings.js";
 import type { TrainedModel } from "../weights/pretrained.js";
 import { type Drawn, type Generation, generate } from "./generate.js";
@@ -40,6 +41,8 @@ export interface SampleOptions {
    * fast (half, the default), or slide the window by one token each time, as nanoGPT does (slide).
    */
   readonly context?: "half" | "slide";
+  /** Values of each forward pass that are replaced, by name. */
+  readonly edits?: Edits;
   readonly compile?: boolean;
   readonly device?: Device;
   /** auto: the format of the model's settings. bfloat16 stores the weights in half the memory. */
@@ -127,7 +130,8 @@ export function noiseWarnings({ settings }: TrainedModel, tokenizer: Tokenizer, 
 function generationOf(options: SampleOptions, { vocabSize }: Tokenizer): Generation {
   const { numSamples: rows = 1, temperature = 0.8, topK = 200, topP = 1, repetitionPenalty = 1, seed = 1337 } = options;
   const { alternatives = 0, cache = true, context = "half" } = options;
-  return { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, cache, context, vocabSize };
+  const drawing = { rows, temperature, topK, topP, repetitionPenalty, seed, alternatives, vocabSize };
+  return { ...drawing, cache, context, edits: options.edits };
 }
 
 function told(

@@ -11,9 +11,10 @@ import { int32 } from "../engine/host-tensors.js";
 import { type Numerics, withNumerics } from "../engine/numerics.js";
 import { openSession } from "../engine/session.js";
 import { throwIfInterrupted } from "../host/notebook.js";
+import { type Edits, withEdits } from "../model/edits.js";
 import type { Settings } from "../settings/settings.js";
 import type { TrainedModel } from "../weights/pretrained.js";
-import { trainingSteps } from "./steps.js";
+import { evaluationLoss } from "./steps.js";
 
 /** How to evaluate; the default of each setting is the model's. */
 export interface EvaluateOptions extends Partial<Pick<Settings, "device" | "dtype" | "compile" | "batchSize">> {
@@ -26,6 +27,8 @@ export interface EvaluateOptions extends Partial<Pick<Settings, "device" | "dtyp
   readonly sampled?: SampledBatches | undefined;
   /** The run's numerics, which are then used. @throws {RangeError} if this machine cannot reproduce them */
   readonly numerics?: Numerics | undefined;
+  /** Values of each forward pass that are replaced, by name. */
+  readonly edits?: Edits | undefined;
   /** Called after each batch with the fraction that is done. */
   readonly onProgress?: ((share: number) => void) | undefined;
 }
@@ -64,7 +67,10 @@ export async function evaluateSplit(
   const machine = withNumerics(found, options.numerics, { what: "the run", allow: settings.allowOtherNumerics });
   const session = await openSession({ params: model.params }, machine);
   try {
-    const run = session.define(trainingSteps(settings).evaluate);
+    const edits = withEdits(options.edits, settings);
+    const run = session.define(({ params }, inputs) => ({
+      outputs: { loss: evaluationLoss(params!, inputs, settings, edits) },
+    }));
     const losses: { loss: number; targets: number }[] = [];
     let total = 0;
     const expected = options.sampled ? options.sampled.batches : tokens.length - 1;

@@ -6,7 +6,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { float32, type HostTensors } from "../engine/host-tensors.js";
 import type { Step } from "../engine/steps.js";
-import { forward, loss, type Parameters } from "../model/model.js";
+import { type ForwardOptions, forward, loss, type Parameters } from "../model/model.js";
 import type { Settings } from "../settings/settings.js";
 import { clipScale, globalNorm } from "./optimizers/clipping.js";
 import { scaleStep } from "./optimizers/loss-scale.js";
@@ -94,8 +94,9 @@ export function evaluationLoss(
   params: Parameters,
   inputs: Readonly<Record<string, tf.Tensor>>,
   config: Settings,
+  options: ForwardOptions = {},
 ): tf.Scalar {
-  return loss(forward(params, inputs.x as tf.Tensor2D, config).logits, inputs.y as tf.Tensor2D);
+  return loss(forward(params, inputs.x as tf.Tensor2D, config, options).logits, inputs.y as tf.Tensor2D);
 }
 
 /**

@@ -162,7 +162,7 @@ async function finalLoss(
 ): Promise<Evaluation> {
   const { validationTokens } = plan;
   const { outDir, blockSize } = run.settings;
-  const batchSize = Math.max(1, Math.min(Math.floor(EVALUATION_TOKENS / blockSize), validationTokens / blockSize));
+  const batchSize = Math.max(1, Math.floor(Math.min(EVALUATION_TOKENS, validationTokens) / blockSize));
   const batches = Math.max(1, Math.round(validationTokens / (batchSize * blockSize)));
   const sampled = { batches, use: "eval-val", seed: EVALUATION_SEED, step: 0 } as const;
   return evaluateSplit(openCheckpoint(outDir, "last", { optimizer: false }), dataset.val, {

@@ -38,18 +38,29 @@ async function resultOf(settings: Readonly<BenchSettings>): Promise<BenchResult>
   return last.result;
 }
 
-/** A fake Python that answers the protocol, with `ms` per step, and logs the requests. */
-function fakePython(name: string, { ms, fails = false }: { ms: number; fails?: boolean }): string {
+interface Fake {
+  /** Times of the steps, over and over, of an eager and of a compiled process. */
+  readonly eager?: readonly number[];
+  readonly compiled?: readonly number[];
+  readonly fails?: boolean;
+}
+
+/** What is started as Python: it answers the protocol with the times that it is told, and writes down what it was asked. */
+function fakePython(name: string, { eager = [1], compiled = [1], fails = false }: Fake): string {
   const file = path.join(folder, name);
   const script = `#!${process.execPath}
 const fs = require("node:fs");
 if (${fails}) { console.error("Traceback\\nModuleNotFoundError: No module named 'torch'"); process.exit(1); }
 fs.appendFileSync(${JSON.stringify(`${file}.environment`)}, JSON.stringify(process.env) + "\\n");
+let [times, taken] = [[], 0];
 require("node:readline").createInterface({ input: process.stdin }).on("line", (line) => {
   const request = JSON.parse(line);
   const answers = {
-    open: () => ({ device: "cpu", deviceName: "cpu", dtype: request.settings.dtype, version: "PyTorch 0" }),
-    run: () => ({ ms: Array(request.count).fill(${ms} * (request.compiled ? 2 : 1)), loss: 1 }),
+    open: () => {
+      times = request.settings.compile ? ${JSON.stringify(compiled)} : ${JSON.stringify(eager)};
+      return { device: "cpu", deviceName: "cpu", dtype: request.settings.dtype, version: "PyTorch 0" };
+    },
+    run: () => ({ ms: Array.from({ length: request.count }, () => times[taken++ % times.length]), loss: 1 }),
     memory: () => ({ peakBytes: 2 ** 20 }),
   };
   console.log("not an answer");
@@ -98,6 +109,10 @@ describe("bench()", () => {
     for (const mode of result.modes) {
       const [low, high] = mode.quartilesMs;
       expect(mode.rounds.map((times) => times.length)).toEqual([2, 2]);
+      const times = mode.rounds.flat().sort((x, y) => x - y) as [number, number, number, number];
+      expect([mode.minMs, mode.medianMs]).toEqual([times[0], expect.closeTo((times[1] + times[2]) / 2, 12)]);
+      expect(low).toBeCloseTo(times[0] + 0.75 * (times[1] - times[0]), 12);
+      expect(high).toBeCloseTo(times[2] + 0.25 * (times[3] - times[2]), 12);
       expect(mode.minMs).toBeGreaterThan(0);
       expect(mode.minMs).toBeLessThanOrEqual(low);
       expect(low).toBeLessThanOrEqual(mode.medianMs);
@@ -126,7 +141,12 @@ describe("bench()", () => {
   });
 
   it("compares its best mode with the peer's best, whose processes get no OpenBLAS setting and as many threads", async () => {
-    const peer = fakePython("python-ok", { ms: 30 });
+    // Of a turn the first step does not count. The middle half of the four that do: 9.9 % of the median where it is eager, 10.1 % where it is compiled.
+    const [eager, compiled] = [
+      [33.12, 30, 33.12, 30],
+      [44.27, 40, 44.27, 40],
+    ];
+    const peer = fakePython("python-ok", { eager, compiled });
     process.env.OPENBLAS_CORETYPE = "Haswell";
     const result = await resultOf(tiny({ peer })).finally(() => delete process.env.OPENBLAS_CORETYPE);
     expect(result.modes.map(modeName)).toEqual([
@@ -137,16 +157,24 @@ describe("bench()", () => {
     const [ratio] = result.ratios;
     expect(result.ratios).toHaveLength(1);
     expect(ratio).toMatchObject({ dtype: "float32", folio: "Folio compiled float32" });
-    expect(ratio!.ratio).toBeCloseTo(30 / result.modes[0]!.medianMs, 6);
-    expect(ratio!.low).toBeLessThanOrEqual(ratio!.ratio);
-    expect(ratio!.high).toBeGreaterThanOrEqual(ratio!.ratio);
+    expect(ratio!.pytorch).toBe("PyTorch eager float32"); // the faster one
+    expect(ratio!.ratio).toBeCloseTo(31.56 / result.modes[0]!.medianMs, 6);
+    expect(ratio).toMatchObject(medianRatio(result.modes[1]!.rounds, result.modes[0]!.rounds));
+    const [, theirs, slower] = result.modes;
+    expect(theirs!.rounds.map((round) => round.length)).toEqual([2, 2]);
+    expect(theirs).toMatchObject({ medianMs: expect.closeTo(31.56, 9), minMs: 30, quartilesMs: [30, 33.12] });
+    expect(theirs!.tokensPerSecond).toBeCloseTo(16 / 0.03156, 9);
+    expect(slower).toMatchObject({ medianMs: expect.closeTo(42.135, 9), peakBytes: 2 ** 20, startPeakBytes: 2 ** 20 });
+    const noisy = result.notes.find((note) => note.includes("spreads over more than 10 % of the median"));
+    expect(noisy).toContain("PyTorch compiled float32");
+    expect(noisy).not.toContain("PyTorch eager float32");
     const environment = JSON.parse(fs.readFileSync(`${peer}.environment`, "utf8").split("\n")[0]!);
     expect(environment.OPENBLAS_CORETYPE).toBeUndefined();
     expect(environment.OMP_NUM_THREADS).toBe(String(result.machine.cores));
   });
 
   it("ends with the peer's last line when it fails", async () => {
-    const peer = fakePython("python-torchless", { ms: 1, fails: true });
+    const peer = fakePython("python-torchless", { fails: true });
     await expect(resultOf(tiny({ peer }))).rejects.toThrow(
       `Cannot measure: ${peer} ended with 1: ModuleNotFoundError: No module named 'torch'`,
     );

@@ -2,8 +2,11 @@ import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
+import type { BenchResult, ModeResult } from "../../lib/bench/bench.js";
+import { describeResult } from "../../lib/cli/bench.js";
 import { main } from "../../lib/cli/main.js";
+import { parseBenchSettings } from "../../lib/settings/settings.js";
 import { ended, startChild, temporaryFolder, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -98,6 +101,99 @@ describe("folio bench", () => {
     expect(child.output()).toContain("stopped: nothing was written.");
     expect(fs.existsSync(json)).toBe(false);
   });
+});
+
+test("the table of a result has each mode's numbers under their units, and ratios with their intervals", () => {
+  const mode = (engine: "folio" | "pytorch", compiled: boolean, ms: number): ModeResult => ({
+    ...{
+      engine,
+      compiled,
+      dtype: "float32",
+      version: engine === "folio" ? "TensorFlow 9" : "PyTorch 8",
+      rounds: [[ms]],
+    },
+    ...{
+      medianMs: ms,
+      minMs: ms - 1,
+      quartilesMs: [ms - 0.5, ms + 0.75],
+      tokensPerSecond: 1e6 / ms,
+      gigaflops: 3000 / ms,
+    },
+    ...{
+      shareOfPeak: 10 / ms,
+      mfu: undefined,
+      peakBytes: 300 * 2 ** 20,
+      startPeakBytes: 700 * 2 ** 20,
+      firstStepMs: 2345,
+    },
+    burnInLoss: 3,
+  });
+  const settings = { nLayer: 3, nHead: 2, nEmbd: 10, blockSize: 7, batchSize: 5, vocabSize: 13 };
+  const result: BenchResult = {
+    ...{
+      date: "",
+      folio: "1.2",
+      node: "22",
+      device: "a processor",
+      data: "fox",
+      parameters: 2_345_678,
+      tokensPerStep: 35,
+    },
+    ...{ settings: parseBenchSettings(settings), flopsPerToken: 4e9, profiles: [], notes: ["mind the load"] },
+    machine: { cpu: "x", cores: 4, memoryGiB: 8, loadBefore: 0.5 },
+    peaks: [{ dtype: "float32", size: 1024, gigaflops: 1234.4 }],
+    modes: [mode("folio", true, 20), mode("pytorch", false, 150)],
+    ratios: [
+      {
+        dtype: "float32",
+        folio: "Folio compiled float32",
+        pytorch: "PyTorch eager float32",
+        ratio: 7.5,
+        low: 7.1234,
+        high: 8.0127,
+      },
+    ],
+  };
+  const lines = describeResult(result, { stdout: { write: () => true }, stderr: { write: () => true } });
+  const cells = (start: RegExp) =>
+    lines
+      .find((line) => start.test(line))!
+      .trim()
+      .split(/ {2,}/);
+  expect(lines[0]).toBe("model: 3L 2H 10, batch 5 × 7, vocabulary 13, 2.35M parameters without positions");
+  expect(lines[1]).toMatch(/35 tokens of fox, 140 GFLOP by .*6N/);
+  expect(lines[2]).toBe("machine: a processor, 4 cores, load 0.5 before; Folio 1.2, TensorFlow 9, PyTorch 8, Node 22");
+  expect(lines[3]).toBe("matrix products reach 1,234 GFLOP/s float32 (1024³)");
+  expect(cells(/^mode /)).toEqual([
+    ...["mode", "dtype", "ms/step", "min", "quartiles", "tokens/s", "GFLOP/s", "% of peak", "MiB", "MiB at start"],
+    "first step s",
+  ]);
+  expect(cells(/^Folio compiled/)).toEqual([
+    ...[
+      "Folio compiled",
+      "float32",
+      "20.00",
+      "19.00",
+      "19.50 - 20.75",
+      "50,000",
+      "150.0",
+      "50.0",
+      "300",
+      "700",
+      "2.35",
+    ],
+  ]);
+  expect(cells(/^PyTorch eager +float32 +150/)).toEqual([
+    ...["PyTorch eager", "float32", "150.0", "149.0", "149.5 - 150.8", "6,667", "20.0", "6.7", "300", "700", "2.35"],
+  ]);
+  expect(cells(/^speed over PyTorch/)).toEqual([
+    "speed over PyTorch",
+    "95 % interval",
+    "Folio's best",
+    "PyTorch's best",
+  ]);
+  expect(cells(/^float32/)).toEqual(["float32", "7.500", "7.123 - 8.013", "compiled float32", "eager float32"]);
+  expect(lines.at(-1)).toBe("note: mind the load");
 });
 
 const hasChildren = (pid: number) => spawnSync("pgrep", ["-P", `${pid}`]).status === 0;

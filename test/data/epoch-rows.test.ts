@@ -74,6 +74,18 @@ describe("epochRows()", () => {
     }
   });
 
+  test("another seed gives another order, all else equal, and so does another epoch", () => {
+    const tokens = documents(400, []);
+    const orderOf = (seed: number, epoch: number) => {
+      const rows = epochRows(tokens, { blockSize: 7, seed });
+      return Array.from({ length: rows.count }, (_, row) => rows.place(epoch * rows.count + row).start).join();
+    };
+    const orders = [1, 2, 1337].flatMap((seed) => [0, 1, 2].map((epoch) => orderOf(seed, epoch)));
+    expect(new Set(orders).size).toBe(9);
+    expect(orderOf(2, 1)).toBe(orders[4]);
+    tokens.close();
+  });
+
   test("a file of one id has no rows", () => {
     expect(() => epochRows(tokenFile([1]), { blockSize: 4, seed: 1 })).toThrow(/^Cannot make rows of .*it has 1 ids/);
   });

@@ -32,6 +32,74 @@ test("ngramLosses() of two ids backs off to the count of different predecessors,
   expect(probability(train, [c], a, options)).toBeCloseTo(1 / 3, 12); // nothing follows c, so only the shorter model counts
 });
 
+/** Interpolated modified Kneser–Ney as it is defined (Chen and Goodman 1998), by looking through the text for every count. */
+function bySearching(train: readonly number[], val: readonly number[], vocabSize: number, order: number): number {
+  const places = (gram: readonly number[]) =>
+    Array.from(train.keys()).filter((at) => gram.every((id, k) => train[at + k] === id));
+  /** Occurrences, or how many different ids stand before. */
+  const count = (gram: readonly number[], longest: boolean) =>
+    longest ? places(gram).length : new Set(places(gram).flatMap((at) => (at > 0 ? [train[at - 1]] : []))).size;
+  const ids = Array.from({ length: vocabSize }, (_, id) => id);
+  const known = new Map<string, number[]>();
+  const discounts = (length: number, longest: boolean): number[] => {
+    const name = `${length} ${longest}`;
+    if (known.has(name)) return known.get(name)!;
+    const grams = new Map(
+      Array.from({ length: train.length - length + 1 }, (_, at) => train.slice(at, at + length)).map((g) => [
+        g.join(),
+        g,
+      ]),
+    );
+    const n = [0, 0, 0, 0, 0];
+    for (const gram of grams.values()) {
+      const times = count(gram, longest);
+      if (times > 0 && times <= 4) n[times]!++;
+    }
+    const Y = n[1]! / (n[1]! + 2 * n[2]!);
+    const raw = [1, 2, 3].map((i) => Math.min(i, Math.max(0, i - ((i + 1) * Y * n[i + 1]!) / n[i]!)));
+    known.set(name, n.slice(1).includes(0) ? [0, 0.5, 1, 1.5] : [0, ...raw]);
+    return known.get(name)!;
+  };
+  const probabilityOf = (w: number, h: readonly number[], longest: boolean): number => {
+    const lower = h.length === 0 ? 1 / vocabSize : probabilityOf(w, h.slice(1), false);
+    const after = ids.map((id) => count([...h, id], longest));
+    const total = after.reduce((sum, times) => sum + times, 0);
+    if (total === 0) return lower;
+    const D = discounts(h.length + 1, longest);
+    const freed = after.reduce((sum, times) => sum + D[Math.min(times, 3)]!, 0);
+    return (after[w]! - D[Math.min(after[w]!, 3)]! + freed * lower) / total;
+  };
+  const targets = Array.from({ length: val.length - 1 }, (_, k) => k + 1);
+  const sum = targets.reduce(
+    (total, at) => total - Math.log(probabilityOf(val[at]!, val.slice(Math.max(0, at - order + 1), at), true)),
+    0,
+  );
+  return sum / targets.length;
+}
+
+test("ngramLosses() are those of the definition, count by count, where discounts are estimated and where they are not", () => {
+  // Ids of unequal frequency, one that never occurs, and contexts in which the next id hangs on the one before.
+  const drawn = (use: string, length: number) => {
+    const ids: number[] = [];
+    for (let at = 0; at < length; at++) {
+      const u = uniform(11, use, at);
+      ids.push(u < 0.35 && at > 0 ? (ids[at - 1]! * 2 + 1) % 6 : Math.floor(u ** 2 * 6));
+    }
+    return ids;
+  };
+  const [train, val] = [drawn("train", 220), [...drawn("val", 25), 6, 0, 1]];
+  const found = ngramLosses(train, val, { vocabSize: 7, order: 4 });
+  for (let order = 1; order <= 4; order++) {
+    expect(found[order - 1], `${order}`).toBeCloseTo(bySearching(train, val, 7, order), 10);
+  }
+  expect(ngramLosses(train.slice(0, 20), val, { vocabSize: 7, order: 2 })[1]).toBeCloseTo(
+    bySearching(train.slice(0, 20), val, 7, 2),
+    10,
+  );
+  // Three unless told otherwise.
+  expect(ngramLosses(train, val, { vocabSize: 7 })).toEqual(found.slice(0, 3));
+});
+
 test("ngramLosses() come from distributions: for each context, the probabilities sum to 1", () => {
   const vocabSize = 4;
   const train = Array.from({ length: 400 }, (_, at) => Math.floor(uniform(7, "text", at) ** 2 * 3)); // id 3 never occurs

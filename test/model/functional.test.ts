@@ -175,6 +175,11 @@ describe("dropout()", () => {
     expect(rows(whole, 0, 1)).not.toEqual(rows(whole, 1, 2));
     expect(mask([2, 50], { use: 1 })).not.toEqual(whole);
     expect(mask([2, 50], { key: [9, 8] })).not.toEqual(whole);
+    // Neither row of one place is a row of another: the place is not part of the row's number.
+    const places = [0, 1, 2, 3, 7].flatMap((use) =>
+      [0, 1].map((row) => rows(mask([2, 50], { use }), row, row + 1).join()),
+    );
+    expect(new Set(places).size).toBe(10);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { memoryBytes, memoryTable, memoryWarning } from "../../lib/model/memory.js";
+import { gigabytes, memoryBytes, memoryTable, memoryWarning } from "../../lib/model/memory.js";
 import { defaultSettings } from "../../lib/settings/settings.js";
 
 const gpt2 = { ...defaultSettings, vocabSize: 50_257 };
@@ -15,6 +15,45 @@ describe("memoryTable()", () => {
     expect(bytes("accumulated gradients", { ...gpt2, gradientAccumulationSteps: 1 })).toBe(0);
     expect(bytes("logits")).toBe(8 * 12 * 1024 * 50_257);
     expect(bytes("activations")).toBe(4 * 12 * 1024 * 13 * 16 * 768);
+  });
+
+  // An odd shape, so that an exchange shows: 3 layers, 2 heads, 10 features, 7 positions, 13 ids, batches of 5.
+  const odd = { ...defaultSettings, nLayer: 3, nHead: 2, nEmbd: 10, blockSize: 7, vocabSize: 13, batchSize: 5 };
+  const N = 13 * 10 + 7 * 10 + 3 * (12 * 100 + 20) + 10;
+  test.each([
+    ["compiled", {}, {}, 4 * 16 * 10],
+    ["compiled, dropout", { dropout: 0.1 }, {}, 4 * 18 * 10 + 3 * 3 * 2 * 7],
+    ["eager", { compile: false }, {}, 3 * (67 * 10 + 8 * 2 * 7)],
+    ["eager, dropout", { compile: false, dropout: 0.1 }, {}, 3 * (81.8 * 10 + 15.4 * 2 * 7)],
+    ["a graphics card", {}, { gpu: true }, 4 * 20 * 10 + 3 * 2 * 7],
+    ["a graphics card, dropout", { dropout: 0.1 }, { gpu: true }, 4 * 22 * 10 + 3 * 3 * 2 * 7],
+  ])("adds up, by hand: %s", (_, more, where: { gpu?: boolean }, kept) => {
+    for (const micros of [1, 4]) {
+      const settings = { ...odd, ...more, gradientAccumulationSteps: micros };
+      const bytes = Object.fromEntries(memoryTable(settings, where).map((row) => [row.part, row.bytes]));
+      const program = where.gpu ? 0 : 450e6;
+      const activations = 4 * 5 * 7 * kept;
+      expect(bytes).toEqual({
+        ...{ weights: 4 * N, optimizer: 8 * N, gradients: 4 * N, "accumulated gradients": micros > 1 ? 4 * N : 0 },
+        ...{ activations: expect.closeTo(activations, 6), logits: 8 * 5 * 7 * 13 },
+        ...{ "copy to open or save": where.gpu ? 0 : 12 * N, program },
+        total: expect.closeTo(
+          12 * N +
+            (micros > 1 ? 4 * N : 0) +
+            program +
+            Math.max(activations + 8 * 5 * 7 * 13, where.gpu ? 4 * N : 12 * N),
+          5,
+        ),
+      });
+    }
+  });
+
+  test("gradients count where they are more than what the step keeps, and nothing is copied", () => {
+    const tiny = { ...odd, batchSize: 1, blockSize: 1, gradientAccumulationSteps: 1, nEmbd: 64 };
+    const rows = memoryTable(tiny, { gpu: true });
+    const bytes = (part: string) => rows.find((row) => row.part === part)!.bytes;
+    expect(bytes("gradients")).toBeGreaterThan(bytes("activations") + bytes("logits"));
+    expect(bytes("total")).toBe(bytes("weights") + bytes("optimizer") + bytes("gradients"));
   });
 
   // Peak resident memory of three training steps, Linux x86-64, 2 cores, Node 20, TensorFlow 2.21 (VmHWM, in MB).
@@ -41,8 +80,15 @@ describe("memoryTable()", () => {
 });
 
 describe("memoryWarning()", () => {
-  test("gives no warning if the run fits", () => {
-    expect(memoryWarning(small, 64e9)).toBeUndefined();
+  test("says nothing when the run fits, to the byte", () => {
+    expect(memoryWarning(small, memoryBytes(small))).toBeUndefined();
+    expect(memoryWarning(small, memoryBytes(small) - 1)).toMatch(/^This run needs about /);
+  });
+
+  test("writes bytes as megabytes below a tenth of a gigabyte, and as gigabytes of three digits", () => {
+    expect([9.94e6, 99.9e6, 100e6, 9.994e9, 10e9, 24.04e9].map(gigabytes)).toEqual([
+      ...["9.9 MB", "99.9 MB", "0.10 GB", "9.99 GB", "10.0 GB", "24.0 GB"],
+    ]);
   });
 
   test("proposes micro-batches that give the same update", () => {

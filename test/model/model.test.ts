@@ -98,7 +98,17 @@ describe("initialParameters()", () => {
     expect(deviation).toBeLessThan(0.0205);
     expect(difference(values(a), values(b))).toBe(0);
     expect(difference(values(a), values(c))).toBeGreaterThan(0.01);
-    tf.dispose([a, b, c]);
+    // Parameters of one shape have values of their own.
+    const untied = initialParameters({ ...tiny, tieHead: false }, 1);
+    const drawn = parameterSpecs({ ...tiny, tieHead: false }).filter(({ initializer }) => "normal" in initializer);
+    const first = drawn.map(({ name, initializer }) => {
+      const { normal } = initializer as { normal: number };
+      const [one, two, three] = untied[name]!.dataSync<"float32">().map((value) => value / normal);
+      return [one, two, three].map((value) => value!.toFixed(4)).join();
+    });
+    expect(first.length).toBe(3 + 4 * tiny.nLayer);
+    expect(new Set(first).size).toBe(first.length);
+    tf.dispose([a, b, c, untied]);
     expectNoLeak(() => tf.dispose(initialParameters(tiny, 1)));
   });
 });
@@ -305,6 +315,44 @@ describe("forward()", () => {
         expect(difference(logits([1, 1]), logits([1, 2]))).toBeGreaterThan(1e-3);
         const off = forward(params, row(1, 2, 3), config).logits.dataSync();
         expect(difference(off, forward(params, row(1, 2, 3), settings).logits.dataSync())).toBe(0);
+      }),
+    );
+  });
+
+  test("drops by a mask of its own at each place, of the same key", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const values: Record<string, Float32Array> = {};
+        const at = (name: string, value: tf.Tensor) => {
+          values[name] = value.dataSync<"float32">();
+          return value;
+        };
+        const dropoutKey = tf.tensor1d([5, 6], "int32");
+        forward(params, row(1, 2, 3), { ...settings, dropout: 0.5 }, { at, dropoutKey });
+        const T = 3;
+        const added = (sum: string, before: string) => values[sum]!.map((value, i) => value - values[before]![i]!);
+        const embedded = values.wte!.map((value, i) => value + values.wpe![i % (T * settings.nEmbd)]!);
+        const layers = Array.from({ length: settings.nLayer }, (_, layer) => layer);
+        // [what was added to the stream, what it was before the mask]
+        const places = [
+          [values.embed!, embedded],
+          ...layers.flatMap((layer) => {
+            const before = layer === 0 ? "embed" : `h.${layer - 1}.resid_out`;
+            return [
+              [added(`h.${layer}.resid_mid`, before), values[`h.${layer}.attn.out`]!],
+              [added(`h.${layer}.resid_out`, `h.${layer}.resid_mid`), values[`h.${layer}.mlp.out`]!],
+            ];
+          }),
+        ] as [Float32Array, Float32Array][];
+        const masks = places.map(([after, before]) => {
+          const kept = after.map((value, i) => Math.abs(value - 2 * before[i]!));
+          const dropped = after.map((value) => Math.abs(value));
+          // Each value is dropped, or doubled.
+          for (let i = 0; i < after.length; i++) expect(Math.min(kept[i]!, dropped[i]!)).toBeLessThan(1e-5);
+          return [...before.keys()].map((i) => (kept[i]! < dropped[i]! ? 1 : 0)).join("");
+        });
+        expect(masks).toHaveLength(1 + 2 * settings.nLayer);
+        expect(new Set(masks).size).toBe(masks.length);
       }),
     );
   });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { findHardware, knownHardware } from "../../lib/host/hardware.js";
+import { parameterSpecs } from "../../lib/model/model.js";
 import {
   chinchillaFlops,
   chinchillaParameters,
@@ -67,8 +68,9 @@ describe("parameterTable()", () => {
           bias,
           tieHead,
         };
-        expect(countParameters(shape)).toBe(countParameters(shape));
-        expect(countParameters(shape, { positions: false })).toBe(countParameters(shape, { positions: false }));
+        const all = parameterSpecs(shape).reduce((sum, { shape: [rows, columns = 1] }) => sum + rows! * columns, 0);
+        expect(countParameters(shape)).toBe(all);
+        expect(countParameters(shape, { positions: false })).toBe(all - 7 * 10);
       }
     }
   });
@@ -106,6 +108,24 @@ describe("flopsTable()", () => {
 
   test("an untied head costs the same as a tied one", () => {
     expect(flopsPerToken({ ...gpt2, tieHead: false })).toBe(flopsPerToken(gpt2));
+  });
+
+  test("PaLM's formula by hand: six a weight that multiplies, and attention's two squares, backward twice", () => {
+    // 2 layers of 12·10² weights and two gains of 10, a last gain, 13 ids of 10; 12·L·C·T.
+    const shape = { nLayer: 2, nHead: 2, nEmbd: 10, blockSize: 7, vocabSize: 13, bias: false, tieHead: true };
+    expect(flopsPerToken(shape)).toBe(6 * (2 * (1200 + 20) + 10 + 130) + 12 * 2 * 10 * 7);
+  });
+
+  test("a total is its parts, each with its share", () => {
+    const shape = { nLayer: 3, nHead: 2, nEmbd: 10, blockSize: 7, vocabSize: 13, bias: true, tieHead: false };
+    for (const rows of [parameterTable(shape), flopsTable(shape)]) {
+      const total = rows.at(-1)!.count;
+      for (const { count, share } of rows) expect(share).toBeCloseTo(count / total, 15);
+    }
+    const of = counts(flopsTable(shape)) as Record<string, number>;
+    // By hand: 2·T·C·(3C + C + 8C) and two squares of 2·T²·C a block; the head; backward twice forward.
+    expect(of.block).toBe(2 * 7 * 10 * 120 + 4 * 7 * 7 * 10);
+    expect(of.total).toBe(3 * (3 * of.block! + 2 * 7 * 10 * 13));
   });
 });
 

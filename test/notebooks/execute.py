@@ -7,6 +7,7 @@ notebook. Jupyter's client library exists in Python only; everything that judges
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -64,7 +65,8 @@ async def run(path: Path, budget: float, start: float) -> None:
     )
     index, number, outcome = -1, 0, {"kind": "end"}
     try:
-        async with client.async_setup_kernel(cwd=str(path.parent)):
+        # A kernel that shared this process's standard output would make it non-blocking, and long lines would be cut.
+        async with client.async_setup_kernel(cwd=str(path.parent), stdout=subprocess.DEVNULL):
             kernel_pid = client.km.provisioner.pid
             tell(kind="kernel", pid=kernel_pid)
             deadline = time.monotonic() + budget

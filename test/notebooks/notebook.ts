@@ -9,7 +9,7 @@ import { z } from "zod";
 import { faultOf } from "../../lib/host/checked-json.js";
 
 /** The largest size of the outputs as JSON, in bytes; larger notebooks are unreadable as pages. */
-export const maxOutputBytes = 200_000;
+export const maxOutputBytes = 400_000;
 
 export interface Output {
   output_type: string;
@@ -30,7 +30,7 @@ export interface Cell {
 
 export interface Notebook {
   cells: Cell[];
-  metadata: { folio?: { budgetSeconds?: unknown }; [key: string]: unknown };
+  metadata: { folio?: { budgetSeconds?: unknown; computedBy?: string }; [key: string]: unknown };
   nbformat: number;
   nbformat_minor: number;
 }
@@ -102,7 +102,7 @@ export function outputFaults(outputs: readonly Output[], cell: number): string[]
     ],
     [new RegExp(`${literally(os.homedir())}/[\\w.-]+`), "a path of this machine"],
     [/[A-Z]:\\\\Users/, "a path of this machine"],
-    [/plotly\.js v\d/, "Plotly's bundle"],
+    [/plotly\.js (\([^)]*\) )?v\d/, "Plotly's bundle"],
   ];
   const found = places.flatMap(([pattern, what]) => {
     const match = pattern.exec(text);
@@ -131,14 +131,19 @@ export function normalizeOutputs(outputs: readonly Output[], options: { root: st
       typeof value === "string" || Array.isArray(value) ? relative(textOf(value as string[]), options.root) : value,
     ]);
     const data: Record<string, unknown> = Object.fromEntries(entries);
-    if (typeof data["text/html"] === "string" && /plotly\.js v\d/.test(data["text/html"])) delete data["text/html"];
+    if (typeof data["text/html"] === "string" && /plotly\.js (\([^)]*\) )?v\d/.test(data["text/html"]))
+      delete data["text/html"];
     if (Object.keys(data).length > 0) result.push({ output_type: "display_data", data, metadata: {} });
   }
   return result;
 }
 
 /** The notebook in its committed form, with the outputs of each cell (empty for cells without code). */
-export function withOutputs(notebook: Notebook, outputs: readonly Output[][], options: { root: string }): Notebook {
+export function withOutputs(
+  notebook: Notebook,
+  outputs: readonly Output[][],
+  options: { root: string; computedBy?: string },
+): Notebook {
   const numbers = new Map(codeCells(notebook).map((cell, index) => [cell, index + 1]));
   const cells = notebook.cells.map((cell, index): Cell => {
     const common = {
@@ -162,7 +167,10 @@ export function withOutputs(notebook: Notebook, outputs: readonly Output[][], op
   return {
     cells,
     metadata: {
-      folio: { budgetSeconds: budgetOf(notebook) },
+      folio: {
+        budgetSeconds: budgetOf(notebook),
+        ...(options.computedBy !== undefined && { computedBy: options.computedBy }),
+      },
       kernelspec: { display_name: "TypeScript", language: "typescript", name: "tslab" },
       language_info: { file_extension: ".ts", mimetype: "text/typescript", name: "typescript" },
     },

@@ -8,7 +8,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { createChecker } from "./check.js";
 import { notebookText, readNotebook, withOutputs } from "./notebook.js";
-import { root, runNotebook, type Verdict } from "./runner.js";
+import { computedBy, root, runNotebook, type Verdict } from "./runner.js";
 import { slowness } from "./slowness.js";
 
 const folder = path.join(root, "notebooks");
@@ -66,9 +66,11 @@ function show({ name, cells, elapsedMs, budgetSeconds, faults, warnings }: Verdi
   for (const warning of warnings) console.log(`  ${name}.ipynb: warning: ${warning}`);
 }
 
-function write(file: string, { outputs, name }: Verdict): void {
+/** Says what changed beyond rounding, times and speeds. */
+function write(file: string, { outputs, changes, name }: Verdict): void {
+  for (const change of changes) console.log(`  ${name}.ipynb: ${change}`);
   const before = fs.readFileSync(file, "utf8");
-  const after = notebookText(withOutputs(readNotebook(file), outputs, { root }));
+  const after = notebookText(withOutputs(readNotebook(file), outputs, { root, computedBy: computedBy() }));
   if (after === before) return;
   fs.writeFileSync(`${file}.tmp`, after);
   fs.renameSync(`${file}.tmp`, file);

@@ -2,13 +2,14 @@
  * Runs a notebook from top to bottom in a new kernel and checks it: no type errors, within its time limit, every cell
  * runs to its end, no unhandled rejection. run.ts prints the results.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import readline from "node:readline";
 import { fileURLToPath } from "node:url";
 import { createChecker } from "./check.js";
+import { differences } from "./compare.js";
 import {
   budgetOf,
   codeCells,
@@ -21,6 +22,7 @@ import {
   sizeFaults,
   textOf,
 } from "./notebook.js";
+import { unboundNumbers } from "./prose.js";
 
 export interface Verdict {
   readonly name: string;
@@ -29,6 +31,8 @@ export interface Verdict {
   readonly budgetSeconds: number | undefined;
   /** Why the notebook fails, the cause first; empty if it passes. */
   readonly faults: readonly string[];
+  /** Where the outputs differ from those in the file. */
+  readonly changes: readonly string[];
   /** Warnings that do not make it fail: text on standard error. */
   readonly warnings: readonly string[];
   /** New outputs of each cell; empty if it was not executed. */
@@ -72,13 +76,30 @@ const python = path.join(root, ".venv", "bin", "python");
 /** The longest start of a kernel (not in the budget), and the time for execute.py to end before it is killed. */
 const [startSeconds, endSeconds] = [60, 10];
 
+let found: string | undefined;
+
+/** What decides how numbers are rounded here: instruction sets, operations, number format. */
+export function computedBy(): string {
+  if (found === undefined) {
+    const doctor = [path.join(root, "bin", "folio.mjs"), "doctor", "--json"];
+    const { stdout } = spawnSync(process.execPath, doctor, { encoding: "utf8", maxBuffer: 2 ** 24 });
+    const { instructionSets, tensorflow, dtype } = JSON.parse(stdout) as {
+      instructionSets: string[];
+      tensorflow: { variant?: string };
+      dtype: { dtype: string };
+    };
+    found = [...instructionSets, tensorflow.variant ?? "no operations", dtype.dtype].join(" ");
+  }
+  return found;
+}
+
 /** @throws {Error} if set-up has not installed the Python packages */
 export async function runNotebook(file: string, options: RunOptions = {}): Promise<Verdict> {
   const name = path.basename(file, ".ipynb");
   const notebook = readNotebook(file);
   const cells = codeCells(notebook).length;
   const budgetSeconds = budgetOf(notebook);
-  const verdict = { name, cells, budgetSeconds, elapsedMs: 0, warnings: [], outputs: [] };
+  const verdict = { name, cells, budgetSeconds, elapsedMs: 0, warnings: [], changes: [], outputs: [] };
   const before = [...staticFaults(notebook), ...typeFaults(file, notebook, options.check ?? createChecker())];
   if (budgetSeconds === undefined || before.length > 0) return { ...verdict, faults: before };
   if (!fs.existsSync(python)) throw new Error(`Cannot run notebooks: ${python} is missing. Run npm run setup.`);
@@ -86,19 +107,25 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
   const execution = await execute(file, limitSeconds, options);
   const { elapsedMs, outputs } = execution;
   const faults = executionFaults(notebook, execution, limitSeconds);
+  let changes: string[] = [];
   if (faults.length === 0) {
     const normal = outputs.map((list) => normalizeOutputs(list, { root }));
     faults.push(
       ...inCells(notebook, normal).flatMap((list, index) => outputFaults(list, index + 1)),
       ...sizeFaults(normal),
     );
-    if (options.committed !== false)
-      faults.push(...committedFaults(notebook).map((fault) => `${fault} (npm run notebooks:refresh)`));
+    const alike = notebook.metadata.folio?.computedBy === computedBy();
+    changes = differences(notebook, inCells(notebook, normal), { alike });
+    if (options.committed !== false) {
+      const stale = [...committedFaults(notebook), ...changes, ...unboundNumbers(notebook)];
+      faults.push(...stale.map((fault) => `${fault} (npm run notebooks:refresh)`));
+    }
   }
   return {
     ...verdict,
     elapsedMs,
     faults,
+    changes,
     outputs,
     warnings: [...staleWarnings(execution.events), ...(faults.length > 0 ? [] : standardErrors(notebook, outputs))],
   };

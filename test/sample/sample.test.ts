@@ -298,6 +298,45 @@ describe("sample()", () => {
     expect(greedy!.alternatives).toHaveLength(1);
   });
 
+  test("draws by the seed, the sample and the place: where the cumulative probability passes that number", async () => {
+    const model = await modelOf({}, 20);
+    const options = { alternatives: 7, topK: 0, temperature: 2, maxNewTokens: 10, numSamples: 2 };
+    for (const seed of [3, 4]) {
+      const places = [0, 0];
+      for (const { sample: number, token, alternatives } of await records({ ...options, seed }, model)) {
+        const u = uniform(seed, "sample", number, places[number]!++);
+        const sorted = [...alternatives!].sort((one, other) => one.token - other.token);
+        let passed = 0;
+        const drawn = sorted.find(({ probability }) => {
+          passed += probability;
+          return passed > u;
+        });
+        expect(token, `${number} ${places[number]}`).toBe(drawn!.token);
+      }
+      expect(places).toEqual([10, 10]);
+    }
+  });
+
+  test("is, unless told otherwise, one sample of 500 tokens, of the 200 likeliest at temperature .8, by seed 1337", async () => {
+    const wide = charTokenizer(Array.from({ length: 260 }, (_, k) => String.fromCharCode(0x4e00 + k)).join(""));
+    const model = await modelOf({ vocabSize: 260, blockSize: 8 }, 3);
+    const given = { prompt: wide.decode([1, 2]), alternatives: 260, maxNewTokens: 3 };
+    const plain = await records(given, model, wide);
+    expect(plain.map(({ sample: number }) => number)).toEqual([0, 0, 0]);
+    for (const { alternatives } of plain) expect(alternatives).toHaveLength(200);
+    const said = { numSamples: 1, temperature: 0.8, topK: 200, topP: 1, repetitionPenalty: 1, seed: 1337, cache: true };
+    expect(await records({ ...given, ...said, stop: [], stopAtEnd: false }, model, wide)).toEqual(plain);
+    // Of two logits the probabilities are apart by the difference over the temperature.
+    const [one, two] = (await records({ ...given, temperature: 1, topK: 0 }, model, wide))[0]!.alternatives!;
+    const [first, second] = plain[0]!.alternatives!;
+    const apart = Math.log(one!.probability / two!.probability);
+    expect(Math.log(first!.probability / second!.probability) / apart).toBeCloseTo(1 / 0.8, 4);
+    const { maxNewTokens: _, ...endless } = given;
+    const all = await records({ ...endless, alternatives: 0, compile: true }, model, wide);
+    expect(all).toHaveLength(500);
+    expect(all.at(-1)!.ended).toBe("length");
+  });
+
   test("ends a sample at a stop text, which is not part of it, while the others continue", async () => {
     const model = await modelOf({}, 20);
     const plain = await texts({ compile: false, maxNewTokens: 40, temperature: 2, numSamples: 3 }, model);
@@ -337,7 +376,8 @@ describe("sample()", () => {
   test("warns of an untrained model and of a tokenizer that cannot belong to it", async () => {
     const wide = await modelOf({ vocabSize: 640 });
     expect(noiseWarnings(await modelOf(), tokenizer, 100)).toEqual([]);
-    expect(noiseWarnings(await modelOf({ vocabSize: 128 }), tokenizer)).toEqual([]);
+    expect(noiseWarnings(await modelOf({ vocabSize: 134 }), tokenizer)).toEqual([]);
+    expect(noiseWarnings(await modelOf({ vocabSize: 135 }), tokenizer)).toHaveLength(1); // 128 more than 7
     expect(noiseWarnings(await modelOf(), tokenizer, 0).join()).toMatch(/untrained \(step 0\)/);
     expect(noiseWarnings(wide, tokenizer, 5).join()).toMatch(/knows 640 ids and the tokenizer 7/);
   });

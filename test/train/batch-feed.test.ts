@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Dataset, openDataset } from "../../lib/data/batches.js";
 import type { HostTensors } from "../../lib/engine/host-tensors.js";
+import { key } from "../../lib/host/random.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { batchFeed } from "../../lib/train/batch-feed.js";
 import { temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
@@ -39,6 +40,34 @@ describe("batchFeed()", () => {
       expect(ahead.take(3, 2)).toEqual(whole.take(3, 2));
     });
   }
+
+  for (const batchSampling of ["uniform", "epochs"] as const) {
+    test(`another seed draws other rows, all else equal: ${batchSampling}`, () => {
+      const of = (seed: number) => {
+        const feed = batchFeed(settingsOf({ batchSampling, seed, blockSize: 31 }), dataset, { step: 0, tokens: 0 });
+        return [0, 1, 2, 3].map((step) => rows(feed.take(step, 0))).join("|");
+      };
+      expect(of(1)).toBe(of(1));
+      expect(new Set([1, 2, 1337].map(of)).size).toBe(3);
+    });
+  }
+
+  test("dropout's key is of the seed and the step, and counts the rows before the micro-batch", () => {
+    const keyOf = (seed: number, step: number, micro: number) => {
+      const feed = batchFeed(settingsOf({ seed }), dataset, { step: 0, tokens: 0 });
+      return [...(feed.take(step, micro).dropoutKey!.values as Int32Array)];
+    };
+    for (const [seed, step] of [
+      [1, 0],
+      [1, 1],
+      [2, 1],
+    ] as const) {
+      const [first, second] = key(seed, "dropout", step) as unknown as [number, number];
+      // Two rows a micro-batch.
+      for (const micro of [0, 1, 2]) expect(keyOf(seed, step, micro)).toEqual([first, (second + 2 * micro) | 0]);
+    }
+    expect(new Set([keyOf(1, 0, 0), keyOf(1, 1, 0), keyOf(2, 0, 0), keyOf(2, 1, 0)].map(String)).size).toBe(4);
+  });
 
   test("in epochs, a run sees each row once, for any batch size", () => {
     const starts = (batchSize: number, steps: number, tokens = 0) => {

@@ -140,6 +140,19 @@ describe("evaluateSplit()", () => {
     }
   });
 
+  test("sampled, has the standard error of a mean over batches: s / √n, s with n − 1", async () => {
+    const of = (batches: number, seed = 5) =>
+      evaluateSplit(model, dataset.val, { sampled: { batches, use: "eval-val", seed, step: 0 } });
+    const [one, two, three] = [await of(1), await of(2), await of(3)];
+    // Each batch's own loss, from means over one, two and three of them.
+    const losses = [one.loss, 2 * two.loss - one.loss, 3 * three.loss - 2 * two.loss];
+    const squares = losses.reduce((sum, loss) => sum + (loss - three.loss) ** 2, 0);
+    expect(three.standardError! / Math.sqrt(squares / 2 / 3)).toBeCloseTo(1, 6);
+    expect(two.standardError! / (Math.abs(losses[0]! - losses[1]!) / 2)).toBeCloseTo(1, 6);
+    expect(one.standardError).toBeNaN();
+    expect((await of(3, 6)).loss).not.toBe(three.loss);
+  });
+
   test("takes device, number format, compilation and batch size from the options", async () => {
     const eager = await evaluateSplit(model, dataset.val);
     const shares: number[] = [];

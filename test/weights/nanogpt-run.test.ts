@@ -110,7 +110,9 @@ describe("initFrom resume in a folder of nanoGPT's", () => {
     await expect(collect(train(going(outDir, { nLayer: 3 })))).rejects.toThrow(
       /^Cannot resume from .*: the checkpoint has another shape \(nLayer 2 there, 3 here\)/,
     );
-    await expect(collect(train(going(outDir, { dataset: "other" })))).rejects.toThrow("its tokenizer is not that of other");
+    await expect(collect(train(going(outDir, { dataset: "other" })))).rejects.toThrow(
+      "its tokenizer is not that of other",
+    );
     const records = await collect(train(going(outDir, { evalOnly: true })));
     expect(records.map(({ kind, step }) => `${kind} ${step}`)).toEqual(["start 3", "eval 3", "end 3"]);
     expect(fs.readdirSync(outDir)).toEqual(["ckpt.pt"]);

@@ -3,9 +3,11 @@ import path from "node:path";
 import { parquetReadObjects } from "hyparquet";
 import { describe, expect, it } from "vitest";
 import { type FolderLock, lockFolder } from "../../../lib/host/folder-lock.js";
-import { flopsPerToken, tokensPerStep } from "../../../lib/model/sizing.js";
+import { flopsPerToken, tokensPerStep, countParameters as totalOf } from "../../../lib/model/sizing.js";
+import { readRunLog } from "../../../lib/runs/run-folder.js";
 import { loadPlan, type PlanOptions, planSweep } from "../../../scaling/plan.js";
 import { doRun } from "../../../scaling/sweep/find-run.js";
+import { identifyRuns } from "../../../scaling/sweep/run-identity.js";
 import {
   readResults,
   resultsTable,
@@ -29,7 +31,7 @@ const options: PlanOptions = {
   learningRate: 1e-2,
   grid: { kind: "tokens-per-parameter", sizes: [1900], ratios: [0.1, 0.2] },
   limits: { epochs: 10, fewestSteps: 1 },
-  validationTokens: 128,
+  validationTokens: 130, // of which whole contexts of 8 are 128
   workers: 2,
   threads: 1,
 };
@@ -84,8 +86,20 @@ describe("runSweep", () => {
       });
       expect(row.loss).toBeGreaterThan(1);
       expect(row.loss).toBeLessThan(5);
-      expect(row.final_lr_ratio).toBeLessThan(0.2);
-      expect(JSON.parse(String(row.curve)).at(-1)[0]).toBe(tokens);
+      expect(row).toMatchObject({
+        epochs: tokens / 1500,
+        batch_size: 2,
+        block_size: 8,
+        tokens,
+        n_total: totalOf(settings),
+      });
+      // What the run's own log says: the mean loss of its last tenth, its last rate, a point a step.
+      const own = identifyRuns(plan, folder).find(({ name }) => name === row.name)!;
+      const iters = readRunLog(own.settings.outDir).filter((record) => record.kind === "iter");
+      const last = iters.slice(-Math.round(iters.length / 10));
+      expect(row.loss_smoothed).toBeCloseTo(last.reduce((sum, { loss }) => sum + loss, 0) / last.length, 12);
+      expect(row.final_lr_ratio).toBeCloseTo(iters.at(-1)!.learningRate / 0.01, 12);
+      expect(JSON.parse(String(row.curve))).toEqual(iters.map(({ tokens, loss }) => [tokens, Number(loss.toFixed(5))]));
     }
     expect(resultsTable(folder).numRows()).toBe(2);
     const parquet = await parquetReadObjects({ file: asBuffer(path.join(folder, "results.parquet")) });
