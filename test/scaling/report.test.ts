@@ -67,7 +67,9 @@ describe("folio scaling report", () => {
   test("shows the warnings of a fit", async () => {
     const few = path.join(folder, "few.csv");
     fs.writeFileSync(few, table.split("\n").slice(0, 22).join("\n"));
-    expect(await report(few)).toMatch(/approach 2: .*; warns of .*few-budgets/);
+    const told = await report(few);
+    expect(told).toMatch(/approach 2: .*; warnings: .*few-budgets/);
+    expect(told).toMatch(/approach 3: .*; warnings: .*uncertain-intervals/); // 21 points for 5 parameters
   });
 
   test("reports wrong arguments", async () => {

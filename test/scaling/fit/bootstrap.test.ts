@@ -109,11 +109,14 @@ describe("the bootstrap of pairs", () => {
     expect(fit.se.alpha).toBeCloseTo((fit.ci80.alpha![1] - fit.ci80.alpha![0]) / 2 / 1.2815515655446004, 9);
   });
 
-  test("weighs single points under Huber's objective by exponential numbers of mean 1", async () => {
+  test("weighs single points under Huber's objective by exponential numbers of mean 1 and a variance that fits their number", async () => {
     const [seed, delta] = [3, 0.004];
     const fit = await fitLaw(strewn, { delta, ...oneStart, bootstrap: 6, seed, threads: 1 });
     for (const [refit, row] of fit.bootstrap!.entries()) {
-      const raw = strewn.map((_, k) => -Math.log(1 - uniform(seed, "bootstrap", refit, k)));
+      const drawn = strewn.map((_, k) => -Math.log(1 - uniform(seed, "bootstrap", refit, k)));
+      const mean = drawn.reduce((sum, weight) => sum + weight, 0) / drawn.length;
+      const spread = Math.sqrt((strewn.length - 5) / strewn.length);
+      const raw = drawn.map((weight) => 1 + spread * (weight / mean - 1));
       const objective = ({ E, A, B, alpha, beta }: Record<string, number>) =>
         strewn.reduce((sum, { n, d, loss }, k) => {
           const r = Math.abs(Math.log((E! + A! * n ** -alpha! + B! * d ** -beta!) / loss));
@@ -151,12 +154,14 @@ function parabola(x: readonly number[], y: readonly number[]) {
 }
 
 describe("approach 2's redrawn losses", () => {
-  test("stand on each budget's parabola with noise of a variance that is drawn too, and have the bias taken off", async () => {
+  test("stand on each budget's parabola with noise of its variance times a factor that is drawn, and have the bias taken off", async () => {
     const { points, line } = golden.isoflop;
     const seed = 11;
     const fit = await fitLaw(points, { method: "isoflop", bootstrap: 20, seed, threads: 1 });
     fit.bootstrap!.forEach((row, refit) => {
       const z = (what: string, index: number) => normalQuantile(1 - uniform(seed, what, refit, index));
+      // Seven points and three numbers of a parabola leave four degrees of freedom per budget: twenty in all.
+      const chi = Array.from({ length: 20 }, (_, k) => z("variance", k) ** 2).reduce((total, square) => total + square);
       const redrawn = [0, 1, 2, 3, 4].flatMap((budget) => {
         const own = points.slice(7 * budget, 7 * budget + 7);
         const at = parabola(
@@ -164,11 +169,9 @@ describe("approach 2's redrawn losses", () => {
           own.map(({ loss }) => loss),
         );
         const sum = own.reduce((total, { n, loss }) => total + (loss - at(Math.log(n))) ** 2, 0);
-        // Seven points and three numbers of a parabola leave four degrees of freedom.
-        const chi = [0, 1, 2, 3].reduce((total, k) => total + z(`variance ${budget}`, k) ** 2, 0);
         return own.map((point, k) => ({
           ...point,
-          loss: at(Math.log(point.n)) + Math.sqrt(sum / chi) * z("noise", 7 * budget + k),
+          loss: at(Math.log(point.n)) + Math.sqrt((20 / chi) * (sum / 4)) * z("noise", 7 * budget + k),
         }));
       });
       const { params, exponents } = fitLawNow(redrawn, { method: "isoflop" });
@@ -201,13 +204,13 @@ describe("approach 2's redrawn losses", () => {
       .reduce((sum, square) => sum + square, 0);
     fit.bootstrap!.forEach((row, refit) => {
       const z = (what: string, index: number) => normalQuantile(1 - uniform(seed, what, refit, index));
-      const redrawn = budgets.flatMap((own, budget) => {
-        const chi = [0, 1, 2, 3, 4].reduce((total, k) => total + z(`variance ${budget}`, k) ** 2, 0);
-        return own.map((point, k) => ({
+      const chi = [0, 1, 2, 3, 4].reduce((total, k) => total + z("variance", k) ** 2, 0);
+      const redrawn = budgets.flatMap((own, budget) =>
+        own.map((point, k) => ({
           ...point,
           loss: curves[budget]!(Math.log(point.n)) + Math.sqrt(all / chi) * z("noise", 4 * budget + k),
-        }));
-      });
+        })),
+      );
       const { exponents } = fitLawNow(redrawn, { method: "isoflop" });
       expect(row.a! + fit.bias!.a).toBeCloseTo(exponents!.a, 9);
     });
