@@ -51,7 +51,7 @@ describe("a batch script", () => {
   it("is not written for a folder whose name contains a line break", async () => {
     const out = path.join(folder, "x\ntouch OWNED");
     await expect(submitSweep(planSweep(options), { folder: out })).rejects.toThrow(
-      /^Cannot hand the sweep to Slurm: "--output=.*x\\ntouch OWNED.*" is no line of #SBATCH; use names without line breaks\.$/,
+      /^Cannot hand the sweep to Slurm: "--output=.*x\\ntouch OWNED.*" is not a valid #SBATCH line; use options without line breaks\.$/,
     );
     expect(fs.readdirSync(path.join(out, "slurm")).filter((file) => file.endsWith(".sh"))).toEqual([]);
   });
