@@ -165,7 +165,9 @@ describe("bench()", () => {
     expect(theirs).toMatchObject({ medianMs: expect.closeTo(31.56, 9), minMs: 30, quartilesMs: [30, 33.12] });
     expect(theirs!.tokensPerSecond).toBeCloseTo(16 / 0.03156, 9);
     expect(slower).toMatchObject({ medianMs: expect.closeTo(42.135, 9), peakBytes: 2 ** 20, startPeakBytes: 2 ** 20 });
-    const noisy = result.notes.find((note) => note.includes("spreads over more than 10 % of the median"));
+    const noisy = result.notes.find((note) =>
+      note.includes("interquartile range of the step times exceeds 10 % of the median"),
+    );
     expect(noisy).toContain("PyTorch compiled float32");
     expect(noisy).not.toContain("PyTorch eager float32");
     const environment = JSON.parse(fs.readFileSync(`${peer}.environment`, "utf8").split("\n")[0]!);

@@ -49,7 +49,7 @@ describe("a new notebook", () => {
     expect(() => newNotebook(packageRoot, file, "experiment")).toThrow(/it exists already and was left unchanged/);
     expect(read("mine.ipynb")).toBe("mine");
     expect(() => newNotebook(packageRoot, path.join(folder, "b"), "letter")).toThrow(
-      "there is no template letter; there are data, experiment, figure.",
+      "there is no template letter; wanted one of data, experiment, figure.",
     );
   });
 });

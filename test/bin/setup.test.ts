@@ -58,7 +58,7 @@ describe("npm packages", () => {
     expect(reason()).toBe("node_modules/a is 0.9.0, not 1.0.0");
     write("node_modules/.package-lock.json", lock({ "node_modules/a": entry }));
     fs.rmSync(path.join(scratch, "node_modules/a"), { recursive: true });
-    expect(reason()).toBe("node_modules/a is absent");
+    expect(reason()).toBe("node_modules/a is missing");
   });
 
   test("of a project that has installed Folio are found in a parent folder and left alone", () => {

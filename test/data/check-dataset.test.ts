@@ -45,7 +45,7 @@ test("checkDataset() finds a dominant id, and validation text of another kind", 
   write(linesFrom(0, 400), "zzzzzzzzzzQQ".repeat(40));
   const { problems } = await checkDataset(dataDir, "x");
   expect(problems).toEqual([
-    expect.stringMatching(/val: the id \d+, "z", makes 83\.3 % of all ids/),
+    expect.stringMatching(/val: the id \d+, "z", makes up 83\.3 % of all ids/),
     expect.stringMatching(/val: 100\.0 % of its ids never occur in train/),
   ]);
 });

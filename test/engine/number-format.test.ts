@@ -54,7 +54,7 @@ describe("checkDtype()", () => {
     expect(() => checkDtype("bfloat16", gpu(7.5))).toThrow(
       "Cannot use dtype bfloat16: the GPU has compute capability 7.5, but bfloat16 needs 8.0; use dtype float16 or float32.",
     );
-    expect(() => checkDtype("float16", gpu(6.1))).toThrow(/and float16 needs 7\.0; use dtype float32\.$/);
+    expect(() => checkDtype("float16", gpu(6.1))).toThrow(/but float16 needs 7\.0; use dtype float32\.$/);
     expect(() => checkDtype("float16", { ...cpu(), compile: false })).toThrow(/Cannot use dtype float16 eagerly/);
   });
 });

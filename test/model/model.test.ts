@@ -5,6 +5,7 @@ import { type HostTensor, type HostTensors, int32, toTensor } from "../../lib/en
 import { fusedEnabled } from "../../lib/engine/operations/fused.js";
 import { openSession } from "../../lib/engine/session.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { valueSpecs } from "../../lib/model/activations.js";
 import { type Cache, emptyCache } from "../../lib/model/kv-cache.js";
 import { forward, initialParameters, loss, type Parameters, parameterSpecs } from "../../lib/model/model.js";
 import { countParameters } from "../../lib/model/sizing.js";
@@ -254,11 +255,14 @@ describe("forward()", () => {
         forward(params, tf.zeros([2, 3], "int32"), settings, { at });
         const attention = ["q", "k", "v"].map((part) => `h.0.attn.${part} 2,2,3,4`);
         expect(seen).toEqual([
-          ...["wte 2,3,8", "wpe 3,8", "embed 2,3,8", "h.0.ln_1 2,3,8", ...attention],
-          ...["h.0.attn.scores 2,2,3,3", "h.0.attn.weights 2,2,3,3", "h.0.attn.heads 2,2,3,4", "h.0.attn.out 2,3,8"],
-          ...["h.0.resid_mid 2,3,8", "h.0.ln_2 2,3,8", "h.0.mlp.pre 2,3,32", "h.0.mlp.act 2,3,32", "h.0.mlp.out 2,3,8"],
-          ...["h.0.resid_out 2,3,8", "ln_f 2,3,8", "logits 2,3,7"],
+          ...["wte 2,3,8", "wpe 3,8", "embed 2,3,8", "h.0.ln_1.scale 2,3,1", "h.0.ln_1 2,3,8", ...attention],
+          ...["h.0.attn.scores 2,2,3,3", "h.0.attn.weights 2,2,3,3", "h.0.attn.heads 2,2,3,4"],
+          ...["h.0.attn.head_out 2,2,3,8", "h.0.attn.out 2,3,8", "h.0.resid_mid 2,3,8", "h.0.ln_2.scale 2,3,1"],
+          ...["h.0.ln_2 2,3,8", "h.0.mlp.pre 2,3,32", "h.0.mlp.act 2,3,32", "h.0.mlp.out 2,3,8"],
+          ...["h.0.resid_out 2,3,8", "ln_f.scale 2,3,1", "ln_f 2,3,8", "logits 2,3,7"],
         ]);
+        const listed = valueSpecs(settings).filter(({ name }) => !name.startsWith("h.1"));
+        expect(seen.map((line) => line.split(" ")[0])).toEqual(listed.map(({ name }) => name));
       }),
     );
   });
@@ -434,7 +438,7 @@ describe("what does not fit", () => {
         /keys of \[1,1,8,4\]; wanted .* blockSize = 4/,
       );
       const two = tf.concat([ids, ids]);
-      expect(() => forward(params, two as tf.Tensor2D, config, { cache: cache! })).toThrow(/for 2 sequences/);
+      expect(() => forward(params, two as tf.Tensor2D, config, { cache: cache! })).toThrow(/and 2 sequences/);
       expect(() => forward(params, ids, config, { cache: { keys: [], values: [] } })).toThrow(/no layer/);
     });
   });

@@ -379,7 +379,7 @@ describe("sample()", () => {
     expect(noiseWarnings(await modelOf({ vocabSize: 134 }), tokenizer)).toEqual([]);
     expect(noiseWarnings(await modelOf({ vocabSize: 135 }), tokenizer)).toHaveLength(1); // 128 more than 7
     expect(noiseWarnings(await modelOf(), tokenizer, 0).join()).toMatch(/untrained \(step 0\)/);
-    expect(noiseWarnings(wide, tokenizer, 5).join()).toMatch(/knows 640 ids and the tokenizer 7/);
+    expect(noiseWarnings(wide, tokenizer, 5).join()).toMatch(/has 640 ids and the tokenizer 7/);
   });
 
   describe("with weights in bfloat16", () => {

@@ -30,7 +30,7 @@ async function json(...argv: string[]): Promise<Json> {
 function fitFile(name: string, change: Partial<Fit> = {}, { c = 6 } = {}): string {
   const { surface } = laws.epoch;
   const points = [1e18, 1e19, 1e20, 1e21].flatMap((budget) =>
-    [0.25, 0.5, 1, 2, 4].map((times) => {
+    [0.25, 0.4, 0.6, 1, 1.6, 2.5, 4].map((times) => {
       const n = times * optimumOfBudget(surface, budget).n;
       const d = budget / (6 * n);
       const counted = c === 6 ? {} : { c: c * n * d, nConvention: "blocks-head", flopsConvention: "palm" };
