@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { createRequire } from "node:module";
 import path from "node:path";
-import { type TokenMeta, writeDataset } from "../../lib/data/batches.js";
+import { type TokenMeta, type TokenSource, writeDataset } from "../../lib/data/batches.js";
 import { folderName, type PrepareOptions, preparedAlready, readText } from "../../lib/data/prepare/prepare.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 
@@ -121,21 +121,35 @@ function installedDeclarations(): { filePath: string; version: string } {
   return { filePath: path.join(path.dirname(manifestPath), "lib", "lib.dom.d.ts"), version };
 }
 
-/** Writes `<dataDir>/typescript`. */
-export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
-  const { source, url, log = () => {} } = options;
+/**
+ * The text of the declaration file: the installed one, or `source`.
+ * @throws {TypeError} if a URL is given
+ */
+export function readDeclarations({ source, url, log = () => {} }: PrepareOptions): {
+  text: string;
+  source: TokenSource;
+} {
   if (url !== undefined) {
     throw new TypeError(
       "Cannot prepare the TypeScript corpus from a URL: it is embedded; give a local file as source.",
     );
   }
   const installed = source === undefined ? installedDeclarations() : undefined;
+  const name = installed ? `lib.dom.d.ts of typescript ${installed.version}` : path.basename(source!);
+  log(`reading ${installed ? name : source}`);
+  const text = readText(installed?.filePath ?? source!);
+  const licence = installed ? "Apache-2.0" : "unknown";
+  return { text, source: { name, licence, sha256: createHash("sha256").update(text).digest("hex") } };
+}
+
+/** Writes `<dataDir>/typescript`. */
+export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
+  const { log = () => {} } = options;
   const name = folderName(import.meta.url);
-  const ready = source === undefined ? preparedAlready(name, options) : undefined;
+  const ready = options.source === undefined && options.url === undefined ? preparedAlready(name, options) : undefined;
   if (ready) return ready;
   const directory = path.join(options.dataDir, name);
-  const text = readText(installed?.filePath ?? source!);
-  log(installed ? `reading lib.dom.d.ts of typescript ${installed.version}` : `reading ${source}`);
+  const { text, source } = readDeclarations(options);
   const { train, val, sharedLines } = splitDeclarations(text);
   const tokenizer = charTokenizer(train + val);
   const ids = { train: tokenizer.encode(train), val: tokenizer.encode(val) };
@@ -143,11 +157,7 @@ export async function prepare(options: PrepareOptions): Promise<TokenMeta> {
     name,
     tokenizer,
     ...ids,
-    source: {
-      name: installed ? `lib.dom.d.ts of typescript ${installed.version}` : path.basename(source!),
-      licence: installed ? "Apache-2.0" : "unknown",
-      sha256: createHash("sha256").update(text).digest("hex"),
-    },
+    source,
   });
   log(
     `${directory}: ${ids.train.length.toLocaleString("en")} training and ${ids.val.length.toLocaleString("en")} validation ids, ${meta.vocabSize} characters; ${(100 * sharedLines).toFixed(1)} % of validation lines also occur in training`,

@@ -7,7 +7,7 @@ import { type Tokenizer, type TokenizerSpec, tokenizerFromSpec } from "../data/t
 import { resolveDevice } from "../engine/device.js";
 import { type HostTensors, int32 } from "../engine/host-tensors.js";
 import { openSession } from "../engine/session.js";
-import type { Step } from "../engine/steps.js";
+import type { Session, Step } from "../engine/steps.js";
 import { type Axis, type ValueName, type ValueSpec, valueSpecs } from "../model/activations.js";
 import { type Edits, unknownValue, withEdits } from "../model/edits.js";
 import { forward, loss, type Parameters } from "../model/model.js";
@@ -70,20 +70,36 @@ export async function look<const N extends ValueName>(
   const tokenizer = options.tokenizer ?? tokenizerOf(model);
   const ids = idsOf(text, tokenizer, settings);
   const { edits, gradientOf, compile = false } = options;
-  const machine = await resolveDevice({ ...settings, compile, dtype: "float32", xla: false });
-  const session = await openSession({ params: model.params }, machine);
-  try {
+  return await inSession(model, { compile }, async (session) => {
     const step = lookStep(settings, { names, edits, gradientOf });
     const outputs = await session.define(step)({ ids: int32([...ids], [1, ids.length]) });
     const values = names.map((name) => [name, seen(specs.get(name)!, outputs)] as const);
     return {
       ids: [...ids],
-      tokens: [...ids].map((id) => tokenizer?.decode([id]) ?? `${id}`),
+      tokens: [...ids].map((id) => tokenText(id, tokenizer)),
       values: Object.fromEntries(values) as Record<N, Seen>,
     };
+  });
+}
+
+/** Runs `use` with a session over the model's parameters, in float32, and closes it, also after errors. */
+export async function inSession<R>(
+  { params, settings }: LookedAt,
+  { compile = false }: Pick<LookOptions, "compile">,
+  use: (session: Session) => Promise<R>,
+): Promise<R> {
+  const machine = await resolveDevice({ ...settings, compile, dtype: "float32", xla: false });
+  const session = await openSession({ params }, machine);
+  try {
+    return await use(session);
   } finally {
     session.dispose();
   }
+}
+
+/** A token's text; without a tokenizer its id. */
+export function tokenText(id: number, tokenizer: Tokenizer | undefined): string {
+  return tokenizer?.decode([id]) ?? `${id}`;
 }
 
 function seen({ name, axes }: ValueSpec, outputs: HostTensors): Seen {
@@ -151,12 +167,14 @@ function targetOf(logits: tf.Tensor3D, ids: tf.Tensor2D, target: Target): tf.Sca
   return tf.sum(tf.slice(logits, [0, position, token], [1, 1, 1]));
 }
 
-function tokenizerOf({ tokenizer }: LookedAt): Tokenizer | undefined {
+/** The tokenizer that a model brings. */
+export function tokenizerOf({ tokenizer }: LookedAt): Tokenizer | undefined {
   if (!tokenizer) return undefined;
   return "encode" in tokenizer ? tokenizer : tokenizerFromSpec(tokenizer);
 }
 
-function idsOf(
+/** The ids of a text, or the given ones. @throws {RangeError} if the model cannot take them */
+export function idsOf(
   text: string | readonly number[],
   tokenizer: Tokenizer | undefined,
   { blockSize, vocabSize }: ModelSettings,

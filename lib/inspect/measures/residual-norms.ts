@@ -1,0 +1,35 @@
+/** How the residual stream grows from layer to layer. */
+import type { ValueName } from "../../model/activations.js";
+import { type LookedAt, look } from "../look.js";
+
+/** What residualNorms() gives. */
+export interface ResidualNorms {
+  readonly ids: readonly number[];
+  readonly tokens: readonly string[];
+  readonly axes: readonly ["state", "position"];
+  /** `embed`, then each layer's `resid_mid` and `resid_out`. */
+  readonly states: readonly ValueName[];
+  /** ‖x‖₂ by state and position. */
+  readonly norms: readonly (readonly number[])[];
+  /** The mean over positions, by state. */
+  readonly means: readonly number[];
+}
+
+/**
+ * `‖x‖₂ = √(Σ x²)` over the C features of each position, for each state x of the residual stream. [2 nLayer + 1, T]
+ * @throws {RangeError} for a text that does not fit the model
+ * @example
+ * const { states, means } = await residualNorms(openCheckpoint("out"), "ROMEO: my love");
+ */
+export async function residualNorms(model: LookedAt, text: string | readonly number[]): Promise<ResidualNorms> {
+  const states: ValueName[] = ["embed"];
+  for (let layer = 0; layer < model.settings.nLayer; layer++)
+    states.push(`h.${layer}.resid_mid`, `h.${layer}.resid_out`);
+  const { ids, tokens, values } = await look(model, text, states);
+  const C = model.settings.nEmbd;
+  const norms = states.map((name) =>
+    ids.map((_, position) => Math.hypot(...values[name]!.values.subarray(position * C, (position + 1) * C))),
+  );
+  const means = norms.map((row) => row.reduce((sum, norm) => sum + norm, 0) / row.length);
+  return { ids, tokens, axes: ["state", "position"], states, norms, means };
+}

@@ -1,0 +1,37 @@
+/** How well a model expected each token of a text. */
+import { type LookedAt, look, tokenizerOf } from "../look.js";
+import { type Prediction, predictionsOf } from "./predictions.js";
+
+/** What tokenLosses() gives. */
+export interface TokenLosses {
+  readonly ids: readonly number[];
+  readonly tokens: readonly string[];
+  readonly axes: readonly ["position"];
+  /** −ln p of each token, given those before it, in nats; null for the first, which nothing predicts. */
+  readonly losses: readonly (number | null)[];
+  /** What the model expected in place of each token, with the token itself as `next`; null for the first. */
+  readonly expected: readonly (Prediction | null)[];
+  /** The mean of the losses, in nats per token. */
+  readonly mean: number;
+}
+
+/**
+ * `loss_t = −ln p(token_t | tokens before t)`. [T]
+ * @param options.top how many alternatives to each token; default 5
+ * @throws {RangeError} for a text that does not fit the model, or is shorter than two tokens
+ * @example
+ * const { tokens, losses, expected } = await tokenLosses(openCheckpoint("out"), "ROMEO: my love");
+ */
+export async function tokenLosses(
+  model: LookedAt,
+  text: string | readonly number[],
+  { top = 5 }: { readonly top?: number } = {},
+): Promise<TokenLosses> {
+  const { ids, tokens, values } = await look(model, text, ["logits"]);
+  if (ids.length < 2) throw new RangeError(`Cannot measure losses: the text has 1 token; the first is not predicted.`);
+  const found = predictionsOf(values.logits.values, ids, { top, tokenizer: tokenizerOf(model) });
+  const expected = [null, ...found.slice(0, -1)];
+  const losses = expected.map((prediction) => prediction?.next?.loss ?? null);
+  const mean = losses.reduce<number>((sum, loss) => sum + (loss ?? 0), 0) / (ids.length - 1);
+  return { ids, tokens, axes: ["position"], losses, expected, mean };
+}
