@@ -8,3 +8,12 @@ export function expectNoLeak(body: () => void): void {
   body();
   expect(tf.memory().numTensors).toBe(numTensors);
 }
+
+/** The same for a body that is awaited; the bytes must not change either. */
+export async function expectNoLeakAwaited(body: () => Promise<void>): Promise<void> {
+  await body();
+  const { numTensors, numBytes } = tf.memory();
+  await body();
+  const after = tf.memory();
+  expect([after.numTensors, after.numBytes]).toEqual([numTensors, numBytes]);
+}

@@ -131,9 +131,9 @@ def updates(config, stored):
     params = {name: tensor.double().requires_grad_() for name, tensor in stored.items()}
     text = torch.tensor([(7 * i + 3) % config["vocabSize"] for i in range(config["blockSize"] + 1)])
     F.cross_entropy(forward(config, params, text[:-1])[0][0], text[1:]).backward()
-    parts = {}
-    for name, tensor in params.items():
-        parts.setdefault(".".join(name.split(".")[: 2 if name.startswith("h.") else 1]), []).append(tensor)
+    order = ["wte", "wpe", *(f"h.{layer}" for layer in range(config["nLayer"])), "ln_f", "lm_head"]
+    found = {part: [p for name, p in params.items() if name.startswith(f"{part}.")] for part in order}
+    parts = {part: members for part, members in found.items() if members}
     norm = lambda tensors: torch.sqrt(sum((tensor**2).sum() for tensor in tensors))
     gradients = [norm([tensor.grad for tensor in members]) for members in parts.values()]
     weights = [norm(members).detach() for members in parts.values()]

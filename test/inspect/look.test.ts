@@ -1,64 +1,36 @@
 /** Values of a forward pass and their gradients against PyTorch's, edits against a pass made by hand, and what is refused. */
-import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { beforeAll, describe, expect, test } from "vitest";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
-import { type HostTensors, int32, toTensor } from "../../lib/engine/host-tensors.js";
+import { int32, toTensor } from "../../lib/engine/host-tensors.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { attentionMap } from "../../lib/inspect/attention-map.js";
 import { type LookedAt, look, type Target } from "../../lib/inspect/look.js";
 import { type ValueName, valueSpecs } from "../../lib/model/activations.js";
 import type { Edits } from "../../lib/model/edits.js";
-import { forward, parameterSpecs } from "../../lib/model/model.js";
+import { forward } from "../../lib/model/model.js";
 import { sample } from "../../lib/sample/sample.js";
-import { defaultSettings, type ModelSettings } from "../../lib/settings/settings.js";
-import { readSafetensors } from "../../lib/weights/safetensors.js";
-import { expectNoLeak } from "../leaks.js";
-
-const folder = new URL("../golden/", import.meta.url);
-const index: { models: Record<string, { config: ModelSettings; ids: number[][] }> } = JSON.parse(
-  readFileSync(new URL("index.json", folder), "utf8"),
-);
+import { expectNoLeakAwaited } from "../leaks.js";
+import { goldenModel, goldenModels, goldenValues, relative } from "./golden-models.js";
 
 beforeAll(() => {
   loadTensorFlow();
 });
 
-function modelOf(name: string): LookedAt & { ids: number[] } {
-  const { config, ids } = index.models[name]!;
-  const stored = readSafetensors(new URL(`${name}.safetensors`, folder).pathname);
-  const settings = { ...defaultSettings, ...config, device: "cpu" as const, dtype: "float32" as const };
-  const params: HostTensors = Object.fromEntries(
-    parameterSpecs(settings).map((spec) => [spec.name, stored[`param/${spec.name}`]!]),
-  );
-  return { params, settings, ids: ids[0]! };
-}
-
-/** max |found − wanted| / max |wanted| */
-function relative(found: ArrayLike<number>, wanted: ArrayLike<number>): number {
-  let [most, largest] = [0, 0];
-  for (let i = 0; i < wanted.length; i++) {
-    most = Math.max(most, Math.abs(found[i]! - wanted[i]!));
-    largest = Math.max(largest, Math.abs(wanted[i]!));
-  }
-  return largest === 0 ? most : most / largest;
-}
-
 describe("look()", () => {
-  const golden = readSafetensors(new URL("values.safetensors", folder).pathname);
-  for (const model of Object.keys(index.models)) {
+  for (const model of goldenModels) {
     for (const compile of [false, true]) {
       test(`every value and its gradient are PyTorch's: ${model}, ${compile ? "compiled" : "eager"}`, async () => {
-        const { ids, ...held } = modelOf(model);
+        const { ids, held } = goldenModel(model);
         const names = valueSpecs(held.settings).map(({ name }) => name);
         const { values } = await look(held, ids, names, { gradientOf: "loss", compile });
         for (const name of names) {
-          const wanted = golden[`${model}/${name}`]!;
+          const wanted = goldenValues[`${model}/${name}`]!;
           const { shape, values: found, gradient, axes } = values[name]!;
           expect([name, shape]).toEqual([name, wanted.shape]);
           expect(axes).toHaveLength(shape.length);
           expect([name, relative(found, wanted.values) < 1e-4]).toEqual([name, true]);
-          const slope = golden[`${model}/gradient/${name}`]!.values;
+          const slope = goldenValues[`${model}/gradient/${name}`]!.values;
           expect([name, relative(gradient!, slope) < 1e-4]).toEqual([name, true]);
         }
       });
@@ -66,7 +38,7 @@ describe("look()", () => {
   }
 
   test("gives the gradient of one logit, and of a function of the logits", async () => {
-    const { ids, ...held } = modelOf("tanh");
+    const { ids, held } = goldenModel("tanh");
     const of = async (gradientOf: Target) =>
       (await look(held, ids, ["logits"], { gradientOf })).values.logits.gradient!;
     const one = await of({ position: 2, token: 5 });
@@ -77,7 +49,7 @@ describe("look()", () => {
   });
 
   test("gives what attentionMap() draws: rows that add up to 1, labelled with the tokens", async () => {
-    const { ids, ...held } = modelOf("erf");
+    const { ids, held } = goldenModel("erf");
     const seen = await look(held, "abca", ["h.1.attn.weights"], { tokenizer: charTokenizer("abcdefghijklmno") });
     const { labels, values } = attentionMap(seen, { layer: 1, head: 1 });
     expect(labels).toEqual(["a", "b", "c", "a"]);
@@ -89,11 +61,11 @@ describe("look()", () => {
   });
 
   test("leaves no tensor behind, also after an error inside an edit", async () => {
-    const { ids, ...held } = modelOf("erf");
-    await expectNoLeak(async () => {
+    const { ids, held } = goldenModel("erf");
+    await expectNoLeakAwaited(async () => {
       await look(held, ids, ["h.0.attn.weights"]);
     });
-    await expectNoLeak(async () => {
+    await expectNoLeakAwaited(async () => {
       const fails = () => {
         throw new Error("no");
       };
@@ -102,7 +74,7 @@ describe("look()", () => {
   });
 
   test("names the nearest value, the layers, heads and positions there are, and the axes", async () => {
-    const { ids, ...held } = modelOf("erf");
+    const { ids, held } = goldenModel("erf");
     const seen = (name: string, edits?: object) =>
       look(held, ids, [name as ValueName], edits && { edits: edits as Edits });
     await expect(seen("h.0.attn.wieghts")).rejects.toThrow("no such value; did you mean h.0.attn.weights?");
@@ -140,7 +112,7 @@ function draws(seed: number): (below: number) => number {
 
 describe("edits", () => {
   test("200 random ones equal a pass whose values are changed by hand, eager and compiled", async () => {
-    const { ids, ...held } = modelOf("untied");
+    const { ids, held } = goldenModel("untied");
     const { settings } = held;
     const specs = valueSpecs(settings);
     const plain = (
@@ -180,7 +152,7 @@ describe("edits", () => {
   });
 
   test("while sampling give the same text with a cache and without", async () => {
-    const { ids: _, ...held } = modelOf("untied");
+    const { held } = goldenModel("untied");
     const tokenizer = charTokenizer("abcdefghijk");
     const text = async (edits: Edits | undefined, cache: boolean) => {
       let all = "";

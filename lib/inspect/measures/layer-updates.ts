@@ -5,7 +5,7 @@ import { resolveDevice } from "../../engine/device.js";
 import type { HostTensors } from "../../engine/host-tensors.js";
 import { openSession } from "../../engine/session.js";
 import type { Step } from "../../engine/steps.js";
-import type { Parameters } from "../../model/model.js";
+import { type Parameters, parameterSpecs } from "../../model/model.js";
 import type { Settings } from "../../settings/settings.js";
 import { batchInputs } from "../../train/batch-feed.js";
 import { globalNorm } from "../../train/optimizers/clipping.js";
@@ -61,7 +61,8 @@ export async function layerUpdates(run: Training, tokens: TokenFile): Promise<La
     await session.define(trainingSteps(settings).update)({ ...batch, ...rates });
     const after = await session.define(updateNorms(settings))(rates);
     const number = (tensors: HostTensors, name: string) => tensors[name]!.values[0]!;
-    const parts = Object.keys(byPart(run.params)).map((part): LayerUpdate => {
+    const specs = parameterSpecs(settings).map((spec) => [spec.name, spec] as const);
+    const parts = Object.keys(byPart(Object.fromEntries(specs))).map((part): LayerUpdate => {
       const weightNorm = number(before, `weight ${part}`);
       const updateNorm = number(after, part);
       const gradientNorm = number(before, `gradient ${part}`);
