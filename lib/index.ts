@@ -61,6 +61,27 @@ export { readPickle } from "./host/python/pickle.js";
 export { key, uniform } from "./host/random.js";
 export { attentionMap } from "./inspect/attention-map.js";
 export { type Looked, type LookedAt, type LookOptions, look, type Seen, type Target } from "./inspect/look.js";
+export {
+  activationPatching,
+  type Patchable,
+  type Patching,
+  type PatchingOptions,
+  type PatchRow,
+} from "./inspect/measures/activation-patching.js";
+export {
+  type AttentionEntropy,
+  attentionEntropy,
+  type HeadScores,
+  headScores,
+  type RepeatOptions,
+  repeatedTokens,
+} from "./inspect/measures/attention-scores.js";
+export { type LayerUpdate, type LayerUpdates, layerUpdates } from "./inspect/measures/layer-updates.js";
+export { type Contribution, type LogitAttribution, logitAttribution } from "./inspect/measures/logit-attribution.js";
+export { type LogitLens, logitLens } from "./inspect/measures/logit-lens.js";
+export type { Candidate, LogitMetric, Prediction, TrueToken } from "./inspect/measures/predictions.js";
+export { type ResidualNorms, residualNorms } from "./inspect/measures/residual-norms.js";
+export { type TokenLosses, tokenLosses } from "./inspect/measures/token-losses.js";
 export { type Axis, type ValueName, type ValueSpec, valueSpecs } from "./model/activations.js";
 export type { Edit, Edits, Replacement } from "./model/edits.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./model/functional.js";
@@ -152,5 +173,6 @@ export {
 export { type Exported, readGpt2Folder, writeGpt2Folder } from "./weights/gpt2-folder.js";
 export type { HubOptions } from "./weights/gpt2-hub.js";
 export { type NanoGptCheckpoint, readNanoGptCheckpoint } from "./weights/nanogpt-checkpoint.js";
+export { type OpenModel, openModel } from "./weights/open-model.js";
 export { type LoadOptions, loadPretrained } from "./weights/open-weights.js";
 export { cropBlockSize, type Pretrained, padVocabulary, type TrainedModel } from "./weights/pretrained.js";

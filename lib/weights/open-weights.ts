@@ -1,11 +1,12 @@
 /**
- * Opens weights in any format: GPT-2 by its name, a Hugging Face folder, a checkpoint of nanoGPT, or a run of Folio.
+ * Opens weights in any format: a model that comes with Folio or GPT-2, by name, a Hugging Face folder, a checkpoint of nanoGPT, or a run of Folio.
  * This file detects the format; each format has a file of its own. The setting `initFrom` is resolved here. Shown in
  * notebooks/05-gpt2.
  */
 import fs from "node:fs";
 import path from "node:path";
 import { closest, distance } from "fastest-levenshtein";
+import { packageRoot } from "../host/package.js";
 import { statusOf } from "../host/regular-file.js";
 import type { ModelShape } from "../settings/model.js";
 import type { Settings } from "../settings/settings.js";
@@ -40,13 +41,16 @@ const readers = {
   },
 } satisfies Record<string, Read>;
 
+/** Models that come with Folio, by name: Hugging Face folders in this package. */
+const included: Readonly<Record<string, string>> = { induction: path.join("data", "induction", "model") };
+
 /** The format of a source, and its path; undefined if it has no known format. */
 function formatOf(source: string, checkpoint?: string): [format: keyof typeof readers, place: string] | undefined {
   if ((gpt2Names as readonly string[]).includes(source)) return ["hub", source];
   if (chooseCheckpoint(source, checkpoint)) return ["run", source];
   const status = statusOf(source);
   if (status && !status.isDirectory()) return ["nanoGpt", source]; // its reader reports anything that is not a file
-  if (!status) return undefined;
+  if (!status) return included[source] ? ["folder", path.join(packageRoot(), included[source])] : undefined;
   if (fs.existsSync(path.join(source, "config.json"))) return ["folder", source];
   const file = path.join(source, "ckpt.pt");
   return fs.existsSync(file) ? ["nanoGpt", file] : undefined;
@@ -54,8 +58,8 @@ function formatOf(source: string, checkpoint?: string): [format: keyof typeof re
 
 /**
  * Loads a model.
- * @param source gpt2, gpt2-medium, gpt2-large, gpt2-xl, or the path of a Hugging Face folder, of nanoGPT's ckpt.pt, of
- * a folder with one, or of a run's folder
+ * @param source gpt2, gpt2-medium, gpt2-large, gpt2-xl, or induction, which comes with Folio; or the path of a Hugging Face
+ * folder, of nanoGPT's ckpt.pt, of a folder with one, or of a run's folder, which comes first where there is one of that name
  * @throws {Error} if there is no such model, or it is damaged
  * @throws {RangeError} if it is smaller than blockSize, or larger than vocabSize
  */
@@ -69,10 +73,11 @@ export async function loadPretrained(source: string, options: LoadOptions = {}):
 
 function missing(source: string): never {
   const isThere = fs.existsSync(source);
-  const nearest = closest(source, gpt2Names);
+  const names = [...gpt2Names, ...Object.keys(included)];
+  const nearest = closest(source, names);
   const hint = !isThere && distance(source, nearest) <= 2 ? ` Did you mean ${nearest}?` : "";
   throw new Error(
-    `Cannot load a model from ${source}: ${isThere ? "the folder has no checkpoint, no config.json and no ckpt.pt" : "there is no such file or folder"}; wanted ${gpt2Names.join(", ")}, a Hugging Face folder, nanoGPT's ckpt.pt, or a run's folder.${hint}`,
+    `Cannot load a model from ${source}: ${isThere ? "the folder has no checkpoint, no config.json and no ckpt.pt" : "there is no such file or folder"}; wanted ${names.join(", ")}, a Hugging Face folder, nanoGPT's ckpt.pt, or a run's folder.${hint}`,
   );
 }
 

@@ -49,7 +49,7 @@ describe("look()", () => {
   });
 
   test("gives what attentionMap() draws: rows that add up to 1, labelled with the tokens", async () => {
-    const { ids, held } = goldenModel("erf");
+    const { held } = goldenModel("erf");
     const seen = await look(held, "abca", ["h.1.attn.weights"], { tokenizer: charTokenizer("abcdefghijklmno") });
     const { labels, values } = attentionMap(seen, { layer: 1, head: 1 });
     expect(labels).toEqual(["a", "b", "c", "a"]);

@@ -29,7 +29,10 @@ function expectPrediction({ top, next }: Prediction, logits: readonly number[], 
   const order = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]! || a - b);
   expect(top.map((candidate) => candidate.id)).toEqual(order.slice(0, top.length));
   for (const { id, probability } of top) expect(probability).toBeCloseTo(Math.exp(logits[id]!) / sum, 5);
-  if (id === undefined) return expect(next).toBeUndefined();
+  if (id === undefined) {
+    expect(next).toBeUndefined();
+    return;
+  }
   expect([next?.id, next?.rank]).toEqual([id, 1 + order.indexOf(id)]);
   expect(next?.probability).toBeCloseTo(Math.exp(logits[id]!) / sum, 5);
   expect(next?.loss).toBeCloseTo(Math.log(sum) - logits[id]!, 4);
@@ -164,7 +167,9 @@ describe("headScores()", () => {
     const padded = { ...held, settings, tokenizer: bpeTokenizer([97, 98]) }; // ids 0 to 256, and 257, the end of text
     const all = repeatedTokens(padded, { length: 257 });
     expect([Math.max(...all), new Set(all).size]).toEqual([256, 257]);
-    expect(() => repeatedTokens(held, { length: 7 })).toThrow("length 7 × repeats 2 does not fit; wanted whole numbers");
+    expect(() => repeatedTokens(held, { length: 7 })).toThrow(
+      "length 7 × repeats 2 does not fit; wanted whole numbers",
+    );
     expect(() => repeatedTokens(held, { length: 2.5 })).toThrow("does not fit");
   });
 });
@@ -214,7 +219,9 @@ describe("measures", () => {
     await expect(patch(ids)).rejects.toThrow("in both runs; choose a logit that tells them apart");
     await expect(tokenLosses(held, [1])).rejects.toThrow("the text has 1 token; the first is not predicted");
     await expect(logitLens(held, [11])).rejects.toThrow("Cannot look at the id 11");
-    await expect(layerUpdates(trainingOf(held), { ...onlyBatch(held), length: 3 })).rejects.toThrow(/shorter|too short|block/i);
+    await expect(layerUpdates(trainingOf(held), { ...onlyBatch(held), length: 3 })).rejects.toThrow(
+      /shorter|too short|block/i,
+    );
   });
 
   test("leave no tensor behind, also after errors", async () => {

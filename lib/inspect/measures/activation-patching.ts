@@ -64,7 +64,10 @@ export async function activationPatching<const N extends Patchable = "resid_out"
   const { settings } = model;
   const wanted = names ?? (["resid_out", "attn.out", "mlp.out"] satisfies Patchable[] as Patchable[] as N[]);
   const places = wanted.map((name) => [name, placesOf(name, settings)] as const);
-  const source = await look(model, clean, [...new Set(places.flatMap(([, rows]) => rows.map(({ value }) => value))), "logits"]);
+  const source = await look(model, clean, [
+    ...new Set(places.flatMap(([, rows]) => rows.map(({ value }) => value))),
+    "logits",
+  ]);
   const target = await look(model, corrupted, ["logits"]);
   const T = target.ids.length;
   if (source.ids.length !== T)
@@ -133,7 +136,10 @@ async function patchedMetrics(
   for (let first = 0; first < T; first += most) {
     const rows = Math.min(most, T - first);
     const copies = Array.from({ length: rows }, () => ids).flat();
-    const positions = int32(Int32Array.from({ length: rows }, (_, row) => first + row), [rows]);
+    const positions = int32(
+      Int32Array.from({ length: rows }, (_, row) => first + row),
+      [rows],
+    );
     const { logits } = await run({ ids: int32(copies, [rows, T]), positions, clean });
     const values = logits!.values as Float32Array;
     for (let row = 0; row < rows; row++) metrics.push(metricOf(values.subarray(row * settings.vocabSize), chosen));

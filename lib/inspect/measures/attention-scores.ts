@@ -1,6 +1,6 @@
 /** Numbers that tell what an attention head does: how widely it looks, and whether it is of a known kind. */
 import { permuted } from "../../host/random.js";
-import { type LookedAt, type Looked, look, tokenizerOf } from "../look.js";
+import { type Looked, type LookedAt, look, tokenizerOf } from "../look.js";
 
 /** What attentionEntropy() gives. */
 export interface AttentionEntropy {

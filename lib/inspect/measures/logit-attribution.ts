@@ -2,7 +2,7 @@
 import type { HostTensors } from "../../engine/host-tensors.js";
 import type { LayerValue, ValueName } from "../../model/activations.js";
 import type { ModelSettings } from "../../settings/model.js";
-import { type LookedAt, type Looked, look, tokenizerOf, tokenText } from "../look.js";
+import { type Looked, type LookedAt, look, tokenizerOf, tokenText } from "../look.js";
 import { chosenLogit, type LogitMetric } from "./predictions.js";
 
 /** A summand of the final residual stream, and so of the logit. */
@@ -87,7 +87,8 @@ function componentsOf(
   position: number,
 ): Component[] {
   const T = ids.length;
-  const at = (name: keyof typeof values & ValueName, row: number) => values[name]!.values.subarray(row * C, (row + 1) * C);
+  const at = (name: keyof typeof values & ValueName, row: number) =>
+    values[name]!.values.subarray(row * C, (row + 1) * C);
   const all: Component[] = [
     { component: "token embedding", name: "wte", vector: at("wte", position) },
     { component: "position embedding", name: "wpe", vector: at("wpe", position) },
