@@ -9,6 +9,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { bundlePage } from "./bundle.mjs";
 import { compileVariants, describeFailure, nativeFolder, registeringFlags } from "./native.mjs";
 import {
   describeMissing,
@@ -461,6 +462,7 @@ async function build({ at, lock, speaker }) {
     lock,
     onLine: speaker.say,
   });
+  await bundlePage(at.root);
   // Dated at the start, so that a file saved meanwhile counts as newer.
   state.writeWhole(state.buildStampFile(at), JSON.stringify({ key: state.hash(sources) }));
   fs.utimesSync(state.buildStampFile(at), startedAt, startedAt);

@@ -82,6 +82,18 @@ export { type LogitLens, logitLens } from "./inspect/measures/logit-lens.js";
 export type { Candidate, LogitMetric, Prediction, TrueToken } from "./inspect/measures/predictions.js";
 export { type ResidualNorms, residualNorms } from "./inspect/measures/residual-norms.js";
 export { type TokenLosses, tokenLosses } from "./inspect/measures/token-losses.js";
+export { arrayView, valueView } from "./inspect/views/array.js";
+export { attentionView } from "./inspect/views/attention.js";
+export {
+  attributionView,
+  logitLensView,
+  patchingView,
+  promptsView,
+  tokenLossView,
+} from "./inspect/views/measured.js";
+export { modelTreeView } from "./inspect/views/model-tree.js";
+export { nextTokenView } from "./inspect/views/next-token.js";
+export type { View } from "./inspect/views/view.js";
 export { type Axis, type ValueName, type ValueSpec, valueSpecs } from "./model/activations.js";
 export type { Edit, Edits, Replacement } from "./model/edits.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./model/functional.js";

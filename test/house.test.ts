@@ -30,13 +30,20 @@ const law: Law = {
     { from: "lib", to: "notebooks/" },
     { from: "lib", to: "tslab" },
     { from: "lib", to: "@tensorflow/tfjs-node", but: ["lib/engine"] },
+    { from: "lib", to: "preact", but: ["lib/inspect"] },
     { from: "lib", to: "koffi", but: ["lib/engine", "lib/host/folder-lock.ts"] },
     { from: "scaling", to: "@tensorflow/" },
     { from: "scaling", to: "koffi" },
   ],
   browser: {
-    rooms: ["lib/model/model.ts", "lib/model/functional.ts", "lib/train/optimizers", "lib/sample/next-token.ts"],
-    packages: ["@tensorflow/tfjs-core"],
+    rooms: [
+      "lib/model/model.ts",
+      "lib/model/functional.ts",
+      "lib/train/optimizers",
+      "lib/sample/next-token.ts",
+      "lib/inspect/page",
+    ],
+    packages: ["@tensorflow/tfjs-core", "preact", "preact/hooks"],
   },
 };
 

@@ -5,6 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { escapeScript } from "./page-script.js";
 
 /** A page around `body`, which is HTML and may contain interactiveFigure()s of line-chart.ts. */
 export function htmlPage({
@@ -16,15 +17,7 @@ export function htmlPage({
   readonly body: string;
   readonly css?: string;
 }): string {
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
-<title>${escapeHtml(title)}</title>
-<style>${pageCss}${css}</style>
-</head>
+  return `${pageHead({ title, css })}
 <body>
 ${body}
 <script>${escapeScript(readFileSync(plotlyPath(), "utf8"))}</script>
@@ -34,14 +27,29 @@ ${body}
 `;
 }
 
+/** The beginning of a page, up to its body: nothing may be loaded, and the colours are the reader's. */
+export const pageHead = ({
+  title,
+  css = "",
+}: {
+  readonly title: string;
+  readonly css?: string;
+}): string => `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
+<title>${escapeHtml(title)}</title>
+<style>${pageCss}${css}</style>
+</head>`;
+
 /** Text for an element or a quoted attribute. */
 export function escapeHtml(text: string): string {
   const names: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
   return text.replace(/[&<>"']/g, (character) => names[character]!);
 }
 
-// In JavaScript, `<\/script` and `<\!--` mean the same as without the backslash, but do not end the script element.
-const escapeScript = (code: string) => code.replace(/<(\/script|!--)/gi, "<\\$1");
 export const plotlyPath = () =>
   createRequire(import.meta.url).resolve("plotly.js-cartesian-dist-min/plotly-cartesian.min.js");
 

@@ -7,25 +7,16 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Figure } from "../charts/figure.js";
 import { plotlyPath } from "../charts/html-page.js";
-import { notebookKernel } from "../host/notebook.js";
-
-let shown = false;
+import { offerScript, scriptJson } from "../charts/page-script.js";
 
 /** HTML of a figure; `picture` is an element that shows it without a script. */
 export function figureHtml(figure: Figure, picture: string): string {
-  showPlotly();
+  offerScript("Plotly", () => readFileSync(plotlyPath(), "utf8"));
   // Six digits are more than a screen can show.
   const short = (_: string, value: unknown) => (typeof value === "number" ? Number(value.toPrecision(6)) : value);
-  const json = JSON.stringify(figure, short).replaceAll("<", "\\u003c");
+  const json = scriptJson(figure, short);
   const id = `folio-${createHash("sha256").update(json).digest("hex").slice(0, 12)}`;
   return `<div class="${id}" style="min-height:25rem">${picture}</div>\n<script>(${draw.toString()})("${id}", ${json})</script>`;
-}
-
-function showPlotly(): void {
-  if (shown) return;
-  shown = true;
-  const code = readFileSync(plotlyPath(), "utf8").replace(/<(\/script|!--)/gi, "<\\$1");
-  notebookKernel()?.display({ "text/html": `<script>window.Plotly || (() => {${code}\n})()</script>` });
 }
 
 /** The browser interface that the script uses. */

@@ -11,6 +11,8 @@ export interface TokenLosses {
   readonly losses: readonly (number | null)[];
   /** What the model expected in place of each token, with the token itself as `next`; null for the first. */
   readonly expected: readonly (Prediction | null)[];
+  /** What the model expects after the text. */
+  readonly after: Prediction;
   /** The mean of the losses, in nats per token. */
   readonly mean: number;
 }
@@ -33,5 +35,5 @@ export async function tokenLosses(
   const expected = [null, ...found.slice(0, -1)];
   const losses = expected.map((prediction) => prediction?.next?.loss ?? null);
   const mean = losses.reduce<number>((sum, loss) => sum + (loss ?? 0), 0) / (ids.length - 1);
-  return { ids, tokens, axes: ["position"], losses, expected, mean };
+  return { ids, tokens, axes: ["position"], losses, expected, after: found.at(-1)!, mean };
 }

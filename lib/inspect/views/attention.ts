@@ -1,0 +1,118 @@
+/** The view of attention: every head of a model on a text, or of weights that are at hand. */
+import type { Edits } from "../../model/edits.js";
+import { type LookedAt, look } from "../look.js";
+import { type AttentionData, headWeights } from "../page/attention.js";
+import type { Packed } from "../page/parts/numbers.js";
+import { pack } from "./pack.js";
+import { makeView, type View } from "./view.js";
+
+/** Attention weights that are at hand: by layer and head, a row per position. */
+export interface AttentionWeights {
+  readonly tokens: readonly string[];
+  /** [layers, heads, T, T] */
+  readonly weights: readonly (readonly (readonly ArrayLike<number>[])[])[];
+}
+
+export interface AttentionOptions {
+  readonly title?: string;
+  /** The layer and head that are shown first. */
+  readonly layer?: number;
+  readonly head?: number;
+  readonly edits?: Edits;
+}
+
+/** Up to this length a page has the weights; beyond, queries and keys are smaller. */
+const mostWeights = 128;
+/** Rows and columns of the small picture of a head. */
+const thumbnailSide = 48;
+
+/**
+ * Attention of all heads as small pictures, of one in full, and for a token what it attends to and what attends to it.
+ * Longer texts travel as queries and keys; the page computes `softmax(q kᵀ / √D)` of the head that is asked for.
+ * @throws {RangeError} for a layer or head that there is not, weights of another shape, and as look()
+ * @example
+ * (await attentionView(openCheckpoint("out"), "ROMEO: my love")).show();
+ */
+export function attentionView(
+  model: LookedAt,
+  text: string | readonly number[],
+  options?: AttentionOptions,
+): Promise<View>;
+export function attentionView(weights: AttentionWeights, options?: AttentionOptions): View;
+export function attentionView(
+  source: LookedAt | AttentionWeights,
+  second?: string | readonly number[] | AttentionOptions,
+  third: AttentionOptions = {},
+): View | Promise<View> {
+  if ("weights" in source) return viewOf(fromWeights(source), second as AttentionOptions | undefined);
+  return fromModel(source, second as string | readonly number[], third).then((found) => viewOf(found, third));
+}
+
+type Found = Omit<AttentionData, "title" | "thumbnails" | "first">;
+
+function fromWeights({ tokens, weights }: AttentionWeights): Found {
+  const [L, H, T] = [weights.length, weights[0]?.length ?? 0, tokens.length];
+  const flat = new Float32Array(L * H * T * T);
+  for (const [index, rows] of weights.flat().entries()) {
+    for (const [t, row] of rows.entries()) flat.set(row, (index * T + t) * T);
+  }
+  return { tokens, layers: [...Array(L).keys()], heads: H, weights: pack(flat, [L, H, T, T]) };
+}
+
+async function fromModel(
+  model: LookedAt,
+  text: string | readonly number[],
+  { edits }: AttentionOptions,
+): Promise<Found> {
+  const { nLayer, nHead, nEmbd } = model.settings;
+  const layers = [...Array(nLayer).keys()];
+  const names = (part: "weights" | "q" | "k") => layers.map((layer) => `h.${layer}.attn.${part}` as const);
+  const options = edits ? { edits } : {};
+  const edited = Object.keys(edits ?? {}).some((name) => /attn\.(weights|scores)$/.test(name));
+  const { tokens, values } = await look(model, text, [...names("q"), ...names("k"), ...names("weights")], options);
+  const T = tokens.length;
+  const all = (part: "weights" | "q" | "k", shape: readonly number[]): Packed => {
+    const size = shape.reduce((product, length) => product * length, 1);
+    const flat = new Float32Array(nLayer * size);
+    for (const [layer, name] of names(part).entries()) flat.set(values[name]!.values, layer * size);
+    return pack(flat, [nLayer, ...shape]);
+  };
+  const shared = { tokens, layers, heads: nHead };
+  if (T <= mostWeights || edited) return { ...shared, weights: all("weights", [nHead, T, T]) };
+  const D = nEmbd / nHead;
+  return { ...shared, queries: all("q", [nHead, T, D]), keys: all("k", [nHead, T, D]) };
+}
+
+function viewOf(found: Found, { title = "Attention", layer = 0, head = 0 }: AttentionOptions = {}): View {
+  const { layers, heads } = found;
+  const within = (value: number, size: number) => Number.isInteger(value) && value >= 0 && value < size;
+  if (!within(layer, layers.length) || !within(head, heads)) {
+    throw new RangeError(
+      `Cannot show attention: there is no layer ${layer}, head ${head}; wanted layers 0 to ${layers.length - 1}, heads 0 to ${heads - 1}.`,
+    );
+  }
+  const data: Omit<AttentionData, "thumbnails"> = { ...found, title, first: [layer, head] };
+  return makeView("attention", { ...data, thumbnails: thumbnails(data) });
+}
+
+/** Small pictures of every head: the largest weight of each block of positions. uint8 [L, H, S, S] */
+function thumbnails(data: Omit<AttentionData, "thumbnails">): Packed {
+  const { layers, heads, tokens } = data;
+  const T = tokens.length;
+  const S = Math.min(T, thumbnailSide);
+  const pixels = new Float32Array(layers.length * heads * S * S);
+  const blank = { ...data, thumbnails: pack([], [0]) };
+  for (let layer = 0; layer < layers.length; layer++) {
+    for (let head = 0; head < heads; head++) {
+      const weights = headWeights(blank, layer, head);
+      const from = (layer * heads + head) * S * S;
+      for (let t = 0; t < T; t++) {
+        for (let s = 0; s <= t; s++) {
+          const at = from + Math.floor((t * S) / T) * S + Math.floor((s * S) / T);
+          pixels[at] = Math.max(pixels[at]!, weights[t * T + s]!);
+        }
+      }
+    }
+  }
+  return pack(pixels, [layers.length, heads, S, S], "uint8");
+}
