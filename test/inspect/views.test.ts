@@ -223,7 +223,7 @@ describe("every view", () => {
       attention: await attentionView(held, ids),
       nextToken: await nextTokenView(held, ids),
       tree: modelTreeView(held),
-      array: arrayView({ shape: [2, 2], values: Float32Array.of(1, -2, 3, 4) }),
+      array: arrayView({ dtype: "float32", shape: [2, 2], values: Float32Array.of(1, -2, 3, 4) }),
       lens: logitLensView(await logitLens(held, ids)),
       losses: tokenLossView(losses),
       attribution: attributionView(await logitAttribution(held, ids, { token: 3 })),

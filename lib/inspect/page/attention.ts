@@ -105,7 +105,7 @@ function View({ data }: { data: AttentionData }): Element {
       label: which === "to" ? "What the chosen token attends to" : "Which tokens attend to the chosen token",
       tokens,
       values: direction(weights, cell.row, which),
-      ...{ scale: weightScale, chosen: cell.row },
+      ...{ scale: { ...weightScale, underText: true }, chosen: cell.row },
       onChoose: (token: number) => setCell({ row: token, column: Math.min(cell.column, token) }),
     });
   return h(
@@ -139,9 +139,9 @@ function View({ data }: { data: AttentionData }): Element {
       h(
         "div",
         { class: "strips" },
-        h("h3", {}, "attends to"),
+        h("p", { class: "name" }, "attends to"),
         strip("to"),
-        h("h3", {}, "is attended to by"),
+        h("p", { class: "name" }, "is attended to by"),
         strip("from"),
       ),
   );

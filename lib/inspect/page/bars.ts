@@ -45,6 +45,7 @@ export function bars({ title, rows, axis, write = shortNumber, still = false }: 
       height,
       role: "img",
       "aria-label": title,
+      style: `--w: ${width}`,
     },
     still && h("text", { x: 8, y: 18, class: "heading" }, title),
     rows.map(({ label, value, marked }, index) => {

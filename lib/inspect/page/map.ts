@@ -31,7 +31,8 @@ export interface MapData {
 function matrix(data: MapData, more: Pick<MatrixProps, "cursor" | "onCursor"> = {}): Element {
   const { rows, columns, words, unit, signed, shares } = data;
   const values = open(data.values).read(0, rows.length * columns.length);
-  const scale = shares && !signed ? { label: unit, high: 1 } : scaleOf(unit, values, { signed });
+  const underText = words !== undefined;
+  const scale = shares && !signed ? { label: unit, high: 1, underText } : scaleOf(unit, values, { signed, underText });
   return Matrix({
     ...{ label: data.title, values, rows, columns, rowTitle: data.rowTitle, columnTitle: data.columnTitle },
     ...{ scale, shares },

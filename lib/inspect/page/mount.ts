@@ -31,7 +31,7 @@ function Framed({ kind, data, host }: { kind: KindName; data: { title: string };
     h(
       "header",
       {},
-      h("h2", {}, data.title),
+      h(host.dataset.heading ?? "h2", {}, data.title),
       h("button", { type: "button", "aria-pressed": large, onClick: toggle, title: "Larger text and pictures" }, "A±"),
     ),
     h(View, { data }),

@@ -38,11 +38,11 @@ function View({ data }: { data: PromptsData }): Element {
       h(
         "section",
         {},
-        h("h3", {}, nameOf(index)),
+        h("p", { class: "name" }, nameOf(index)),
         h(TokenText, {
           ...{ label: `Prompt ${nameOf(index)}, coloured by the probability of each token`, tokens: prompt.tokens },
           values: prompt.probabilities.map((p) => p ?? Number.NaN),
-          scale: { label: "probability", high: 1 },
+          scale: { label: "probability", high: 1, underText: true },
         }),
         chart(prompt, index),
       ),

@@ -10,7 +10,6 @@ text { fill: currentColor; }
 .title { font-size: 12px; fill-opacity: .8; }
 .heading { font-size: 15px; font-weight: 600; }
 .soft { fill-opacity: .75; }
-.strong { fill: #fff; }
 .frame { fill: none; stroke: currentColor; stroke-opacity: .3; }
 .chosen { fill-opacity: 1; stroke: currentColor; stroke-width: 2; }
 image + rect.chosen { fill: none; }
@@ -29,10 +28,11 @@ ${drawing}`;
 export const viewCss = `
 :host { display: block; color: inherit; font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; margin: .5rem 0 1rem; }
 :host([data-size="large"]) { font-size: 20px; }
-:host([data-size="large"]) svg.matrix, :host([data-size="large"]) svg[role="img"] { width: 100%; height: auto; max-height: none; }
+section { overflow-x: auto; }
+:host([data-size="large"]) svg[role="img"] { width: max(100%, calc(var(--w, 0) * 1.52px)); max-width: none; }
 header { display: flex; align-items: baseline; gap: 1rem; }
-h2 { font-size: 1.1em; margin: 0 0 .4em; flex: 1; }
-h3 { font-size: .95em; margin: .6em 0 .2em; }
+h1, h2 { font-size: 1.1em; margin: 0 0 .4em; flex: 1; }
+.name { font-weight: 600; margin: .6em 0 .2em; }
 svg { max-width: 100%; height: auto; }
 .controls { display: flex; flex-wrap: wrap; gap: .4em 1.2em; align-items: center; margin: .3em 0 .6em; }
 label { display: inline-flex; align-items: center; gap: .45em; }
@@ -52,7 +52,6 @@ button:focus-visible, select:focus-visible, input:focus-visible, svg:focus-visib
 .tokens { flex: 1 1 20rem; line-height: 1.9; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .tokens button { border: 0; border-radius: 2px; padding: .1em .1em; margin: 0 1px 0 0; font: inherit; cursor: default; }
 .tokens button[aria-pressed="true"] { outline: 2px solid currentColor; }
-.tokens .strong { color: #fff; }
 .readout { min-height: 1.5em; margin: .4em 0; font-variant-numeric: tabular-nums; }
 .tree { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .tree details, .tree .leaf { padding-left: 1.4em; } .tree > details { padding-left: 0; }

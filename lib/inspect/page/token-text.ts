@@ -20,7 +20,7 @@ export interface TokenTextData {
 }
 
 const numbersOf = ({ values }: TokenTextData) => values.map((value) => value ?? Number.NaN);
-const scaleFor = (data: TokenTextData) => scaleOf(data.unit, numbersOf(data));
+const scaleFor = (data: TokenTextData) => scaleOf(data.unit, numbersOf(data), { underText: true });
 
 function bar(data: TokenTextData): Element {
   const label = `Colours: ${data.unit}, from 0`;

@@ -36,11 +36,11 @@ export function makeView<K extends KindName>(kind: K, data: DataOf<K>): View {
   const { picture, text } = kinds[kind] as unknown as Kind<DataOf<K>>;
   const { title } = data as { title: string };
   const svg = () => withStyle(renderToString(picture(data)), title);
-  const place = () => {
+  const place = (heading = "") => {
     const json = scriptJson(data);
     const id = `folio-${createHash("sha256").update(kind).update(json).digest("hex").slice(0, 12)}`;
     const image = svgImage(svg());
-    return `<div class="${id}">${image}</div>\n<script>window.FolioViews?.mount("${id}", "${kind}", ${json})</script>`;
+    return `<div class="${id}"${heading}>${image}</div>\n<script>window.FolioViews?.mount("${id}", "${kind}", ${json})</script>`;
   };
   const view: View = {
     title,
@@ -49,7 +49,7 @@ export function makeView<K extends KindName>(kind: K, data: DataOf<K>): View {
       if (kernel) kernel.display(view.bundle());
       else console.log(view.text());
     },
-    html: () => page(title, place()),
+    html: () => page(title, place(' data-heading="h1"')),
     svg,
     text: () => text(data),
     bundle() {

@@ -1,7 +1,7 @@
 /** A matrix as a picture: one pixel per value, labels that leave each other room, a cursor, a colour bar with numbers. */
 import { type Element, h } from "./element.js";
 import { percent, shortNumber } from "./numbers.js";
-import { cssColor, picture, type Scale, strength, transformText } from "./scale.js";
+import { cssColor, picture, type Scale } from "./scale.js";
 
 export interface Cell {
   readonly row: number;
@@ -52,7 +52,7 @@ export function Matrix(props: MatrixProps): Element {
   const total = { width: at.left + at.width + 90, height: at.top + Math.max(at.height, 120) + 14 };
   const cells = words && at.wide > 20 ? cellWords(props, at) : [];
   const interactive = onCursor && {
-    tabIndex: 0,
+    tabindex: 0,
     onMouseMove: (event: MouseEvent) => {
       const found = cellAt(event, at, total);
       if (found && found.row < rows.length && found.column < columns.length) onCursor(found);
@@ -63,7 +63,7 @@ export function Matrix(props: MatrixProps): Element {
     "svg",
     {
       ...{ viewBox: `0 0 ${total.width} ${total.height}`, width: total.width, role: "img", "aria-label": label },
-      ...{ class: "matrix", xmlns: "http://www.w3.org/2000/svg", ...interactive },
+      ...{ class: "matrix", xmlns: "http://www.w3.org/2000/svg", style: `--w: ${total.width}`, ...interactive },
     },
     h("rect", { x: at.left, y: at.top, width: at.width, height: at.height, class: "frame" }),
     h("image", {
@@ -143,13 +143,12 @@ const shorten = (text: string, length: number) => {
   return characters.length > length ? `${characters.slice(0, Math.max(1, length - 1)).join("")}…` : text;
 };
 
-function cellWords({ words, rows, columns, values, scale }: MatrixProps, at: Layout): Element[] {
+function cellWords({ words, rows, columns }: MatrixProps, at: Layout): Element[] {
   return rows.flatMap((_, row) =>
     columns.map((_, column) => {
-      const strong = strength(values[row * columns.length + column]!, scale) > 0.55;
       const place = { x: at.left + (column + 0.5) * at.wide, y: at.top + (row + 0.5) * at.high + font * 0.36 };
       const text = shorten(words!({ row, column }), Math.floor(at.wide / character));
-      return h("text", { ...place, class: strong ? "word strong" : "word", "text-anchor": "middle" }, text);
+      return h("text", { ...place, class: "word", "text-anchor": "middle" }, text);
     }),
   );
 }
@@ -165,7 +164,7 @@ export function ColorBar(props: { scale: Scale; shares?: boolean | undefined; x:
   return h(
     "g",
     { transform: `translate(${x} ${y})` },
-    h("title", {}, `${scale.label}; ${transformText(scale)}`),
+    h("title", {}, scale.label),
     Array.from({ length: steps }, (_, i) =>
       h("rect", { x: 0, y: 4 * i, width: 12, height: 4, fill: cssColor(value((i + 0.5) / steps), scale) }),
     ),

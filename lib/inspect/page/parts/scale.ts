@@ -13,6 +13,8 @@ export interface Scale {
   readonly signed?: boolean;
   /** Opacity is the square root of the share, so that small values show. */
   readonly root?: boolean;
+  /** There is text on the colours: they stay light enough for a contrast of 4.5 with the ink of light and dark pages. */
+  readonly underText?: boolean;
 }
 
 const blue = [43, 123, 186] as const; // palette[0] of lib/charts/figure.ts
@@ -29,9 +31,9 @@ export function scaleOf(label: string, values: ArrayLike<number>, options: Omit<
 }
 
 /** Opacity of a value, 0 to 1. */
-export function strength(value: number, { high, signed, root }: Scale): number {
+export function strength(value: number, { high, signed, root, underText }: Scale): number {
   const share = Math.min(1, Math.max(0, (signed ? Math.abs(value) : value) / high)) || 0;
-  return root ? Math.sqrt(share) : share;
+  return (underText ? 0.75 : 1) * (root ? Math.sqrt(share) : share);
 }
 
 /** A value's colour in CSS. */
@@ -53,10 +55,6 @@ export function colorsOf(values: ArrayLike<number>, scale: Scale): Uint8ClampedA
   }
   return colors;
 }
-
-/** What the colour bar says of the transform. */
-export const transformText = ({ root }: Scale): string =>
-  root ? "opacity is the square root of the share" : "opacity is in proportion";
 
 /** Turns RGBA pixels into the address of a picture; Node and the browser each set theirs. */
 export type Painter = (pixels: Uint8ClampedArray, width: number, height: number) => string;

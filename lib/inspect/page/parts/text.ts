@@ -1,7 +1,7 @@
 /** Tokens as running text, each with a colour; as HTML to move through, and as SVG for a still picture. */
 import { type Element, h } from "./element.js";
 import { shownToken } from "./numbers.js";
-import { cssColor, type Scale, strength } from "./scale.js";
+import { cssColor, type Scale } from "./scale.js";
 
 export interface TokenTextProps {
   readonly label: string;
@@ -31,10 +31,9 @@ export function TokenText({ label, tokens, values, scale, chosen, onChoose }: To
       const value = values[index]!;
       const none = Number.isNaN(value);
       const style = none ? "" : `background: ${cssColor(value, scale)}`;
-      const strong = !none && strength(value, scale) > 0.55;
       const props = {
-        ...{ type: "button", style, class: strong ? "strong" : "", "aria-pressed": index === chosen },
-        tabIndex: index === (chosen ?? 0) ? 0 : -1,
+        ...{ type: "button", style, "aria-pressed": index === chosen },
+        tabindex: index === (chosen ?? 0) ? 0 : -1,
         ...{ onClick: () => onChoose?.(index), onMouseEnter: () => onChoose?.(index) },
         onKeyDown: (event: KeyboardEvent) => press(event, index),
       };
@@ -68,7 +67,7 @@ export function tokenLines(props: Pick<TokenTextProps, "tokens" | "values" | "sc
         "text",
         {
           ...{ x: 2, y: 16, "font-size": font },
-          class: !none && strength(value, scale) > 0.55 ? "word strong" : "word",
+          class: "word",
         },
         text,
       ),

@@ -1,0 +1,214 @@
+/**
+ * Views in a browser with the network off: no errors, accessible, by keyboard alone, several on a page. Skipped without
+ * Chromium. FOLIO_SCREENSHOTS=FOLDER stores screenshots.
+ */
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import os from "node:os";
+import path from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { look } from "../../lib/inspect/look.js";
+import { activationPatching } from "../../lib/inspect/measures/activation-patching.js";
+import { logitAttribution } from "../../lib/inspect/measures/logit-attribution.js";
+import { logitLens } from "../../lib/inspect/measures/logit-lens.js";
+import { tokenLosses } from "../../lib/inspect/measures/token-losses.js";
+import { drawingProbabilities } from "../../lib/inspect/page/next-token.js";
+import { percent } from "../../lib/inspect/page/parts/numbers.js";
+import { valueView } from "../../lib/inspect/views/array.js";
+import { attentionView } from "../../lib/inspect/views/attention.js";
+import {
+  attributionView,
+  logitLensView,
+  patchingView,
+  promptsView,
+  tokenLossView,
+} from "../../lib/inspect/views/measured.js";
+import { modelTreeView } from "../../lib/inspect/views/model-tree.js";
+import { nextTokenView } from "../../lib/inspect/views/next-token.js";
+import type { View } from "../../lib/inspect/views/view.js";
+import { goldenModel } from "./golden-models.js";
+
+const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((file) =>
+  fs.existsSync(file),
+);
+const why = executablePath ? "" : " (not run: there is no Chromium)";
+
+const { held, ids, otherIds } = goldenModel("erf");
+let folder: string;
+let browser: Browser;
+let views: Record<string, View>;
+
+beforeAll(async () => {
+  if (why) return;
+  loadTensorFlow();
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-views-"));
+  browser = await chromium.launch({ executablePath: executablePath!, args: ["--no-sandbox"] });
+  const losses = await tokenLosses(held, ids);
+  const other = otherIds.slice(0, ids.length);
+  const metric = { token: 3, minus: 4 };
+  views = {
+    attention: await attentionView(held, ids, { layer: 1 }),
+    nextToken: await nextTokenView(held, ids),
+    tree: modelTreeView(held),
+    array: valueView(await look(held, ids, ["h.0.attn.scores"]), "h.0.attn.scores"),
+    lens: logitLensView(await logitLens(held, ids)),
+    losses: tokenLossView(losses),
+    attribution: attributionView(await logitAttribution(held, ids, { token: 3 })),
+    patching: patchingView(await activationPatching(held, ids.slice(0, other.length), other, { metric }), "resid_out"),
+    prompts: promptsView([losses, losses]),
+  };
+}, 120_000);
+
+afterAll(async () => {
+  await browser?.close();
+  if (folder) fs.rmSync(folder, { recursive: true });
+});
+
+/** A page of one's own for a file, with what it complained about. */
+async function opened(
+  html: string,
+  colorScheme: "light" | "dark" = "light",
+): Promise<{ page: Page; complaints: string[] }> {
+  const file = path.join(folder, "view.html");
+  fs.writeFileSync(file, html);
+  const context = await browser.newContext({ offline: true, colorScheme, viewport: { width: 1280, height: 720 } });
+  const page = await context.newPage();
+  const complaints: string[] = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  page.on("request", (request) => !/^(file|data):/.test(request.url()) && complaints.push(request.url()));
+  await page.goto(pathToFileURL(file).href);
+  return { page, complaints };
+}
+
+const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** The rules of accessibility that a page breaks. */
+async function violations(page: Page): Promise<string[]> {
+  // Evaluated, not added as a script: the page's policy allows only its own.
+  await page.evaluate(axe);
+  return page.evaluate(async () => {
+    const { axe } = window as unknown as {
+      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+    };
+    const { violations } = await axe.run();
+    return violations.map(
+      ({ id, nodes }) =>
+        `${id}: ${nodes
+          .map(({ html }) => html)
+          .slice(0, 2)
+          .join(" ")}`,
+    );
+  });
+}
+
+async function screenshot(page: Page, name: string): Promise<void> {
+  const to = process.env.FOLIO_SCREENSHOTS;
+  if (to) await page.screenshot({ path: path.join(to, `view-${name}.png`), fullPage: true });
+}
+
+describe.skipIf(why !== "")(`views in a browser${why}`, () => {
+  for (const scheme of ["light", "dark"] as const) {
+    test(`open without the network, without errors and without violations of accessibility: ${scheme}`, async () => {
+      for (const [name, view] of Object.entries(views)) {
+        const { page, complaints } = await opened(view.html(), scheme);
+        expect([name, await page.getByRole("heading", { level: 1 }).textContent()]).toEqual([name, view.title]);
+        await screenshot(page, `${name}-${scheme}`);
+        expect([name, ...complaints, ...(await violations(page))]).toEqual([name]);
+        await page.context().close();
+      }
+    });
+  }
+
+  test("attention by keyboard: arrow keys move the cursor, a head is chosen, the readout says the weight", async () => {
+    const { page } = await opened(views.attention!.html());
+    const { values } = await look(held, ids, ["h.1.attn.weights", "h.0.attn.weights"]);
+    const T = ids.length;
+    const readout = page.locator(".readout");
+    const weight = (layer: 0 | 1, head: number, row: number, column: number) =>
+      values[`h.${layer}.attn.weights`].values[(head * T + row) * T + column]!;
+    const close = async (wanted: number) => {
+      const text = (await readout.textContent())!;
+      expect(Math.abs(Number.parseFloat(text.split(": ").at(-1)!) - 100 * wanted)).toBeLessThan(0.2);
+    };
+    await page.locator("svg.matrix").focus();
+    await page.keyboard.press("ArrowUp");
+    await page.keyboard.press("ArrowRight");
+    await close(weight(1, 0, T - 2, 1));
+    await page.getByRole("combobox").first().selectOption("0");
+    await page.getByRole("button", { name: "layer 0, head 1" }).press("Enter");
+    await close(weight(0, 1, T - 2, 1));
+    await page.locator("svg.matrix").focus();
+    for (let i = 0; i < T; i++) await page.keyboard.press("ArrowRight");
+    expect(await readout.textContent()).toContain("cannot attend to");
+    await page.context().close();
+  });
+
+  test("the sliders of the next token give the sampler's probabilities", async () => {
+    const { page } = await opened(views.nextToken!.html());
+    const { values } = await look(held, ids, ["logits"]);
+    const logits = values.logits.values.slice(-held.settings.vocabSize);
+    const set = (label: string, value: number) =>
+      page.getByLabel(label).evaluate((input: HTMLInputElement, to) => {
+        input.value = `${to}`;
+        input.dispatchEvent(new Event("input", { bubbles: true }));
+      }, value);
+    await set("temperature", 0.5);
+    await set("top k", 4);
+    const wanted = drawingProbabilities(logits, { temperature: 0.5, topK: 4, topP: 1 });
+    const best = Math.max(...wanted);
+    expect(await page.locator("svg[role=img]").textContent()).toContain(percent(best));
+    expect(await page.locator(".readout").textContent()).toContain(`4 of ${logits.length} tokens can be drawn`);
+    await page.getByLabel("temperature").focus();
+    await page.keyboard.press("ArrowRight");
+    expect(await page.locator("label", { hasText: "temperature" }).locator("output").textContent()).toBe("0.55");
+    await page.context().close();
+  });
+
+  test("two views on a page, even two of the same, do not disturb each other", async () => {
+    const one = views.array!.html();
+    const place = one.slice(one.indexOf("<main>") + 6, one.indexOf("</main>"));
+    const { page, complaints } = await opened(one.replace("</main>", `${place}</main>`));
+    expect(await page.locator("svg.matrix").count()).toBe(2);
+    const [first, second] = [page.locator(".readout").nth(0), page.locator(".readout").nth(1)];
+    const before = await second.textContent();
+    await page.locator("svg.matrix").nth(0).focus();
+    await page.keyboard.press("ArrowDown");
+    expect(await first.textContent()).not.toBe(before);
+    expect(await second.textContent()).toBe(before);
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test("in a lecture room, text has at least 18 pixels", async () => {
+    for (const [name, view] of Object.entries(views)) {
+      const { page } = await opened(view.html());
+      await page.getByRole("button", { name: "A±" }).click();
+      await screenshot(page, `${name}-large`);
+      const smallest = await page.evaluate(() => {
+        const root = [...document.querySelectorAll("*")].find((element) => element.shadowRoot)!.shadowRoot!;
+        const sizes = [...root.querySelectorAll("text, p, label, button, summary, dd, h1")].map((element) => {
+          const matrix = (element as SVGGraphicsElement).getScreenCTM?.();
+          return Number.parseFloat(getComputedStyle(element).fontSize) * (matrix ? Math.hypot(matrix.a, matrix.b) : 1);
+        });
+        return Math.min(...sizes);
+      });
+      expect([name, smallest >= 17.9]).toEqual([name, true]);
+      await page.context().close();
+    }
+  });
+
+  test("without scripts the still picture is shown", async () => {
+    const file = path.join(folder, "still.html");
+    fs.writeFileSync(file, views.lens!.html());
+    const context = await browser.newContext({ javaScriptEnabled: false });
+    const page = await context.newPage();
+    await page.goto(pathToFileURL(file).href);
+    const image = page.getByRole("img", { name: "Logit lens" });
+    expect((await image.boundingBox())!.width).toBeGreaterThan(100);
+    await context.close();
+  });
+});
