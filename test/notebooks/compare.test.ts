@@ -48,6 +48,8 @@ describe("a stored output", () => {
   test("may take another time or speed, on another processor", () => {
     expect(lines("with the cache 1133 ms, 45 tokens/s", "with the cache 2 ms, 9,000 tokens/s")).toEqual([]);
     expect(lines("AMD EPYC, 2 cores, TensorFlow 2.21.0", "Intel Xeon, 2 cores, TensorFlow 2.21.0")).toEqual([]);
+    const without = "AMD EPYC, 2 cores, TensorFlow 2.21.0 without Folio's own operations";
+    expect(lines("AMD EPYC, 2 cores, TensorFlow 2.21.0", without)).toEqual([]);
     expect(lines("it took 3 ms", "it took 3 s")).toHaveLength(1);
   });
 

@@ -173,6 +173,7 @@ const quoted = (text: string) => JSON.stringify(text.length > 160 ? `${text.slic
 /** What differs by the machine or the moment, wherever it stands. */
 const MASKS: readonly [RegExp, string][] = [
   [/^.+(?=, \d+ cores?, TensorFlow )/gm, "PROCESSOR"],
+  [/ without Folio's own operations$/gm, ""],
   [/\d[\d.,]*(?= ?(ms|s|min|h|GFLOP\/s|GB\/s|MB\/s|tokens\/s|tokens per second|MB of memory)\b)/g, "TIME"],
   [/folio-[\w-]+-[A-Za-z0-9]{6}\b/g, "TEMPORARY"],
 ];

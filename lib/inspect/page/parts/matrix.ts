@@ -114,7 +114,7 @@ function cursorMarks({ row, column }: Cell, at: Layout): Element[] {
 function axisLabels({ rows, columns, rowTitle, columnTitle }: MatrixProps, at: Layout): Element[] {
   const every = (cell: number) => Math.max(1, Math.ceil((font + 2) / cell));
   const [rowStep, columnStep] = [every(at.high), at.flat ? 1 : every(at.wide)];
-  const cut = (label: string, room: number) => shorten(label, Math.floor(room / character));
+  const cut = (label: string, room: number) => shorten(label, Math.floor(room / character + 0.01));
   return [
     ...rows.flatMap((label, row) => {
       if (row % rowStep) return [];
