@@ -82,6 +82,11 @@ export { type LogitLens, logitLens } from "./inspect/measures/logit-lens.js";
 export type { Candidate, LogitMetric, Prediction, TrueToken } from "./inspect/measures/predictions.js";
 export { type ResidualNorms, residualNorms } from "./inspect/measures/residual-norms.js";
 export { type TokenLosses, tokenLosses } from "./inspect/measures/token-losses.js";
+export { checkGradient, type GradientCheck } from "./inspect/steps/check-gradient.js";
+export type { ComputationStep } from "./inspect/steps/computation-step.js";
+export { drawSteps } from "./inspect/steps/draw-steps.js";
+export { type ForwardStep, forwardSteps } from "./inspect/steps/forward-steps.js";
+export { newTrainingState, type TrainingState, updateSteps } from "./inspect/steps/update-steps.js";
 export { arrayView, valueView } from "./inspect/views/array.js";
 export { attentionView } from "./inspect/views/attention.js";
 export {
@@ -93,6 +98,7 @@ export {
 } from "./inspect/views/measured.js";
 export { modelTreeView } from "./inspect/views/model-tree.js";
 export { nextTokenView } from "./inspect/views/next-token.js";
+export { playerView } from "./inspect/views/player.js";
 export type { View } from "./inspect/views/view.js";
 export { type Axis, type ValueName, type ValueSpec, valueSpecs } from "./model/activations.js";
 export type { Edit, Edits, Replacement } from "./model/edits.js";

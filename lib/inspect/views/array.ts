@@ -3,6 +3,7 @@ import type { HostTensor } from "../../engine/host-tensors.js";
 import type { ValueName } from "../../model/activations.js";
 import type { Looked, Seen } from "../look.js";
 import { shownToken } from "../page/parts/numbers.js";
+import type { SlicesData } from "../page/slices.js";
 import { pack } from "./pack.js";
 import { makeView, type View } from "./view.js";
 
@@ -24,10 +25,17 @@ export interface ArrayOptions {
  * arrayView(seen.values["h.0.mlp.act"], { labels: { T: seen.tokens } }).show();
  */
 export function arrayView(array: Seen | HostTensor, options: ArrayOptions = {}): View {
+  return makeView("slices", arrayData(array, options));
+}
+
+/** The content of the view. A single number has an axis of length 1. */
+export function arrayData(array: Seen | HostTensor, options: ArrayOptions): SlicesData {
   const named = "name" in array ? array : undefined;
-  const { shape, values } = array;
+  const { values } = array;
+  const single = array.shape.length === 0;
+  const shape = single ? [1] : array.shape;
   const { title = named?.name ?? "Array", unit = "value", labels = {} } = options;
-  const axes = options.axes ?? named?.axes ?? shape.map((_, index) => `axis ${index}`);
+  const axes = single ? [""] : (options.axes ?? named?.axes ?? shape.map((_, index) => `axis ${index}`));
   if (axes.length !== shape.length)
     throw new RangeError(
       `Cannot show ${title}: it has ${shape.length} axes, [${shape.join(", ")}]; found ${axes.length} names.`,
@@ -41,7 +49,7 @@ export function arrayView(array: Seen | HostTensor, options: ArrayOptions = {}):
   }
   // float16 cannot hold more than 65,504.
   const format = high > 6e4 ? "float32" : "float16";
-  return makeView("slices", {
+  return {
     title,
     unit,
     axes,
@@ -49,7 +57,7 @@ export function arrayView(array: Seen | HostTensor, options: ArrayOptions = {}):
     signed,
     high: high || 1,
     array: pack(numbers, shape, format),
-  });
+  };
 }
 
 /** A value that was looked at, with the tokens along T and S. */
