@@ -52,6 +52,9 @@ const NODE = {
   opStartNanos: 14,
   opEndNanos: 15,
 } as const;
+// Types of fields, as they are encoded.
+const NUMBER = 0;
+const BYTES = 2;
 const NODE_FIELDS: ReadonlySet<number> = new Set(Object.values(NODE));
 
 /** Reads a serialized RunMetadata. @throws {RangeError} when it is cut off, or is not one */
@@ -73,7 +76,7 @@ function readOperations(metadata: Uint8Array): TracedOperation[] {
   const operations: TracedOperation[] = [];
   try {
     reader.readFields((field) => {
-      if (field === STEP_STATS) reader.readMessage(readStepStats, operations);
+      if (field === STEP_STATS && reader.type === BYTES) reader.readMessage(readStepStats, operations);
     }, undefined);
   } catch (error) {
     fault = (error as Error).message;
@@ -84,9 +87,10 @@ function readOperations(metadata: Uint8Array): TracedOperation[] {
 }
 
 function readStepStats(field: number, operations: TracedOperation[], reader: PbfReader): void {
-  if (field !== DEVICE_STATS) return;
+  if (field !== DEVICE_STATS || reader.type !== BYTES) return;
   const device = { name: "", nodes: [] as Fields[] };
   reader.readMessage((inner) => {
+    if (reader.type !== BYTES) return;
     if (inner === DEVICE.name) device.name = reader.readString();
     if (inner === DEVICE.nodes) device.nodes.push(reader.readMessage(readField, {}));
   }, undefined);
@@ -97,13 +101,14 @@ function readStepStats(field: number, operations: TracedOperation[], reader: Pbf
 type Fields = Record<number, string | number>;
 
 function readField(field: number, fields: Fields, reader: PbfReader): void {
-  if (field === NODE.name || field === NODE.label) fields[field] = reader.readString();
-  else if (NODE_FIELDS.has(field)) fields[field] = reader.readVarint();
+  if (!NODE_FIELDS.has(field)) return;
+  if (reader.type === BYTES) fields[field] = reader.readString();
+  if (reader.type === NUMBER) fields[field] = reader.readVarint();
 }
 
 function nodeOperation(fields: Fields, device: string): TracedOperation | undefined {
-  const number = (field: number) => Number(fields[field] ?? 0);
-  const string = (field: number) => String(fields[field] ?? "");
+  const number = (field: number) => (typeof fields[field] === "number" ? fields[field] : 0);
+  const string = (field: number) => (typeof fields[field] === "string" ? fields[field] : "");
   // Microseconds for the start, since a double cannot represent a date in nanoseconds; nanoseconds for the duration.
   const nanos = number(NODE.opEndNanos) > 0;
   const start = number(NODE.start) + (nanos ? number(NODE.opStartNanos) / 1000 : number(NODE.opStart));
