@@ -12,7 +12,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { bundleOf } from "./notebook/display.mjs";
 import { createCells } from "./notebook/executor.mjs";
-import { createInterruption, Interrupted } from "./notebook/interruption.mjs";
+import { Interrupted, Interruption } from "./notebook/interruption.mjs";
 import { createLanguage } from "./notebook/language.mjs";
 import { createServer } from "./notebook/server.mjs";
 import { openTslab } from "./notebook/tslab.mjs";
@@ -27,10 +27,10 @@ const library = loadedFrom(root);
 /** The number that Jupyter shows as In [n]; 0 before the first cell. */
 let cell = 0;
 
-const interruption = createInterruption();
+const interruption = new Interruption();
 /** The services for the library in this kernel (lib/host/notebook.ts). */
 const shared = {
-  hold: interruption.hold,
+  hold: () => interruption.hold(),
   get signal() {
     return interruption.signal;
   },

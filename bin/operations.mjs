@@ -37,23 +37,52 @@ function tryOperations(root, file, asked) {
 }
 
 /**
+ * @typedef {{
+ *   tf: any,
+ *   types: Record<"float" | "int32", number>,
+ *   attribute: (name: string, type: "BOOL" | "FLOAT" | "INT" | "SHAPE" | "STRING" | "TYPE", value: unknown) => object,
+ *   run: (type: string, attributes: object[], inputs: object[], outputs: number) => any[],
+ *   check: (what: string, tensor: any, wanted: readonly number[]) => void
+ * }} Tools
+ */
+
+/**
+ * @param {any} tf
+ * @returns {Tools}
+ */
+function toolsOf(tf) {
+  const backend = tf.backend();
+  const { binding } = backend;
+  return {
+    tf,
+    types: { float: binding.TF_FLOAT, int32: binding.TF_INT32 },
+    attribute: (name, type, value) => ({ name, type: binding[`TF_ATTR_${type}`], value }),
+    run: (type, attributes, inputs, outputs) => backend.executeMultipleOutputs(type, attributes, inputs, outputs),
+    check(what, tensor, wanted) {
+      const found = Array.from(/** @type {Float32Array} */ (tensor.dataSync()));
+      const differs = (/** @type {number} */ x, /** @type {number} */ i) => !(Math.abs(x - (wanted[i] ?? 0)) < 1e-4);
+      if (found.length !== wanted.length || found.some(differs)) {
+        throw new Error(`${what} gives ${found}, not ${wanted}`);
+      }
+    },
+  };
+}
+
+/**
  * @param {any} tf
  * @param {string} variant
  */
 function tryVariant(tf, variant) {
-  const backend = tf.backend();
-  const { binding } = backend;
-  /** @type {(name: string, type: string, value: unknown) => object} */
-  const attribute = (name, type, value) => ({ name, type: binding[`TF_ATTR_${type}`], value });
-  /** @type {(type: string, attributes: object[], inputs: object[], outputs: number) => any[]} */
-  const run = (type, attributes, inputs, outputs) => backend.executeMultipleOutputs(type, attributes, inputs, outputs);
-  /** @type {(what: string, tensor: any, wanted: readonly number[]) => void} */
-  const check = (what, tensor, wanted) => {
-    const found = Array.from(/** @type {Float32Array} */ (tensor.dataSync()));
-    const differs = (/** @type {number} */ x, /** @type {number} */ i) => !(Math.abs(x - (wanted[i] ?? 0)) < 1e-4);
-    if (found.length !== wanted.length || found.some(differs)) throw new Error(`${what} gives ${found}, not ${wanted}`);
-  };
+  const tools = toolsOf(tf);
+  tryElementwise(tools);
+  tryProducts(tools);
+  tryAttention(tools);
+  tryDecoding(tools);
+  tryVariables(tools, variant);
+}
 
+/** Layer normalization, GELU, sums of squares, and rows of a table. */
+function tryElementwise(/** @type {Tools} */ { tf, attribute, run, check }) {
   const x = tf.tensor2d([[1, 3]]);
   const weight = tf.tensor1d([1, 2]);
   const [y, mean, inverse] = run("FolioLayerNorm", [], [x, weight], 3);
@@ -72,6 +101,15 @@ function tryVariant(tf, variant) {
     check("FolioGelu's slope", dy, [slope]);
   }
   check("FolioTimes", run("FolioTimes", [], [x, y], 1)[0], [-1, 6]);
+  const matrix = tf.tensor2d([1, 2, 3, 4], [2, 2]);
+  check("FolioSquares", run("FolioSquares", [attribute("N", "INT", 2)], [x, y], 1)[0], [15]);
+  check("FolioRows", run("FolioRows", [], [matrix, tf.tensor1d([1, 0], "int32")], 1)[0], [3, 4, 1, 2]);
+  check("FolioAddRows", run("FolioAddRows", [], [matrix, tf.tensor1d([1], "int32"), x], 1)[0], [1, 2, 4, 7]);
+}
+
+/** Matrix products with what is fused into them. */
+function tryProducts(/** @type {Tools} */ { tf, attribute, run, check }) {
+  const [x, y] = [tf.tensor2d([[1, 3]]), tf.tensor2d([[-1, 2]])];
   const alone = attribute("added", "INT", 0);
   const plain = attribute("transpose_b", "BOOL", false);
   const turned = attribute("transpose_b", "BOOL", true);
@@ -92,23 +130,27 @@ function tryVariant(tf, variant) {
     check("FolioLinearGrad", dx, [7, 45]);
     check("FolioLinearGrad", dw, [-1, -3, 2, 6]);
   }
-  check("FolioSquares", run("FolioSquares", [attribute("N", "INT", 2)], [x, y], 1)[0], [15]);
-  check("FolioRows", run("FolioRows", [], [matrix, tf.tensor1d([1, 0], "int32")], 1)[0], [3, 4, 1, 2]);
-  check("FolioAddRows", run("FolioAddRows", [], [matrix, tf.tensor1d([1], "int32"), x], 1)[0], [1, 2, 4, 7]);
+}
+
+/** Causal attention and its gradient. */
+function tryAttention(/** @type {Tools} */ { tf, attribute, run, check }) {
   const heads = [attribute("batch", "INT", 1), attribute("heads", "INT", 1)];
   const qkv = tf.tensor2d([0, 0, 1, 0, 0, 3], [2, 3]);
   const [out, sums] = run("FolioAttention", heads, [qkv], 2);
   check("FolioAttention", out, [1, 2]);
   const dqkv = run("FolioAttentionGrad", heads, [tf.ones([2, 1]), qkv, out, sums], 1)[0];
   check("FolioAttentionGrad", dqkv, [0, 0, 1.5, 0, 0, 0.5]);
+}
 
+/** Products with few rows, weights in 16 bits, and the draw of a token. */
+function tryDecoding(/** @type {Tools} */ { tf, types, attribute, run, check }) {
   const rows = tf.tensor2d([[1, 2]]);
   // 1, −2 and 3, 0.5 as bfloat16, the first of a pair in the lower half
   const pairs = tf.tensor2d([[0xc0003f80 | 0], [0x3f004040]], [2, 1], "int32");
   check("FolioWiden", run("FolioWiden", [], [pairs], 1)[0], [1, -2, 3, 0.5]);
   for (const [weight, type] of /** @type {const} */ ([
-    [tf.tensor2d([1, -2, 3, 0.5], [2, 2]), binding.TF_FLOAT],
-    [pairs, binding.TF_INT32],
+    [tf.tensor2d([1, -2, 3, 0.5], [2, 2]), types.float],
+    [pairs, types.int32],
   ])) {
     for (const [transposed, wanted] of /** @type {[boolean, number[]][]} */ ([
       [false, [17, 19]],
@@ -120,9 +162,16 @@ function tryVariant(tf, variant) {
   }
 
   const drawn = [tf.tensor2d([[0.5]]), tf.scalar(1), tf.scalar(1)];
-  check("FolioDraw", run("FolioDraw", [attribute("top_k", "INT", 1)], [x, ...drawn], 1)[0], [1]);
+  check("FolioDraw", run("FolioDraw", [attribute("top_k", "INT", 1)], [tf.tensor2d([[1, 3]]), ...drawn], 1)[0], [1]);
+}
 
-  const float = attribute("dtype", "TYPE", binding.TF_FLOAT);
+/**
+ * What changes a variable in place: the cache of attention, and AdamW.
+ * @param {Tools} tools
+ * @param {string} variant
+ */
+function tryVariables({ tf, types, attribute, run, check }, variant) {
+  const float = attribute("dtype", "TYPE", types.float);
   /** @type {(name: string, value: any) => any} */
   const variable = (name, value) => {
     const names = [attribute("shared_name", "STRING", `${variant} ${name}`), attribute("container", "STRING", "")];

@@ -34,32 +34,16 @@ export function createCells({ tslab, interruption, root }) {
     outcome: /** @type {Outcome} */ ({ ok: true }),
   };
 
-  const node = createConverter({ isJS: false, isBrowser: false });
-  const { convert, addModule } = node;
-  node.convert = (/** @type {string} */ before, /** @type {string} */ source) => {
-    const text = beforeTslab(ts, source);
-    Object.assign(current, { text, source });
-    const converted = convert(before, text.text);
-    noteFaults(converted.diagnostics, text.given);
-    return converted;
-  };
-  node.addModule = (/** @type {string} */ name, /** @type {string} */ source, /** @type {unknown} */ meta) => {
-    const faults = addModule(name, source, meta);
-    noteFaults(faults, (offset) => offset);
-    return faults;
-  };
-  let browser = /** @type {any} */ (undefined);
-  const converters = {
-    node,
-    get browser() {
-      browser ??= createConverter({ isJS: false, isBrowser: true });
-      return browser;
+  const converters = openConverters(createConverter, {
+    changed(source) {
+      const text = beforeTslab(ts, source);
+      Object.assign(current, { text, source });
+      return text;
     },
-    close() {
-      node.close();
-      browser?.close();
+    noteFaults(faults) {
+      if (faults.length > 0) current.outcome.error = describeTypeErrors(faults, current);
     },
-  };
+  });
   const executor = createExecutor(process.cwd(), converters, {
     log: (/** @type {unknown} */ value) => {
       current.outcome.value = value;
@@ -70,27 +54,6 @@ export function createCells({ tslab, interruption, root }) {
   reached.until = interruption.until;
   reached.each = interruption.each;
   runCells();
-
-  /**
-   * Records type errors; tslab prints them too, with positions in its own text.
-   * @param {readonly { start: { offset: number, line: number }, messageText: string, code: number, fileName?: string
-   * }[]} found
-   * @param {(offset: number) => number} given
-   */
-  function noteFaults(found, given) {
-    if (found.length === 0) return;
-    /** @type {import("./errors.mjs").Fault[]} */
-    const faults = [];
-    for (const { start, messageText: text, code, fileName } of found) {
-      const file = fileName && `${fileName}, line ${start.line + 1}`;
-      const fault = { offset: given(start.offset), text, code, file };
-      const last = faults.at(-1);
-      // A message and its explanations have the same position.
-      if (last && last.offset === fault.offset && last.file === file) last.text += `\n  ${text}`;
-      else faults.push(fault);
-    }
-    current.outcome.error = describeTypeErrors(faults, current);
-  }
 
   function noteError(/** @type {unknown} */ error) {
     if (current.outcome.error) return;
@@ -107,31 +70,13 @@ export function createCells({ tslab, interruption, root }) {
       const [prefix] = /^\((?:async )?function\(exports, require\) \{ /.exec(code) ?? [];
       if (!prefix || current.text === undefined) return run(code, options);
       const made = interruptible(ts, code, shared);
-      cells.set(current.number, { source: current.source, given: mapped(made, code, prefix) });
+      cells.set(current.number, {
+        source: current.source,
+        given: mapped({ made, code, prefix }, { ...current, origin: state.origin }),
+      });
       interruption.inCell(true);
       // Without breakOnSigint, with which a second signal would end the process; control.mjs can end a loop.
       return run(made.text, { filename: `cell ${current.number}` });
-    };
-  }
-
-  /**
-   * Maps a position in the executed code to the cell's text, through all transformations.
-   * @param {import("./cell-text.mjs").Changed} made
-   * @param {string} code
-   * @param {string} prefix
-   */
-  function mapped(made, code, prefix) {
-    const { text, source } = current;
-    const { origin } = state;
-    const lastLine = code.split("\n").length - 1; // tslab's call of the cell
-    return (/** @type {number} */ line, /** @type {number} */ column) => {
-      if (line >= lastLine) return undefined;
-      const offset = made.given(offsetOf(made.text, line, column)) - prefix.length;
-      const { line: l, column: c } = lineAndColumn(code.slice(prefix.length), offset);
-      const typed = origin?.(l, c);
-      if (!typed || !text) return undefined;
-      const inText = offsetOf(firstLine + text.text, typed.line, typed.column) - firstLine.length;
-      return lineAndColumn(source, text.given(Math.max(0, inText)));
     };
   }
 
@@ -157,5 +102,84 @@ export function createCells({ tslab, interruption, root }) {
       interruption.inCell(false);
       return outcome;
     },
+  };
+}
+
+/**
+ * tslab's converters from TypeScript to JavaScript, with their hooks. The browser's is opened when a cell needs it.
+ * @param {(options: { isJS: boolean, isBrowser: boolean }) => any} createConverter tslab's
+ * @param {{
+ *   changed: (source: string) => import("./cell-text.mjs").Changed,
+ *   noteFaults: (faults: import("./errors.mjs").Fault[]) => void
+ * }} hooks `changed` prepares a cell's text; `noteFaults` records type errors, which tslab prints, too, with positions
+ * in its own text
+ */
+function openConverters(createConverter, { changed, noteFaults }) {
+  const node = createConverter({ isJS: false, isBrowser: false });
+  const { convert, addModule } = node;
+  node.convert = (/** @type {string} */ before, /** @type {string} */ source) => {
+    const text = changed(source);
+    const converted = convert(before, text.text);
+    noteFaults(merged(converted.diagnostics, text.given));
+    return converted;
+  };
+  node.addModule = (/** @type {string} */ name, /** @type {string} */ source, /** @type {unknown} */ meta) => {
+    const faults = addModule(name, source, meta);
+    noteFaults(merged(faults, (offset) => offset));
+    return faults;
+  };
+  let browser = /** @type {any} */ (undefined);
+  return {
+    node,
+    get browser() {
+      browser ??= createConverter({ isJS: false, isBrowser: true });
+      return browser;
+    },
+    close() {
+      node.close();
+      browser?.close();
+    },
+  };
+}
+
+/**
+ * Type errors at their places in the cell, each with its explanations.
+ * @param {readonly { start: { offset: number, line: number }, messageText: string, code: number, fileName?: string
+ * }[]} found
+ * @param {(offset: number) => number} given
+ */
+function merged(found, given) {
+  /** @type {import("./errors.mjs").Fault[]} */
+  const faults = [];
+  for (const { start, messageText: text, code, fileName } of found) {
+    const file = fileName && `${fileName}, line ${start.line + 1}`;
+    const fault = { offset: given(start.offset), text, code, file };
+    const last = faults.at(-1);
+    // A message and its explanations have the same position.
+    if (last && last.offset === fault.offset && last.file === file) last.text += `\n  ${text}`;
+    else faults.push(fault);
+  }
+  return faults;
+}
+
+/**
+ * Maps a position in the executed code to the cell's text, through all transformations.
+ * @param {{ made: import("./cell-text.mjs").Changed, code: string, prefix: string }} executed
+ * @param {{
+ *   text: import("./cell-text.mjs").Changed | undefined,
+ *   source: string,
+ *   origin: ReturnType<typeof import("./tslab.mjs").openTslab>["state"]["origin"]
+ * }} cell
+ */
+function mapped({ made, code, prefix }, { text, source, origin }) {
+  const lastLine = code.split("\n").length - 1; // tslab's call of the cell
+  return (/** @type {number} */ line, /** @type {number} */ column) => {
+    if (line >= lastLine) return undefined;
+    const offset = made.given(offsetOf(made.text, line, column)) - prefix.length;
+    const { line: l, column: c } = lineAndColumn(code.slice(prefix.length), offset);
+    const typed = origin?.(l, c);
+    if (!typed || !text) return undefined;
+    const inText = offsetOf(firstLine + text.text, typed.line, typed.column) - firstLine.length;
+    return lineAndColumn(source, text.given(Math.max(0, inText)));
   };
 }

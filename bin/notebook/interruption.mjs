@@ -12,8 +12,6 @@ export class Interrupted extends Error {
   }
 }
 
-/** @typedef {ReturnType<typeof createInterruption>} Interruption */
-
 /** How long to wait for a cell that must resume before held work can save. */
 const idleMs = 1000;
 
@@ -23,136 +21,135 @@ const idleMs = 1000;
  */
 export const flags = /** @type {const} */ ({ closed: 0, inCell: 1, ended: 2 });
 
-export function createInterruption() {
-  let controller = new AbortController();
+export class Interruption {
+  /** The flags; a thread can wait for them. */
+  state = new Int32Array(new SharedArrayBuffer(12));
+  #controller = new AbortController();
   /** @type {Set<(reason: unknown) => void>} */
-  const waiting = new Set();
+  #waiting = new Set();
   /** @type {Set<{ busy: boolean }>} */
-  const holding = new Set();
+  #holding = new Set();
   /** Whether the time for holds that are not busy is over. */
-  let late = false;
+  #late = false;
   /** @type {(() => void) | undefined} */
-  let stopped;
-  const state = new Int32Array(new SharedArrayBuffer(12));
+  #stopped;
 
-  /** @returns {boolean} */
-  const held = () => (late ? [...holding].some(({ busy }) => busy) : holding.size > 0);
-
-  /** Ends the waiting of cells once there are no holds. */
-  function stopWaiting() {
-    if (!controller.signal.aborted || held()) return;
-    for (const reject of waiting) reject(controller.signal.reason);
-    waiting.clear();
-    stopped?.();
+  get signal() {
+    return this.#controller.signal;
   }
 
   /**
    * The value, or a rejection if the interrupt comes first.
    * @param {unknown} value
    */
-  function until(value) {
-    if (controller.signal.aborted && !held()) return Promise.reject(controller.signal.reason);
+  until = (value) => {
+    if (this.signal.aborted && !this.#held()) return Promise.reject(this.signal.reason);
     const then = value !== null && typeof value === "object" && /** @type {{ then?: unknown }} */ (value).then;
     if (typeof then !== "function") return value;
     return new Promise((resolve, reject) => {
-      waiting.add(reject);
-      Promise.resolve(value).then(
-        (result) => {
-          waiting.delete(reject);
-          resolve(result);
-        },
-        (error) => {
-          waiting.delete(reject);
-          reject(error);
-        },
-      );
+      this.#waiting.add(reject);
+      const settle = (/** @type {(result: any) => void} */ end) => (/** @type {unknown} */ result) => {
+        this.#waiting.delete(reject);
+        end(result);
+      };
+      Promise.resolve(value).then(settle(resolve), settle(reject));
     });
-  }
+  };
 
   /**
    * The same values until an interrupt, which also ends their source.
    * @param {any} iterable
    */
-  function each(iterable) {
+  each = (iterable) => {
     const asynchronous = iterable?.[Symbol.asyncIterator];
     if (!asynchronous) return iterable; // not asynchronous: each of its values is awaited separately
+    return { [Symbol.asyncIterator]: () => this.#interruptible(asynchronous.call(iterable)) };
+  };
+
+  /** @param {AsyncIterator<unknown>} iterator */
+  #interruptible(iterator) {
     return {
-      [Symbol.asyncIterator]() {
-        const iterator = asynchronous.call(iterable);
-        return {
-          async next() {
-            try {
-              return await until(iterator.next());
-            } catch (error) {
-              // A loop does not call return() on an iterator whose next() fails.
-              if (error instanceof Interrupted) Promise.resolve(iterator.return?.()).catch(() => {});
-              throw error;
-            }
-          },
-          return: async (/** @type {unknown} */ value) => (await iterator.return?.(value)) ?? { done: true, value },
-        };
+      next: async () => {
+        try {
+          return await this.until(iterator.next());
+        } catch (error) {
+          // A loop does not call return() on an iterator whose next() fails.
+          if (error instanceof Interrupted) Promise.resolve(iterator.return?.()).catch(() => {});
+          throw error;
+        }
       },
+      return: async (/** @type {unknown} */ value) => (await iterator.return?.(value)) ?? { done: true, value },
     };
   }
 
-  return {
-    until,
-    each,
-    state,
-    /** @param {boolean} now whether a cell is now running */
-    inCell(now) {
-      Atomics.store(state, flags.inCell, now ? 1 : 0);
-    },
-    /** Whether the control channel has ended a cell since the last call. */
-    wasEnded() {
-      return Atomics.exchange(state, flags.ended, 0) === 1;
-    },
-    /**
-     * Runs the kernel's own work, which must not be ended half-way.
-     * @template T
-     * @param {() => T} work
-     */
-    aside(work) {
-      const before = Atomics.exchange(state, flags.inCell, 0);
-      try {
-        return work();
-      } finally {
-        Atomics.store(state, flags.inCell, before);
-      }
-    },
-    get signal() {
-      return controller.signal;
-    },
-    /** Taken by work that saves on an interrupt, and released when it has ended. */
-    hold() {
-      const hold = {
-        busy: true,
-        release() {
-          // After the cell has received the work's own error, which says more than an interrupt.
-          if (holding.delete(hold)) setImmediate(stopWaiting);
-        },
-      };
-      holding.add(hold);
-      return hold;
-    },
-    /** Stops everything that is running; resolves when no cell waits any more. */
-    interrupt() {
-      /** @type {Promise<void>} */
-      const done = new Promise((resolve) => {
-        stopped = resolve;
-      });
-      if (!controller.signal.aborted) controller.abort(new Interrupted());
-      setTimeout(() => {
-        late = controller.signal.aborted;
-        stopWaiting();
-      }, idleMs).unref();
-      stopWaiting();
-      return done;
-    },
-    /** To be called before the next cell. */
-    reset() {
-      if (controller.signal.aborted) controller = new AbortController();
-      late = false;
-    },
-  };
+  /** @param {boolean} now whether a cell is now running */
+  inCell(now) {
+    Atomics.store(this.state, flags.inCell, now ? 1 : 0);
+  }
+
+  /** Whether the control channel has ended a cell since the last call. */
+  wasEnded() {
+    return Atomics.exchange(this.state, flags.ended, 0) === 1;
+  }
+
+  /**
+   * Runs the kernel's own work, which must not be ended half-way.
+   * @template T
+   * @param {() => T} work
+   */
+  aside(work) {
+    const before = Atomics.exchange(this.state, flags.inCell, 0);
+    try {
+      return work();
+    } finally {
+      Atomics.store(this.state, flags.inCell, before);
+    }
+  }
+
+  /** Taken by work that saves on an interrupt, and released when it has ended. */
+  hold() {
+    const hold = {
+      busy: true,
+      release: () => {
+        // After the cell has received the work's own error, which says more than an interrupt.
+        if (this.#holding.delete(hold)) setImmediate(() => this.#stopWaiting());
+      },
+    };
+    this.#holding.add(hold);
+    return hold;
+  }
+
+  /** Stops everything that is running; resolves when no cell waits any more. */
+  interrupt() {
+    /** @type {Promise<void>} */
+    const done = new Promise((resolve) => {
+      this.#stopped = resolve;
+    });
+    if (!this.signal.aborted) this.#controller.abort(new Interrupted());
+    setTimeout(() => {
+      this.#late = this.signal.aborted;
+      this.#stopWaiting();
+    }, idleMs).unref();
+    this.#stopWaiting();
+    return done;
+  }
+
+  /** To be called before the next cell. */
+  reset() {
+    if (this.signal.aborted) this.#controller = new AbortController();
+    this.#late = false;
+  }
+
+  /** @returns {boolean} */
+  #held() {
+    return this.#late ? [...this.#holding].some(({ busy }) => busy) : this.#holding.size > 0;
+  }
+
+  /** Ends the waiting of cells once there are no holds. */
+  #stopWaiting() {
+    if (!this.signal.aborted || this.#held()) return;
+    for (const reject of this.#waiting) reject(this.signal.reason);
+    this.#waiting.clear();
+    this.#stopped?.();
+  }
 }

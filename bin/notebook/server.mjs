@@ -19,6 +19,8 @@ import { flags } from "./interruption.mjs";
  *   interruption: import("./interruption.mjs").Interruption,
  *   close: () => void
  * }} Kernel
+ * @typedef {{ require: NodeJS.Require }} Tslab
+ * @typedef {new (...given: unknown[]) => any} Base a class of tslab's
  */
 
 /** Time for sending the last answers. */
@@ -27,15 +29,25 @@ const closingMs = 300;
 const abortingMs = 220;
 
 /**
- * @param {{ require: NodeJS.Require }} tslab
+ * @param {Tslab} tslab
  * @param {Kernel} kernel
  * @param {string} configPath Jupyter's connection file
  */
 export function createServer(tslab, kernel, configPath) {
-  /** @type {Record<"JupyterHandlerImpl" | "ZmqServer", new (...given: unknown[]) => any>} */
+  /** @type {Record<"JupyterHandlerImpl" | "ZmqServer", Base>} */
   const { JupyterHandlerImpl, ZmqServer } = tslab.require("./dist/jupyter.js");
+  const Handler = handlerClass(JupyterHandlerImpl, kernel);
+  const Server = serverClass(ZmqServer, kernel, tslab);
+  return new Server(new Handler({}, false), configPath);
+}
 
-  class Handler extends JupyterHandlerImpl {
+/**
+ * What the kernel answers to a request.
+ * @param {Base} JupyterHandlerImpl
+ * @param {Kernel} kernel
+ */
+function handlerClass(JupyterHandlerImpl, kernel) {
+  return class extends JupyterHandlerImpl {
     /** @type {Outcome["error"]} */
     error;
 
@@ -88,9 +100,17 @@ export function createServer(tslab, kernel, configPath) {
     close() {
       kernel.close();
     }
-  }
+  };
+}
 
-  class Server extends ZmqServer {
+/**
+ * How requests arrive and answers leave.
+ * @param {Base} ZmqServer
+ * @param {Kernel} kernel
+ * @param {Tslab} tslab
+ */
+function serverClass(ZmqServer, kernel, tslab) {
+  return class extends ZmqServer {
     /** @type {Worker | undefined} */
     worker;
     /** @type {any} */
@@ -98,30 +118,17 @@ export function createServer(tslab, kernel, configPath) {
 
     /** @param {any} socket @param {number} port */
     async bindSocket(socket, port) {
-      if (socket === this.control) return this.openControl(port);
+      if (socket === this.control) {
+        this.worker = openControl(tslab, this.connInfo, { port, state: kernel.interruption.state });
+        const reply = { send: (/** @type {unknown[]} */ frames) => this.worker?.postMessage({ frames }) };
+        this.worker.on("message", ({ frames }) =>
+          this.handleShellMessage(reply, ...frames.map((/** @type {Uint8Array} */ frame) => Buffer.from(frame))),
+        );
+        return;
+      }
       socket.sendHighWaterMark = 0; // a publisher drops messages beyond its limit
       await super.bindSocket(socket, port);
       if (socket === this.iopub) this.iopub = patient(socket);
-    }
-
-    /** @param {number} port */
-    async openControl(port) {
-      const { transport, ip, key } = this.connInfo;
-      const { state } = kernel.interruption;
-      const from = tslab.require.resolve("./package.json");
-      const workerData = { address: `${transport}://${ip}:${port}`, key, tslab: from, state };
-      const worker = new Worker(path.join(path.dirname(fileURLToPath(import.meta.url)), "control.mjs"), { workerData });
-      const socket = { send: (/** @type {unknown[]} */ frames) => worker.postMessage({ frames }) };
-      worker.on("message", ({ frames }) =>
-        this.handleShellMessage(socket, ...frames.map((/** @type {Uint8Array} */ frame) => Buffer.from(frame))),
-      );
-      worker.on("error", (error) => process.stderr.write(`The control channel failed: ${error.message}\n`));
-      process.once("exit", () => {
-        worker.postMessage("close");
-        Atomics.wait(state, flags.closed, 0, 1000);
-      });
-      worker.unref();
-      this.worker = worker;
     }
 
     close() {
@@ -173,8 +180,26 @@ export function createServer(tslab, kernel, configPath) {
       reply.content = content;
       reply.signAndSend(this.connInfo.key, socket);
     }
-  }
-  return new Server(new Handler({}, false), configPath);
+  };
+}
+
+/**
+ * The control channel, in a thread of its own, since interrupts arrive there while a cell keeps this one busy.
+ * @param {Tslab} tslab
+ * @param {{ transport: string, ip: string, key: string }} connection
+ * @param {{ port: number, state: Int32Array }} options
+ */
+function openControl(tslab, { transport, ip, key }, { port, state }) {
+  const from = tslab.require.resolve("./package.json");
+  const workerData = { address: `${transport}://${ip}:${port}`, key, tslab: from, state };
+  const worker = new Worker(path.join(path.dirname(fileURLToPath(import.meta.url)), "control.mjs"), { workerData });
+  worker.on("error", (error) => process.stderr.write(`The control channel failed: ${error.message}\n`));
+  process.once("exit", () => {
+    worker.postMessage("close");
+    Atomics.wait(state, flags.closed, 0, 1000);
+  });
+  worker.unref();
+  return worker;
 }
 
 /**

@@ -2,9 +2,10 @@
  * Shows where the time of a compiled step goes: turns TensorFlow's RunMetadata (a session's `profile`) into one row per
  * operation, sums by type and by part of the model, and a trace file for Perfetto and chrome://tracing.
  *
- * The few protocol-buffer fields needed are read here, since tfjs-node's generated messages lack RunMetadata, and
- * protobufjs would need TensorFlow's .proto files. Shown in notebook 07-bench.
+ * The few fields needed are read by their numbers, since tfjs-node's generated messages lack RunMetadata. Shown in
+ * notebook 07-bench.
  */
+import { PbfReader } from "pbf";
 
 /** One operation of a traced step. Times are microseconds since the first one started. */
 export interface TracedOperation {
@@ -51,16 +52,14 @@ const NODE = {
   opStartNanos: 14,
   opEndNanos: 15,
 } as const;
+// Types of fields, as they are encoded.
+const NUMBER = 0;
+const BYTES = 2;
+const NODE_FIELDS: ReadonlySet<number> = new Set(Object.values(NODE));
 
-/** Reads a serialized RunMetadata. @throws {RangeError} when it is cut off */
+/** Reads a serialized RunMetadata. @throws {RangeError} when it is cut off, or is not one */
 export function readStepTrace(metadata: Uint8Array): TracedStep {
-  const operations: TracedOperation[] = [];
-  for (const [field, stats] of fields(metadata)) {
-    if (field !== STEP_STATS || typeof stats === "number") continue;
-    for (const [inner, bytes] of fields(stats)) {
-      if (inner === DEVICE_STATS && typeof bytes !== "number") operations.push(...deviceOperations(bytes));
-    }
-  }
+  const operations = readOperations(metadata);
   const first = Math.min(...operations.map(({ startMicros }) => startMicros));
   const shifted = operations
     .map((operation) => ({ ...operation, startMicros: operation.startMicros - first }))
@@ -71,27 +70,45 @@ export function readStepTrace(metadata: Uint8Array): TracedStep {
   };
 }
 
-function deviceOperations(bytes: Uint8Array): TracedOperation[] {
-  let device = "";
+function readOperations(metadata: Uint8Array): TracedOperation[] {
+  const reader = new PbfReader(metadata);
+  let fault: string | undefined;
   const operations: TracedOperation[] = [];
-  const nodes: Uint8Array[] = [];
-  for (const [field, value] of fields(bytes)) {
-    if (typeof value === "number") continue;
-    if (field === DEVICE.name) device = text(value);
-    if (field === DEVICE.nodes) nodes.push(value);
+  try {
+    reader.readFields((field) => {
+      if (field === STEP_STATS && reader.type === BYTES) reader.readMessage(readStepStats, operations);
+    }, undefined);
+  } catch (error) {
+    fault = (error as Error).message;
   }
-  for (const node of nodes) {
-    const operation = nodeOperation(node, device);
-    if (operation) operations.push(operation);
-  }
+  if (reader.pos > reader.length) fault = "it is cut off"; // the reader itself does not notice
+  if (fault) throw new RangeError(`Cannot read a trace: ${fault}.`);
   return operations;
 }
 
-function nodeOperation(bytes: Uint8Array, device: string): TracedOperation | undefined {
-  const values = new Map(fields(bytes));
-  const number = (field: number) => (typeof values.get(field) === "number" ? (values.get(field) as number) : 0);
-  const string = (field: number) =>
-    values.get(field) instanceof Uint8Array ? text(values.get(field) as Uint8Array) : "";
+function readStepStats(field: number, operations: TracedOperation[], reader: PbfReader): void {
+  if (field !== DEVICE_STATS || reader.type !== BYTES) return;
+  const device = { name: "", nodes: [] as Fields[] };
+  reader.readMessage((inner) => {
+    if (reader.type !== BYTES) return;
+    if (inner === DEVICE.name) device.name = reader.readString();
+    if (inner === DEVICE.nodes) device.nodes.push(reader.readMessage(readField, {}));
+  }, undefined);
+  operations.push(...device.nodes.flatMap((node) => nodeOperation(node, device.name) ?? []));
+}
+
+/** The fields of a NodeExecStats: text and numbers. */
+type Fields = Record<number, string | number>;
+
+function readField(field: number, fields: Fields, reader: PbfReader): void {
+  if (!NODE_FIELDS.has(field)) return;
+  if (reader.type === BYTES) fields[field] = reader.readString();
+  if (reader.type === NUMBER) fields[field] = reader.readVarint();
+}
+
+function nodeOperation(fields: Fields, device: string): TracedOperation | undefined {
+  const number = (field: number) => (typeof fields[field] === "number" ? fields[field] : 0);
+  const string = (field: number) => (typeof fields[field] === "string" ? fields[field] : "");
   // Microseconds for the start, since a double cannot represent a date in nanoseconds; nanoseconds for the duration.
   const nanos = number(NODE.opEndNanos) > 0;
   const start = number(NODE.start) + (nanos ? number(NODE.opStartNanos) / 1000 : number(NODE.opStart));
@@ -258,37 +275,3 @@ export function chromeTrace(
   const process: TraceEvent = { name: "process_name", ph: "M", pid: 1, tid: 0, args: { name: title } };
   return { traceEvents: [process, ...names, ...events], displayTimeUnit: "ms" };
 }
-
-// -------------------------------------------------------------------------------------------------- protocol buffers
-
-/** The fields of a message in their order: numbers, or bytes (text, messages). */
-function* fields(bytes: Uint8Array): Generator<[field: number, value: number | Uint8Array]> {
-  let at = 0;
-  const variable = (): number => {
-    let [value, scale] = [0, 1];
-    for (;;) {
-      const byte = bytes[at++];
-      if (byte === undefined) throw new RangeError("Cannot read a trace: it is cut off.");
-      value += (byte & 127) * scale; // not by shifts: times in nanoseconds have 61 bits, of which a double keeps 53
-      if (byte < 128) return value;
-      scale *= 128;
-    }
-  };
-  const take = (count: number): Uint8Array => {
-    if (at + count > bytes.length) throw new RangeError("Cannot read a trace: it is cut off.");
-    at += count;
-    return bytes.subarray(at - count, at);
-  };
-  while (at < bytes.length) {
-    const key = variable();
-    const [field, wire] = [Math.floor(key / 8), key % 8];
-    if (wire === 0) yield [field, variable()];
-    else if (wire === 2) yield [field, take(variable())];
-    else if (wire === 1) take(8);
-    else if (wire === 5) take(4);
-    else throw new RangeError(`Cannot read a trace: field ${field} has the unknown kind ${wire}.`);
-  }
-}
-
-const decoder = new TextDecoder();
-const text = (bytes: Uint8Array): string => decoder.decode(bytes);

@@ -75,7 +75,9 @@ const totalOf = (rows: readonly SizeRow[]): number => rows.at(-1)!.count;
 
 /** N, the number of parameters; `positions: false` excludes the position embeddings, as in nanoGPT's printed sizes. */
 export function countParameters(shape: Shape, { positions = true } = {}): number {
-  return totalOf(parameterTable(shape)) - (positions ? 0 : shape.blockSize * shape.nEmbd);
+  const table = parameterTable(shape);
+  const ofPositions = table.find(({ part }) => part === "embedding/positions")?.count ?? 0;
+  return totalOf(table) - (positions ? 0 : ofPositions);
 }
 
 /**

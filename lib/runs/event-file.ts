@@ -5,12 +5,29 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { PbfWriter } from "pbf";
 
 /** An event file, open for appending. */
 export interface EventFile {
   /** Appends one point of each curve. `wallTimeMs` is its time; default now. */
   append(step: number, scalars: Readonly<Record<string, number>>, wallTimeMs?: number): void;
   close(): void;
+}
+
+// Field numbers of event.proto and summary.proto.
+const EVENT = { wallTime: 1, step: 2, fileVersion: 3, summary: 5, sessionLog: 7 } as const;
+const SESSION_STATUS = 1;
+const START = 1;
+const SUMMARY_VALUE = 1;
+const VALUE = { tag: 1, simpleValue: 2 } as const;
+
+function writeSummary(scalars: Readonly<Record<string, number>>, summary: PbfWriter): void {
+  for (const entry of Object.entries(scalars)) summary.writeMessage(SUMMARY_VALUE, writeValue, entry);
+}
+
+function writeValue([tag, number]: readonly [string, number], value: PbfWriter): void {
+  value.writeStringField(VALUE.tag, tag);
+  value.writeFloatField(VALUE.simpleValue, number);
 }
 
 let opened = 0;
@@ -24,54 +41,33 @@ export function openEventFile(folder: string, { resumedAt }: { resumedAt?: numbe
   // TensorBoard recognizes files by "tfevents" and reads them in the order of their names.
   const name = `events.out.tfevents.${Date.now()}.${process.pid}.${opened++}`;
   const file = fs.openSync(path.join(folder, name), "ax");
-  const write = (...fields: Buffer[]) => fs.writeSync(file, tfRecord(Buffer.concat(fields)));
-  write(time(Date.now()), text(3, "brain.Event:2"));
-  const START = Buffer.of(0x08, 1); // SessionLog.status
-  if (resumedAt !== undefined) write(time(Date.now()), integer(2, resumedAt), message(7, START));
+  const write = (wallTimeMs: number, writeFields: (event: PbfWriter) => void) => {
+    const event = new PbfWriter();
+    event.writeDoubleField(EVENT.wallTime, wallTimeMs / 1000);
+    writeFields(event);
+    fs.writeSync(file, tfRecord(event.finish()));
+  };
+  write(Date.now(), (event) => event.writeStringField(EVENT.fileVersion, "brain.Event:2"));
+  if (resumedAt !== undefined) {
+    write(Date.now(), (event) => {
+      event.writeVarintField(EVENT.step, resumedAt);
+      event.writeMessage(EVENT.sessionLog, (status, log) => log.writeVarintField(SESSION_STATUS, status), START);
+    });
+  }
   return {
     append(step, scalars, wallTimeMs = Date.now()) {
-      const values = Object.entries(scalars).map(([tag, value]) => message(1, text(1, tag), float(2, value)));
-      write(time(wallTimeMs), integer(2, step), message(5, ...values));
+      write(wallTimeMs, (event) => {
+        event.writeVarintField(EVENT.step, step);
+        event.writeMessage(EVENT.summary, writeSummary, scalars);
+      });
     },
     close: () => fs.closeSync(file),
   };
 }
 
-// ------------------------------------------------------------------------------------------------ protocol buffers
-
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
-  for (let rest = value; ; rest = Math.floor(rest / 128)) {
-    if (rest < 128) return Buffer.of(...bytes, rest);
-    bytes.push((rest % 128) | 128);
-  }
-}
-
-const integer = (field: number, value: number) => Buffer.concat([varint(field * 8), varint(value)]);
-
-function message(field: number, ...fields: Buffer[]): Buffer {
-  const content = Buffer.concat(fields);
-  return Buffer.concat([varint(field * 8 + 2), varint(content.length), content]);
-}
-
-const text = (field: number, value: string) => message(field, Buffer.from(value));
-
-function float(field: number, value: number): Buffer {
-  const bytes = Buffer.alloc(5, field * 8 + 5);
-  bytes.writeFloatLE(value, 1);
-  return bytes;
-}
-
-/** Event.wall_time, in seconds. */
-function time(ms: number): Buffer {
-  const bytes = Buffer.alloc(9, 1 * 8 + 1);
-  bytes.writeDoubleLE(ms / 1000, 1);
-  return bytes;
-}
-
 // ---------------------------------------------------------------------------------------------------------- TFRecord
 
-function tfRecord(content: Buffer): Buffer {
+function tfRecord(content: Uint8Array): Buffer {
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(content.length));
   return Buffer.concat([length, checksum(length), content, checksum(content)]);
@@ -85,7 +81,7 @@ const table = Int32Array.from({ length: 256 }, (_, byte) => {
 });
 
 /** TFRecord's masked checksum, for data that itself contains checksums. */
-function checksum(bytes: Buffer): Buffer {
+function checksum(bytes: Uint8Array): Buffer {
   let crc = -1;
   for (const byte of bytes) crc = table[(crc ^ byte) & 255]! ^ (crc >>> 8);
   crc = ~crc;

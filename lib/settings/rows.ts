@@ -73,19 +73,3 @@ export const row =
     unit,
     doc,
   });
-
-/** A setting's documentation in two parts: what it is; its values, unit and default. */
-export function settingDoc({ type, wanted, unit, doc, default: value }: SettingRow): [what: string, values: string] {
-  const measured = unit ? ` (${unit})` : "";
-  const otherwise = typeof value === "string" ? `"${value}"` : value;
-  const values = {
-    integer: `${capitalized(wanted)}${measured}; default ${otherwise}.`,
-    number: `${capitalized(wanted)}${measured}; default ${otherwise}.`,
-    boolean: `Default ${otherwise}.`,
-    text: `Default ${otherwise}.`,
-    choice: `One of ${wanted}; default ${otherwise}.`,
-  };
-  return [doc, values[type]];
-}
-
-const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

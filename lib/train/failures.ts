@@ -14,6 +14,7 @@ import {
   readState,
 } from "../weights/checkpoint.js";
 import { LEAST_SCALE } from "./optimizers/loss-scale.js";
+import { optimizerOf } from "./optimizers/optimizers.js";
 import { learningRate } from "./optimizers/schedule.js";
 
 // An untrained model has a loss of ln(vocabSize) nats, at most 12. Training does not recover from a loss of 1,000.
@@ -88,9 +89,10 @@ export function brokenWeights(params: HostTensors): string | undefined {
   return undefined;
 }
 
-/** Bytes of the weights and, when training, of gradients, AdamW's moments and the sums of micro-batches. */
+/** Bytes of the weights and, when training, of gradients, the optimizer's groups and the sums of micro-batches. */
 export function stateBytes(settings: Settings): number {
-  const copies = settings.evalOnly ? 1 : settings.gradientAccumulationSteps > 1 ? 5 : 4;
+  const groups = Object.keys(optimizerOf(settings).groups({})).length;
+  const copies = settings.evalOnly ? 1 : 2 + groups + (settings.gradientAccumulationSteps > 1 ? 1 : 0);
   return 4 * copies * countParameters(settings);
 }
 

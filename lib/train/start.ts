@@ -133,9 +133,8 @@ function resumed(settings: Settings, { meta }: Dataset): Start {
 function withBlockSize(training: Training, blockSize: number): Training {
   const { settings, step, params, optimizer } = training;
   if (blockSize >= settings.blockSize) return training;
-  const model = { ...shapeOf(settings) };
-  const cropped = (tensors: HostTensors) =>
-    tensors["wpe.weight"] ? cropBlockSize({ params: tensors, model }, blockSize).params : tensors;
+  const model = shapeOf(settings);
+  const cropped = (tensors: HostTensors) => cropBlockSize({ params: tensors, model }, blockSize).params;
   return {
     ...training,
     params: cropped(params),

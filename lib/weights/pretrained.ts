@@ -78,9 +78,11 @@ export function cropBlockSize<T extends Omit<Pretrained, "tokenizer">>(pretraine
       `Cannot start from this model: blockSize is ${blockSize}, but it has ${model.blockSize} positions; use a blockSize of at most ${model.blockSize}.`,
     );
   }
-  const values = params["wpe.weight"]!.values.slice(0, blockSize * model.nEmbd) as Float32Array;
-  const wpe = float32(values, [blockSize, model.nEmbd]);
-  return { ...pretrained, model: { ...model, blockSize }, params: { ...params, "wpe.weight": wpe } };
+  const cropped = { ...pretrained, model: { ...model, blockSize } };
+  const table = params["wpe.weight"];
+  if (!table) return cropped; // a group of an optimizer that has no tensor for it
+  const values = table.values.slice(0, blockSize * model.nEmbd) as Float32Array;
+  return { ...cropped, params: { ...params, "wpe.weight": float32(values, [blockSize, model.nEmbd]) } };
 }
 
 /**

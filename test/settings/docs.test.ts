@@ -3,10 +3,26 @@ import fs from "node:fs";
 import path from "node:path";
 import ts from "typescript";
 import { expect, test } from "vitest";
-import { settingDoc } from "../../lib/settings/rows.js";
+import type { SettingRow } from "../../lib/settings/rows.js";
 import { settingRows } from "../../lib/settings/settings.js";
 
 const folder = path.join(import.meta.dirname, "..", "..", "lib", "settings");
+
+/** A setting's documentation in two parts: what it is; its values, unit and default. */
+function settingDoc({ type, wanted, unit, doc, default: value }: SettingRow): [what: string, values: string] {
+  const measured = unit ? ` (${unit})` : "";
+  const otherwise = typeof value === "string" ? `"${value}"` : value;
+  const values = {
+    integer: `${capitalized(wanted)}${measured}; default ${otherwise}.`,
+    number: `${capitalized(wanted)}${measured}; default ${otherwise}.`,
+    boolean: `Default ${otherwise}.`,
+    text: `Default ${otherwise}.`,
+    choice: `One of ${wanted}; default ${otherwise}.`,
+  };
+  return [doc, values[type]];
+}
+
+const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 /** The comments of an interface's properties, joined to one line each. */
 function comments(name: string, interfaceName: string): Record<string, string> {

@@ -2,6 +2,7 @@
  * Encodes the ConfigProto with which a compiled session is opened: a few fields of TensorFlow's config.proto and
  * rewriter_config.proto.
  */
+import { PbfWriter } from "pbf";
 import type { ResolvedDtype } from "../number-format.js";
 import type { Products } from "../operations/in-place.js";
 
@@ -53,23 +54,33 @@ export function productsOf({
 }
 
 /** A serialized ConfigProto. */
-export function sessionConfig({ dtype, xla, device, inOneThread }: GraphOptions): Uint8Array {
-  const rewrites = dtype === "bfloat16" && device === "cpu";
-  const optimizer = xla ? [...number(GLOBAL_JIT_LEVEL, ON), ...number(CPU_GLOBAL_JIT, ON)] : [];
-  const graph = [
-    ...message(OPTIMIZER_OPTIONS, optimizer),
-    ...message(REWRITE_OPTIONS, rewrites ? number(AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16, ON) : []),
-  ];
-  const executor = inOneThread ? message(EXECUTOR_TYPE, [...Buffer.from("SINGLE_THREADED_EXECUTOR")]) : [];
-  return Uint8Array.from([...message(GRAPH_OPTIONS, graph), ...message(EXPERIMENTAL, executor)]);
+export function sessionConfig(options: GraphOptions): Uint8Array {
+  const config = new PbfWriter();
+  config.writeMessage(GRAPH_OPTIONS, writeGraphOptions, options);
+  config.writeMessage(EXPERIMENTAL, writeExperimental, options);
+  return config.finish();
 }
 
-/**
- * Protocol buffers' encoding: a field's key has its number and its wire type, 0 for a number, 2 for bytes with a
- * length.
- */
-const number = (field: number, value: number): number[] => [...variable(field * 8), ...variable(value)];
-const message = (field: number, bytes: number[]): number[] =>
-  bytes.length === 0 ? [] : [...variable(field * 8 + 2), ...variable(bytes.length), ...bytes];
-const variable = (value: number): number[] =>
-  value < 128 ? [value] : [(value % 128) + 128, ...variable(Math.floor(value / 128))];
+function writeGraphOptions({ dtype, xla, device }: GraphOptions, graph: PbfWriter): void {
+  if (xla) {
+    graph.writeMessage(
+      OPTIMIZER_OPTIONS,
+      (_, optimizer) => {
+        optimizer.writeVarintField(GLOBAL_JIT_LEVEL, ON);
+        optimizer.writeVarintField(CPU_GLOBAL_JIT, ON);
+      },
+      undefined,
+    );
+  }
+  if (dtype === "bfloat16" && device === "cpu") {
+    graph.writeMessage(
+      REWRITE_OPTIONS,
+      (_, rewriter) => rewriter.writeVarintField(AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16, ON),
+      undefined,
+    );
+  }
+}
+
+function writeExperimental({ inOneThread }: GraphOptions, experimental: PbfWriter): void {
+  if (inOneThread) experimental.writeStringField(EXECUTOR_TYPE, "SINGLE_THREADED_EXECUTOR");
+}
