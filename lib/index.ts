@@ -128,6 +128,7 @@ export {
   type SizeRow,
   trainingSeconds,
 } from "./model/sizing.js";
+export { type Exercise, type ExerciseOptions, exercise } from "./notebook/exercise.js";
 export { type TrainedRun, trainRun } from "./notebook/progress.js";
 export { train } from "./notebook/train.js";
 export { show } from "./notebook/values.js";

@@ -41,7 +41,7 @@ export function show(...values: readonly unknown[]): void {
 /** The representations of one of Folio's values; undefined for any other value. */
 export function describeValue(value: unknown): MimeBundle | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  if (isView(value)) return value.bundle();
+  if (isShown(value)) return value.bundle();
   if (isFigure(value)) return figureBundle(value);
   if (isHeatmap(value)) return { "text/html": svgImage(heatmapSvg(value)), "text/plain": `Heat map: ${value.title}` };
   if (isTable(value))
@@ -63,8 +63,8 @@ interface Table {
 
 const has = <K extends string>(value: object, ...keys: K[]): value is Record<K, unknown> =>
   keys.every((key) => key in value);
-const isView = (value: object): value is View =>
-  has(value, "bundle", "svg", "html") && typeof value.bundle === "function";
+const isShown = (value: object): value is Pick<View, "bundle"> =>
+  has(value, "bundle") && typeof value.bundle === "function";
 const isFigure = (value: object): value is Figure =>
   has(value, "data", "layout") && Array.isArray(value.data) && has(value.layout as object, "xaxis", "shapes");
 const isHeatmap = (value: object): value is Heatmap =>

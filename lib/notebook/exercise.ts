@@ -1,0 +1,80 @@
+/**
+ * Exercises in a notebook: a question, a check of the learner's answer, and hints, one more after each wrong answer.
+ * The notebooks that teach end with some; test/notebooks/answers/ has right and wrong answers to each.
+ */
+import { escapeHtml } from "../charts/html-page.js";
+import { type MimeBundle, notebookKernel } from "../host/notebook.js";
+
+/** What an exercise is made of. */
+export interface ExerciseOptions<Answer> {
+  /** The question. */
+  readonly ask: string;
+  /** True for a right answer; false, or a sentence that says what is wrong with it, for any other. */
+  readonly check: (answer: Answer) => boolean | string | Promise<boolean | string>;
+  /** From the gentlest to the plainest. */
+  readonly hints: readonly string[];
+}
+
+/** What became of an answer. */
+export interface Verdict {
+  readonly right: boolean;
+  /** What the learner reads. */
+  readonly message: string;
+}
+
+/** An exercise; as the last expression of a cell it shows its question. */
+export interface Exercise<Answer> {
+  readonly ask: string;
+  /** Checks an answer and shows what is wrong with it, or that it is right. An error in the check is a wrong answer. */
+  check(answer: Answer): Promise<Verdict>;
+  /** Shows the next hint. */
+  hint(): void;
+  bundle(): MimeBundle;
+}
+
+/**
+ * An exercise.
+ * @throws {RangeError} without a question or hints
+ * @example
+ * const halve = exercise({ ask: "What is half of 6?", check: (x: number) => x === 3, hints: ["6 = 2 × ?"] });
+ * await halve.check(3); // { right: true, … }
+ */
+export function exercise<Answer>({ ask, check, hints }: ExerciseOptions<Answer>): Exercise<Answer> {
+  if (ask.trim() === "" || hints.length === 0)
+    throw new RangeError("Cannot make an exercise: wanted a question (ask) and at least one hint.");
+  let shown = 0;
+  const nextHint = () => hints[Math.min(shown++, hints.length - 1)]!;
+  const verdictOf = async (answer: Answer): Promise<Verdict> => {
+    let result: boolean | string;
+    try {
+      result = await check(answer);
+    } catch (error) {
+      result = error instanceof Error ? error.message : String(error);
+    }
+    if (result === true) return { right: true, message: "✓ Right." };
+    const reason = result === false ? "✗ Not yet." : `✗ Not yet: ${result}`;
+    return { right: false, message: `${reason}\nHint: ${nextHint()}` };
+  };
+  return {
+    ask,
+    async check(answer) {
+      const verdict = await verdictOf(answer);
+      display(verdict.message);
+      return verdict;
+    },
+    hint: () => display(`Hint: ${nextHint()}`),
+    bundle: () => textBundle(`Exercise. ${ask}`),
+  };
+}
+
+const textBundle = (text: string): MimeBundle => {
+  const lines = text.split("\n").map(escapeHtml).join("<br>");
+  const style = "border-left:3px solid #2b7bba;padding:.3em .8em;margin:.3em 0";
+  return { "text/html": `<div style="${style}">${lines}</div>`, "text/plain": text };
+};
+
+function display(text: string): void {
+  const kernel = notebookKernel();
+  if (kernel) kernel.display(textBundle(text));
+  else console.log(text);
+}

@@ -1,0 +1,41 @@
+/** Exercises: right and wrong answers, hints in their order, and what a notebook shows. */
+import { expect, test, vi } from "vitest";
+import { exercise } from "../../lib/notebook/exercise.js";
+import { describeValue } from "../../lib/notebook/values.js";
+
+const half = () =>
+  exercise({
+    ask: "What is half of <6>?",
+    check(answer: number) {
+      if (typeof answer !== "number") throw new TypeError("wanted a number");
+      return answer > 3 ? `${answer} is too large` : answer === 3;
+    },
+    hints: ["divide by two", "it is three"],
+  });
+
+test("says that a right answer is right", async () => {
+  vi.spyOn(console, "log").mockReturnValue();
+  expect(await half().check(3)).toEqual({ right: true, message: "✓ Right." });
+});
+
+test("says what is wrong, and gives one more hint after each wrong answer, the last one again", async () => {
+  const log = vi.spyOn(console, "log").mockReturnValue();
+  const one = half();
+  expect((await one.check(2)).message).toBe("✗ Not yet.\nHint: divide by two");
+  expect((await one.check(7)).message).toBe("✗ Not yet: 7 is too large\nHint: it is three");
+  expect((await one.check("x" as never)).message).toBe("✗ Not yet: wanted a number\nHint: it is three");
+  one.hint();
+  expect(log.mock.lastCall).toEqual(["Hint: it is three"]);
+});
+
+test("shows its question as the last expression of a cell, as text", () => {
+  expect(describeValue(half())).toEqual({
+    "text/html": expect.stringContaining("Exercise. What is half of &lt;6&gt;?"),
+    "text/plain": "Exercise. What is half of <6>?",
+  });
+});
+
+test("needs a question and a hint", () => {
+  expect(() => exercise({ ask: " ", check: () => true, hints: ["a"] })).toThrow("wanted a question (ask)");
+  expect(() => exercise({ ask: "?", check: () => true, hints: [] })).toThrow("at least one hint");
+});
