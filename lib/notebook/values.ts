@@ -5,7 +5,6 @@
  */
 import type { Figure } from "../charts/figure.js";
 import { svgImage, toSvg } from "../charts/figure-svg.js";
-import { type Heatmap, heatmapSvg } from "../charts/heatmap.js";
 import { escapeHtml } from "../charts/html-page.js";
 import { lossCurve } from "../charts/loss-curve.js";
 import type { Dataset } from "../data/token-file.js";
@@ -43,7 +42,6 @@ export function describeValue(value: unknown): MimeBundle | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   if (isShown(value)) return value.bundle();
   if (isFigure(value)) return figureBundle(value);
-  if (isHeatmap(value)) return { "text/html": svgImage(heatmapSvg(value)), "text/plain": `Heat map: ${value.title}` };
   if (isTable(value))
     return { "text/html": value.toHTML({ limit: 20 }), "text/plain": value.toMarkdown({ limit: 20 }) };
   if (isRecords(value)) return figureBundle(lossCurve(value));
@@ -67,8 +65,6 @@ const isShown = (value: object): value is Pick<View, "bundle"> =>
   has(value, "bundle") && typeof value.bundle === "function";
 const isFigure = (value: object): value is Figure =>
   has(value, "data", "layout") && Array.isArray(value.data) && has(value.layout as object, "xaxis", "shapes");
-const isHeatmap = (value: object): value is Heatmap =>
-  has(value, "title", "xLabel", "yLabel", "labels", "values") && Array.isArray(value.labels);
 const isTable = (value: object): value is Table =>
   has(value, "toHTML", "toMarkdown", "numRows") && typeof value.toHTML === "function";
 const isRecords = (value: object): value is StepRecord[] =>
