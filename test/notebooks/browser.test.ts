@@ -21,8 +21,8 @@ const why = executablePath ? (setUp ? "" : " (not run: npm run setup was not)") 
 /** A machine may be busy with other things. */
 const patienceMs = 240_000;
 
-const training = (more: string) =>
-  `const run = await trainRun({ ...presets.toy, outDir: "out", dataset: "fox", nLayer: 1, nHead: 1, nEmbd: 16, blockSize: 16, device: "cpu", evalInterval: 1000000, ${more} });\nrun;`;
+const training = (more: string, shape = "nLayer: 1, nHead: 1, nEmbd: 16") =>
+  `const run = await trainRun({ ...presets.toy, outDir: "out", dataset: "fox", ${shape}, blockSize: 16, device: "cpu", evalInterval: 1000000, ${more} });\nrun;`;
 const cells = [
   'import { lineChart, parseSettings, presets, trainRun } from "folio";\nfor await (const word of ["one", "two"]) console.log(word);',
   training("maxIters: 20"),
@@ -208,13 +208,13 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 3 * pati
     const resident = "Math.round(process.memoryUsage().rss / 2 ** 20)";
     const sizes: number[] = [];
     for (let time = 1; time <= 10; time++) {
-      await runCell(2, training(`${shape}, maxIters: ${10 + time}, overwrite: true`));
+      await runCell(2, training(`maxIters: ${10 + time}, overwrite: true`, shape));
       await seen(2, `${10 + time} steps in`);
       await seen(2, /^Run in out/);
       sizes.push(await printed(5, resident));
     }
     if (process.env.FOLIO_SCREENSHOTS) console.log(`MiB after each training: ${sizes.join(", ")}`);
-    expect(Math.max(...sizes.slice(2)) - sizes[1]!, `MiB: ${sizes.join(", ")}`).toBeLessThan(64);
+    expect(Math.max(...sizes.slice(2)) - sizes[1]!, `MiB: ${sizes.join(", ")}`).toBeLessThan(100);
     // The page keeps one progress bar and one chart.
     expect([await output(2).locator("progress").count(), await output(2).locator(".js-plotly-plot").count()]).toEqual([
       1, 1,
