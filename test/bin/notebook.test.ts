@@ -15,6 +15,13 @@ const python = path.join(packageRoot, ".venv", "bin", "python");
 const { version } = JSON.parse(fs.readFileSync(path.join(packageRoot, "package.json"), "utf8")) as { version: string };
 const setUp = fs.existsSync(path.join(packageRoot, ".venv", "share", "jupyter", "kernels", "tslab", "kernel.json"));
 
+/** The README's program, shortened to some steps. */
+function readmeProgram(steps: number): string {
+  const readme = fs.readFileSync(path.join(packageRoot, "README.md"), "utf8");
+  const [, program = ""] = /## In a program\n\n```ts\n(.*?)```/s.exec(readme) ?? [];
+  return program.replaceAll(/(Iters|Interval): \d{3,}/g, `$1: ${steps}`);
+}
+
 let folder: string;
 beforeEach(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-notebook-"));
@@ -137,6 +144,10 @@ describe("the kernel", () => {
           'import { presets } from "folio";\nimport config from "folio/configs/cpu_demo";\n[presets.toy.nLayer, config.dataset]',
         );
         expect([result?.["text/plain"], traceback]).toEqual(["[ 2, 'shakespeare_char' ]", ""]);
+        fs.writeFileSync(path.join(project, "poems.txt"), "The woods are lovely, dark and deep.\n".repeat(200));
+        const program = await kernel.run(readmeProgram(20));
+        expect(program.traceback).toBe("");
+        expect(program.stdout).toMatch(/^0 \d\.\d+\n20 \d\.\d+\n/);
         const { result: at } = await kernel.run('require.resolve("folio")');
         expect(at?.["text/plain"]).toBe(fs.realpathSync(path.join(packages, "folio", "dist", "lib", "index.js")));
       } finally {
