@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
+import ts from "typescript";
 import { describe, expect, test } from "vitest";
 import { packageRoot } from "../../lib/host/package.js";
 import { temporaryFolder } from "../tiny-run.js";
@@ -35,9 +36,12 @@ describe("mutantsOf()", () => {
     ["functions", "f(Math.min(a, b), c.some(d));", ['.min → "max"', '.some → "every"']],
     ["methods that can be left out", "f(a.filter(b).sort());", ["a.filter(b).sort() → a.filter(b)", "a.filter(b) → a"]],
   ])("changes %s", (_, source, wanted) => {
-    const statement = expect.stringMatching(/→ nothing$/);
     expect(changes(source).filter((change) => !change.endsWith("→ nothing"))).toEqual(wanted);
-    if (/^[fy]/.test(source)) expect(changes(source)).toEqual(expect.arrayContaining([statement]));
+  });
+
+  test("leaves out calls and assignments that are statements", () => {
+    const source = "a = b;\nawait f();\nconst c = g();\nclass D extends E { constructor() { super(); } }";
+    expect(changes(source)).toEqual(["a = b; → nothing", "await f(); → nothing"]);
   });
 
   test("exchanges tensors' operations only where there are tensors", () => {
@@ -70,13 +74,11 @@ console.log(JSON.stringify([text, area(2, 3), area(-1, 3), lines]));
 
   /** What the program prints with one of its mutants active. */
   function printed(env: Record<string, string>): string {
-    const file = path.join(folder, "area.ts");
-    fs.writeFileSync(
-      file,
-      withMutants(source, mutants, (mutant) => mutants.indexOf(mutant)),
-    );
-    const args = ["--import", "jiti/register", file];
-    return execFileSync(process.execPath, args, { env: { ...process.env, ...env }, encoding: "utf8" }).trim();
+    const file = path.join(folder, "area.mjs");
+    const all = withMutants(source, mutants, (mutant) => mutants.indexOf(mutant));
+    const compilerOptions = { target: ts.ScriptTarget.ESNext, module: ts.ModuleKind.ESNext };
+    fs.writeFileSync(file, ts.transpileModule(all, { compilerOptions }).outputText);
+    return execFileSync(process.execPath, [file], { env: { ...process.env, ...env }, encoding: "utf8" }).trim();
   }
   const id = (change: string) => String(mutants.findIndex(({ name }) => name.endsWith(`: ${change}`)));
 

@@ -32,7 +32,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     sources: ["laws", "optimum", "conventions", "points", "published", "rules", "read-points"].map(
       (name) => `scaling/${name}.ts`,
     ),
-    tests: ["laws", "values", "conventions", "cases"].map((name) => `test/scaling/${name}.test.ts`),
+    tests: ["laws", "values", "conventions", "cases", "read-points"].map((name) => `test/scaling/${name}.test.ts`),
   },
   sweep: { sources: ["scaling/sweep.ts", "scaling/sweep"], tests: ["test/scaling/sweep", "test/cli/scaling"] },
 };
