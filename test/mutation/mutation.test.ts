@@ -125,6 +125,7 @@ test("scoreOf() leaves equivalent mutants out, and counts those that hang as kil
 describe("testRoom()", () => {
   const root = path.join(folder, "project");
   const sources: Readonly<Record<string, string>> = {
+    "package.json": `{ "type": "module" }\n`,
     "vitest.config.ts": `export default { test: { pool: "forks", projects: [{ extends: true, test: { name: "folio", include: ["test/*.test.ts"] } }] } };\n`,
     "lib/sum.ts": "export const sum = (a: number, b: number) => a + b;\n",
     "lib/half.ts": "export const half = (a: number) => a / 2;\n",
@@ -133,14 +134,18 @@ describe("testRoom()", () => {
     "lib/remove.ts":
       'import fs from "node:fs";\nexport const remove = (at: string) => fs.rmSync(at + "/none", { recursive: true, force: true });\n',
     "lib/unused.ts": "export const unused = (a: number) => !a;\n",
-    "test/all.test.ts": `import { expect, test } from "vitest";
+    "test/all.test.ts": `import { existsSync } from "node:fs";
+import { expect, test } from "vitest";
 import { count } from "../lib/count.js";
 import { half } from "../lib/half.js";
 import { remove } from "../lib/remove.js";
 import { sum } from "../lib/sum.js";
 test("counts", () => expect(count(3)).toBe(3));
 test("cannot fail", () => expect(half(4) + 1).not.toBe(half(4)));
-test("removes", () => remove(process.cwd()));
+test("removes", () => {
+  remove(process.cwd());
+  expect(existsSync("lib")).toBe(true);
+});
 test("adds", () => expect(sum(2, 3)).toBe(5));
 `,
   };
@@ -176,8 +181,8 @@ test("adds", () => expect(sum(2, 3)).toBe(5));
         ["!a → a", "is not reached", undefined],
       ]),
     );
-    // One of these deletes the copy that the tests run in; the next mutants have a new one.
-    expect(found).toContainEqual(['"/none" → ""', "killed", expect.anything()]);
+    // This one deletes the copy that the tests run in; the next mutants have a new one.
+    expect(found).toContainEqual(['"/none" → ""', "killed", "test/all.test.ts: removes"]);
     for (const [file, text] of Object.entries(sources)) {
       expect(fs.readFileSync(path.join(root, file), "utf8")).toBe(text);
     }
