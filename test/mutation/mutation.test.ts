@@ -7,7 +7,8 @@ import { describe, expect, test } from "vitest";
 import { packageRoot } from "../../lib/host/package.js";
 import { temporaryFolder } from "../tiny-run.js";
 import { type Mutant, mutantsOf, sampleOf, withMutants } from "./mutants.js";
-import { type Results, scoreOf, testRoom } from "./score.js";
+import { rooms } from "./rooms.js";
+import { mutantsOfRoom, type Results, scoreOf, testRoom } from "./score.js";
 
 const folder = temporaryFolder();
 
@@ -120,6 +121,17 @@ test("scoreOf() leaves equivalent mutants out, and counts those that hang as kil
   expect(scoreOf(20, results, { e: "the same", a: "named, but killed" })).toEqual({
     ...{ mutants: 20, sample: 5, killed: 2, equivalent: 1, percent: 50, survivors: ["c", "d"] },
   });
+});
+
+test("every mutant that is named as equivalent exists, with a reason", () => {
+  const names = new Set(
+    Object.values(rooms).flatMap((room) => mutantsOfRoom(packageRoot(), room).map(({ name }) => name)),
+  );
+  const equivalent = JSON.parse(fs.readFileSync(path.join(import.meta.dirname, "equivalent.json"), "utf8"));
+  for (const [name, reason] of Object.entries<string>(equivalent)) {
+    expect(names).toContain(name);
+    expect(reason).toMatch(/^[A-Z].{20,}\.$/);
+  }
 });
 
 describe("testRoom()", () => {
