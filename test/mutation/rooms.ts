@@ -12,7 +12,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   model: {
     sources: ["lib/model"],
     leaveOut: ["lib/model/functional.ts"],
-    tests: ["test/model", "test/inspect", "test/sample/sample.test.ts"],
+    tests: ["test/model", "test/inspect/look.test.ts", "test/sample/sample.test.ts"],
   },
   functional: {
     sources: ["lib/model/functional.ts"],
