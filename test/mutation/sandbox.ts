@@ -127,19 +127,25 @@ function startHost(folder: string): ChildProcess {
   return spawn(process.execPath, ["--import", "jiti/register", "test/mutation/host.ts"], {
     cwd: folder,
     detached: true,
-    stdio: ["ignore", "ignore", "inherit", "ipc"],
+    stdio: ["ignore", "ignore", "pipe", "ipc"],
   });
 }
 
 /** The host's answer; nothing after the limit. @throws {Error} if the host itself ends */
 function answerOf(host: ChildProcess, request: Request, limitMs = 2 ** 31 - 1): Promise<Outcome | undefined> {
   return new Promise((resolve, reject) => {
-    const ended = () => reject(new Error(`vitest ended while it ran ${request.files.join(", ")}`));
+    let said = "";
+    const listen = (more: Buffer) => {
+      said = (said + more).slice(-2000);
+    };
+    const ended = () => reject(new Error(`vitest ended while it ran ${request.files.join(", ")}:\n${said}`));
     const settle = (outcome?: Outcome) => {
       clearTimeout(timer);
+      host.stderr?.off("data", listen);
       host.off("exit", ended).off("message", settle);
       resolve(outcome);
     };
+    host.stderr?.on("data", listen);
     const timer = setTimeout(settle, limitMs);
     host.once("exit", ended).once("message", settle);
     host.send(request);
@@ -148,6 +154,10 @@ function answerOf(host: ChildProcess, request: Request, limitMs = 2 ** 31 - 1): 
 
 /** Kills a process with its descendants. */
 function killGroup(leader: ChildProcess | undefined): void {
-  if (leader?.pid === undefined || leader.exitCode !== null) return;
-  process.kill(-leader.pid, "SIGKILL");
+  if (leader?.pid === undefined) return;
+  try {
+    process.kill(-leader.pid, "SIGKILL");
+  } catch {
+    // All of them have ended.
+  }
 }
