@@ -87,6 +87,11 @@ describe("toPoints()", () => {
     expect(() => toPoints(twice, { n: "n", d: "TOKENS", loss: "loss" })).toThrow('has no column "TOKENS" (for d)');
   });
 
+  test("takes a column that is undefined, as a notebook may give it, for one that is not named", () => {
+    const given = { ...columns, c: undefined } as unknown as typeof columns;
+    expect(toPoints(table({ n: [1], d: [2], c: [3], loss: [4] }), given).points).toEqual([{ n: 1, d: 2, loss: 4 }]);
+  });
+
   test("asks which one, of columns with one name in the file", () => {
     const of = table({ "loss (column 1)": [1], n: [2], "loss (column 3)": [3] });
     expect(() => toPoints(of, { n: "n", loss: "loss" })).toThrow(
