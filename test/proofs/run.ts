@@ -20,6 +20,7 @@ import { killPrepare } from "./kill-prepare.js";
 import { killResume } from "./kill-resume.js";
 import { largeText } from "./large-text.js";
 import { largeTokenFile } from "./large-token-file.js";
+import { mutation } from "./mutation.js";
 import { nanogptCommands } from "./nanogpt-commands.js";
 import { nodeVersions } from "./node-versions.js";
 import { packaged } from "./package.js";
@@ -62,6 +63,7 @@ const proofs: readonly Proof[] = [
   sweepPlan,
   sweepKill,
   sweepSlurm,
+  mutation,
   packaged,
   nodeVersions,
   cleanClone,
