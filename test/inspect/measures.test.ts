@@ -20,7 +20,7 @@ beforeAll(() => {
 });
 
 /** PyTorch's value of a measure: test/golden/make-values.py. */
-const golden = (model: string, name: string) => goldenValues[`${model}/measure/${name}`]!.values;
+const golden = (model: string, name: string) => Float32Array.from(goldenValues[`${model}/measure/${name}`]!.values);
 const metric = { token: 3, minus: 8 };
 
 /** A prediction's numbers from logits, by sorting all of them. */
