@@ -16,13 +16,13 @@ export default {
   blockSize: 64, // characters
 
   nLayer: 2,
-  nHead: 2,
-  nEmbd: 64,
+  nHead: 4,
+  nEmbd: 128,
   bias: true,
   tieHead: false,
   initStd: 0, // 1/√nEmbd
 
-  learningRate: 5e-3,
+  learningRate: 3e-3,
   minLr: 1e-4,
   schedule: "wsd",
   warmupIters: 100,
