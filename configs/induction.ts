@@ -1,6 +1,6 @@
 /**
  * The small model that comes with Folio (`openModel("induction")`): two layers in which induction heads appear, on text and repeated
- * random sequences by characters. About three minutes on two cores. data/induction/README.md has the whole recipe.
+ * random sequences by characters. A few minutes on two cores. data/induction/README.md has the whole recipe.
  */
 import type { Settings } from "../lib/settings/settings.js";
 

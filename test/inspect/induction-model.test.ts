@@ -5,6 +5,9 @@ import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import induction from "../../configs/induction.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { activationPatching } from "../../lib/inspect/measures/activation-patching.js";
+import { repeatedTokens } from "../../lib/inspect/measures/attention-scores.js";
+import { logitAttribution } from "../../lib/inspect/measures/logit-attribution.js";
 import { tokenLosses } from "../../lib/inspect/measures/token-losses.js";
 import { sample } from "../../lib/sample/sample.js";
 import { type OpenModel, openModel } from "../../lib/weights/open-model.js";
@@ -37,6 +40,28 @@ describe('openModel("induction")', () => {
     expect(induction.score).toBeGreaterThan(0.5);
     expect(loss).toBeLessThan(1); // ln 93 = 4.5 is chance
     expect(ablatedLoss - loss).toBeGreaterThan(1);
+  });
+
+  test("adds each logit up from its components, and copies by heads of its second layer, from where the token stood", async () => {
+    const ids = repeatedTokens(model, { seed: 3, length: 30 });
+    const [place, last] = [12, 41]; // the token at 12 follows that at 11, which is the one at 41
+    const clean = ids.slice(0, last + 1);
+    const right = ids[place]!;
+    const wrong = Array.from({ length: 93 }, (_, id) => id).find((id) => !ids.includes(id))!;
+    const corrupted = clean.with(place, wrong);
+    const metric = { token: right, minus: wrong };
+    const { sum, logit, contributions } = await logitAttribution(model, clean, metric);
+    expect(logit).toBeGreaterThan(5);
+    expect(Math.abs(sum - logit)).toBeLessThan(1e-4);
+    const byHeads = contributions.filter(({ layer, head }) => layer === 1 && head !== undefined);
+    expect(byHeads.reduce((all, { value }) => all + value, 0)).toBeGreaterThan(logit / 4); // its MLP adds most of the rest
+    const names = ["resid_out", "attn.head_out"] as const;
+    const { maps } = await activationPatching(model, clean, corrupted, { metric, names });
+    expect(maps.resid_out[0]!.effects[place]).toBeGreaterThan(0.8);
+    expect(maps.resid_out[1]!.effects[last]).toBeCloseTo(1, 4);
+    expect(maps.resid_out[1]!.effects[place]).toBe(0);
+    const heads = maps["attn.head_out"].filter(({ layer }) => layer === 1);
+    expect(heads.reduce((all, { effects }) => all + effects[last]!, 0)).toBeGreaterThan(0.5);
   });
 
   test("can be read: a name that it has just read is cheaper the second time, and it writes declarations", async () => {
