@@ -16,6 +16,7 @@ import { flatMemory } from "./flat-memory.js";
 import { fuzz } from "./fuzz.js";
 import { golden } from "./golden.js";
 import { gpt2Weights } from "./gpt2-weights.js";
+import { inductionHeads } from "./induction.js";
 import { killPrepare } from "./kill-prepare.js";
 import { killResume } from "./kill-resume.js";
 import { largeText } from "./large-text.js";
@@ -58,6 +59,7 @@ const proofs: readonly Proof[] = [
   cpuDemoPeer,
   benchmark,
   sampling,
+  inductionHeads,
   scalingCoverage,
   sweepOurs,
   sweepPlan,
