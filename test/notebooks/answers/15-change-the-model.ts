@@ -43,8 +43,7 @@ assert.ok(!narrow.right);
 assert.match(narrow.message, /no longer attends to position 3/);
 const afterSoftmax = await ex3.check({
   wants: (name) => name.endsWith("attn.weights"),
-  at: (_name, weights, positions) =>
-    tf.mul(weights, tf.cast(tf.less(distanceOf(weights, positions), 3), "float32")),
+  at: (_name, weights, positions) => tf.mul(weights, tf.cast(tf.less(distanceOf(weights, positions), 3), "float32")),
 });
 assert.ok(!afterSoftmax.right);
 assert.match(afterSoftmax.message, /before the softmax/);
