@@ -178,7 +178,13 @@ export {
 } from "./train/optimizers/adamw.js";
 export { clipScale, globalNorm } from "./train/optimizers/clipping.js";
 export { learningRate } from "./train/optimizers/schedule.js";
-export { lossAndGradients, type TrainingSteps, trainingSteps } from "./train/steps.js";
+export {
+  type ChangedPass,
+  lossAndGradients,
+  type TrainingSteps,
+  trainingSteps,
+  updateInputs,
+} from "./train/steps.js";
 export {
   type Checkpoint,
   type CheckpointName,
