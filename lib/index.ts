@@ -86,7 +86,14 @@ export { checkGradient, type GradientCheck } from "./inspect/steps/check-gradien
 export type { ComputationStep } from "./inspect/steps/computation-step.js";
 export { drawSteps } from "./inspect/steps/draw-steps.js";
 export { type ForwardStep, forwardSteps } from "./inspect/steps/forward-steps.js";
-export { newTrainingState, type TrainingState, updateSteps } from "./inspect/steps/update-steps.js";
+export {
+  newTrainingState,
+  type TrainingState,
+  type UpdatedOnce,
+  type UpdateOptions,
+  updateOnce,
+  updateSteps,
+} from "./inspect/steps/update-steps.js";
 export { arrayView, valueView } from "./inspect/views/array.js";
 export { attentionView } from "./inspect/views/attention.js";
 export {
@@ -179,6 +186,7 @@ export {
 } from "./train/optimizers/adamw.js";
 export { clipScale, globalNorm } from "./train/optimizers/clipping.js";
 export { learningRate } from "./train/optimizers/schedule.js";
+export { newWeights } from "./train/start.js";
 export { lossAndGradients, type TrainingSteps, trainingSteps } from "./train/steps.js";
 export {
   type Checkpoint,
