@@ -1,6 +1,6 @@
-"""Executes one notebook in a fresh tslab kernel, for runner.ts: `execute.py NOTEBOOK SECONDS START_SECONDS`.
+"""Executes one notebook in a fresh tslab kernel, for runner.ts: `execute.py NOTEBOOK SECONDS START_SECONDS [ANSWERS]`.
 
-Prints one JSON object a line: the kernel's process id, each cell as it ends, and the outcome with the executed
+ANSWERS is a file with answers to the notebook's exercises, which runs as a last code cell. Prints one JSON object a line: the kernel's process id, each cell as it ends, and the outcome with the executed
 notebook. Jupyter's client library exists in Python only; everything that judges is in TypeScript.
 """
 
@@ -46,9 +46,11 @@ def end_with_parent():
 kernel_pid = 0
 
 
-async def run(path: Path, budget: float, start: float) -> None:
+async def run(path: Path, budget: float, start: float, answers: Path | None) -> None:
     global kernel_pid
     notebook = nbformat.read(path, as_version=4)
+    if answers:
+        notebook.cells.append(nbformat.v4.new_code_cell(answers.read_text(encoding="utf-8")))
     deadline = 0.0  # the budget starts when the kernel is there
     client = NotebookClient(
         notebook,
@@ -100,5 +102,6 @@ async def run(path: Path, budget: float, start: float) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=end_with_parent, daemon=True).start()
-    asyncio.run(run(Path(sys.argv[1]).resolve(), float(sys.argv[2]), float(sys.argv[3])))
+    file, budget, start, *answers = sys.argv[1:]
+    asyncio.run(run(Path(file).resolve(), float(budget), float(start), Path(answers[0]) if answers else None))
     os._exit(0)  # without waiting for the thread that reads

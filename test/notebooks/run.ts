@@ -39,6 +39,7 @@ async function main(args: readonly string[]): Promise<number> {
     const verdict = await runNotebook(path.join(folder, file), {
       patience: 3 * slow,
       committed: !refresh,
+      ...(!refresh && { answers: path.join(root, "test", "notebooks", "answers") }),
       signal: controller.signal,
       check,
     });

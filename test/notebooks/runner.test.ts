@@ -33,6 +33,7 @@ describe("the notebook runner", needs(setUp ? undefined : "set-up has not regist
     // Enough time for notebooks that end by themselves; a kernel may start slowly.
     runNotebook(path.join(folder, `${name}.ipynb`), {
       committed: false,
+      answers: path.join(folder, "answers"),
       check,
       patience: name === "over-budget" ? 1 : 20,
     });
@@ -74,6 +75,33 @@ describe("the notebook runner", needs(setUp ? undefined : "set-up has not regist
     expect(faults[0]).toMatch(/^it stops early: cell 2 ended with status "error", 1 of 3 cells did not run/);
   });
 
+  test("passes a notebook whose exercise tells right answers from wrong ones", async () => {
+    const { faults, outputs, cells } = await run("exercise");
+    expect(faults).toEqual([]);
+    expect([cells, outputs.length]).toEqual([1, 2]); // the answers are no cell of it
+  });
+
+  test("fails a notebook whose exercise takes a wrong answer for right, naming the file of the answers", async () => {
+    const { faults } = await run("lenient-exercise");
+    expect(faults).toHaveLength(1);
+    expect(faults[0]).toMatch(
+      /^test\/notebooks\/bad\/answers\/lenient-exercise\.ts threw: AssertionError.*: 4 is taken for right/,
+    );
+  });
+
+  test("fails a notebook whose answers have a type error, naming their file and line", async () => {
+    const { faults, elapsedMs } = await run("mistyped-answer");
+    expect(faults).toEqual([
+      expect.stringMatching(/^type error in .*\/answers\/mistyped-answer\.ts, line 2: TS2345: /),
+    ]);
+    expect(elapsedMs).toBe(0);
+  });
+
+  test("fails a notebook that has an exercise without answers", async () => {
+    const { faults } = await run("unanswered");
+    expect(faults).toEqual([expect.stringMatching(/bad\/answers\/unanswered\.ts is missing$/)]);
+  });
+
   test("kills a notebook that exceeds its budget, and its kernel", async () => {
     const { faults } = await run("over-budget");
     expect(faults).toEqual([expect.stringMatching(/^over 2 s in cell [12]; the kernel was killed$/)]);
@@ -91,6 +119,17 @@ describe("the notebook runner", needs(setUp ? undefined : "set-up has not regist
     expect(kernel).toBeGreaterThan(0);
     await expect.poll(() => isAlive(kernel), { timeout: 300_000 }).toBe(false);
   });
+});
+
+test("every file of answers belongs to a notebook", () => {
+  const names = (dir: string, end: string) =>
+    fs.existsSync(dir)
+      ? fs.readdirSync(dir).flatMap((file) => (file.endsWith(end) ? [path.basename(file, end)] : []))
+      : [];
+  const notebooks = names(path.join(root, "notebooks"), ".ipynb");
+  expect(names(path.join(import.meta.dirname, "answers"), ".ts").filter((name) => !notebooks.includes(name))).toEqual(
+    [],
+  );
 });
 
 describe("a committed notebook", () => {

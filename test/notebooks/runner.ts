@@ -1,6 +1,6 @@
 /**
  * Runs a notebook from top to bottom in a new kernel and checks it: no type errors, within its time limit, every cell
- * runs to its end, no unhandled rejection. run.ts prints the results.
+ * runs to its end, no unhandled rejection, its exercises tell right answers from wrong ones. run.ts prints the results.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
@@ -12,6 +12,7 @@ import { createChecker } from "./check.js";
 import { differences } from "./compare.js";
 import {
   budgetOf,
+  type Cell,
   codeCells,
   committedFaults,
   type Notebook,
@@ -44,6 +45,8 @@ export interface RunOptions {
   readonly patience?: number;
   /** Also check the outputs in the file; false while they are being refreshed. Default true. */
   readonly committed?: boolean;
+  /** The folder of answers to exercises; without it, exercises are not tried. */
+  readonly answers?: string;
   readonly signal?: AbortSignal;
   /** Called with the kernel's process id. */
   readonly onKernel?: (pid: number) => void;
@@ -68,6 +71,13 @@ interface Execution {
   statuses: Map<number, string>;
   events: KernelEvent[];
   elapsedMs: number;
+}
+
+/** The notebook as it is executed: with the answers to its exercises, if there are any, as a last code cell. */
+interface Executed {
+  readonly notebook: Notebook;
+  /** The file of the answers. */
+  readonly answers: string | undefined;
 }
 
 /** The folder of Folio. */
@@ -100,13 +110,18 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
   const cells = codeCells(notebook).length;
   const budgetSeconds = budgetOf(notebook);
   const verdict = { name, cells, budgetSeconds, elapsedMs: 0, warnings: [], changes: [], outputs: [] };
-  const before = [...staticFaults(notebook), ...typeFaults(file, notebook, options.check ?? createChecker())];
+  const executed = withAnswers(notebook, name, options.answers);
+  const before = [
+    ...staticFaults(notebook, name, options),
+    ...typeFaults(file, executed, options.check ?? createChecker()),
+  ];
   if (budgetSeconds === undefined || before.length > 0) return { ...verdict, faults: before };
   if (!fs.existsSync(python)) throw new Error(`Cannot run notebooks: ${python} is missing. Run npm run setup.`);
   const limitSeconds = Math.round(budgetSeconds * (options.patience ?? 1));
-  const execution = await execute(file, limitSeconds, options);
-  const { elapsedMs, outputs } = execution;
-  const faults = executionFaults(notebook, execution, limitSeconds);
+  const execution = await execute(file, executed.answers, limitSeconds, options);
+  const { elapsedMs } = execution;
+  const faults = executionFaults(executed, execution, limitSeconds);
+  const outputs = execution.outputs.slice(0, notebook.cells.length);
   let changes: string[] = [];
   if (faults.length === 0) {
     const normal = outputs.map((list) => normalizeOutputs(list, { root }));
@@ -131,34 +146,55 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
   };
 }
 
-function staticFaults(notebook: Notebook): string[] {
+function withAnswers(notebook: Notebook, name: string, folder: string | undefined): Executed {
+  const answers = folder && path.join(folder, `${name}.ts`);
+  if (!answers || !fs.existsSync(answers)) return { notebook, answers: undefined };
+  const cell: Cell = { cell_type: "code", metadata: {}, source: fs.readFileSync(answers, "utf8") };
+  return { notebook: { ...notebook, cells: [...notebook.cells, cell] }, answers };
+}
+
+/** What messages call the n-th code cell. */
+function placeOf({ notebook, answers }: Executed, cell: number): string {
+  return answers && cell === codeCells(notebook).length ? path.relative(root, answers) : `cell ${cell}`;
+}
+
+function staticFaults(notebook: Notebook, name: string, { answers }: RunOptions): string[] {
   if (budgetOf(notebook) === undefined) {
     return ['its metadata has no budget: "folio": { "budgetSeconds": 60 }, more than 0 and at most 600'];
   }
-  return codeCells(notebook).length === 0 ? ["it has no code cell"] : [];
+  if (codeCells(notebook).length === 0) return ["it has no code cell"];
+  const file = answers && path.join(answers, `${name}.ts`);
+  const asks = codeCells(notebook).some((cell) => /\bexercise\(/.test(textOf(cell.source)));
+  if (!file || !asks || fs.existsSync(file)) return [];
+  return [`it has exercises, and no right and wrong answers to them: ${path.relative(root, file)} is missing`];
 }
 
-function typeFaults(file: string, notebook: Notebook, check: ReturnType<typeof createChecker>): string[] {
-  return check(file, notebook).map(({ cell, line, message }) => `type error in cell ${cell}, line ${line}: ${message}`);
+function typeFaults(file: string, executed: Executed, check: ReturnType<typeof createChecker>): string[] {
+  return check(file, executed.notebook).map(
+    ({ cell, line, message }) => `type error in ${placeOf(executed, cell)}, line ${line}: ${message}`,
+  );
 }
 
-function executionFaults(notebook: Notebook, execution: Execution, limitSeconds: number): string[] {
+function executionFaults(executed: Executed, execution: Execution, limitSeconds: number): string[] {
+  const { notebook } = executed;
   const { kind, cell, events, statuses } = execution;
   const cells = codeCells(notebook).length;
-  const rejections = events.filter((event) => event.kind === "rejection").map((event) => rejectionFault(event, cells));
+  const rejections = events
+    .filter((event) => event.kind === "rejection")
+    .map((event) => rejectionFault(event, executed));
   const skipped = Array.from({ length: cells }, (_, index) => index + 1).filter(
     (number) => statuses.get(number) !== "ok",
   );
   switch (kind) {
     case "thrown":
-      return [`cell ${cell} threw: ${thrownText(notebook, execution)}`, ...rejections];
+      return [`${placeOf(executed, cell)} threw: ${thrownText(notebook, execution)}`, ...rejections];
     case "budget":
-      return [`over ${limitSeconds} s in cell ${cell || cells}; the kernel was killed`, ...rejections];
+      return [`over ${limitSeconds} s in ${placeOf(executed, cell || cells)}; the kernel was killed`, ...rejections];
     case "dead":
-      return [`the kernel died in cell ${cell || cells}: ${deathText(events)}`, ...rejections];
+      return [`the kernel died in ${placeOf(executed, cell || cells)}: ${deathText(events)}`, ...rejections];
     case "end": {
       const [first] = skipped;
-      const early = `it stops early: cell ${first} ended with status "${first && statuses.get(first)}", ${skipped.length} of ${cells} cells did not run to their end`;
+      const early = `it stops early: ${first && placeOf(executed, first)} ended with status "${first && statuses.get(first)}", ${skipped.length} of ${cells} cells did not run to their end`;
       const silent = "it stops early: the kernel did not answer after the last cell";
       return [...(first ? [early] : execution.sentinel ? [] : [silent]), ...rejections];
     }
@@ -167,10 +203,11 @@ function executionFaults(notebook: Notebook, execution: Execution, limitSeconds:
   }
 }
 
-function rejectionFault({ cell, error = "" }: KernelEvent, cells: number): string {
+function rejectionFault({ cell, error = "" }: KernelEvent, executed: Executed): string {
   const origin = /\bcell (\d+):\d+/.exec(error)?.[1];
-  const where = origin ? `a promise of cell ${origin}` : "a promise";
-  return `un-awaited rejection: ${where} failed while cell ${Math.min(cell, cells)} was the last to run: ${error.split("\n")[0]}`;
+  const where = origin ? `a promise of ${placeOf(executed, Number(origin))}` : "a promise";
+  const last = placeOf(executed, Math.min(cell, codeCells(executed.notebook).length));
+  return `un-awaited rejection: ${where} failed while ${last} was the last to run: ${error.split("\n")[0]}`;
 }
 
 /** The error without its stack, or the message of tslab's type check. */
@@ -214,6 +251,7 @@ function inCells(notebook: Notebook, outputs: readonly Output[][]): Output[][] {
 
 async function execute(
   file: string,
+  answers: string | undefined,
   limitSeconds: number,
   { signal, onKernel, patience = 1 }: RunOptions,
 ): Promise<Execution> {
@@ -232,18 +270,22 @@ async function execute(
   };
   const kernelSeconds = startSeconds * patience;
   const program = path.join(root, "test", "notebooks", "execute.py");
-  const child = spawn(python, [program, file, String(limitSeconds), String(kernelSeconds)], {
-    // Its standard input stays open as long as this process lives; execute.py kills the kernel when it closes.
-    stdio: ["pipe", "pipe", "pipe"],
-    detached: true, // its own process group, so that Ctrl-C reaches it only through this process
-    env: {
-      ...process.env,
-      FOLIO_KERNEL_EVENTS: eventsFile,
-      FOLIO_INSPECT: "",
-      JUPYTER_PREFER_ENV_PATH: "1",
-      PYDEVD_DISABLE_FILE_VALIDATION: "1",
+  const child = spawn(
+    python,
+    [program, file, String(limitSeconds), String(kernelSeconds), ...(answers ? [answers] : [])],
+    {
+      // Its standard input stays open as long as this process lives; execute.py kills the kernel when it closes.
+      stdio: ["pipe", "pipe", "pipe"],
+      detached: true, // its own process group, so that Ctrl-C reaches it only through this process
+      env: {
+        ...process.env,
+        FOLIO_KERNEL_EVENTS: eventsFile,
+        FOLIO_INSPECT: "",
+        JUPYTER_PREFER_ENV_PATH: "1",
+        PYDEVD_DISABLE_FILE_VALIDATION: "1",
+      },
     },
-  });
+  );
   let kernel: number | undefined;
   const killAll = () => {
     killGroup(kernel);

@@ -1,0 +1,2 @@
+assert.ok((await ex1.check(3)).right);
+assert.ok(!(await ex1.check("four")).right);
