@@ -44,7 +44,7 @@ interface Form {
 }
 const adamW =
   ({ sign = -1, corrected = true, decay = lambda }: Form = {}): Update =>
-  (w, g, m, v, t) => {
+  ({ w, g, m, v, t }) => {
     const [first, second] = [beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g * g];
     const [mean, square] = corrected ? [first / (1 - beta1 ** t), second / (1 - beta2 ** t)] : [first, second];
     return w + (sign * eta * mean) / (Math.sqrt(square) + 1e-8) - eta * decay * w;
@@ -54,6 +54,6 @@ await wrongly(ex3.check(adamW({ sign: 1 })), /uphill/);
 await wrongly(ex3.check(adamW({ corrected: false })), /not yet divided/);
 await wrongly(ex3.check(adamW({ decay: 0 })), /weight decay is missing/);
 await wrongly(
-  ex3.check((w, g) => w - eta * g),
+  ex3.check(({ w, g }) => w - eta * g),
   /the update should be/,
 );
