@@ -84,7 +84,14 @@ export { checkGradient, type GradientCheck } from "./inspect/steps/check-gradien
 export type { ComputationStep } from "./inspect/steps/computation-step.js";
 export { drawSteps } from "./inspect/steps/draw-steps.js";
 export { type ForwardStep, forwardSteps } from "./inspect/steps/forward-steps.js";
-export { newTrainingState, type TrainingState, updateSteps } from "./inspect/steps/update-steps.js";
+export {
+  newTrainingState,
+  type TrainingState,
+  type UpdatedOnce,
+  type UpdateOptions,
+  updateOnce,
+  updateSteps,
+} from "./inspect/steps/update-steps.js";
 export { arrayView, valueView } from "./inspect/views/array.js";
 export { attentionView } from "./inspect/views/attention.js";
 export { type MatrixOptions, matrixView } from "./inspect/views/matrix.js";
@@ -178,6 +185,7 @@ export {
 } from "./train/optimizers/adamw.js";
 export { clipScale, globalNorm } from "./train/optimizers/clipping.js";
 export { learningRate } from "./train/optimizers/schedule.js";
+export { newWeights } from "./train/start.js";
 export {
   type ChangedPass,
   lossAndGradients,

@@ -5,7 +5,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { type Tokenizer, type TokenizerSpec, tokenizerFromSpec } from "../data/tokenizers/tokenizer.js";
 import { resolveDevice } from "../engine/device.js";
-import { type HostTensors, int32 } from "../engine/host-tensors.js";
+import { type HostTensor, type HostTensors, int32 } from "../engine/host-tensors.js";
 import { openSession } from "../engine/session.js";
 import type { Session, Step } from "../engine/steps.js";
 import { type Axis, type ValueName, type ValueSpec, valueSpecs } from "../model/activations.js";
@@ -14,9 +14,10 @@ import { forward, loss, type Parameters } from "../model/model.js";
 import type { ModelSettings } from "../settings/model.js";
 import type { TrainedModel } from "../weights/pretrained.js";
 
-/** A value that was looked at. */
-export interface Seen {
+/** A value that was looked at; another text's value may stand in its place in an edit. */
+export interface Seen extends HostTensor {
   readonly name: ValueName;
+  readonly dtype: "float32";
   readonly axes: readonly Axis[];
   readonly shape: readonly number[];
   /** Row by row, the last axis fastest. */
@@ -105,7 +106,7 @@ export function tokenText(id: number, tokenizer: Tokenizer | undefined): string 
 function seen({ name, axes }: ValueSpec, outputs: HostTensors): Seen {
   const { shape, values } = outputs[name]!;
   const gradient = outputs[`gradient of ${name}`]?.values as Float32Array | undefined;
-  return { name, axes, shape, values: values as Float32Array, ...(gradient && { gradient }) };
+  return { name, dtype: "float32", axes, shape, values: values as Float32Array, ...(gradient && { gradient }) };
 }
 
 interface LookStep {

@@ -44,7 +44,12 @@ export async function startOf(settings: Settings, dataset: Dataset): Promise<Sta
   return await adopted(settings, dataset);
 }
 
-/** New weights, by the settings' seed. */
+/**
+ * New weights, by the settings' seed: those that a run from scratch begins with.
+ * @throws {RangeError} when vocabSize is 0
+ * @example
+ * const untrained = { params: await newWeights(settings), settings };
+ */
 export async function newWeights(settings: Settings): Promise<HostTensors> {
   const tensors = Object.entries(initialParameters(settings, settings.seed));
   const host = await Promise.all(tensors.map(async ([name, tensor]) => [name, await toHost(tensor)] as const));

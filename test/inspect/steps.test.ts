@@ -12,7 +12,7 @@ import { checkGradient } from "../../lib/inspect/steps/check-gradient.js";
 import type { ComputationStep } from "../../lib/inspect/steps/computation-step.js";
 import { drawSteps } from "../../lib/inspect/steps/draw-steps.js";
 import { type ForwardStep, forwardSteps } from "../../lib/inspect/steps/forward-steps.js";
-import { newTrainingState, updateSteps } from "../../lib/inspect/steps/update-steps.js";
+import { newTrainingState, updateOnce, updateSteps } from "../../lib/inspect/steps/update-steps.js";
 import { playerView } from "../../lib/inspect/views/player.js";
 import { valueSpecs } from "../../lib/model/activations.js";
 import { flopsTable } from "../../lib/model/sizing.js";
@@ -163,16 +163,10 @@ describe("an update step by step", () => {
       try {
         for (let step = 0; step < 3; step++) {
           const { loss, gradNorm } = await update({ ...batchInputs(batch), ...updateInputs(step, own) });
-          const found = new Map<string, ComputationStep>();
-          const steps = updateSteps(state, { settings: own, step, batch });
-          let next = await steps.next();
-          while (!next.done) {
-            found.set(next.value.name, next.value);
-            next = await steps.next();
-          }
-          state = next.value;
-          expect(relative(found.get("loss")!.output.values, loss!.values)).toBeLessThan(1e-6);
-          expect(relative(found.get("gradient norm")!.output.values, gradNorm!.values)).toBeLessThan(1e-5);
+          const { after, numbersOf } = await updateOnce(state, { settings: own, step, batch });
+          state = after;
+          expect(relative(numbersOf("loss"), loss!.values)).toBeLessThan(1e-6);
+          expect(relative(numbersOf("gradient norm"), gradNorm!.values)).toBeLessThan(1e-5);
         }
         const read = async (group: string): Promise<HostTensors> => session.read(group);
         for (const [group, wanted] of Object.entries({
@@ -205,6 +199,17 @@ describe("an update step by step", () => {
     }
     const about = ["loss", "gradient norm", "clip scale", "learning rate", "m of wte.weight", "wte.weight"];
     expect(about.filter((name) => !before.has(name))).toEqual([]);
+  });
+});
+
+describe("updateOnce()", () => {
+  test("names the nearest step for a name that there is not", async () => {
+    const { held, ids } = goldenModel("erf");
+    const [T, settings] = [ids.length - 1, { ...defaultSettings, ...held.settings, batchSize: 1 }];
+    const batch = { batchSize: 1, blockSize: T, x: Int32Array.from(ids.slice(0, T)), y: Int32Array.from(ids.slice(1)) };
+    const { numbersOf, steps } = await updateOnce(newTrainingState(held.params), { settings, step: 0, batch });
+    expect(numbersOf("loss")).toEqual(Array.from(steps[0]!.output.values));
+    expect(() => numbersOf("update of wte")).toThrow("did you mean update of wpe.weight?");
   });
 });
 

@@ -63,7 +63,7 @@ export function bars({ title, rows, axis, write = shortNumber, still = false }: 
           width: Math.max(0.5, to - from),
           height: line - 6,
           fill,
-          ...(marked && { class: "chosen" }), // an empty class is written as no XML
+          ...(marked && { class: "chosen" }), // an attribute without a value is no XML, and no picture is shown
         }),
         h("text", { ...number, y: y + 13, class: "label" }, write(value)),
       );

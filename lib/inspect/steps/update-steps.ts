@@ -1,4 +1,5 @@
 /** One update of the weights by hand: loss, gradients, clipping, then AdamW parameter by parameter, in plain numbers. */
+import { closest } from "fastest-levenshtein";
 import type { Batch } from "../../data/batches.js";
 import { resolveDevice } from "../../engine/device.js";
 import { float32, type HostTensor, type HostTensors, int32, mapRecord } from "../../engine/host-tensors.js";
@@ -79,6 +80,38 @@ export async function* updateSteps(
     Object.assign(after.v, { [name]: updated.v });
   }
   return after;
+}
+
+/** What updateOnce() gives. */
+export interface UpdatedOnce {
+  readonly steps: readonly ComputationStep[];
+  readonly after: TrainingState;
+  /** The numbers of one step's output. @throws {RangeError} if there is no such step */
+  numbersOf(name: string): number[];
+}
+
+/**
+ * All steps of updateSteps(), and the state after them.
+ * @example
+ * const { after, numbersOf } = await updateOnce(newTrainingState(weights), { settings, step: 0, batch });
+ * console.log(numbersOf("loss"), numbersOf("update of wte.weight"));
+ */
+export async function updateOnce(state: TrainingState, options: UpdateOptions): Promise<UpdatedOnce> {
+  const found = new Map<string, ComputationStep>();
+  const steps = updateSteps(state, options);
+  let next = await steps.next();
+  for (; !next.done; next = await steps.next()) found.set(next.value.name, next.value);
+  return {
+    steps: [...found.values()],
+    after: next.value,
+    numbersOf(name) {
+      const step = found.get(name);
+      if (step) return Array.from(step.output.values);
+      throw new RangeError(
+        `Cannot read ${name}: an update has no such step; did you mean ${closest(name, [...found.keys()])}?`,
+      );
+    },
+  };
 }
 
 async function gradientsOf(params: HostTensors, settings: Settings, { x, y, batchSize, blockSize }: Batch) {

@@ -1,0 +1,42 @@
+async function wrongly(verdict: Promise<{ right: boolean; message: string }>, message: RegExp): Promise<void> {
+  const { right, message: said } = await verdict;
+  assert.ok(!right, `taken for right; wanted ${message}`);
+  assert.match(said, message);
+}
+
+// The parts of the residual stream: from the sum of two tables, or from the tables.
+const added = ["h.0.attn.out", "h.0.mlp.out", "h.1.attn.out", "h.1.mlp.out"] as const;
+assert.ok((await ex1.check(["embed", ...added])).right);
+assert.ok((await ex1.check(["wte", "wpe", ...added])).right);
+await wrongly(ex1.check(["embed", "h.0.resid_out", "h.1.attn.out", "h.1.mlp.out"]), /a sum already/);
+await wrongly(ex1.check(["embed", "h.0.attn.out", "h.0.mlp.out"]), /differ by/);
+await wrongly(ex1.check(["wte", "wpe", "embed", ...added]), /differ by/);
+await wrongly(ex1.check(["embed", "h.0.mlp.pre"]), /4C/);
+
+// Softmax.
+const softmax = (scores: number[], shift: number) => {
+  const exponentials = scores.map((x) => Math.exp(x - shift));
+  const total = exponentials.reduce((sum, x) => sum + x, 0);
+  return exponentials.map((x) => x / total);
+};
+assert.ok((await ex2.check((scores) => softmax(scores, Math.max(...scores)))).right);
+await wrongly(
+  ex2.check((scores) => softmax(scores, 0)),
+  /too large for a number/,
+);
+await wrongly(
+  ex2.check((scores) => scores.map(Math.exp)),
+  /add up to 1; yours/,
+);
+await wrongly(
+  ex2.check((scores) => scores.map(() => 1 / scores.length)),
+  /not the model's probabilities/,
+);
+
+// " log" after the cat: from the text about the dog, as the embedding or as what attention reads there.
+const dog = await folio.look(model, "the dog sat on the", ["wte", "embed"]);
+assert.ok((await ex3.check({ embed: { positions: [cat], to: dog.values.embed } })).right);
+assert.ok((await ex3.check({ wte: { positions: [cat], to: dog.values.wte } })).right);
+await wrongly(ex3.check({ embed: { to: dog.values.embed } }), /edit position 1 only/);
+await wrongly(ex3.check({ embed: { positions: [cat], to: "zero" } }), /the model says/);
+await wrongly(ex3.check({}), /one is wanted/);
