@@ -26,6 +26,8 @@ const record = recorder(process.env.FOLIO_KERNEL_EVENTS);
 const library = loadedFrom(root);
 /** The number that Jupyter shows as In [n]; 0 before the first cell. */
 let cell = 0;
+/** @type {string | undefined} */
+let cellId;
 
 const interruption = new Interruption();
 /** The services for the library in this kernel (lib/host/notebook.ts). */
@@ -36,6 +38,9 @@ const shared = {
   },
   get cell() {
     return cell;
+  },
+  get cellId() {
+    return cellId;
   },
   /** Runs made by this kernel, by their folder. */
   runs: new Map(),
@@ -83,10 +88,12 @@ await server.init();
 /**
  * @param {string} code
  * @param {number} number
- * @param {import("./notebook/server.mjs").Send} send
+ * @param {import("./notebook/server.mjs").Reply} reply
  */
-async function execute(code, number, send) {
+async function execute(code, number, reply) {
+  const { send } = reply;
   cell = number;
+  cellId = reply.cellId;
   sendNow = send;
   running = true;
   /** @type {Promise<import("./notebook/server.mjs").Outcome>} */

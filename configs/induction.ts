@@ -1,6 +1,6 @@
 /**
  * The small model that comes with Folio (`openModel("induction")`): two layers in which induction heads appear, on text and repeated
- * random sequences by characters. About three minutes on two cores. data/induction/README.md has the whole recipe.
+ * random sequences by characters. A few minutes on two cores. data/induction/README.md has the whole recipe.
  */
 import type { Settings } from "../lib/settings/settings.js";
 
@@ -16,13 +16,13 @@ export default {
   blockSize: 64, // characters
 
   nLayer: 2,
-  nHead: 2,
-  nEmbd: 64,
+  nHead: 4,
+  nEmbd: 128,
   bias: true,
   tieHead: false,
   initStd: 0, // 1/√nEmbd
 
-  learningRate: 5e-3,
+  learningRate: 3e-3,
   minLr: 1e-4,
   schedule: "wsd",
   warmupIters: 100,

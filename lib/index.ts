@@ -11,7 +11,6 @@ offerToNotebook();
 export { type BenchRecord, type BenchResult, bench, type ModeResult, modeName } from "./bench/bench.js";
 export type { Figure } from "./charts/figure.js";
 export { svgImage, toSvg } from "./charts/figure-svg.js";
-export { type Heatmap, heatmapSvg } from "./charts/heatmap.js";
 export { type LineChart, lineChart, type Series, toHtml } from "./charts/line-chart.js";
 export { type CurveSource, lossCurve, lossCurves } from "./charts/loss-curve.js";
 export {
@@ -59,7 +58,6 @@ export type { RunStep, Session, SessionOptions, State, Step, TraceReport } from 
 export { findHardware, type Hardware, knownPeakFlops } from "./host/hardware.js";
 export { readPickle } from "./host/python/pickle.js";
 export { key, uniform } from "./host/random.js";
-export { attentionMap } from "./inspect/attention-map.js";
 export { type Looked, type LookedAt, type LookOptions, look, type Seen, type Target } from "./inspect/look.js";
 export {
   activationPatching,
@@ -89,6 +87,7 @@ export { type ForwardStep, forwardSteps } from "./inspect/steps/forward-steps.js
 export { newTrainingState, type TrainingState, updateSteps } from "./inspect/steps/update-steps.js";
 export { arrayView, valueView } from "./inspect/views/array.js";
 export { attentionView } from "./inspect/views/attention.js";
+export { type MatrixOptions, matrixView } from "./inspect/views/matrix.js";
 export {
   attributionView,
   logitLensView,

@@ -1,4 +1,5 @@
 /** `folio lab`, `folio notebook` and `folio kernel`, which run without the library; folio.mjs calls them. */
+import path from "node:path";
 import { packageRoot } from "../state.mjs";
 import { installKernel } from "./jupyter.mjs";
 import { newNotebook, templateNames } from "./new-notebook.mjs";
@@ -39,7 +40,8 @@ export async function notebookCommand(command, args) {
     const [file, ...more] = positionals;
     if (file === undefined || more.length > 0)
       throw new Error(`Cannot make a notebook: wanted one name.\n\n${help.notebook}`);
-    console.log(`${newNotebook(packageRoot, file, values.from ?? "experiment")} was made; \`folio lab\` opens it.`);
+    const made = newNotebook(packageRoot, file, values.from ?? "experiment");
+    console.log(`${made} was made; \`npx folio lab ${path.dirname(made)}\` opens its folder.`);
     return 0;
   }
   if (positionals.join(" ") !== "install")

@@ -47,8 +47,9 @@ export function labFolders(at) {
     "@jupyterlab/notebook-extension:tracker": { codeCellConfig: { lineNumbers: true } },
     // No requests to the internet.
     "@jupyterlab/apputils-extension:notification": { fetchNews: "false", checkForUpdates: false },
-    // Documentation beside the names in completion.
-    "@jupyterlab/completer-extension:manager": { showDocumentationPanel: true },
+    // Documentation beside the names in completion. By default JupyterLab drops an answer that takes more than a second,
+    // and a kernel's first one does, because TypeScript reads the library for it.
+    "@jupyterlab/completer-extension:manager": { showDocumentationPanel: true, providerTimeout: 30_000 },
   };
   writeWhole(path.join(settings, "overrides.json"), `${JSON.stringify(shown, null, 2)}\n`);
   // JupyterLab's own scripts are CommonJS and would be read as this package's modules.

@@ -10,9 +10,10 @@ import { flags } from "./interruption.mjs";
 
 /**
  * @typedef {(type: string, content: object) => void} Send sends to the front end, as an answer to the running cell
+ * @typedef {{ send: Send, cellId: string | undefined }} Reply to one request, from the cell with this identity
  * @typedef {import("./executor.mjs").Outcome} Outcome
  * @typedef {{
- *   execute: (code: string, number: number, send: Send) => Promise<Outcome>,
+ *   execute: (code: string, number: number, reply: Reply) => Promise<Outcome>,
  *   inspect: (code: string, position: number) => object,
  *   complete: (code: string, position: number) => object,
  *   interrupt: () => Promise<void>,
@@ -27,6 +28,16 @@ import { flags } from "./interruption.mjs";
 const closingMs = 300;
 /** Slightly longer than tslab's own 200 ms. */
 const abortingMs = 220;
+
+/**
+ * Answers to requests that tslab does not know. JupyterLab asks each kernel for its history, which this one does not
+ * keep.
+ * @type {Record<string, { type: string, content: object }>}
+ */
+const ownAnswers = {
+  interrupt_request: { type: "interrupt_reply", content: { status: "ok" } },
+  history_request: { type: "history_reply", content: { status: "ok", history: [] } },
+};
 
 /**
  * @param {Tslab} tslab
@@ -54,7 +65,7 @@ function handlerClass(JupyterHandlerImpl, kernel) {
     /**
      * @param {any} request
      * @param {unknown} writeStream
-     * @param {{ send: Send }} writeDisplayData
+     * @param {Reply} writeDisplayData
      */
     async handleExecute(request, writeStream, writeDisplayData) {
       const { status, execution_count } = await super.handleExecute(request, writeStream, writeDisplayData);
@@ -71,14 +82,14 @@ function handlerClass(JupyterHandlerImpl, kernel) {
     /**
      * @param {any} request
      * @param {unknown} writeStream
-     * @param {{ send: Send }} writeDisplayData
+     * @param {Reply} writeDisplayData
      */
     async handleExecuteImpl(request, writeStream, writeDisplayData) {
-      const { send } = writeDisplayData;
+      const { send, cellId } = writeDisplayData;
       this.executor = {
         execute: async (/** @type {string} */ code) => {
           send("execute_input", { code, execution_count: this.execCount });
-          const { ok, error } = await kernel.execute(code, this.execCount, send);
+          const { ok, error } = await kernel.execute(code, this.execCount, { send, cellId });
           this.error = error;
           if (error) send("error", error);
           return ok && !error;
@@ -140,13 +151,14 @@ function serverClass(ZmqServer, kernel, tslab) {
     /** @param {any} socket @param {Buffer[]} frames */
     async handleShellMessage(socket, ...frames) {
       const header = frames[frames.findIndex((frame) => frame.toString() === "<IDS|MSG>") + 2];
-      const isInterrupt = header && JSON.parse(header.toString()).msg_type === "interrupt_request";
-      if (!isInterrupt) return super.handleShellMessage(socket, ...frames);
-      void kernel.interrupt();
+      const type = header && JSON.parse(header.toString()).msg_type;
+      const own = ownAnswers[type];
+      if (!own) return super.handleShellMessage(socket, ...frames);
+      if (type === "interrupt_request") void kernel.interrupt();
       const message = this.Message?.fromRaw(this.connInfo.key, frames);
       if (!message) return;
       this.publishStatus("busy", message);
-      this.answer(message, "interrupt_reply", { status: "ok" }, socket);
+      this.answer(message, own.type, own.content, socket);
       this.publishStatus("idle", message);
     }
 
@@ -168,7 +180,7 @@ function serverClass(ZmqServer, kernel, tslab) {
       const content = await this.handler.handleExecute(
         message.content,
         writeStream,
-        Object.assign(writeDisplayData, { send }),
+        Object.assign(writeDisplayData, { send, cellId: message.metadata?.cellId }),
       );
       this.answer(message, "execute_reply", content, socket);
     }

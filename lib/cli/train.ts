@@ -7,7 +7,7 @@ import { setImmediate } from "node:timers/promises";
 import type { EndRecord, EvalRecord, IterRecord, StartRecord, StepRecord } from "../runs/records.js";
 import { readRunLog } from "../runs/run-folder.js";
 import { readOverrides } from "../settings/config-files.js";
-import { helpText } from "../settings/flags.js";
+import { helpText, shortHelpText } from "../settings/flags.js";
 import { shapeOf } from "../settings/model.js";
 import { defaultSettings, parseSettings, type Settings } from "../settings/settings.js";
 import type { TrainOptions } from "../train/open-run.js";
@@ -39,8 +39,17 @@ whose ckpt.pt in out_dir has moments and settings; the file is left unchanged. A
 another (--init_from=out-short; --checkpoint=1000 or the folder of a checkpoint chooses one) has their shape. mfu is the
 fraction of the GPU's peak by its data sheet or, as in nanoGPT, of an A100's if the peak is unknown, as it is for a CPU.
 
+The settings that people change first:
+${shortHelpText("train", changedFirst)}
+
 ${helpText("train")}`;
 }
+
+/** What people change first. */
+const changedFirst = [
+  ...["dataset", "outDir", "initFrom", "maxIters", "batchSize", "blockSize"],
+  ...["nLayer", "nHead", "nEmbd", "dropout", "learningRate", "device", "dtype"],
+];
 
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const { files, values, notes } = await readOverrides("train", args);
@@ -81,8 +90,7 @@ export function resumeCommand(command: string, args: readonly string[]): string 
     } else if (key === "initfrom") i++;
     else if (!/^initfrom=/.test(key)) kept.push(arg);
   }
-  // npm has another package named folio; --no-install prevents installing it.
-  return ["npx --no-install folio", command, ...kept, "--init_from=resume"].map(quoted).join(" ");
+  return ["npx folio", command, ...kept, "--init_from=resume"].map(quoted).join(" ");
 }
 
 function quoted(word: string, index: number): string {

@@ -17,6 +17,8 @@ export interface NotebookKernel {
   readonly signal: AbortSignal;
   /** The number that Jupyter shows as In [n]. */
   readonly cell: number;
+  /** The front end's identity of the running cell, which it keeps when it is run again; not all front ends send one. */
+  readonly cellId: string | undefined;
   /** The identities of the runs made by this kernel, by their folder. */
   readonly runs: Map<string, Set<string>>;
   /** Taken by work that saves when it is interrupted, and released when it has ended. */

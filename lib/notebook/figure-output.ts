@@ -1,7 +1,7 @@
 /**
  * A figure in a notebook: a static picture, which is shown in an untrusted notebook, and a script that replaces it with
- * an interactive Plotly chart if scripts run. Plotly itself (1.2 MB) is output once per kernel. lib/charts/html-page.ts
- * makes separate pages.
+ * an interactive Plotly chart if scripts run. Plotly itself (1.5 MB) is output once per kernel, and again where its cell
+ * is run again. lib/charts/html-page.ts makes separate pages.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";

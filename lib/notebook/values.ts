@@ -5,10 +5,9 @@
  */
 import type { Figure } from "../charts/figure.js";
 import { svgImage, toSvg } from "../charts/figure-svg.js";
-import { type Heatmap, heatmapSvg } from "../charts/heatmap.js";
 import { escapeHtml } from "../charts/html-page.js";
 import { lossCurve } from "../charts/loss-curve.js";
-import type { Dataset } from "../data/token-file.js";
+import type { Dataset, TokenMeta } from "../data/token-file.js";
 import type { HostTensor } from "../engine/host-tensors.js";
 import { type MimeBundle, notebookKernel } from "../host/notebook.js";
 import type { View } from "../inspect/views/view.js";
@@ -43,13 +42,13 @@ export function describeValue(value: unknown): MimeBundle | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   if (isShown(value)) return value.bundle();
   if (isFigure(value)) return figureBundle(value);
-  if (isHeatmap(value)) return { "text/html": svgImage(heatmapSvg(value)), "text/plain": `Heat map: ${value.title}` };
   if (isTable(value))
     return { "text/html": value.toHTML({ limit: 20 }), "text/plain": value.toMarkdown({ limit: 20 }) };
   if (isRecords(value)) return figureBundle(lossCurve(value));
   if (isRun(value)) return runBundle(value);
   if (isCheckpoint(value)) return checkpointBundle(value);
   if (isDataset(value)) return datasetBundle(value);
+  if (isMeta(value)) return tableBundle(`Dataset ${value.dataset}`, metaRows(value));
   if (isTensor(value)) return { "text/plain": `Tensor of ${value.dtype}, ${shapeText(value.shape)}` };
   if (isHostTensor(value)) return { "text/plain": hostTensorText(value) };
   if (isSettings(value)) return tableBundle("Settings that differ from the defaults", changedSettings(value));
@@ -67,8 +66,6 @@ const isShown = (value: object): value is Pick<View, "bundle"> =>
   has(value, "bundle") && typeof value.bundle === "function";
 const isFigure = (value: object): value is Figure =>
   has(value, "data", "layout") && Array.isArray(value.data) && has(value.layout as object, "xaxis", "shapes");
-const isHeatmap = (value: object): value is Heatmap =>
-  has(value, "title", "xLabel", "yLabel", "labels", "values") && Array.isArray(value.labels);
 const isTable = (value: object): value is Table =>
   has(value, "toHTML", "toMarkdown", "numRows") && typeof value.toHTML === "function";
 const isRecords = (value: object): value is StepRecord[] =>
@@ -76,6 +73,7 @@ const isRecords = (value: object): value is StepRecord[] =>
 const isRun = (value: object): value is TrainedRun => has(value, "settings", "records") && Array.isArray(value.records);
 const isCheckpoint = (value: object): value is Checkpoint => has(value, "params", "settings", "runId", "step");
 const isDataset = (value: object): value is Dataset => has(value, "meta", "train", "val", "tokenizer");
+const isMeta = (value: object): value is TokenMeta => has(value, "format") && value.format === "folio-tokens";
 const isTensor = (value: object): value is { dtype: string; shape: number[] } =>
   has(value, "dataId", "dtype", "shape") && Array.isArray(value.shape);
 const isHostTensor = (value: object): value is HostTensor =>
@@ -144,11 +142,18 @@ function checkpointBundle({ settings, step, bestValLoss, path }: Checkpoint): Mi
   ]);
 }
 
-function datasetBundle({ meta, train, val, tokenizer }: Dataset): MimeBundle {
+function metaRows({ splits, vocabSize, source }: TokenMeta): Rows {
+  return [
+    ["ids to train on", grouped(splits.train.tokens)],
+    ["ids to validate on", grouped(splits.val.tokens)],
+    ["vocabulary", `${grouped(vocabSize)} ids`],
+    ...(source ? [["source", source.name] as const] : []),
+  ];
+}
+
+function datasetBundle({ meta, train, tokenizer }: Dataset): MimeBundle {
   return tableBundle(`Dataset ${meta.dataset}`, [
-    ["ids to train on", grouped(train.length)],
-    ["ids to validate on", grouped(val.length)],
-    ["vocabulary", `${grouped(meta.vocabSize)} ids`],
+    ...metaRows(meta),
     ["begins", JSON.stringify(tokenizer.decode(train.read(0, Math.min(60, train.length))))],
   ]);
 }

@@ -121,12 +121,32 @@ export function helpText(kind: SettingsKind, preset: Readonly<Partial<Settings>>
   for (const [key, row] of rows) {
     if (row.group !== group) lines.push("", `${row.group}:`);
     group = row.group;
-    const standard = preset[key as keyof Settings] ?? row.default;
-    const value = typeof standard === "string" ? JSON.stringify(standard) : String(standard);
     const values = row.type === "choice" ? row.wanted.replaceAll(", ", "|") : row.unit || row.type;
-    lines.push(`  ${`--${snakeCase(key)}=${value}`.padEnd(36)}  ${values}`, `      ${row.doc}`);
+    lines.push(`  ${flagText(key, row, preset).padEnd(36)}  ${values}`, `      ${flagDoc(kind, row)}`);
   }
   return lines.slice(1).join("\n");
+}
+
+/** Some settings of a command: flag with default, and documentation beside it. */
+export function shortHelpText(kind: SettingsKind, keys: readonly string[]): string {
+  const lines = keys.map((key) => {
+    const row = settingRows(kind)[key]!;
+    const doc = flagDoc(kind, row).match(/.{1,90}(?: |$)/g) ?? [];
+    return `  ${flagText(key, row).padEnd(24)}  ${doc.map((line) => line.trim()).join(`\n${" ".repeat(28)}`)}`;
+  });
+  return lines.join("\n");
+}
+
+/** `--n_layer=12`, with the default. */
+function flagText(key: string, row: SettingRow, preset: Readonly<Partial<Settings>> = {}): string {
+  const standard = preset[key as keyof Settings] ?? row.default;
+  return `--${snakeCase(key)}=${typeof standard === "string" ? JSON.stringify(standard) : standard}`;
+}
+
+/** The documentation, with the names of other settings as flags spell them. */
+function flagDoc(kind: SettingsKind, { doc }: SettingRow): string {
+  const rows = { ...settingRows("train"), ...settingRows(kind) };
+  return doc.replace(/\b[a-z]+[A-Z]\w*/g, (word) => (Object.hasOwn(rows, word) ? snakeCase(word) : word));
 }
 
 /** nanoGPT's spelling of a key: `n_layer`. */

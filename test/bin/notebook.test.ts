@@ -1,4 +1,5 @@
 /** The user's notebooks: copies to experiment with, new ones from templates, and the kernel for other front ends. */
+import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -7,6 +8,19 @@ import { installKernel } from "../../bin/notebook/jupyter.mjs";
 import { newNotebook, templateNames } from "../../bin/notebook/new-notebook.mjs";
 import { openPlayground } from "../../bin/notebook/playground.mjs";
 import { packageRoot } from "../../bin/state.mjs";
+import { openKernel } from "../notebooks/kernel.js";
+import { codeCells, readNotebook, textOf } from "../notebooks/notebook.js";
+
+const python = path.join(packageRoot, ".venv", "bin", "python");
+const { version } = JSON.parse(fs.readFileSync(path.join(packageRoot, "package.json"), "utf8")) as { version: string };
+const setUp = fs.existsSync(path.join(packageRoot, ".venv", "share", "jupyter", "kernels", "tslab", "kernel.json"));
+
+/** The README's program, shortened to some steps. */
+function readmeProgram(steps: number): string {
+  const readme = fs.readFileSync(path.join(packageRoot, "README.md"), "utf8");
+  const [, program = ""] = /## In a program\n\n```ts\n(.*?)```/s.exec(readme) ?? [];
+  return program.replaceAll(/(Iters|Interval): \d{3,}/g, `$1: ${steps}`);
+}
 
 let folder: string;
 beforeEach(() => {
@@ -68,4 +82,77 @@ describe("the kernel", () => {
     expect(() => installKernel(packageRoot, "other")).toThrow(/belongs to another kernel/);
     expect(() => installKernel(packageRoot, "../x")).toThrow(/is not a valid name/);
   });
+
+  test.skipIf(!setUp)(
+    "is listed by Jupyter, and runs every template in a folder of the user's",
+    { timeout: 900_000 },
+    async () => {
+      const dataDir = path.join(folder, "jupyter");
+      vi.stubEnv("JUPYTER_DATA_DIR", dataDir);
+      installKernel(packageRoot, "mine");
+      const listed = execFileSync(python, ["-m", "jupyter", "kernelspec", "list"], { encoding: "utf8" });
+      expect(listed).toMatch(/^ +mine +\S+jupyter.kernels.mine$/m);
+      for (const name of templateNames(packageRoot)) {
+        const file = newNotebook(packageRoot, path.join(folder, "own", name), name);
+        const kernel = await openKernel(path.dirname(file), "mine", dataDir);
+        try {
+          for (const cell of codeCells(readNotebook(file))) {
+            const source = textOf(cell.source);
+            const { status, traceback } = await kernel.run(source);
+            expect([status, traceback], `${name}: ${source}`).toEqual(["ok", ""]);
+          }
+        } finally {
+          await kernel.close();
+        }
+      }
+      expect(fs.readdirSync(path.join(folder, "own"))).toEqual(
+        expect.arrayContaining(["out-small", "out-large", "out-my-text", "figure.svg"]),
+      );
+    },
+  );
+
+  test.skipIf(!setUp)(
+    "is in the package, and finds it in the project where it is installed",
+    { timeout: 300_000 },
+    async () => {
+      const project = path.join(folder, "project");
+      const packages = path.join(project, "node_modules");
+      fs.mkdirSync(packages, { recursive: true });
+      execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], {
+        cwd: packageRoot,
+        stdio: "pipe",
+      });
+      execFileSync("tar", ["-xzf", path.join(folder, `folio-${version}.tgz`), "-C", packages]);
+      fs.renameSync(path.join(packages, "package"), path.join(packages, "folio"));
+      // The dependencies, without those that only a checkout has.
+      for (const name of fs.readdirSync(path.join(packageRoot, "node_modules"))) {
+        if (name === "folio" || name.startsWith(".")) continue;
+        fs.symlinkSync(path.join(packageRoot, "node_modules", name), path.join(packages, name));
+      }
+      const dataDir = path.join(folder, "jupyter");
+      const command = [
+        path.join(packages, "folio", "bin", "folio.mjs"),
+        "kernel",
+        "install",
+        "--user",
+        "--name=packed",
+      ];
+      execFileSync(process.execPath, command, { cwd: project, env: { ...process.env, JUPYTER_DATA_DIR: dataDir } });
+      const kernel = await openKernel(project, "packed", dataDir);
+      try {
+        const { result, traceback } = await kernel.run(
+          'import { presets } from "folio";\nimport config from "folio/configs/cpu_demo";\n[presets.toy.nLayer, config.dataset]',
+        );
+        expect([result?.["text/plain"], traceback]).toEqual(["[ 2, 'shakespeare_char' ]", ""]);
+        fs.writeFileSync(path.join(project, "poems.txt"), "The woods are lovely, dark and deep.\n".repeat(200));
+        const program = await kernel.run(readmeProgram(20));
+        expect(program.traceback).toBe("");
+        expect(program.stdout).toMatch(/^0 \d\.\d+\n20 \d\.\d+\n/);
+        const { result: at } = await kernel.run('require.resolve("folio")');
+        expect(at?.["text/plain"]).toBe(fs.realpathSync(path.join(packages, "folio", "dist", "lib", "index.js")));
+      } finally {
+        await kernel.close();
+      }
+    },
+  );
 });

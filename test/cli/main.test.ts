@@ -58,8 +58,14 @@ describe("main()", () => {
     expect(direct.out.split("\n").every((line) => line.length <= 120)).toBe(true);
   });
 
-  test("folio train --help lists every setting", async () => {
+  test("folio train --help begins with the settings that people change first, then lists every setting", async () => {
     const { out } = await folio("train", "n_layer=4", "--help");
+    const [first] = out.split("\nRun:\n");
+    expect([...first!.matchAll(/^ {2}--(\w+)=/gm)].map(([, flag]) => flag)).toEqual([
+      ...["dataset", "out_dir", "init_from", "max_iters", "batch_size", "block_size", "n_layer", "n_head", "n_embd"],
+      ...["dropout", "learning_rate", "device", "dtype"],
+    ]);
+    expect(first).toContain("  --n_layer=12              Transformer blocks, one after the other.\n");
     for (const key of Object.keys(settingRows("train"))) {
       expect(out).toContain(`--${key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)}=`);
     }
@@ -161,16 +167,13 @@ describe("the log lines", () => {
 
 describe("resumeCommand()", () => {
   test.each<[string[], string]>([
-    [[], "npx --no-install folio train --init_from=resume"],
+    [[], "npx folio train --init_from=resume"],
     [
       ["configs/cpu_demo.ts", "--n_layer", "2", "--wandb_run_name=it's mine"],
-      "npx --no-install folio train configs/cpu_demo.ts --n_layer 2 '--wandb_run_name=it'\\''s mine' --init_from=resume",
+      "npx folio train configs/cpu_demo.ts --n_layer 2 '--wandb_run_name=it'\\''s mine' --init_from=resume",
     ],
-    [["--init_from=scratch", "--initFrom", "scratch", "a.ts"], "npx --no-install folio train a.ts --init_from=resume"],
-    [
-      ["--overwrite", "True", "--overwrite", "--overwrite=True", "a.ts"],
-      "npx --no-install folio train a.ts --init_from=resume",
-    ],
+    [["--init_from=scratch", "--initFrom", "scratch", "a.ts"], "npx folio train a.ts --init_from=resume"],
+    [["--overwrite", "True", "--overwrite", "--overwrite=True", "a.ts"], "npx folio train a.ts --init_from=resume"],
   ])("of %j", (args, command) => expect(resumeCommand("train", args)).toBe(command));
 });
 

@@ -233,7 +233,7 @@ describe("Ctrl-C", () => {
     expect(await ended(child)).toEqual({ code: 130, signal: null });
     const step = Number(/stopped at step (\d+) of 100000, saved/.exec(child.output())?.[1]);
     expect(step).toBeGreaterThan(5);
-    const command = `npx --no-install folio train ${flags.join(" ")} --init_from=resume`;
+    const command = `npx folio train ${flags.join(" ")} --init_from=resume`;
     expect(child.output()).toContain(`Resume with:\n  ${command}\n`);
 
     const more = step + 3;

@@ -4,7 +4,6 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { int32, toTensor } from "../../lib/engine/host-tensors.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
-import { attentionMap } from "../../lib/inspect/attention-map.js";
 import { type LookedAt, look, type Target } from "../../lib/inspect/look.js";
 import { type ValueName, valueSpecs } from "../../lib/model/activations.js";
 import type { Edits } from "../../lib/model/edits.js";
@@ -46,18 +45,6 @@ describe("look()", () => {
     expect(one[2 * held.settings.vocabSize + 5]).toBe(1);
     const doubled = await of((logits) => tf.mul(tf.sum(logits), 2) as tf.Scalar);
     expect(new Set(doubled)).toEqual(new Set([2]));
-  });
-
-  test("gives what attentionMap() draws: rows that add up to 1, labelled with the tokens", async () => {
-    const { held } = goldenModel("erf");
-    const seen = await look(held, "abca", ["h.1.attn.weights"], { tokenizer: charTokenizer("abcdefghijklmno") });
-    const { labels, values } = attentionMap(seen, { layer: 1, head: 1 });
-    expect(labels).toEqual(["a", "b", "c", "a"]);
-    expect(values.map((row) => row.reduce((sum, x) => sum + x, 0).toFixed(5))).toEqual(Array(4).fill("1.00000"));
-    expect(values[1]![1]).toBe(seen.values["h.1.attn.weights"].values[16 + 4 + 1]);
-    expect(values[0]!.slice(1)).toEqual([0, 0, 0]);
-    expect(() => attentionMap(seen, { layer: 1, head: 2 })).toThrow("there is no head 2; wanted 0 to 1");
-    expect(() => attentionMap(seen, { layer: 0, head: 0 })).toThrow("look at h.0.attn.weights first");
   });
 
   test("leaves no tensor behind, also after an error inside an edit", async () => {

@@ -3,8 +3,9 @@ import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
 import { enableFused, fusedEnabled } from "../../lib/engine/operations/fused.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
-import { crossEntropy, dropout, embedding, gelu, layerNorm } from "../../lib/model/functional.js";
+import { crossEntropy, dropout, embedding, gelu, layerNorm, toRows } from "../../lib/model/functional.js";
 import { expectNoLeak } from "../leaks.js";
+import { needs, ownOperations } from "../needs.js";
 
 loadTensorFlow();
 const available = fusedEnabled();
@@ -69,6 +70,9 @@ for (const fused of available ? [true, false] : [false]) {
         expectClose(layerNorm(x as tf.Tensor2D, weight as tf.Tensor1D, bias as tf.Tensor1D), normal);
         const tanh = (u: number) => 0.5 * u * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (u + 0.044715 * u ** 3)));
         expectClose(gelu(x, "tanh"), rows.flat().map(tanh));
+        // A variance of 1e-6, in which the epsilon of 1e-5 shows: 0.001 / sqrt(1.1e-5).
+        const [flat, ones] = [tf.tensor2d([[0, 0.002]]), tf.ones([2]) as tf.Tensor1D];
+        expectClose(layerNorm(flat, ones), [-0.3015113, 0.3015113]);
         const targets = [6, -1, 0];
         const losses = rows.flatMap((row, n) => {
           const total = row.reduce((sum, logit) => sum + Math.exp(logit), 0);
@@ -109,6 +113,42 @@ for (const fused of available ? [true, false] : [false]) {
     );
   });
 }
+
+describe("Folio's own operations", needs(ownOperations()), () => {
+  const matrix = (rows: number, columns: number) => tf.ones([rows, columns]) as tf.Tensor2D;
+  test.each<[string, () => tf.Tensor]>([
+    ["layerNorm()", () => layerNorm(matrix(2, 3), tf.ones([3]))],
+    ["gelu() of kind erf", () => gelu(matrix(2, 3), "erf")],
+    ["gelu() of kind tanh", () => gelu(matrix(2, 3), "tanh")],
+    ["crossEntropy()", () => crossEntropy(matrix(2, 3), ids([0, 1]))],
+  ])("serve %s, which composed runs more kernels of TensorFlow.js", async (_, f) => {
+    const run = async (fused: boolean) => {
+      enableFused(fused);
+      const { kernels, result } = await tf.profile(f);
+      tf.dispose(result);
+      return kernels.length;
+    };
+    expect(await run(true)).toBeLessThan(await run(false));
+  });
+});
+
+test("toRows() makes the rows of a tensor once, and again under another gradient tape", () => {
+  tf.tidy(() => {
+    const x = tf.ones([2, 3, 4]) as tf.Tensor3D;
+    const rows = toRows(x);
+    expect(rows.shape).toEqual([6, 4]);
+    expect(toRows(x)).toBe(rows);
+    tf.grad((y) => {
+      const under = toRows(x);
+      expect(under).not.toBe(rows);
+      expect(toRows(x)).toBe(under);
+      return tf.sum(y);
+    })(tf.ones([1]));
+    const kept = toRows(x);
+    kept.dispose();
+    expect(toRows(x)).not.toBe(kept);
+  });
+});
 
 test("the functions have the values of their formulas", () => {
   tf.tidy(() => {

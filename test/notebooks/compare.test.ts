@@ -1,8 +1,8 @@
 /** Stored outputs against fresh ones, and prose against the cells: what is noticed, and what may vary. */
 import { describe, expect, test } from "vitest";
 import { svgImage } from "../../lib/charts/figure-svg.js";
-import { heatmapSvg } from "../../lib/charts/heatmap.js";
 import { lineChart } from "../../lib/charts/line-chart.js";
+import { matrixView } from "../../lib/inspect/views/matrix.js";
 import { figureHtml } from "../../lib/notebook/figure-output.js";
 import { differences } from "./compare.js";
 import type { Cell, Notebook, Output } from "./notebook.js";
@@ -113,9 +113,19 @@ describe("a stored figure", () => {
     expect(between(figure([4, 3, 2]), figure([4, 3, 2], "tokens"))[0]).toMatch(/stored "step", fresh "tokens"/);
   });
 
+  test("that is a view is compared by its data", () => {
+    const view = (values: number[], title = "Head 0") =>
+      html(matrixView(values, { title, rows: ["a", "b"], columns: ["a", "b"] }).bundle()["text/html"]!);
+    expect(between(view([1, 0, 0.5, 0.5]), view([1, 0, 0.5, 0.5003]))).toEqual([]);
+    expect(between(view([1, 0, 0.5, 0.5]), view([1, 0, 0.5, 0.75]))[0]).toMatch(
+      /values\[3\]: stored "0.5", fresh "0.75"/,
+    );
+    expect(between(view([1, 0, 0.5, 0.5]), view([1, 0, 0.5, 0.5], "Head 1"))[0]).toMatch(/fresh "Head 1"/);
+  });
+
   test("that is a picture alone is compared by its words", () => {
     const map = (title: string) =>
-      html(svgImage(heatmapSvg({ title, xLabel: "key", yLabel: "query", labels: ["a", "b"], values: [[1, 0], [0.5, 0.5]] }))); // biome-ignore format: one line a picture
+      html(svgImage(matrixView([1, 0, 0.5, 0.5], { title, rows: ["a", "b"], columns: ["a", "b"] }).svg()));
     expect(between(map("Head 0"), map("Head 0"))).toEqual([]);
     expect(between(map("Head 0"), map("Head 1"))).toHaveLength(1);
   });

@@ -4,6 +4,7 @@
  * place; a cell whose output varies more says so by a tag.
  */
 import { parseHTML } from "linkedom";
+import { open, type Packed, sizeOf } from "../../lib/inspect/page/parts/numbers.js";
 import { codeCells, type Notebook, type Output, textOf } from "./notebook.js";
 
 /** Tags of a code cell. Without one, its output is compared whole. */
@@ -99,6 +100,8 @@ const lineParts = (text: string): Part[] =>
 function htmlParts(html: string): Part[] {
   const figure = /\)\("folio-[0-9a-f]+", (\{.*\})\)<\/script>/s.exec(html)?.[1];
   if (figure) return figureParts(JSON.parse(figure) as FigureData);
+  const view = /FolioViews\?\.mount\("folio-[0-9a-f]+", "(\w+)", (\{.*\})\)<\/script>/s.exec(html);
+  if (view) return viewParts(JSON.parse(view[2]!), `a view of ${view[1]}`);
   const { document } = parseHTML(`<html><body>${html}</body></html>`);
   const images = [...document.querySelectorAll("img")].flatMap((image) =>
     pictureParts(image.getAttribute("src") ?? ""),
@@ -111,6 +114,20 @@ function htmlParts(html: string): Part[] {
   );
   const rest = document.querySelectorAll("tr").length === 0 ? lineParts(document.body.textContent ?? "") : [];
   return [...images, ...rows, ...rest];
+}
+
+/** The data of a view: its words, and its arrays number by number, near by the array's extent. */
+function viewParts(value: unknown, where: string): Part[] {
+  if (Array.isArray(value)) return value.flatMap((one, index) => viewParts(one, `${where}[${index}]`));
+  if (typeof value !== "object" || value === null) return [{ where, text: String(value) }];
+  if ("base64" in value) {
+    const packed = value as Packed;
+    const numbers = Array.from(open(packed).read(0, sizeOf(packed.shape)));
+    const extent = numbers.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    const shape = { where: `${where}'s shape`, text: packed.shape.join(" × ") };
+    return [shape, ...numbers.map((x, index) => ({ where: `${where}[${index}]`, text: String(x), extent }))];
+  }
+  return Object.entries(value).flatMap(([key, one]) => viewParts(one, `${where}.${key}`));
 }
 
 /** What a static picture says: its words. */

@@ -1,4 +1,4 @@
-"""Drives one kernel for kernel.ts: `kernel.py FOLDER` reads a JSON command a line and answers each with one.
+"""Drives one kernel for kernel.ts: `kernel.py FOLDER NAME` reads a JSON command a line and answers each with one.
 
 {"run": code, "interruptOn": text}: executes, interrupts once that text has appeared among the outputs.
 {"complete": code, "at": position} and {"inspect": code, "at": position}: what the front end would ask for.
@@ -43,8 +43,8 @@ def run(manager, client, code, interrupt_on):
     return {**reply(client, sent), "messages": messages}
 
 
-def main(folder):
-    manager = KernelManager(kernel_name="tslab")
+def main(folder, name):
+    manager = KernelManager(kernel_name=name)
     manager.start_kernel(cwd=folder)
     client = manager.client()
     client.start_channels()
@@ -64,4 +64,4 @@ def main(folder):
 
 if __name__ == "__main__":
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2])

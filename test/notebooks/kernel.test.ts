@@ -163,6 +163,18 @@ describe.skipIf(!setUp)("a training", { timeout: 400_000 }, () => {
   });
 });
 
+describe.skipIf(!setUp)("the value of a cell", { timeout: 300_000 }, () => {
+  test("is a table where it describes a dataset, prepared or open", async () => {
+    const { result } = await kernel.run(
+      'import { openDataset, prepareText } from "folio";\nimport { writeFileSync } from "node:fs";\nwriteFileSync("abc.txt", "abc ".repeat(500));\nawait prepareText({ dataDir: "data", name: "abc", from: "abc.txt", tokenizer: "char" })',
+    );
+    expect(result?.["text/plain"]).toMatch(/^Dataset abc\n +ids to train on +1,\d+\n(.*\n)+? +vocabulary +4 ids/);
+    const { result: open } = await kernel.run('openDataset("data", "abc")');
+    expect(open?.["text/plain"]).toMatch(/^Dataset abc\n +ids to train on +1,\d+\n(.*\n)+ +begins +"abc abc/);
+    expect(open?.["text/html"]).toMatch(/^<table>/);
+  });
+});
+
 describe.skipIf(!setUp)("the front end", { timeout: 300_000 }, () => {
   test("completes settings with their types", async () => {
     const { matches, types } = await kernel.complete('import { parseSettings } from "folio";\nparseSettings({ nL| });');

@@ -43,11 +43,21 @@ export interface TestKernel {
   close(): Promise<void>;
 }
 
-export async function openKernel(folder: string): Promise<TestKernel> {
+/**
+ * @param name of a registered kernel
+ * @param dataDir the user's Jupyter folder
+ */
+export async function openKernel(folder: string, name = "tslab", dataDir?: string): Promise<TestKernel> {
   const python = path.join(root, ".venv", "bin", "python");
-  const child = spawn(python, [path.join(root, "test", "notebooks", "kernel.py"), folder], {
+  const child = spawn(python, [path.join(root, "test", "notebooks", "kernel.py"), folder, name], {
     stdio: ["pipe", "pipe", "inherit"],
-    env: { ...process.env, FOLIO_INSPECT: "", FOLIO_DEBUG: "", PYDEVD_DISABLE_FILE_VALIDATION: "1" },
+    env: {
+      ...process.env,
+      ...(dataDir && { JUPYTER_DATA_DIR: dataDir }),
+      FOLIO_INSPECT: "",
+      FOLIO_DEBUG: "",
+      PYDEVD_DISABLE_FILE_VALIDATION: "1",
+    },
   });
   const ended = new Promise<void>((resolve) => child.once("close", () => resolve()));
   const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { faultOf } from "../../lib/host/checked-json.js";
 
 /** The largest size of the outputs as JSON, in bytes; larger notebooks are unreadable as pages. */
-export const maxOutputBytes = 400_000;
+export const maxOutputBytes = 1_000_000;
 
 export interface Output {
   output_type: string;
@@ -113,8 +113,8 @@ export function outputFaults(outputs: readonly Output[], cell: number): string[]
 }
 
 /**
- * The committed form of outputs: parts of a stream are joined, HTML with Plotly's bundle is removed (the static picture
- * stays), paths in the repository are relative, ids are removed, and keys are sorted.
+ * The committed form of outputs: parts of a stream are joined, HTML with Plotly's or the views' bundle is removed (the static
+ * picture stays), paths in the repository are relative, ids are removed, and keys are sorted.
  */
 export function normalizeOutputs(outputs: readonly Output[], options: { root: string }): Output[] {
   const result: Output[] = [];
@@ -131,12 +131,14 @@ export function normalizeOutputs(outputs: readonly Output[], options: { root: st
       typeof value === "string" || Array.isArray(value) ? relative(textOf(value as string[]), options.root) : value,
     ]);
     const data: Record<string, unknown> = Object.fromEntries(entries);
-    if (typeof data["text/html"] === "string" && /plotly\.js (\([^)]*\) )?v\d/.test(data["text/html"]))
-      delete data["text/html"];
+    if (typeof data["text/html"] === "string" && isBundle(data["text/html"])) delete data["text/html"];
     if (Object.keys(data).length > 0) result.push({ output_type: "display_data", data, metadata: {} });
   }
   return result;
 }
+
+/** A library that a kernel gives the notebook once: Plotly, or the views'. */
+const isBundle = (html: string) => /plotly\.js (\([^)]*\) )?v\d|^<script>window\.\w+ \|\| \(/.test(html);
 
 /** The notebook in its committed form, with the outputs of each cell (empty for cells without code). */
 export function withOutputs(

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -22,7 +23,7 @@ console.log(JSON.stringify({ loss, sampled: text.length }));
 export const packaged: Proof = {
   name: "package",
   claim:
-    "The archive of npm pack, installed in an empty project, can be imported with types under strict TypeScript and trains a model",
+    "The archive of npm pack, installed in an empty project, can be imported with types under strict TypeScript and trains a model; the README's program runs, and JupyterLab opens",
   inputs: ["lib", "bin", "configs", "data", "package.json", "requirements-tensorflow.txt"],
   async run({ folder, say }) {
     // Outside the checkout, because Node and TypeScript would find its packages and settings in parent folders.
@@ -50,13 +51,38 @@ export const packaged: Proof = {
       "typescript@6",
       "@types/node@20",
     );
-    await run("setUp", "npx", "--no-install", "folio", "setup");
+    await run("setUp", "npx", "folio", "setup");
     const strict = ["--strict", "--module", "nodenext", "--target", "es2023", "--types", "node", "--skipLibCheck"];
     await run("compile", process.execPath, "node_modules/typescript/bin/tsc", ...strict, "main.ts");
     const output = await run("train", process.execPath, "main.js");
     const { loss, sampled } = JSON.parse(output.trim().split("\n").at(-1)!) as { loss: number; sampled: number };
+    const readme = fs.readFileSync(path.join(root, "README.md"), "utf8");
+    const [, program = ""] = /## In a program\n\n```ts\n(.*?)```/s.exec(readme) ?? [];
+    fs.writeFileSync(path.join(project, "hello.ts"), program);
+    fs.writeFileSync(path.join(project, "poems.txt"), "The woods are lovely, dark and deep.\n".repeat(1000));
+    const printed = await run("readmeProgram", "npx", "jiti", "hello.ts");
+    const lab = await addressOfLab(project);
     fs.rmSync(project, { recursive: true });
-    const holds = Number.isFinite(loss) && loss < 4.5 && sampled === 10;
-    return { holds, figures: { archiveBytes, minutes, loss, sampledCharacters: sampled } };
+    const holds = Number.isFinite(loss) && loss < 4.5 && sampled === 10 && /^500 \d/m.test(printed) && lab;
+    return { holds, figures: { archiveBytes, minutes, loss, sampledCharacters: sampled, labStarts: lab } };
   },
 };
+
+/** Whether `npx folio lab` starts in a project: it installs JupyterLab, and prints its address once it listens. */
+async function addressOfLab(project: string): Promise<boolean> {
+  const asRoot = process.getuid?.() === 0 ? ["--allow-root"] : [];
+  const child = spawn(path.join("node_modules", ".bin", "folio"), ["lab", "--no-browser", "--port=0", ...asRoot], {
+    cwd: project,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let printed = "";
+  return new Promise((resolve) => {
+    const read = (chunk: Buffer) => {
+      printed += chunk;
+      if (/http:\/\/127\.0\.0\.1:\d+\/lab/.test(printed)) child.kill("SIGTERM");
+    };
+    child.stdout.on("data", read);
+    child.stderr.on("data", read);
+    child.once("exit", () => resolve(/http:\/\/127\.0\.0\.1:\d+\/lab/.test(printed)));
+  });
+}

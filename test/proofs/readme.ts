@@ -117,6 +117,15 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
       },
     ],
   ],
+  mutation: [
+    [
+      "Small changes of a room's sources that its tests notice (mutation tests), by room",
+      (rooms) =>
+        Object.entries(rooms)
+          .map(([name, figures]) => `${name} ${group(figures).percent} %`)
+          .join(", "),
+    ],
+  ],
   "clean-clone": [
     [
       "In a fresh clone: `npm start`, then `npm test`",

@@ -16,10 +16,12 @@ import { flatMemory } from "./flat-memory.js";
 import { fuzz } from "./fuzz.js";
 import { golden } from "./golden.js";
 import { gpt2Weights } from "./gpt2-weights.js";
+import { inductionHeads } from "./induction.js";
 import { killPrepare } from "./kill-prepare.js";
 import { killResume } from "./kill-resume.js";
 import { largeText } from "./large-text.js";
 import { largeTokenFile } from "./large-token-file.js";
+import { mutation } from "./mutation.js";
 import { nanogptCommands } from "./nanogpt-commands.js";
 import { nodeVersions } from "./node-versions.js";
 import { packaged } from "./package.js";
@@ -57,11 +59,13 @@ const proofs: readonly Proof[] = [
   cpuDemoPeer,
   benchmark,
   sampling,
+  inductionHeads,
   scalingCoverage,
   sweepOurs,
   sweepPlan,
   sweepKill,
   sweepSlurm,
+  mutation,
   packaged,
   nodeVersions,
   cleanClone,

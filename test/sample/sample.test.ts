@@ -6,8 +6,10 @@ import { charTokenizer, type Tokenizer } from "../../lib/data/tokenizers/tokeniz
 import { float32, type HostTensor, mapRecord, toHost } from "../../lib/engine/host-tensors.js";
 import { enableFused, fusedEnabled } from "../../lib/engine/operations/fused.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
+import { machineBytes } from "../../lib/host/memory.js";
 import { uniform } from "../../lib/host/random.js";
 import { initialParameters } from "../../lib/model/model.js";
+import { generate } from "../../lib/sample/generate.js";
 import { drawTokens, penalize, sampleProbabilities } from "../../lib/sample/next-token.js";
 import { noiseWarnings, type SampledToken, type SampleOptions, sample } from "../../lib/sample/sample.js";
 import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
@@ -367,6 +369,25 @@ describe("sample()", () => {
       return new Set((await texts(options, model))[0]).size;
     };
     expect(await distinct(1e6)).toBeGreaterThan(await distinct(1));
+  });
+
+  test("a repetition penalty counts each sample's own tokens: two that are greedy are the same", async () => {
+    const model = await modelOf({}, 20);
+    const options = { topK: 1, maxNewTokens: 12, repetitionPenalty: 1e6, compile: false };
+    const [first, second] = await texts({ ...options, numSamples: 2 }, model);
+    expect(second).toBe(first);
+    expect(await texts({ ...options, numSamples: 1 }, model)).toEqual([first]);
+  });
+
+  test("says how much memory the keys and values of too many samples need, before it takes any", async () => {
+    const huge = { ...settings, nLayer: 2, blockSize: 1000, nEmbd: 500 };
+    const how = { temperature: 1, topK: 0, topP: 1, repetitionPenalty: 1, seed: 1, alternatives: 0 };
+    const drawn = generate({ params: {}, settings: huge }, [0], { ...how, rows: 1e9, vocabSize: 7, cache: true });
+    const available = (machineBytes() / 1e9).toFixed(1);
+    // Keys and values: 2 · 4 bytes · 1e9 texts · 2 layers · 1,000 positions · 500.
+    await expect(drawn.next()).rejects.toThrow(
+      `Cannot sample: 1,000,000,000 texts in one batch need 8000000.0 GB for their keys and values, but there are only ${available} GB; lower numSamples (1000000000).`,
+    );
   });
 
   test("can be aborted between rounds even without other awaits, and yields nothing if aborted before", async () => {

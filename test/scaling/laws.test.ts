@@ -41,6 +41,12 @@ describe("kaplan", () => {
     expect(kaplan.ofBoth(Number.POSITIVE_INFINITY, 1.8e13)).toBeCloseTo(1, 12);
   });
 
+  test("counts compute in PF-days: 10^15 operations per second, for 86,400 seconds", () => {
+    expect(pfDay).toBe(8.64e19);
+    expect(kaplan.ofCompute(1.6e8 * 8.64e19)).toBeCloseTo(10 ** -0.057, 12);
+    expect(kaplan.ofLeastCompute(3.1e9 * 8.64e19)).toBeCloseTo(10 ** -0.05, 12);
+  });
+
   test("has its exponents", () => {
     const exponent = (law: (x: number) => number) => -Math.log10(law(1e10) / law(1e9));
     expect(exponent(kaplan.ofParameters)).toBeCloseTo(0.076, 12);

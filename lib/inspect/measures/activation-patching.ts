@@ -62,25 +62,10 @@ export async function activationPatching<const N extends Patchable = "resid_out"
   { metric, names }: PatchingOptions<N>,
 ): Promise<Patching<N>> {
   const { settings } = model;
-  const wanted = names ?? (["resid_out", "attn.out", "mlp.out"] satisfies Patchable[] as Patchable[] as N[]);
+  const wanted = names ?? (usual as readonly Patchable[] as readonly N[]);
   const places = wanted.map((name) => [name, placesOf(name, settings)] as const);
-  const source = await look(model, clean, [
-    ...new Set(places.flatMap(([, rows]) => rows.map(({ value }) => value))),
-    "logits",
-  ]);
-  const target = await look(model, corrupted, ["logits"]);
-  const T = target.ids.length;
-  if (source.ids.length !== T)
-    throw new RangeError(
-      `Cannot patch: the clean text has ${source.ids.length} tokens and the corrupted one ${T}; wanted texts of the same length, whose positions correspond.`,
-    );
-  const chosen = chosenLogit(metric, model, T);
-  const at = (logits: Float32Array) => metricOf(logits.subarray(chosen.position * settings.vocabSize), chosen);
-  const ends = { clean: at(source.values.logits!.values), corrupted: at(target.values.logits.values) };
-  if (ends.clean === ends.corrupted)
-    throw new RangeError(
-      `Cannot patch: the metric at position ${chosen.position} is ${ends.clean} in both runs; choose a logit that tells them apart.`,
-    );
+  const values = places.flatMap(([, rows]) => rows.map(({ value }) => value));
+  const { source, target, chosen, ends } = await bothRuns(model, { clean, corrupted, metric, values });
   const effectOf = (patched: number) => (patched - ends.corrupted) / (ends.clean - ends.corrupted);
   const maps: Partial<Record<N, PatchRow[]>> = {};
   await inSession(model, {}, async (session) => {
@@ -94,10 +79,38 @@ export async function activationPatching<const N extends Patchable = "resid_out"
       maps[name] = found;
     }
   });
-  return {
-    tokens: { clean: source.tokens, corrupted: target.tokens },
-    ...{ metric: ends, axes: ["layer", "position"], maps: maps as Record<N, PatchRow[]> },
-  };
+  const tokens = { clean: source.tokens, corrupted: target.tokens };
+  return { tokens, metric: ends, axes: ["layer", "position"], maps: maps as Record<N, PatchRow[]> };
+}
+
+const usual = ["resid_out", "attn.out", "mlp.out"] as const satisfies readonly Patchable[];
+
+interface Pair {
+  readonly clean: string | readonly number[];
+  readonly corrupted: string | readonly number[];
+  readonly metric: LogitMetric;
+  /** What the clean run is read for. */
+  readonly values: readonly ValueName[];
+}
+
+/** Both runs without a patch, and the metric in them. */
+async function bothRuns(model: LookedAt, { clean, corrupted, metric, values }: Pair) {
+  const source = await look(model, clean, [...new Set(values), "logits"]);
+  const target = await look(model, corrupted, ["logits"]);
+  const [S, T] = [source.ids.length, target.ids.length];
+  if (S !== T)
+    throw new RangeError(
+      `Cannot patch: the clean text has ${S} tokens and the corrupted one ${T}; wanted texts of the same length, whose positions correspond.`,
+    );
+  const chosen = chosenLogit(metric, model, T);
+  const start = chosen.position * model.settings.vocabSize;
+  const metricIn = (logits: Seen) => metricOf(logits.values.subarray(start), chosen);
+  const ends = { clean: metricIn(source.values.logits!), corrupted: metricIn(target.values.logits) };
+  if (ends.clean === ends.corrupted)
+    throw new RangeError(
+      `Cannot patch: the metric at position ${chosen.position} is ${ends.clean} in both runs; choose a logit that tells them apart.`,
+    );
+  return { source, target, chosen, ends };
 }
 
 type Place = Omit<PatchRow, "effects"> & { readonly value: ValueName };

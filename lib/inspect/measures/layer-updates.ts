@@ -41,8 +41,8 @@ export interface LayerUpdates {
 
 /**
  * What the next training step would do to each layer: `‖∇p‖`, `‖p‖`, `‖Δp‖` and `‖Δp‖ / ‖p‖` over all parameters p of the
- * layer. The step has the run's batch, learning rate and optimizer state, one micro-batch, no dropout. Nothing is
- * changed. About 1e-3 is a usual ratio at full learning rate (Karpathy 2022, "makemore").
+ * layer. The step has the run's learning rate and optimizer state, one micro-batch, drawn as uniform sampling draws this step's,
+ * and no dropout. Nothing is changed. At the full learning rate a ratio of about 1e-3 is usual (Karpathy 2022, "makemore", part 3).
  * @param run a checkpoint with its optimizer's state
  * @throws {RangeError} if the tokens do not fit the model
  * @example

@@ -7,6 +7,7 @@ import { layerNorm } from "../../model/functional.js";
 import type { ModelSettings } from "../../settings/model.js";
 import { inSession, type LookedAt, look, tokenizerOf } from "../look.js";
 import { type Prediction, predictionsOf } from "./predictions.js";
+import { residualStates } from "./residual-norms.js";
 
 /** What logitLens() gives. */
 export interface LogitLens {
@@ -34,8 +35,7 @@ export async function logitLens(
   { top = 5 }: { readonly top?: number } = {},
 ): Promise<LogitLens> {
   const { settings } = model;
-  const states: ValueName[] = ["embed"];
-  for (let layer = 0; layer < settings.nLayer; layer++) states.push(`h.${layer}.resid_mid`, `h.${layer}.resid_out`);
+  const states = residualStates(model);
   const { ids, tokens, values } = await look(model, text, states);
   const tokenizer = tokenizerOf(model);
   const predictions = await inSession(model, {}, async (session) => {

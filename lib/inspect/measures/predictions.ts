@@ -26,7 +26,7 @@ export interface Prediction {
 }
 
 /** softmax of one position's logits. [V] */
-export function probabilitiesOf(logits: Float32Array): Float64Array {
+function probabilitiesOf(logits: Float32Array): Float64Array {
   let highest = Number.NEGATIVE_INFINITY;
   for (const logit of logits) highest = Math.max(highest, logit);
   const weights = Float64Array.from(logits, (logit) => Math.exp(logit - highest));
@@ -35,7 +35,7 @@ export function probabilitiesOf(logits: Float32Array): Float64Array {
 }
 
 /** The likeliest `count` ids, the likeliest first; of equals the one with the smaller id. */
-export function likeliest(values: ArrayLike<number>, count: number): number[] {
+function likeliest(values: ArrayLike<number>, count: number): number[] {
   const best: number[] = [];
   for (let id = 0; id < values.length; id++) {
     if (best.length === count && !(values[id]! > values[best.at(-1)!]!)) continue;

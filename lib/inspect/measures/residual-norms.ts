@@ -22,9 +22,7 @@ export interface ResidualNorms {
  * const { states, means } = await residualNorms(openCheckpoint("out"), "ROMEO: my love");
  */
 export async function residualNorms(model: LookedAt, text: string | readonly number[]): Promise<ResidualNorms> {
-  const states: ValueName[] = ["embed"];
-  for (let layer = 0; layer < model.settings.nLayer; layer++)
-    states.push(`h.${layer}.resid_mid`, `h.${layer}.resid_out`);
+  const states = residualStates(model);
   const { ids, tokens, values } = await look(model, text, states);
   const C = model.settings.nEmbd;
   const norms = states.map((name) =>
@@ -32,4 +30,11 @@ export async function residualNorms(model: LookedAt, text: string | readonly num
   );
   const means = norms.map((row) => row.reduce((sum, norm) => sum + norm, 0) / row.length);
   return { ids, tokens, axes: ["state", "position"], states, norms, means };
+}
+
+/** The states of the residual stream, in the order of the forward pass. */
+export function residualStates({ settings }: LookedAt): ValueName[] {
+  const states: ValueName[] = ["embed"];
+  for (let layer = 0; layer < settings.nLayer; layer++) states.push(`h.${layer}.resid_mid`, `h.${layer}.resid_out`);
+  return states;
 }

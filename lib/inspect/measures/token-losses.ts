@@ -1,4 +1,5 @@
 /** How well a model expected each token of a text. */
+import type { Edits } from "../../model/edits.js";
 import { type LookedAt, look, tokenizerOf } from "../look.js";
 import { type Prediction, predictionsOf } from "./predictions.js";
 
@@ -20,6 +21,7 @@ export interface TokenLosses {
 /**
  * `loss_t = −ln p(token_t | tokens before t)`. [T]
  * @param options.top how many alternatives to each token; default 5
+ * @param options.edits values that are replaced in the pass, such as a head's: what does the text cost without it?
  * @throws {RangeError} for a text that does not fit the model, or is shorter than two tokens
  * @example
  * const { tokens, losses, expected } = await tokenLosses(openCheckpoint("out"), "ROMEO: my love");
@@ -27,9 +29,9 @@ export interface TokenLosses {
 export async function tokenLosses(
   model: LookedAt,
   text: string | readonly number[],
-  { top = 5 }: { readonly top?: number } = {},
+  { top = 5, edits }: { readonly top?: number; readonly edits?: Edits } = {},
 ): Promise<TokenLosses> {
-  const { ids, tokens, values } = await look(model, text, ["logits"]);
+  const { ids, tokens, values } = await look(model, text, ["logits"], edits && { edits });
   if (ids.length < 2) throw new RangeError(`Cannot measure losses: the text has 1 token; the first is not predicted.`);
   const found = predictionsOf(values.logits.values, ids, { top, tokenizer: tokenizerOf(model) });
   const expected = [null, ...found.slice(0, -1)];

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { prepare as prepareInduction } from "../../../data/induction/prepare.js";
 import { prepare as prepareShakespeare } from "../../../data/shakespeare/prepare.js";
 import { prepare as prepareShakespeareChar } from "../../../data/shakespeare_char/prepare.js";
 import { prepare as prepareTypescript, splitDeclarations } from "../../../data/typescript/prepare.js";
@@ -37,6 +38,30 @@ function ngrams(name: string): number[] {
     close();
   }
 }
+
+describe("induction", () => {
+  test("prepare() makes passages of the embedded corpus in turns with random sequences that repeat themselves", async () => {
+    const { vocabSize, splits } = await prepareInduction({ dataDir, log });
+    const { train, tokenizer, close } = openDataset(dataDir, "induction");
+    const turns = Array.from({ length: 200 }, (_, turn) => [...train.read(256 * turn, 256)]);
+    close();
+    expect(splits.train.tokens % 256).toBe(0);
+    expect(tokenizer.decode(turns.flatMap((turn) => turn.slice(0, 128)))).toMatch(/^interface \w+ \{\n {4}\w+/);
+    const periods = turns.map((turn) => {
+      const sequence = turn.slice(128);
+      const period = sequence.indexOf(sequence[0]!, 1);
+      expect(new Set(sequence.slice(0, period)).size).toBe(period);
+      expect(sequence).toEqual(sequence.map((_, at) => sequence[at % period]));
+      return period;
+    });
+    expect([Math.min(...periods), Math.max(...periods)]).toEqual([8, 32]);
+    const random = turns.flatMap((turn) => turn.slice(128));
+    expect(new Set(random).size).toBe(vocabSize);
+    await prepareInduction({ dataDir, log });
+    expect(lines.at(-1)).toMatch(/is already prepared/);
+    await expect(prepareInduction({ dataDir, url: "https://example.com/a" })).rejects.toThrow("it is embedded");
+  });
+});
 
 describe("typescript", () => {
   test("prepare() makes the embedded corpus: about 90 characters, and validation is not a copy of training", async () => {

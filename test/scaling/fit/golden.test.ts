@@ -213,6 +213,10 @@ describe("quantiles", () => {
     }
   });
 
+  test("of Student's t for three degrees of freedom, where Hill's approximation is at its worst (wanted: mpmath)", () => {
+    expectNear(studentQuantile(0.95, 3), 2.353363434802, 1e-5, "t of 0.95, 3");
+  });
+
   test("of the normal distribution are SciPy's", () => {
     for (const [p, wanted] of golden.normal) expect(normalQuantile(p)).toBeCloseTo(wanted, 7);
   });

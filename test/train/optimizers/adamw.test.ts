@@ -7,7 +7,7 @@ import { openSession } from "../../../lib/engine/session.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
 import { parameterSpecs } from "../../../lib/model/model.js";
 import { defaultSettings, parseSettings, type Settings } from "../../../lib/settings/settings.js";
-import { adamW, biasCorrections, decayGroups, initialMoments } from "../../../lib/train/optimizers/adamw.js";
+import { adamW, adamw, biasCorrections, decayGroups, initialMoments } from "../../../lib/train/optimizers/adamw.js";
 import { clipScale, globalNorm } from "../../../lib/train/optimizers/clipping.js";
 import { learningRate } from "../../../lib/train/optimizers/schedule.js";
 import { trainingSteps } from "../../../lib/train/steps.js";
@@ -63,6 +63,12 @@ describe("learningRate()", () => {
     expect(learningRate(60, { ...short, schedule: "linear" })).toBeCloseTo(0.55, 12);
     expect(learningRate(88, { ...short, schedule: "wsd" })).toBe(1);
     expect(learningRate(99, { ...short, schedule: "wsd" })).toBeCloseTo(0.55, 12);
+  });
+
+  test("ends the warm-up even if it lasts longer than the schedule: minLr follows, as in nanoGPT", () => {
+    const late = { ...short, warmupIters: 20, lrDecayIters: 10 };
+    expect(learningRate(19, late)).toBeCloseTo(20 / 21, 12);
+    expect(learningRate(20, late)).toBe(0.1);
   });
 
   test("constant warms up and stays; decayLr false does not even warm up", () => {
@@ -175,6 +181,35 @@ describe("adamW(), globalNorm() and clipScale()", () => {
       expect(clipScale(norm, 1).dataSync()[0]).toBeCloseTo(0.2, 5);
       expect(clipScale(norm, 10).dataSync()[0]).toBe(1);
       expect(clipScale(norm, 0).dataSync()[0]).toBe(1);
+    });
+  });
+
+  test("clip by maxNorm / (norm + 1e-6), as PyTorch does: half of a norm of 1e-6", () => {
+    const scale = tf.tidy(() => clipScale(tf.scalar(1e-6), 1e-6).dataSync()[0]);
+    expect(scale).toBeCloseTo(0.5, 6);
+  });
+
+  test("the change of an update is what it added to each parameter", () => {
+    tf.tidy(() => {
+      const params = { matrix: tf.tensor2d([[1, -3]]), vector: tf.tensor1d([2]) };
+      const moments = { m: mapRecord(params, (p) => tf.mul(p, 0.2)), v: mapRecord(params, (p) => tf.square(p)) };
+      const gradients = { matrix: tf.tensor2d([[4, 5]]), vector: tf.tensor1d([-7]) };
+      const settings = { ...defaultSettings, beta1: 0.9, beta2: 0.95, weightDecay: 0.5 };
+      const [learningRate, biasCorrection1, biasCorrection2] = [tf.scalar(0.1), tf.scalar(0.19), tf.scalar(0.0975)];
+      const inputs = { learningRate, biasCorrection1, biasCorrection2 };
+      const next = adamW({ params, ...moments }, gradients, inputs, settings);
+      const change = adamw.change({ ...next }, inputs, settings);
+      // By PyTorch's formula, in double precision.
+      const added = (before: number, gradient: number, decay: number) => {
+        const m = (0.9 * 0.2 * before + 0.1 * gradient) / 0.19;
+        const v = (0.95 * before ** 2 + 0.05 * gradient ** 2) / 0.0975;
+        return -0.1 * decay * before - (0.1 * m) / (Math.sqrt(v) + 1e-8);
+      };
+      const [first, second] = change.matrix!.dataSync();
+      expect(first).toBeCloseTo(added(1, 4, 0.5), 5);
+      expect(second).toBeCloseTo(added(-3, 5, 0.5), 5);
+      expect(change.vector!.dataSync()[0]).toBeCloseTo(added(2, -7, 0), 5);
+      expect(next.params.matrix!.dataSync()[1]).toBeCloseTo(-3 + added(-3, 5, 0.5), 5);
     });
   });
 

@@ -58,6 +58,12 @@ describe("scaleStep()", () => {
   });
 });
 
+test("the scale begins at PyTorch's 65,536, with no good step, and at least is float16's smallest normal number", () => {
+  const scalar = (value: number) => ({ dtype: "float32", shape: [], values: Float32Array.of(value) });
+  expect(initialLossScale(7)).toEqual({ scale: scalar(65_536), goodSteps: scalar(0), updates: scalar(7) });
+  expect(LEAST_SCALE).toBe(6.103515625e-5);
+});
+
 test("a step of the scaler leaves only its results", () => {
   const scaler = mapRecord({ scale: 1, goodSteps: 2, updates: 3 }, (value) => tf.scalar(value));
   const norm = tf.scalar(1) as tf.Scalar;
