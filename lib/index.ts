@@ -186,7 +186,13 @@ export {
 export { clipScale, globalNorm } from "./train/optimizers/clipping.js";
 export { learningRate } from "./train/optimizers/schedule.js";
 export { newWeights } from "./train/start.js";
-export { lossAndGradients, type TrainingSteps, trainingSteps } from "./train/steps.js";
+export {
+  type ChangedPass,
+  lossAndGradients,
+  type TrainingSteps,
+  trainingSteps,
+  updateInputs,
+} from "./train/steps.js";
 export {
   type Checkpoint,
   type CheckpointName,

@@ -33,17 +33,24 @@ export interface TrainingSteps {
   readonly updateRatios: Step;
 }
 
-export function trainingSteps(settings: Settings): TrainingSteps {
+/** What a model of one's own changes in each forward pass: `at` with `wants`, as in ForwardOptions. */
+export type ChangedPass = Pick<ForwardOptions, "at" | "wants">;
+
+/** @param changed a change of every forward pass, such as another position encoding; notebook 15-change-the-model */
+export function trainingSteps(settings: Settings, changed: ChangedPass = {}): TrainingSteps {
   const optimizer = optimizerOf(settings);
   const micros = settings.gradientAccumulationSteps;
   return {
     accumulate(state, inputs) {
-      const { value, gradients } = lossAndGradients(state.params!, inputs, settings, state.scaler?.scale);
+      const { value, gradients } = lossAndGradients(state.params!, inputs, settings, {
+        ...changed,
+        scale: state.scaler?.scale,
+      });
       return { state: { sums: addScaled(state.sums!, gradients, 1 / micros) }, outputs: { loss: value } };
     },
     update(state, inputs) {
       const { params, sums, scaler } = state;
-      const { value, gradients } = lossAndGradients(params!, inputs, settings, scaler?.scale);
+      const { value, gradients } = lossAndGradients(params!, inputs, settings, { ...changed, scale: scaler?.scale });
       const mean = micros > 1 ? addScaled(sums!, gradients, 1 / micros) : gradients;
       const scaled = scaler && scaleStep(scaler, globalNorm(mean));
       const norm = scaled?.norm ?? globalNorm(mean);
@@ -63,7 +70,7 @@ export function trainingSteps(settings: Settings): TrainingSteps {
         outputs: { loss: value, gradNorm: norm, ...(scaled && { lossScale: scaled.scaler.scale! }) },
       };
     },
-    evaluate: (state, inputs) => ({ outputs: { loss: evaluationLoss(state.params!, inputs, settings) } }),
+    evaluate: (state, inputs) => ({ outputs: { loss: evaluationLoss(state.params!, inputs, settings, changed) } }),
     updateRatios(state, inputs) {
       const changes = optimizer.change(state, inputs as unknown as UpdateInputs, settings);
       const kinds = [...new Set(Object.keys(changes).map(kindOf))].sort();
@@ -101,19 +108,20 @@ export function evaluationLoss(
 
 /**
  * The loss of a batch and its gradient with respect to every parameter. The caller owns both.
- * @param scale factor of the returned gradients; default 1
+ * @param options.scale factor of the returned gradients; default 1
+ * @param options.at with `wants`, a change of the forward pass
  */
 export function lossAndGradients(
   params: Parameters,
   inputs: Readonly<Record<string, tf.Tensor>>,
   config: Settings,
-  scale?: tf.Tensor,
+  { scale, ...changed }: ChangedPass & { readonly scale?: tf.Tensor | undefined } = {},
 ): { value: tf.Scalar; gradients: Parameters } {
   const names = Object.keys(params);
   const run = (...tensors: tf.Tensor[]) => {
     const named = Object.fromEntries(names.map((name, index) => [name, tensors[index]!]));
     const dropoutKey = inputs.dropoutKey as tf.Tensor1D | undefined;
-    const { logits } = forward(named, inputs.x as tf.Tensor2D, config, { dropoutKey });
+    const { logits } = forward(named, inputs.x as tf.Tensor2D, config, { ...changed, dropoutKey });
     const value = loss(logits, inputs.y as tf.Tensor2D);
     return scale ? (tf.mul(value, scale) as tf.Scalar) : value;
   };

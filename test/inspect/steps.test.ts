@@ -229,6 +229,7 @@ describe("a draw step by step", () => {
     expect(of("top p")).toEqual(share(3)); // two have 98.4 %
     expect(of("cumulative")).toEqual([0.86681, 0.98412, 1, 1]);
     expect(of("token")).toEqual([1]);
+    expect(steps.map(({ axes }) => axes.join())).toEqual(["V", "V", "V", "V", "V", "V", "1"]);
     for (const step of steps) expect(lineOf(step).length).toBeGreaterThan(0);
   });
 
@@ -242,6 +243,8 @@ describe("the player", () => {
     const view = await playerView(drawSteps([2, 1], { u: 0.5 }), { title: "A draw" });
     expect(view.text().split("\n")).toHaveLength(8);
     expect(view.text()).toContain("token = where the cumulative sum passes u = 0.5  [1]");
+    const lettered = await playerView(drawSteps([2, 1], { u: 0.5 }), { labels: { V: ["ax", "by"] } });
+    expect(lettered.html()).toContain('"labels":{"V":["ax","by"]}');
     await expect(playerView([])).rejects.toThrow("it has no steps");
     const scalar = { name: "s", formula: "1", source: "a:1", inputs: [], flops: 0, axes: [], output: float32([3], []) };
     expect((await playerView([scalar])).svg()).toContain("1. s");

@@ -215,6 +215,15 @@ describe("what a page is made of", () => {
   });
 });
 
+/** What is left of a document after its elements, innermost first: nothing, if it is well formed XML. */
+function restOfXml(document: string): string {
+  const attributes = String.raw`(?:\s+[\w:-]+="[^"<&]*(?:&#?\w+;[^"<&]*)*")*\s*`;
+  const element = new RegExp(String.raw`<([\w-]+)${attributes}(?:/>|>(?:[^<&]|&#?\w+;)*</\1>)`, "g");
+  let [before, rest] = ["", document];
+  while (rest !== before) [before, rest] = [rest, rest.replace(element, "")];
+  return rest;
+}
+
 describe("every view", () => {
   const make = async () => {
     const { ids, held } = goldenModel("erf");
@@ -233,6 +242,7 @@ describe("every view", () => {
 
   test("gives a still picture that is well formed and labelled, and a page that loads nothing", async () => {
     for (const [name, view] of Object.entries(await make())) {
+      expect([name, restOfXml(view.svg()).slice(0, 300)]).toEqual([name, ""]);
       const { document } = parseHTML(`<html><body>${view.svg()}</body></html>`);
       // HTML allows an attribute without a value; XML, which a picture is, does not.
       const bare = view

@@ -1,5 +1,5 @@
 /** Training steps give the same results with accumulation, in eager and compiled mode, and with a cache. */
-import type * as tf from "@tensorflow/tfjs-core";
+import * as tf from "@tensorflow/tfjs-core";
 import { describe, expect, test } from "vitest";
 import { float32, type HostTensors, int32, mapRecord, toHost } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
@@ -136,6 +136,36 @@ describe("trainingSteps()", () => {
     expect(losses[1]).toBe(losses[0]);
     expect(losses[0]).toBeCloseTo(without.losses[0]!, 5);
   });
+
+  for (const compile of [false, true]) {
+    test(`train and evaluate a changed forward pass: ${compile ? "compiled" : "eager"}`, async () => {
+      const settings = settingsOf({ gradientAccumulationSteps: 2 });
+      // What the pass gets in place of the position table is zero: its own values have no effect, and no gradient.
+      const { evaluate, accumulate } = trainingSteps(settings, {
+        wants: (name) => name === "wpe",
+        at: (_name, value) => tf.zerosLike(value),
+      });
+      const params = await parametersOf(settings);
+      const table = params["wpe.weight"]!;
+      const other = { ...params, "wpe.weight": float32(new Float32Array(table.values.length), table.shape) };
+      const losses = [];
+      for (const weights of [params, other]) {
+        const session = await openSession({ params: weights, sums: zerosOf(params) }, { compile });
+        const inputs = rows(0, 0, 6);
+        losses.push((await session.define(evaluate)(inputs)).loss!.values[0]!);
+        losses.push((await session.define(accumulate)(inputs)).loss!.values[0]!);
+        const sums = await session.read("sums");
+        expect(sums["wpe.weight"]!.values.every((sum) => sum === 0)).toBe(true);
+        expect(sums["wte.weight"]!.values.every((sum) => sum === 0)).toBe(false);
+        session.dispose();
+      }
+      for (const loss of losses) expect(loss).toBeCloseTo(losses[0]!, 5);
+      const session = await openSession({ params }, { compile });
+      const unchanged = (await session.define(trainingSteps(settings).evaluate)(rows(0, 0, 6))).loss!.values[0]!;
+      expect(Math.abs(unchanged - losses[0]!)).toBeGreaterThan(1e-5);
+      session.dispose();
+    });
+  }
 });
 
 for (const compile of [false, true]) {

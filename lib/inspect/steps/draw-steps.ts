@@ -57,7 +57,8 @@ export async function* drawSteps(
       u: float32([u], [1, 1]),
     });
     const step = (name: string, formula: string, inputs: readonly string[], output: HostTensor, code: string) => ({
-      ...{ name, formula, inputs, flops: 0, axes: ["V"], source: sourceOf("lib/sample/next-token.ts", code) },
+      ...{ name, formula, inputs, flops: 0, source: sourceOf("lib/sample/next-token.ts", code) },
+      axes: [name === "token" ? "1" : "V"],
       output: { ...output, shape: [output.values.length] } as HostTensor,
     });
     yield step("logits", "scores of the next token", [], float32(Float32Array.from(logits), [V]), "logits [B, V]");

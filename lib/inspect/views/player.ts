@@ -8,6 +8,8 @@ export interface PlayerOptions {
   readonly title?: string;
   /** The tokens along T and S. */
   readonly tokens?: readonly string[];
+  /** Labels of the places along other axes, such as `{ V: letters }`. */
+  readonly labels?: Readonly<Record<string, readonly string[]>>;
 }
 
 /**
@@ -19,12 +21,13 @@ export interface PlayerOptions {
  */
 export async function playerView(
   steps: AsyncIterable<ComputationStep> | Iterable<ComputationStep>,
-  { title = "Step by step", tokens }: PlayerOptions = {},
+  { title = "Step by step", tokens, labels: others }: PlayerOptions = {},
 ): Promise<View> {
-  const labels = tokens?.map(shownToken);
+  const along = tokens?.map(shownToken);
+  const labels = { ...(along && { T: along, S: along }), ...others };
   const played = [];
   for await (const { name, formula, source, inputs, flops, axes, output } of steps) {
-    const array = arrayData(output, { title: name, axes, ...(labels && { labels: { T: labels, S: labels } }) });
+    const array = arrayData(output, { title: name, axes, labels });
     played.push({ name, formula, source, inputs, flops, output: array });
   }
   if (played.length === 0) throw new RangeError("Cannot play a computation: it has no steps.");
