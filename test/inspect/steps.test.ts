@@ -209,7 +209,7 @@ describe("updateOnce()", () => {
     const batch = { batchSize: 1, blockSize: T, x: Int32Array.from(ids.slice(0, T)), y: Int32Array.from(ids.slice(1)) };
     const { numbersOf, steps } = await updateOnce(newTrainingState(held.params), { settings, step: 0, batch });
     expect(numbersOf("loss")).toEqual(Array.from(steps[0]!.output.values));
-    expect(() => numbersOf("update of wte")).toThrow("did you mean update of wpe.weight?");
+    expect(() => numbersOf("update of wte")).toThrow("did you mean update of wte.weight?");
   });
 });
 

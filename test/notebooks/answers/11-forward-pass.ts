@@ -8,7 +8,7 @@ async function wrongly(verdict: Promise<{ right: boolean; message: string }>, me
 const added = ["h.0.attn.out", "h.0.mlp.out", "h.1.attn.out", "h.1.mlp.out"] as const;
 assert.ok((await ex1.check(["embed", ...added])).right);
 assert.ok((await ex1.check(["wte", "wpe", ...added])).right);
-await wrongly(ex1.check(["embed", "h.0.resid_out", "h.1.attn.out", "h.1.mlp.out"]), /a sum already/);
+await wrongly(ex1.check(["embed", "h.0.resid_out", "h.1.attn.out", "h.1.mlp.out"]), /resid is a sum already/);
 await wrongly(ex1.check(["embed", "h.0.attn.out", "h.0.mlp.out"]), /differ by/);
 await wrongly(ex1.check(["wte", "wpe", "embed", ...added]), /differ by/);
 await wrongly(ex1.check(["embed", "h.0.mlp.pre"]), /4C/);

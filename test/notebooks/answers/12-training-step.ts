@@ -30,7 +30,7 @@ await wrongly(
 );
 await wrongly(
   ex2.check((f, x) => (f(x + 1e-3) - f(x)) / 1e-3),
-  /on each side/,
+  /one place on each side/,
 );
 await wrongly(ex2.check(central(1e-9)), /lost in float32/);
 await wrongly(ex2.check(central(0.1)), /leaves the tangent/);
