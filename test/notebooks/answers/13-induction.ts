@@ -8,9 +8,7 @@ await refused(ex1.check(answer1), /in the layer that copies\nHint: Look at the p
 await refused(ex1.check([0, (previous.head + 1) % 4]), /Not yet\.\nHint: It is in layer 0/);
 assert.ok((await ex1.check([previous.layer, previous.head])).right);
 
-const allOff = halves(
-  (await folio.tokenLosses(model, ids, { edits: { "h.1.attn.heads": { to: "zero" } } })).losses,
-)[1];
+const allOff = halves((await folio.tokenLosses(model, ids, { edits: { "h.1.attn.heads": { to: "zero" } } })).losses)[1];
 await refused(ex2.check(answer2), /Not yet\.\nHint: An edit without/);
 await refused(ex2.check(allOff + 1), /subtract `second`/);
 assert.ok((await ex2.check(allOff - second)).right);
