@@ -215,7 +215,7 @@ describe("what a page is made of", () => {
   });
 });
 
-/** What is left of a document after its elements, innermost first: nothing, if it is well formed XML. */
+/** What is left of a document after its elements, innermost first: nothing, if it is well formed XML, as a picture must be. */
 function restOfXml(document: string): string {
   const attributes = String.raw`(?:\s+[\w:-]+="[^"<&]*(?:&#?\w+;[^"<&]*)*")*\s*`;
   const element = new RegExp(String.raw`<([\w-]+)${attributes}(?:/>|>(?:[^<&]|&#?\w+;)*</\1>)`, "g");
