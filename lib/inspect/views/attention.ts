@@ -107,7 +107,7 @@ function thumbnails(data: Omit<AttentionData, "thumbnails">): Packed {
       const weights = headWeights(blank, layer, head);
       const from = (layer * heads + head) * S * S;
       for (let t = 0; t < T; t++) {
-        for (let s = 0; s <= t; s++) {
+        for (let s = 0; s < T; s++) {
           const at = from + Math.floor((t * S) / T) * S + Math.floor((s * S) / T);
           pixels[at] = Math.max(pixels[at]!, weights[t * T + s]!);
         }

@@ -49,7 +49,7 @@ function layoutOf({ rows, columns, cellWidth, cellHeight }: MatrixProps) {
 export function Matrix(props: MatrixProps): Element {
   const { label, values, rows, columns, scale, words, cursor, onCursor } = props;
   const at = layoutOf(props);
-  const total = { width: at.left + at.width + 90, height: at.top + Math.max(at.height, 120) + 14 };
+  const total = { width: at.left + at.width + 106, height: at.top + Math.max(at.height, 120) + 14 };
   const cells = words && at.wide > 20 ? cellWords(props, at) : [];
   const interactive = onCursor && {
     tabindex: 0,
