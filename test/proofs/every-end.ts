@@ -96,15 +96,19 @@ async function endAgainAndAgain(work: Work, { disk, folder, say }: Campaign) {
   for (const [index, cause] of plan.entries()) {
     if (cause === "disk" && !disk) continue;
     if (work.digest() !== undefined) again(`before ${cause}`);
+    // A process that is ended before it has begun leaves what the end before it left: that is not its fault.
+    let left = work.faultOf(cause);
     let how = await endOnce(work, cause, { folder, withinMs });
     // A command that completes before it is ended starts over, so that there is more time to end it.
     for (let tries = 0; how === "finished" && tries < 5; tries++) {
       again(`at ${cause}`);
+      left = work.faultOf(cause);
       how = await endOnce(work, cause, { folder, withinMs });
     }
     if (how === "finished") continue;
     done++;
-    const fault = how === "ended" ? work.faultOf(cause) : how;
+    const found = how === "ended" ? work.faultOf(cause) : how;
+    const fault = found === left ? undefined : found;
     if (fault) wrong.push(`${work.name}, ${cause}: ${fault}`);
     say(`${work.name}, ${index + 1} of ${plan.length}, ${cause}${fault ? `: ${fault}` : ""}`);
   }
