@@ -60,6 +60,24 @@ describe("look()", () => {
     });
   });
 
+  test("1,000 times, every tenth failing inside an edit, leaves tensors and bytes as before", async () => {
+    const { ids, held } = goldenModel("erf");
+    const short = ids.slice(0, 4);
+    let failed = 0;
+    const fails = () => {
+      throw new Error("no");
+    };
+    await expectNoLeakAwaited(async () => {
+      for (let i = 0; i < 500; i++) {
+        const to = i % 10 === 9 ? fails : ("zero" as const);
+        const seen = look(held, short, ["h.0.attn.out", "logits"], { edits: { "h.1.attn.heads": { to, heads: [1] } } });
+        if (i % 10 !== 9) await seen;
+        else await seen.catch(() => failed++);
+      }
+    });
+    expect(failed).toBe(100);
+  });
+
   test("names the nearest value, the layers, heads and positions there are, and the axes", async () => {
     const { ids, held } = goldenModel("erf");
     const seen = (name: string, edits?: object) =>

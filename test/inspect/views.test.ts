@@ -3,6 +3,7 @@ import { inflateSync } from "node:zlib";
 import * as tf from "@tensorflow/tfjs-core";
 import { parseHTML } from "linkedom";
 import { beforeAll, describe, expect, test } from "vitest";
+import { float32, mapRecord } from "../../lib/engine/host-tensors.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { uniform } from "../../lib/host/random.js";
 import { look } from "../../lib/inspect/look.js";
@@ -21,9 +22,13 @@ import { attributionView, logitLensView, promptsView, tokenLossView } from "../.
 import { modelTree, modelTreeView } from "../../lib/inspect/views/model-tree.js";
 import { nextTokenView } from "../../lib/inspect/views/next-token.js";
 import { pack, png } from "../../lib/inspect/views/pack.js";
+import type { View } from "../../lib/inspect/views/view.js";
+import { initialParameters } from "../../lib/model/model.js";
 import { countParameters, flopsTable } from "../../lib/model/sizing.js";
 import { drawTokens, sampleProbabilities } from "../../lib/sample/next-token.js";
 import { goldenModel } from "./golden-models.js";
+
+const toHostNow = (tensor: tf.Tensor) => float32(tensor.dataSync() as Float32Array, tensor.shape);
 
 beforeAll(() => {
   loadTensorFlow();
@@ -66,6 +71,20 @@ describe("attention", () => {
     expect(view.text()).toContain("By hand: layers 0 to 0, heads 0 to 0.");
     expect(view.text()).toContain("b (1) → a (0) 90.0 %");
     expect(view.text()).toContain("␣ (2) → ␣ (2) 50.0 %");
+  });
+
+  test("of a long text travels as queries and keys, of a short one, or an edited one, as weights", async () => {
+    const { held } = goldenModel("erf");
+    const settings = { ...held.settings, blockSize: 130 };
+    const long = { params: mapRecord(initialParameters(settings, 1), toHostNow), settings };
+    const ids = Array.from({ length: 130 }, (_, i) => i % settings.vocabSize);
+    const sent = (view: View) => Object.keys(JSON.parse(/"attention", (\{.*\})\)/s.exec(view.html())![1]!));
+    expect(sent(await attentionView(long, ids))).toEqual(expect.arrayContaining(["queries", "keys"]));
+    expect(sent(await attentionView(long, ids.slice(0, 9)))).toContain("weights");
+    const edits = { "h.0.attn.weights": { to: "zero", heads: [0] } } as const;
+    const edited = await attentionView(long, ids, { edits });
+    expect(sent(edited)).toContain("weights");
+    expect(edited.text()).toContain("0 (0) → 0 (0) 0.00 %");
   });
 
   test("refuses a head that there is not", async () => {

@@ -1,6 +1,6 @@
 /** The view of attention: every head of a model on a text, or of weights that are at hand. */
 import type { Edits } from "../../model/edits.js";
-import { type LookedAt, look } from "../look.js";
+import { idsOf, type LookedAt, look, tokenizerOf } from "../look.js";
 import { type AttentionData, headWeights } from "../page/attention.js";
 import type { Packed } from "../page/parts/numbers.js";
 import { pack } from "./pack.js";
@@ -62,23 +62,25 @@ function fromWeights({ tokens, weights }: AttentionWeights): Found {
 async function fromModel(
   model: LookedAt,
   text: string | readonly number[],
-  { edits }: AttentionOptions,
+  { edits = {} }: AttentionOptions,
 ): Promise<Found> {
   const { nLayer, nHead, nEmbd } = model.settings;
   const layers = [...Array(nLayer).keys()];
-  const names = (part: "weights" | "q" | "k") => layers.map((layer) => `h.${layer}.attn.${part}` as const);
-  const options = edits ? { edits } : {};
-  const edited = Object.keys(edits ?? {}).some((name) => /attn\.(weights|scores)$/.test(name));
-  const { tokens, values } = await look(model, text, [...names("q"), ...names("k"), ...names("weights")], options);
-  const T = tokens.length;
-  const all = (part: "weights" | "q" | "k", shape: readonly number[]): Packed => {
-    const size = shape.reduce((product, length) => product * length, 1);
+  const ids = idsOf(text, tokenizerOf(model), model.settings);
+  const T = ids.length;
+  const named = (part: "weights" | "q" | "k") => layers.map((layer) => `h.${layer}.attn.${part}` as const);
+  const edited = Object.keys(edits).some((name) => /attn\.(weights|scores)$/.test(name));
+  const asWeights = T <= mostWeights || edited;
+  const wanted = asWeights ? named("weights") : [...named("q"), ...named("k")];
+  const { tokens, values } = await look(model, ids, wanted, { edits });
+  const all = (part: "weights" | "q" | "k", shape: readonly [number, number, number]): Packed => {
+    const size = shape[0] * shape[1] * shape[2];
     const flat = new Float32Array(nLayer * size);
-    for (const [layer, name] of names(part).entries()) flat.set(values[name]!.values, layer * size);
+    for (const [layer, name] of named(part).entries()) flat.set(values[name]!.values, layer * size);
     return pack(flat, [nLayer, ...shape]);
   };
   const shared = { tokens, layers, heads: nHead };
-  if (T <= mostWeights || edited) return { ...shared, weights: all("weights", [nHead, T, T]) };
+  if (asWeights) return { ...shared, weights: all("weights", [nHead, T, T]) };
   const D = nEmbd / nHead;
   return { ...shared, queries: all("q", [nHead, T, D]), keys: all("k", [nHead, T, D]) };
 }
