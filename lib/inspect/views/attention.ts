@@ -66,7 +66,7 @@ async function fromModel(
 ): Promise<Found> {
   const { nLayer, nHead, nEmbd } = model.settings;
   const layers = [...Array(nLayer).keys()];
-  const ids = idsOf(text, tokenizerOf(model), model.settings);
+  const ids = Array.from(idsOf(text, tokenizerOf(model), model.settings));
   const T = ids.length;
   const named = (part: "weights" | "q" | "k") => layers.map((layer) => `h.${layer}.attn.${part}` as const);
   const edited = Object.keys(edits).some((name) => /attn\.(weights|scores)$/.test(name));
