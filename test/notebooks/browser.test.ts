@@ -234,9 +234,11 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 3 * pati
     expect(await image.evaluate((element) => (element as unknown as { naturalWidth: number }).naturalWidth)).toBe(720);
     expect(await page.locator(".js-plotly-plot").count()).toBe(0);
     await picture("untrusted");
-    void command("notebook:trust");
+    // The command may still be under way when the page is closed.
+    const trusting = command("notebook:trust").catch(() => undefined);
     await page.getByRole("button", { name: "Trust" }).click();
     await output(2).locator(".js-plotly-plot").waitFor({ timeout: patienceMs });
     await picture("trusted");
+    await Promise.race([trusting, page.waitForTimeout(1000)]);
   });
 });
