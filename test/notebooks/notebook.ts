@@ -9,7 +9,7 @@ import { z } from "zod";
 import { faultOf } from "../../lib/host/checked-json.js";
 
 /** The largest size of the outputs as JSON, in bytes; larger notebooks are unreadable as pages. */
-export const maxOutputBytes = 1_000_000;
+export const maxOutputBytes = 400_000;
 
 export interface Output {
   output_type: string;

@@ -25,6 +25,8 @@ interface Work {
   /** How often the command is ended in each way. */
   readonly times: Readonly<Partial<Record<Cause, number>>>;
   readonly args: () => string[];
+  /** The hash of what it writes as it goes on; undefined if there is nothing, or a fault is its own in any case. */
+  readonly written: () => string | undefined;
   /** A fault in the files that an end left, if there is one. */
   readonly faultOf: (cause: Cause) => string | undefined;
   /** The hash of its result once it is complete; undefined before. */
@@ -96,19 +98,19 @@ async function endAgainAndAgain(work: Work, { disk, folder, say }: Campaign) {
   for (const [index, cause] of plan.entries()) {
     if (cause === "disk" && !disk) continue;
     if (work.digest() !== undefined) again(`before ${cause}`);
-    // A process that is ended before it has begun leaves what the end before it left: that is not its fault.
-    let left = work.faultOf(cause);
+    let before = work.written();
     let how = await endOnce(work, cause, { folder, withinMs });
     // A command that completes before it is ended starts over, so that there is more time to end it.
     for (let tries = 0; how === "finished" && tries < 5; tries++) {
       again(`at ${cause}`);
-      left = work.faultOf(cause);
+      before = work.written();
       how = await endOnce(work, cause, { folder, withinMs });
     }
     if (how === "finished") continue;
     done++;
-    const found = how === "ended" ? work.faultOf(cause) : how;
-    const fault = found === left ? undefined : found;
+    // A process that is ended before it has written anything has lost nothing: what is lost, an earlier kill has lost.
+    const idle = before !== undefined && work.written() === before;
+    const fault = how !== "ended" ? how : idle ? undefined : work.faultOf(cause);
     if (fault) wrong.push(`${work.name}, ${cause}: ${fault}`);
     say(`${work.name}, ${index + 1} of ${plan.length}, ${cause}${fault ? `: ${fault}` : ""}`);
   }
@@ -249,6 +251,7 @@ function trainWork(folder: string): Work {
       ...[`--max_iters=${maxIters}`, "--eval_interval=100", "--eval_iters=1", "--log_interval=1"],
       ...(hasCheckpoint(outDir) ? ["--init_from=resume"] : []),
     ],
+    written: () => fileDigest(path.join(outDir, "log.jsonl")),
     faultOf: (cause) => (saves(cause) ? unsaved(outDir) : undefined),
     digest: () => {
       if (!hasCheckpoint(outDir) || readState(outDir).step < maxIters) return undefined;
@@ -267,6 +270,7 @@ function prepareWork(folder: string): Work {
     name: "prepare",
     times: { SIGKILL: 3, SIGTERM: 3, SIGINT: 3, SIGHUP: 3, pipe: 2, stopped: 2, terminal: 2 },
     args: () => ["prepare", "text", `--from=${text}`, `--data_dir=${dataDir}`],
+    written: () => fileDigest(at("preparing.json"), at("train.bin.part")),
     faultOf: (cause) => {
       // After a stop that saved, the token files have nothing beyond the last commit.
       if (!saves(cause) || !fs.existsSync(at("preparing.json"))) return undefined;
@@ -284,6 +288,12 @@ function prepareWork(folder: string): Work {
   };
 }
 
+/** The logs of a sweep's runs. */
+function logsIn(out: string): string[] {
+  const files = fs.existsSync(out) ? fs.readdirSync(out, { recursive: true, encoding: "utf8" }) : [];
+  return files.filter((file) => path.basename(file) === "log.jsonl").map((file) => path.join(out, file));
+}
+
 function sweepWork(folder: string): Work {
   const out = path.join(folder, "disk", "swept");
   const plan = writeKilledPlan(folder);
@@ -292,11 +302,12 @@ function sweepWork(folder: string): Work {
     name: "sweep",
     times: { SIGKILL: 2, SIGTERM: 2, SIGINT: 2, SIGHUP: 2, pipe: 2, stopped: 2, terminal: 2 },
     args: () => ["scaling", "run", plan, `--out=${out}`],
+    written: () => fileDigest(...logsIn(out)),
     faultOf: (cause) => {
       if (!saves(cause)) return undefined;
-      const folders = fs.existsSync(out) ? fs.readdirSync(out, { recursive: true, encoding: "utf8" }) : [];
-      const logs = folders.filter((file) => path.basename(file) === "log.jsonl");
-      return logs.map((file) => unsaved(path.join(out, path.dirname(file)))).find((fault) => fault !== undefined);
+      return logsIn(out)
+        .map((file) => unsaved(path.dirname(file)))
+        .find((fault) => fault !== undefined);
     },
     digest: () => {
       const rows = fs.existsSync(path.join(out, "results.csv")) ? rowsOf(out) : [];
@@ -315,6 +326,7 @@ function exportWork(folder: string): Work {
     name: "export",
     times: { SIGKILL: 3, SIGTERM: 2, SIGINT: 2, SIGHUP: 2, stopped: 2, disk: 1 },
     args: () => ["export", `--out_dir=${source}`, `--to=${to}`],
+    written: () => undefined, // what it leaves is always its own
     faultOf: (cause) => {
       const left = fs.readdirSync(path.dirname(to)).filter((name) => name.includes(".partial"));
       if (fs.existsSync(to) && !fs.existsSync(path.join(to, "model.safetensors")))

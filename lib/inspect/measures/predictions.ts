@@ -1,6 +1,7 @@
 /** What a model expects at one position, read from its logits: the likeliest tokens, and how likely the true one is. */
 import type { Tokenizer } from "../../data/tokenizers/tokenizer.js";
 import { type LookedAt, tokenizerOf, tokenText } from "../look.js";
+import { likeliest, softmax } from "../probabilities.js";
 
 /** A token that may come next. */
 export interface Candidate {
@@ -25,28 +26,6 @@ export interface Prediction {
   readonly next?: TrueToken;
 }
 
-/** softmax of one position's logits. [V] */
-function probabilitiesOf(logits: Float32Array): Float64Array {
-  let highest = Number.NEGATIVE_INFINITY;
-  for (const logit of logits) highest = Math.max(highest, logit);
-  const weights = Float64Array.from(logits, (logit) => Math.exp(logit - highest));
-  const sum = weights.reduce((total, weight) => total + weight, 0);
-  return weights.map((weight) => weight / sum);
-}
-
-/** The likeliest `count` ids, the likeliest first; of equals the one with the smaller id. */
-function likeliest(values: ArrayLike<number>, count: number): number[] {
-  const best: number[] = [];
-  for (let id = 0; id < values.length; id++) {
-    if (best.length === count && !(values[id]! > values[best.at(-1)!]!)) continue;
-    let at = best.length;
-    while (at > 0 && values[id]! > values[best[at - 1]!]!) at--;
-    best.splice(at, 0, id);
-    if (best.length > count) best.pop();
-  }
-  return best;
-}
-
 /** Reads a prediction at each position from logits [T, V]. */
 export function predictionsOf(
   logits: Float32Array,
@@ -55,7 +34,7 @@ export function predictionsOf(
 ): Prediction[] {
   const V = logits.length / ids.length;
   return ids.map((_, position) => {
-    const probabilities = probabilitiesOf(logits.subarray(position * V, (position + 1) * V));
+    const probabilities = softmax(logits.subarray(position * V, (position + 1) * V));
     const candidate = (id: number) => ({ id, token: tokenText(id, tokenizer), probability: probabilities[id]! });
     const likely = likeliest(probabilities, top).map(candidate);
     const id = ids[position + 1];

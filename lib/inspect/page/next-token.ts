@@ -4,6 +4,7 @@
  */
 
 import { useState } from "preact/hooks";
+import { likeliest } from "../probabilities.js";
 import { bars } from "./bars.js";
 import type { Kind } from "./kind.js";
 import { type Element, h } from "./parts/element.js";
@@ -67,17 +68,11 @@ export function tokenAt(probabilities: Float64Array, u: number): number {
 
 const rows = 15;
 
-/** The likeliest tokens, in order. */
-export function likeliest(probabilities: Float64Array, count = rows): number[] {
-  const ids = [...probabilities.keys()];
-  return ids.sort((a, b) => probabilities[b]! - probabilities[a]! || a - b).slice(0, count);
-}
-
 const name = ({ tokens }: NextTokenData, id: number) =>
   tokens[id] === undefined ? `id ${id}` : shownToken(tokens[id]);
 
 function chart(data: NextTokenData, probabilities: Float64Array, more: { marked?: number; still?: boolean }): Element {
-  const ids = likeliest(probabilities);
+  const ids = likeliest(probabilities, rows);
   return bars({
     title: data.title,
     rows: ids.map((id) => ({ label: name(data, id), value: probabilities[id]!, marked: id === more.marked })),

@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import type { Kind } from "./kind.js";
 import { type Element, h } from "./parts/element.js";
+import { linesPicture } from "./parts/lines.js";
 import { Button, Choice, Controls, Readout } from "./parts/widgets.js";
 import { type SlicesData, slices } from "./slices.js";
 
@@ -70,32 +71,12 @@ function text({ title, steps }: PlayerData): string {
 
 const shownSteps = 40;
 
-function still(data: PlayerData): Element {
-  const steps = data.steps.slice(0, shownSteps);
-  const more = data.steps.length - steps.length;
-  const height = 40 + (steps.length + Number(more > 0)) * 20;
-  return h(
-    "svg",
-    {
-      xmlns: "http://www.w3.org/2000/svg",
-      viewBox: `0 0 760 ${height}`,
-      width: 760,
-      height,
-      role: "img",
-      "aria-label": data.title,
-    },
-    h("text", { x: 8, y: 18, class: "heading" }, data.title),
-    steps.map(({ name, formula, output }, i) =>
-      h(
-        "text",
-        { x: 8, y: 42 + i * 20, class: "word", "font-size": 12 },
-        h("tspan", { "font-weight": 600 }, `${i + 1}. ${name}`),
-        h("tspan", { dx: 8 }, `= ${formula}`),
-        h("tspan", { dx: 8, class: "soft" }, `[${output.array.shape.join(", ")}]`),
-      ),
-    ),
-    more > 0 && h("text", { x: 8, y: height - 8, class: "soft", "font-size": 12 }, `… ${more} more steps`),
-  );
+function still({ title, steps }: PlayerData): Element {
+  const lines = steps.slice(0, shownSteps).map(({ name, formula, output }, i) => ({
+    ...{ bold: `${i + 1}. ${name}`, plain: `= ${formula}`, soft: `[${output.array.shape.join(", ")}]` },
+  }));
+  const more = steps.length - lines.length;
+  return linesPicture(title, more > 0 ? [...lines, { bold: "", soft: `… ${more} more steps` }] : lines);
 }
 
 export const player: Kind<PlayerData> = { View, picture: still, text };

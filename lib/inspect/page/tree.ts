@@ -2,6 +2,7 @@
 
 import type { Kind } from "./kind.js";
 import { type Element, h } from "./parts/element.js";
+import { linesPicture } from "./parts/lines.js";
 
 export interface TreeNode {
   readonly name: string;
@@ -56,29 +57,9 @@ function linesOf(node: TreeNode, depth = 0): { node: TreeNode; depth: number }[]
   return [{ node, depth }, ...children.flatMap((child) => linesOf(child, depth + 1))];
 }
 
-function still(data: TreeData): Element {
-  const lines = linesOf(data.root);
-  const height = 34 + lines.length * 22;
-  return h(
-    "svg",
-    {
-      xmlns: "http://www.w3.org/2000/svg",
-      viewBox: `0 0 760 ${height}`,
-      width: 760,
-      height,
-      role: "img",
-      "aria-label": data.title,
-    },
-    h("text", { x: 8, y: 18, class: "heading" }, data.title),
-    lines.map(({ node, depth }, index) =>
-      h(
-        "text",
-        { x: 8 + depth * 24, y: 44 + index * 22, class: "word", "font-size": 13 },
-        h("tspan", { "font-weight": 600 }, node.name),
-        h("tspan", { dx: 10, class: "soft" }, facts(node)),
-      ),
-    ),
-  );
+function still({ title, root }: TreeData): Element {
+  const lines = linesOf(root).map(({ node, depth }) => ({ bold: node.name, soft: facts(node), depth }));
+  return linesPicture(title, lines);
 }
 
 const text = (data: TreeData) =>

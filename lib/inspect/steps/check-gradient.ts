@@ -2,6 +2,7 @@
 import { uniform } from "../../host/random.js";
 import type { ValueName } from "../../model/activations.js";
 import { type LookedAt, look } from "../look.js";
+import { softmax } from "../probabilities.js";
 
 export interface GradientCheck {
   readonly name: ValueName;
@@ -65,11 +66,6 @@ const norm = (values: ArrayLike<number>) =>
 function lossOf(logits: Float32Array, ids: readonly number[]): number {
   const V = logits.length / ids.length;
   let sum = 0;
-  for (let t = 0; t + 1 < ids.length; t++) {
-    const row = logits.subarray(t * V, (t + 1) * V);
-    const highest = row.reduce((a, b) => Math.max(a, b), -Infinity);
-    const total = row.reduce((all, x) => all + Math.exp(x - highest), 0);
-    sum += Math.log(total) - (row[ids[t + 1]!]! - highest);
-  }
+  for (let t = 0; t + 1 < ids.length; t++) sum -= Math.log(softmax(logits.subarray(t * V, (t + 1) * V))[ids[t + 1]!]!);
   return sum / (ids.length - 1);
 }

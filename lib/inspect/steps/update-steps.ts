@@ -1,13 +1,13 @@
 /** One update of the weights by hand: loss, gradients, clipping, then AdamW parameter by parameter, in plain numbers. */
 import { closest } from "fastest-levenshtein";
 import type { Batch } from "../../data/batches.js";
-import { resolveDevice } from "../../engine/device.js";
-import { float32, type HostTensor, type HostTensors, int32, mapRecord } from "../../engine/host-tensors.js";
-import { openSession } from "../../engine/session.js";
+import { float32, type HostTensor, type HostTensors, mapRecord } from "../../engine/host-tensors.js";
 import { parameterSpecs } from "../../model/model.js";
 import type { Settings } from "../../settings/settings.js";
+import { batchInputs } from "../../train/batch-feed.js";
 import { learningRate } from "../../train/optimizers/schedule.js";
 import { lossAndGradients } from "../../train/steps.js";
+import { inSession } from "../look.js";
 import { type ComputationStep, sourceOf } from "./computation-step.js";
 
 /** Weights and the optimizer's moments, on the host. */
@@ -114,23 +114,16 @@ export async function updateOnce(state: TrainingState, options: UpdateOptions): 
   };
 }
 
-async function gradientsOf(params: HostTensors, settings: Settings, { x, y, batchSize, blockSize }: Batch) {
-  const machine = await resolveDevice({ ...settings, compile: false, dtype: "float32", xla: false });
-  const session = await openSession({ params }, machine);
-  try {
+async function gradientsOf(params: HostTensors, settings: Settings, batch: Batch) {
+  return await inSession({ params, settings }, {}, async (session) => {
     const step = session.define(({ params: weights }, inputs) => {
-      const { value, gradients } = lossAndGradients(weights!, inputs, { ...settings, dropout: 0 });
+      const { value, gradients } = lossAndGradients(weights!, inputs, settings);
       return { outputs: { loss: value, ...gradients } };
     });
-    const { loss, ...gradients } = await step({
-      x: int32(x, [batchSize, blockSize]),
-      y: int32(y, [batchSize, blockSize]),
-    });
+    const { loss, ...gradients } = await step(batchInputs(batch)); // no key of dropout, so none is applied
     const order = parameterSpecs(settings).map(({ name }) => [name, gradients[name]!] as const);
     return { value: loss!.values[0]!, gradients: Object.fromEntries(order) };
-  } finally {
-    session.dispose();
-  }
+  });
 }
 
 interface Moments {

@@ -1,7 +1,8 @@
 /** The view of the next token's probabilities, with the sampler's settings as sliders. */
 import type { Tokenizer } from "../../data/tokenizers/tokenizer.js";
 import { type LookedAt, look, tokenizerOf, tokenText } from "../look.js";
-import { type Drawing, drawingProbabilities, likeliest } from "../page/next-token.js";
+import type { Drawing } from "../page/next-token.js";
+import { likeliest } from "../probabilities.js";
 import { pack } from "./pack.js";
 import { makeView, type View } from "./view.js";
 
@@ -59,7 +60,7 @@ function viewOf({ logits, token }: NextTokenLogits, options: NextTokenOptions = 
     throw new RangeError(`Cannot show the next token: topP is ${topP}; wanted above 0, to 1.`);
   if (!(Number.isInteger(topK) && topK >= 0))
     throw new RangeError(`Cannot show the next token: topK is ${topK}; wanted a whole number, 0 for all.`);
-  const shown = likeliest(drawingProbabilities(logits, { temperature: 1, topK: 0, topP: 1 }), named);
+  const shown = likeliest(logits, named);
   return makeView("nextToken", {
     ...{ title, temperature, topK, topP, logits: pack(logits, [logits.length], "float32") },
     tokens: Object.fromEntries(shown.map((id) => [id, token(id)])),
