@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { closest } from "fastest-levenshtein";
 import { readWords } from "../settings/flags.js";
 import { camelCase, checkValue } from "../settings/settings.js";
-import type { FloatFormat } from "../weights/safetensors.js";
+import type { FloatFormat } from "../weights/safetensors-bytes.js";
 import { fetchWeights } from "./shared/download-weights.js";
 import { stopOnSignals } from "./shared/stop-signals.js";
 import { grouped, type Io } from "./shared/terminal.js";

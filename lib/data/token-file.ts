@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { faultOf } from "../host/checked-json.js";
 import { numpyGlobals } from "../host/python/numpy-scalars.js";
 import { readPickle } from "../host/python/pickle.js";

@@ -1,25 +1,44 @@
-/** The eager kind of session: each line of a step runs when it is reached, on TensorFlow or on WebGPU. */
+/**
+ * The eager kind of session: each line of a step runs when it is reached, on any backend of TensorFlow.js. It imports nothing
+ * from Node.
+ */
 import * as tf from "@tensorflow/tfjs-core";
 import { newQueue } from "./call-queue.js";
-import { type HostState, type HostTensors, mapRecord, type TensorSpec, toHosts, toTensor } from "./host-tensors.js";
+import {
+  type HostState,
+  type HostTensor,
+  type HostTensors,
+  mapRecord,
+  type TensorSpec,
+  toHosts,
+  toTensor,
+} from "./host-tensors.js";
 import { checkedGroup, checkedResult, checkedTensor, type Session, type State, type Step } from "./steps.js";
-import { oneLine } from "./tensorflow/c-api.js";
-import { useBackend } from "./tensorflow/load.js";
-import { checkWebGpu } from "./webgpu.js";
+import { oneLine } from "./tensorflow/messages.js";
+
+/** The backend that a session runs on. */
+export interface Place {
+  /** Makes it the one for new tensors. */
+  use(): void;
+  /** Throws if what was computed since the last call cannot be trusted. */
+  check?(): void;
+  /** A tensor of the state's first values, which the session owns; default: a new one. */
+  tensorOf?(host: HostTensor): tf.Tensor;
+}
 
 /** Rethrows an error of TensorFlow as a compiled session would report it; any other error unchanged. */
-export function rethrow(error: unknown): never {
+function rethrow(error: unknown): never {
   if (!(error instanceof Error) || !error.message.startsWith("Invalid TF_Status")) throw error;
   throw new Error(`Cannot run a step: ${oneLine(error.message)}`, { cause: error });
 }
 
-export function openEagerSession(initial: HostState, backend: "tensorflow" | "webgpu"): Session {
-  useBackend(backend);
-  let state: State = mapRecord(initial, (group) => mapRecord(group, (host) => tf.keep(toTensor(host))));
+export function openEagerSession(initial: HostState, { use, check, tensorOf = toTensor }: Place): Session {
+  use();
+  let state: State = mapRecord(initial, (group) => mapRecord(group, (host) => tf.keep(tensorOf(host))));
   const queue = newQueue();
 
   async function run(step: Step, hostInputs: HostTensors): Promise<HostTensors> {
-    useBackend(backend);
+    use();
     const old = state;
     const result = tf.tidy(() => {
       const { state: returned = {}, outputs } = checkedResult(old, step(old, mapRecord(hostInputs, toTensor)));
@@ -38,7 +57,7 @@ export function openEagerSession(initial: HostState, backend: "tensorflow" | "we
     }
     const outputs = await toHosts(result.outputs);
     tf.dispose(result.outputs);
-    checkWebGpu();
+    check?.();
     return outputs;
   }
 
@@ -54,7 +73,7 @@ export function openEagerSession(initial: HostState, backend: "tensorflow" | "we
         for (const [name, host] of Object.entries(tensors)) {
           checkedTensor(`${group}/${name}`, old[name] as TensorSpec | undefined, host);
         }
-        useBackend(backend);
+        use();
         const written = mapRecord(tensors, (host) => tf.keep(toTensor(host)));
         for (const name of Object.keys(tensors)) old[name]!.dispose();
         state = { ...state, [group]: { ...old, ...written } };

@@ -8,7 +8,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { z } from "zod";
+import * as z from "zod";
 import { faultOf } from "../host/checked-json.js";
 import { packageRoot } from "../host/package.js";
 import { median } from "../host/statistics.js";

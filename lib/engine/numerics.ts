@@ -3,7 +3,7 @@
  * and the choice of matrix products. A run stores it with its checkpoints, and a sweep in its folder, so that they
  * continue with the same numbers or report that they cannot.
  */
-import { z } from "zod";
+import * as z from "zod";
 import type { ResolvedDevice } from "./device.js";
 import { importantInstructionSets, instructionFlags } from "./number-format.js";
 import type { ProductChoice } from "./operations/in-place.js";

@@ -7,8 +7,8 @@ import { openGraphSession } from "./compiled/compiled-session.js";
 import { openEagerSession } from "./eager-session.js";
 import type { HostState, StateSpecs } from "./host-tensors.js";
 import type { Session, SessionOptions } from "./steps.js";
-import { loadTensorFlow } from "./tensorflow/load.js";
-import { startWebGpu } from "./webgpu.js";
+import { loadTensorFlow, useBackend } from "./tensorflow/load.js";
+import { checkWebGpu, startWebGpu } from "./webgpu.js";
 
 /**
  * Opens a session over a copy of `state`. In a compiled session tensors may have no values, for tracing alone or until
@@ -26,9 +26,9 @@ export async function openSession(state: StateSpecs, options: SessionOptions = {
   if (!compile && xla) throw new RangeError("Cannot run eagerly with xla; use compile: true, or xla: false.");
   if (device === "webgpu") await startWebGpu();
   else loadTensorFlow();
-  return compile
-    ? openGraphSession(state, { dtype, xla, profiled, ...(products && { products }) })
-    : openEagerSession(withValues(state), device === "webgpu" ? "webgpu" : "tensorflow");
+  if (compile) return openGraphSession(state, { dtype, xla, profiled, ...(products && { products }) });
+  const backend = device === "webgpu" ? "webgpu" : "tensorflow";
+  return openEagerSession(withValues(state), { use: () => useBackend(backend), check: checkWebGpu });
 }
 
 function withValues(state: StateSpecs): HostState {

@@ -3,7 +3,7 @@
  * milliseconds.
  */
 
-import { z } from "zod";
+import * as z from "zod";
 import type { Numerics } from "../engine/numerics.js";
 import type { Settings } from "../settings/settings.js";
 

@@ -2,7 +2,7 @@
  * The row of a settings table, and the kinds of values that rows accept. The tables are in train.ts, sample.ts and the
  * other files of this folder; settings.ts reads values and checks them against the tables.
  */
-import { z } from "zod";
+import * as z from "zod";
 
 /** One row of a settings table. `wanted` says in words what `schema` accepts. */
 export interface SettingRow {

@@ -8,7 +8,7 @@
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import type { HostState, HostTensors } from "../engine/host-tensors.js";
 import { numericsSchema } from "../engine/numerics.js";

@@ -3,7 +3,7 @@
  * format. Both are refused before anything is computed with them or written.
  */
 import type { HostTensors } from "../engine/host-tensors.js";
-import type { FloatFormat } from "./safetensors.js";
+import type { FloatFormat } from "./safetensors-bytes.js";
 
 /** @throws {Error} naming the first tensor with NaN or infinite values, and what to use instead */
 export function checkFinite(params: HostTensors, from: string): void {

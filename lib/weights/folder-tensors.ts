@@ -4,7 +4,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import type { HostTensors } from "../engine/host-tensors.js";
 import { readRegularText, reasonOf } from "../host/regular-file.js";
 import { readSafetensors } from "./safetensors.js";

@@ -5,7 +5,7 @@
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { tokenizerFiles } from "../data/tokenizers/hugging-face.js";
 import { readFolderTokenizer } from "../data/tokenizers/read-hugging-face.js";
 import { type TokenizerSpec, tokenizerFromSpec } from "../data/tokenizers/tokenizer.js";
@@ -17,7 +17,8 @@ import { largest } from "../settings/rows.js";
 import { checkRange } from "./finite.js";
 import { readFolderJson, readFolderTensors } from "./folder-tensors.js";
 import type { Pretrained } from "./pretrained.js";
-import { type FloatFormat, writeSafetensors } from "./safetensors.js";
+import { writeSafetensors } from "./safetensors.js";
+import type { FloatFormat } from "./safetensors-bytes.js";
 
 /** GPT-2's four sizes: 124 million, 355 million, 774 million and 1.6 billion parameters. */
 export const gpt2Names = ["gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"] as const;

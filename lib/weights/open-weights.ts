@@ -14,6 +14,7 @@ import { chooseCheckpoint, hasCheckpoint, openCheckpoint, readRun, readState } f
 import { checkFinite } from "./finite.js";
 import { type Gpt2Name, gpt2Names, readGpt2Folder } from "./gpt2-folder.js";
 import type { HubOptions } from "./gpt2-hub.js";
+import { readModelFile } from "./model-file.js";
 import { type NanoGptOptions, nanoGptSettings, openNanoGptTraining, readNanoGptWeights } from "./nanogpt-run.js";
 import { cropBlockSize, type Pretrained, padVocabulary, type Training } from "./pretrained.js";
 
@@ -33,6 +34,7 @@ const readers = {
   run: readRun,
   nanoGpt: readNanoGptWeights,
   folder: readGpt2Folder,
+  file: readModelFile,
   async hub(name, options) {
     const { gpt2Folder } = await import("./gpt2-hub.js"); // takes 0.1 s to load, so only when needed
     // The published weights use GPT-2's ids; no tokenizer files are downloaded.
@@ -49,6 +51,7 @@ function formatOf(source: string, checkpoint?: string): [format: keyof typeof re
   if ((gpt2Names as readonly string[]).includes(source)) return ["hub", source];
   if (chooseCheckpoint(source, checkpoint)) return ["run", source];
   const status = statusOf(source);
+  if (status && !status.isDirectory() && source.endsWith(".safetensors")) return ["file", source];
   if (status && !status.isDirectory()) return ["nanoGpt", source]; // its reader reports anything that is not a file
   if (!status) return included[source] ? ["folder", path.join(packageRoot(), included[source])] : undefined;
   if (fs.existsSync(path.join(source, "config.json"))) return ["folder", source];
@@ -59,7 +62,8 @@ function formatOf(source: string, checkpoint?: string): [format: keyof typeof re
 /**
  * Loads a model.
  * @param source gpt2, gpt2-medium, gpt2-large, gpt2-xl, or induction, which comes with Folio; or the path of a Hugging Face
- * folder, of nanoGPT's ckpt.pt, of a folder with one, or of a run's folder, which comes first where there is one of that name
+ * folder, of a file that a page saved, of nanoGPT's ckpt.pt, of a folder with one, or of a run's folder, which comes first where
+ * there is one of that name
  * @throws {Error} if there is no such model, or it is damaged
  * @throws {RangeError} if it is smaller than blockSize, or larger than vocabSize
  */
@@ -77,7 +81,7 @@ function missing(source: string): never {
   const nearest = closest(source, names);
   const hint = !isThere && distance(source, nearest) <= 2 ? ` Did you mean ${nearest}?` : "";
   throw new Error(
-    `Cannot load a model from ${source}: ${isThere ? "the folder has no checkpoint, no config.json and no ckpt.pt" : "there is no such file or folder"}; wanted ${names.join(", ")}, a Hugging Face folder, nanoGPT's ckpt.pt, or a run's folder.${hint}`,
+    `Cannot load a model from ${source}: ${isThere ? "the folder has no checkpoint, no config.json and no ckpt.pt" : "there is no such file or folder"}; wanted ${names.join(", ")}, a Hugging Face folder, a .safetensors file that a page saved, nanoGPT's ckpt.pt, or a run's folder.${hint}`,
   );
 }
 

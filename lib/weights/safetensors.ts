@@ -5,21 +5,18 @@
 import fs from "node:fs";
 import { float32, type HostTensor, type HostTensors } from "../engine/host-tensors.js";
 import { openRegularFile, reasonOf } from "../host/regular-file.js";
-import { fromHalf, type HalfFormat, toHalf } from "../host/sixteen-bit.js";
+import { fromHalf } from "../host/sixteen-bit.js";
+import {
+  bytesPerValue,
+  type FloatFormat,
+  type HeaderEntry,
+  safetensorsHeader,
+  typeNames,
+  valueBytes,
+} from "./safetensors-bytes.js";
 
-const typeNames = { float32: "F32", int32: "I32", bool: "BOOL", float16: "F16", bfloat16: "BF16" } as const;
-const bytesPerValue = { float32: 4, int32: 4, bool: 1, float16: 2, bfloat16: 2 } as const;
 const arrays = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
 const MAX_HEADER_BYTES = 100_000_000; // the limit of the reference implementation
-
-interface HeaderEntry {
-  dtype: string;
-  shape: number[];
-  data_offsets: [number, number];
-}
-
-/** How floats are stored in a file: as in memory, or rounded to 16 bits. */
-export type FloatFormat = "float32" | HalfFormat;
 
 /**
  * Writes the tensors to a new file and flushes it to the disk.
@@ -32,28 +29,16 @@ export function writeSafetensors(
   metadata: Record<string, string> = {},
   { floats = "float32" }: { floats?: FloatFormat } = {},
 ): void {
-  let offset = 0;
-  const entries = Object.entries(tensors).map(([name, { dtype, shape, values }]): [string, HeaderEntry] => {
-    if (name === "__metadata__") throw new RangeError(`Cannot write ${path}: no tensor may be called ${name}.`);
-    const from = offset;
-    const stored = dtype === "float32" ? floats : dtype;
-    offset += values.length * bytesPerValue[stored];
-    return [name, { dtype: typeNames[stored], shape: [...shape], data_offsets: [from, offset] }];
-  });
-  // fromEntries can make a property "__proto__", unlike an assignment.
-  const json = JSON.stringify(Object.fromEntries<unknown>([["__metadata__", metadata], ...entries]));
-  const padding = " ".repeat(-Buffer.byteLength(json) & 7); // values start at a multiple of 8
-  const text = Buffer.from(json + padding);
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
+  let header: Uint8Array;
+  try {
+    header = safetensorsHeader(tensors, metadata, floats);
+  } catch (error) {
+    throw new RangeError(`Cannot write ${path}: ${(error as Error).message}.`, { cause: error });
+  }
   const file = fs.openSync(path, "wx");
   try {
-    writeAll(file, length);
-    writeAll(file, text);
-    for (const { values } of Object.values(tensors)) {
-      const stored = values instanceof Float32Array && floats !== "float32" ? toHalf(floats, values) : values;
-      writeAll(file, new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
-    }
+    writeAll(file, header);
+    for (const bytes of valueBytes(tensors, floats)) writeAll(file, bytes);
     fs.fsyncSync(file);
   } finally {
     fs.closeSync(file);
@@ -70,6 +55,14 @@ export function readSafetensors(
   path: string,
   { only = () => true }: { only?: (name: string) => boolean } = {},
 ): Record<string, HostTensor> {
+  return readSafetensorsFile(path, only).tensors;
+}
+
+/** The same with the file's metadata, a record of texts. @throws as readSafetensors */
+export function readSafetensorsFile(
+  path: string,
+  only: (name: string) => boolean = () => true,
+): { tensors: Record<string, HostTensor>; metadata: Readonly<Record<string, unknown>> } {
   const fail = (found: string): never => {
     throw new Error(`Cannot read ${path}: ${found}; wanted a complete safetensors file. Copy or download it again.`);
   };
@@ -79,14 +72,14 @@ export function readSafetensors(
     if (size < 8) fail(`it has ${size} bytes`);
     const headerBytes = Number(readAt(file, 0, 8).readBigUInt64LE());
     if (headerBytes > MAX_HEADER_BYTES || 8 + headerBytes > size) fail(`its header claims ${headerBytes} bytes`);
-    const header = parseHeader(readAt(file, 8, headerBytes).toString("utf8"), fail);
+    const { header, metadata } = parseHeader(readAt(file, 8, headerBytes).toString("utf8"), fail);
     const dataStart = 8 + headerBytes;
     const wanted = Object.entries(header).filter(([name]) => only(name));
     const checked = wanted.map(([name, entry]) => {
       return { name, entry, dtype: checkEntry(name, entry, size - dataStart, fail) };
     });
     checkCoverage(header, size - dataStart, fail);
-    return Object.fromEntries(
+    const tensors = Object.fromEntries(
       checked.map(({ name, entry: { shape, data_offsets: offsets }, dtype }) => {
         const bytes = readAt(file, dataStart + offsets[0], offsets[1] - offsets[0]).buffer;
         if (dtype === "float16" || dtype === "bfloat16") {
@@ -95,6 +88,7 @@ export function readSafetensors(
         return [name, { dtype, shape, values: new arrays[dtype](bytes) }];
       }),
     );
+    return { tensors, metadata };
   } finally {
     fs.closeSync(file);
   }
@@ -110,7 +104,7 @@ function open(path: string, fail: Fail): number {
   }
 }
 
-function parseHeader(text: string, fail: Fail): Record<string, HeaderEntry> {
+function parseHeader(text: string, fail: Fail) {
   let header: unknown;
   try {
     header = JSON.parse(text);
@@ -118,7 +112,7 @@ function parseHeader(text: string, fail: Fail): Record<string, HeaderEntry> {
     fail("its header is not JSON");
   }
   if (typeof header !== "object" || header === null || Array.isArray(header)) fail("its header is not a JSON object");
-  const { __metadata__: _metadata, ...entries } = header as Record<string, unknown>;
+  const { __metadata__: metadata = {}, ...entries } = header as Record<string, unknown>;
   for (const [name, entry] of Object.entries(entries)) {
     const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Partial<Record<string, unknown>>;
     const whole = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -131,7 +125,7 @@ function parseHeader(text: string, fail: Fail): Record<string, HeaderEntry> {
       offsets.every(whole);
     if (!valid) fail(`the entry ${JSON.stringify(name)} of its header lacks dtype, shape or data_offsets`);
   }
-  return entries as Record<string, HeaderEntry>;
+  return { header: entries as Record<string, HeaderEntry>, metadata: (metadata ?? {}) as Record<string, unknown> };
 }
 
 function checkEntry(

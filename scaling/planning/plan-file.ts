@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { type ColumnTable, from } from "arquero";
-import { z } from "zod";
+import * as z from "zod";
 import { replaceFile } from "../../lib/host/replace-file.js";
 import { tokensPerStep } from "../../lib/model/sizing.js";
 import { parseSettings, type Settings } from "../../lib/settings/settings.js";

@@ -2,7 +2,7 @@
  * Checks the options of a plan: the name of every key and the range of every number. plan-types.ts describes them.
  */
 import { closest } from "fastest-levenshtein";
-import { z } from "zod";
+import * as z from "zod";
 import type { PlanOptions } from "./plan-types.js";
 
 /** The name of a sweep, a dataset or a run; it becomes part of file names and of lines in a batch script. */

@@ -1,6 +1,6 @@
 /** Reads the JSON of `folio scaling fit --json`. Only the parts that are needed to answer questions are checked. */
 import { readFileSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import type { Fit } from "../points.js";
 
 const numbers = z.record(z.string(), z.number());

@@ -6,7 +6,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { type BenchProcess, startWorker } from "../../lib/bench/protocol.js";
 import { folioVersion, packageRoot } from "../../lib/host/package.js";
 import { replaceFile } from "../../lib/host/replace-file.js";

@@ -1,7 +1,7 @@
 /** Reads the row or the failure of a run, with checks, because a folder may come from elsewhere. */
 import fs from "node:fs";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { columns, type ResultRow, textColumns } from "./columns.js";
 
 const text = z.string().nullable();

@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { faultOf } from "../../lib/host/checked-json.js";
 
 /** The largest size of the outputs as JSON, in bytes; larger notebooks are unreadable as pages. */

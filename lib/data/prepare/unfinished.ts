@@ -5,7 +5,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { promisify } from "node:util";
-import { z } from "zod";
+import * as z from "zod";
 import { faultOf } from "../../host/checked-json.js";
 import { type FolderLock, lockFolder } from "../../host/folder-lock.js";
 import { readRegularText } from "../../host/regular-file.js";

@@ -4,7 +4,7 @@
  * notebook 05-gpt2.
  */
 import { Tokenizer as Library } from "@huggingface/tokenizers";
-import { z } from "zod";
+import * as z from "zod";
 
 const id = z.int().min(0).lt(4_000_000); // a limit against malicious files
 const addedToken = z.object({

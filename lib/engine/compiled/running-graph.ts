@@ -4,16 +4,8 @@
  */
 import { setImmediate } from "node:timers/promises";
 import type { HostTensor } from "../host-tensors.js";
-import {
-  capi,
-  checked,
-  newTensor,
-  type Output,
-  oneLine,
-  type Pointer,
-  readBuffer,
-  readTensor,
-} from "../tensorflow/c-api.js";
+import { capi, checked, newTensor, type Output, type Pointer, readBuffer, readTensor } from "../tensorflow/c-api.js";
+import { oneLine } from "../tensorflow/messages.js";
 import type { GraphBuilder } from "./graph-builder.js";
 
 /** One run: what to feed, what to fetch, and an operation to run besides. */

@@ -4,6 +4,7 @@
  */
 import koffi from "koffi";
 import { loadTensorFlow } from "./load.js";
+import { oneLine } from "./messages.js";
 
 /** An opaque pointer of the C API. */
 export type Pointer = unknown;
@@ -150,24 +151,6 @@ export function checked<T>(action: string, body: (status: Pointer) => T): T {
   } finally {
     c.deleteStatus(status);
   }
-}
-
-/**
- * TensorFlow's message as one sentence on one line, without node names (except the operation's), the labels of a whole
- * batch, and tfjs-node's prefix.
- */
-export function oneLine(message: string): string {
-  const text = message
-    .replace(/^Invalid TF_Status: \d+\nMessage: /, "")
-    .replace(/^\d+ root error\(s\) found\.\s+\(0\) (?:[A-Z_]+: )?/, "");
-  const operation = text.match(/\{\{node (?:\S*\/)?(\w+?)(?:_\d+)?\}\}/)?.[1];
-  const sentence = text
-    .split("\n")[0]!
-    .replace(/ for '\{\{node .*?' with input shapes: (.*?)(?: and with .*)?$/, ", for input shapes $1")
-    .replace(/ for '\{\{node .*/, "")
-    .replace(/\s+Label values: .*/, "")
-    .replace(/[\s.]+$/, "");
-  return `${sentence}${operation ? ` (in ${operation})` : ""}.`;
 }
 
 /**

@@ -4,7 +4,7 @@ import { drawBatch, type TokenFile } from "../../data/batches.js";
 import { resolveDevice } from "../../engine/device.js";
 import type { HostTensors } from "../../engine/host-tensors.js";
 import { openSession } from "../../engine/session.js";
-import type { Step } from "../../engine/steps.js";
+import type { Session, Step } from "../../engine/steps.js";
 import { type Parameters, parameterSpecs } from "../../model/model.js";
 import type { Settings } from "../../settings/settings.js";
 import { batchInputs } from "../../train/batch-feed.js";
@@ -57,21 +57,34 @@ export async function layerUpdates(run: Training, tokens: TokenFile): Promise<La
   const machine = await resolveDevice({ ...settings, compile: false, dtype: "float32", xla: false });
   const session = await openSession(trainingState({ ...settings, dtype: "float32" }, run.params, run), machine);
   try {
-    const before = await session.define(gradientNorms(settings))(batch);
-    await session.define(trainingSteps(settings).update)({ ...batch, ...rates });
-    const after = await session.define(updateNorms(settings))(rates);
-    const number = (tensors: HostTensors, name: string) => tensors[name]!.values[0]!;
-    const specs = parameterSpecs(settings).map((spec) => [spec.name, spec] as const);
-    const parts = Object.keys(byPart(Object.fromEntries(specs))).map((part): LayerUpdate => {
-      const weightNorm = number(before, `weight ${part}`);
-      const updateNorm = number(after, part);
-      const gradientNorm = number(before, `gradient ${part}`);
-      return { part, gradientNorm, weightNorm, updateNorm, ratio: updateNorm / weightNorm };
-    });
-    return { step, learningRate: rates.learningRate!.values[0]!, loss: number(before, "loss"), parts };
+    return { step, ...(await measuredUpdate(session, settings, batch, rates)) };
   } finally {
     session.dispose();
   }
+}
+
+/**
+ * Runs one update in a session of a training, and measures it.
+ * @param batch inputs `x` and `y` @param rates `updateInputs` of the step
+ */
+export async function measuredUpdate(
+  session: Session,
+  settings: Settings,
+  batch: HostTensors,
+  rates: HostTensors,
+): Promise<Omit<LayerUpdates, "step">> {
+  const before = await session.define(gradientNorms(settings))(batch);
+  await session.define(trainingSteps(settings).update)({ ...batch, ...rates });
+  const after = await session.define(updateNorms(settings))(rates);
+  const number = (tensors: HostTensors, name: string) => tensors[name]!.values[0]!;
+  const specs = parameterSpecs(settings).map((spec) => [spec.name, spec] as const);
+  const parts = Object.keys(byPart(Object.fromEntries(specs))).map((part): LayerUpdate => {
+    const weightNorm = number(before, `weight ${part}`);
+    const updateNorm = number(after, part);
+    const gradientNorm = number(before, `gradient ${part}`);
+    return { part, gradientNorm, weightNorm, updateNorm, ratio: updateNorm / weightNorm };
+  });
+  return { learningRate: rates.learningRate!.values[0]!, loss: number(before, "loss"), parts };
 }
 
 /** Inputs: `x`, `y`. Outputs: `loss`; of each part, `gradient PART` and `weight PART`, its norms. */

@@ -1,7 +1,7 @@
 /** What views in a page are made of: arrays as base64 text, and pixels as PNG pictures. */
 import { crc32, deflateSync } from "node:zlib";
 import { toHalf } from "../../host/sixteen-bit.js";
-import { type Packed, sizeOf } from "../page/parts/numbers.js";
+import { type Packed, type PackedText, sizeOf } from "../page/parts/numbers.js";
 import { setPainter } from "../page/parts/scale.js";
 
 /**
@@ -11,7 +11,7 @@ import { setPainter } from "../page/parts/scale.js";
 export function pack(
   values: ArrayLike<number>,
   shape: readonly number[],
-  format: Packed["format"] = "float16",
+  format: PackedText["format"] = "float16",
 ): Packed {
   if (values.length !== sizeOf(shape)) {
     throw new RangeError(`Cannot show an array: it has ${values.length} values; wanted [${shape.join(", ")}].`);

@@ -19,6 +19,9 @@ import "./pack.js"; // sets the painter
 /** A picture that answers to mouse and keyboard where scripts run, and is a still picture or words elsewhere. */
 export interface View {
   readonly title: string;
+  /** Which picture it is, and the numbers that it draws (lib/inspect/page/). */
+  readonly kind: KindName;
+  readonly data: unknown;
   /** In a notebook, shows the view; elsewhere prints its words. */
   show(): void;
   /** A page of its own, which loads nothing. */
@@ -43,7 +46,7 @@ export function makeView<K extends KindName>(kind: K, data: DataOf<K>): View {
     return `<div class="${id}"${heading}>${image}</div>\n<script>window.FolioViews?.mount("${id}", "${kind}", ${json})</script>`;
   };
   const view: View = {
-    title,
+    ...{ title, kind, data },
     show() {
       const kernel = notebookKernel();
       if (kernel) kernel.display(view.bundle());

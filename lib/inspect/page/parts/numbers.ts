@@ -4,8 +4,10 @@
  */
 import { fromHalf } from "../../../host/sixteen-bit.js";
 
-/** An array in a page: its numbers as float32, float16 or, from 0 to 255, uint8; little-endian, in base64. */
-export interface Packed {
+/** An array in a page: its numbers as float32, float16 or, from 0 to 255, uint8; little-endian, in base64. Or as they are in memory. */
+export type Packed = PackedText | { readonly shape: readonly number[]; readonly values: Float32Array };
+
+export interface PackedText {
   readonly shape: readonly number[];
   readonly format: "float32" | "float16" | "uint8";
   readonly base64: string;
@@ -21,6 +23,10 @@ const opened = new WeakMap<Packed, Opened>();
 
 /** Decodes the base64 text once; numbers are converted when they are read. */
 export function open(packed: Packed): Opened {
+  if ("values" in packed) {
+    const { shape, values } = packed;
+    return { shape, read: (from, count) => values.slice(from, from + count) };
+  }
   const before = opened.get(packed);
   if (before) return before;
   const text = atob(packed.base64);
@@ -32,7 +38,7 @@ export function open(packed: Packed): Opened {
   return result;
 }
 
-function reader(format: Packed["format"], bytes: Uint8Array): Opened["read"] {
+function reader(format: PackedText["format"], bytes: Uint8Array): Opened["read"] {
   if (format === "uint8") return (from, count) => Float32Array.from(bytes.subarray(from, from + count), (x) => x / 255);
   if (format === "float16") {
     const bits = new Uint16Array(bytes.buffer, 0, bytes.length / 2);

@@ -1,0 +1,5 @@
+/** esbuild embeds the file as bytes. */
+declare module "*.wasm" {
+  const bytes: Uint8Array;
+  export default bytes;
+}
