@@ -2,20 +2,11 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { ChosenBackend } from "../../engine/page/backend.js";
 import type { ValueName } from "../../model/activations.js";
-import type { Edits } from "../../model/edits.js";
 import type { SampleOptions } from "../../sample/sample.js";
+import { editsOf, type PlainEdit } from "./edits.js";
 import type { PageDescription } from "./embedded.js";
 import type { LiveModel } from "./live-model.js";
 import type { TrainedStep, Trainer, TrainerOptions } from "./trainer.js";
-
-/** Edits as a console writes them: a value by its name, set to zero, or multiplied. */
-export interface PlainEdit {
-  readonly name: ValueName;
-  readonly heads?: readonly number[];
-  readonly positions?: readonly number[];
-  /** Factor of the value; default 0. */
-  readonly times?: number;
-}
 
 export interface PageApi {
   readonly backend: ChosenBackend;
@@ -42,32 +33,20 @@ export interface PageApi {
   memory(): { readonly tensors: number; readonly bytes: number };
 }
 
-/** Edits for the model, several of one value in their order. */
-export function editsOf(plain: readonly PlainEdit[] = []): Edits | undefined {
-  if (plain.length === 0) return undefined;
-  const edits: Partial<
-    Record<
-      ValueName,
-      { to: "zero" | ((x: tf.Tensor) => tf.Tensor); heads?: readonly number[]; positions?: readonly number[] }[]
-    >
-  > = {};
-  for (const { name, heads, positions, times = 0 } of plain) {
-    edits[name] ??= [];
-    edits[name].push({
-      to: times === 0 ? "zero" : (x) => tf.mul(x, times),
-      ...(heads && { heads }),
-      ...(positions && { positions }),
-    });
-  }
-  return edits as Edits;
+/** What a call of the console changes in the page. */
+export interface PageChanges {
+  edit(edit?: PlainEdit): void;
+  /** The weights are others. */
+  changed(): void;
 }
 
+/** Sets `window.folio`. */
 export function offerApi(
   live: LiveModel,
   description: PageDescription,
   backend: ChosenBackend,
-  edit: PageApi["edit"] = () => {},
-): PageApi {
+  { edit, changed }: PageChanges,
+): void {
   let trainer: { key: string; trainer: Trainer } | undefined;
   const api: PageApi = {
     backend,
@@ -96,6 +75,7 @@ export function offerApi(
       const done: TrainedStep[] = [];
       for (let step = 0; step < steps; step++) done.push(await trainer.trainer.step());
       await live.refresh();
+      changed();
       return done;
     },
     async save() {
@@ -110,5 +90,4 @@ export function offerApi(
     },
   };
   (window as unknown as { folio: PageApi }).folio = api;
-  return api;
 }

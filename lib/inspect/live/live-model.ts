@@ -26,9 +26,13 @@ export interface LiveModel {
   readonly model: EmbeddedModel;
   /** Raised when the weights change. */
   readonly version: number;
-  look<const N extends ValueName>(text: string, names: readonly N[], edits?: Edits): Promise<Looked<N>>;
+  look<const N extends ValueName>(
+    text: string | readonly number[],
+    names: readonly N[],
+    edits?: Edits,
+  ): Promise<Looked<N>>;
   /** [T, V], a row per token of the text. */
-  logits(text: string, edits?: Edits): Promise<Float32Array>;
+  logits(text: string | readonly number[], edits?: Edits): Promise<Float32Array>;
   sample(options: SampleOptions): AsyncGenerator<SampledToken>;
   /** Starts a training on a text; the one before ends. Its first update starts from the weights now. */
   train(text: string, options?: TrainerOptions): Promise<Trainer>;

@@ -1,7 +1,8 @@
 /** The script of a live page: opens the model that the page holds, starts a backend, and shows it. esbuild bundles this file. */
+import "../page/paint.js"; // sets the painter
 import { startBackend } from "../../engine/page/backend.js";
 import { look } from "../look.js";
-import { offerApi } from "./api.js";
+import { mountApp } from "./app.js";
 import { openEmbedded, type PageDescription } from "./embedded.js";
 import { openLiveModel } from "./live-model.js";
 
@@ -22,7 +23,8 @@ async function start(): Promise<void> {
     return performance.now() - from;
   });
   const live = openLiveModel(embedded);
-  offerApi(live, description, backend);
+  const app = document.getElementById("app");
+  if (app) mountApp({ live, description, backend }, app);
 }
 
 start().catch((error: unknown) => {

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { float32 } from "../../engine/host-tensors.js";
 import type { Step } from "../../engine/steps.js";
 import type { ValueName } from "../../model/activations.js";
+import type { Edits } from "../../model/edits.js";
 import { layerNorm } from "../../model/functional.js";
 import type { ModelSettings } from "../../settings/model.js";
 import { inSession, type LookedAt, look, tokenizerOf } from "../look.js";
@@ -24,6 +25,7 @@ export interface LogitLens {
  * `softmax(head(ln_f(x)))` for each state x of the residual stream (nostalgebraist 2020, "interpreting GPT: the logit lens").
  * States [T, C], predictions [2 nLayer + 1, T].
  * @param options.top how many of the likeliest tokens; default 5
+ * @param options.edits values that are replaced in the pass
  * @throws {RangeError} for a text that does not fit the model
  * @example
  * const { states, predictions } = await logitLens(openCheckpoint("out"), "ROMEO: my love");
@@ -32,11 +34,11 @@ export interface LogitLens {
 export async function logitLens(
   model: LookedAt,
   text: string | readonly number[],
-  { top = 5 }: { readonly top?: number } = {},
+  { top = 5, edits }: { readonly top?: number; readonly edits?: Edits } = {},
 ): Promise<LogitLens> {
   const { settings } = model;
   const states = residualStates(model);
-  const { ids, tokens, values } = await look(model, text, states);
+  const { ids, tokens, values } = await look(model, text, states, edits && { edits });
   const tokenizer = tokenizerOf(model);
   const predictions = await inSession(model, {}, async (session) => {
     const run = session.define(unembed(settings));

@@ -1,6 +1,7 @@
 /** How well a model expected each token of a text. */
+import type { Tokenizer } from "../../data/tokenizers/tokenizer.js";
 import type { Edits } from "../../model/edits.js";
-import { type LookedAt, look, tokenizerOf } from "../look.js";
+import { type Looked, type LookedAt, look, tokenizerOf } from "../look.js";
 import { type Prediction, predictionsOf } from "./predictions.js";
 
 /** What tokenLosses() gives. */
@@ -31,9 +32,17 @@ export async function tokenLosses(
   text: string | readonly number[],
   { top = 5, edits }: { readonly top?: number; readonly edits?: Edits } = {},
 ): Promise<TokenLosses> {
-  const { ids, tokens, values } = await look(model, text, ["logits"], edits && { edits });
+  return tokenLossesOf(await look(model, text, ["logits"], edits && { edits }), tokenizerOf(model), { top });
+}
+
+/** The same from logits that were looked at. @throws {RangeError} for a text of one token */
+export function tokenLossesOf(
+  { ids, tokens, values }: Looked<"logits">,
+  tokenizer: Tokenizer | undefined,
+  { top = 5 }: { readonly top?: number } = {},
+): TokenLosses {
   if (ids.length < 2) throw new RangeError(`Cannot measure losses: the text has 1 token; the first is not predicted.`);
-  const found = predictionsOf(values.logits.values, ids, { top, tokenizer: tokenizerOf(model) });
+  const found = predictionsOf(values.logits.values, ids, { top, tokenizer });
   const expected = [null, ...found.slice(0, -1)];
   const losses = expected.map((prediction) => prediction?.next?.loss ?? null);
   const mean = losses.reduce<number>((sum, loss) => sum + (loss ?? 0), 0) / (ids.length - 1);

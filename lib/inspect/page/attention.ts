@@ -1,6 +1,6 @@
 /** Attention of all heads as small pictures and of one head in full; a token's weights in both directions. */
 
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import type { Kind } from "./kind.js";
 import { type Element, h } from "./parts/element.js";
 import { type Cell, Matrix } from "./parts/matrix.js";
@@ -91,14 +91,13 @@ export function direction(weights: Float32Array, token: number, which: "to" | "f
 
 function View({ data }: { data: AttentionData }): Element {
   const [[layer, head], setHead] = useState<readonly [number, number]>(data.first);
-  const [cell, setCell] = useState<Cell>({ row: data.tokens.length - 1, column: 0 });
-  const [weights, setWeights] = useState(() => headWeights(data, layer, head));
-  const choose = (nextLayer: number, nextHead: number) => {
-    setHead([nextLayer, nextHead]);
-    setWeights(headWeights(data, nextLayer, nextHead));
-  };
   const { tokens } = data;
   const T = tokens.length;
+  const [chosen, setCell] = useState<Cell>({ row: T - 1, column: 0 });
+  // The text of a live page may have become shorter.
+  const cell = { row: Math.min(chosen.row, T - 1), column: Math.min(chosen.column, T - 1) };
+  const weights = useMemo(() => headWeights(data, layer, head), [data, layer, head]);
+  const choose = (nextLayer: number, nextHead: number) => setHead([nextLayer, nextHead]);
   const weight = weights[cell.row * T + cell.column]!;
   const strip = (which: "to" | "from") =>
     h(TokenText, {

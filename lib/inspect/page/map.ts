@@ -45,8 +45,9 @@ function matrix(data: MapData, more: Pick<MatrixProps, "cursor" | "onCursor"> = 
 }
 
 function View({ data }: { data: MapData }): Element {
-  const [cell, setCell] = useState<Cell>({ row: 0, column: 0 });
+  const [chosen, setCell] = useState<Cell>({ row: 0, column: 0 });
   const { columns, rows, shares, details, unit } = data;
+  const cell = { row: Math.min(chosen.row, rows.length - 1), column: Math.min(chosen.column, columns.length - 1) };
   const index = cell.row * columns.length + cell.column;
   const value = open(data.values).read(index, 1)[0]!;
   const place = `${rows[cell.row]}, ${columns[cell.column]} (${cell.column})`;

@@ -2,20 +2,12 @@
  * The part that runs in a browser: draws a view into an element. esbuild bundles this file and what it imports
  * (bin/bundle.mjs); each view lives in a shadow root, so that several on a page do not disturb each other.
  */
+import "./paint.js"; // sets the painter
 import { render } from "preact";
 import { useState } from "preact/hooks";
 import { type KindName, kinds } from "./kinds.js";
 import { type Component, type Element, h } from "./parts/element.js";
-import { setPainter } from "./parts/scale.js";
 import { viewCss } from "./style.js";
-
-setPainter((pixels, width, height) => {
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
-  canvas.getContext("2d")?.putImageData(new ImageData(new Uint8ClampedArray(pixels), width, height), 0, 0);
-  return canvas.toDataURL();
-});
 
 function Framed({ kind, data, host }: { kind: KindName; data: { title: string }; host: HTMLElement }): Element {
   const [large, setLarge] = useState(host.dataset.size === "large");

@@ -32,8 +32,9 @@ function bar(data: TokenTextData): Element {
 }
 
 function View({ data }: { data: TokenTextData }): Element {
-  const [chosen, setChosen] = useState(Math.min(1, data.tokens.length - 1));
+  const [last, setChosen] = useState(1);
   const { tokens, title, unit, values, details } = data;
+  const chosen = Math.min(last, tokens.length - 1);
   const value = values[chosen] ?? null;
   const number = value === null ? "" : `: ${shortNumber(value)} ${unit}`;
   return h(

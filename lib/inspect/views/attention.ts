@@ -44,13 +44,14 @@ export function attentionView(
   second?: string | readonly number[] | AttentionOptions,
   third: AttentionOptions = {},
 ): View | Promise<View> {
-  if ("weights" in source) return viewOf(fromWeights(source), second as AttentionOptions | undefined);
-  return fromModel(source, second as string | readonly number[], third).then((found) => viewOf(found, third));
+  if ("weights" in source) return attentionViewOf(fromWeights(source), second as AttentionOptions | undefined);
+  return fromModel(source, second as string | readonly number[], third).then((found) => attentionViewOf(found, third));
 }
 
-type Found = Omit<AttentionData, "title" | "thumbnails" | "first">;
+/** Weights, or queries and keys, of all heads on some tokens. */
+export type FoundAttention = Omit<AttentionData, "title" | "thumbnails" | "first">;
 
-function fromWeights({ tokens, weights }: AttentionWeights): Found {
+function fromWeights({ tokens, weights }: AttentionWeights): FoundAttention {
   const [L, H, T] = [weights.length, weights[0]?.length ?? 0, tokens.length];
   const flat = new Float32Array(L * H * T * T);
   for (const [index, rows] of weights.flat().entries()) {
@@ -63,7 +64,7 @@ async function fromModel(
   model: LookedAt,
   text: string | readonly number[],
   { edits = {} }: AttentionOptions,
-): Promise<Found> {
+): Promise<FoundAttention> {
   const { nLayer, nHead, nEmbd } = model.settings;
   const layers = [...Array(nLayer).keys()];
   const ids = Array.from(idsOf(text, tokenizerOf(model), model.settings));
@@ -85,7 +86,11 @@ async function fromModel(
   return { ...shared, queries: all("q", [nHead, T, D]), keys: all("k", [nHead, T, D]) };
 }
 
-function viewOf(found: Found, { title = "Attention", layer = 0, head = 0 }: AttentionOptions = {}): View {
+/** The view of what was found. @throws {RangeError} for a layer or head that there is not */
+export function attentionViewOf(
+  found: FoundAttention,
+  { title = "Attention", layer = 0, head = 0 }: AttentionOptions = {},
+): View {
   const { layers, heads } = found;
   const within = (value: number, size: number) => Number.isInteger(value) && value >= 0 && value < size;
   if (!within(layer, layers.length) || !within(head, heads)) {
