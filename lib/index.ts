@@ -58,6 +58,13 @@ export type { RunStep, Session, SessionOptions, State, Step, TraceReport } from 
 export { findHardware, type Hardware, knownPeakFlops } from "./host/hardware.js";
 export { readPickle } from "./host/python/pickle.js";
 export { key, uniform } from "./host/random.js";
+export {
+  type LivePage,
+  type LivePageOptions,
+  livePage,
+  type PageFacts,
+  writeLivePage,
+} from "./inspect/live/write-page.js";
 export { type Looked, type LookedAt, type LookOptions, look, type Seen, type Target } from "./inspect/look.js";
 export {
   activationPatching,

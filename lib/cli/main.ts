@@ -1,5 +1,5 @@
 /**
- * The command line: `folio start | prepare | train | sample | bench | export | eval | sizes | runs | scaling | doctor`.
+ * The command line: `folio start | prepare | train | sample | view | bench | export | eval | sizes | runs | scaling | doctor`.
  * This file finds the command, answers --help and --version, and turns errors into one line and an exit code. Each
  * command has a file in lib/cli/, which is loaded only when it is called. bin/folio.mjs starts it, and itself handles
  * `folio setup`, which must work before a build.
@@ -35,6 +35,11 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   prepare: { summary: "make a dataset's token files", load: () => import("./prepare.js"), works: always },
   train: { summary: "train a model, or resume", load: () => import("./train.js"), works: always },
   sample: { summary: "generate text with a trained model", load: () => import("./sample.js") },
+  view: {
+    summary: "write a model as a page in which it runs and is looked into",
+    load: () => import("./view.js"),
+    works: always,
+  },
   bench: {
     summary: "measure training speed: eager, compiled, against PyTorch",
     load: () => import("./bench.js"),

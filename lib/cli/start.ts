@@ -4,9 +4,10 @@
  * stopped.
  */
 
-import { resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import quickstart from "../../configs/quickstart.js";
 import { type Dataset, isPrepared, openDataset } from "../data/batches.js";
+import type { LookedAt } from "../inspect/look.js";
 import { identityOf } from "../runs/identity.js";
 import { readRunLog } from "../runs/run-folder.js";
 import { readOverrides } from "../settings/config-files.js";
@@ -142,6 +143,27 @@ async function present(settings: Settings, dataset: Dataset, io: Io, heading: (t
   });
   heading("Report");
   io.stdout.write(`${resolve(path)}\n`);
+  await writePage({ ...model, tokenizer: dataset.tokenizer }, outDir, prompt, io, heading);
+}
+
+/** The page in which the model runs, beside the report. A model that is too large for one has none. */
+async function writePage(
+  model: LookedAt,
+  outDir: string,
+  prompt: string,
+  io: Io,
+  heading: (text: string) => void,
+): Promise<void> {
+  const { writeLivePage } = await import("../inspect/live/write-page.js");
+  const file = join(outDir, "model.html");
+  heading("The model in a page, to look inside and to train on");
+  try {
+    await writeLivePage(model, file, { title: basename(resolve(outDir)), prompt });
+    io.stdout.write(`${resolve(file)}\n`);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    io.stdout.write(`${error.message}\n`);
+  }
 }
 
 /** A line end if the tokenizer has it, else the first token of the training split. */

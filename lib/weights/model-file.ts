@@ -1,4 +1,4 @@
-/** Reads a model in one file, as a page saves it: weights, shape and tokenizer (model-bytes.ts). */
+/** Reads a model in one file, as a page saves it: weights, shape and tokenizer (lib/inspect/live/save-model.ts writes it). */
 import * as z from "zod";
 import { tokenizerFromSpec } from "../data/tokenizers/tokenizer.js";
 import { faultOf } from "../host/checked-json.js";

@@ -1,11 +1,17 @@
 /** What a live page's file holds of its model: a description as JSON, and the weights as base64 text. write-page.ts writes them. */
-import { type TokenizerSpec, tokenizerFromSpec } from "../../data/tokenizers/tokenizer.js";
-import { float32 } from "../../engine/host-tensors.js";
+import { type Tokenizer, type TokenizerSpec, tokenizerFromSpec } from "../../data/tokenizers/tokenizer.js";
+import { float32, type HostTensors } from "../../engine/host-tensors.js";
 import { fromHalf } from "../../host/sixteen-bit.js";
 import { parameterSpecs } from "../../model/model.js";
 import type { ModelShape } from "../../settings/model.js";
-import { parseSettings } from "../../settings/settings.js";
-import type { EmbeddedModel } from "./live-model.js";
+import { parseSettings, type Settings } from "../../settings/settings.js";
+
+/** What a page holds of a model. */
+export interface EmbeddedModel {
+  readonly settings: Settings;
+  readonly tokenizer: Tokenizer;
+  readonly params: HostTensors;
+}
 
 /** The JSON of a page. */
 export interface PageDescription {

@@ -2,24 +2,16 @@
  * A model that lives in a page, apart from what is seen of it: its weights now, looks at its values, samples, training, and the
  * file that it is saved as. The functions are the library's own; in Node they run too.
  */
-import type { Tokenizer } from "../../data/tokenizers/tokenizer.js";
 import type { HostTensors } from "../../engine/host-tensors.js";
 import { keepResident } from "../../engine/page/session.js";
 import type { ValueName } from "../../model/activations.js";
 import type { Edits } from "../../model/edits.js";
 import { type SampledToken, type SampleOptions, sample } from "../../sample/sample.js";
 import { shapeOf } from "../../settings/model.js";
-import type { Settings } from "../../settings/settings.js";
-import { modelBytes } from "../../weights/model-bytes.js";
 import { type Looked, look } from "../look.js";
+import type { EmbeddedModel } from "./embedded.js";
+import { modelBytes } from "./save-model.js";
 import { openTrainer, type Trainer, type TrainerOptions } from "./trainer.js";
-
-/** What a page holds of a model. */
-export interface EmbeddedModel {
-  readonly settings: Settings;
-  readonly tokenizer: Tokenizer;
-  readonly params: HostTensors;
-}
 
 export interface LiveModel {
   /** Settings, tokenizer and weights now, as the library's functions take a model. */

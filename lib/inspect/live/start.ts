@@ -2,7 +2,7 @@
 import "../page/paint.js"; // sets the painter
 import { startBackend } from "../../engine/page/backend.js";
 import { look } from "../look.js";
-import { mountApp } from "./app.js";
+import { mountApp } from "./app/app.js";
 import { openEmbedded, type PageDescription } from "./embedded.js";
 import { openLiveModel } from "./live-model.js";
 

@@ -7,7 +7,7 @@ import { batchInputs } from "../../train/batch-feed.js";
 import { trainingSteps, updateInputs } from "../../train/steps.js";
 import { trainingState } from "../../train/training-state.js";
 import { type LayerUpdate, measuredUpdate } from "../measures/layer-updates.js";
-import type { EmbeddedModel } from "./live-model.js";
+import type { EmbeddedModel } from "./embedded.js";
 
 export interface TrainerOptions {
   /** Constant. Default 0.001. */

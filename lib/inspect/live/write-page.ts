@@ -27,15 +27,21 @@ export interface LivePageOptions {
   readonly dtype?: "auto" | "float32" | "float16";
 }
 
-/** What was written. */
-export interface LivePage {
-  readonly html: string;
+/** What a page is. */
+export interface PageFacts {
   readonly parameters: number;
   readonly floats: "float32" | "float16";
-  /** The largest change of a next-token probability by rounding to float16, on the prompt; absent if it was not asked for. */
+  /** Of the file. */
+  readonly bytes: number;
+  /** The largest change of a next-token probability on the prompt by rounding to float16; absent where it was not measured. */
   readonly change?: number;
-  /** Roughly what the browser needs to hold, in bytes: to look inside, and to train. */
+  /** Roughly what a browser holds, in bytes: to look inside, and to train. */
   readonly memory: { readonly look: number; readonly train: number };
+}
+
+/** A page with its facts. */
+export interface LivePage extends PageFacts {
+  readonly html: string;
 }
 
 /** Beyond this a browser's longest text does not hold the weights. */
@@ -79,8 +85,9 @@ export async function livePage(model: LookedAt, options: LivePageOptions = {}): 
       floats,
     ),
   );
+  // Weights as text, as bytes and on the backend; training adds gradients and two moments.
   const memory = { look: 3 * 4 * parameters + html.length, train: 8 * 4 * parameters + html.length };
-  return { html, parameters, floats, ...(change !== undefined && { change }), memory };
+  return { html, parameters, floats, bytes: Buffer.byteLength(html), ...(change !== undefined && { change }), memory };
 }
 
 /**
@@ -88,11 +95,7 @@ export async function livePage(model: LookedAt, options: LivePageOptions = {}): 
  * @throws as livePage, and {Error} if the file cannot be written
  * @example await writeLivePage(openCheckpoint("out"), "model.html", { text: readFileSync("poems.txt", "utf8") });
  */
-export async function writeLivePage(
-  model: LookedAt,
-  to: string,
-  options: LivePageOptions = {},
-): Promise<Omit<LivePage, "html">> {
+export async function writeLivePage(model: LookedAt, to: string, options: LivePageOptions = {}): Promise<PageFacts> {
   const { html, ...facts } = await livePage(model, options);
   try {
     replaceFile(to, html);

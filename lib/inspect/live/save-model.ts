@@ -1,10 +1,10 @@
 /**
  * A model in one file: a safetensors file whose metadata describe the model and its tokenizer, under "folio". A page saves such a
- * file, model-file.ts reads it, and other programs find the weights under GPT-2's names. It imports nothing from Node.
+ * file, lib/weights/model-file.ts reads it, and other programs find the weights under GPT-2's names. It imports nothing from Node.
  */
-import { shapeOf } from "../settings/model.js";
-import type { Pretrained } from "./pretrained.js";
-import { type FloatFormat, safetensorsHeader, valueBytes } from "./safetensors-bytes.js";
+import { shapeOf } from "../../settings/model.js";
+import type { Pretrained } from "../../weights/pretrained.js";
+import { type FloatFormat, safetensorsHeader, valueBytes } from "../../weights/safetensors-bytes.js";
 
 /** The model as the parts of a file. */
 export function modelBytes(

@@ -1,5 +1,5 @@
 /** The style sheet of a live page, besides that of its views. */
-import { viewCss } from "../page/style.js";
+import { viewCss } from "../../page/style.js";
 
 export const liveCss = `${viewCss}
 :host { --ink: #1f2328; --soft: #59636e; --rule: #d1d9e0; --card: #f6f8fa; --paper: #fff; --accent: #1f6699;

@@ -1,6 +1,6 @@
 /** A tour of eight stations: at each, one sentence and one thing to try. */
-import { type Element, h } from "../page/parts/element.js";
-import { Button, Controls } from "../page/parts/widgets.js";
+import { type Element, h } from "../../page/parts/element.js";
+import { Button, Controls } from "../../page/parts/widgets.js";
 
 export interface Station {
   readonly title: string;

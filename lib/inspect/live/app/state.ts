@@ -1,12 +1,12 @@
 /** What a page shows, and the look at the model that it is drawn from. */
-import type { ValueName } from "../../model/activations.js";
-import { type LogitLens, logitLens } from "../measures/logit-lens.js";
-import { residualStates } from "../measures/residual-norms.js";
-import { type TokenLosses, tokenLossesOf } from "../measures/token-losses.js";
-import type { FoundAttention } from "../views/attention.js";
-import { pack } from "../views/pack.js";
-import { editsOf, type PlainEdit } from "./edits.js";
-import type { LiveModel } from "./live-model.js";
+import type { ValueName } from "../../../model/activations.js";
+import { type LogitLens, logitLens } from "../../measures/logit-lens.js";
+import { residualStates } from "../../measures/residual-norms.js";
+import { type TokenLosses, tokenLossesOf } from "../../measures/token-losses.js";
+import type { FoundAttention } from "../../views/attention.js";
+import { pack } from "../../views/pack.js";
+import { editsOf, type PlainEdit } from "../edits.js";
+import type { LiveModel } from "../live-model.js";
 
 /** What the user has chosen. */
 export interface Wanted {

@@ -1,20 +1,20 @@
 /** The parts of a live page that show what the model sees and expects; each is a card with a heading. */
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
-import type { ValueName } from "../../model/activations.js";
-import { valueSpecs } from "../../model/activations.js";
-import { tokenText } from "../look.js";
-import { bars } from "../page/bars.js";
-import { type Component, type Element, h } from "../page/parts/element.js";
-import { Button, Choice, Controls, Readout } from "../page/parts/widgets.js";
-import { attentionViewOf } from "../views/attention.js";
-import { logitLensView, promptsView, tokenLossView } from "../views/measured.js";
-import { nextTokenView } from "../views/next-token.js";
-import type { View } from "../views/view.js";
-import { describeEdit, hasEdit, offEdits, type PlainEdit, toggled } from "./edits.js";
-import type { LiveModel } from "./live-model.js";
+import type { ValueName } from "../../../model/activations.js";
+import { valueSpecs } from "../../../model/activations.js";
+import { tokenText } from "../../look.js";
+import { bars } from "../../page/bars.js";
+import { type Component, type Element, h } from "../../page/parts/element.js";
+import { Button, Choice, Controls, Readout } from "../../page/parts/widgets.js";
+import { attentionViewOf } from "../../views/attention.js";
+import { logitLensView, promptsView, tokenLossView } from "../../views/measured.js";
+import { nextTokenView } from "../../views/next-token.js";
+import type { View } from "../../views/view.js";
+import { describeEdit, hasEdit, offEdits, type PlainEdit, toggled } from "../edits.js";
+import type { LiveModel } from "../live-model.js";
+import { componentOf } from "../view.js";
 import type { Shown } from "./state.js";
-import { componentOf } from "./view.js";
 
 /** A card; `here`: the tour points at it. */
 export function Card(props: {

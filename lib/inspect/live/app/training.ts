@@ -1,12 +1,12 @@
 /** The part of a live page that trains the model on a text. */
 import { useRef, useState } from "preact/hooks";
-import { bars } from "../page/bars.js";
-import { type Element, h } from "../page/parts/element.js";
-import { shortNumber } from "../page/parts/numbers.js";
-import { Button, Choice, Controls, Readout } from "../page/parts/widgets.js";
+import { bars } from "../../page/bars.js";
+import { type Element, h } from "../../page/parts/element.js";
+import { shortNumber } from "../../page/parts/numbers.js";
+import { Button, Choice, Controls, Readout } from "../../page/parts/widgets.js";
+import type { LiveModel } from "../live-model.js";
+import type { TrainedStep, Trainer } from "../trainer.js";
 import { Curve } from "./curve.js";
-import type { LiveModel } from "./live-model.js";
-import type { TrainedStep, Trainer } from "./trainer.js";
 
 interface TrainingProps {
   readonly live: LiveModel;

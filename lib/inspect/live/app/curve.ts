@@ -1,6 +1,6 @@
 /** A curve of losses as it grows. */
-import { type Element, h } from "../page/parts/element.js";
-import { shortNumber } from "../page/parts/numbers.js";
+import { type Element, h } from "../../page/parts/element.js";
+import { shortNumber } from "../../page/parts/numbers.js";
 
 const [width, height] = [560, 200];
 const [left, right, top, bottom] = [52, 12, 12, 30];

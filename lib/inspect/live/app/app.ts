@@ -1,13 +1,13 @@
 /** A live page: what the user chooses, what the model answers, and the cards that show it. */
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { backendTitles, type ChosenBackend } from "../../engine/page/backend.js";
-import { type Element, h } from "../page/parts/element.js";
-import { Button, Controls } from "../page/parts/widgets.js";
-import { offerApi } from "./api.js";
-import type { PlainEdit } from "./edits.js";
-import type { PageDescription } from "./embedded.js";
-import type { LiveModel } from "./live-model.js";
+import { backendTitles, type ChosenBackend } from "../../../engine/page/backend.js";
+import { type Element, h } from "../../page/parts/element.js";
+import { Button, Controls } from "../../page/parts/widgets.js";
+import { offerApi } from "../api.js";
+import type { PlainEdit } from "../edits.js";
+import type { PageDescription } from "../embedded.js";
+import type { LiveModel } from "../live-model.js";
 import { Attention, Card, Compared, NextToken, Residual, Switches, Tokens, ValueEdits } from "./panels.js";
 import { lookAt, type Shown, type Wanted } from "./state.js";
 import { liveCss } from "./style.js";

@@ -1,11 +1,11 @@
 /** The part of a live page that writes on: token by token, or flowing, with the sampler's settings. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { SampledToken } from "../../sample/sample.js";
-import { type Element, h } from "../page/parts/element.js";
-import { percent, shownToken } from "../page/parts/numbers.js";
-import { Button, Controls, Readout, Slider } from "../page/parts/widgets.js";
-import { editsOf, type PlainEdit } from "./edits.js";
-import type { LiveModel } from "./live-model.js";
+import type { SampledToken } from "../../../sample/sample.js";
+import { type Element, h } from "../../page/parts/element.js";
+import { percent, shownToken } from "../../page/parts/numbers.js";
+import { Button, Controls, Readout, Slider } from "../../page/parts/widgets.js";
+import { editsOf, type PlainEdit } from "../edits.js";
+import type { LiveModel } from "../live-model.js";
 
 interface WritingProps {
   readonly live: LiveModel;
