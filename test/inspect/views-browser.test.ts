@@ -3,11 +3,10 @@
  * Chromium. FOLIO_SCREENSHOTS=FOLDER stores screenshots.
  */
 import fs from "node:fs";
-import { createRequire } from "node:module";
 import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { look } from "../../lib/inspect/look.js";
@@ -29,12 +28,10 @@ import {
 import { modelTreeView } from "../../lib/inspect/views/model-tree.js";
 import { nextTokenView } from "../../lib/inspect/views/next-token.js";
 import type { View } from "../../lib/inspect/views/view.js";
+import { chromiumFile, openBrowser, openFile, takeScreenshot, violations } from "./browser.js";
 import { goldenModel } from "./golden-models.js";
 
-const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((file) =>
-  fs.existsSync(file),
-);
-const why = executablePath ? "" : " (not run: there is no Chromium)";
+const why = chromiumFile ? "" : " (not run: there is no Chromium)";
 
 const { held, ids, otherIds } = goldenModel("erf");
 let folder: string;
@@ -45,7 +42,7 @@ beforeAll(async () => {
   if (why) return;
   loadTensorFlow();
   folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-views-"));
-  browser = await chromium.launch({ executablePath: executablePath!, args: ["--no-sandbox"] });
+  browser = await openBrowser();
   const losses = await tokenLosses(held, ids);
   const other = otherIds.slice(0, ids.length);
   const metric = { token: 3, minus: 4 };
@@ -67,48 +64,14 @@ afterAll(async () => {
   if (folder) fs.rmSync(folder, { recursive: true });
 });
 
-/** A page of one's own for a file, with what it complained about. */
-async function opened(
-  html: string,
-  colorScheme: "light" | "dark" = "light",
-): Promise<{ page: Page; complaints: string[] }> {
+/** A page of one's own, with what it complained about. */
+async function opened(html: string, colorScheme: "light" | "dark" = "light") {
   const file = path.join(folder, "view.html");
   fs.writeFileSync(file, html);
-  const context = await browser.newContext({ offline: true, colorScheme, viewport: { width: 1280, height: 720 } });
-  const page = await context.newPage();
-  const complaints: string[] = [];
-  page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-  page.on("request", (request) => !/^(file|data):/.test(request.url()) && complaints.push(request.url()));
-  await page.goto(pathToFileURL(file).href);
-  return { page, complaints };
+  return await openFile(browser, file, { colorScheme });
 }
 
-const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-
-/** The rules of accessibility that a page breaks. */
-async function violations(page: Page): Promise<string[]> {
-  // Evaluated, not added as a script: the page's policy allows only its own.
-  await page.evaluate(axe);
-  return page.evaluate(async () => {
-    const { axe } = window as unknown as {
-      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-    };
-    const { violations } = await axe.run();
-    return violations.map(
-      ({ id, nodes }) =>
-        `${id}: ${nodes
-          .map(({ html }) => html)
-          .slice(0, 2)
-          .join(" ")}`,
-    );
-  });
-}
-
-async function screenshot(page: Page, name: string): Promise<void> {
-  const to = process.env.FOLIO_SCREENSHOTS;
-  if (to) await page.screenshot({ path: path.join(to, `view-${name}.png`), fullPage: true });
-}
+const screenshot = (page: Page, name: string) => takeScreenshot(page, `view-${name}`);
 
 describe.skipIf(why !== "")(`views in a browser${why}`, () => {
   for (const scheme of ["light", "dark"] as const) {

@@ -118,10 +118,10 @@ export function Switches({ live, edits, onEdits }: EditsProps): Element {
         { class: "row", role: "group", "aria-label": `Layer ${layer}` },
         h("span", {}, `layer ${layer}`),
         Array.from({ length: nHead }, (_, head) =>
-          button(`${head}`, `layer ${layer}, head ${head}`, offEdits.head(layer, head)),
+          button(`${head}`, `switch for layer ${layer}, head ${head}`, offEdits.head(layer, head)),
         ),
-        button("all heads", `layer ${layer}, attention`, offEdits.attention(layer)),
-        button("MLP", `layer ${layer}, MLP`, offEdits.mlp(layer)),
+        button("all heads", `switch for layer ${layer}, all heads`, offEdits.attention(layer)),
+        button("MLP", `switch for layer ${layer}, MLP`, offEdits.mlp(layer)),
       ),
     ),
   );

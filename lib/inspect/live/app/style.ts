@@ -9,7 +9,6 @@ export const liveCss = `${viewCss}
   :host { --ink: #e6edf3; --soft: #9fa8b2; --rule: #3d444d; --card: #161b22; --paper: #0d1117; --accent: #6cb4ea; }
 }
 :host([data-size="large"]) { font-size: 21px; }
-:host([data-size="large"]) .label, :host([data-size="large"]) .title, :host([data-size="large"]) .word { font-size: 12px; }
 main { max-width: 84rem; margin: 0 auto; padding: 1rem 1.25rem 4rem; display: grid; gap: 1rem; grid-template-columns: repeat(12, minmax(0, 1fr)); }
 main > * { grid-column: span 12; }
 @media (min-width: 60rem) { main > .half { grid-column: span 6; } main > .third { grid-column: span 4; } main > .rest { grid-column: span 8; } }
