@@ -21,6 +21,7 @@ import { killPrepare } from "./kill-prepare.js";
 import { killResume } from "./kill-resume.js";
 import { largeText } from "./large-text.js";
 import { largeTokenFile } from "./large-token-file.js";
+import { livePage } from "./live-page.js";
 import { mutation } from "./mutation.js";
 import { nanogptCommands } from "./nanogpt-commands.js";
 import { nodeVersions } from "./node-versions.js";
@@ -57,6 +58,7 @@ const proofs: readonly Proof[] = [
   trainCharPeer,
   cpuDemo,
   cpuDemoPeer,
+  livePage,
   benchmark,
   sampling,
   inductionHeads,

@@ -19,6 +19,8 @@ export interface PageApi {
     names: readonly ValueName[],
     edits?: readonly PlainEdit[],
   ): Promise<Record<string, { shape: number[]; values: number[] }>>;
+  /** One plain forward pass, whose last logits are read. For measuring: nothing is converted or drawn. */
+  pass(text: string): Promise<void>;
   /** Adds an edit to those that the page shows; without one, removes all. */
   edit(edit?: PlainEdit): void;
   /** The new text. */
@@ -61,6 +63,9 @@ export function offerApi(
       return Object.fromEntries(
         names.map((name) => [name, { shape: [...values[name]!.shape], values: Array.from(values[name]!.values) }]),
       );
+    },
+    async pass(text) {
+      await live.logits(text);
     },
     edit,
     async sample({ edits, ...options }) {

@@ -30,6 +30,7 @@ export const viewCss = `
 :host([data-size="large"]) { font-size: 20px; }
 section { overflow-x: auto; }
 :host([data-size="large"]) svg[role="img"] { width: max(100%, calc(var(--w, 0) * 1.52px)); max-width: none; }
+:host([data-size="large"]) svg.scale { width: 152px; height: auto; }
 header { display: flex; align-items: baseline; gap: 1rem; }
 h1, h2 { font-size: 1.1em; margin: 0 0 .4em; flex: 1; }
 .name { font-weight: 600; margin: .6em 0 .2em; }

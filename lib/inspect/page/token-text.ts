@@ -26,7 +26,7 @@ function bar(data: TokenTextData): Element {
   const label = `Colours: ${data.unit}, from 0`;
   return h(
     "svg",
-    { viewBox: "0 0 100 116", width: 100, height: 116, role: "img", "aria-label": label },
+    { viewBox: "0 0 100 116", width: 100, height: 116, role: "img", class: "scale", "aria-label": label },
     h(ColorBar, { scale: scaleFor(data), x: 4, y: 10 }),
   );
 }

@@ -5,7 +5,7 @@ import { shortNumber } from "../../page/parts/numbers.js";
 const [width, height] = [560, 200];
 const [left, right, top, bottom] = [52, 12, 12, 30];
 
-/** The losses of updates 1, 2, …, linear axes. */
+/** The losses of updates 1, 2, …, at least one; linear axes. */
 export function Curve({ losses }: { losses: readonly number[] }): Element {
   const high = Math.max(...losses, 0.1);
   const low = Math.min(...losses, high);
@@ -14,10 +14,7 @@ export function Curve({ losses }: { losses: readonly number[] }): Element {
   const x = (index: number) => left + (losses.length > 1 ? index / (losses.length - 1) : 0) * (width - left - right);
   const y = (loss: number) => top + ((to - loss) / (to - from)) * (height - top - bottom);
   const points = losses.map((loss, index) => `${x(index).toFixed(1)},${y(loss).toFixed(1)}`).join(" ");
-  const label =
-    losses.length === 0
-      ? "Loss: no update yet"
-      : `Loss over ${losses.length} updates, from ${losses[0]!.toFixed(3)} to ${losses.at(-1)!.toFixed(3)} nats per token`;
+  const label = `Loss over ${losses.length} updates, from ${losses[0]!.toFixed(3)} to ${losses.at(-1)!.toFixed(3)} nats per token`;
   const ticks = [from, (from + to) / 2, to];
   return h(
     "svg",

@@ -21,7 +21,7 @@ export function Card(props: {
   id: string;
   title: string;
   here: boolean;
-  width?: "half" | "third" | "rest";
+  width?: "half";
   children?: ComponentChildren;
 }): Element {
   const { id, title, here, width = "", children } = props;

@@ -11,7 +11,7 @@ export const liveCss = `${viewCss}
 :host([data-size="large"]) { font-size: 21px; }
 main { max-width: 84rem; margin: 0 auto; padding: 1rem 1.25rem 4rem; display: grid; gap: 1rem; grid-template-columns: repeat(12, minmax(0, 1fr)); }
 main > * { grid-column: span 12; }
-@media (min-width: 60rem) { main > .half { grid-column: span 6; } main > .third { grid-column: span 4; } main > .rest { grid-column: span 8; } }
+@media (min-width: 60rem) { :host(:not([data-size="large"])) main > .half { grid-column: span 6; } }
 .top { display: flex; flex-wrap: wrap; align-items: baseline; gap: .3rem 1.2rem; margin: 0; }
 .top h1 { font-size: 1.5em; margin: 0; flex: 1 1 14rem; line-height: 1.2; overflow-wrap: anywhere; }
 .top p { margin: 0; color: var(--soft); font-size: .9em; }
@@ -40,5 +40,6 @@ ul.plain { list-style: none; margin: .4em 0; padding: 0; display: flex; flex-wra
 .figures { display: flex; flex-wrap: wrap; gap: .2em 1.6em; font-variant-numeric: tabular-nums; }
 .skip { position: absolute; left: -100vw; } .skip:focus { position: static; }
 a { color: var(--accent); }
-@media (max-width: 30rem) { main { padding: .7rem .6rem 3rem; gap: .7rem; } .card { padding: .7rem; } .controls { gap: .5em .8em; } }
+@media (max-width: 30rem) { main { padding: .7rem .6rem 3rem; gap: .7rem; } .card { padding: .7rem; } .controls { gap: .5em .8em; }
+  .card svg[role="img"]:not(.scale) { min-width: 30rem; } }
 `;

@@ -138,7 +138,7 @@ export function Training({ live, text: given, prompt, onChange }: TrainingProps)
       h(Button, { label: "Save the weights", onPress: save, disabled: running }),
     ),
     h(Readout, {}, message),
-    h(Curve, { losses }),
+    losses.length > 0 && h(Curve, { losses }),
     last?.layers &&
       bars({
         title: "Gradient of each layer in this update: its length",
