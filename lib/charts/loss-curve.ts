@@ -91,15 +91,45 @@ function thin(points: readonly Point[], most = 2000): readonly Point[] {
   return k <= 1 ? points : points.filter((_, i) => i % k === 0 || i === points.length - 1);
 }
 
-/** Exponential average over about a 25th of the log, without the bias towards zero at the start (Kingma 2015). */
+/**
+ * At each point, the value of the straight line that fits its surroundings best, with weights that fall exponentially on
+ * both sides, over about a 25th of the log (local linear regression: Fan 1992). An average of the steps before it would
+ * lag: where the loss falls, it would stay above the loss.
+ */
 function smooth(points: readonly Point[]): Point[] {
-  const keep = 1 - 1 / Math.max(1, points.length / 25);
-  let sum = 0;
-  let weight = 0;
-  return points.flatMap(([x, y]) => {
-    if (!Number.isFinite(y)) return [];
-    sum = keep * sum + (1 - keep) * y;
-    weight = keep * weight + (1 - keep);
-    return [[x, sum / weight] as const];
+  const finite = points.filter(([, y]) => Number.isFinite(y));
+  const values = finite.map(([, y]) => y);
+  const keep = 1 - 1 / Math.max(1, finite.length / 50);
+  const before = weightedSums(values, keep);
+  const after = weightedSums(values.toReversed(), keep).toReversed();
+  return finite.map(([x, y], i) => {
+    const [left, right] = [before[i]!, after[i]!];
+    const [weight, first, second] = [
+      left.weight + right.weight - 1,
+      right.first - left.first,
+      left.second + right.second,
+    ];
+    const [sum, moment] = [left.sum + right.sum - y, right.moment - left.moment];
+    const spread = weight * second - first * first;
+    return [x, spread > 0 ? (second * sum - first * moment) / spread : sum / weight] as const;
+  });
+}
+
+/**
+ * For each value, over it and those before it, with weights keep^distance: the sum of the weights, their first and
+ * second moments of the distance, the weighted sum of the values, and its first moment.
+ */
+function weightedSums(values: readonly number[], keep: number) {
+  let now = { weight: 0, first: 0, second: 0, sum: 0, moment: 0 };
+  return values.map((value) => {
+    const { weight, first, second, sum, moment } = now;
+    now = {
+      weight: 1 + keep * weight,
+      first: keep * (first + weight),
+      second: keep * (second + 2 * first + weight),
+      sum: value + keep * sum,
+      moment: keep * (moment + sum),
+    };
+    return now;
   });
 }

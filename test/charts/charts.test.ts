@@ -69,11 +69,19 @@ describe("lossCurve()", () => {
     expect(figure.layout.shapes).toHaveLength(1);
   });
 
-  test("smooths without bias: a constant loss is unchanged, and noise shrinks", () => {
+  test("smooths without bias: constant and falling losses are unchanged, from the first step to the last", () => {
+    const falling = Array.from({ length: 500 }, (_, step) => iter(step, 4 - step / 200));
+    for (const [i, y] of lossCurve(falling).data[1]!.y.entries()) expect(y).toBeCloseTo(4 - i / 200, 8);
     const constant = lossCurve(Array.from({ length: 500 }, (_, step) => iter(step, 3))).data[1]!.y;
     for (const y of constant) expect(y).toBeCloseTo(3, 10);
-    const noisy = lossCurve(Array.from({ length: 500 }, (_, step) => iter(step, 3 + (-1) ** step))).data[1]!.y;
-    expect(Math.abs(noisy.at(-1)! - 3)).toBeLessThan(0.1);
+  });
+
+  test("smooths noise away, and keeps to the middle of a curve that levels off", () => {
+    const loss = (step: number) => 2 + 2.5 * Math.exp(-step / 60);
+    const noisy = Array.from({ length: 600 }, (_, step) => iter(step, loss(step) + 0.1 * (-1) ** step));
+    for (const [i, y] of lossCurve(noisy).data[1]!.y.entries()) {
+      expect(Math.abs(y! - loss(i))).toBeLessThan(i > 200 && i < 580 ? 0.02 : 0.12);
+    }
   });
 
   test("thins a long log and keeps its last step; an empty log is an empty figure", () => {
