@@ -73,7 +73,7 @@ function pointsOf(records: Iterable<LossRecord>) {
     if (trainLoss !== undefined) train.push([step, trainLoss]);
     if (valLoss !== undefined) validation.push([step, valLoss]);
   }
-  return { iters: thin(iters), smoothed: thin(smooth(iters)), train: thin(train), validation: thin(validation) };
+  return { iters: thin(iters), smoothed: smooth(iters), train: thin(train), validation: thin(validation) };
 }
 
 type Point = readonly [x: number, y: number];
@@ -92,44 +92,29 @@ function thin(points: readonly Point[], most = 2000): readonly Point[] {
 }
 
 /**
- * At each point, the value of the straight line that fits its surroundings best, with weights that fall exponentially on
- * both sides, over about a 25th of the log (local linear regression: Fan 1992). An average of the steps before it would
- * lag: where the loss falls, it would stay above the loss.
+ * At each point, the value of the straight line that fits its surroundings best (local linear regression: Fan 1992). An
+ * average of the steps before it would lag: where the loss falls, it would stay above the loss. The surroundings are a
+ * 25th of the log to each side; at the beginning, where the loss falls fast, a quarter of the steps so far.
  */
-function smooth(points: readonly Point[]): Point[] {
+function smooth(points: readonly Point[], most = 2000): readonly Point[] {
   const finite = points.filter(([, y]) => Number.isFinite(y));
-  const values = finite.map(([, y]) => y);
-  const keep = 1 - 1 / Math.max(1, finite.length / 50);
-  const before = weightedSums(values, keep);
-  const after = weightedSums(values.toReversed(), keep).toReversed();
-  return finite.map(([x, y], i) => {
-    const [left, right] = [before[i]!, after[i]!];
-    const [weight, first, second] = [
-      left.weight + right.weight - 1,
-      right.first - left.first,
-      left.second + right.second,
-    ];
-    const [sum, moment] = [left.sum + right.sum - y, right.moment - left.moment];
-    const spread = weight * second - first * first;
-    return [x, spread > 0 ? (second * sum - first * moment) / spread : sum / weight] as const;
-  });
+  const indexed = finite.map(([x], i): Point => [x, i]);
+  return thin(indexed, most).map(([x, i]) => [x, lineAt(finite, i, Math.floor(Math.min(finite.length / 25, i / 4)))]);
 }
 
-/**
- * For each value, over it and those before it, with weights keep^distance: the sum of the weights, their first and
- * second moments of the distance, the weighted sum of the values, and its first moment.
- */
-function weightedSums(values: readonly number[], keep: number) {
-  let now = { weight: 0, first: 0, second: 0, sum: 0, moment: 0 };
-  return values.map((value) => {
-    const { weight, first, second, sum, moment } = now;
-    now = {
-      weight: 1 + keep * weight,
-      first: keep * (first + weight),
-      second: keep * (second + 2 * first + weight),
-      sum: value + keep * sum,
-      moment: keep * (moment + sum),
-    };
-    return now;
-  });
+/** The straight line through the points up to `reach` before and after i, weighted by nearness, at i. */
+function lineAt(points: readonly Point[], i: number, reach: number): number {
+  let [weights, first, second, sum, moment] = [0, 0, 0, 0, 0];
+  for (let j = Math.max(0, i - reach); j <= Math.min(points.length - 1, i + reach); j++) {
+    const distance = j - i;
+    const weight = 1 - Math.abs(distance) / (reach + 1);
+    const y = points[j]![1];
+    weights += weight;
+    first += weight * distance;
+    second += weight * distance * distance;
+    sum += weight * y;
+    moment += weight * distance * y;
+  }
+  const spread = weights * second - first * first;
+  return spread > 0 ? (second * sum - first * moment) / spread : sum / weights;
 }

@@ -217,7 +217,7 @@ export function updateReadme(results: Results): void {
   const records = readRunLog(path.join(root, ".cache", "proofs", "cpu-demo", "compiled"));
   if (records.length === 0) return;
   const title = "nanoGPT's CPU demo: 0.8 million parameters learn Shakespeare, character by character";
-  const curve = lossCurve(records, { title, unit: "nats a character" });
+  const curve = lossCurve(records, { title, unit: "nats per character" });
   fs.writeFileSync(path.join(root, "test", "proofs", "curve.svg"), `${toSvg(curve, { width: 820, height: 400 })}\n`);
 }
 
