@@ -47,7 +47,10 @@ export function drawNames({ data }: Figure, across: readonly Shape[], place: Pla
   const column = columnOf(endsOf(data.filter(isAtEdge), across, place.y, area), area);
   const taken = column.map(({ text, at }): Box => boxOf(text, area.right + 14, at));
   const inside = data.filter((trace) => trace.text && !isAtEdge(trace));
-  return `${inside.map((trace) => nameInside(trace, place, area, taken)).join("")}${column.map((end) => atEdge(end, area)).join("")}`;
+  const dots = data.flatMap(({ x, y }) =>
+    x.flatMap((at, i): Dot[] => (y[i] == null ? [] : [[place.x(at), place.y(y[i])]])),
+  );
+  return `${inside.map((trace) => nameInside(trace, dots, place, area, taken)).join("")}${column.map((end) => atEdge(end, area)).join("")}`;
 }
 
 interface Box {
@@ -59,20 +62,31 @@ interface Box {
 
 const boxOf = (text: string, x: number, y: number): Box => ({ x, y, width: letterWidth * text.length });
 
-/** Beside, above or below the last point: the first of these places, from the wanted one, that is free. */
-function nameInside({ name, x, y, line, textposition }: Trace, place: Place, area: PlotArea, taken: Box[]): string {
+/**
+ * Beside, above or below the last point: of the places that are free, the one that covers the fewest points, and of
+ * those the first, from the wanted one.
+ */
+function nameInside(trace: Trace, dots: readonly Dot[], place: Place, area: PlotArea, taken: Box[]): string {
+  const { name, x, y, line, textposition } = trace;
   const last = lastOf(y);
   if (last < 0) return "";
   const [left, top] = [place.x(x[last]!), place.y(y[last]!)];
   const steps = { "middle right": [8, 0], "top right": [2, -8], "bottom right": [4, 14] } as const;
-  const wanted = textposition ?? "middle right";
   const aside = [0, -14, 14, -28, 28, -42, 42, -56, 56].map((dy) => [8, dy] as const);
-  const boxes = [steps[wanted], ...aside].map(([dx, dy]) => boxOf(name, left + dx, top + dy));
-  const box = boxes.find((one) => isFree(one, area, taken)) ?? boxes[0]!;
+  const boxes = [steps[textposition ?? "middle right"], ...aside].map(([dx, dy]) => boxOf(name, left + dx, top + dy));
+  const covered = (box: Box) => dots.filter((dot) => holds(box, dot)).length;
+  const free = boxes.filter((box) => isFree(box, area, taken));
+  const fewest = Math.min(...free.map(covered));
+  const box = free.find((one) => covered(one) === fewest) ?? boxes[0]!;
   taken.push(box);
   const at = `x="${box.x.toFixed(1)}" y="${box.y.toFixed(1)}" dy="0.32em" text-anchor="start"`;
   return `<text ${at} fill="${line.color}" stroke="white" stroke-width="3" paint-order="stroke">${escapeHtml(name)}</text>`;
 }
+
+type Dot = readonly [x: number, y: number];
+
+const holds = ({ x, y, width }: Box, [left, top]: Dot) =>
+  left > x && left < x + width && Math.abs(top - y) < lineHeight / 2;
 
 function isFree({ x, y, width }: Box, { top, bottom, width: whole }: PlotArea, taken: readonly Box[]): boolean {
   if (y - lineHeight / 2 < top - lineHeight || y + lineHeight / 2 > bottom || x + width > whole) return false;

@@ -13,7 +13,7 @@ export interface Table {
 type Cell = string | number;
 
 /**
- * A table with a heading for each column. Columns of numbers, and of texts that begin with one, are aligned right.
+ * A table with a heading for each column. Columns of numbers are aligned right, also with units and as text: "9.2 ms".
  * Whole numbers are grouped (1,024), others have four digits; for other formats give text.
  * @throws {RangeError} for a row with another number of cells than there are headings
  * @example table(["model", "parameters"], [["small", 25_984], ["GPT-2", 124_439_808]]).show();
@@ -44,10 +44,11 @@ function shown(cell: Cell): string {
   return Number.isInteger(cell) ? cell.toLocaleString("en") : String(Number(cell.toPrecision(4)));
 }
 
-/** Whether every cell that is not empty begins with a number, and is not a sentence. */
+/** Whether every cell that is not empty is a number, or an interval, with at most a short unit. */
 function isNumeric(column: readonly string[]): boolean {
   const filled = column.filter((cell) => cell !== "");
-  return filled.length > 0 && filled.every((cell) => /^[-−+±]?\.?\d/.test(cell) && cell.length < 30);
+  const letters = (cell: string) => cell.replace(/[\d.,\s%×+−±-]|e(?=[+-]\d)|\bto\b/g, "");
+  return filled.length > 0 && filled.every((cell) => /^[-−+±]?\.?\d/.test(cell) && letters(cell).length <= 3);
 }
 
 function html(head: readonly string[], rows: readonly (readonly string[])[], isRight: readonly boolean[]): string {

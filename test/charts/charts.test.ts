@@ -145,6 +145,16 @@ describe("names inside the plot", () => {
     expect(y + 7.5).toBeLessThanOrEqual(400 - 46);
   });
 
+  test("do not cover another line where there is room beside it", () => {
+    const x = Array.from({ length: 60 }, (_, i) => 2 + i / 10);
+    const series = [
+      { name: "short", x: [1, 2], y: [1, 2], label: "end" as const },
+      { name: "through it", x, y: x.map((at) => 2 + (at - 2) / 100) },
+    ];
+    const { y } = textOf(toSvg(lineChart({ ...chart, series, lines: [], yRange: [0, 4] })), "short");
+    expect(Math.abs(y - (44 + (400 - 46 - 44) / 2))).toBeGreaterThan(7.5);
+  });
+
   test("do not overlap where lines end close together", () => {
     const series = [0, 1, 2, 3].map((i) => ({
       ...{ name: `curve ${i}`, x: [1, 5 + 0.01 * i], y: [2, 1 + 0.01 * i], label: "end" as const },

@@ -27,9 +27,13 @@ describe("table()", () => {
     expect(bundle["text/html"]).toContain('<td style="text-align:right">25,984</td>');
   });
 
-  test("aligns texts that begin with a number right, and sentences left", () => {
-    const html = table(["share", "why"], [["−1.5 %", "3 runs are missing, so this says little"]]).bundle()["text/html"];
-    expect(html).toContain('<td style="text-align:right">−1.5 %</td><td style="text-align:left">3 runs');
+  test("aligns numbers with units, powers and intervals right, and names that begin with a number left", () => {
+    const cells = ["−1.5 %", "9.2 ms", "1.24e+19", "0.46 to 0.60", "±2 ×", "326 M"];
+    const names = ["1, envelope", "3 runs are missing", "2 layers of 64"];
+    const head = [...cells, ...names].map((_, i) => String.fromCharCode(97 + i));
+    const html = table(head, [[...cells, ...names]]).bundle()["text/html"]!;
+    const sides = [...html.matchAll(/<td style="text-align:(\w+)">/g)].map(([, side]) => side);
+    expect(sides).toEqual([...cells.map(() => "right"), ...names.map(() => "left")]);
   });
 
   test("refuses a row of another length", () => {
