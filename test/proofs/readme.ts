@@ -110,9 +110,7 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
     [
       "Our own sweep: its law's prediction of a larger run",
       ({ runs, decades, heldOutOverLargest, predictionErrorPercent, predictionInterval95, heldOutLoss }) => {
-        const interval = predictionInterval95
-          ? `; loss ${heldOutLoss}, 95 % interval of its prediction ${predictionInterval95}`
-          : "";
+        const interval = ofInterval(Number(heldOutLoss), predictionInterval95);
         return `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades)${interval}`;
       },
     ],
@@ -188,6 +186,17 @@ those whose sources have changed since.
 
 ${measuredBlock(results)}
 `;
+}
+
+/** Where the measured loss lies: an error in percent alone does not say whether the prediction's own interval holds it. */
+function ofInterval(loss: number, interval: unknown): string {
+  const [low, high] = String(interval ?? "")
+    .split(" to ")
+    .map(Number);
+  if (low === undefined || high === undefined || !(low < high))
+    return "; the interval of the prediction was not recorded";
+  const where = loss < low ? "below" : loss > high ? "above" : "inside";
+  return `; the loss, ${loss}, is ${where} the 95 % interval of its prediction, ${low} to ${high}`;
 }
 
 /** The processors on which a training step is as much faster than PyTorch's as was asked for. */
