@@ -94,12 +94,12 @@ function thin(points: readonly Point[], most = 2000): readonly Point[] {
 /**
  * At each point, the value of the straight line that fits its surroundings best (local linear regression: Fan 1992). An
  * average of the steps before it would lag: where the loss falls, it would stay above the loss. The surroundings are a
- * 25th of the log to each side; at the beginning, where the loss falls fast, a quarter of the steps so far.
+ * twelfth of the log to each side; at the beginning, where the loss falls fast, a quarter of the steps so far.
  */
 function smooth(points: readonly Point[], most = 2000): readonly Point[] {
   const finite = points.filter(([, y]) => Number.isFinite(y));
   const indexed = finite.map(([x], i): Point => [x, i]);
-  return thin(indexed, most).map(([x, i]) => [x, lineAt(finite, i, Math.floor(Math.min(finite.length / 25, i / 4)))]);
+  return thin(indexed, most).map(([x, i]) => [x, lineAt(finite, i, Math.floor(Math.min(finite.length / 12, i / 4)))]);
 }
 
 /** The straight line through the points up to `reach` before and after i, weighted by nearness, at i. */
