@@ -52,7 +52,7 @@ export async function drawPictures(): Promise<Picture[]> {
     {
       file: "test/inspect/pictures/attention.svg",
       svg: attention.svg(),
-      alt: `The attention weights of eight heads as small pictures, and of one in full. In its lower half, a stripe runs parallel to the diagonal: where the name is repeated, each character attends to the one that followed it before, with a weight of ${(100 * mean(stripe)).toFixed(0)} % on average.`,
+      alt: `The attention weights of eight heads as small pictures, and of one in full. In its lower half, a stripe runs parallel to the diagonal: where the name is repeated, each character attends to the character that followed its first occurrence, with a weight of ${(100 * mean(stripe)).toFixed(0)} % on average.`,
     },
   ];
 }
