@@ -63,8 +63,8 @@ interface Box {
 const boxOf = (text: string, x: number, y: number): Box => ({ x, y, width: letterWidth * text.length });
 
 /**
- * Beside, above or below the last point: of the places that are free, the one that covers the fewest points, and of
- * those the first, from the wanted one.
+ * Beside, above or below the last point: of the places that are free, the one that covers the fewest points and is
+ * nearest to the wanted one; a line of text farther away counts as much as a point.
  */
 function nameInside(trace: Trace, dots: readonly Dot[], place: Place, area: PlotArea, taken: Box[]): string {
   const { name, x, y, line, textposition } = trace;
@@ -74,10 +74,11 @@ function nameInside(trace: Trace, dots: readonly Dot[], place: Place, area: Plot
   const steps = { "middle right": [8, 0], "top right": [2, -8], "bottom right": [4, 14] } as const;
   const aside = [0, -14, 14, -28, 28, -42, 42, -56, 56].map((dy) => [8, dy] as const);
   const boxes = [steps[textposition ?? "middle right"], ...aside].map(([dx, dy]) => boxOf(name, left + dx, top + dy));
-  const covered = (box: Box) => dots.filter((dot) => holds(box, dot)).length;
+  const wanted = boxes[0]!;
+  const cost = (box: Box) => dots.filter((dot) => holds(box, dot)).length + Math.abs(box.y - wanted.y) / lineHeight;
   const free = boxes.filter((box) => isFree(box, area, taken));
-  const fewest = Math.min(...free.map(covered));
-  const box = free.find((one) => covered(one) === fewest) ?? boxes[0]!;
+  const least = Math.min(...free.map(cost));
+  const box = free.find((one) => cost(one) === least) ?? wanted;
   taken.push(box);
   const at = `x="${box.x.toFixed(1)}" y="${box.y.toFixed(1)}" dy="0.32em" text-anchor="start"`;
   return `<text ${at} fill="${line.color}" stroke="white" stroke-width="3" paint-order="stroke">${escapeHtml(name)}</text>`;
