@@ -4,7 +4,7 @@ const plain = "test/{model/model,train/steps,train/tiny,train/train,train/optimi
 
 export default defineConfig({
   test: {
-    // The native addon and process.env (read by C's getenv) need processes of their own, one a core.
+    // The native addon and process.env (read by C's getenv) need processes of their own, one per core.
     pool: "forks",
     maxWorkers: 2,
     // For what hangs: nothing here depends on how fast the machine is, or how busy.

@@ -11,6 +11,7 @@ offerToNotebook();
 export { type BenchRecord, type BenchResult, bench, type ModeResult, modeName } from "./bench/bench.js";
 export type { Figure } from "./charts/figure.js";
 export { svgImage, toSvg } from "./charts/figure-svg.js";
+export { figureWords } from "./charts/figure-words.js";
 export { type LineChart, lineChart, type Series, toHtml } from "./charts/line-chart.js";
 export { type CurveSource, lossCurve, lossCurves } from "./charts/loss-curve.js";
 export {
@@ -142,7 +143,8 @@ export {
   trainingSeconds,
 } from "./model/sizing.js";
 export { type Exercise, type ExerciseOptions, exercise } from "./notebook/exercise.js";
-export { type TrainedRun, trainRun } from "./notebook/progress.js";
+export { type TrainedRun, type TrainRunOptions, trainRun } from "./notebook/progress.js";
+export { type Table, table } from "./notebook/table.js";
 export { train } from "./notebook/train.js";
 export { show } from "./notebook/values.js";
 export type {

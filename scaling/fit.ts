@@ -32,7 +32,7 @@ import type { Counting, Fit, FitMethod, FitWarning, Interval, ParabolaBias, Poin
 
 export { chinchillaStarts } from "./fit/search/chinchilla-starts.js";
 export type { Start } from "./fit/search/huber-objective.js";
-export { extrapolationWarning, roundingWarning } from "./fit/warnings.js";
+export { extrapolationWarning, roundingWarning, warningKinds } from "./fit/warnings.js";
 export { fitTable, refitsTable } from "./tables/fit-table.js";
 
 /** Options of a fit; each has a default. */

@@ -6,6 +6,8 @@
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 import { type Axis, type Dash, type ErrorBars, type Figure, grey, type Shape, type Trace } from "./figure.js";
+import { drawNames, roomAtRight } from "./figure-labels.js";
+import { figureWords } from "./figure-words.js";
 import { escapeHtml } from "./html-page.js";
 import { extentOf } from "./log-ticks.js";
 
@@ -18,64 +20,50 @@ export interface SvgSize {
 const marginBottom = 46;
 const marginTop = 44;
 
-/** The figure as a static SVG document on white, each line labelled at its end. Needs no browser. Default 720 × 400. */
+/**
+ * The figure as a static SVG document on white, each line labelled at its end, with a description in words. Needs no
+ * browser. Default 720 × 400.
+ */
 export function toSvg(figure: Figure, { width = 720, height = 400 }: SvgSize = {}): string {
   const across = figure.layout.shapes.filter(({ xref }) => xref === "paper");
-  const marginRight = roomAtRight(figure, across, width);
-  const right = width - marginRight;
-  const plot = drawPlot(figure, { width, height, marginRight, marginBottom });
+  const marginRight = Math.min(roomAtRight(figure, across, shareOfWidth(figure)), width / 2);
+  const marginLeft = roomAtLeft(figure);
+  const plot = drawPlot(figure, { width, height, marginLeft, marginRight, marginBottom });
   const pixelOf =
     (which: "x" | "y", { type }: Axis) =>
     (value: number) =>
       plot.scale(which)!.apply(type === "log" ? Math.log10(value) : value) as number;
   const place = { x: pixelOf("x", figure.layout.xaxis), y: pixelOf("y", figure.layout.yaxis) };
-  // Lines that end at the edge are labelled there, with overlapping labels moved apart; others are labelled at their
-  // end.
-  const atEdge = ({ showlegend, x, y, text }: Trace) =>
-    showlegend !== false || (text && place.x(x[lastOf(y)]!) > right - 8);
-  const inside = figure.data.filter((trace) => trace.text && !atEdge(trace));
-  const ends = labels(endsOf(figure.data.filter(atEdge), across, place.y), right, height - marginBottom);
-  const within = inside.map((trace) => insideLabel(trace, place)).join("");
+  const area = { left: marginLeft, right: width - marginRight, top: marginTop, bottom: height - marginBottom, width };
+  const names = drawNames(figure, across, place, area);
   const title = escapeHtml(figure.layout.title.text);
   const heading = `<text x="16" y="24" text-anchor="start" font-size="15" font-weight="600">${title}</text>`;
+  const words = `<desc>${escapeHtml(figureWords(figure))}</desc>`;
   // Edited as text, since linkedom's setters write HTML, which is not always valid XML.
   return (plot as unknown as { outerHTML: string }).outerHTML
-    .replace(/^<svg /, () => `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${title}" `)
-    .replace(/<\/svg>$/, () => `${heading}${within}${ends}</svg>`);
+    .replace(
+      /^<svg ([^>]*)>/,
+      (_, rest) => `<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="${title}" ${rest}>${words}`,
+    )
+    .replace(/<\/svg>$/, () => `${heading}${names}</svg>`);
 }
 
-const letterWidth = 6.6; // px: a wide letter at 12 px
-
-/** Room for the longest label at the edge, and for labels that begin before it and extend beyond it. */
-function roomAtRight({ data, layout }: Figure, across: readonly Shape[], width: number): number {
-  const names = [...data.filter(({ showlegend }) => showlegend !== false).map(({ name }) => name)];
-  const longest = Math.max(0, ...[...names, ...across.map(({ label }) => label.text)].map((name) => name.length));
+/** Where a value is on the x axis, from 0 to 1. */
+function shareOfWidth({ data, layout }: Figure): (x: number) => number {
   const [low, high] = extent(figureXs({ data, layout }), layout.xaxis);
   const scale = layout.xaxis.type === "log" ? Math.log : (value: number) => value;
-  const over = data.map(({ text, name, x, y }) => {
-    const share = (scale(x[lastOf(y)] ?? low) - scale(low)) / (scale(high) - scale(low) || 1);
-    return text ? 24 + letterWidth * name.length - (1 - share) * 0.7 * width : 0;
-  });
-  return Math.min(Math.max(24 + letterWidth * longest, ...over), width / 2);
+  return (x) => (scale(x) - scale(low)) / (scale(high) - scale(low) || 1);
 }
 
-const lastOf = (y: readonly (number | null)[]) => y.findLastIndex((value) => value !== null);
-
-function insideLabel(
-  { name, x, y, line, textposition }: Trace,
-  place: Record<"x" | "y", (value: number) => number>,
-): string {
-  const last = lastOf(y);
-  if (last < 0) return "";
-  const [left, top] = [place.x(x[last]!), place.y(y[last]!)];
-  const [dx, dy] = textposition === "top right" ? [2, -8] : textposition === "bottom right" ? [4, 14] : [8, 0];
-  const at = `x="${(left + dx).toFixed(1)}" y="${(top + dy).toFixed(1)}" dy="0.32em" text-anchor="start"`;
-  return `<text ${at} fill="${line.color}" stroke="white" stroke-width="3" paint-order="stroke">${escapeHtml(name)}</text>`;
+/** Room for the numbers of the y axis and its title. */
+function roomAtLeft({ layout: { yaxis } }: Figure): number {
+  if (yaxis.showticklabels === false) return 24;
+  return Math.max(62, 34 + 7 * Math.max(0, ...(yaxis.ticktext ?? []).map((text) => text.length)));
 }
 
 function drawPlot(
   { data, layout }: Figure,
-  size: { width: number; height: number; marginRight: number; marginBottom: number },
+  size: { width: number; height: number; marginLeft: number; marginRight: number; marginBottom: number },
 ) {
   const { document } = parseHTML("<html><body></body></html>");
   const nice = layout.yaxis.type === "linear" && layout.yaxis.range === undefined;
@@ -87,7 +75,6 @@ function drawPlot(
     document,
     ...size,
     marginTop,
-    marginLeft: layout.yaxis.showticklabels === false ? 24 : 62,
     style: { fontSize: "12px", background: "white", color: "#24292f" },
     x: { ...axis(layout.xaxis, extent(figureXs({ data, layout }), layout.xaxis), size.width / 110), tickSize: 4 },
     y: {
@@ -191,57 +178,13 @@ const dashes: Record<Dash, Plot.MarkOptions> = {
   dash: { strokeDasharray: "6 4" },
 };
 
-interface Label {
-  text: string;
-  color: string;
-  /** Pixel at which the line ends, and position of the label. */
-  end: number;
-  at: number;
-  /** For points without a line: a dot before the name instead of a leader line. */
-  dot?: boolean;
-}
-
-/** Labels of lines at their ends, and of dots in a list at the top. */
-function endsOf(data: readonly Trace[], shapes: readonly Shape[], toPixel: (y: number) => number): Label[] {
-  const dotted = data.filter(({ mode }) => mode === "markers");
-  const ends = data.flatMap((trace): Label[] => {
-    const { name, y, line } = trace;
-    const last = y[lastOf(y)];
-    if (last == null) return [];
-    const listed = dotted.indexOf(trace);
-    const end = listed >= 0 ? marginTop + gap * listed : toPixel(last);
-    return [{ text: name, color: line.color, end, at: end, dot: listed >= 0 }];
-  });
-  const lines = shapes.map(({ label, y0 }) => ({
-    text: label.text,
-    color: "#5f6770",
-    end: toPixel(y0),
-    at: toPixel(y0),
-  }));
-  return [...ends, ...lines];
-}
-
-const gap = 15;
-
-/** Labels right of the plot, moved apart where they would overlap, each with a leader line to its end. */
-function labels(ends: Label[], right: number, bottom: number): string {
-  ends.sort((a, b) => a.end - b.end);
-  for (let i = 1; i < ends.length; i++) ends[i]!.at = Math.max(ends[i]!.at, ends[i - 1]!.at + gap);
-  let limit = bottom;
-  for (const label of ends.toReversed()) {
-    label.at = Math.min(label.at, limit);
-    limit = label.at - gap;
-  }
-  const one = ({ text, color, end, at, dot }: Label) =>
-    (dot
-      ? `<circle cx="${right + 7}" cy="${at.toFixed(1)}" r="3.5" fill="${color}"/>`
-      : `<path d="M${right},${end.toFixed(1)}L${right + 10},${at.toFixed(1)}" stroke="${color}" fill="none" stroke-opacity="0.6"/>`) +
-    `<text x="${right + 14}" y="${at.toFixed(1)}" dy="0.32em" text-anchor="start" fill="${color}">${escapeHtml(text)}</text>`;
-  return ends.map(one).join("");
-}
-
-/** An `<img>` with the picture inside, for notebooks: GitHub shows it but may ignore an SVG output. */
-export function svgImage(svg: string): string {
-  const label = /aria-label="([^"]*)"/.exec(svg)?.[1] ?? "chart"; // the document's own label, already escaped
-  return `<img src="data:image/svg+xml;base64,${Buffer.from(svg).toString("base64")}" alt="${label}">`;
+/**
+ * An `<img>` with the picture inside, for notebooks: GitHub shows it but may ignore an SVG output. Its alternative text
+ * is the picture's description, or else its label.
+ */
+export function svgImage(svg: string, words?: string): string {
+  // The document's own words are already escaped.
+  const own = /<desc>([^<]*)<\/desc>/.exec(svg)?.[1] ?? /aria-label="([^"]*)"/.exec(svg)?.[1] ?? "chart";
+  const alt = words === undefined ? own : escapeHtml(words);
+  return `<img src="data:image/svg+xml;base64,${Buffer.from(svg).toString("base64")}" alt="${alt}">`;
 }

@@ -13,6 +13,14 @@ import { train } from "./train.js";
 export interface TrainedRun {
   readonly settings: Settings;
   readonly records: readonly StepRecord[];
+  readonly evaluations: readonly EvalRecord[];
+  /** The loss of each update's batch. */
+  readonly losses: readonly number[];
+}
+
+export interface TrainRunOptions extends TrainOptions {
+  /** Shows no progress. */
+  readonly quiet?: boolean;
 }
 
 /** Shortest time between two redraws of the bar. */
@@ -24,18 +32,20 @@ const redrawMs = 250;
  * @example
  * const run = await trainRun({ ...presets.toy, dataset: "typescript" });
  */
-export async function trainRun(settings: Settings, options: TrainOptions = {}): Promise<TrainedRun> {
+export async function trainRun(settings: Settings, { quiet, ...options }: TrainRunOptions = {}): Promise<TrainedRun> {
   const records: StepRecord[] = [];
-  const bar = progressBar(settings);
+  const bar = quiet ? undefined : progressBar(settings);
   try {
     for await (const record of train(settings, options)) {
       records.push(record);
-      bar.add(record);
+      bar?.add(record);
     }
   } finally {
-    bar.close();
+    bar?.close();
   }
-  return { settings, records };
+  const evaluations = records.filter((record) => record.kind === "eval");
+  const losses = records.flatMap((record) => (record.kind === "iter" ? [record.loss] : []));
+  return { settings, records, evaluations, losses };
 }
 
 let bars = 0;

@@ -9,6 +9,11 @@ import type { Deletion } from "./uncertainty/leave-out.js";
 
 const percent = (share: number) => `${(100 * share).toPrecision(2)} %`;
 
+/** Which warnings a fit has, each once: a kind may be given for several constants. */
+export const warningKinds = (fit: Pick<Fit, "warnings"> | undefined): string[] => [
+  ...new Set(fit?.warnings.map(({ kind }) => kind)),
+];
+
 /** Warnings about points with different conventions or unsuitable training. */
 export function warnOfPoints(points: readonly Point[]): FitWarning[] {
   return [

@@ -1,5 +1,6 @@
 /** Fits as arquero tables, to filter, join and draw. points.ts describes the numbers. */
 import { type ColumnTable, from } from "arquero";
+import { warningKinds } from "../fit/warnings.js";
 import type { Fit } from "../points.js";
 
 /** One row per number of a fit: its estimate, error and intervals, or null. */
@@ -36,7 +37,7 @@ export function approachesTable(approaches: readonly Tried[]): ColumnTable {
       low80: fit?.ci80.a?.[0] ?? null,
       high80: fit?.ci80.a?.[1] ?? null,
       converged: fit?.converged ?? null,
-      says: refused ?? ([...new Set(fit?.warnings.map(({ kind }) => kind))].join(", ") || "no warning"),
+      says: refused ?? (warningKinds(fit).join(", ") || "no warning"),
     })),
   );
 }

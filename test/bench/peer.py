@@ -255,7 +255,7 @@ def evaluate(training, split):
 
 
 def train(s):
-    """nanoGPT's loop: evaluations, a log line a step, a checkpoint when the validation loss is the best so far."""
+    """nanoGPT's loop: evaluations, a log line per step, a checkpoint when the validation loss is the best so far."""
     os.makedirs(s.outDir, exist_ok=True)
     training, best = Training(s, real_data=True), math.inf
     for step in range(s.maxIters + 1):

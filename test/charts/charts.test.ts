@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { svgImage, toSvg } from "../../lib/charts/figure-svg.js";
+import { figureWords } from "../../lib/charts/figure-words.js";
 import { lineChart, toHtml } from "../../lib/charts/line-chart.js";
 import { lossCurve } from "../../lib/charts/loss-curve.js";
 
@@ -68,11 +69,18 @@ describe("lossCurve()", () => {
     expect(figure.layout.shapes).toHaveLength(1);
   });
 
-  test("smooths without bias: a constant loss is unchanged, and noise shrinks", () => {
+  test("smooths without bias: constant and falling losses are unchanged, from the first step to the last", () => {
+    const falling = Array.from({ length: 500 }, (_, step) => iter(step, 4 - step / 200));
+    for (const [i, y] of lossCurve(falling).data[1]!.y.entries()) expect(y).toBeCloseTo(4 - i / 200, 8);
     const constant = lossCurve(Array.from({ length: 500 }, (_, step) => iter(step, 3))).data[1]!.y;
     for (const y of constant) expect(y).toBeCloseTo(3, 10);
-    const noisy = lossCurve(Array.from({ length: 500 }, (_, step) => iter(step, 3 + (-1) ** step))).data[1]!.y;
-    expect(Math.abs(noisy.at(-1)! - 3)).toBeLessThan(0.1);
+  });
+
+  test("smooths noise away, and keeps to the middle of a curve that levels off", () => {
+    const loss = (step: number) => 2 + 2.5 * Math.exp(-step / 60);
+    const noisy = Array.from({ length: 2000 }, (_, step) => iter(step, loss(step) + 0.1 * (-1) ** step));
+    const smoothed = lossCurve(noisy).data[1]!.y;
+    for (const [i, y] of smoothed.entries()) expect(Math.abs(y! - loss(i))).toBeLessThan(i < 20 ? 0.101 : 0.03);
   });
 
   test("thins a long log and keeps its last step; an empty log is an empty figure", () => {
@@ -124,11 +132,69 @@ describe("toSvg()", () => {
   });
 });
 
-test("svgImage() holds the picture itself, and its title as alternative text", () => {
+describe("names inside the plot", () => {
+  const textOf = (svg: string, name: string) => {
+    const [, x, y] = new RegExp(`<text x="([\\d.]+)" y="([\\d.]+)" dy="0.32em"[^>]*>${name}<`).exec(svg)!;
+    return { x: Number(x), y: Number(y) };
+  };
+
+  test("stay above the axis and its numbers, wherever they were wanted", () => {
+    const low = { name: "the lowest", x: [1, 2], y: [2, 0], label: "end" as const, labelSide: "below" as const };
+    const series = [low, { name: "wide", x: [1, 9], y: [2, 1.9] }];
+    const { y } = textOf(toSvg(lineChart({ ...chart, series, lines: [], yRange: [0, 2] })), "the lowest");
+    expect(y + 7.5).toBeLessThanOrEqual(400 - 46);
+  });
+
+  test("do not cover another line where there is room beside it", () => {
+    const x = Array.from({ length: 60 }, (_, i) => 2 + i / 10);
+    const series = [
+      { name: "short", x: [1, 2], y: [1, 2], label: "end" as const },
+      { name: "through it", x, y: x.map((at) => 2 + (at - 2) / 100) },
+    ];
+    const { y } = textOf(toSvg(lineChart({ ...chart, series, lines: [], yRange: [0, 4] })), "short");
+    expect(Math.abs(y - (44 + (400 - 46 - 44) / 2))).toBeGreaterThan(7.5);
+  });
+
+  test("do not overlap where lines end close together", () => {
+    const series = [0, 1, 2, 3].map((i) => ({
+      ...{ name: `curve ${i}`, x: [1, 5 + 0.01 * i], y: [2, 1 + 0.01 * i], label: "end" as const },
+    }));
+    const svg = toSvg(
+      lineChart({ ...chart, lines: [], series: [...series, { name: "wide", x: [1, 9], y: [2, 1.5] }] }),
+    );
+    const places = series.map(({ name }) => textOf(svg, name));
+    for (const [i, a] of places.entries()) {
+      for (const b of places.slice(i + 1)) {
+        expect(Math.abs(a.y - b.y) >= 12 || Math.abs(a.x - b.x) >= 46).toBe(true); // seven letters are 46 pixels
+      }
+    }
+  });
+});
+
+test("figureWords() says what there is to see: axes, ends and lowest points of lines, reference lines", () => {
+  expect(figureWords(lineChart({ ...chart, logX: true }))).toBe(
+    "Loss & compute. loss (nats per token) against compute (FLOPs), logarithmic. small <1 M>: from 4 at 10¹⁵ to 2.5 at 10¹⁷; large: from 5 at 10¹⁵ to 2.4 at 10¹⁷; E: a line at 1.69.",
+  );
+  const series = [
+    { name: "a valley", x: [0, 1, 2], y: [3, 1, 2] },
+    { name: "dots", x: [0, 1], y: [5, -4], markers: "only" as const },
+    { name: "one", x: [7], y: [0.5] },
+    { name: "nothing", x: [1], y: [Number.NaN] },
+  ];
+  const words = figureWords(lineChart({ ...chart, yLabel: "", series, lines: [{ x: 2, label: "end" }] }));
+  expect(words).toBe(
+    "Loss & compute. compute (FLOPs). a valley: from 3 at 0 to 2 at 2, lowest 1 at 1; dots: 2 points between −4 and 5; one: 0.5 at 7; end: at 2.",
+  );
+  const many = Array.from({ length: 11 }, (_, i) => ({ name: `run ${i}`, x: [0, 1], y: [1, i] }));
+  expect(figureWords(lineChart({ ...chart, series: many }))).toContain("run 7: from 1 at 0 to 7 at 1; and 3 more; E");
+});
+
+test("svgImage() holds the picture itself, and its words as alternative text, or those that are given", () => {
   const svg = toSvg(lineChart(chart));
-  const image = svgImage(svg);
-  const [, data] = /^<img src="data:image\/svg\+xml;base64,([^"]*)" alt="Loss &amp; compute">$/.exec(image)!;
+  const [, data, alt] = /^<img src="data:image\/svg\+xml;base64,([^"]*)" alt="([^"]*)">$/.exec(svgImage(svg))!;
   expect(Buffer.from(data!, "base64").toString()).toBe(svg);
+  expect(alt).toMatch(/^Loss &amp; compute\. loss .*small &lt;1 M&gt;: from 4 at/);
+  expect(svgImage(svg, 'a "b"')).toContain('alt="a &quot;b&quot;"');
 });
 
 test("toHtml() is one offline page with Plotly once, whatever the titles hold", () => {

@@ -199,7 +199,7 @@ describe("the terminal", () => {
     expect(progressText(0, 0, rest, 80)).toContain("0 %");
   });
 
-  test("the progress line stays below the log, at most ten times a second, and goes away", () => {
+  test("the progress line stays below the log, at most ten times per second, and goes away", () => {
     let now = 0;
     const output = screen({ isTTY: true, columns: 80 });
     const progress = openProgress(output, () => now);

@@ -275,6 +275,13 @@ describe("every view", () => {
       expect([name, addresses]).toEqual([name, null]);
       expect([name, view.bundle()["text/plain"]]).toEqual([name, view.text()]);
       expect(view.bundle()["text/html"]).toContain("<img src=");
+      // What somebody hears who cannot see the picture: its words, as many whole lines as are short enough.
+      const page = parseHTML(`<html><body>${html}</body></html>`).document;
+      const alt = page.querySelector("img")?.getAttribute("alt") ?? "";
+      const words = view.text().replaceAll("\n", " ");
+      const isWhole = words.length <= 600;
+      expect([name, alt.length <= 602, isWhole ? alt : alt.slice(-2)]).toEqual([name, true, isWhole ? words : " …"]);
+      expect([name, words.startsWith(alt.replace(/ …$/, ""))]).toEqual([name, true]);
     }
   });
 

@@ -142,6 +142,14 @@ describe.skipIf(!setUp)("a training", { timeout: 400_000 }, () => {
     expect(new Set(displays.map(({ type }) => type))).toEqual(new Set(["display_data", "update_display_data"]));
   });
 
+  test("that is quiet shows no progress, and has its losses and evaluations", async () => {
+    const { status, displays, stdout } = await kernel.run(
+      `const quiet = await trainRun(${settings("maxIters: 5").replace('"out"', '"quiet"')}, { quiet: true });\nconsole.log(quiet.losses.length, quiet.evaluations.map(({ step }) => step));`,
+    );
+    expect([status, displays]).toEqual(["ok", []]);
+    expect(stdout).toContain("5 [ 0, 5 ]");
+  });
+
   test("does not touch a run that this kernel did not make", async () => {
     fs.cpSync(path.join(folder, "out"), path.join(folder, "other"), { recursive: true });
     const state = path.join(folder, "other", "checkpoint");

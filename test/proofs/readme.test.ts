@@ -34,6 +34,18 @@ test("results of two processors are shown side by side, also one that misses its
   expect(lines.at(-1)).toMatch(/: AMD EPYC \(AVX2\), 2 cores, 2026-11-27; Intel Xeon .*, 2 cores, 2026-12-01\.$/);
 });
 
+test("a prediction that misses stands there with its interval, or with the note that none was recorded", () => {
+  const held = { runs: 63, decades: 1.5, heldOutOverLargest: 3.1, predictionErrorPercent: 1.4 };
+  const of = (more: object) => measuredBlock({ "sweep-ours": { [amd]: result({ ...held, ...more }) } });
+  const interval = { predictionInterval95: "1.545 to 1.576" };
+  expect(of({ ...interval, heldOutLoss: 1.5371 })).toContain(
+    "; the loss, 1.5371, is below the 95 % interval of its prediction, 1.545 to 1.576 |",
+  );
+  expect(of({ ...interval, heldOutLoss: 1.56 })).toContain("the loss, 1.56, is inside the 95 % interval");
+  expect(of({ ...interval, heldOutLoss: 1.6 })).toContain("the loss, 1.6, is above the 95 % interval");
+  expect(of({})).toContain("; the interval of the prediction was not recorded |");
+});
+
 test("the claim of speed names the processors where it holds", () => {
   const readme = "a <!-- faster -->x<!-- /faster -->\n<!-- proofs -->y<!-- /proofs -->\n";
   expect(withMeasured(readme, results)).toMatch(

@@ -110,9 +110,7 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
     [
       "Our own sweep: its law's prediction of a larger run",
       ({ runs, decades, heldOutOverLargest, predictionErrorPercent, predictionInterval95, heldOutLoss }) => {
-        const interval = predictionInterval95
-          ? `; loss ${heldOutLoss}, 95 % interval of its prediction ${predictionInterval95}`
-          : "";
+        const interval = ofInterval(Number(heldOutLoss), predictionInterval95);
         return `${predictionErrorPercent} % off at ${heldOutOverLargest} times the compute (${runs} runs, ${decades} decades)${interval}`;
       },
     ],
@@ -190,6 +188,17 @@ ${measuredBlock(results)}
 `;
 }
 
+/** Where the measured loss lies: an error in percent alone does not say whether the prediction's own interval holds it. */
+function ofInterval(loss: number, interval: unknown): string {
+  const [low, high] = String(interval ?? "")
+    .split(" to ")
+    .map(Number);
+  if (low === undefined || high === undefined || !(low < high))
+    return "; the interval of the prediction was not recorded";
+  const where = loss < low ? "below" : loss > high ? "above" : "inside";
+  return `; the loss, ${loss}, is ${where} the 95 % interval of its prediction, ${low} to ${high}`;
+}
+
 /** The processors on which a training step is as much faster than PyTorch's as was asked for. */
 function fasterOn({ bench = {} }: Results): string {
   const names = Object.entries(bench).flatMap(([processor, { holds }]) => (holds ? [processor] : []));
@@ -217,7 +226,7 @@ export function updateReadme(results: Results): void {
   const records = readRunLog(path.join(root, ".cache", "proofs", "cpu-demo", "compiled"));
   if (records.length === 0) return;
   const title = "nanoGPT's CPU demo: 0.8 million parameters learn Shakespeare, character by character";
-  const curve = lossCurve(records, { title, unit: "nats a character" });
+  const curve = lossCurve(records, { title, unit: "nats per character" });
   fs.writeFileSync(path.join(root, "test", "proofs", "curve.svg"), `${toSvg(curve, { width: 820, height: 400 })}\n`);
 }
 

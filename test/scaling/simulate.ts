@@ -50,7 +50,7 @@ export function isoflopSweep(options: IsoflopOptions = {}): Point[] {
 export interface RunsOptions {
   readonly law?: Law;
   readonly runs?: number;
-  readonly pointsARun?: number;
+  readonly pointsPerRun?: number;
   /** Standard deviations of ln L: the error that a run's points share, and that of each point. */
   readonly shared?: number;
   readonly own?: number;
@@ -59,13 +59,13 @@ export interface RunsOptions {
 
 /** Runs of various sizes and lengths, with several points that share an error. */
 export function runsSweep(options: RunsOptions = {}): Point[] {
-  const { law = hoffmann, runs = 40, pointsARun = 5, shared = 0.009, own = 0.004, seed = 1 } = options;
+  const { law = hoffmann, runs = 40, pointsPerRun = 5, shared = 0.009, own = 0.004, seed = 1 } = options;
   return Array.from({ length: runs }).flatMap((_, run) => {
     // Steps like those of the golden ratio fill a plane evenly.
     const n = 10 ** (7.3 + 2.7 * ((run * 0.618034) % 1));
     const longest = 20 * n * Math.exp(1.5 * (2 * ((run * 0.7548777) % 1) - 1));
     const together = shared * normal(seed, "run", run);
-    return Array.from({ length: pointsARun }, (_, k) => {
+    return Array.from({ length: pointsPerRun }, (_, k) => {
       const d = longest / 2 ** k;
       const loss = lossOf(law, n, d) * Math.exp(together + own * normal(seed, "point", run, k));
       return { n, d, loss, group: `run ${run}` };

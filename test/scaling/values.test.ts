@@ -182,7 +182,7 @@ describe("rules", () => {
 });
 
 describe("approach 2's bias", () => {
-  test("is of 15 sizes a budget unless told otherwise", () => {
+  test("is of 15 sizes per budget unless told otherwise", () => {
     const study = { budgetsFlops: [1e17, 1e18, 1e19], width: 8 };
     const of = (sizes?: number) => approach2Bias(surface, { ...study, ...(sizes && { sizes }) }, 1e21);
     expect(of()).toEqual(of(15));

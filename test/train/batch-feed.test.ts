@@ -63,7 +63,7 @@ describe("batchFeed()", () => {
       [2, 1],
     ] as const) {
       const [first, second] = key(seed, "dropout", step) as unknown as [number, number];
-      // Two rows a micro-batch.
+      // Two rows per micro-batch.
       for (const micro of [0, 1, 2]) expect(keyOf(seed, step, micro)).toEqual([first, (second + 2 * micro) | 0]);
     }
     expect(new Set([keyOf(1, 0, 0), keyOf(1, 1, 0), keyOf(2, 0, 0), keyOf(2, 1, 0)].map(String)).size).toBe(4);

@@ -4,6 +4,7 @@
  * the page.
  */
 import path from "node:path";
+import { warningKinds } from "../../../scaling/fit.js";
 import { type Approach, fitApproaches, scalingReport } from "../../../scaling/report.js";
 import { replaceFile } from "../../host/replace-file.js";
 import type { Io } from "../shared/terminal.js";
@@ -63,7 +64,8 @@ function summary(fits: readonly Approach[], out: string): string[] {
   const lines = fits.map(({ name, fit, refused }) => {
     if (!fit?.exponents) return `${name}: ${refused ?? "no exponents"}`;
     const { a, b } = fit.exponents;
-    const warned = fit.warnings.length > 0 ? `; warnings: ${fit.warnings.map(({ kind }) => kind).join(", ")}` : "";
+    const kinds = warningKinds(fit);
+    const warned = kinds.length > 0 ? `; warnings: ${kinds.join(", ")}` : "";
     return `${name}: N* ∝ C^${a.toFixed(3)}, D* ∝ C^${b.toFixed(3)}${fit.converged ? "" : ", not converged"}${warned}`;
   });
   return [...lines, `wrote ${out}`];

@@ -42,7 +42,7 @@ export function makeView<K extends KindName>(kind: K, data: DataOf<K>): View {
   const place = (heading = "") => {
     const json = scriptJson(data);
     const id = `folio-${createHash("sha256").update(kind).update(json).digest("hex").slice(0, 12)}`;
-    const image = svgImage(svg());
+    const image = svgImage(svg(), alternative(text(data)));
     return `<div class="${id}"${heading}>${image}</div>\n<script>window.FolioViews?.mount("${id}", "${kind}", ${json})</script>`;
   };
   const view: View = {
@@ -61,6 +61,16 @@ export function makeView<K extends KindName>(kind: K, data: DataOf<K>): View {
     },
   };
   return view;
+}
+
+/** Longest alternative text: somebody listens to it from beginning to end. */
+const mostLetters = 600;
+
+/** The words of a view as alternative text: whole lines, as many as are not too long to listen to. */
+function alternative(words: string): string {
+  if (words.length <= mostLetters) return words.replaceAll("\n", " ");
+  const end = words.lastIndexOf("\n", mostLetters);
+  return `${words.slice(0, end > 0 ? end : mostLetters).replaceAll("\n", " ")} …`;
 }
 
 /** The style sheet inside the SVG document; a label, if the picture has none. */

@@ -261,6 +261,15 @@ describe("tables of fits", () => {
       { method: "isoflop", name: "two", fit: isoflop },
       { method: "envelope", name: "one", refused: "no sizes" },
     ]).objects();
+    const twice = [0, 1].map((i) => ({ kind: "narrow-intervals" as const, message: `constant ${i}` }));
+    const [warned] = approachesTable([
+      {
+        method: "isoflop",
+        name: "two",
+        fit: { ...isoflop, warnings: [...twice, { kind: "few-budgets", message: "" }] },
+      },
+    ]).objects() as { says: string }[];
+    expect(warned!.says).toBe("narrow-intervals, few-budgets");
     const [low80, high80] = isoflop.ci80.a!;
     expect(rows[0]).toMatchObject({
       method: "isoflop",

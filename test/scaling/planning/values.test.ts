@@ -33,7 +33,7 @@ const planOf = (tokens: number, more: Partial<PlanOptions> = {}) =>
   });
 
 describe("cells", () => {
-  test("of IsoFLOP grids are seven sizes, each half as large again as the one before, about 20 tokens a parameter", () => {
+  test("of IsoFLOP grids are seven sizes, each half as large again as the one before, about 20 tokens per parameter", () => {
     const cells = wantedCells({ kind: "isoflop", budgets: [1.2e18] });
     expect(cells.map(({ parameters }) => Math.round(parameters))).toEqual(
       [-3, -2, -1, 0, 1, 2, 3].map((k) => Math.round(1e8 * 1.5 ** k)),

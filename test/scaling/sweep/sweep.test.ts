@@ -93,7 +93,7 @@ describe("runSweep", () => {
         tokens,
         n_total: totalOf(settings),
       });
-      // What the run's own log says: the mean loss of its last tenth, its last rate, a point a step.
+      // What the run's own log says: the mean loss of its last tenth, its last rate, a point per step.
       const own = identifyRuns(plan, folder).find(({ name }) => name === row.name)!;
       const iters = readRunLog(own.settings.outDir).filter((record) => record.kind === "iter");
       const last = iters.slice(-Math.round(iters.length / 10));
