@@ -93,8 +93,11 @@ async function otherLosses(
 }
 
 function meanNorm(values: Float32Array, C: number): number {
-  const positions = values.length / C;
   let sum = 0;
-  for (let t = 0; t < positions; t++) sum += Math.hypot(...values.subarray(t * C, (t + 1) * C));
-  return sum / positions;
+  for (let from = 0; from < values.length; from += C) {
+    let squares = 0;
+    for (let c = from; c < from + C; c++) squares += values[c]! ** 2;
+    sum += Math.sqrt(squares);
+  }
+  return (sum * C) / values.length;
 }
