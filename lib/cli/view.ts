@@ -2,11 +2,10 @@
 import path from "node:path";
 import { closest } from "fastest-levenshtein";
 import { readTextFile, TEXT_RULE } from "../data/text.js";
-import type { PageFacts } from "../inspect/live/write-page.js";
 import { readWords, snakeCase } from "../settings/flags.js";
 import { camelCase, checkValue } from "../settings/settings.js";
 import { fetchWeights } from "./shared/download-weights.js";
-import { grouped, type Io } from "./shared/terminal.js";
+import type { Io } from "./shared/terminal.js";
 
 export function help(): string {
   return `folio view: writes a model as a page, one file that works without a network.
@@ -55,18 +54,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     ...(given !== undefined && { text: given }),
     ...(prompt !== undefined && { prompt }),
   });
-  io.stdout.write(`${path.resolve(to)}: ${pageFacts(page)}\n`);
+  io.stdout.write(`${page.text()}\n`);
   return 0;
-}
-
-/** A page in words: size, number format, and what a browser needs for it. */
-export function pageFacts({ parameters, floats, bytes, memory, change }: PageFacts): string {
-  const megabytes = (count: number) => `${(count / 1e6).toFixed(1)} MB`;
-  const rounding =
-    change === undefined
-      ? ""
-      : ` (rounding to float16 changes no probability of the prompt by more than ${change.toExponential(0)})`;
-  return `${grouped(parameters)} parameters in ${floats}${rounding}, a file of ${megabytes(bytes)}; a browser needs about ${megabytes(memory.look)} of memory to look inside, and ${megabytes(memory.train)} to train.`;
 }
 
 function parseArguments(args: readonly string[]): Arguments {

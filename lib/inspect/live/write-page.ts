@@ -7,6 +7,7 @@ import { escapeHtml } from "../../charts/html-page.js";
 import { escapeScript, scriptJson } from "../../charts/page-script.js";
 import type { Tokenizer } from "../../data/tokenizers/tokenizer.js";
 import type { HostTensors } from "../../engine/host-tensors.js";
+import type { MimeBundle } from "../../host/notebook.js";
 import { packageRoot } from "../../host/package.js";
 import { replaceFile } from "../../host/replace-file.js";
 import { fromHalf, toHalf } from "../../host/sixteen-bit.js";
@@ -42,6 +43,14 @@ export interface PageFacts {
 /** A page with its facts. */
 export interface LivePage extends PageFacts {
   readonly html: string;
+}
+
+/** A page that was written; as the last expression of a notebook's cell it is shown inside the notebook. */
+export interface WrittenPage extends PageFacts {
+  readonly file: string;
+  /** The facts in words. */
+  text(): string;
+  bundle(): MimeBundle;
 }
 
 /** Beyond this a browser's longest text does not hold the weights. */
@@ -95,7 +104,7 @@ export async function livePage(model: LookedAt, options: LivePageOptions = {}): 
  * @throws as livePage, and {Error} if the file cannot be written
  * @example await writeLivePage(openCheckpoint("out"), "model.html", { text: readFileSync("poems.txt", "utf8") });
  */
-export async function writeLivePage(model: LookedAt, to: string, options: LivePageOptions = {}): Promise<PageFacts> {
+export async function writeLivePage(model: LookedAt, to: string, options: LivePageOptions = {}): Promise<WrittenPage> {
   const { html, ...facts } = await livePage(model, options);
   try {
     replaceFile(to, html);
@@ -104,7 +113,25 @@ export async function writeLivePage(model: LookedAt, to: string, options: LivePa
       cause: error,
     });
   }
-  return facts;
+  const file = path.resolve(to);
+  const text = () => `${file}: ${inWords(facts)}`;
+  return { ...facts, file, text, bundle: () => ({ "text/html": frame(file, inWords(facts)), "text/plain": text() }) };
+}
+
+function inWords({ parameters, floats, bytes, memory, change }: PageFacts): string {
+  const megabytes = (count: number) => `${(count / 1e6).toFixed(1)} MB`;
+  const rounding =
+    floats === "float16" && change !== undefined
+      ? ` (rounding changes no probability after the prompt by more than ${Number(change.toPrecision(1))})`
+      : "";
+  return `${parameters.toLocaleString("en")} parameters in ${floats}${rounding}, a file of ${megabytes(bytes)}; a browser needs about ${megabytes(memory.look)} of memory to look inside, and ${megabytes(memory.train)} to train.`;
+}
+
+/** The page inside a notebook, which finds the file from where it stands; where it cannot be shown, its facts. */
+function frame(file: string, facts: string): string {
+  const address = path.relative(process.cwd(), file).split(path.sep).map(encodeURIComponent).join("/");
+  const style = "width: 100%; height: 40rem; border: 1px solid #8885; border-radius: 8px";
+  return `<iframe src="${address}" title="The model in a page" style="${style}"></iframe>\n<p>${escapeHtml(facts)}</p>`;
 }
 
 /** Some tokens to begin with. */
