@@ -304,6 +304,8 @@ describe("forward()", () => {
     const both = await operations(["h.0.attn.q", "h.1.attn.heads"]);
     const perLayer = one - none;
     expect(both - one).toBe(perLayer);
+    // What each head adds is computed only where it is looked at.
+    expect(await operations(["h.1.attn.head_out"])).toBeGreaterThan(none);
     // Without Folio's operations, attention is always composed.
     if (fusedEnabled()) expect(perLayer).toBeGreaterThan(0);
     else expect(perLayer).toBe(0);

@@ -266,7 +266,7 @@ describe("initFrom a run's folder", () => {
       "Cannot start from rseume: there is no such file or folder; did you mean resume?",
     );
     await expect(start({ initFrom: "somewhere/else" })).rejects.toThrow(
-      /there is no such file or folder; wanted one of scr/,
+      "there is no such file or folder; wanted one of scratch, resume, gpt2, gpt2-medium, gpt2-large, gpt2-xl, or a path.",
     );
   });
 });

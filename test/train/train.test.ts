@@ -243,7 +243,7 @@ describe("a loss that explodes", () => {
     const wild = { ...settings, initFrom: "resume" as const, maxIters: 40, evalInterval: 1 };
     const failing = collect(train({ ...wild, learningRate: 1e30, minLr: 1e30, gradClip: 0 }));
     await expect(failing).rejects.toThrow(
-      /^Cannot continue: .* at step \d+\. The last good checkpoint is step 4 in .*run-\d+\. Likely causes: a learning rate that is too high \(1\.00e\+30 now; lower learningRate or raise warmupIters\), no clipping \(gradClip 0\)/,
+      /^Cannot continue: the evaluated loss is \S+ at step 5\. The last good checkpoint is step 4 in .*run-\d+\. Likely causes: a learning rate that is too high \(1\.00e\+30 now; lower learningRate or raise warmupIters\), no clipping \(gradClip 0\)/,
     );
     expect(checkpointFile(settings.outDir, "model.safetensors")).toEqual(weights);
     // The run resumes from there with a lower rate.
@@ -283,6 +283,7 @@ describe("a folder that holds a run", () => {
     await expect(collect(train({ ...settings, seed: 5 }))).rejects.toThrow(
       /^Cannot train into .*: it already has a run, at step 2, with other settings \(seed 1337 there, 5 here\)\. Continue it \(initFrom: "resume"\), choose another outDir, or replace it \(overwrite: true\)\.$/,
     );
+    await expect(collect(train(settings))).rejects.toThrow("it already has a run, at step 2. Continue it");
     for (const wrong of [{ blockSize: 4000 }, { vocabSize: 5 }, { dtype: "float16" as const, compile: false }]) {
       await expect(collect(train({ ...settings, overwrite: true, ...wrong }))).rejects.toThrow(/^Cannot /);
     }
@@ -302,6 +303,7 @@ describe("a folder that holds a run", () => {
       /^Cannot resume from .*: the checkpoint has another shape \(nLayer 1 there, 2 here; nEmbd 8 there, 16 here; gelu erf there, tanh here\)\. Use its settings, or train from scratch into another outDir\.$/,
     );
     await expect(resume({ nHead: 4 })).rejects.toThrow("nHead 2 there, 4 here");
+    await expect(resume({ blockSize: 9 })).rejects.toThrow("another shape (blockSize 8 there, 9 here)");
     await expect(resume({ vocabSize: 64 })).rejects.toThrow("vocabSize 28 there, 64 here");
     writeFox(folder, "other", "!");
     await expect(resume({ dataset: "other" })).rejects.toThrow("vocabSize 28 there, 29 here");
@@ -317,6 +319,15 @@ describe("a folder that holds a run", () => {
     await expect(collect(train({ ...settings, dataset: "other", initFrom: "resume" }))).rejects.toThrow(
       /^Cannot resume from .*: its tokenizer is not that of other.* Use its dataset \(fox\)/,
     );
+  });
+
+  test("is not emptied by overwrite when it is resumed", async () => {
+    const settings = newRun({ maxIters: 2 });
+    await collect(train(settings));
+    const again = { ...settings, maxIters: 4, initFrom: "resume" as const, overwrite: true };
+    const records = await collect(train(again, { signal: AbortSignal.abort() }));
+    expect(shape(records)).toEqual(["start 2", "end 2"]);
+    expect(readState(settings.outDir).step).toBe(2);
   });
 
   test("a finished run ends at once when resumed, with an unchanged log", async () => {
