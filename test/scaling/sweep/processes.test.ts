@@ -45,15 +45,6 @@ describe("a run in a process", () => {
     }
   });
 
-  it("that cannot begin says why, in one line", async () => {
-    const { run, job } = planned("absent");
-    const outcome = await startLocal({ ...run, id: "f".repeat(64) }, job).done;
-    expect(outcome).toEqual({
-      state: "failed",
-      message: `its process ended with 1: Cannot do the run ${"f".repeat(64)}: the plan has no run with this name or identity; \`folio scaling status\` lists them.`,
-    });
-  });
-
   it("of a command reads steps among other output, and knows its exit codes", async () => {
     const { run, job, seen } = planned("command");
     const outcome = (command: string) => startCommand(run, command, job).done;
