@@ -191,6 +191,19 @@ describe("sample()", () => {
     expect(await texts({ seed: 2, compile: false })).not.toEqual(first);
   });
 
+  test("ids beyond the tokenizer's change nothing: the text is that of a model without them", async () => {
+    const model = await modelOf({ nLayer: 2 }, 4);
+    const { shape, values } = model.params["wte.weight"]!;
+    const [V, C] = shape as [number, number];
+    const padded = new Float32Array((V + 6) * C).fill(3); // they would be likely
+    padded.set(values as Float32Array);
+    const params = { ...model.params, "wte.weight": float32(padded, [V + 6, C]) };
+    const wide = { params, settings: { ...model.settings, vocabSize: V + 6 } };
+    const [found, wanted] = [await texts({ numSamples: 3 }, wide), await texts({ numSamples: 3 }, model)];
+    expect(found).toEqual(wanted);
+    expect(new Set(wanted).size).toBe(3);
+  });
+
   test("generates the same text in compiled and eager mode", async () => {
     expect(await texts({ compile: true })).toEqual(await texts({ compile: false }));
   });
