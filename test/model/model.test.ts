@@ -93,7 +93,9 @@ describe("initStd", () => {
   test("is the standard deviation of new weights: 0.02 by default, 1/√C for 0", () => {
     const deviation = (initStd?: number) => {
       const specs = parameterSpecs({ ...tiny, nEmbd: 16, initStd: initStd as number });
-      return ["wte.weight", "h.0.mlp.c_proj.weight"].map((name) => specs.find((spec) => spec.name === name)!.initializer);
+      return ["wte.weight", "h.0.mlp.c_proj.weight"].map(
+        (name) => specs.find((spec) => spec.name === name)!.initializer,
+      );
     };
     expect(deviation()).toEqual([{ normal: 0.02 }, { normal: 0.01 }]);
     expect(deviation(0.3)).toEqual([{ normal: 0.3 }, { normal: 0.15 }]);

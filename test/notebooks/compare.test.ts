@@ -109,6 +109,19 @@ describe("a stored figure", () => {
     expect(between(figure([4, 3, 2]), figure([2, 3, 4]))).toHaveLength(2);
   });
 
+  test("is compared on a logarithmic axis by ratios, and a value without an axis by its own size", () => {
+    const scaled = (x: number[], opacity = 0.8) => {
+      const series = [{ name: "law", x, y: [3, 2, 1], opacity }];
+      return html(
+        figureHtml(lineChart({ title: "Law", xLabel: "FLOPs", yLabel: "loss", logX: true, series }), "<img>"),
+      );
+    };
+    const stored = scaled([1e18, 1.7e18, 1e22]);
+    expect(between(stored, scaled([1e18, 1.701e18, 1e22]))).toEqual([]);
+    expect(between(stored, scaled([1e18, 1.8e18, 1e22]))).toHaveLength(1);
+    expect(between(stored, scaled([1e18, 1.7e18, 1e22], 0.9))).toHaveLength(1);
+  });
+
   test("is compared by its labels", () => {
     expect(between(figure([4, 3, 2]), figure([4, 3, 2], "tokens"))[0]).toMatch(/stored "step", fresh "tokens"/);
   });
