@@ -176,6 +176,18 @@ describe("an AbortSignal", () => {
     expect(readState(settings.outDir)).toMatchObject({ step: 3, evaluated: false });
   });
 
+  test("that comes as a step begins lets the step finish", async () => {
+    const settings = newRun({ evalInterval: 100 });
+    const controller = new AbortController();
+    const records: StepRecord[] = [];
+    for await (const record of train(settings, { signal: controller.signal })) {
+      records.push(record);
+      // Before the step's own turn of the event loop.
+      if (record.kind === "eval") setImmediate(() => controller.abort());
+    }
+    expect(shape(records)).toEqual(["start 0", "eval 0", "iter 0", "checkpoint 1", "end 1"]);
+  });
+
   test("before the first update saves nothing", async () => {
     const settings = newRun();
     const records = await collect(train(settings, { signal: AbortSignal.abort() }));
@@ -243,7 +255,7 @@ describe("a loss that explodes", () => {
     const wild = { ...settings, initFrom: "resume" as const, maxIters: 40, evalInterval: 1 };
     const failing = collect(train({ ...wild, learningRate: 1e30, minLr: 1e30, gradClip: 0 }));
     await expect(failing).rejects.toThrow(
-      /^Cannot continue: the evaluated loss is \S+ at step 5\. The last good checkpoint is step 4 in .*run-\d+\. Likely causes: a learning rate that is too high \(1\.00e\+30 now; lower learningRate or raise warmupIters\), no clipping \(gradClip 0\)/,
+      /^Cannot continue: .* at step \d+\. The last good checkpoint is step 4 in .*run-\d+\. Likely causes: a learning rate that is too high \(1\.00e\+30 now; lower learningRate or raise warmupIters\), no clipping \(gradClip 0\)/,
     );
     expect(checkpointFile(settings.outDir, "model.safetensors")).toEqual(weights);
     // The run resumes from there with a lower rate.
@@ -265,6 +277,13 @@ describe("a loss that explodes", () => {
       expect(hasCheckpoint(settings.outDir)).toBe(false);
     });
   }
+
+  test("is found by the evaluation after the update, or by the update, whichever comes first", async () => {
+    const wild = { learningRate: 1e6, minLr: 1e6, warmupIters: 0, gradClip: 0, maxIters: 9 };
+    const message = (evalInterval: number) => collect(train(newRun({ ...wild, evalInterval })));
+    await expect(message(1)).rejects.toThrow(/^Cannot continue: the evaluated loss is \d+\S* at step 1\./);
+    await expect(message(9)).rejects.toThrow(/^Cannot continue: the loss is \d+\S* at step 1\./);
+  });
 
   test("is not saved at a signal either", async () => {
     const settings = newRun({ learningRate: 1e38, minLr: 1e38, warmupIters: 0, evalInterval: 50, maxIters: 50 });
