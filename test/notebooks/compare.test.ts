@@ -161,6 +161,9 @@ describe("a number in prose", () => {
     for (const wrong of ["32 runs", ".47", "four percent", "0.41", "5 per cent"]) expect(text(wrong)).toHaveLength(1);
     expect(unboundNumbers(notebook(markdown("# Limit\nIt is 2e-4."), code([stream("0.00018")])))).toEqual([]);
     expect(unboundNumbers(notebook(markdown("# Limit\nIt is 2e-4."), code([stream("0.00012")])))).toHaveLength(1);
+    expect(unboundNumbers(notebook(markdown("# Fall\nIt is 5 %."), code([stream("1.602060  0.049668")])))).toHaveLength(
+      1,
+    );
     // A share is quoted in per cent only as such.
     expect(text("38 %")).toEqual([]);
     expect(text("38 runs")).toHaveLength(1);

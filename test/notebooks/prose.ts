@@ -18,17 +18,18 @@ const IN_WORDS = new RegExp(String.raw`\b(${WORDS.join("|")})(?= per ?cent\b)`, 
 /** Numbers of the prose that no cell of their section shows. */
 export function unboundNumbers(notebook: Notebook): string[] {
   return sectionsOf(notebook).flatMap(({ prose, shown }) => {
-    const numbers = (shown.match(SHOWN) ?? []).map(numberOf);
-    return prose.flatMap((paragraph) =>
-      SOURCE.test(paragraph)
-        ? []
-        : quotedIn(paragraph)
-            .filter((quoted) => !numbers.some((value) => rounds(value, quoted)))
-            .map(
-              ({ number }) =>
-                `the prose says ${number}, which no cell of its section shows: "${around(paragraph, number)}"`,
-            ),
-    );
+    const numbers = numbersIn(shown, SHOWN);
+    return prose
+      .filter((paragraph) => !SOURCE.test(paragraph))
+      .map(plainOf)
+      .flatMap((plain) =>
+        quotedIn(plain)
+          .filter((quoted) => !numbers.some((value) => rounds(value, quoted)))
+          .map(
+            ({ number, index }) =>
+              `the prose says ${number}, which no cell of its section shows: "${around(plain, index)}"`,
+          ),
+      );
   });
 }
 
@@ -68,38 +69,52 @@ function readIn({ text, data = {} }: Output): string {
 const decoded = (code: string) => Buffer.from(code, "base64").toString();
 const wordsOf = (markup: string) => markup.replace(/<script[\s\S]*?<\/script>|<style[\s\S]*?<\/style>|<[^>]*>/g, " ");
 
-interface Quoted {
+interface Found {
   readonly number: string;
   readonly percent: boolean;
+  readonly index: number;
 }
 
-/** Without code, formulas and years. */
-function quotedIn(paragraph: string): Quoted[] {
-  const plain = paragraph
+const numbersIn = (text: string, pattern: RegExp): Found[] =>
+  [...text.matchAll(pattern)].map(({ 0: number, index }) => {
+    return { number, index, percent: PERCENT.test(text.slice(index + number.length, index + number.length + 10)) };
+  });
+
+/** Without code, formulas and addresses; percentages in digits. */
+function plainOf(paragraph: string): string {
+  return paragraph
     .replace(/```[\s\S]*?```|`[^`]*`|\$\$[\s\S]*?\$\$|\$[^$]*\$/g, " ")
     .replace(/\]\([^)]*\)/g, "] ")
     .replace(IN_WORDS, (word) => String(WORDS.indexOf(word.toLowerCase()) + 1));
-  return [...plain.matchAll(QUOTED)].flatMap(({ 0: number, index }) => {
-    const isYear = /^(19|20)\d\d$/.test(number);
-    const percent = PERCENT.test(plain.slice(index + number.length));
-    return !isYear && (percent || /[.e]|\d\d/.test(number)) ? [{ number, percent }] : [];
-  });
 }
 
-/** Whether the value shown is the quoted one, to the digits that are quoted; a share may be quoted in per cent. */
-function rounds(shown: number, { number, percent }: Quoted): boolean {
+/** Without years and single digits. */
+const quotedIn = (plain: string): Found[] =>
+  numbersIn(plain, QUOTED).filter(
+    ({ number, percent }) => !/^(19|20)\d\d$/.test(number) && (percent || /[.e]|\d\d/.test(number)),
+  );
+
+/** Whether the value shown is the quoted one, to the digits that are quoted; per cent are shown as such, or as a share. */
+function rounds(shown: Found, { number, percent }: Found): boolean {
+  const { decimals, exponent } = digitsOf(number);
+  const unit = 10 ** (exponent - decimals);
+  const isShare = percent && !shown.percent;
+  // A column of many digits is no share: one of its numbers would round to any percentage.
+  if (isShare && digitsOf(shown.number).decimals > decimals + 4) return false;
+  const value = (isShare ? 100 : 1) * numberOf(shown.number);
+  return Math.abs(value - numberOf(number)) <= unit / 2 + 1e-9 * Math.abs(value);
+}
+
+function digitsOf(number: string): { decimals: number; exponent: number } {
   const [, decimals = "", exponent = "0"] = /^[\d,]*(?:\.(\d+))?(?:e([-+]?\d+))?$/i.exec(number)!;
-  const unit = 10 ** (Number(exponent) - decimals.length);
-  const values = percent ? [shown, 100 * shown] : [shown];
-  return values.some((value) => Math.abs(value - numberOf(number)) <= unit / 2 + 1e-9 * Math.abs(value));
+  return { decimals: decimals.length, exponent: Number(exponent) };
 }
 
 const numberOf = (number: string) => Number(number.replaceAll(",", ""));
 
-function around(paragraph: string, number: string): string {
-  const at = paragraph.indexOf(number);
-  return paragraph
-    .slice(Math.max(0, at - 40), at + number.length + 30)
+function around(text: string, index: number): string {
+  return text
+    .slice(Math.max(0, index - 40), index + 35)
     .replace(/\s+/g, " ")
     .trim();
 }
