@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { toData } from "../../../scaling/fit/columns.js";
 import { huberObjective } from "../../../scaling/fit/search/huber-objective.js";
+import { createLeastSquares, lowestFrom } from "../../../scaling/fit/search/least-squares.js";
 import { createMinimizer } from "../../../scaling/fit/search/quasi-newton.js";
 import { createProjection } from "../../../scaling/fit/search/variable-projection.js";
 
@@ -34,6 +35,39 @@ describe("createMinimizer()", () => {
     const end = createMinimizer(2).descend(valley, x, { tolerance: 1e-9, maxIterations: 3 });
     expect(end.iterations).toBe(3);
     expect(end.gradient).toBeGreaterThan(1e-2);
+  });
+});
+
+describe("createLeastSquares()", () => {
+  // Residuals of a + b·x at four points, of which one has no weight; the third parameter has no effect.
+  const [xs, ys] = [
+    [0, 1, 2, 5],
+    [1, 3, 4, 100],
+  ];
+  const line = createLeastSquares({
+    ...{ size: 4, parameters: 3 },
+    at(i, [a, b], gradient) {
+      gradient.set([1, xs[i]!, 0]);
+      return a! + b! * xs[i]! - ys[i]!;
+    },
+  });
+
+  test("finds a weighted line, and leaves a parameter without effect as it was", () => {
+    const x = Float64Array.of(0, 0, 7);
+    const end = line(x, 50, Float64Array.of(1, 1, 1, 0));
+    // By hand: b = Sxy / Sxx = 3 / 2, a = 8/3 − b, Σ r² = 1/6.
+    expect([...x]).toEqual([expect.closeTo(7 / 6, 9), expect.closeTo(1.5, 9), 7]);
+    expect(end).toEqual({ value: expect.closeTo(1 / 6, 12), gradient: expect.any(Number), converged: true });
+    expect(end.gradient).toBeLessThan(1e-7);
+  });
+
+  test("is not converged after too few iterations; of several starts the lowest end counts", () => {
+    expect(line(Float64Array.of(0, 0, 0), 1)).toMatchObject({ converged: false });
+    const starts = [Float64Array.of(1e9, 1e9, 1), Float64Array.of(0, 0, 2)];
+    const { x, end } = lowestFrom(line, starts, { maxIterations: 1 });
+    expect(x[2]).toBe(2);
+    expect(end.value).toBeLessThan(line(starts[0]!.slice(), 1).value);
+    expect([...starts[1]!]).toEqual([0, 0, 2]);
   });
 });
 
