@@ -50,6 +50,25 @@ test("checkDataset() finds a dominant id, and validation text of another kind", 
   ]);
 });
 
+test("checkDataset() finds more than half of one id, and more than 1 % of ids that are not in training", async () => {
+  const problemsOf = async (train: string, val: string) => {
+    write(train, val);
+    const { problems } = await checkDataset(dataDir, "x");
+    return problems.filter((problem) => /makes up|never occur/.test(problem));
+  };
+  // 1,000 ids to train on and 1,000 to validate on, each on a line of its own.
+  const letters = (share: number) => `${"a".repeat(share)}${"bcdefghi".repeat(200).slice(0, 1000 - share)}`;
+  expect(await problemsOf(letters(500), letters(400))).toEqual([]);
+  expect(await problemsOf(letters(501), letters(400))).toEqual([
+    expect.stringMatching(/^train: the id \d+, "a", makes up 50\.1 % of all ids$/),
+  ]);
+  const unseen = (count: number) => `${"z".repeat(count)}${letters(400).slice(count)}`;
+  expect(await problemsOf(letters(400), unseen(10))).toEqual([]);
+  expect(await problemsOf(letters(400), unseen(11))).toEqual([
+    expect.stringMatching(/^val: 1\.1 % of its ids never occur in train: the two splits are different kinds of text$/),
+  ]);
+});
+
 test("checkDataset() finds ids beyond the vocabulary, odd byte counts, other lengths, other files", async () => {
   write(linesFrom(0, 400), linesFrom(400, 50));
   const val = fs.readFileSync(file("val.bin"));
