@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { checkDataset } from "../../lib/data/check-dataset.js";
-import { writeDataset } from "../../lib/data/token-writer.js";
+import { writeDataset, writeProblem } from "../../lib/data/token-writer.js";
 import { charTokenizer, gpt2Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 
 let dataDir: string;
@@ -96,4 +96,18 @@ test("checkDataset() finds ids of another width, and the wrong tokenizer", async
   const noise = Uint16Array.from({ length: 20_000 }, (_, index) => 128 + ((index * 37) % 60));
   for (const split of ["train", "val"]) fs.writeFileSync(path.join(directory, `${split}.bin`), noise);
   expect((await checkDataset(dataDir, "nano")).problems.join("\n")).toMatch(/of the decoded characters are U\+FFFD/);
+});
+
+test("writeProblem() says what to do about a full disk or quota, and leaves other errors as they are", () => {
+  const what = { name: "x", directory: "data/x", found: "it needs 12 bytes" };
+  for (const code of ["ENOSPC", "EDQUOT"]) {
+    const error = Object.assign(new Error("write"), { code });
+    expect(writeProblem(error, what)).toEqual(
+      new Error(
+        'Cannot write the dataset "x" to data/x: the disk is full; it needs 12 bytes. Free some space, or choose another dataDir.',
+      ),
+    );
+  }
+  for (const other of [Object.assign(new Error("write"), { code: "EACCES" }), new Error("other"), "text"])
+    expect(writeProblem(other, what)).toBe(other);
 });
