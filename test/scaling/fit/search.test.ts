@@ -79,6 +79,26 @@ const points = [
   { n: 4e8, d: 2e10, loss: 2.7 },
 ];
 
+describe("toData()", () => {
+  test("takes points of one curve as a cluster, and each of the others as its own", () => {
+    const named = points.map((point, i) => (i === 1 || i === 3 ? { ...point, group: "a" } : point));
+    const { size, cluster, clusters, grouped, lnC, lnUnique } = toData([
+      ...named,
+      { n: 1e6, d: 1e9, loss: 4, c: 7e15, unique: 2e8 },
+    ]);
+    expect({ size, cluster: [...cluster], clusters, grouped }).toEqual({
+      ...{ size: 6, cluster: [0, 1, 2, 1, 3, 4], clusters: 5, grouped: true },
+    });
+    expect(toData(points)).toMatchObject({ clusters: 5, grouped: false });
+    // C as given, else 6ND; no more unique tokens than tokens.
+    expect(Math.exp(lnC[0]!) / (6 * 2e6 * 3e8)).toBeCloseTo(1, 12);
+    expect(Math.exp(lnC[5]!) / 7e15).toBeCloseTo(1, 12);
+    expect([...lnUnique].map(Math.exp).map((value) => Number(value.toPrecision(6)))).toEqual([
+      ...[3e8, 1e8, 4e9, 9e8, 2e10, 2e8],
+    ]);
+  });
+});
+
 describe("huberObjective()", () => {
   const data = toData(points);
   const start = [6.1, 7.3, 0.55, 0.33, 0.37] as const;
