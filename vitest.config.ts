@@ -10,6 +10,7 @@ export default defineConfig({
     // For what hangs: nothing here depends on how fast the machine is, or how busy.
     testTimeout: 600_000,
     hookTimeout: 600_000,
+    setupFiles: ["test/hanging.ts"],
     projects: [
       { extends: true, test: { name: "folio", include: ["test/**/*.test.ts"] } },
       // Once more without Folio's own operations: what runs where they do not compile, and on a GPU.

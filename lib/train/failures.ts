@@ -39,7 +39,7 @@ function lastGood(outDir: string): string {
   const fault = faultOfCheckpoint({ outDir, name: "last" });
   if (!fault) return `The last good checkpoint is step ${readState(outDir).step} in ${outDir}.`;
   const others: ChosenCheckpoint[] = [
-    ...(hasCheckpoint(outDir, "best") ? [{ outDir, name: "best" as const }] : []),
+    { outDir, name: "best" }, // if there is none, it does not open
     ...numberedCheckpoints(outDir)
       .reverse()
       .map((name) => ({ outDir, name })),

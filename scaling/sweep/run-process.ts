@@ -28,7 +28,6 @@ try {
       say({ step: record.step + 1, loss: record.loss });
     },
   });
-  if (outcome.state === "failed") say({ failed: outcome.message });
   process.exit(exitCodes[outcome.state]);
 } catch (error) {
   // The sweep reports the last line of the output if the process leaves no other message.

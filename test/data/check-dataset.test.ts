@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { checkDataset } from "../../lib/data/check-dataset.js";
-import { writeDataset } from "../../lib/data/token-writer.js";
+import { writeDataset, writeProblem } from "../../lib/data/token-writer.js";
 import { charTokenizer, gpt2Tokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 
 let dataDir: string;
@@ -50,6 +50,25 @@ test("checkDataset() finds a dominant id, and validation text of another kind", 
   ]);
 });
 
+test("checkDataset() finds more than half of one id, and more than 1 % of ids that are not in training", async () => {
+  const problemsOf = async (train: string, val: string) => {
+    write(train, val);
+    const { problems } = await checkDataset(dataDir, "x");
+    return problems.filter((problem) => /makes up|never occur/.test(problem));
+  };
+  // 1,000 ids to train on and 1,000 to validate on, each on a line of its own.
+  const letters = (share: number) => `${"a".repeat(share)}${"bcdefghi".repeat(200).slice(0, 1000 - share)}`;
+  expect(await problemsOf(letters(500), letters(400))).toEqual([]);
+  expect(await problemsOf(letters(501), letters(400))).toEqual([
+    expect.stringMatching(/^train: the id \d+, "a", makes up 50\.1 % of all ids$/),
+  ]);
+  const unseen = (count: number) => `${"z".repeat(count)}${letters(400).slice(count)}`;
+  expect(await problemsOf(letters(400), unseen(10))).toEqual([]);
+  expect(await problemsOf(letters(400), unseen(11))).toEqual([
+    expect.stringMatching(/^val: 1\.1 % of its ids never occur in train: the two splits are different kinds of text$/),
+  ]);
+});
+
 test("checkDataset() finds ids beyond the vocabulary, odd byte counts, other lengths, other files", async () => {
   write(linesFrom(0, 400), linesFrom(400, 50));
   const val = fs.readFileSync(file("val.bin"));
@@ -77,4 +96,18 @@ test("checkDataset() finds ids of another width, and the wrong tokenizer", async
   const noise = Uint16Array.from({ length: 20_000 }, (_, index) => 128 + ((index * 37) % 60));
   for (const split of ["train", "val"]) fs.writeFileSync(path.join(directory, `${split}.bin`), noise);
   expect((await checkDataset(dataDir, "nano")).problems.join("\n")).toMatch(/of the decoded characters are U\+FFFD/);
+});
+
+test("writeProblem() says what to do about a full disk or quota, and leaves other errors as they are", () => {
+  const what = { name: "x", directory: "data/x", found: "it needs 12 bytes" };
+  for (const code of ["ENOSPC", "EDQUOT"]) {
+    const error = Object.assign(new Error("write"), { code });
+    expect(writeProblem(error, what)).toEqual(
+      new Error(
+        'Cannot write the dataset "x" to data/x: the disk is full; it needs 12 bytes. Free some space, or choose another dataDir.',
+      ),
+    );
+  }
+  for (const other of [Object.assign(new Error("write"), { code: "EACCES" }), new Error("other"), "text"])
+    expect(writeProblem(other, what)).toBe(other);
 });

@@ -3,7 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
 import { enableFused, fusedEnabled } from "../../lib/engine/operations/fused.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
-import { crossEntropy, dropout, embedding, gelu, layerNorm, toRows } from "../../lib/model/functional.js";
+import { crossEntropy, dropout, embedding, gelu, layerNorm, linear, toRows } from "../../lib/model/functional.js";
 import { expectNoLeak } from "../leaks.js";
 import { needs, ownOperations } from "../needs.js";
 
@@ -117,6 +117,7 @@ for (const fused of available ? [true, false] : [false]) {
 describe("Folio's own operations", needs(ownOperations()), () => {
   const matrix = (rows: number, columns: number) => tf.ones([rows, columns]) as tf.Tensor2D;
   test.each<[string, () => tf.Tensor]>([
+    ["linear()", () => linear(matrix(2, 3), matrix(3, 2))],
     ["layerNorm()", () => layerNorm(matrix(2, 3), tf.ones([3]))],
     ["gelu() of kind erf", () => gelu(matrix(2, 3), "erf")],
     ["gelu() of kind tanh", () => gelu(matrix(2, 3), "tanh")],

@@ -89,6 +89,20 @@ describe("parameterSpecs()", () => {
   });
 });
 
+describe("initStd", () => {
+  test("is the standard deviation of new weights: 0.02 by default, 1/√C for 0", () => {
+    const deviation = (initStd?: number) => {
+      const specs = parameterSpecs({ ...tiny, nEmbd: 16, initStd: initStd as number });
+      return ["wte.weight", "h.0.mlp.c_proj.weight"].map(
+        (name) => specs.find((spec) => spec.name === name)!.initializer,
+      );
+    };
+    expect(deviation()).toEqual([{ normal: 0.02 }, { normal: 0.01 }]);
+    expect(deviation(0.3)).toEqual([{ normal: 0.3 }, { normal: 0.15 }]);
+    expect(deviation(0)).toEqual([{ normal: 0.25 }, { normal: 0.125 }]);
+  });
+});
+
 describe("initialParameters()", () => {
   test("has the given standard deviation, depends on the seed and does not leak", () => {
     const wide = { ...tiny, nEmbd: 64 };
@@ -235,6 +249,27 @@ describe("forward()", () => {
     );
   });
 
+  test("tells the tap the positions of each value, with lastOnly the one that is left", () => {
+    withModel((params) =>
+      tf.tidy(() => {
+        const seen = (lastOnly: boolean | tf.Tensor, ...ids: number[]) => {
+          const found: Record<string, string> = {};
+          const at = (name: string, value: tf.Tensor, positions: tf.Tensor) => {
+            found[name] = `${positions.dtype} ${positions.dataSync()}`;
+            return value;
+          };
+          forward(params, row(...ids), settings, { at, lastOnly });
+          return [found.embed, found["h.1.resid_out"], found.ln_f, found.logits];
+        };
+        const all = "int32 0,1,2";
+        expect(seen(false, 1, 2, 3)).toEqual([all, all, all, all]);
+        expect(seen(true, 1, 2, 3)).toEqual([all, all, "int32 2", "int32 2"]);
+        expect(seen(tf.scalar(1, "int32"), 1, 2, 3)).toEqual([all, all, "int32 1", "int32 1"]);
+        expect(seen(true, 1)).toEqual(Array(4).fill("int32 0"));
+      }),
+    );
+  });
+
   test("uses the value that the tap returns", () => {
     withModel((params) =>
       tf.tidy(() => {
@@ -304,6 +339,8 @@ describe("forward()", () => {
     const both = await operations(["h.0.attn.q", "h.1.attn.heads"]);
     const perLayer = one - none;
     expect(both - one).toBe(perLayer);
+    // What each head adds is computed only where it is looked at.
+    expect(await operations(["h.1.attn.head_out"])).toBeGreaterThan(none);
     // Without Folio's operations, attention is always composed.
     if (fusedEnabled()) expect(perLayer).toBeGreaterThan(0);
     else expect(perLayer).toBe(0);

@@ -7,6 +7,7 @@ import {
   countParameters,
   flopsPerToken,
   flopsTable,
+  gpt2Shapes,
   knownPeakFlops,
   modelFlopsUtilization,
   parameterTable,
@@ -53,6 +54,16 @@ describe("parameterTable()", () => {
     const shape = { ...gpt2, nLayer, nHead, nEmbd, bias: true };
     expect(countParameters(shape, { positions: false })).toBe(without);
     expect(countParameters(shape)).toBe(all);
+  });
+
+  // The sizes that nanoGPT's README gives its shapes.
+  test.each([
+    ["gpt2", 124_439_808],
+    ["gpt2-medium", 354_823_168],
+    ["gpt2-large", 774_030_080],
+    ["gpt2-xl", 1_557_611_200],
+  ] as const)("the published shape of %s has its parameters", (name, all) => {
+    expect(countParameters(gpt2Shapes[name])).toBe(all);
   });
 
   test("counts the parameters of the model, with and without biases and an untied head", () => {

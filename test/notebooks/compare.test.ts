@@ -1,6 +1,6 @@
 /** Stored outputs against fresh ones, and prose against the cells: what is noticed, and what may vary. */
 import { describe, expect, test } from "vitest";
-import { svgImage } from "../../lib/charts/figure-svg.js";
+import { svgImage, toSvg } from "../../lib/charts/figure-svg.js";
 import { lineChart } from "../../lib/charts/line-chart.js";
 import { matrixView } from "../../lib/inspect/views/matrix.js";
 import { figureHtml } from "../../lib/notebook/figure-output.js";
@@ -109,6 +109,19 @@ describe("a stored figure", () => {
     expect(between(figure([4, 3, 2]), figure([2, 3, 4]))).toHaveLength(2);
   });
 
+  test("is compared on a logarithmic axis by ratios, and a value without an axis by its own size", () => {
+    const scaled = (x: number[], opacity = 0.8) => {
+      const series = [{ name: "law", x, y: [3, 2, 1], opacity }];
+      return html(
+        figureHtml(lineChart({ title: "Law", xLabel: "FLOPs", yLabel: "loss", logX: true, series }), "<img>"),
+      );
+    };
+    const stored = scaled([1e18, 1.7e18, 1e22]);
+    expect(between(stored, scaled([1e18, 1.701e18, 1e22]))).toEqual([]);
+    expect(between(stored, scaled([1e18, 1.8e18, 1e22]))).toHaveLength(1);
+    expect(between(stored, scaled([1e18, 1.7e18, 1e22], 0.9))).toHaveLength(1);
+  });
+
   test("is compared by its labels", () => {
     expect(between(figure([4, 3, 2]), figure([4, 3, 2], "tokens"))[0]).toMatch(/stored "step", fresh "tokens"/);
   });
@@ -139,6 +152,37 @@ describe("a number in prose", () => {
     const [fault] = unboundNumbers(notebook(markdown("# Loss\nIt reaches 1.95."), shown));
     expect(fault).toMatch(/^the prose says 1\.95, which no cell of its section shows/);
     expect(unboundNumbers(notebook(markdown("# A"), shown, markdown("# B\nIt was 1.90.")))).toHaveLength(1);
+  });
+
+  test("of two digits, without its zero, or in words before percent is bound, too", () => {
+    const cells = code([stream("31 runs, a 0.375, error -3.15 %")]);
+    const text = (quoted: string) => unboundNumbers(notebook(markdown(`# Sweep\n${quoted}`), cells));
+    expect(text("31 runs give a = .375, three percent too low, or .38.")).toEqual([]);
+    for (const wrong of ["32 runs", ".47", "four percent", "0.41", "5 per cent"]) expect(text(wrong)).toHaveLength(1);
+    expect(unboundNumbers(notebook(markdown("# Limit\nIt is 2e-4."), code([stream("0.00018")])))).toEqual([]);
+    expect(unboundNumbers(notebook(markdown("# Limit\nIt is 2e-4."), code([stream("0.00012")])))).toHaveLength(1);
+    expect(unboundNumbers(notebook(markdown("# Fall\nIt is 5 %."), code([stream("1.602060  0.049668")])))).toHaveLength(
+      1,
+    );
+    // A share is quoted in per cent only as such.
+    expect(text("38 %")).toEqual([]);
+    expect(text("38 runs")).toHaveLength(1);
+  });
+
+  test("is bound to what a reader sees of a figure, not to its coordinates", () => {
+    const line = [{ name: "at 64", x: [1, 2], y: [0.321, 0.739] }];
+    const figure = lineChart({ title: "Loss of 17 runs", xLabel: "step", yLabel: "loss", series: line });
+    const cells = code([html(figureHtml(figure, svgImage(toSvg(figure))))]);
+    const text = (quoted: string) => unboundNumbers(notebook(markdown(`# Figure\n${quoted}`), cells));
+    expect(text("17 runs, at 64")).toEqual([]);
+    expect(text("It ends at 0.739.")).toHaveLength(1);
+  });
+
+  test("before a heading belongs to the section above, also within a cell", () => {
+    const next = markdown("It was 1.90.\n\n## Next\n\nHere it is 1.90.");
+    expect(unboundNumbers(notebook(markdown("# Loss"), shown, next))).toEqual([
+      expect.stringContaining("Here it is 1.90."),
+    ]);
   });
 
   test("is free in a cell that says that its numbers are quoted", () => {

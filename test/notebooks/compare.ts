@@ -77,8 +77,16 @@ interface Part {
   readonly where: string;
   readonly text: string;
   /** A value of a figure is near another by the extent of its axis, not by its own size. */
-  readonly extent?: number;
+  readonly axis?: Axis;
 }
+
+/** The extent of an axis; of a logarithmic one, that of the logarithms. */
+interface Axis {
+  readonly extent: number;
+  readonly log?: boolean;
+}
+/** Of a value without an axis: it is near another by its own size, and was not rounded to be read. */
+const NO_AXIS: Axis = { extent: 0 };
 
 function partsOf(output: Output): Part[] {
   if (output.output_type === "stream") return lineParts(textOf(output.text));
@@ -123,9 +131,9 @@ function viewParts(value: unknown, where: string): Part[] {
   if ("base64" in value) {
     const packed = value as Packed;
     const numbers = Array.from(open(packed).read(0, sizeOf(packed.shape)));
-    const extent = numbers.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    const axis = { extent: numbers.reduce((most, x) => Math.max(most, Math.abs(x)), 0) };
     const shape = { where: `${where}'s shape`, text: packed.shape.join(" × ") };
-    return [shape, ...numbers.map((x, index) => ({ where: `${where}[${index}]`, text: String(x), extent }))];
+    return [shape, ...numbers.map((x, index) => ({ where: `${where}[${index}]`, text: String(x), axis }))];
   }
   return Object.entries(value).flatMap(([key, one]) => viewParts(one, `${where}.${key}`));
 }
@@ -147,17 +155,19 @@ interface FigureData {
 }
 
 function figureParts({ data, layout }: FigureData): Part[] {
-  const extents = Object.fromEntries(
-    ["x", "y", "z"].map((axis) => {
-      const values = data.flatMap((trace) => numbersIn(trace[axis]));
-      return [axis, Math.max(...values) - Math.min(...values)];
+  const axes = Object.fromEntries(
+    ["x", "y", "z"].map((name): [string, Axis] => {
+      const log = (layout[`${name}axis`] as { type?: string } | undefined)?.type === "log";
+      const values = data.flatMap((trace) => numbersIn(trace[name])).map((value) => (log ? Math.log(value) : value));
+      const extent = Math.max(...values) - Math.min(...values);
+      return [name, Number.isFinite(extent) ? { extent, log } : NO_AXIS];
     }),
   );
-  const parts = (value: unknown, where: string, extent?: number): Part[] => {
-    if (Array.isArray(value)) return value.flatMap((one, index) => parts(one, `${where}[${index}]`, extent));
+  const parts = (value: unknown, where: string, axis = NO_AXIS): Part[] => {
+    if (Array.isArray(value)) return value.flatMap((one, index) => parts(one, `${where}[${index}]`, axis));
     if (typeof value === "object" && value !== null)
-      return Object.entries(value).flatMap(([key, one]) => parts(one, `${where}.${key}`, extents[key] ?? extent));
-    return [{ where, text: String(value), ...(extent !== undefined && Number.isFinite(extent) && { extent }) }];
+      return Object.entries(value).flatMap(([key, one]) => parts(one, `${where}.${key}`, axes[key] ?? axis));
+    return [{ where, text: String(value), axis }];
   };
   return [...data.flatMap((trace) => parts(trace, `"${trace.name}"`)), ...parts(withoutTicks(layout), "the layout")];
 }
@@ -203,7 +213,7 @@ export function sameText(stored: Part, fresh: Part, { measured, tolerance }: Omi
   if (spaced(was.replace(NUMBER, "#")) !== spaced(is.replace(NUMBER, "#"))) return false;
   if (measured) return true;
   const [before, after] = [was.match(NUMBER) ?? [], is.match(NUMBER) ?? []];
-  return before.every((number, index) => nearNumber(number, after[index]!, { tolerance, extent: stored.extent }));
+  return before.every((number, index) => nearNumber(number, after[index]!, { tolerance, axis: stored.axis }));
 }
 
 const masked = (text: string) => MASKS.reduce((all, [pattern, name]) => all.replace(pattern, name), text);
@@ -213,13 +223,15 @@ const spaced = (text: string) => text.replace(/ +/g, " ").trim();
 function nearNumber(
   stored: string,
   fresh: string,
-  { tolerance, extent }: { tolerance: number; extent?: number | undefined },
+  { tolerance, axis }: { tolerance: number; axis?: Axis | undefined },
 ) {
   if (stored === fresh) return true;
   const [was, is] = [numberOf(stored), numberOf(fresh)];
-  if (extent !== undefined) {
+  if (axis) {
     const isCounted = Number.isInteger(was) && Number.isInteger(is); // steps and layers do not drift
-    return Math.abs(was - is) <= (isCounted ? DEFAULT_TOLERANCE : tolerance) * Math.max(extent, Math.abs(was));
+    const share = isCounted ? DEFAULT_TOLERANCE : tolerance;
+    if (axis.log && was > 0 && is > 0) return Math.abs(Math.log(was / is)) <= share * axis.extent;
+    return Math.abs(was - is) <= share * Math.max(axis.extent, Math.abs(was));
   }
   if (!/[.e]/i.test(stored) && !/[.e]/i.test(fresh)) return false;
   // A unit of the last digit: rounding alone may turn it.

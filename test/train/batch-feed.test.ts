@@ -94,6 +94,26 @@ describe("batchFeed()", () => {
     }
   });
 
+  test("a batch that was drawn ahead is not drawn again", () => {
+    let reads = 0;
+    const counting = {
+      ...dataset.train,
+      length: dataset.train.length,
+      read(start: number, count: number) {
+        reads++;
+        return dataset.train.read(start, count);
+      },
+    };
+    const feed = batchFeed(settingsOf(), { ...dataset, train: counting }, { step: 0, tokens: 0 });
+    feed.prepare(1, 2);
+    expect(reads).toBeGreaterThan(0);
+    const before = reads;
+    feed.take(1, 2);
+    expect(reads).toBe(before);
+    feed.take(1, 2);
+    expect(reads).toBe(2 * before);
+  });
+
   test("an error in the data appears when the batch is taken, not when it is drawn ahead", () => {
     const feed = batchFeed(settingsOf({ vocabSize: 3 }), dataset, { step: 0, tokens: 0 });
     feed.prepare(0, 0);

@@ -26,6 +26,25 @@ describe("memory", () => {
     );
   });
 
+  test("either side of its limits: 20 bytes per parameter to train, 8 + 4 nEmbd per token of a batch", () => {
+    const said = (availableBytes: number, more: Partial<Settings> = {}) => {
+      try {
+        checkMemory({ ...settings, ...more }, availableBytes);
+      } catch (error) {
+        return (error as Error).message;
+      }
+      return "fits";
+    };
+    expect(said(20 * 124_373_760)).toBe("fits");
+    expect(said(20 * 124_373_760 - 1)).toMatch(/^Cannot build the model: /);
+    // 900 × 1,024 tokens of 768 features.
+    const batchBytes = 900 * 1024 * (8 + 4 * 768);
+    expect(said(batchBytes, { batchSize: 900 })).toBe("fits");
+    expect(said(batchBytes - 1, { batchSize: 900 })).toBe(
+      "Cannot train: a batch of 900 × 1,024 tokens needs more than 2.8 GB, but there are only 2.8 GB; lower batchSize (and raise gradientAccumulationSteps) or blockSize.",
+    );
+  });
+
   test("that runs out gives a message with what to lower and by how much; other errors are unchanged", () => {
     const message = (text: string, more: Partial<Settings> = {}) =>
       (explained(new Error(text), { ...settings, ...more }) as Error).message;
@@ -79,6 +98,17 @@ describe("the last good checkpoint", () => {
     );
     save(2, Number.POSITIVE_INFINITY, { keep: 0 });
     expect(told()).toMatch(/No checkpoint in .* is good: wte\.weight has values as large as Infinity\./);
+  });
+
+  test("is otherwise the best one, else the newest of those kept by their step", () => {
+    for (const step of [4, 6]) save(step, 0.5, { keep: 0 });
+    save(7, Number.NaN);
+    expect(told()).toContain("that of step 6 is: start from its weights");
+    save(5, 0.5, { best: true });
+    save(8, Number.NaN);
+    expect(told()).toMatch(
+      /but that of step 5 is: start from its weights \(initFrom: ".*", checkpoint: "best", another/,
+    );
   });
 });
 

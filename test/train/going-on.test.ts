@@ -3,6 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { openDataset } from "../../lib/data/batches.js";
+import { float32, type HostState } from "../../lib/engine/host-tensors.js";
 import type { Numerics } from "../../lib/engine/numerics.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { lockFolder } from "../../lib/host/folder-lock.js";
@@ -10,7 +11,9 @@ import { identityOf } from "../../lib/runs/identity.js";
 import type { IterRecord, StartRecord, StepRecord } from "../../lib/runs/records.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
+import { trainingState } from "../../lib/train/training-state.js";
 import { type CheckpointState, numberedCheckpoints, openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
+import type { Training } from "../../lib/weights/pretrained.js";
 import { checkpointFile, collect, results, temporaryFolder, tinySettings, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -177,6 +180,39 @@ describe("the progress of a resumed run", () => {
   });
 });
 
+describe("the state of a training", () => {
+  const params = { a: float32([1, 2], [2]), b: float32([3], [1, 1]) };
+  const zeros = { a: float32([0, 0], [2]), b: float32([0], [1, 1]) };
+  const of = (more: Partial<Settings>) => trainingState(newRun({ dtype: "float32", ...more }), params);
+
+  test("is weights and moments of 0; sums only of several micro-batches, a scaler only in float16", () => {
+    expect(of({})).toEqual({ params, m: zeros, v: zeros });
+    expect(of({ gradientAccumulationSteps: 2 })).toEqual({ params, m: zeros, v: zeros, sums: zeros });
+    expect(Object.keys(of({ dtype: "float16" }))).toEqual(["params", "m", "v", "scaler"]);
+    expect(of({ evalOnly: true, gradientAccumulationSteps: 2 })).toEqual({ params });
+  });
+
+  test("of a checkpoint is its own moments, also by PyTorch's names; a later one must have all of them", () => {
+    const settings = newRun();
+    const own = { a: float32([5, 6], [2]), b: float32([7], [1, 1]) };
+    const from = (step: number, optimizer: HostState) =>
+      trainingState(settings, params, {
+        ...({ path: "out", settings, params } as unknown as Training),
+        step,
+        optimizer,
+      });
+    expect(from(3, { m: own, v: zeros })).toEqual({ params, m: own, v: zeros });
+    expect(from(3, { exp_avg: zeros, exp_avg_sq: own })).toEqual({ params, m: zeros, v: own });
+    expect(from(0, {})).toEqual({ params, m: zeros, v: zeros });
+    const refused = (optimizer: HostState, fault: string) =>
+      expect(() => from(1, optimizer)).toThrow(`Cannot resume from out: its optimizer has ${fault}`);
+    refused({ m: own }, "v/a missing; wanted float32 [2]");
+    refused({ m: own, v: { ...own, a: float32([1], [1]) } }, "v/a as float32 [1]; wanted float32 [2]");
+    refused({ m: own, v: own, w: own }, "the unknown group w");
+    refused({ m: own, v: { ...own, c: own.a! } }, "v/c, which is unknown");
+  });
+});
+
 describe("batchSampling epochs", () => {
   const epochs: Partial<Settings> = {
     batchSampling: "epochs",
@@ -266,7 +302,7 @@ describe("initFrom a run's folder", () => {
       "Cannot start from rseume: there is no such file or folder; did you mean resume?",
     );
     await expect(start({ initFrom: "somewhere/else" })).rejects.toThrow(
-      /there is no such file or folder; wanted one of scr/,
+      "there is no such file or folder; wanted one of scratch, resume, gpt2, gpt2-medium, gpt2-large, gpt2-xl, or a path.",
     );
   });
 });

@@ -9,7 +9,7 @@ import { cacheGroup, cacheOf, cacheState } from "../../lib/model/kv-cache.js";
 import { forward, initialParameters } from "../../lib/model/model.js";
 import { parseSettings, type Settings } from "../../lib/settings/settings.js";
 import { biasCorrections } from "../../lib/train/optimizers/adamw.js";
-import { trainingSteps } from "../../lib/train/steps.js";
+import { trainingSteps, updateInputs } from "../../lib/train/steps.js";
 
 loadTensorFlow();
 // Without biases: the gradient of the keys' bias is 0, and AdamW would amplify its rounding errors.
@@ -96,12 +96,71 @@ function relative(found: ArrayLike<number>, wanted: ArrayLike<number>, floor = 1
   );
 }
 
+describe("a scaled loss", () => {
+  test("gives the same loss, norm, weights and moments", async () => {
+    const settings = settingsOf({ warmupIters: 0, learningRate: 1e-2 });
+    const params = await parametersOf(settings);
+    const trained = async (scaler?: HostTensors) => {
+      const state = { params, m: zerosOf(params), v: zerosOf(params), ...(scaler && { scaler }) };
+      const session = await openSession(state, { compile: false });
+      const { loss, gradNorm } = await session.define(trainingSteps(settings).update)({
+        ...rows(0, 0, 6),
+        ...updateInputs(0, settings),
+      });
+      const [weights, m, v] = [await session.read("params"), await session.read("m"), await session.read("v")];
+      session.dispose();
+      return { weights, m, v, outputs: { loss: loss!, gradNorm: gradNorm! } };
+    };
+    const scalar = (value: number) => float32([value], []);
+    const scaled = await trained({ scale: scalar(1024), goodSteps: scalar(0), updates: scalar(0) });
+    for (const [group, tensors] of Object.entries(await trained())) {
+      for (const [name, { values }] of Object.entries(tensors)) {
+        const found = scaled[group as keyof typeof scaled] as HostTensors;
+        expect(relative(found[name]!.values, values), `${group} ${name}`).toBeLessThan(1e-4);
+      }
+    }
+  });
+});
+
+describe("updateRatios", () => {
+  test("are ‖Δp‖ / ‖p‖ over the parameters of a kind, in the order of their names", async () => {
+    const settings = settingsOf({ tieHead: false, warmupIters: 0, learningRate: 1e-2 });
+    const before = await parametersOf(settings);
+    const moments = { m: zerosOf(before), v: zerosOf(before) };
+    const session = await openSession({ params: before, ...moments }, { compile: false });
+    const steps = trainingSteps(settings);
+    const rates = updateInputs(4, settings);
+    await session.define(steps.update)({ ...rows(0, 0, 6), ...rates });
+    const found = await session.define(steps.updateRatios)(rates);
+    const after = await session.read("params");
+    session.dispose();
+    const inLayers = (...names: string[]) =>
+      [0, 1].flatMap((layer) => names.map((name) => `h.${layer}.${name}.weight`));
+    const kinds = {
+      attention: inLayers("attn.c_attn", "attn.c_proj"),
+      embedding: ["wte.weight", "wpe.weight"],
+      head: ["lm_head.weight"],
+      mlp: inLayers("mlp.c_fc", "mlp.c_proj"),
+      norm: [...inLayers("ln_1", "ln_2"), "ln_f.weight"],
+    };
+    expect(Object.keys(found)).toEqual(Object.keys(kinds));
+    for (const [kind, names] of Object.entries(kinds)) {
+      const norm = (value: (name: string, i: number) => number) =>
+        Math.hypot(...names.flatMap((name) => Array.from(after[name]!.values, (_, i) => value(name, i))));
+      const change = norm((name, i) => after[name]!.values[i]! - before[name]!.values[i]!);
+      const wanted = change / norm((name, i) => after[name]!.values[i]!);
+      expect(found[kind]!.values[0]! / wanted, kind).toBeCloseTo(1, 3);
+    }
+  });
+});
+
 describe("trainingSteps()", () => {
   for (const dropout of [0, 0.2]) {
     for (const compile of [false, true]) {
-      test(`three micro-batches equal one batch of three times the size: dropout ${dropout}, ${compile ? "compiled" : "eager"}`, async () => {
+      const micros = dropout === 0 ? 2 : 3;
+      test(`${micros} micro-batches equal one batch of ${micros} times the size: dropout ${dropout}, ${compile ? "compiled" : "eager"}`, async () => {
         const whole = await run(settingsOf({ dropout }), 3, { compile });
-        const parts = await run(settingsOf({ dropout, gradientAccumulationSteps: 3 }), 3, { compile });
+        const parts = await run(settingsOf({ dropout, gradientAccumulationSteps: micros }), 3, { compile });
         expect(relative(parts.losses, whole.losses)).toBeLessThan(1e-5);
         expect(relative(parts.gradNorms, whole.gradNorms)).toBeLessThan(1e-5);
         for (const [name, { values }] of Object.entries(parts.params)) {

@@ -176,6 +176,18 @@ describe("an AbortSignal", () => {
     expect(readState(settings.outDir)).toMatchObject({ step: 3, evaluated: false });
   });
 
+  test("that comes as a step begins lets the step finish", async () => {
+    const settings = newRun({ evalInterval: 100 });
+    const controller = new AbortController();
+    const records: StepRecord[] = [];
+    for await (const record of train(settings, { signal: controller.signal })) {
+      records.push(record);
+      // Before the step's own turn of the event loop.
+      if (record.kind === "eval") setImmediate(() => controller.abort());
+    }
+    expect(shape(records)).toEqual(["start 0", "eval 0", "iter 0", "checkpoint 1", "end 1"]);
+  });
+
   test("before the first update saves nothing", async () => {
     const settings = newRun();
     const records = await collect(train(settings, { signal: AbortSignal.abort() }));
@@ -266,6 +278,13 @@ describe("a loss that explodes", () => {
     });
   }
 
+  test("is found by the evaluation after the update, or by the update, whichever comes first", async () => {
+    const wild = { learningRate: 1e6, minLr: 1e6, warmupIters: 0, gradClip: 0, maxIters: 9 };
+    const message = (evalInterval: number) => collect(train(newRun({ ...wild, evalInterval })));
+    await expect(message(1)).rejects.toThrow(/^Cannot continue: the evaluated loss is \d+\S* at step 1\./);
+    await expect(message(9)).rejects.toThrow(/^Cannot continue: the loss is \d+\S* at step 1\./);
+  });
+
   test("is not saved at a signal either", async () => {
     const settings = newRun({ learningRate: 1e38, minLr: 1e38, warmupIters: 0, evalInterval: 50, maxIters: 50 });
     await expect(stopped(settings, ({ kind }) => kind === "iter")).rejects.toThrow(
@@ -283,6 +302,7 @@ describe("a folder that holds a run", () => {
     await expect(collect(train({ ...settings, seed: 5 }))).rejects.toThrow(
       /^Cannot train into .*: it already has a run, at step 2, with other settings \(seed 1337 there, 5 here\)\. Continue it \(initFrom: "resume"\), choose another outDir, or replace it \(overwrite: true\)\.$/,
     );
+    await expect(collect(train(settings))).rejects.toThrow("it already has a run, at step 2. Continue it");
     for (const wrong of [{ blockSize: 4000 }, { vocabSize: 5 }, { dtype: "float16" as const, compile: false }]) {
       await expect(collect(train({ ...settings, overwrite: true, ...wrong }))).rejects.toThrow(/^Cannot /);
     }
@@ -302,6 +322,7 @@ describe("a folder that holds a run", () => {
       /^Cannot resume from .*: the checkpoint has another shape \(nLayer 1 there, 2 here; nEmbd 8 there, 16 here; gelu erf there, tanh here\)\. Use its settings, or train from scratch into another outDir\.$/,
     );
     await expect(resume({ nHead: 4 })).rejects.toThrow("nHead 2 there, 4 here");
+    await expect(resume({ blockSize: 9 })).rejects.toThrow("another shape (blockSize 8 there, 9 here)");
     await expect(resume({ vocabSize: 64 })).rejects.toThrow("vocabSize 28 there, 64 here");
     writeFox(folder, "other", "!");
     await expect(resume({ dataset: "other" })).rejects.toThrow("vocabSize 28 there, 29 here");
@@ -317,6 +338,15 @@ describe("a folder that holds a run", () => {
     await expect(collect(train({ ...settings, dataset: "other", initFrom: "resume" }))).rejects.toThrow(
       /^Cannot resume from .*: its tokenizer is not that of other.* Use its dataset \(fox\)/,
     );
+  });
+
+  test("is not emptied by overwrite when it is resumed", async () => {
+    const settings = newRun({ maxIters: 2 });
+    await collect(train(settings));
+    const again = { ...settings, maxIters: 4, initFrom: "resume" as const, overwrite: true };
+    const records = await collect(train(again, { signal: AbortSignal.abort() }));
+    expect(shape(records)).toEqual(["start 2", "end 2"]);
+    expect(readState(settings.outDir).step).toBe(2);
   });
 
   test("a finished run ends at once when resumed, with an unchanged log", async () => {

@@ -68,6 +68,12 @@ const entries = (outDir: string) => fs.readdirSync(path.join(outDir, "checkpoint
 const target = (outDir: string) => openCheckpoint(outDir).path;
 
 describe("saveCheckpoint() and openCheckpoint()", () => {
+  test("may be of a run that has just begun", () => {
+    const outDir = newRun();
+    save(outDir, 0, { trainedMs: 0, tokens: 0 });
+    expect(readState(outDir)).toMatchObject({ step: 0, trainedMs: 0, tokens: 0 });
+  });
+
   test("round-trip tensors, step, settings, versions", () => {
     const outDir = newRun();
     expect(hasCheckpoint(outDir)).toBe(false);

@@ -4,13 +4,14 @@ import { fileURLToPath } from "node:url";
 import type * as tf from "@tensorflow/tfjs-core";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { writeDataset } from "../../lib/data/batches.js";
-import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { charTokenizer, type TokenizerSpec } from "../../lib/data/tokenizers/tokenizer.js";
 import { float32, type HostTensors, int32 } from "../../lib/engine/host-tensors.js";
 import { openSession } from "../../lib/engine/session.js";
 import { forward } from "../../lib/model/model.js";
 import { defaultSettings, type Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
 import { openCheckpoint } from "../../lib/weights/checkpoint.js";
+import { readFolderTensors } from "../../lib/weights/folder-tensors.js";
 import { readGpt2Folder, writeGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { loadPretrained } from "../../lib/weights/open-weights.js";
 import { cropBlockSize, type Pretrained, padVocabulary } from "../../lib/weights/pretrained.js";
@@ -206,6 +207,7 @@ describe("cropBlockSize() and padVocabulary()", () => {
 
   test("with more ids, keep the other logits; a new id's logit is their mean", async () => {
     const read = readGpt2Folder(hf);
+    expect(padVocabulary(read, read.model.vocabSize)).toBe(read);
     const padded = padVocabulary(read, 64);
     const [before, after] = [await logitsOf(read, [[1, 2, 3]]), await logitsOf(padded, [[1, 2, 3]])];
     for (let position = 0; position < 3; position++) {
@@ -217,6 +219,16 @@ describe("cropBlockSize() and padVocabulary()", () => {
     }
     expect(() => padVocabulary(read, 40)).toThrow("vocabSize is 40, but it has 41 ids");
   });
+});
+
+test.each(["hf", "bin"])("readFolderTensors() reads only the tensors that are wanted: %s", (kind) => {
+  const from = path.join(golden, kind);
+  const all = Object.keys(readFolderTensors(from, () => true));
+  expect(all.length).toBeGreaterThan(20);
+  const wanted = all.filter((name) => name.endsWith("ln_1.weight"));
+  expect(wanted).toHaveLength(2);
+  const some = readFolderTensors(from, (name) => name.endsWith("ln_1.weight"));
+  expect(Object.keys(some).sort()).toEqual(wanted.sort());
 });
 
 describe("writeGpt2Folder()", () => {
@@ -238,6 +250,20 @@ describe("writeGpt2Folder()", () => {
     ]) {
       expect(stored[key], key).toEqual(original[key]);
     }
+  });
+
+  test("names the token that ends a text in both files, where the tokenizer has one", () => {
+    const read = readGpt2Folder(hf);
+    const ends = (tokenizer: TokenizerSpec) => {
+      const target = path.join(folder, `ends-${folders++}`);
+      writeGpt2Folder(target, { ...read, tokenizer });
+      return ["config.json", "generation_config.json"].map((name) => {
+        const { bos_token_id, eos_token_id } = JSON.parse(fs.readFileSync(path.join(target, name), "utf8"));
+        return [bos_token_id, eos_token_id];
+      });
+    };
+    expect(ends(charTokenizer("abc").toJSON())).toEqual(Array(2).fill([null, null]));
+    expect(ends({ kind: "gpt2" })).toEqual(Array(2).fill([50_256, 50_256]));
   });
 
   test("writes zeros for missing biases, with the same results", async () => {

@@ -145,9 +145,16 @@ test("gpt2Folder() fetches the shards that an index names", async () => {
     [shard]: files["model.safetensors"]!,
     "model.safetensors.index.json": Buffer.from(JSON.stringify(index)),
   };
-  const found = await gpt2Folder("gpt2", { hubUrl: await hub(), cacheDir });
+  const hubUrl = await hub();
+  const found = await gpt2Folder("gpt2", { hubUrl, cacheDir });
   expect(fs.readdirSync(found).sort()).toEqual(Object.keys(files).sort());
   expect(readGpt2Folder(found)).toEqual(readGpt2Folder(hf));
+  // A cache that lacks a shard, or has nothing but the configuration, is not whole.
+  for (const lacking of [[shard], [shard, "model.safetensors.index.json"]]) {
+    for (const name of lacking) fs.rmSync(path.join(found, name));
+    expect(await gpt2Folder("gpt2", { hubUrl, cacheDir })).toBe(found);
+    expect(readGpt2Folder(found)).toEqual(readGpt2Folder(hf));
+  }
 });
 
 test("gpt2Folder() uses the mirror that HF_ENDPOINT names, and looks into FOLIO_DATA_DIR first", async () => {

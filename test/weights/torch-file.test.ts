@@ -104,6 +104,20 @@ describe("openTorchFile()", () => {
     }
   });
 
+  test.each([
+    ["HalfStorage", Uint16Array.of(0x3e00, 0xb400), [1.5, -0.25]],
+    ["BFloat16Storage", Uint16Array.of(0x3fc0, 0xbe80), [1.5, -0.25]],
+    ["DoubleStorage", Float64Array.of(1.5, -0.25), [1.5, -0.25]],
+    ["LongStorage", BigInt64Array.of(3n, -4n), [3, -4]],
+    ["IntStorage", Int32Array.of(3, -4), [3, -4]],
+    ["ByteStorage", Uint8Array.of(3, 255), [3, 255]],
+  ])("reads a %s", (type, data, values) => {
+    const bytes = new Uint8Array(data.buffer);
+    const opened = openTorchFile(zip({ "x/data.pkl": tensorPickle({ type }), "x/data/0": bytes }));
+    expect([...opened.read(opened.value as TorchTensor).values]).toEqual(values);
+    opened.close();
+  });
+
   test("reads archives with numbers of 32 and of 64 bits", () => {
     for (const wide of [false, true]) {
       const opened = openTorchFile(zip({ "x/data.pkl": tensorPickle(), "x/data/0": numbers }, { wide }));
@@ -135,7 +149,11 @@ describe("openTorchFile() refuses", () => {
     ],
     "strides below 0": [one({ strides: [-1] }), "cannot be called"],
     "more strides than axes": [one({ strides: [1, 1] }), "cannot be called"],
-    "a storage that is cut short": [one({ shape: [4], length: 4 }), "fewer than 16 bytes"],
+    "a storage that is cut short": [one({ shape: [4], length: 4 }), "its data/0 is missing or has fewer than 16 bytes"],
+    "a tensor without a storage": [
+      zip({ "x/data.pkl": "(S'w'\nctorch._utils\n_rebuild_tensor_v2\n(NI0\n(I1\nt(I1\ntI00\nNtRd." }),
+      "cannot be called",
+    ],
     "a storage of a type that is not read": [
       one({ type: "ComplexFloatStorage" }),
       "it wants to call torch.ComplexFloatStorage",

@@ -86,8 +86,14 @@ describe("folio scaling run, refused or with nothing finished", () => {
 
   it("ends with 1 if every process is killed, and says what was tried", async () => {
     const out = path.join(folder, "killed");
-    const { code, out: text } = await folio("run", planFile, `--out=${out}`, "--command=kill -KILL $$ # {run}");
+    const { code, out: text } = await folio(
+      "run",
+      planFile,
+      `--out=${out}`,
+      `--command=echo {run} >> ${out}/told; kill -KILL $$`,
+    );
     expect(code).toBe(1);
+    expect(fs.readFileSync(path.join(out, "told"), "utf8")).toMatch(/^(?:[\da-f]{16}\n){3}$/);
     expect(text).toContain(
       "1 of the runs did not finish: their processes were killed 3 times, perhaps for lack of memory",
     );

@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { prepare as prepareInduction } from "../../../data/induction/prepare.js";
 import { prepare as prepareShakespeare } from "../../../data/shakespeare/prepare.js";
@@ -11,6 +12,7 @@ import { prepare as prepareShakespeareChar } from "../../../data/shakespeare_cha
 import { prepare as prepareTypescript, splitDeclarations } from "../../../data/typescript/prepare.js";
 import { openDataset } from "../../../lib/data/batches.js";
 import { ngramLosses } from "../../../lib/data/ngrams.js";
+import { download } from "../../../lib/data/prepare/prepare.js";
 import { needs } from "../../needs.js";
 
 const shakespeareFile = path.join(process.env.FOLIO_DATA_DIR ?? "../shared/data", "tinyshakespeare.txt");
@@ -222,4 +224,30 @@ describe("a copied data folder", () => {
     expect(source).toContain("const name = folderName(import.meta.url);");
     expect(source).not.toMatch(new RegExp(`(name|dataset)(:| =) ["'\`]${name}["'\`]`));
   });
+});
+
+test("download() tells when a quarter more has come, and the whole", async () => {
+  const bytes = Buffer.alloc(1000, "x");
+  const told = (count: number) => lines.includes(`  ${count.toLocaleString("en")} of 1,000 bytes`);
+  const server = createServer(async (_, response) => {
+    response.writeHead(200, { "content-length": bytes.length });
+    // Each part once the one before has been told, or is not told at all.
+    for (const [from, to, tells] of [
+      [0, 240, false],
+      [240, 260, true],
+      [260, 490, false],
+      [490, 760, true],
+      [760, 1000, true],
+    ] as const) {
+      response.write(bytes.subarray(from, to));
+      for (let waited = 0; waited < (tells ? 60_000 : 20) && !told(to); waited += 10) await sleep(10);
+    }
+    response.end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/text`;
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  await download({ url, sha256, filePath: path.join(dataDir, "text") }, { log });
+  server.close();
+  expect(lines).toEqual([`downloading ${url}`, ...["260", "760", "1,000"].map((count) => `  ${count} of 1,000 bytes`)]);
 });

@@ -84,6 +84,8 @@ describe("refused", () => {
       );
     expect(seen(1.011)).not.toThrow();
     expect(seen(1.009)).toThrow("no run has repeated its tokens");
+    const lacking = sweep.map(({ unique: _, ...one }, k) => (k === 3 ? one : { ...one, unique: one.d / 2 }));
+    expect(() => checkPoints(lacking, optionsOf("repeated"))).toThrow("the points lack the number of unique tokens");
   });
 
   test("tokens that a tenth of a unit of ln D does not scatter, given N", () => {

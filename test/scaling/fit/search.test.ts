@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { toData } from "../../../scaling/fit/columns.js";
 import { huberObjective } from "../../../scaling/fit/search/huber-objective.js";
+import { createLeastSquares, lowestFrom } from "../../../scaling/fit/search/least-squares.js";
 import { createMinimizer } from "../../../scaling/fit/search/quasi-newton.js";
 import { createProjection } from "../../../scaling/fit/search/variable-projection.js";
 
@@ -37,6 +38,39 @@ describe("createMinimizer()", () => {
   });
 });
 
+describe("createLeastSquares()", () => {
+  // Residuals of a + b·x at four points, of which one has no weight; the third parameter has no effect.
+  const [xs, ys] = [
+    [0, 1, 2, 5],
+    [1, 3, 4, 100],
+  ];
+  const line = createLeastSquares({
+    ...{ size: 4, parameters: 3 },
+    at(i, [a, b], gradient) {
+      gradient.set([1, xs[i]!, 0]);
+      return a! + b! * xs[i]! - ys[i]!;
+    },
+  });
+
+  test("finds a weighted line, and leaves a parameter without effect as it was", () => {
+    const x = Float64Array.of(0, 0, 7);
+    const end = line(x, 50, Float64Array.of(1, 1, 1, 0));
+    // By hand: b = Sxy / Sxx = 3 / 2, a = 8/3 − b, Σ r² = 1/6.
+    expect([...x]).toEqual([expect.closeTo(7 / 6, 9), expect.closeTo(1.5, 9), 7]);
+    expect(end).toEqual({ value: expect.closeTo(1 / 6, 12), gradient: expect.any(Number), converged: true });
+    expect(end.gradient).toBeLessThan(1e-7);
+  });
+
+  test("is not converged after too few iterations; of several starts the lowest end counts", () => {
+    expect(line(Float64Array.of(0, 0, 0), 1)).toMatchObject({ converged: false });
+    const starts = [Float64Array.of(1e9, 1e9, 1), Float64Array.of(0, 0, 2)];
+    const { x, end } = lowestFrom(line, starts, { maxIterations: 1 });
+    expect(x[2]).toBe(2);
+    expect(end.value).toBeLessThan(line(starts[0]!.slice(), 1).value);
+    expect([...starts[1]!]).toEqual([0, 0, 2]);
+  });
+});
+
 const points = [
   { n: 2e6, d: 3e8, loss: 5.1 },
   { n: 9e6, d: 1e8, loss: 4.9 },
@@ -44,6 +78,26 @@ const points = [
   { n: 7e7, d: 9e8, loss: 3.6 },
   { n: 4e8, d: 2e10, loss: 2.7 },
 ];
+
+describe("toData()", () => {
+  test("takes points of one curve as a cluster, and each of the others as its own", () => {
+    const named = points.map((point, i) => (i === 1 || i === 3 ? { ...point, group: "a" } : point));
+    const { size, cluster, clusters, grouped, lnC, lnUnique } = toData([
+      ...named,
+      { n: 1e6, d: 1e9, loss: 4, c: 7e15, unique: 2e8 },
+    ]);
+    expect({ size, cluster: [...cluster], clusters, grouped }).toEqual({
+      ...{ size: 6, cluster: [0, 1, 2, 1, 3, 4], clusters: 5, grouped: true },
+    });
+    expect(toData(points)).toMatchObject({ clusters: 5, grouped: false });
+    // C as given, else 6ND; no more unique tokens than tokens.
+    expect(Math.exp(lnC[0]!) / (6 * 2e6 * 3e8)).toBeCloseTo(1, 12);
+    expect(Math.exp(lnC[5]!) / 7e15).toBeCloseTo(1, 12);
+    expect([...lnUnique].map(Math.exp).map((value) => Number(value.toPrecision(6)))).toEqual([
+      ...[3e8, 1e8, 4e9, 9e8, 2e10, 2e8],
+    ]);
+  });
+});
 
 describe("huberObjective()", () => {
   const data = toData(points);

@@ -97,6 +97,8 @@ describe("runSweep", () => {
       const own = identifyRuns(plan, folder).find(({ name }) => name === row.name)!;
       const iters = readRunLog(own.settings.outDir).filter((record) => record.kind === "iter");
       const last = iters.slice(-Math.round(iters.length / 10));
+      const { device, dtype, compiled } = readRunLog(own.settings.outDir).find((record) => record.kind === "start")!;
+      expect(row).toMatchObject({ device, dtype, compiled: Number(compiled), sittings: 1 });
       expect(row.loss_smoothed).toBeCloseTo(last.reduce((sum, { loss }) => sum + loss, 0) / last.length, 12);
       expect(row.final_lr_ratio).toBeCloseTo(iters.at(-1)!.learningRate / 0.01, 12);
       expect(JSON.parse(String(row.curve))).toEqual(iters.map(({ tokens, loss }) => [tokens, Number(loss.toFixed(5))]));
@@ -156,6 +158,9 @@ describe("runSweep", () => {
     const both = await Promise.all([sweep(folder, { workers: 1 }), sweep(folder, { workers: 1 }, late)]);
     expect(both.map(({ counts }) => counts.finished)).toEqual([2, 2]);
     const learned = readResults(folder).map(({ plan, learning_rate }) => `${plan} ${learning_rate}`);
+    expect(both.map(({ records }) => records[0])).toMatchObject([{ workers: 1 }, { workers: 1 }]);
+    const names = fs.readdirSync(path.join(folder, "plans")).map((file) => file.replace(/-[\da-f]{8}\.json$/, ""));
+    expect(names.sort()).toEqual(["fox", "late"]);
     expect(learned.sort()).toEqual(["fox 0.01", "fox 0.01", "late 0.03", "late 0.03"]);
   });
 
@@ -187,11 +192,14 @@ describe("runSweep", () => {
       last = record;
     }
     expect(last).toMatchObject({ kind: "end", aborted: true, counts: { interrupted: 1, finished: 0 } });
-    expect(sweepStatus(plan, { folder })[0]!.step).toBeGreaterThan(0);
+    const [status] = sweepStatus(plan, { folder });
+    expect(status!.step).toBeGreaterThan(0);
+    const begun = fs.readFileSync(path.join(status!.run.folder, "started"), "utf8");
     expect((await sweep(folder, {}, long)).counts.finished).toBe(1);
     await sweep(whole, {}, long);
     const [stopped, reference] = [readResults(folder)[0]!, readResults(whole)[0]!];
-    expect(stopped.sittings).toBe(2);
+    expect(stopped).toMatchObject({ sittings: 2, started: begun });
+    expect(JSON.parse(String(reference.curve))).toHaveLength(40);
     for (const column of ["run", "loss", "loss_smoothed", "curve"]) expect(stopped[column]).toBe(reference[column]);
   });
 
