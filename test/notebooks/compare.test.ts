@@ -170,12 +170,12 @@ describe("a number in prose", () => {
   });
 
   test("is bound to what a reader sees of a figure, not to its coordinates", () => {
-    const line = [{ name: "at 64", x: [1, 2], y: [0.321, 0.739] }];
+    const line = [{ name: "at 64", x: [1, 2, 3], y: [0.321, 0.514, 0.739] }];
     const figure = lineChart({ title: "Loss of 17 runs", xLabel: "step", yLabel: "loss", series: line });
     const cells = code([html(figureHtml(figure, svgImage(toSvg(figure))))]);
     const text = (quoted: string) => unboundNumbers(notebook(markdown(`# Figure\n${quoted}`), cells));
     expect(text("17 runs, at 64")).toEqual([]);
-    expect(text("It ends at 0.739.")).toHaveLength(1);
+    expect(text("It passes 0.514.")).toHaveLength(1);
   });
 
   test("before a heading belongs to the section above, also within a cell", () => {
