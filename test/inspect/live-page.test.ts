@@ -4,10 +4,12 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeDataset } from "../../lib/data/batches.js";
-import { idTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { bpeTokenizer, gpt2Tokenizer, idTokenizer, tokenizerFromSpec } from "../../lib/data/tokenizers/tokenizer.js";
+import { toHosts } from "../../lib/engine/host-tensors.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { uniform } from "../../lib/host/random.js";
 import type { PageApi } from "../../lib/inspect/live/api.js";
@@ -15,7 +17,9 @@ import { editsOf } from "../../lib/inspect/live/edits.js";
 import { writeLivePage } from "../../lib/inspect/live/write-page.js";
 import { look } from "../../lib/inspect/look.js";
 import { type ValueName, valueSpecs } from "../../lib/model/activations.js";
+import { initialParameters } from "../../lib/model/model.js";
 import { sample } from "../../lib/sample/sample.js";
+import { parseSettings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
 import { writeGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { type OpenModel, openModel } from "../../lib/weights/open-model.js";
@@ -124,6 +128,37 @@ describe.skipIf(why !== "")(`a model in a page${why}`, () => {
         expect([name, relative(found[name]!.values, values[name]!.values) < 1e-3]).toEqual([name, true]);
       }
     }
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  const bytePairs = bpeTokenizer([116, 104, 256, 101]);
+  const fromHuggingFace = tokenizerFromSpec({
+    kind: "huggingface",
+    json: JSON.stringify({
+      pre_tokenizer: { type: "Whitespace" },
+      model: { type: "WordLevel", vocab: { "[UNK]": 0, the: 1, quick: 2, fox: 3 }, unk_token: "[UNK]" },
+    }),
+  });
+  test.each([
+    ["GPT-2's tokenizer", gpt2Tokenizer(), "Hello, world. naïve ☃ fox"],
+    ["byte pairs of one's own", bytePairs, "the café"],
+    ["a tokenizer.json", fromHuggingFace, "the quick brown fox"],
+  ])("reads and writes text by %s", async (name, tokenizer, prompt) => {
+    const settings = parseSettings({ nLayer: 1, nHead: 1, nEmbd: 4, blockSize: 32, vocabSize: tokenizer.vocabSize });
+    const tensors = initialParameters(settings, 1);
+    const params = await toHosts(tensors);
+    tf.dispose(tensors);
+    const own = path.join(folder, `${name}.html`);
+    await writeLivePage({ params, settings, tokenizer }, own, { prompt });
+    const { page, complaints } = await opened(own);
+    const count = tokenizer.encode(prompt).length;
+    expect(await page.locator("#tokens").textContent()).toContain(`${count} tokens`);
+    const way = { prompt, maxNewTokens: 8, seed: 5, temperature: 1 };
+    const there = await page.evaluate((way) => (window as unknown as InPage).folio.sample(way), way);
+    let here = "";
+    for await (const token of sample({ params, settings }, tokenizer, { ...way, compile: false })) here += token.text;
+    expect(there).toBe(here);
     expect(complaints).toEqual([]);
     await page.context().close();
   });

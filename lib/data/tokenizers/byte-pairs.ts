@@ -80,7 +80,8 @@ function joinTokens(tokens: readonly string[]): Pick<BytePairs, "bytes" | "start
   all.forEach((token, id) => {
     starts[id + 1] = starts[id]! + token.length;
   });
-  return { bytes: Buffer.from(all.join(""), "latin1"), starts, vocabSize: all.length };
+  const bytes = Uint8Array.from(all.join(""), (byte) => byte.charCodeAt(0));
+  return { bytes, starts, vocabSize: all.length };
 }
 
 /**
