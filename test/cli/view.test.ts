@@ -32,7 +32,7 @@ describe("folio view", () => {
     const { code, out, err } = await folio("view", "induction", `--to=${to}`, `--text=${text}`, "--title=A <model>");
     expect({ code, err }).toEqual({ code: 0, err: "" });
     expect(out).toMatch(
-      /model\.html: 428,800 parameters in float16 \(rounding changes no probability .*a file of \d\.\d MB; a browser needs about/,
+      /model\.html: 428,800 parameters in float16 \(rounding changes no probability after the prompt\), a file of \d\.\d MB; a browser needs about/,
     );
     const html = fs.readFileSync(to, "utf8");
     const { description, weights } = contentOf(html);

@@ -122,7 +122,7 @@ function inWords({ parameters, floats, bytes, memory, change }: PageFacts): stri
   const megabytes = (count: number) => `${(count / 1e6).toFixed(1)} MB`;
   const rounding =
     floats === "float16" && change !== undefined
-      ? ` (rounding changes no probability after the prompt by more than ${Number(change.toPrecision(1))})`
+      ? ` (rounding changes no probability after the prompt${change > 0 ? ` by more than ${Number(change.toPrecision(1))}` : ""})`
       : "";
   return `${parameters.toLocaleString("en")} parameters in ${floats}${rounding}, a file of ${megabytes(bytes)}; a browser needs about ${megabytes(memory.look)} of memory to look inside, and ${megabytes(memory.train)} to train.`;
 }
