@@ -9,7 +9,7 @@ import crypto from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { kernelSpec } from "./kernel.mjs";
 import { nativeSources, nativeVariants, registeringFlags, variantFlags } from "./native.mjs";
 import { compilerCandidates } from "./prerequisites.mjs";
@@ -34,6 +34,17 @@ import { compilerCandidates } from "./prerequisites.mjs";
  */
 
 export const packageRoot = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+
+/**
+ * A module of the built package.
+ * @param {string} name its path in dist
+ * @throws {Error} if it is not built
+ */
+export async function built(name) {
+  const file = path.join(packageRoot, "dist", name);
+  if (!fs.existsSync(file)) throw new Error(`${file} is missing; \`npm run build\` makes it`);
+  return await import(pathToFileURL(file).href);
+}
 
 /** The steps, in order. */
 export const steps = /** @type {const} */ ([
