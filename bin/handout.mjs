@@ -61,14 +61,14 @@ function findNotebook(name) {
   const known = fs
     .readdirSync(folder)
     .flatMap((file) => (file.endsWith(".ipynb") ? [path.basename(file, ".ipynb")] : []));
-  const wanted = path.basename(name, ".ipynb");
+  const wanted = name.replace(/\.ipynb$/, "");
   const found = known.find((stem) => {
     const [number = "", ...words] = stem.split("-");
     return wanted === stem || wanted === words.join("-") || (/^\d+$/.test(wanted) && Number(wanted) === Number(number));
   });
   if (found) return path.join(folder, `${found}.ipynb`);
   const names = known.flatMap((stem) => [stem, stem.replace(/^\d+-/, "")]);
-  const nearest = known.find((stem) => stem.endsWith(closest(wanted, names)));
+  const nearest = known.find((stem) => stem.endsWith(closest(path.basename(wanted), names)));
   throw new Error(`there is no notebook ${name}; the nearest name in notebooks/ is ${nearest}`);
 }
 

@@ -113,6 +113,10 @@ describe.skipIf(!chromiumFile)(
       expect(await number.innerText()).toMatch(/^3/);
       await page.keyboard.press("End");
       await expect.poll(() => slide.locator("h2").innerText()).toBe("The end");
+      // Printed, there is a page for each slide; the one that scrolls may take two.
+      await page.goto(page.url().replace(/(#.*)?$/, "?print-pdf"));
+      await expect.poll(() => page.locator(".pdf-page").count()).toBeGreaterThanOrEqual(5);
+      await expect.poll(() => page.evaluate(() => document.body.scrollHeight)).toBeGreaterThan(4 * 720);
       expect(complaints).toEqual([]);
     });
 
@@ -148,6 +152,8 @@ describe.skipIf(!chromiumFile)(
 
 test.each([
   [["induktion", "--html"], /there is no notebook induktion; the nearest name in notebooks\/ is 13-induction/],
+  [["mine/00-stat.ipynb", "--html"], /there is no notebook mine\/00-stat\.ipynb; the nearest name .* is 00-start/],
+  [["mine/00-start.ipynb", "--html"], /there is no notebook mine\/00-start\.ipynb/],
   [["0"], /either --html or --slides, not neither/],
   [["0", "--html", "--slides"], /either --html or --slides, not both/],
   [["--html"], /wanted one notebook, not 0/],
