@@ -130,11 +130,17 @@ function codeHtml(code, language) {
 /** What Folio's kernel outputs once for all figures or views; the page has it in its head. */
 const libraryOutput = /^\s*<script>window\.(Plotly|FolioViews) \|\| /;
 
+/** A page within the page: it would have to be loaded. */
+const frame = /<iframe\b[^>]*?\ssrc="([^"]*)"[^>]*>.*?<\/iframe>/gis;
+
 /** @param {Output} output */
 function outputHtml({ output_type, text, data = {}, ename, evalue, traceback }) {
   if (output_type === "stream") return textHtml(joined(text), "text");
   if (output_type === "error") return textHtml(traceback?.join("\n") || `${ename}: ${evalue}`, "text error");
-  const html = joined(data["text/html"]);
+  const html = joined(data["text/html"]).replace(
+    frame,
+    "<p>Another page, which is not in this file: <code>$1</code></p>",
+  );
   if (libraryOutput.test(html)) return "";
   const content = html || picture(data) || new Marked().parse(joined(data["text/markdown"]), { async: false });
   return content ? `<div class="output">${content}</div>` : textHtml(joined(data["text/plain"]), "text");
