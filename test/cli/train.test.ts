@@ -181,7 +181,7 @@ describe("folio start", () => {
   const flags = tiny("started", "--max_iters=6", "--eval_interval=3");
   const report = join(folder, "started", "report.html");
 
-  test("trains, samples, compares the loss with n-gram counts, writes the report and prints its path last", async () => {
+  test("trains, samples, compares the loss with n-gram counts, writes the report and the model's page and prints their paths", async () => {
     const { code, out, err } = await folio("start", ...flags);
     expect([code, err]).toEqual([0, ""]);
     expect(out).toMatch(/^Training on fox: 6 steps$/m);
@@ -191,8 +191,11 @@ describe("folio start", () => {
     const [unigram, bigram, trigram, gpt] = losses.exec(out)!.slice(1).map(Number) as [number, number, number, number];
     expect(unigram > bigram && bigram > trigram && gpt > 1).toBe(true);
     expect(out).toContain("It does not beat the trigram model yet");
-    expect(out.trimEnd().split("\n").at(-1)).toBe(report);
+    const page = join(folder, "started", "model.html");
+    const last = out.trimEnd().split("\n");
+    expect([last.at(-4), last.at(-1)]).toEqual([report, page]);
     expect(readFileSync(report, "utf8")).toContain("fox");
+    expect(readFileSync(page, "utf8")).toContain("<title>started</title>");
   });
 
   test("called again, it samples and reports without training; --overwrite trains anew", async () => {
