@@ -72,11 +72,24 @@ function App({ live, description, backend, host }: AppProps): Element {
   const tour = stations(units[description.tokenizer.kind] ?? "pieces of words");
   const card = at === undefined ? undefined : tour[at]!.card;
   useEffect(() => {
-    if (card) host.shadowRoot?.getElementById(card)?.scrollIntoView({ behavior: "smooth", block: "nearest" });
+    if (card) host.shadowRoot?.getElementById(card)?.scrollIntoView({ behavior: "smooth", block: "start" });
   }, [card]);
   const toggleSize = () => {
     host.dataset.size = large ? "" : "large";
     setLarge(!large);
+  };
+  const startTour = () => {
+    setEdits([]);
+    setText(description.prompt);
+    setAt(0);
+  };
+  const promptable = (prompt: string) => {
+    try {
+      live.model.tokenizer.encode(prompt);
+      return () => setText(prompt);
+    } catch {
+      return undefined;
+    }
   };
   const at_ = (id: string) => ({ id, here: card === id });
   const cards = shown && [
@@ -119,9 +132,9 @@ function App({ live, description, backend, host }: AppProps): Element {
         { type: "button", "aria-pressed": large, onClick: toggleSize, title: "Larger text for a lecture room" },
         "A±",
       ),
-      h(Button, { label: at === undefined ? "Take the tour" : "Start the tour again", onPress: () => setAt(0) }),
+      h(Button, { label: at === undefined ? "Take the tour" : "Start the tour again", onPress: startTour }),
     ),
-    at !== undefined && h(Tour, { stations: tour, at, onAt: setAt }),
+    at !== undefined && h(Tour, { stations: tour, at, onAt: setAt, onPrompt: promptable }),
     h(
       Card,
       { ...at_("prompt"), title: "Prompt" },

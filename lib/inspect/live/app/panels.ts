@@ -40,7 +40,7 @@ export function Drawn({ view }: { view: Pick<View, "kind" | "data"> }): Element 
 
 /** Tokens, coloured by the loss of each. */
 export function Tokens({ shown }: { shown: Shown }): Element {
-  const { losses, plainLoss, cut, tokens } = shown;
+  const { losses, plainLoss, cut, tokens, ids } = shown;
   const count = `${tokens.length} ${tokens.length === 1 ? "token" : "tokens"}`;
   const mean = losses && `mean loss ${losses.mean.toFixed(3)} nats per token`;
   const without = plainLoss !== undefined && ` (${plainLoss.toFixed(3)} without your edits)`;
@@ -49,6 +49,7 @@ export function Tokens({ shown }: { shown: Shown }): Element {
     {},
     losses && h(Drawn, { view: tokenLossView(losses) }),
     h("p", { class: "hint" }, `${count}${mean ? `, ${mean}` : ""}`, without || "", "."),
+    ids.length <= 64 && h("p", { class: "hint" }, `Their numbers: ${ids.join(" ")}`),
     cut > 0 && h("p", { class: "hint" }, `The first ${cut} tokens lie outside the model's context and are not read.`),
   );
 }

@@ -8,63 +8,74 @@ export interface Station {
   readonly card: string;
   readonly sentence: string;
   readonly attempt: string;
+  /** A prompt that shows it well; offered if the model knows its characters. */
+  readonly prompt?: string;
 }
+
+/** Nonsense, three times: only copying helps. */
+const repeated = "vKq7 mZp3 xWt vKq7 mZp3 xWt vKq7 mZp3 xWt";
 
 /** The stations for a model; `unit` is what its tokens are. */
 export const stations = (unit: string): readonly Station[] => [
   {
     title: "Text becomes tokens",
-    card: "prompt",
-    sentence: `The model reads a text as a row of tokens, here ${unit}, each of which is a number to it.`,
-    attempt: "Type one more letter and find its box among the tokens.",
+    card: "tokens",
+    sentence: `The model reads a text as a row of tokens, here ${unit}; each token is a number to it, and a space is one too (␣).`,
+    attempt: "Type one more letter at the end of the prompt: it gets a box here, and a number below.",
   },
   {
     title: "It guesses what comes next",
     card: "next",
     sentence:
-      "After the last token the model gives every token that it knows a probability of coming next; together they are 100 %.",
-    attempt: "Delete the end of a word and see whether the model knows how it goes on.",
+      "The model gives every token that it knows a probability of coming next; together they are 100 %, and the likeliest have a bar here.",
+    attempt: "Delete the last letters of a word one by one, and see when the model is surest how it goes on.",
   },
   {
-    title: "It can be wrong, and that is measured",
+    title: "A surprise is a number",
     card: "tokens",
     sentence:
-      "The loss of a token is −ln of the probability that the model gave it: 0 if it was sure of it, and more, the greater the surprise.",
-    attempt: "Misspell a word and look for the darkest box.",
+      "The loss of a token is −ln of the probability that the model gave it: 0 if it was sure of it, and the more, the greater the surprise; the darker its box.",
+    attempt: "Replace a letter in the middle of a word by a z, and look at its box and at the one after it.",
   },
   {
     title: "Attention looks back",
     card: "attention",
     sentence:
-      "In each layer several heads decide how much each position takes over from every earlier one; a row of the picture adds up to 100 %.",
-    attempt: "Choose heads one after the other and find one that looks at the token just before.",
+      "The model has layers, and each layer has heads. A head lets each position take something over from itself and from earlier positions; a row of the picture says how much from where, and adds up to 100 %.",
+    attempt:
+      "Choose the small pictures one after the other: is there a dark line just below the diagonal? That head looks at the token before.",
   },
   {
     title: "Heads have jobs",
     card: "switches",
-    sentence: "Without a head, the others have to do: if the loss hardly changes, the text did not need it.",
-    attempt: "Switch off heads one by one and find the one whose loss costs most.",
+    sentence:
+      "Without a head the others have to do. If the mean loss rises, the text needed that head; if not, it did not.",
+    attempt:
+      "Use the text that is offered, nonsense three times; switch each head off and on again, and read the mean loss above: which heads copy?",
+    prompt: repeated,
   },
   {
     title: "Layers add to one vector",
     card: "residual",
     sentence:
-      "Each position has one vector, the residual stream, to which every layer adds what it has found; the output is read from its end.",
-    attempt: "Turn on the logit lens and follow one column upwards, from a guess to the answer.",
+      "Each position has one list of numbers, the residual stream, to which attention (resid_mid) and the rest of each layer (resid_out) add something; the guess is read from its last state.",
+    attempt:
+      "Turn on the logit lens, and read a column from “embed” at the bottom to the top: each row is the guess if the model stopped there.",
   },
   {
     title: "Writing is drawing lots",
     card: "writing",
     sentence:
-      "To write, one token is drawn by its probability, added to the text, and everything begins again; the temperature makes unlikely tokens rarer or likelier.",
-    attempt: "Press “Write on” with a temperature of 0.2, and again with 1.5.",
+      "To write, one token is drawn by its probability and added to the prompt, and everything begins again. A low temperature makes unlikely tokens rarer.",
+    attempt: "Set the temperature in this card to 0.2 and press “Write on”; then do the same with 1.5.",
   },
   {
     title: "Training moves the weights",
     card: "training",
     sentence:
-      "Training changes every weight a little, so that the loss of the text it is given falls; thousands of such updates made this model.",
-    attempt: "Put a sentence of your own into the box, train until the loss is below 1, and let the model write.",
+      "Training changes every weight a little, so that the loss of the text that it is given falls; thousands of such updates made this model.",
+    attempt:
+      "Put a sentence of your own into the box, press “One update” until the loss is below 1, and read what the model writes now.",
   },
 ];
 
@@ -72,9 +83,12 @@ export function Tour(props: {
   stations: readonly Station[];
   at: number;
   onAt: (at: number | undefined) => void;
+  /** Puts a text into the prompt; undefined if the model does not know its characters. */
+  onPrompt: (prompt: string) => (() => void) | undefined;
 }): Element {
-  const { at, onAt } = props;
-  const { title, sentence, attempt } = props.stations[at]!;
+  const { at, onAt, onPrompt } = props;
+  const { title, sentence, attempt, prompt } = props.stations[at]!;
+  const use = prompt === undefined ? undefined : onPrompt(prompt);
   return h(
     "section",
     { class: "card tour", "aria-label": "Tour" },
@@ -84,6 +98,7 @@ export function Tour(props: {
     h(
       Controls,
       {},
+      use && h(Button, { label: "Use the text", onPress: use }),
       h(Button, { label: "Back", onPress: () => onAt(at - 1), disabled: at === 0 }),
       at < props.stations.length - 1
         ? h(Button, { label: "Next station", onPress: () => onAt(at + 1) })

@@ -14,6 +14,9 @@ interface WritingProps {
   readonly onText: (text: string) => void;
 }
 
+/** “Write on” stops by itself after so many tokens. */
+const most = 60;
+
 /** A sample under way: it goes on as long as nothing else changed the text. */
 interface Flow {
   readonly key: string;
@@ -59,7 +62,7 @@ export function Writing({ live, text, edits, onText }: WritingProps): Element {
     stop.current = false;
     setFlowing(true);
     let now: string | undefined = text;
-    for (let count = 0; count < 400 && !stop.current; count++) {
+    for (let count = 0; count < most && !stop.current; count++) {
       now = await next(now);
       if (now === undefined) break;
       onText(now);
@@ -102,5 +105,6 @@ export function Writing({ live, text, edits, onText }: WritingProps): Element {
         : h(Button, { label: "Write on", onPress: () => void write() }),
     ),
     h(Readout, {}, told),
+    last && h("div", { class: "sampled" }, text.slice(-240)),
   );
 }
