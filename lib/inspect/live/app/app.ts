@@ -8,7 +8,7 @@ import { offerApi } from "../api.js";
 import type { PlainEdit } from "../edits.js";
 import type { PageDescription } from "../embedded.js";
 import type { LiveModel } from "../live-model.js";
-import { Attention, Card, Compared, NextToken, Residual, Switches, Tokens, ValueEdits } from "./panels.js";
+import { Attention, Card, Compared, meanLoss, NextToken, Residual, Switches, Tokens, ValueEdits } from "./panels.js";
 import { lookAt, type Shown, type Wanted } from "./state.js";
 import { liveCss } from "./style.js";
 import { stations, Tour } from "./tour.js";
@@ -104,6 +104,7 @@ function App({ live, description, backend, host }: AppProps): Element {
       Card,
       { ...at_("switches"), title: "Switch parts off", width: "half" },
       h(Switches, { live, edits, onEdits: setEdits }),
+      h("p", { "aria-live": "polite" }, meanLoss(shown)),
       h("p", { class: "hint" }, "A part that is switched off adds nothing to the residual stream."),
     ),
     h(Card, { ...at_("attention"), title: "Attention" }, h(Attention, { shown })),

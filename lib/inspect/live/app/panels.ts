@@ -40,18 +40,23 @@ export function Drawn({ view }: { view: Pick<View, "kind" | "data"> }): Element 
 
 /** Tokens, coloured by the loss of each. */
 export function Tokens({ shown }: { shown: Shown }): Element {
-  const { losses, plainLoss, cut, tokens, ids } = shown;
+  const { losses, cut, tokens, ids } = shown;
   const count = `${tokens.length} ${tokens.length === 1 ? "token" : "tokens"}`;
-  const mean = losses && `mean loss ${losses.mean.toFixed(3)} nats per token`;
-  const without = plainLoss !== undefined && ` (${plainLoss.toFixed(3)} without your edits)`;
   return h(
     "div",
     {},
     losses && h(Drawn, { view: tokenLossView(losses) }),
-    h("p", { class: "hint" }, `${count}${mean ? `, ${mean}` : ""}`, without || "", "."),
+    h("p", { class: "hint" }, `${[count, meanLoss(shown)].filter(Boolean).join(", ")}.`),
     ids.length <= 64 && h("p", { class: "hint" }, `Their numbers: ${ids.join(" ")}`),
     cut > 0 && h("p", { class: "hint" }, `The first ${cut} tokens lie outside the model's context and are not read.`),
   );
+}
+
+/** The mean loss in words, beside what it was without the edits; empty for a text of one token. */
+export function meanLoss({ losses, plainLoss }: Shown): string {
+  if (!losses) return "";
+  const without = plainLoss === undefined ? "" : ` (${plainLoss.toFixed(3)} without your edits)`;
+  return `mean loss ${losses.mean.toFixed(3)} nats per token${without}`;
 }
 
 export function NextToken({ shown, live }: { shown: Shown; live: LiveModel }): Element {

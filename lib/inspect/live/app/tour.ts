@@ -51,7 +51,7 @@ export const stations = (unit: string): readonly Station[] => [
     sentence:
       "Without a head the others have to do. If the mean loss rises, the text needed that head; if not, it did not.",
     attempt:
-      "Use the text that is offered, nonsense three times; switch each head off and on again, and read the mean loss above: which heads copy?",
+      "Press “Use the text”: nonsense, three times. Switch each head off and on again, and read the mean loss below the switches: which heads does the model need for copying?",
     prompt: repeated,
   },
   {
