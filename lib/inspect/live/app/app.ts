@@ -135,7 +135,12 @@ function App({ live, description, backend, host }: AppProps): Element {
       ),
       h(Button, { label: at === undefined ? "Take the tour" : "Start the tour again", onPress: startTour }),
     ),
-    at !== undefined && h(Tour, { stations: tour, at, onAt: setAt, onPrompt: promptable }),
+    at !== undefined &&
+      h(
+        Tour,
+        { stations: tour, at, onAt: setAt, onPrompt: promptable },
+        h(Prompt, { label: "Prompt, in sight during the tour", value: text, onValue: setText }),
+      ),
     h(
       Card,
       { ...at_("prompt"), title: "Prompt" },

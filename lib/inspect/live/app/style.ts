@@ -16,7 +16,7 @@ main > * { grid-column: span 12; }
 .top h1 { font-size: 1.5em; margin: 0; flex: 1 1 14rem; line-height: 1.2; overflow-wrap: anywhere; }
 .top p { margin: 0; color: var(--soft); font-size: .9em; }
 .card { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: .9rem 1rem 1rem; overflow-x: auto; scroll-margin-top: 1rem; }
-main:has(.tour) .card { scroll-margin-top: 15rem; }
+main:has(.tour) .card { scroll-margin-top: 16.5em; }
 .card.here { outline: 3px solid var(--accent); outline-offset: 1px; }
 .card h2 { font-size: 1.1em; margin: 0 0 .3em; }
 .card h3 { font-size: 1em; margin: 1em 0 .2em; }
@@ -37,6 +37,7 @@ ul.plain { list-style: none; margin: .4em 0; padding: 0; display: flex; flex-wra
   background: var(--paper); border: 1px solid var(--rule); border-radius: 6px; padding: .5em .6em; min-height: 1.5em; }
 .tour { border-left: 6px solid var(--accent); position: sticky; top: .4rem; z-index: 1; box-shadow: 0 2px 10px #0003; } .tour h2 { margin: 0; } .tour .controls { margin-bottom: 0; }
 .tour .try { font-weight: 600; }
+.station { display: grid; gap: .3rem 1.2rem; } @media (min-width: 60rem) { .station { grid-template-columns: 3fr 2fr; } }
 .drop { border: 2px dashed var(--rule); border-radius: 8px; padding: .4em .6em; } .drop.over { border-color: var(--accent); }
 .figures { display: flex; flex-wrap: wrap; gap: .2em 1.6em; font-variant-numeric: tabular-nums; }
 .skip { position: absolute; left: -100vw; } .skip:focus { position: static; }

@@ -1,4 +1,5 @@
 /** A tour of eight stations: at each, one sentence and one thing to try. */
+import type { ComponentChildren } from "preact";
 import { type Element, h } from "../../page/parts/element.js";
 import { Button, Controls } from "../../page/parts/widgets.js";
 
@@ -85,16 +86,22 @@ export function Tour(props: {
   onAt: (at: number | undefined) => void;
   /** Puts a text into the prompt; undefined if the model does not know its characters. */
   onPrompt: (prompt: string) => (() => void) | undefined;
+  /** The prompt, which stays in sight. */
+  children?: ComponentChildren;
 }): Element {
-  const { at, onAt, onPrompt } = props;
+  const { at, onAt, onPrompt, children } = props;
   const { title, sentence, attempt, prompt } = props.stations[at]!;
   const use = prompt === undefined ? undefined : onPrompt(prompt);
   return h(
     "section",
     { class: "card tour", "aria-label": "Tour" },
     h("h2", { "aria-live": "polite" }, `${at + 1} of ${props.stations.length}: ${title}`),
-    h("p", {}, sentence),
-    h("p", { class: "try" }, `Try: ${attempt}`),
+    h(
+      "div",
+      { class: "station" },
+      h("div", {}, h("p", {}, sentence), h("p", { class: "try" }, `Try: ${attempt}`)),
+      h("div", {}, children),
+    ),
     h(
       Controls,
       {},
