@@ -80,3 +80,7 @@ test.each<[string, Record<string, string>]>([
 ])("%s: other sources", (_, changes) => {
   expect(checksum(changes)).not.toBe(before);
 });
+
+test("declarations of types alone do not change it", () => {
+  expect(checksum({ "native/binary.d.ts": 'declare module "*.wasm" {\n  const bytes: Uint8Array;\n}\n' })).toBe(before);
+});

@@ -44,6 +44,7 @@ function filesOf(root: string, input: string): string[] {
   if (!fs.statSync(at).isDirectory()) return [input];
   return fs
     .readdirSync(at, { recursive: true, withFileTypes: true })
+    .filter((entry) => !entry.name.endsWith(".d.ts")) // types alone change no result
     .filter((entry) => entry.isFile() && /\.(ts|mjs|json|safetensors|txt|csv|cc|h|py|sh)$/.test(entry.name))
     .map((entry) => path.relative(root, path.join(entry.parentPath, entry.name)))
     .filter((file) => !/(^|\/)(node_modules|results\.json|meta\.json|input\.txt|\.)/.test(file));
