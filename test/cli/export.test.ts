@@ -2,22 +2,13 @@ import fs from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { main } from "../../lib/cli/main.js";
 import { readGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { readNanoGptCheckpoint } from "../../lib/weights/nanogpt-checkpoint.js";
 import { temporaryFolder } from "../tiny-run.js";
+import { folio } from "./in-process.js";
 
 const checkpoint = fileURLToPath(new URL("../golden/gpt2/ckpt.pt", import.meta.url));
 const folder = temporaryFolder();
-
-async function folio(...argv: string[]) {
-  const texts = { out: "", err: "" };
-  const io = {
-    stdout: { write: (text: string) => (texts.out += text) },
-    stderr: { write: (text: string) => (texts.err += text) },
-  };
-  return { code: await main(argv, io), ...texts };
-}
 
 describe("folio export", () => {
   test("turns nanoGPT's checkpoint into a Hugging Face folder", async () => {

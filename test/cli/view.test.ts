@@ -1,23 +1,14 @@
 import fs from "node:fs";
 import path from "node:path";
 import { describe, expect, test } from "vitest";
-import { main } from "../../lib/cli/main.js";
 import { openEmbedded, type PageDescription } from "../../lib/inspect/live/embedded.js";
 import { livePage } from "../../lib/inspect/live/write-page.js";
 import { openModel } from "../../lib/weights/open-model.js";
 import { goldenModel } from "../inspect/golden-models.js";
 import { temporaryFolder } from "../tiny-run.js";
+import { folio } from "./in-process.js";
 
 const folder = temporaryFolder();
-
-async function folio(...argv: string[]) {
-  const texts = { out: "", err: "" };
-  const io = {
-    stdout: { write: (text: string) => (texts.out += text) },
-    stderr: { write: (text: string) => (texts.err += text) },
-  };
-  return { code: await main(argv, io), ...texts };
-}
 
 /** What a page holds. */
 function contentOf(html: string) {

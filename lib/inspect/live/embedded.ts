@@ -5,6 +5,7 @@ import { fromHalf } from "../../host/sixteen-bit.js";
 import { parameterSpecs } from "../../model/model.js";
 import type { ModelShape } from "../../settings/model.js";
 import { parseSettings, type Settings } from "../../settings/settings.js";
+import { bytesOf } from "../page/parts/numbers.js";
 
 /** What a page holds of a model. */
 export interface EmbeddedModel {
@@ -46,11 +47,4 @@ export function openEmbedded({ model, tokenizer, floats }: PageDescription, base
     tokenizer: tokenizerFromSpec(tokenizer),
     params: Object.fromEntries(params),
   };
-}
-
-function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
-  const text = atob(base64);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
-  return bytes;
 }

@@ -1,6 +1,6 @@
 /** How the residual stream grows from layer to layer. */
 import type { ValueName } from "../../model/activations.js";
-import { type LookedAt, look } from "../look.js";
+import { type Looked, type LookedAt, look } from "../look.js";
 
 /** What residualNorms() gives. */
 export interface ResidualNorms {
@@ -22,14 +22,23 @@ export interface ResidualNorms {
  * const { states, means } = await residualNorms(openCheckpoint("out"), "ROMEO: my love");
  */
 export async function residualNorms(model: LookedAt, text: string | readonly number[]): Promise<ResidualNorms> {
+  return residualNormsOf(await look(model, text, residualStates(model)), model);
+}
+
+/** The same from states that were looked at. */
+export function residualNormsOf({ ids, tokens, values }: Looked<ValueName>, model: LookedAt): ResidualNorms {
   const states = residualStates(model);
-  const { ids, tokens, values } = await look(model, text, states);
   const C = model.settings.nEmbd;
-  const norms = states.map((name) =>
-    ids.map((_, position) => Math.hypot(...values[name]!.values.subarray(position * C, (position + 1) * C))),
-  );
+  const norms = states.map((name) => ids.map((_, position) => length(values[name]!.values, position * C, C)));
   const means = norms.map((row) => row.reduce((sum, norm) => sum + norm, 0) / row.length);
   return { ids, tokens, axes: ["state", "position"], states, norms, means };
+}
+
+/** ‖x‖₂ of `count` values from `from` on. */
+function length(values: Float32Array, from: number, count: number): number {
+  let squares = 0;
+  for (let i = from; i < from + count; i++) squares += values[i]! ** 2;
+  return Math.sqrt(squares);
 }
 
 /** The states of the residual stream, in the order of the forward pass. */

@@ -1,6 +1,8 @@
 /** The view of attention: every head of a model on a text, or of weights that are at hand. */
+import type { ValueName } from "../../model/activations.js";
 import type { Edits } from "../../model/edits.js";
-import { idsOf, type LookedAt, look, tokenizerOf } from "../look.js";
+import type { ModelShape } from "../../settings/model.js";
+import { idsOf, type Looked, type LookedAt, look, tokenizerOf } from "../look.js";
 import { type AttentionData, headWeights } from "../page/attention.js";
 import type { Packed } from "../page/parts/numbers.js";
 import { pack } from "./pack.js";
@@ -65,24 +67,39 @@ async function fromModel(
   text: string | readonly number[],
   { edits = {} }: AttentionOptions,
 ): Promise<FoundAttention> {
-  const { nLayer, nHead, nEmbd } = model.settings;
-  const layers = [...Array(nLayer).keys()];
   const ids = Array.from(idsOf(text, tokenizerOf(model), model.settings));
-  const T = ids.length;
-  const named = (part: "weights" | "q" | "k") => layers.map((layer) => `h.${layer}.attn.${part}` as const);
-  const edited = Object.keys(edits).some((name) => /attn\.(weights|scores)$/.test(name));
-  const asWeights = T <= mostWeights || edited;
-  const wanted = asWeights ? named("weights") : [...named("q"), ...named("k")];
-  const { tokens, values } = await look(model, ids, wanted, { edits });
-  const all = (part: "weights" | "q" | "k", shape: readonly [number, number, number]): Packed => {
+  const asWeights = ids.length <= mostWeights || changesWeights(Object.keys(edits));
+  const looked = await look(model, ids, attentionNames(model.settings, asWeights), { edits });
+  return foundAttention(looked, model.settings, asWeights);
+}
+
+/** Whether edits of these values change weights otherwise than through queries and keys. */
+export const changesWeights = (names: readonly string[]): boolean =>
+  names.some((name) => /attn\.(weights|scores)$/.test(name));
+
+type Part = "weights" | "q" | "k";
+
+/** The values of every layer that a view of attention needs: weights, or queries and keys. */
+export function attentionNames({ nLayer }: ModelShape, asWeights: boolean): ValueName[] {
+  const parts: readonly Part[] = asWeights ? ["weights"] : ["q", "k"];
+  return parts.flatMap((part) => Array.from({ length: nLayer }, (_, layer) => `h.${layer}.attn.${part}` as const));
+}
+
+/** Attention out of values that were looked at by the names of attentionNames(). */
+export function foundAttention(
+  { tokens, values }: Looked<ValueName>,
+  { nLayer, nHead, nEmbd }: ModelShape,
+  asWeights: boolean,
+): FoundAttention {
+  const [T, D] = [tokens.length, nEmbd / nHead];
+  const all = (part: Part, shape: readonly [number, number, number]): Packed => {
     const size = shape[0] * shape[1] * shape[2];
     const flat = new Float32Array(nLayer * size);
-    for (const [layer, name] of named(part).entries()) flat.set(values[name]!.values, layer * size);
+    for (let layer = 0; layer < nLayer; layer++) flat.set(values[`h.${layer}.attn.${part}`]!.values, layer * size);
     return pack(flat, [nLayer, ...shape]);
   };
-  const shared = { tokens, layers, heads: nHead };
+  const shared = { tokens, layers: [...Array(nLayer).keys()], heads: nHead };
   if (asWeights) return { ...shared, weights: all("weights", [nHead, T, T]) };
-  const D = nEmbd / nHead;
   return { ...shared, queries: all("q", [nHead, T, D]), keys: all("k", [nHead, T, D]) };
 }
 

@@ -91,28 +91,28 @@ function App({ live, description, backend, host }: AppProps): Element {
       return undefined;
     }
   };
-  const at_ = (id: string) => ({ id, here: card === id });
+  const place = (id: string) => ({ id, here: card === id });
   const cards = shown && [
-    h(Card, { ...at_("tokens"), title: "Tokens and their losses", width: "half" }, h(Tokens, { shown })),
-    h(Card, { ...at_("next"), title: "Next token", width: "half" }, h(NextToken, { shown, live })),
+    h(Card, { ...place("tokens"), title: "Tokens and their losses", width: "half" }, h(Tokens, { shown })),
+    h(Card, { ...place("next"), title: "Next token", width: "half" }, h(NextToken, { shown, live })),
     h(
       Card,
-      { ...at_("writing"), title: "Write on", width: "half" },
+      { ...place("writing"), title: "Write on", width: "half" },
       h(Writing, { live, text, edits, onText: setText }),
     ),
     h(
       Card,
-      { ...at_("switches"), title: "Switch parts off", width: "half" },
+      { ...place("switches"), title: "Switch parts off", width: "half" },
       h(Switches, { live, edits, onEdits: setEdits }),
       h("p", { "aria-live": "polite" }, meanLoss(shown)),
       h("p", { class: "hint" }, "A part that is switched off adds nothing to the residual stream."),
     ),
-    h(Card, { ...at_("attention"), title: "Attention" }, h(Attention, { shown })),
-    h(Card, { ...at_("residual"), title: "The residual stream" }, h(Residual, { shown, lens, onLens: setLens })),
-    h(Card, { ...at_("edits"), title: "Edit a value" }, h(ValueEdits, { live, edits, onEdits: setEdits })),
+    h(Card, { ...place("attention"), title: "Attention" }, h(Attention, { shown })),
+    h(Card, { ...place("residual"), title: "The residual stream" }, h(Residual, { shown, lens, onLens: setLens })),
+    h(Card, { ...place("edits"), title: "Edit a value" }, h(ValueEdits, { live, edits, onEdits: setEdits })),
     h(
       Card,
-      { ...at_("training"), title: "Train on" },
+      { ...place("training"), title: "Train on" },
       h(Training, {
         ...{ live, text: description.text, prompt: description.prompt },
         onChange: () => setChanges((count) => count + 1),
@@ -143,7 +143,7 @@ function App({ live, description, backend, host }: AppProps): Element {
       ),
     h(
       Card,
-      { ...at_("prompt"), title: "Prompt" },
+      { ...place("prompt"), title: "Prompt" },
       h(Prompt, { label: "Prompt", value: text, onValue: setText }),
       error !== "" && h("p", { class: "error", role: "alert" }, error),
       h(

@@ -29,13 +29,18 @@ export function open(packed: Packed): Opened {
   }
   const before = opened.get(packed);
   if (before) return before;
-  const text = atob(packed.base64);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
-  const read = reader(packed.format, bytes);
+  const read = reader(packed.format, bytesOf(packed.base64));
   const result = { shape: packed.shape, read };
   opened.set(packed, result);
   return result;
+}
+
+/** The bytes of base64 text. */
+export function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  const text = atob(base64);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
 }
 
 function reader(format: PackedText["format"], bytes: Uint8Array): Opened["read"] {
