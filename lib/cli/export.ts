@@ -18,7 +18,8 @@ Usage: folio export --out_dir=RUN --to=FOLDER [--checkpoint=auto] [--dtype=float
 
   --out_dir=RUN     the run whose checkpoint is exported
   --checkpoint=auto auto (the best, if there is one), best, last, or a step kept by save_interval
-  --init_from=…     instead of a run: gpt2, gpt2-medium, gpt2-large, gpt2-xl, a Hugging Face folder, a ckpt.pt
+  --init_from=…     instead of a run: gpt2, gpt2-medium, gpt2-large, gpt2-xl, a Hugging Face folder, a ckpt.pt,
+                    a page's model.safetensors
   --to=FOLDER       the folder to write; it must not exist
   --dtype=float32   how weights are stored: float32, float16, bfloat16
 

@@ -143,7 +143,10 @@ async function present(settings: Settings, dataset: Dataset, io: Io, heading: (t
   });
   heading("Report");
   io.stdout.write(`${resolve(path)}\n`);
-  await writePage({ ...model, tokenizer: dataset.tokenizer }, outDir, prompt, io, heading);
+  const first = dataset.tokenizer.decode(
+    dataset.val.read(0, Math.min(48, model.settings.blockSize, dataset.val.length)),
+  );
+  await writePage({ ...model, tokenizer: dataset.tokenizer }, outDir, first, io, heading);
 }
 
 /** The page in which the model runs, beside the report. A model that is too large for one has none. */

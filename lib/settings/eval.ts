@@ -17,7 +17,7 @@ import { checkpoint, choice, count, flag, folder, row, type SettingRow, text } f
 export interface EvalSettings {
   /** Folder of the run to evaluate. */
   outDir: string;
-  /** Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt. */
+  /** Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or file. */
   initFrom: InitFrom;
   /** Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept. */
   checkpoint: string;
@@ -52,7 +52,7 @@ const evaluation = row("Evaluation");
 // biome-ignore format: a table reads best as a table
 export const evalRows: { readonly [K in keyof EvalSettings]: SettingRow & { readonly default: EvalSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to evaluate."),
-  initFrom: run(initFrom, "resume" as InitFrom, "", "Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or ckpt.pt."),
+  initFrom: run(initFrom, "resume" as InitFrom, "", "Evaluate the run in outDir (resume), GPT-2's weights (gpt2 …), or those of a run, folder or file."),
   checkpoint: run(checkpoint, "auto", "", "Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept."),
   dataDir: run(text, "", "", "Folder of the prepared datasets; empty: the run's."),
   dataset: run(text, "", "", "Name of the dataset; empty: the run's."),

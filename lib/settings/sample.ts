@@ -20,7 +20,7 @@ import { aboveZero, checkpoint, choice, count, flag, folder, row, type SettingRo
 export interface SampleSettings {
   /** Folder of the run to sample from. */
   outDir: string;
-  /** Sample from the run in outDir (resume), GPT-2 by its name, a Hugging Face folder, a ckpt.pt, or another run. */
+  /** Sample from the run in outDir (resume), GPT-2 by its name, a folder, a file (.pt, .safetensors), or another run. */
   initFrom: InitFrom;
   /** Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept. */
   checkpoint: string;
@@ -63,7 +63,7 @@ const samples = row("Samples");
 // biome-ignore format: a table reads best as a table
 export const sampleRows: { readonly [K in keyof SampleSettings]: SettingRow & { readonly default: SampleSettings[K] } } = {
   outDir: run(folder, "out", "", "Folder of the run to sample from."),
-  initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume), GPT-2 by its name, a Hugging Face folder, a ckpt.pt, or another run."),
+  initFrom: run(initFrom, "resume" as InitFrom, "", "Sample from the run in outDir (resume), GPT-2 by its name, a folder, a file (.pt, .safetensors), or another run."),
   checkpoint: run(checkpoint, "auto", "", "Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept."),
   dataDir: run(folder, "data", "", "Folder of the prepared datasets; a ckpt.pt names the dataset whose tokenizer it uses."),
 

@@ -49,7 +49,7 @@ export interface Settings extends ModelSettings {
   /** Name of the dataset, a folder in dataDir. Default "openwebtext". */
   dataset: string;
   /**
-   * New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt.
+   * New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or file.
    * Default "scratch".
    */
   initFrom: InitFrom;
@@ -167,7 +167,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   outDir: run(folder, "out", "", "Folder of the run: settings, log, checkpoints."),
   dataDir: run(folder, "data", "", "Folder of the prepared datasets."),
   dataset: run(name, "openwebtext", "", "Name of the dataset, a folder in dataDir."),
-  initFrom: run(initFrom, "scratch" as InitFrom, "", "New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or ckpt.pt."),
+  initFrom: run(initFrom, "scratch" as InitFrom, "", "New weights (scratch), the run in outDir (resume), GPT-2's (gpt2 …), or those of a run, folder or file."),
   checkpoint: run(checkpoint, "auto", "", "Checkpoint of a run: auto (the best, if there is one), best, last, or the step of one that was kept."),
   overwrite: run(flag, false, "", "Replace the run in outDir; false: stop with an error rather than lose it."),
   seed: run(seed, 1337, "", "Seed of weights, batches, dropout and evaluation."),

@@ -120,10 +120,13 @@ export async function writeLivePage(model: LookedAt, to: string, options: LivePa
 
 function inWords({ parameters, floats, bytes, memory, change }: PageFacts): string {
   const megabytes = (count: number) => `${(count / 1e6).toFixed(1)} MB`;
+  const most = change === undefined ? "" : `${Number(change.toPrecision(1))}`;
   const rounding =
-    floats === "float16" && change !== undefined
-      ? ` (rounding changes no probability after the prompt${change > 0 ? ` by more than ${Number(change.toPrecision(1))}` : ""})`
-      : "";
+    change === undefined
+      ? ""
+      : floats === "float16"
+        ? ` (rounding changes no probability after the prompt${change > 0 ? ` by more than ${most}` : ""})`
+        : ` (rounding to float16 would change a probability by ${most})`;
   return `${parameters.toLocaleString("en")} parameters in ${floats}${rounding}, a file of ${megabytes(bytes)}; a browser needs about ${megabytes(memory.look)} of memory to look inside, and ${megabytes(memory.train)} to train.`;
 }
 
