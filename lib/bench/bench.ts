@@ -10,6 +10,7 @@ import type { TracedStep } from "../engine/profile.js";
 import { cellSignal } from "../host/notebook.js";
 import { folioVersion } from "../host/package.js";
 import { median, medianRatio, quantile, type RatioInterval } from "../host/statistics.js";
+import { dataParallelStep } from "../model/data-parallel.js";
 import {
   countParameters,
   flopsPerToken,
@@ -17,7 +18,7 @@ import {
   modelFlopsUtilization,
   tokensPerStep,
 } from "../model/sizing.js";
-import type { BenchSettings } from "../settings/settings.js";
+import type { BenchSettings, Settings } from "../settings/settings.js";
 import {
   type BenchProgress,
   type BenchRun,
@@ -29,6 +30,7 @@ import {
   plan,
   profileModes,
   resolveData,
+  shareable,
   takeTurns,
 } from "./modes.js";
 import { PRODUCTS, productSize } from "./protocol.js";
@@ -40,6 +42,8 @@ export interface ModeResult {
   readonly engine: "folio" | "pytorch";
   readonly compiled: boolean;
   readonly dtype: string;
+  /** The number of devices that share each step. */
+  readonly devices: number;
   /** "TensorFlow 2.21.0", "PyTorch 2.15.0". */
   readonly version: string;
   /** Times of the steps by round, in milliseconds. */
@@ -79,6 +83,30 @@ export interface PeerRatio extends RatioInterval {
   readonly pytorch: string;
 }
 
+/**
+ * A step on several devices against the same step on one. The efficiency is the speed relative to as much hardware
+ * without communication: one device's time divided by this time, and on GPUs also by their number; the devices of a CPU
+ * share its threads.
+ */
+export interface DeviceRatio {
+  readonly dtype: string;
+  readonly devices: number;
+  readonly medianMs: number;
+  readonly efficiency: number;
+  /** Its 95 % interval. */
+  readonly low: number;
+  readonly high: number;
+  /** What each device sends for the mean of the gradients: `2 (N − 1) / N` of their bytes, in a ring of N devices. */
+  readonly bytesSent: number;
+  /** The mean alone, and a step without it. */
+  readonly meanMs: number;
+  readonly apartMs: number;
+  /** The fraction of the mean's time that passes while the step computes: `1 − (medianMs − apartMs) / meanMs`, at least 0 and at most 1. */
+  readonly hidden: number;
+  /** The step by the model of data-parallel training (model/data-parallel.ts), from the two times above. */
+  readonly predictedMs: number;
+}
+
 /** The result of a benchmark. */
 export interface BenchResult {
   readonly date: string;
@@ -101,6 +129,8 @@ export interface BenchResult {
   readonly peaks: readonly ProductPeak[];
   readonly modes: readonly ModeResult[];
   readonly ratios: readonly PeerRatio[];
+  /** For each number of devices above 1. */
+  readonly devices: readonly DeviceRatio[];
   /** Traced steps, by the name of their mode. */
   readonly profiles: readonly { readonly mode: string; readonly steps: readonly TracedStep[] }[];
   readonly notes: readonly string[];
@@ -117,7 +147,14 @@ export async function* bench(
   settings: Readonly<BenchSettings>,
   { signal = cellSignal() }: { signal?: AbortSignal | undefined } = {},
 ): AsyncGenerator<BenchRecord> {
-  const run = newRun(resolveData(settings));
+  const shared = shareable(settings);
+  const run = newRun(resolveData(shared));
+  const { gradientAccumulationSteps: micros } = shared;
+  if (micros !== settings.gradientAccumulationSteps) {
+    run.notes.push(
+      `Each step has ${micros} micro-batches in all modes, so that all numbers of devices can share them.`,
+    );
+  }
   const loadBefore = os.loadavg()[0]!;
   const endAll = () => {
     for (const { process } of run.open) process.kill();
@@ -149,7 +186,8 @@ function resultOf(run: BenchRun, measured: readonly Mode[], loadBefore: number):
     const size = productSize(device);
     return { dtype, size, gigaflops: (PRODUCTS * 2 * size ** 3) / Math.min(...rounds.flat()) / 1e6 };
   });
-  const modes = measured.map((mode) => modeResult(mode, settings, peaks));
+  const trained = measured.filter(({ task }) => task === "train");
+  const modes = trained.map((mode) => modeResult(mode, settings, peaks));
   const noisy = modes.filter(({ medianMs, quartilesMs: [low, high] }) => high - low > 0.1 * medianMs);
   const noise =
     noisy.length > 0
@@ -176,7 +214,8 @@ function resultOf(run: BenchRun, measured: readonly Mode[], loadBefore: number):
     peaks,
     modes,
     ratios: ratiosOf(modes),
-    profiles: measured.flatMap((mode, index) =>
+    devices: deviceRatios(measured),
+    profiles: trained.flatMap((mode, index) =>
       mode.traced.length > 0 ? [{ mode: modeName(modes[index]!), steps: mode.traced }] : [],
     ),
     notes: [...notes, ...emulated(measured), ...noise],
@@ -205,6 +244,7 @@ function modeResult(mode: Mode, settings: Readonly<BenchSettings>, peaks: readon
     engine,
     compiled: mode.settings.compile,
     dtype,
+    devices: mode.settings.devices,
     version,
     rounds,
     medianMs,
@@ -221,12 +261,50 @@ function modeResult(mode: Mode, settings: Readonly<BenchSettings>, peaks: readon
   };
 }
 
+/** Each number of devices against one. */
+function deviceRatios(measured: readonly Mode[]): DeviceRatio[] {
+  const of = (task: Mode["task"], dtype: string, devices: number) =>
+    measured.find(
+      (mode) =>
+        mode.task === task && mode.dtype === dtype && mode.settings.devices === devices && mode.settings.compile,
+    );
+  return measured.flatMap(({ task, dtype, device, settings, rounds }): DeviceRatio[] => {
+    const { devices } = settings;
+    const [one, apart, mean] = [of("train", dtype, 1), of("train apart", dtype, devices), of("mean", dtype, devices)];
+    if (task !== "train" || devices === 1 || !one || !apart || !mean) return [];
+    const { ratio, low, high } = medianRatio(one.rounds, rounds);
+    const hardware = device === "cuda" ? devices : 1;
+    const [medianMs, meanMs, apartMs] = [rounds, mean.rounds, apart.rounds].map((all) => median(all.flat())) as [
+      number,
+      number,
+      number,
+    ];
+    return [
+      {
+        ...{ dtype, devices, medianMs, meanMs, apartMs },
+        ...{ efficiency: ratio / hardware, low: low / hardware, high: high / hardware },
+        bytesSent: ((2 * (devices - 1)) / devices) * 4 * countParameters(settings),
+        hidden: Math.min(1, Math.max(0, 1 - (medianMs - apartMs) / meanMs)),
+        predictedMs: predictedMs(settings, { apartMs, meanMs }),
+      },
+    ];
+  });
+}
+
+/** A step by the model, in which the connection is as fast as it was for the mean alone. */
+function predictedMs(settings: Settings, { apartMs, meanMs }: { apartMs: number; meanMs: number }): number {
+  const { devices, gradientAccumulationSteps } = settings;
+  const shared = { devices, micros: gradientAccumulationSteps / devices, computeSeconds: apartMs / 1000, latency: 0 };
+  const { bytesSent } = dataParallelStep(settings, { ...shared, bandwidth: 1 });
+  return 1000 * dataParallelStep(settings, { ...shared, bandwidth: (1000 * bytesSent) / meanMs }).stepSeconds;
+}
+
 /** Folio's best against PyTorch's best: for each number format, and over all if there are several. */
 function ratiosOf(modes: readonly ModeResult[]): PeerRatio[] {
   const dtypes = [...new Set(modes.map(({ dtype }) => dtype))];
   const best = (engine: ModeResult["engine"], dtype?: string) =>
     modes
-      .filter((mode) => mode.engine === engine && (dtype === undefined || mode.dtype === dtype))
+      .filter((mode) => mode.engine === engine && mode.devices === 1 && (dtype === undefined || mode.dtype === dtype))
       .sort((a, b) => a.medianMs - b.medianMs)[0];
   const compare = (label: string, dtype?: string): PeerRatio[] => {
     const [ours, theirs] = [best("folio", dtype), best("pytorch", dtype)];

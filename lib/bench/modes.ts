@@ -45,17 +45,20 @@ export interface Mode {
   readonly traced: TracedStep[];
 }
 
-/** "Folio compiled float32" */
+/** "Folio compiled float32", "Folio compiled float32 on 2 devices" */
 export function modeName({
   engine,
   compiled,
   dtype,
+  devices = 1,
 }: {
   engine: Mode["engine"];
   compiled: boolean;
   dtype: string;
+  devices?: number;
 }): string {
-  return `${engine === "folio" ? "Folio" : "PyTorch"} ${compiled ? "compiled" : "eager"} ${dtype}`;
+  const many = devices > 1 ? ` on ${devices} devices` : "";
+  return `${engine === "folio" ? "Folio" : "PyTorch"} ${compiled ? "compiled" : "eager"} ${dtype}${many}`;
 }
 
 /** The state of a running benchmark. */
@@ -95,18 +98,36 @@ export function resolveData(
   return { settings: { ...settings, vocabSize }, data: dataset, realData: true, notes };
 }
 
+/**
+ * The settings with as many micro-batches as all numbers of devices can share.
+ * @throws {RangeError} for several devices without compiled steps
+ */
+export function shareable(given: Readonly<BenchSettings>): Readonly<BenchSettings> {
+  const devices = deviceCounts(given);
+  if (devices.length > 1 && given.compile === false) {
+    throw new RangeError("Cannot measure several devices: only compiled steps use them; leave out --compile=false.");
+  }
+  let micros = given.gradientAccumulationSteps;
+  while (devices.some((count) => micros % count !== 0)) micros++;
+  return { ...given, gradientAccumulationSteps: micros };
+}
+
+/** One device is measured in any case: the others are compared with it. */
+const deviceCounts = ({ devices }: Readonly<BenchSettings>): number[] => [
+  ...new Set([1, ...devices.split(",").map(Number)]),
+];
+
 export function newRun(resolved: ReturnType<typeof resolveData>): BenchRun {
   return { ...resolved, threads: os.availableParallelism(), open: [], products: [], done: 0, total: 0 };
 }
 
-function newMode(run: BenchRun, mode: Pick<Mode, "task" | "engine"> & { compile: boolean; dtype: Dtype }): Mode {
-  const { task, engine, compile, dtype } = mode;
+function newMode(run: BenchRun, { task, engine, compile, dtype, devices }: Planned): Mode {
   const { peer } = run.settings;
   const script = path.join(packageRoot(), "test", "bench", "peer.py");
   const opened: Mode = {
     task,
     engine,
-    settings: { ...run.settings, compile, dtype } as Settings,
+    settings: { ...run.settings, compile, dtype, devices } as Settings,
     process: engine === "folio" ? startWorker() : startPeer(peer, script, run.threads),
     device: "",
     deviceName: "",
@@ -126,6 +147,8 @@ function newMode(run: BenchRun, mode: Pick<Mode, "task" | "engine"> & { compile:
 
 /** A mode without a process yet. */
 export interface Planned {
+  readonly task: BenchTask["task"];
+  readonly devices: number;
   readonly engine: "folio" | "pytorch";
   readonly compile: boolean;
   readonly dtype: Dtype;
@@ -135,21 +158,29 @@ export interface Planned {
 export function plan(run: BenchRun): Planned[][] {
   const { compile, peer, burnIn, steps } = run.settings;
   const dtypes = run.products.map(({ dtype }) => dtype as Dtype);
+  const one = { task: "train", devices: 1 } as const;
   const modes = dtypes.flatMap((dtype): Planned[] => [
-    ...(compile === false ? [] : [{ engine: "folio" as const, compile: true, dtype }]),
+    ...(compile === false ? [] : deviceCounts(run.settings).flatMap((devices) => onDevices(devices, dtype))),
     ...(compile === true || (compile === "both" && dtype !== "float32")
       ? []
-      : [{ engine: "folio" as const, compile: false, dtype }]),
-    ...(peer ? [false, true].map((compile) => ({ engine: "pytorch" as const, compile, dtype })) : []),
+      : [{ ...one, engine: "folio" as const, compile: false, dtype }]),
+    ...(peer ? [false, true].map((compile) => ({ ...one, engine: "pytorch" as const, compile, dtype })) : []),
   ]);
   if (compile === "both" && dtypes.some((dtype) => dtype !== "float32")) {
     run.notes.push("Eager steps are measured only in float32.");
   }
   run.total = modes.length * (burnIn + steps);
   const room = os.freemem() * 0.85;
-  if (modes.length * estimatedBytes(run.settings) <= room || dtypes.length === 1) return [modes];
+  const replicas = modes.reduce((sum, { devices }) => sum + devices, 0);
+  if (replicas * estimatedBytes(run.settings) <= room || dtypes.length === 1) return [modes];
   run.notes.push("Not all modes fit into memory at once: the number formats were measured one after another.");
   return dtypes.map((dtype) => modes.filter((mode) => mode.dtype === dtype));
+}
+
+/** Compiled steps; on several devices also without the mean of their gradients, and this mean alone. */
+function onDevices(devices: number, dtype: Dtype): Planned[] {
+  const tasks = devices > 1 ? (["train", "train apart", "mean"] as const) : (["train"] as const);
+  return tasks.map((task) => ({ task, engine: "folio", compile: true, dtype, devices }));
 }
 
 /**
@@ -170,7 +201,7 @@ export async function* openProducts(run: BenchRun): AsyncGenerator<BenchProgress
   const asked = [...new Set(run.settings.dtype.split(",").map((dtype) => dtype.trim() as Dtype))];
   for (const dtype of asked) {
     yield progress(run, `matrix products, ${dtype}`);
-    const product = newMode(run, { task: "product", engine: "folio", compile: true, dtype });
+    const product = newMode(run, { task: "product", engine: "folio", compile: true, dtype, devices: 1 });
     await openMode(run, product);
     if (run.products.some((other) => other.dtype === product.dtype)) product.process.kill();
     else run.products.push(product);
@@ -182,7 +213,7 @@ async function openMode(run: BenchRun, mode: Mode): Promise<void> {
   const { realData, threads } = run;
   const found = await process.ask({ op: "open", task, settings, realData, threads, profiled: false });
   Object.assign(mode, found);
-  if (task === "train" && found.device === "cpu") await touchMemory(memoryBytes(settings));
+  if (task !== "product" && found.device === "cpu") await touchMemory(settings.devices * memoryBytes(settings));
   const first = await process.ask({ op: "run", count: 1 });
   mode.firstStepMs = first.ms[0]!;
   mode.burnInLoss = first.loss;
@@ -195,10 +226,11 @@ export async function* openModes(
   planned: readonly Planned[],
   into: Mode[],
 ): AsyncGenerator<BenchProgress> {
-  for (const { engine, compile, dtype } of planned) {
-    const doing = `${modeName({ engine, compiled: compile, dtype })}: first step`;
+  for (const one of planned) {
+    const { engine, compile, dtype, devices } = one;
+    const doing = `${modeName({ engine, compiled: compile, dtype, devices })}: first step`;
     yield progress(run, doing);
-    const mode = newMode(run, { task: "train", engine, compile, dtype });
+    const mode = newMode(run, one);
     into.push(mode);
     await openMode(run, mode);
     const rest = run.settings.burnIn - 1;
@@ -231,7 +263,7 @@ export async function* takeTurns(run: BenchRun, modes: readonly Mode[]): AsyncGe
       // On a processor that lacks the number format, a product may take seconds.
       const products = Math.max(1, Math.min(3, Math.round(200 / mode.stepMs)));
       await takeTurn(mode, { count: mode.task === "product" ? products : count, alone: order.length === 1 });
-      if (mode.task === "train") run.done += count;
+      if (mode.task !== "product") run.done += count;
     }
   }
   for (const mode of modes) mode.peakBytes = (await mode.process.ask({ op: "memory" })).peakBytes;
@@ -243,7 +275,7 @@ export async function* takeTurns(run: BenchRun, modes: readonly Mode[]): AsyncGe
 export async function* profileModes(run: BenchRun, modes: readonly Mode[]): AsyncGenerator<BenchProgress> {
   if (!run.settings.profile) return;
   for (const mode of modes) {
-    if (mode.engine !== "folio" || !mode.settings.compile) continue;
+    if (mode.engine !== "folio" || !mode.settings.compile || mode.settings.devices > 1) continue;
     yield progress(run, `${nameOf(mode)}: profile`);
     const { task, settings } = mode;
     const { realData, threads } = run;
@@ -272,4 +304,4 @@ function progress(run: BenchRun, doing: string): BenchProgress {
 }
 
 export const nameOf = ({ engine, settings, dtype }: Mode): string =>
-  modeName({ engine, compiled: settings.compile, dtype });
+  modeName({ engine, compiled: settings.compile, dtype, devices: settings.devices });

@@ -23,7 +23,11 @@ export type BenchRequest =
 
 /** The task of a process. */
 export interface BenchTask {
-  readonly task: "train" | "product";
+  /**
+   * Training steps; matrix products; and, on several devices, training steps without the mean of the gradients, or this
+   * mean alone.
+   */
+  readonly task: "train" | "product" | "train apart" | "mean";
   /** With compile and dtype of the mode. */
   readonly settings: Readonly<Settings>;
   /** Use batches of the dataset; false: random ids. */
@@ -62,12 +66,19 @@ export interface BenchProcess {
   kill(): void;
 }
 
-/** Starts a process of Folio, from dist or from the sources. */
+/**
+ * Starts a process of Folio, from dist or from the sources. On a GPU it takes memory as it needs it: by default TensorFlow
+ * takes nearly all, and the next process would find none.
+ */
 export function startWorker(environment: Readonly<Record<string, string>> = {}): BenchProcess {
   const worker = fileURLToPath(new URL("./worker.js", import.meta.url));
   const fromSources = import.meta.url.endsWith(".ts");
   const args = fromSources ? ["--import", typescriptLoader(), worker.replace(/\.js$/, ".ts")] : [worker];
-  return startProcess([process.execPath, ...args], { ...process.env, ...environment });
+  return startProcess([process.execPath, ...args], {
+    TF_FORCE_GPU_ALLOW_GROWTH: "true",
+    ...process.env,
+    ...environment,
+  });
 }
 
 /**

@@ -13,7 +13,15 @@ import {
   toHosts,
   toTensor,
 } from "./host-tensors.js";
-import { checkedGroup, checkedResult, checkedTensor, type Session, type State, type Step } from "./steps.js";
+import {
+  checkedGroup,
+  checkedReplicas,
+  checkedResult,
+  checkedTensor,
+  type Session,
+  type State,
+  type Step,
+} from "./steps.js";
 import { oneLine } from "./tensorflow/messages.js";
 
 /** The backend that a session runs on. */
@@ -63,7 +71,10 @@ export function openEagerSession(initial: HostState, { use, check, tensorOf = to
 
   return {
     compiled: false,
+    replicas: 1,
     define: (step) => (inputs) => queue.add(() => run(step, inputs).catch(rethrow)),
+    defineOnAll: (step) => (inputs) =>
+      queue.add(async () => [await run(step, checkedReplicas(inputs, 1)[0]!).catch(rethrow)]),
     trace: () =>
       Promise.reject(new Error("Cannot trace in an eager session: its steps run line by line; use compile: true.")),
     read: (group) => queue.add(() => toHosts(state[checkedGroup(group, Object.keys(state))]!)),

@@ -15,7 +15,7 @@ import { checkWebGpu, startWebGpu } from "./webgpu.js";
  * `write` sets them.
  */
 export async function openSession(state: StateSpecs, options: SessionOptions = {}): Promise<Session> {
-  const { device, dtype = "float32", xla = false, profiled = false, products } = options;
+  const { device, dtype = "float32", xla = false, profiled = false, devices = 1, products, cluster } = options;
   const compile = device !== "webgpu" && (options.compile ?? true);
   if (!["float32", "bfloat16", "float16"].includes(dtype)) {
     throw new RangeError(`Cannot open a session in ${dtype}; wanted float32, bfloat16 or float16.`);
@@ -24,9 +24,16 @@ export async function openSession(state: StateSpecs, options: SessionOptions = {
     throw new RangeError(`Cannot run eagerly in ${dtype}; use compile: true, or dtype float32.`);
   }
   if (!compile && xla) throw new RangeError("Cannot run eagerly with xla; use compile: true, or xla: false.");
+  if (cluster && (!compile || devices > 1)) {
+    throw new RangeError("Cannot run on a cluster of processes: its steps are compiled, with one device per process.");
+  }
+  if (!compile && devices > 1) {
+    throw new RangeError(`Cannot run eagerly on ${devices} devices; use compile: true, or devices: 1.`);
+  }
   if (device === "webgpu") await startWebGpu();
   else loadTensorFlow();
-  if (compile) return openGraphSession(state, { dtype, xla, profiled, ...(products && { products }) });
+  if (compile)
+    return openGraphSession(state, { dtype, xla, profiled, devices, cluster, ...(products && { products }) });
   const backend = device === "webgpu" ? "webgpu" : "tensorflow";
   return openEagerSession(withValues(state), { use: () => useBackend(backend), check: checkWebGpu });
 }

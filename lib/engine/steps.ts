@@ -6,6 +6,7 @@ import type * as tf from "@tensorflow/tfjs-core";
 import type { HostTensors, TensorSpec, TensorSpecs } from "./host-tensors.js";
 import type { ResolvedDtype } from "./number-format.js";
 import type { ProductChoice } from "./operations/in-place.js";
+import type { Cluster } from "./tensorflow/server.js";
 
 /** Named groups of named tensors: `{ params: { "wte.weight": … }, m: { … } }`. */
 export type State = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
@@ -26,6 +27,12 @@ export type Step = (
  */
 export type RunStep = (inputs: HostTensors, profile?: (metadata: Uint8Array) => void) => Promise<HostTensors>;
 
+/**
+ * A step defined on all devices of a session: each call takes one record of inputs per replica and gives one record of
+ * outputs per replica.
+ */
+export type RunOnAll = (inputs: readonly HostTensors[]) => Promise<HostTensors[]>;
+
 /** The result of tracing a step. */
 export interface TraceReport {
   /** The number of operations added to the session's graph. */
@@ -41,6 +48,14 @@ export interface Session {
    * defined again shares its traces.
    */
   define(step: Step): RunStep;
+  /** The number of devices, each with a replica of the state. */
+  readonly replicas: number;
+  /**
+   * Makes a step callable on all devices at once. It may take means over the replicas (operations/replicas.ts), and must
+   * leave the same state on each. With several devices, a step of `define` runs on the first one and may not change the
+   * state.
+   */
+  defineOnAll(step: Step): RunOnAll;
   /**
    * Compiled: traces a step for inputs of these shapes without running it, to find mistakes or measure time
    * before there are values. Nothing is computed, and no tensor of the state's size is allocated.
@@ -60,6 +75,10 @@ export interface Session {
 export interface SessionOptions {
   /** A process has TensorFlow on either cpu or cuda; webgpu is always eager. Default: TensorFlow's device. */
   readonly device?: "cpu" | "cuda" | "webgpu";
+  /** Devices with a replica of the state each: GPUs, or parts of the CPU (compiled only). Default 1. */
+  readonly devices?: number;
+  /** The cluster of processes that this session's one device shares steps with (compiled only). */
+  readonly cluster?: Cluster | undefined;
   /** Trace steps into TensorFlow graphs (fast), or run each line when it is reached (to look inside). Default true. */
   readonly compile?: boolean;
   /** Format of matrix products: float32, or (compiled only) bfloat16 or float16, which needs a scaled loss. */
@@ -107,4 +126,12 @@ export function checkedResult(state: State, result: ReturnType<Step>): ReturnTyp
     }
   }
   return result;
+}
+
+/** @throws {RangeError} when there is not one record of inputs per replica */
+export function checkedReplicas(inputs: readonly HostTensors[], replicas: number): readonly HostTensors[] {
+  if (inputs.length === replicas) return inputs;
+  throw new RangeError(
+    `Cannot run a step: inputs for ${inputs.length} replicas were given; the session has ${replicas}.`,
+  );
 }

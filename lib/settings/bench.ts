@@ -7,7 +7,7 @@ import { count, flag, type Kind, row, type SettingRow, text } from "./rows.js";
 import { type Settings, trainRows } from "./train.js";
 
 /** All settings of a benchmark. */
-export interface BenchSettings extends Omit<Settings, "compile" | "dtype"> {
+export interface BenchSettings extends Omit<Settings, "compile" | "dtype" | "devices"> {
   /** Use batches of the dataset, drawn as in training; false: random ids. */
   realData: boolean;
   /** Untimed steps of each mode before the timed ones; the first of them traces. */
@@ -28,6 +28,8 @@ export interface BenchSettings extends Omit<Settings, "compile" | "dtype"> {
   compile: boolean | "both";
   /** Number formats to measure, separated by commas. */
   dtype: string;
+  /** Numbers of devices to measure, separated by commas. */
+  devices: string;
 }
 
 const bench = row("Benchmark");
@@ -37,6 +39,12 @@ const dtypeList: Kind = {
   type: "text",
   wanted: `one or more of ${dtypes.join(", ")}, separated by commas`,
   accepts: (value) => typeof value === "string" && value.split(",").every((dtype) => dtypes.includes(dtype.trim())),
+};
+const deviceCounts: Kind = {
+  type: "text",
+  wanted: "numbers from 1 to 1,024, separated by commas",
+  accepts: (value) =>
+    typeof value === "string" && value.split(",").every((n) => /^ *[1-9]\d{0,3} *$/.test(n) && +n <= 1024),
 };
 const sometimes: Kind = {
   type: "boolean",
@@ -52,6 +60,7 @@ export const benchRows: { readonly [K in keyof BenchSettings]: SettingRow & { re
   compile: bench(sometimes, true as boolean | "both", "", "Compiled (true), eager (false), or both."),
   dtype: bench(dtypeList, "auto", "", "Number formats to measure, separated by commas: float32,bfloat16."),
   device: bench(device, "auto", "", deviceDoc),
+  devices: bench(deviceCounts, "1", "", "Numbers of devices to measure, separated by commas: 1,2. Each takes the same global batch."),
   realData: bench(flag, true, "", "Use batches of the dataset, drawn as in training; false: random ids."),
   peer: bench(text, "", "", "A Python with PyTorch, in which the same training step is timed too, eager and compiled."),
   profile: bench(flag, false, "", "Profile one more step: time per operation, and a trace that Perfetto opens."),
@@ -62,7 +71,7 @@ export const benchRows: { readonly [K in keyof BenchSettings]: SettingRow & { re
   outDir: { ...trainRows.outDir, default: "", accepts: (value) => typeof value === "string", doc: "Folder for bench.json, bench.svg, bench.html and, with --profile, traces; empty: nothing is written." },
 };
 
-function withoutMachine(rows: typeof trainRows): Omit<typeof trainRows, "compile" | "dtype" | "device"> {
-  const { compile: _, dtype: __, device: ___, ...others } = rows;
+function withoutMachine(rows: typeof trainRows): Omit<typeof trainRows, "compile" | "dtype" | "device" | "devices"> {
+  const { compile: _, dtype: __, device: ___, devices: ____, ...others } = rows;
   return others;
 }

@@ -35,10 +35,22 @@ export class GraphBuilder {
   private readonly definitions = new Map<string, InputDefinition[]>();
   private nextId = FIRST_TRACED_ID;
   private operations = 0;
+  private device: string | undefined;
 
   /** Number of operations added so far. */
   get size(): number {
     return this.operations;
+  }
+
+  /** Runs `body`, which places what it adds on this device; undefined: TensorFlow places it. */
+  on<T>(device: string | undefined, body: () => T): T {
+    const before = this.device;
+    this.device = device;
+    try {
+      return body();
+    } finally {
+      this.device = before;
+    }
   }
 
   /** Adds one operation; an input that is an array fills a list argument. A profile shows `name`. */
@@ -51,6 +63,7 @@ export class GraphBuilder {
   ): Pointer {
     const c = capi();
     const description = c.newOperation(this.graph, type, `${name}_${this.operations++}`);
+    if (this.device !== undefined) c.setDevice(description, this.device);
     for (const input of inputs) {
       if (Array.isArray(input)) c.addInputList(description, input, input.length);
       else c.addInput(description, input);

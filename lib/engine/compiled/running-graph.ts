@@ -8,11 +8,11 @@ import { capi, checked, newTensor, type Output, type Pointer, readBuffer, readTe
 import { oneLine } from "../tensorflow/messages.js";
 import type { GraphBuilder } from "./graph-builder.js";
 
-/** One run: what to feed, what to fetch, and an operation to run besides. */
+/** One run: what to feed, what to fetch, and operations to run besides. */
 export interface GraphCall {
   readonly feeds: readonly { output: Output; host: HostTensor }[];
   readonly fetches: readonly Output[];
-  readonly target?: Pointer;
+  readonly targets?: readonly Pointer[];
   /** Receives TensorFlow's RunMetadata of the call. */
   readonly profile?: ((metadata: Uint8Array) => void) | undefined;
 }
@@ -30,13 +30,15 @@ export class RunningGraph {
   private readonly session: Pointer;
   private rested = performance.now();
 
-  /** @param briefly whether calls may run on the calling thread */
-  constructor(
-    builder: GraphBuilder,
-    config: Uint8Array,
-    private readonly briefly: boolean,
-  ) {
-    this.session = newSession(builder, config);
+  private readonly briefly: boolean;
+
+  /**
+   * @param options.briefly whether calls may run on the calling thread
+   * @param options.target the address of this process's server; undefined: a session without one
+   */
+  constructor(builder: GraphBuilder, config: Uint8Array, options: { briefly: boolean; target?: string | undefined }) {
+    this.briefly = options.briefly;
+    this.session = newSession(builder, config, options.target);
   }
 
   /** Runs a step whose last run took `lastMs`. */
@@ -52,11 +54,10 @@ export class RunningGraph {
   }
 
   /** Runs anything but a step. */
-  async run({ feeds, fetches, target, profile }: GraphCall, brief = false): Promise<HostTensor[]> {
+  async run({ feeds, fetches, targets = [], profile }: GraphCall, brief = false): Promise<HostTensor[]> {
     const c = capi();
     const inputs: Pointer[] = [];
     const outputs: Pointer[] = fetches.map(() => null);
-    const targets = target ? [target] : [];
     const status = c.newStatus();
     const options = profile ? runOptions(FULL_TRACE) : brief ? runOptions(IN_CALLING_THREAD) : null;
     const metadata = profile ? c.newBuffer() : null;
@@ -82,16 +83,30 @@ export class RunningGraph {
     }
   }
 
+  /** TensorFlow's names of the session's devices: `/job:localhost/replica:0/task:0/device:CPU:0`, … */
+  devices(): string[] {
+    const c = capi();
+    const list = checked("Cannot list the devices", (status) => c.listDevices(this.session, status));
+    try {
+      return Array.from({ length: c.deviceCount(list) }, (_, index) =>
+        checked("Cannot list the devices", (status): string => c.deviceName(list, index, status)),
+      );
+    } finally {
+      c.deleteDeviceList(list);
+    }
+  }
+
   close(): void {
     checked("Cannot close the session", (status) => capi().closeSession(this.session, status));
     checked("Cannot delete the session", (status) => capi().deleteSession(this.session, status));
   }
 }
 
-function newSession(builder: GraphBuilder, config: Uint8Array): Pointer {
+function newSession(builder: GraphBuilder, config: Uint8Array, target: string | undefined): Pointer {
   const c = capi();
   const options = c.newSessionOptions();
   try {
+    if (target !== undefined) c.setTarget(options, target);
     checked("Cannot configure a session", (status) => c.setConfig(options, config, config.length, status));
     return checked("Cannot open a session", (status) => c.newSession(builder.graph, options, status));
   } finally {

@@ -22,19 +22,25 @@ export class Variables {
   constructor(
     private readonly builder: GraphBuilder,
     private readonly graph: RunningGraph,
+    /** TensorFlow's name of the device with the variables; undefined: TensorFlow places them. */
+    readonly device?: string,
   ) {}
 
   add([key, spec]: Named<TensorSpec>): void {
-    this.all.set(key, addVariable(this.builder, spec, key));
+    this.all.set(
+      key,
+      this.builder.on(this.device, () => addVariable(this.builder, spec, key)),
+    );
   }
 
   async write(tensors: readonly Named<HostTensor>[]): Promise<void> {
     for (const batch of inBatches(tensors)) {
       const keys = batch.map(([key]) => key).join();
-      const writer = this.writers.get(keys) ?? addWriter(this.builder, this.all, batch);
+      const add = () => addWriter(this.builder, this.all, batch);
+      const writer = this.writers.get(keys) ?? this.builder.on(this.device, add);
       this.writers.set(keys, writer);
       const feeds = batch.map(([, host], index) => ({ output: writer.inputs[index]!, host }));
-      await this.graph.run({ feeds, fetches: [], target: writer.assign });
+      await this.graph.run({ feeds, fetches: [], targets: [writer.assign] });
     }
   }
 
@@ -42,7 +48,7 @@ export class Variables {
     const host: HostTensor[] = [];
     for (const batch of inBatches(keys.map((key): Named<Variable> => [key, this.all.get(key)!]))) {
       const fetches = batch.map(([key, variable]) => {
-        const reader = this.readers.get(key) ?? addRead(this.builder, variable);
+        const reader = this.readers.get(key) ?? this.builder.on(this.device, () => addRead(this.builder, variable));
         this.readers.set(key, reader);
         return reader;
       });

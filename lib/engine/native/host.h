@@ -21,11 +21,12 @@ FOLIO_VARIANTS
 
 namespace folio {
 
-inline Host HostOf(int threads) {
+inline Host HostOf(int threads, int device = 0) {
   Host host;
   host.threads = threads;
+  host.device = device;
   host.run = [](const Host& host, int64_t count, bool alone, void (*piece)(const void*, int64_t), const void* function) {
-    Team::Shared(host.threads).Run(count, alone, piece, function);
+    Team::Of(host.device, host.threads).Run(count, alone, piece, function);
   };
   host.memory = [](int place, int64_t floats) {
     thread_local std::vector<float> held[8];

@@ -9,6 +9,7 @@ namespace folio {
 // Threads and memory, shared by all variants (host.h).
 struct Host {
   int threads;
+  int device;  // which team of threads: each device of a session has one
   // Calls piece(function, i) for i in [0, count): on all threads, or only on the calling one.
   void (*run)(const Host& host, int64_t count, bool alone, void (*piece)(const void* function, int64_t i), const void* function);
   // Memory of the calling thread, aligned to a cache line and kept between calls; one block per slot.

@@ -45,6 +45,7 @@ function declare(): Calls {
     newGraph: f("void* TF_NewGraph()"),
     deleteGraph: f("void TF_DeleteGraph(void*)"),
     newOperation: f("void* TF_NewOperation(void*, const char*, const char*)"),
+    setDevice: f("void TF_SetDevice(void*, const char*)"),
     addInput: f("void TF_AddInput(void*, TF_Output)"),
     addInputList: f("void TF_AddInputList(void*, const TF_Output*, int)"),
     addControlInput: f("void TF_AddControlInput(void*, void*)"),
@@ -67,6 +68,10 @@ function declare(): Calls {
     deleteBuffer: f("void TF_DeleteBuffer(void*)"),
     newSessionOptions: f("void* TF_NewSessionOptions()"),
     deleteSessionOptions: f("void TF_DeleteSessionOptions(void*)"),
+    setTarget: f("void TF_SetTarget(void*, const char*)"),
+    newServer: f("void* TF_NewServer(const uint8_t*, size_t, void*)"),
+    startServer: f("void TF_ServerStart(void*, void*)"),
+    serverTarget: f("const char* TF_ServerTarget(void*)"),
     setConfig: f("void TF_SetConfig(void*, const uint8_t*, size_t, void*)"),
     newSession: f("void* TF_NewSession(void*, void*, void*)"),
     closeSession: f("void TF_CloseSession(void*, void*)"),
@@ -74,6 +79,10 @@ function declare(): Calls {
     sessionRun: f(
       "void TF_SessionRun(void*, void*, const TF_Output*, void**, int, const TF_Output*, _Out_ void**, int, void**, int, void*, void*)",
     ),
+    listDevices: f("void* TF_SessionListDevices(void*, void*)"),
+    deviceCount: f("int TF_DeviceListCount(void*)"),
+    deviceName: f("const char* TF_DeviceListName(void*, int, void*)"),
+    deleteDeviceList: f("void TF_DeleteDeviceList(void*)"),
     allocateTensor: f("void* TF_AllocateTensor(int, const int64_t*, int, size_t)"),
     deleteTensor: f("void TF_DeleteTensor(void*)"),
     tensorData: f("void* TF_TensorData(void*)"),
@@ -94,6 +103,7 @@ type CallName =
   | "newGraph"
   | "deleteGraph"
   | "newOperation"
+  | "setDevice"
   | "addInput"
   | "addInputList"
   | "addControlInput"
@@ -116,11 +126,19 @@ type CallName =
   | "deleteBuffer"
   | "newSessionOptions"
   | "deleteSessionOptions"
+  | "setTarget"
+  | "newServer"
+  | "startServer"
+  | "serverTarget"
   | "setConfig"
   | "newSession"
   | "closeSession"
   | "deleteSession"
   | "sessionRun"
+  | "listDevices"
+  | "deviceCount"
+  | "deviceName"
+  | "deleteDeviceList"
   | "allocateTensor"
   | "deleteTensor"
   | "tensorData"

@@ -17,9 +17,22 @@ export interface GraphOptions {
    * profiling.
    */
   readonly inOneThread: boolean;
+  /** The number of replicas in this process, each on a device of its own. */
+  readonly replicas: number;
+  /** This process's number among those of a cluster (server.ts). */
+  readonly rank?: number | undefined;
 }
 
+/** TensorFlow's name of a process of a cluster. */
+export const taskName = (rank: number) => `/job:worker/replica:0/task:${rank}`;
+
 const ON = 1;
+// ConfigProto
+const DEVICE_COUNT = 1;
+const INTER_OP_THREADS = 5;
+const DEVICE_FILTERS = 4;
+const ALLOW_SOFT_PLACEMENT = 7;
+const USE_PER_SESSION_THREADS = 9;
 // ConfigProto → GraphOptions, and its two parts
 const GRAPH_OPTIONS = 10;
 const OPTIMIZER_OPTIONS = 3;
@@ -31,6 +44,7 @@ const CPU_GLOBAL_JIT = 7;
 const AUTO_MIXED_PRECISION_ONEDNN_BFLOAT16 = 31;
 // ConfigProto → Experimental
 const EXPERIMENTAL = 16;
+const COLLECTIVE_GROUP_LEADER = 1;
 const EXECUTOR_TYPE = 3;
 
 /**
@@ -56,9 +70,30 @@ export function productsOf({
 /** A serialized ConfigProto. */
 export function sessionConfig(options: GraphOptions): Uint8Array {
   const config = new PbfWriter();
+  if (options.replicas > 1) writeReplicas(options, config);
+  // A session has its own process's devices; only collective operations know of the others.
+  if (options.rank !== undefined) config.writeStringField(DEVICE_FILTERS, `/job:worker/task:${options.rank}`);
   config.writeMessage(GRAPH_OPTIONS, writeGraphOptions, options);
   config.writeMessage(EXPERIMENTAL, writeExperimental, options);
   return config.finish();
+}
+
+/** A CPU is divided into one device per replica. On a GPU, operations that have no kernel there are placed on the CPU. */
+function writeReplicas({ replicas, device }: GraphOptions, config: PbfWriter): void {
+  if (device === "cuda") {
+    config.writeBooleanField(ALLOW_SOFT_PLACEMENT, true);
+    return;
+  }
+  config.writeMessage(
+    DEVICE_COUNT,
+    (_, entry) => {
+      entry.writeStringField(1, "CPU");
+      entry.writeVarintField(2, replicas);
+    },
+    undefined,
+  );
+  config.writeVarintField(INTER_OP_THREADS, 2 * replicas);
+  config.writeBooleanField(USE_PER_SESSION_THREADS, true);
 }
 
 function writeGraphOptions({ dtype, xla, device }: GraphOptions, graph: PbfWriter): void {
@@ -81,6 +116,7 @@ function writeGraphOptions({ dtype, xla, device }: GraphOptions, graph: PbfWrite
   }
 }
 
-function writeExperimental({ inOneThread }: GraphOptions, experimental: PbfWriter): void {
+function writeExperimental({ inOneThread, rank }: GraphOptions, experimental: PbfWriter): void {
+  if (rank !== undefined) experimental.writeStringField(COLLECTIVE_GROUP_LEADER, taskName(0));
   if (inOneThread) experimental.writeStringField(EXECUTOR_TYPE, "SINGLE_THREADED_EXECUTOR");
 }

@@ -14,6 +14,7 @@ import { readStepTrace } from "../../../lib/engine/profile.js";
 import { openSession } from "../../../lib/engine/session.js";
 import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
 import { loadOperations, operationsVariant } from "../../../lib/engine/tensorflow/own-operations.js";
+import { typescriptLoader } from "../../../lib/host/package.js";
 import { fromHalf, toHalf } from "../../../lib/host/sixteen-bit.js";
 import { crossEntropy, gelu, layerNorm, linear } from "../../../lib/model/functional.js";
 import { initialParameters } from "../../../lib/model/model.js";
@@ -453,7 +454,7 @@ describe("Folio's own operations", needs(ownOperations()), () => {
     const digest = async (threads: number) => {
       const file = path.join(import.meta.dirname, "fused-digest.ts");
       const env = { ...process.env, TF_NUM_INTRAOP_THREADS: String(threads) };
-      return (await promisify(execFile)(process.execPath, ["--import", "jiti/register", file], { env })).stdout;
+      return (await promisify(execFile)(process.execPath, ["--import", typescriptLoader(), file], { env })).stdout;
     };
     const one = await digest(1);
     expect(one).toMatch(/^[0-9a-f]{64}\n$/);

@@ -6,7 +6,7 @@
 #include "simd.h"
 #if defined(FOLIO_AVX512) && defined(__AVX512BF16__)
 #define FOLIO_AVX512BF16
-#elif FOLIO_LANES == 8 && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#elif FOLIO_LANES == 4 && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
 #include <arm_neon.h>
 #define FOLIO_NEONBF16
 #endif
@@ -60,18 +60,8 @@ inline Vec AddProducts(Vec sum, uint32_t word, VecU words) {
 #if defined(FOLIO_AVX512BF16)
   return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(word), (__m512bh)words);
 #elif defined(FOLIO_NEONBF16)
-  typedef float Quad __attribute__((vector_size(16)));
-  typedef struct { float32x4_t low, high; } Sums;
-  typedef struct { uint32x4_t low, high; } Factors;
-  Sums s;
-  Factors f;
-  __builtin_memcpy(&s, &sum, sizeof s);
-  __builtin_memcpy(&f, &words, sizeof f);
-  const bfloat16x8_t left = vreinterpretq_bf16_u32(vdupq_n_u32(word));
-  s.low = vbfdotq_f32(s.low, left, vreinterpretq_bf16_u32(f.low));
-  s.high = vbfdotq_f32(s.high, left, vreinterpretq_bf16_u32(f.high));
-  __builtin_memcpy(&sum, &s, sizeof s);
-  return sum;
+  const bfloat16x8_t left = vreinterpretq_bf16_u32(vdupq_n_u32(word)), right = vreinterpretq_bf16_u32((uint32x4_t)words);
+  return (Vec)vbfdotq_f32((float32x4_t)sum, left, right);
 #else
   const VecU low = VecU{} + (word << 16), high = VecU{} + (word & 0xffff0000u);
   return sum + (Vec)high * (Vec)(words & 0xffff0000u) + (Vec)low * (Vec)(words << 16);

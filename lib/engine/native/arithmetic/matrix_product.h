@@ -8,11 +8,17 @@
 namespace folio {
 namespace {
 
-// A tile is 6 x 16 in AVX2's 16 registers or NEON's 32 of half the size, and 6 x 64 in the 32 of AVX-512: 24 sums, four
+// A tile is 6 x 16 in AVX2's 16 registers or NEON's 32 of half the size (in SSE2's 16 of half the size, two halves), and 6 x 64 in the 32 of AVX-512: 24 sums, four
 // vectors of B and one number of A, so that a step's ten loads overlap with its 24 multiplications. (14 x 32 reached 160
 // GFLOP/s and 6 x 64 reached 207, in plain loops on an Emerald Rapids.)
-constexpr int kPanelVectors = kLanes == 16 ? 4 : 2;
+constexpr int kPanelVectors = kLanes == 8 ? 2 : 4;
 constexpr int64_t kStrip = 6, kPanel = kPanelVectors * kLanes;
+// The most sums that registers hold beside the factors.
+#if defined(__SSE2__) && !defined(__AVX__)
+constexpr int kMostSums = 12;
+#else
+constexpr int kMostSums = 24;
+#endif
 // Block sizes, in floats: a panel of B (kDepth x kPanel) stays in a 32 kB first-level cache, or, if 64 wide, streams from the
 // second level at 256 bytes per 24 multiplications; a block of A (kRows x kDepth) stays in a 512 kB second-level cache;
 // kColumns columns of B are packed at a time, kUnit by one thread.
@@ -85,6 +91,12 @@ inline void PackStrips(View a, int64_t rows, int64_t depth, float* out, int64_t 
 // a[r lda + k] or, if its rows are adjacent, at a[k lda + r].
 template <int Rows, bool Adjacent, int Vectors, int Panel>
 inline __attribute__((always_inline)) void ProductTile(const float* a, int64_t lda, const float* b, int64_t depth, const TileResult& to) {
+  if constexpr (Rows * Vectors > kMostSums) {
+    constexpr int kHalf = Rows / 2;
+    const TileResult rest{to.c + kHalf * to.ldc, to.ldc, to.columns, to.base ? to.base + kHalf * to.ldbase : nullptr, to.ldbase};
+    ProductTile<kHalf, Adjacent, Vectors, Panel>(a, lda, b, depth, to);
+    return ProductTile<Rows - kHalf, Adjacent, Vectors, Panel>(a + kHalf * (Adjacent ? 1 : lda), lda, b, depth, rest);
+  }
   // Prefetches what this tile will write and what the tile after the next will read.
   for (int r = 0; r < Rows; r++) {
     for (int v = 0; v < Vectors; v += 16 / kLanes) __builtin_prefetch(to.c + r * to.ldc + v * kLanes, 1);

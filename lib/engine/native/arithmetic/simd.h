@@ -1,5 +1,5 @@
-// A variant's vectors, by the compiler's vector extensions: FOLIO_LANES floats, 8 (AVX2; two registers of SSE2 or NEON) or 16
-// (AVX-512, and anywhere in tests). Elementary functions are accurate to about two units in the last place. Google Highway,
+// A variant's vectors, by the compiler's vector extensions: FOLIO_LANES floats, 4 (SSE2, NEON), 8 (AVX2) or 16 (AVX-512, and
+// anywhere in tests). A vector is a register: GCC keeps arrays of wider ones in memory, which made products ten times slower. Elementary functions are accurate to about two units in the last place. Google Highway,
 // which TensorFlow's wheel contains, would save some thirty lines of intrinsics but make the kernels' test depend on the wheel.
 //
 // All code of a variant has internal linkage and uses no templates of the standard library: the linker would keep only one
@@ -21,21 +21,21 @@
 #if defined(__clang__) || __GNUC__ >= 12
 #define FOLIO_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define FOLIO_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Int8{__VA_ARGS__})
+#define FOLIO_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Shuffled{__VA_ARGS__})
 #endif
 
 namespace folio {
 namespace {
 
 constexpr int kLanes = FOLIO_LANES;
-static_assert(kLanes == 8 || kLanes == 16, "a vector has 8 or 16 lanes");
+static_assert(kLanes == 4 || kLanes == 8 || kLanes == 16, "a vector has 4, 8 or 16 lanes");
 
 typedef float Vec __attribute__((vector_size(4 * FOLIO_LANES)));
 typedef int32_t VecI __attribute__((vector_size(4 * FOLIO_LANES)));
 typedef uint32_t VecU __attribute__((vector_size(4 * FOLIO_LANES)));
 typedef float Unaligned __attribute__((vector_size(4 * FOLIO_LANES), aligned(4), may_alias));
 typedef float Vec8 __attribute__((vector_size(32)));
-typedef int32_t Int8 __attribute__((vector_size(32)));
+typedef int32_t Shuffled __attribute__((vector_size(FOLIO_LANES == 4 ? 16 : 32)));
 typedef float Unaligned8 __attribute__((vector_size(32), aligned(4), may_alias));
 
 inline int64_t Least(int64_t a, int64_t b) { return b < a ? b : a; }
@@ -44,7 +44,11 @@ inline int64_t Divided(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 inline Vec Load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
 inline void Store(float* p, Vec v) { *reinterpret_cast<Unaligned*>(p) = v; }
-#if FOLIO_LANES == 8
+#if FOLIO_LANES == 4
+constexpr VecI kLane{0, 1, 2, 3};
+inline Vec All(float x) { return Vec{x, x, x, x}; }
+inline float Sum(Vec v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+#elif FOLIO_LANES == 8
 constexpr VecI kLane{0, 1, 2, 3, 4, 5, 6, 7};
 inline Vec All(float x) { return Vec{x, x, x, x, x, x, x, x}; }
 inline float Sum(Vec v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
@@ -88,6 +92,23 @@ inline void Map(const float* x, float* y, int64_t from, int64_t to, F f) {
 }
 
 // The transpose of 8 x 8 elements: out(i, j) = from(j, i).
+#if FOLIO_LANES == 4
+inline void Transpose8(const float* from, int64_t stride, float* out, int64_t out_stride) {
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = 0; j < 8; j += 4) {
+      const float* block = from + j * stride + i;
+      const Vec a = Load(block), b = Load(block + stride), c = Load(block + 2 * stride), d = Load(block + 3 * stride);
+      const Vec ac = FOLIO_SHUFFLE(a, c, 0, 4, 1, 5), AC = FOLIO_SHUFFLE(a, c, 2, 6, 3, 7);
+      const Vec bd = FOLIO_SHUFFLE(b, d, 0, 4, 1, 5), BD = FOLIO_SHUFFLE(b, d, 2, 6, 3, 7);
+      float* to = out + i * out_stride + j;
+      Store(to, FOLIO_SHUFFLE(ac, bd, 0, 4, 1, 5));
+      Store(to + out_stride, FOLIO_SHUFFLE(ac, bd, 2, 6, 3, 7));
+      Store(to + 2 * out_stride, FOLIO_SHUFFLE(AC, BD, 0, 4, 1, 5));
+      Store(to + 3 * out_stride, FOLIO_SHUFFLE(AC, BD, 2, 6, 3, 7));
+    }
+  }
+}
+#else
 inline void Transpose8(const float* from, int64_t stride, float* out, int64_t out_stride) {
   Vec8 r[8], s[8];
   for (int i = 0; i < 8; i++) r[i] = *reinterpret_cast<const Unaligned8*>(from + i * stride);
@@ -106,6 +127,7 @@ inline void Transpose8(const float* from, int64_t stride, float* out, int64_t ou
     *reinterpret_cast<Unaligned8*>(out + (i + 4) * out_stride) = FOLIO_SHUFFLE(r[i], r[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
   }
 }
+#endif
 
 // exp(x): x = n ln 2 + r, |r| <= ln 2 / 2, a polynomial for exp(r) (Cephes, Moshier 1984), times 2^n.
 inline Vec Exp(Vec x) {

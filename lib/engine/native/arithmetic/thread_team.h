@@ -4,8 +4,10 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -48,9 +50,13 @@ class Team {
  public:
   using Piece = void (*)(const void* function, int64_t piece);
 
-  // The process's team, with as many threads as its first caller asks for, including the caller.
-  static Team& Shared(int threads) {
-    static Team* team = new Team(threads - 1);  // never deleted: its threads end with the process
+  // The team of a device, with this many threads including the caller; made at the first call.
+  static Team& Of(int device, int threads) {
+    static std::mutex mutex;
+    static std::map<std::pair<int, int>, Team*> teams;  // never deleted: their threads end with the process
+    std::lock_guard<std::mutex> lock(mutex);
+    Team*& team = teams[{device, threads}];
+    if (!team) team = new Team(threads - 1);
     return *team;
   }
 

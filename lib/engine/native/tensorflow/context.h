@@ -1,10 +1,13 @@
 // What the operations share: the variant in use, threads, inputs, outputs, and the errors for invalid inputs.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <vector>
 
 #include "../host.h"
+#include "tensorflow/core/common_runtime/device_mgr.h"
+#include "tensorflow/core/framework/function.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_mgr.h"
@@ -32,7 +35,13 @@ const Kernels& Variant() {
   return *chosen;
 }
 
-Host HostFor(OpKernelContext* context) { return folio::HostOf(context->device()->tensorflow_cpu_worker_threads()->num_threads); }
+// The machine's threads, divided among the devices of the session.
+Host HostFor(OpKernelContext* context) {
+  const int threads = context->device()->tensorflow_cpu_worker_threads()->num_threads;
+  const FunctionLibraryRuntime* library = context->function_library();
+  const int devices = library && library->device_mgr() ? std::max(1, library->device_mgr()->NumDeviceType("CPU")) : 1;
+  return folio::HostOf(std::max(1, threads / devices), devices > 1 ? context->device()->parsed_name().id : 0);
+}
 
 // The error of an operation with invalid inputs: it ends the step, whereas reading beyond them would end the process.
 bool Fits(OpKernelContext* context, bool condition, const char* expected) {
