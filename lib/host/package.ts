@@ -1,6 +1,5 @@
 /** This package's folder and version: the same from lib/ (tests) and dist/lib/ (everything else). */
 import fs from "node:fs";
-import { createRequire } from "node:module";
 import path from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -16,11 +15,7 @@ export function folioVersion(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/**
- * The loader that lets Node import TypeScript (`node --import …`), for processes and threads started from the sources.
- * It is given by its path, since its package exports it to `import` alone.
- */
+/** What lets Node import TypeScript (`node --import …`), for processes and threads started from the sources. */
 export function typescriptLoader(): string {
-  const folder = path.dirname(createRequire(import.meta.url).resolve("jiti/package.json"));
-  return pathToFileURL(path.join(folder, "lib", "jiti-register.mjs")).href;
+  return pathToFileURL(path.join(packageRoot(), "bin", "typescript.mjs")).href;
 }

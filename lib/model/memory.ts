@@ -14,25 +14,27 @@ export interface MemoryRow {
 }
 
 /** The settings that determine the memory. */
-export type MemorySettings = Shape & Pick<Settings, "dropout" | "batchSize" | "gradientAccumulationSteps" | "compile">;
+export type MemorySettings = Shape &
+  Pick<Settings, "dropout" | "batchSize" | "gradientAccumulationSteps" | "compile"> &
+  Partial<Pick<Settings, "devices">>;
 
 // Node and TensorFlow before the first tensor: 410 to 480 MB on Linux.
 const PROGRAM_BYTES = 450e6;
 
 /**
- * Memory of a run by part, in bytes; N parameters, B batchSize, T blockSize, V vocabSize, L nLayer, C nEmbd, H nHead.
+ * Memory of a run by part, in bytes, on each of its devices; N parameters, B batchSize, T blockSize, V vocabSize, L nLayer, C nEmbd, H nHead.
  * Values are kept in 32 bits, also with dtype bfloat16: only the factors of products are converted.
  * @param options.gpu whether the values are on a GPU, without Folio's fused operations and without the program
  */
 export function memoryTable(settings: MemorySettings, { gpu = false } = {}): MemoryRow[] {
-  const { batchSize: B, blockSize: T, vocabSize: V, gradientAccumulationSteps } = settings;
+  const { batchSize: B, blockSize: T, vocabSize: V, gradientAccumulationSteps, devices = 1 } = settings;
   const N = countParameters(settings);
   const kept = keptPerToken(settings, gpu);
   const rows: MemoryRow[] = [
     { part: "weights", bytes: 4 * N, formula: "4 N" },
     { part: "optimizer", bytes: 8 * N, formula: "8 N" },
     { part: "gradients", bytes: 4 * N, formula: "4 N" },
-    { part: "accumulated gradients", bytes: gradientAccumulationSteps > 1 ? 4 * N : 0, formula: "4 N" },
+    { part: "accumulated gradients", bytes: gradientAccumulationSteps > devices ? 4 * N : 0, formula: "4 N" },
     { part: "activations", bytes: 4 * B * T * kept.values, formula: `4 B T (${kept.formula})` },
     { part: "logits", bytes: 8 * B * T * V, formula: "8 B T V" },
     { part: "copy to open or save", bytes: gpu ? 0 : 12 * N, formula: "12 N" },

@@ -1,6 +1,6 @@
 /** A run's identity: a hash of everything that determines its result. */
 import { createHash } from "node:crypto";
-import type { TokenMeta } from "../data/token-file.js";
+import type { TokenMeta } from "../data/dataset.js";
 import { folioVersion } from "../host/package.js";
 import type { Settings } from "../settings/settings.js";
 import type { RunOrigin, Training } from "../weights/pretrained.js";
@@ -27,7 +27,7 @@ export const WITHOUT_EFFECT = [
  * Settings introduced in later versions, with the value at which the code behaves as before. At that value a setting is
  * not part of the identity, so that older runs keep theirs.
  */
-const INTRODUCED: Readonly<Partial<Settings>> = {};
+const INTRODUCED: Readonly<Partial<Settings>> = { devices: 1 };
 
 /** Whether a setting is part of a run's identity. */
 const counts = (key: string, value: unknown, introduced: Readonly<Record<string, unknown>>) =>

@@ -32,6 +32,8 @@ export interface StartRecord {
   readonly dtype: string;
   /** Why it was chosen: "asked for", or what `auto` found. Absent in older logs. */
   readonly dtypeReason?: string;
+  /** The number of devices that share each step; absent: one. */
+  readonly devices?: number;
   readonly compiled: boolean;
   /** What else determines the rounding of its numbers. Absent in older logs. */
   readonly numerics?: Numerics;
@@ -123,6 +125,7 @@ export const recordSchema = z.discriminatedUnion("kind", [
     kind: z.literal("start"),
     ...{ step: count, runId: text, parameters: count, parametersWithoutPositions: count, flopsPerToken: z.number() },
     ...{ decayed: group, undecayed: group, tokensPerStep: count, device: text, dtype: text, compiled: z.boolean() },
+    devices: count.optional(),
     ...{ deviceReason: text.optional(), deviceName: text.optional(), dtypeReason: text.optional() },
     ...{ resumedFrom: text.optional(), initFrom: text.optional() },
   }),

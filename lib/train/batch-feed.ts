@@ -1,7 +1,7 @@
 /**
  * The micro-batches of a run, one after another, as a step's inputs: rows by the setting `batchSampling`, and the key
- * for their dropout. The next one is drawn while the previous step runs. The rows depend only on the step and the
- * tokens before it, so a resumed run gets the same ones.
+ * for their dropout. The next ones are drawn while the previous step runs. The rows depend only on the step and the
+ * tokens before it, so a resumed run gets the same ones, and so do several devices, which share them.
  */
 
 import { type Batch, type Dataset, drawBatch, epochBatch } from "../data/batches.js";
@@ -12,19 +12,22 @@ import type { Settings } from "../settings/settings.js";
 
 /** Draws micro-batches. */
 export interface BatchFeed {
-  /** Inputs of micro-batch `micro` of `step`: as prepared, or drawn now. */
-  take(step: number, micro: number): HostTensors;
+  /** Inputs of each device's micro-batch `micro` of `step`: as prepared, or drawn now. */
+  take(step: number, micro: number): readonly HostTensors[];
   /** Draws ahead; errors in the data are thrown when the batch is taken. */
   prepare(step: number, micro: number): void;
 }
 
-/** The feed of a run that begins or continues at `step` after training on `tokens`. */
+/**
+ * The feed of a run that begins or continues at `step` after training on `tokens`.
+ * @param from.device the only device of the run that this process feeds; default: all of them
+ */
 export function batchFeed(
   settings: Settings,
   dataset: Dataset,
-  { step: firstStep, tokens }: { step: number; tokens: number },
+  { step: firstStep, tokens, device: only }: { step: number; tokens: number; device?: number },
 ): BatchFeed {
-  const { batchSize, blockSize, gradientAccumulationSteps, seed } = settings;
+  const { batchSize, blockSize, gradientAccumulationSteps, seed, devices } = settings;
   // Not all settings: a copy per step would take 4 KB, which the garbage collector frees late.
   const shape = { batchSize, blockSize, seed, vocabSize: settings.vocabSize };
   const rowsPerStep = batchSize * gradientAccumulationSteps;
@@ -39,16 +42,18 @@ export function batchFeed(
       : drawBatch(dataset.train, { ...shape, step, row, use: "train" });
     return { ...batchInputs(batch), dropoutKey: int32([first, (second + row) | 0], [2]) };
   };
-  let prepared: { step: number; micro: number; inputs: HostTensors } | undefined;
+  const own = only === undefined ? Array.from({ length: devices }, (_, device) => device) : [only];
+  const drawAll = (step: number, micro: number) => own.map((device) => draw(step, micro * devices + device));
+  let prepared: { step: number; micro: number; inputs: readonly HostTensors[] } | undefined;
   return {
     take(step, micro) {
       const ready = prepared?.step === step && prepared.micro === micro ? prepared.inputs : undefined;
       prepared = undefined;
-      return ready ?? draw(step, micro);
+      return ready ?? drawAll(step, micro);
     },
     prepare(step, micro) {
       try {
-        prepared = { step, micro, inputs: draw(step, micro) };
+        prepared = { step, micro, inputs: drawAll(step, micro) };
       } catch {
         // The run may end before this batch is needed; otherwise take() draws again and throws the error.
       }

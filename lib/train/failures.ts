@@ -89,11 +89,14 @@ export function brokenWeights(params: HostTensors): string | undefined {
   return undefined;
 }
 
-/** Bytes of the weights and, when training, of gradients, the optimizer's groups and the sums of micro-batches. */
+/**
+ * Bytes of the weights and, when training, of gradients, the optimizer's groups and the sums of micro-batches, of all
+ * devices together.
+ */
 export function stateBytes(settings: Settings): number {
   const groups = Object.keys(optimizerOf(settings).groups({})).length;
-  const copies = settings.evalOnly ? 1 : 2 + groups + (settings.gradientAccumulationSteps > 1 ? 1 : 0);
-  return 4 * copies * countParameters(settings);
+  const copies = settings.evalOnly ? 1 : 2 + groups + (settings.gradientAccumulationSteps > settings.devices ? 1 : 0);
+  return 4 * copies * settings.devices * countParameters(settings);
 }
 
 /**

@@ -2,15 +2,17 @@
  * A training run: its state, and how it is opened and closed. train.ts has the training loop.
  */
 import { type Dataset, drawBatch, openDataset } from "../data/batches.js";
-import { type ResolvedDevice, resolveDevice } from "../engine/device.js";
-import type { HostTensors } from "../engine/host-tensors.js";
+import { engineVersions, type ResolvedDevice, resolveDevice } from "../engine/device.js";
+import type { HostState, HostTensors } from "../engine/host-tensors.js";
 import { type Numerics, withNumerics } from "../engine/numerics.js";
 import { openSession } from "../engine/session.js";
-import type { RunStep, Session } from "../engine/steps.js";
+import type { RunOnAll, RunStep, Session } from "../engine/steps.js";
+import type { Cluster } from "../engine/tensorflow/server.js";
 import { type FolderLock, lockFolder } from "../host/folder-lock.js";
+import { folioVersion } from "../host/package.js";
 import { tokensPerStep } from "../model/sizing.js";
 import { cannotWrite } from "../runs/cannot-write.js";
-import { identify } from "../runs/identity.js";
+import { identify, WITHOUT_EFFECT } from "../runs/identity.js";
 import type { OpenTracker, StepRecord, Tracker } from "../runs/records.js";
 import { openTrackers, trackersOf } from "../runs/trackers.js";
 import type { Settings } from "../settings/settings.js";
@@ -31,7 +33,17 @@ export interface Progress {
   readonly total: number;
 }
 
+/** On what the processes of a cluster must agree before they train together, in words. */
+export type Agreement = Readonly<Record<string, string>>;
+
 export interface TrainOptions {
+  /**
+   * This process's number among those that share the run's steps (lib/launch/), one device each; `devices` is how many
+   * they are. Only rank 0 logs and saves.
+   */
+  readonly rank?: number;
+  /** Joins the other processes. @param agreement must be the same in all of them */
+  readonly join?: (agreement: Agreement) => Promise<Cluster>;
   /** Aborting finishes the current batch, saves the last complete step and ends with reason "aborted". */
   readonly signal?: AbortSignal;
   /** Called after each batch of an evaluation and each micro-batch of a step. */
@@ -50,9 +62,13 @@ export interface Run {
   readonly dataset: Dataset;
   readonly feed: BatchFeed;
   readonly session: Session;
-  readonly accumulate: RunStep;
-  readonly update: RunStep;
-  readonly evaluate: RunStep;
+  /** Whether this process writes the run's folder. */
+  readonly writes: boolean;
+  /** The cluster of which this process is a part. */
+  readonly cluster: Cluster | undefined;
+  readonly accumulate: RunOnAll;
+  readonly update: RunOnAll;
+  readonly evaluate: RunOnAll;
   readonly updateRatios: RunStep;
   readonly runId: string;
   readonly origin: RunOrigin;
@@ -65,6 +81,8 @@ export interface Run {
   evaluated: boolean;
   bestValLoss: number | null;
   trainedMs: number;
+  /** Whether the processes of the cluster have agreed to stop. */
+  stopping: boolean;
   /** The step of the last checkpoint; −1: none. */
   savedStep: number;
   /** Passes a record to the log and the other trackers. */
@@ -83,35 +101,43 @@ export async function openRun(given: Settings, options: TrainOptions): Promise<R
     for (const giveBack of held.splice(0).reverse()) await giveBack();
   };
   try {
-    const openers = given.evalOnly ? [] : await trackersOf(given, options.trackers);
+    const writes = (options.rank ?? 0) === 0;
+    const logs = writes && !given.evalOnly;
+    const openers = logs ? await trackersOf(given, options.trackers) : [];
     const dataset = openDataset(given.dataDir, given.dataset, given);
     held.push(() => dataset.close());
     const found = await resolveDevice(given); // before any other use of TensorFlow, since this determines the devices that it loads
     const wanted = withVocabulary(given, dataset);
-    if (!given.evalOnly) held.push(lock(given.outDir).release);
+    if (logs) held.push(lock(given.outDir).release);
     if (found.device === "cpu") checkMemory(wanted);
-    const { settings, params, from, weights } = await startOf(wanted, dataset);
+    // Rank 0 checks the folder, and may have begun to write into it.
+    const start = await startOf(writes ? wanted : { ...wanted, overwrite: true }, dataset);
+    const { params, from, weights } = start;
+    const settings = { ...start.settings, overwrite: given.overwrite };
     const machine = keptMachine(found, settings, { from, numerics: options.numerics });
     const state = trainingState(settings, params, from);
     const sofar = progressOf(settings, from);
     const origin = originOf(from, weights, { ...params, ...flatGroups(optimizerState(settings, state)) });
     const identity = identify(settings, dataset.meta, { origin, before: from });
-    const session = await openSession(state, { ...machine, xla: settings.xla });
+    const cluster = await options.join?.(agreementOf({ settings, machine, dataset, step: sofar.step, state }));
+    const devices = cluster ? 1 : settings.devices;
+    const session = await openSession(state, { ...machine, xla: settings.xla, devices, cluster });
     held.push(() => session.dispose());
     // Last, after all checks of the settings.
-    if (replaces(settings)) removeCheckpoints(settings.outDir);
+    if (writes && replaces(settings)) removeCheckpoints(settings.outDir);
     const trackers: Tracker[] = [];
     held.push(() => closeAll(trackers));
-    if (!settings.evalOnly) await openTrackers(trackers, openers, { settings, runId: identity.runId, ...sofar });
+    if (logs) await openTrackers(trackers, openers, { settings, runId: identity.runId, ...sofar });
     const steps = trainingSteps(settings);
     return {
-      ...{ settings, options, machine, dataset, session, ...identity, ...sofar, close },
+      ...{ settings, options, writes, machine, dataset, session, cluster, ...identity, ...sofar, close },
       resumedFrom: from?.path,
-      feed: batchFeed(settings, dataset, sofar),
-      accumulate: session.define(steps.accumulate),
-      update: session.define(steps.update),
-      evaluate: session.define(steps.evaluate),
+      feed: batchFeed(settings, dataset, { ...sofar, ...(cluster && { device: cluster.rank }) }),
+      accumulate: session.defineOnAll(steps.accumulate),
+      update: session.defineOnAll(steps.update),
+      evaluate: session.defineOnAll(steps.evaluate),
       updateRatios: session.define(steps.updateRatios),
+      stopping: false,
       savedStep: from ? from.step : -1,
       note(record) {
         if (record.kind === "iter" && record.step % settings.logInterval !== 0) return;
@@ -122,6 +148,32 @@ export async function openRun(given: Settings, options: TrainOptions): Promise<R
     await close();
     throw explained(error, given);
   }
+}
+
+/** Where to write, and how often to report, may differ between the processes. */
+const MAY_DIFFER: readonly string[] = [...WITHOUT_EFFECT.filter((key) => key !== "initFrom"), "devices"];
+
+function agreementOf({
+  settings,
+  machine,
+  dataset: { meta },
+  step,
+  state,
+}: Pick<Run, "settings" | "machine" | "dataset" | "step"> & { state: HostState }): Agreement {
+  const own = Object.entries(settings).filter(([key]) => !MAY_DIFFER.includes(key));
+  const { operations = "none", products = {} } = machine;
+  return {
+    ...Object.fromEntries(own.map(([key, value]) => [key, String(value)])),
+    "Folio's version": folioVersion(),
+    "TensorFlow's version": Object.values(engineVersions(machine)).join(),
+    "the dataset's checksum": [meta.splits.train.sha256, meta.splits.val.sha256].join(),
+    "the device": `${machine.device}, ${machine.dtype}`,
+    "the variant of Folio's operations": operations,
+    "the matrix products": JSON.stringify(products),
+    "the number of processes": String(settings.devices),
+    "the step": String(step),
+    "the weights": digest(flatGroups(state)),
+  };
 }
 
 /** Settings that change how numbers are rounded. */

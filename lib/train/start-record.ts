@@ -21,6 +21,7 @@ export function startRecord({ settings, runId, step, resumedFrom, session, machi
     device,
     deviceReason,
     ...(deviceName && { deviceName }),
+    ...(session.replicas > 1 && { devices: session.replicas }),
     dtype,
     dtypeReason,
     compiled: session.compiled,

@@ -5,6 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { float32, type HostTensors } from "../engine/host-tensors.js";
+import { meanOverReplicas } from "../engine/operations/replicas.js";
 import type { Step } from "../engine/steps.js";
 import { type ForwardOptions, forward, loss, type Parameters } from "../model/model.js";
 import type { Settings } from "../settings/settings.js";
@@ -16,13 +17,17 @@ import { learningRate } from "./optimizers/schedule.js";
 
 /**
  * The steps of training. Inputs of `accumulate` and `update`: `x`, `y` int32 [B, T], `dropoutKey` int32 [2]; `update`
- * also takes those of `updateInputs`. Outputs: `loss`; `update` also gives `gradNorm` (before clipping) and, with a
- * scaled loss, `lossScale` of the next step.
+ * also takes those of `updateInputs` and, on several devices, `earlierLoss`, what this device's earlier
+ * micro-batches add to its mean loss, and perhaps `stop`, 1 where a process wants to stop. Outputs: `loss`, which
+ * `update` on several devices takes over all micro-batches of all of them; `update` also gives `gradNorm` (before
+ * clipping) and, with a scaled loss, `lossScale` of the next step.
  */
 export interface TrainingSteps {
-  /** Adds this micro-batch's gradients, divided by gradientAccumulationSteps, to `sums`. */
+  /** Adds this micro-batch's gradients, divided by the number of this device's micro-batches, to `sums`. */
   readonly accumulate: Step;
-  /** The last micro-batch: gradients, clipping, the optimizer; resets `sums` to zero. */
+  /**
+   * The last micro-batch: gradients, their mean over the replicas, clipping, the optimizer; resets `sums` to zero.
+   */
   readonly update: Step;
   /** Loss without gradients or dropout. Inputs: `x`, `y`. */
   readonly evaluate: Step;
@@ -39,7 +44,7 @@ export type ChangedPass = Pick<ForwardOptions, "at" | "wants">;
 /** @param changed a change of every forward pass, such as another position encoding; notebook 15-change-the-model */
 export function trainingSteps(settings: Settings, changed: ChangedPass = {}): TrainingSteps {
   const optimizer = optimizerOf(settings);
-  const micros = settings.gradientAccumulationSteps;
+  const micros = microsPerDevice(settings);
   return {
     accumulate(state, inputs) {
       const { value, gradients } = lossAndGradients(state.params!, inputs, settings, {
@@ -51,7 +56,12 @@ export function trainingSteps(settings: Settings, changed: ChangedPass = {}): Tr
     update(state, inputs) {
       const { params, sums, scaler } = state;
       const { value, gradients } = lossAndGradients(params!, inputs, settings, { ...changed, scale: scaler?.scale });
-      const mean = micros > 1 ? addScaled(sums!, gradients, 1 / micros) : gradients;
+      const own = micros > 1 ? addScaled(sums!, gradients, 1 / micros) : gradients;
+      const mean = meanOverReplicas(own);
+      const { earlierLoss, stop } = inputs;
+      const said = earlierLoss
+        ? meanOverReplicas({ loss: tf.add(earlierLoss, tf.div(value, micros)), ...(stop && { stop }) })
+        : { loss: value };
       const scaled = scaler && scaleStep(scaler, globalNorm(mean));
       const norm = scaled?.norm ?? globalNorm(mean);
       const clip = clipScale(norm, settings.gradClip);
@@ -67,7 +77,7 @@ export function trainingSteps(settings: Settings, changed: ChangedPass = {}): Tr
           ...(micros > 1 && { sums: mapTensors(sums!, tf.zerosLike) }),
           ...(scaled && { scaler: scaled.scaler }),
         },
-        outputs: { loss: value, gradNorm: norm, ...(scaled && { lossScale: scaled.scaler.scale! }) },
+        outputs: { ...said, gradNorm: norm, ...(scaled && { lossScale: scaled.scaler.scale! }) },
       };
     },
     evaluate: (state, inputs) => ({ outputs: { loss: evaluationLoss(state.params!, inputs, settings, changed) } }),
@@ -80,6 +90,14 @@ export function trainingSteps(settings: Settings, changed: ChangedPass = {}): Tr
       return { outputs: Object.fromEntries(kinds.map((kind) => [kind, ratio(kind)])) };
     },
   };
+}
+
+/** The micro-batches of a step that each device computes; settings.ts checks that they can share them. */
+export function microsPerDevice({
+  gradientAccumulationSteps,
+  devices,
+}: Pick<Settings, "gradientAccumulationSteps" | "devices">): number {
+  return gradientAccumulationSteps / devices;
 }
 
 /** Inputs of the update of `step` = 0, 1, … besides its batch: the learning rate, and the optimizer's own inputs. */

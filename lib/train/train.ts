@@ -5,7 +5,7 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { drawBatch } from "../data/batches.js";
-import { type HostTensors, mapRecord } from "../engine/host-tensors.js";
+import { float32, type HostTensors, mapRecord } from "../engine/host-tensors.js";
 import { tokensPerStep } from "../model/sizing.js";
 import type { EvalRecord, IterRecord, StepRecord } from "../runs/records.js";
 import type { Settings } from "../settings/settings.js";
@@ -16,7 +16,7 @@ import { openRun, type Run, type TrainOptions } from "./open-run.js";
 import { learningRate } from "./optimizers/schedule.js";
 import { saveRun } from "./save-run.js";
 import { startRecord } from "./start-record.js";
-import { updateInputs } from "./steps.js";
+import { microsPerDevice, updateInputs } from "./steps.js";
 
 /**
  * Trains. Every update yields an `iter` record; every `evalInterval` updates, and at the end, an `eval` record comes
@@ -44,7 +44,8 @@ export async function* train(settings: Settings, options: TrainOptions = {}): As
 async function* loop(run: Run): AsyncGenerator<StepRecord> {
   const { settings, options } = run;
   const { evalOnly, maxIters } = settings;
-  const isAborted = () => options.signal?.aborted ?? false;
+  // The processes of a cluster stop after the same step.
+  const isAborted = () => (run.cluster ? run.stopping : (options.signal?.aborted ?? false));
   yield startRecord(run);
 
   let finished = false;
@@ -56,7 +57,8 @@ async function* loop(run: Run): AsyncGenerator<StepRecord> {
       if (!evaluated) break; // aborted
       yield evaluated;
     }
-    if (isCheckpointDue(run, evaluated)) yield await saveRun(run, { best: evaluated?.best, numbered: isNumbered(run) });
+    if (run.writes && isCheckpointDue(run, evaluated))
+      yield await saveRun(run, { best: evaluated?.best, numbered: isNumbered(run) });
     finished = evalOnly || run.step >= maxIters;
     if (finished || isAborted()) continue;
 
@@ -64,7 +66,7 @@ async function* loop(run: Run): AsyncGenerator<StepRecord> {
     const updated = await update(run);
     if (updated) yield updated;
   }
-  if (!finished && isUnsaved(run)) yield await saveRun(run);
+  if (!finished && run.writes && isUnsaved(run)) yield await saveRun(run);
   const { step, bestValLoss, trainedMs } = run;
   yield { kind: "end", step, reason: finished ? "finished" : "aborted", bestValLoss, trainedMs };
 }
@@ -105,17 +107,29 @@ async function evaluate(run: Run): Promise<EvalRecord | undefined> {
 }
 
 async function estimatedLoss(run: Run, split: "train" | "val"): Promise<number | undefined> {
-  const { step, options } = run;
+  const { step } = run;
+  const options = run.cluster ? { ...run.options, signal: undefined } : run.options;
   const { evalIters, batchSize, blockSize, seed, vocabSize } = run.settings;
+  const devices = run.session.replicas;
   const shape = { batchSize, blockSize, seed, vocabSize };
   let sum = 0;
-  for (let index = 0; index < evalIters; index++) {
+  for (let first = 0; first < evalIters; first += devices) {
     await setImmediate(); // eager steps never leave the microtask queue; lets timers and signals run
     if (options.signal?.aborted) return undefined;
-    const batch = drawBatch(run.dataset[split], { ...shape, step, row: index * batchSize, use: `eval-${split}` });
-    sum += scalar(await run.evaluate(batchInputs(batch)), "loss");
-    const done = index + 1 + (split === "val" ? evalIters : 0);
-    options.onProgress?.({ step, doing: "evaluation", done, total: 2 * evalIters });
+    const batches = Array.from({ length: devices }, (_, device) => {
+      const row = (first + device) * batchSize;
+      return batchInputs(drawBatch(run.dataset[split], { ...shape, step, row, use: `eval-${split}` }));
+    });
+    const done = Math.min(first + devices, evalIters);
+    // Where the devices outnumber the batches that are left, the others repeat the work in vain.
+    const outputs = (await run.evaluate(batches)).slice(0, done - first);
+    for (const output of outputs) sum += scalar(output, "loss");
+    options.onProgress?.({
+      step,
+      doing: "evaluation",
+      done: done + (split === "val" ? evalIters : 0),
+      total: 2 * evalIters,
+    });
   }
   return options.signal?.aborted ? undefined : sum / evalIters;
 }
@@ -160,26 +174,44 @@ interface UpdateOutputs {
 /** Runs a step's micro-batches, the last with the update; each is drawn while the previous one runs. */
 async function microBatches(run: Run, rates: HostTensors): Promise<UpdateOutputs | undefined> {
   const { settings, step, feed, options } = run;
-  const micros = settings.gradientAccumulationSteps;
-  let loss = 0;
+  const micros = microsPerDevice(settings);
+  const earlier = Array<number>(run.session.replicas).fill(0); // by device, its part of the mean loss so far
   for (let micro = 0; ; micro++) {
     await setImmediate(); // lets timers and signals run
-    if (micro > 0 && options.signal?.aborted) return undefined;
+    if (micro > 0 && !run.cluster && options.signal?.aborted) return undefined;
     const last = micro === micros - 1;
     const inputs = feed.take(step, micro);
-    const running = last ? run.update({ ...inputs, ...rates }) : run.accumulate(inputs);
+    const running = last ? run.update(updates(run, inputs, { rates, earlier })) : run.accumulate(inputs);
     running.catch(() => {}); // it is awaited below, possibly after it has failed
     await setImmediate(); // lets it begin
     if (!last) feed.prepare(step, micro + 1);
     else if (step + 1 < settings.maxIters) feed.prepare(step + 1, 0);
     const outputs = await running;
-    loss += scalar(outputs, "loss") / micros;
     if (last) {
-      const lossScale = outputs.lossScale && { lossScale: scalar(outputs, "lossScale") };
-      return { loss, gradNorm: scalar(outputs, "gradNorm"), ...lossScale };
+      const [first] = outputs as [HostTensors];
+      const loss = scalar(first, "loss");
+      if (first.stop) run.stopping = scalar(first, "stop") > 0;
+      return {
+        // Several devices give the mean over all micro-batches.
+        loss: settings.devices > 1 || run.cluster ? loss : earlier[0]! + loss / micros,
+        gradNorm: scalar(first, "gradNorm"),
+        ...(first.lossScale && { lossScale: scalar(first, "lossScale") }),
+      };
     }
+    for (const [device, output] of outputs.entries()) earlier[device]! += scalar(output, "loss") / micros;
     options.onProgress?.({ step, doing: "step", done: micro + 1, total: micros });
   }
+}
+
+/** Each device's inputs of an update. In a cluster, each process says whether it wants to stop. */
+function updates(
+  { settings, cluster, options }: Run,
+  inputs: readonly HostTensors[],
+  { rates, earlier }: { rates: HostTensors; earlier: readonly number[] },
+): HostTensors[] {
+  const stop = cluster && { stop: float32([options.signal?.aborted ? 1 : 0], []) };
+  if (settings.devices === 1 && !cluster) return inputs.map((own) => ({ ...own, ...rates }));
+  return inputs.map((own, device) => ({ ...own, ...rates, earlierLoss: float32([earlier[device]!], []), ...stop }));
 }
 
 function scalar(outputs: HostTensors, name: string): number {

@@ -7,6 +7,7 @@ import type { Settings } from "../settings/settings.js";
 import type { Training } from "../weights/pretrained.js";
 import { initialLossScale, isScaled } from "./optimizers/loss-scale.js";
 import { optimizerOf } from "./optimizers/optimizers.js";
+import { microsPerDevice } from "./steps.js";
 
 const zeros = (specs: TensorSpecs): HostTensors =>
   mapRecord(specs, ({ shape }) => float32(new Float32Array(shape.reduce((product, axis) => product * axis, 1)), shape));
@@ -18,7 +19,7 @@ export function trainingState(settings: Settings, params: HostTensors, from?: Tr
   return {
     params,
     ...(from ? optimizer : mapRecord(optimizerOf(settings).groups(params), zeros)),
-    ...(settings.gradientAccumulationSteps > 1 && { sums: zeros(params) }),
+    ...(microsPerDevice(settings) > 1 && { sums: zeros(params) }),
     ...(isScaled(settings) && { scaler }),
   };
 }

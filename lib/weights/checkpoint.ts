@@ -52,6 +52,11 @@ export function hasCheckpoint(outDir: string, name: CheckpointName = "last"): bo
   return fs.existsSync(path.join(folderOf(outDir), name));
 }
 
+/** The folder of the newest checkpoint in `outDir`, whose name differs from that of every other; undefined if there is none. */
+export function lastCheckpoint(outDir: string): string | undefined {
+  return hasCheckpoint(outDir) ? readRegularText(path.join(folderOf(outDir), "last")).trim() : undefined;
+}
+
 /** A checkpoint of a run: `openCheckpoint(outDir, name)`. */
 export interface ChosenCheckpoint {
   readonly outDir: string;

@@ -27,11 +27,11 @@ describe("batchFeed()", () => {
       const seen = new Set<string>();
       for (let step = 0; step < 4; step++) {
         for (let micro = 0; micro < 3; micro++) {
-          const batch = whole.take(step, micro);
+          const [batch] = whole.take(step, micro) as [HostTensors];
           seen.add(rows(batch));
           ahead.prepare(step, micro);
-          expect(ahead.take(step, micro)).toEqual(batch);
-          if (step >= 2) expect(resumed.take(step, micro)).toEqual(batch);
+          expect(ahead.take(step, micro)).toEqual([batch]);
+          if (step >= 2) expect(resumed.take(step, micro)).toEqual([batch]);
         }
       }
       expect(seen.size).toBeGreaterThan(8); // the text repeats
@@ -45,7 +45,7 @@ describe("batchFeed()", () => {
     test(`another seed draws other rows, all else equal: ${batchSampling}`, () => {
       const of = (seed: number) => {
         const feed = batchFeed(settingsOf({ batchSampling, seed, blockSize: 31 }), dataset, { step: 0, tokens: 0 });
-        return [0, 1, 2, 3].map((step) => rows(feed.take(step, 0))).join("|");
+        return [0, 1, 2, 3].map((step) => rows(feed.take(step, 0)[0]!)).join("|");
       };
       expect(of(1)).toBe(of(1));
       expect(new Set([1, 2, 1337].map(of)).size).toBe(3);
@@ -55,7 +55,7 @@ describe("batchFeed()", () => {
   test("dropout's key is of the seed and the step, and counts the rows before the micro-batch", () => {
     const keyOf = (seed: number, step: number, micro: number) => {
       const feed = batchFeed(settingsOf({ seed }), dataset, { step: 0, tokens: 0 });
-      return [...(feed.take(step, micro).dropoutKey!.values as Int32Array)];
+      return [...(feed.take(step, micro)[0]!.dropoutKey!.values as Int32Array)];
     };
     for (const [seed, step] of [
       [1, 0],
@@ -72,8 +72,8 @@ describe("batchFeed()", () => {
   test("in epochs, a run sees each row once, for any batch size", () => {
     const starts = (batchSize: number, steps: number, tokens = 0) => {
       const feed = batchFeed(settingsOf({ batchSampling: "epochs", batchSize }), dataset, { step: 0, tokens });
-      return Array.from({ length: steps * 3 }, (_, i) => feed.take(Math.floor(i / 3), i % 3)).flatMap(({ x }) => [
-        ...(x!.values as Int32Array),
+      return Array.from({ length: steps * 3 }, (_, i) => feed.take(Math.floor(i / 3), i % 3)).flatMap(([inputs]) => [
+        ...(inputs!.x!.values as Int32Array),
       ]);
     };
     expect(starts(4, 5)).toEqual(starts(2, 10));
@@ -85,7 +85,7 @@ describe("batchFeed()", () => {
     const space = dataset.tokenizer.encode(" ")[0]!;
     const words = { ...dataset, tokenizer: { ...dataset.tokenizer, endOfText: space } };
     const feed = batchFeed(settingsOf({ batchSampling: "epochs", batchSize: 50 }), words, { step: 0, tokens: 0 });
-    const { x, y } = feed.take(0, 0);
+    const { x, y } = feed.take(0, 0)[0]!;
     for (let row = 0; row < 50; row++) {
       const ids = y!.values.subarray(8 * row, 8 * row + 8);
       const end = ids.indexOf(space);

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import fs from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -8,10 +7,9 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { readGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { gpt2Folder } from "../../lib/weights/gpt2-hub.js";
 import { cutWhenWritten, temporaryFolder } from "../tiny-run.js";
+import { answerHub, commit, gitOid, repository, sha256 } from "./hub.js";
 
 const hf = fileURLToPath(new URL("../golden/gpt2/hf/", import.meta.url));
-const commit = "0123456789abcdef0123456789abcdef01234567";
-const repository = "openai-community/gpt2";
 const folder = temporaryFolder();
 
 let cacheDir: string;
@@ -44,33 +42,18 @@ afterEach(() => {
   }
 });
 
-const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
-const gitOid = (bytes: Buffer) => createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
-
-/** A server with the parts of the hub's interface that are used: the model's commit, its files, their bytes. */
+/** A server with the parts of the hub's interface that are used. */
 async function hub(): Promise<string> {
   server = createServer((request, response) => {
     const { pathname } = new URL(request.url!, "http://hub");
     requests.push(`${pathname}${request.headers.range ? ` ${request.headers.range}` : ""}`);
-    const json = (value: unknown) =>
-      response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
-    if (pathname === `/api/models/${repository}/revision/main`)
-      return json({ _id: "1", id: repository, sha: commit, lastModified: 0 });
-    if (pathname === `/api/models/${repository}/tree/${commit}`) return json(Object.entries(files).map(entry));
-    const name = pathname.replace(`/${repository}/resolve/${commit}/`, "");
-    const bytes = files[name];
-    if (!bytes) return response.writeHead(404, { "x-error-message": "Entry not found" }).end();
-    return send(name === damage ? Buffer.from(bytes).fill(7, 100, 101) : bytes, request, response);
+    const known = answerHub(response, pathname, files, (bytes, name) =>
+      send(name === damage ? Buffer.from(bytes).fill(7, 100, 101) : bytes, request, response),
+    );
+    if (!known) response.writeHead(404, { "x-error-message": "Entry not found" }).end();
   });
   await new Promise<void>((resolve) => server!.listen(0, "127.0.0.1", resolve));
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-}
-
-/** Large files are in LFS and have a SHA-256; small ones have git's checksum. */
-function entry([name, bytes]: [string, Buffer]) {
-  const own = { type: "file", path: name, size: bytes.length, oid: gitOid(bytes) };
-  const lfs = { oid: sha256(bytes), size: bytes.length, pointerSize: 130 };
-  return name.endsWith(".safetensors") ? { ...own, lfs } : own;
 }
 
 function send(bytes: Buffer, { headers }: IncomingMessage, response: ServerResponse): void {

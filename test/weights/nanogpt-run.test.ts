@@ -169,7 +169,7 @@ async function updates(settings: Settings, count: number): Promise<number[]> {
     for (let i = step; i < step + count; i++) {
       const [first, second] = biasCorrections(i + 1, settings).map((value) => float32([value], []));
       const rates = { learningRate: float32([learningRate(i, settings)], []) };
-      const inputs = { ...feed.take(i, 0), ...rates, biasCorrection1: first!, biasCorrection2: second! };
+      const inputs = { ...feed.take(i, 0)[0], ...rates, biasCorrection1: first!, biasCorrection2: second! };
       losses.push((await update(inputs)).loss!.values[0]!);
     }
     return losses;
