@@ -5,6 +5,14 @@
  */
 import { closest, distance } from "fastest-levenshtein";
 import { type BenchSettings, benchRows } from "./bench.js";
+import {
+  type CheckGpt2Settings,
+  type CheckGpuSettings,
+  type CheckMacSettings,
+  checkGpt2Rows,
+  checkGpuRows,
+  checkMacRows,
+} from "./check.js";
 import type { InitFrom } from "./common.js";
 import { type EvalSettings, evalRows } from "./eval.js";
 import type { ModelSettings } from "./model.js";
@@ -14,6 +22,7 @@ import { type SizesSettings, sizesRows } from "./sizes.js";
 import { type Settings, trainRows } from "./train.js";
 
 export type { BenchSettings } from "./bench.js";
+export type { CheckGpt2Settings, CheckGpuSettings, CheckMacSettings } from "./check.js";
 export type { Device, Dtype } from "./common.js";
 export type { EvalSettings } from "./eval.js";
 export type { ModelSettings } from "./model.js";
@@ -23,7 +32,14 @@ export type { SizesSettings } from "./sizes.js";
 export type { Settings } from "./train.js";
 
 /** The command whose table of settings is meant. */
-export type SettingsKind = "train" | "sample" | "eval" | "bench" | "sizes";
+export type SettingsKind = "train" | "sample" | "eval" | "bench" | "sizes" | keyof CheckSettings;
+
+/** The settings of each check, by its command. */
+export interface CheckSettings {
+  "check gpu": CheckGpuSettings;
+  "check gpt2": CheckGpt2Settings;
+  "check mac": CheckMacSettings;
+}
 
 const tables: Readonly<Record<SettingsKind, Readonly<Record<string, SettingRow>>>> = {
   train: trainRows,
@@ -31,6 +47,9 @@ const tables: Readonly<Record<SettingsKind, Readonly<Record<string, SettingRow>>
   eval: evalRows,
   bench: benchRows,
   sizes: sizesRows,
+  "check gpu": checkGpuRows,
+  "check gpt2": checkGpt2Rows,
+  "check mac": checkMacRows,
 };
 
 /** The rows of a settings table by key, in the order of the help text. */
@@ -77,7 +96,7 @@ export function resolveKey(kind: SettingsKind, key: string, action = "Cannot rea
   }
   if (Object.hasOwn(launchers, camel) || camel.startsWith("rdzv")) {
     throw new RangeError(
-      `${action}: ${key} is torchrun's, which starts a process for each GPU; here a run has one process and one device, so leave it out.`,
+      `${action}: ${key} is torchrun's, which starts a process for each GPU; here one process trains on several, with devices, or folio launch stands in torchrun's place.`,
     );
   }
   if (camel === "backend") {
@@ -172,6 +191,7 @@ export function readSettings(overrides: unknown = {}, base: Readonly<Settings> =
   const settings = complete<Settings>("train", overrides, base);
   checkModelSettings(settings);
   checkSchedule(settings);
+  checkDevices(settings);
   return settings;
 }
 
@@ -207,6 +227,17 @@ export function parseSizesSettings(overrides: unknown = {}, base: Partial<Settin
   return settings;
 }
 
+/** Complete, checked settings of one of the checks; as {@link parseSettings}. */
+export function parseCheckSettings<Kind extends keyof CheckSettings>(
+  kind: Kind,
+  overrides: unknown = {},
+): Readonly<CheckSettings[Kind]> {
+  const defaults = defaultsOf(tables[kind]) as unknown as CheckSettings[Kind];
+  const settings = complete<CheckSettings[Kind]>(kind, overrides, defaults);
+  if ("nHead" in settings) checkModelSettings(settings);
+  return settings;
+}
+
 /** nHead must divide nEmbd. @throws RangeError that names widths and head counts that fit. */
 export function checkModelSettings({ nHead, nEmbd }: Pick<ModelSettings, "nHead" | "nEmbd">): void {
   if (nEmbd % nHead === 0) return;
@@ -223,6 +254,20 @@ export function checkModelSettings({ nHead, nEmbd }: Pick<ModelSettings, "nHead"
   const heads = [fewer, more].filter(Number.isFinite).join(" or ");
   throw new RangeError(
     `Cannot build the model: nEmbd ${nEmbd} is not divisible by nHead ${nHead}; use nEmbd ${widths}, or nHead ${heads}.`,
+  );
+}
+
+/** The devices share a step's micro-batches. @throws RangeError when they cannot */
+function checkDevices({ devices, gradientAccumulationSteps: micros, compile, device, xla, evalOnly }: Settings): void {
+  if (devices === 1) return;
+  const refuse = (why: string) => new RangeError(`Cannot train on ${devices} devices: ${why}.`);
+  if (!compile) throw refuse("steps that are not compiled run on one; use compile: true, or devices: 1");
+  if (device === "webgpu" || device === "mps") throw refuse("WebGPU has one; use devices: 1");
+  if (xla) throw refuse("xla has not been tried with more than one; use xla: false, or devices: 1");
+  if (micros % devices === 0 || evalOnly) return;
+  const multiple = Math.ceil(micros / devices) * devices;
+  throw refuse(
+    `they cannot share ${micros} ${micros === 1 ? "micro-batch" : "micro-batches"} equally; as in nanoGPT, gradientAccumulationSteps is divided among them, so use a multiple of ${devices}, such as gradientAccumulationSteps: ${multiple}`,
   );
 }
 

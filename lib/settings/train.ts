@@ -141,6 +141,11 @@ export interface Settings extends ModelSettings {
    * Default true.
    */
   compile: boolean;
+  /**
+   * Devices that share each step's micro-batches: GPUs, or on a CPU equal parts of its threads.
+   * A whole number of at least 1 (devices); default 1.
+   */
+  devices: number;
   /** Let TensorFlow group operations into clusters that XLA compiles; compiled steps only. Default false. */
   xla: boolean;
   /** Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32. Default true. */
@@ -214,6 +219,7 @@ export const trainRows: { readonly [K in keyof Settings]: SettingRow & { readonl
   device: machine(device, "auto" as Device, "", deviceDoc),
   dtype: machine(dtype, "auto" as Dtype, "", dtypeDoc),
   compile: machine(flag, true, "", "Trace the step into one TensorFlow graph; false: eager, for stepping through. On WebGPU steps are eager."),
+  devices: machine(count(1, 1024), 1, "devices", "Devices that share each step's micro-batches: GPUs, or on a CPU equal parts of its threads."),
   xla: machine(flag, false, "", "Let TensorFlow group operations into clusters that XLA compiles; compiled steps only."),
   tf32: machine(flag, true, "", "Let an NVIDIA GPU round the factors of float32 products to TensorFloat-32."),
   allowOtherNumerics: machine(flag, false, "", "Continue although this machine rounds differently from the one where the run began."),

@@ -8,6 +8,7 @@ import { parsePythonConfig } from "../../lib/settings/python-config.js";
 import {
   defaultSettings,
   parseBenchSettings,
+  parseCheckSettings,
   parseEvalSettings,
   parseSampleSettings,
   parseSettings,
@@ -31,6 +32,9 @@ describe("every integer setting has a bound", () => {
     eval: parseEvalSettings,
     bench: parseBenchSettings,
     sizes: parseSizesSettings,
+    "check gpu": (given: object) => parseCheckSettings("check gpu", given),
+    "check gpt2": (given: object) => parseCheckSettings("check gpt2", given),
+    "check mac": (given: object) => parseCheckSettings("check mac", given),
   } as const satisfies Record<SettingsKind, unknown>;
 
   test.each(Object.keys(parsers) as SettingsKind[])("of folio %s", (kind) => {
@@ -129,6 +133,8 @@ describe("config modules that fail get one message", () => {
 test.each(["--nproc_per_node=4", "--standalone", "--nnodes=2", "--master_port=1234", "--rdzv-backend=c10d"])(
   "%s is torchrun's, and says so",
   async (flag) => {
-    await expect(readOverrides("train", [flag])).rejects.toThrow(/ is torchrun's, which starts a process for each GPU/);
+    await expect(readOverrides("train", [flag])).rejects.toThrow(
+      / is torchrun's, which starts a process for each GPU; here one process trains on several, with devices, or folio launch/,
+    );
   },
 );

@@ -90,10 +90,13 @@ describe("the tables", () => {
       Object.fromEntries(Object.entries(settingRows(kind)).map(([key, row]) => [key, row.doc]));
     // The settings of training have more documentation; docs.test.ts compares it.
     expect(documented("sample", "SampleSettings")).toEqual(docs("sample"));
+    expect(documented("check", "CheckGpuSettings")).toEqual(docs("check gpu"));
+    expect(documented("check", "CheckGpt2Settings")).toEqual(docs("check gpt2"));
+    expect(documented("check", "CheckMacSettings")).toEqual(docs("check mac"));
   });
 
   test("each default passes its check, and every row describes valid values", () => {
-    for (const kind of ["train", "sample"] as const) {
+    for (const kind of ["train", "sample", "check gpu", "check gpt2", "check mac"] as const) {
       for (const [key, row] of Object.entries(settingRows(kind))) {
         expect(row.accepts(row.default), key).toBe(true);
         expect(row.wanted && row.doc && row.group, key).toBeTruthy();
@@ -103,21 +106,24 @@ describe("the tables", () => {
     expect(parseSampleSettings()).toEqual(defaultSampleSettings);
   });
 
-  test.each(["train", "sample"] as const)("helpText(%s) lists every key with default, unit and doc", (kind) => {
-    const help = helpText(kind);
-    for (const [key, row] of Object.entries(settingRows(kind))) {
-      const flag = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-      const value = typeof row.default === "string" ? JSON.stringify(row.default) : String(row.default);
-      const line = help.split("\n").find((line) => line.trim().startsWith(`--${flag}=`));
-      expect(line, key).toContain(`--${flag}=${value}`);
-      expect(line, key).toContain(row.unit);
-      // Documentation names other settings as flags spell them.
-      const doc = row.doc.replace(/\b(?!nanoGPT)[a-z]+[A-Z]\w*/g, (word) => snakeCase(word));
-      expect(help).toContain(doc);
-      if (row.type === "choice") expect(help).toContain(row.wanted.replaceAll(", ", "|"));
-    }
-    expect(help.split("\n").every((line) => line.length <= 120)).toBe(true);
-  });
+  test.each(["train", "sample", "check gpu", "check gpt2", "check mac"] as const)(
+    "helpText(%s) lists every key with default, unit and doc",
+    (kind) => {
+      const help = helpText(kind);
+      for (const [key, row] of Object.entries(settingRows(kind))) {
+        const flag = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+        const value = typeof row.default === "string" ? JSON.stringify(row.default) : String(row.default);
+        const line = help.split("\n").find((line) => line.trim().startsWith(`--${flag}=`));
+        expect(line, key).toContain(`--${flag}=${value}`);
+        expect(line, key).toContain(row.unit);
+        // Documentation names other settings as flags spell them.
+        const doc = row.doc.replace(/\b(?!nanoGPT)[a-z]+[A-Z]\w*/g, (word) => snakeCase(word));
+        expect(help).toContain(doc);
+        if (row.type === "choice") expect(help).toContain(row.wanted.replaceAll(", ", "|"));
+      }
+      expect(help.split("\n").every((line) => line.length <= 120)).toBe(true);
+    },
+  );
 });
 
 describe("parseSettings()", () => {
