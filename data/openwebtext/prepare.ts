@@ -5,11 +5,11 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import type { TokenMeta } from "../../lib/data/dataset.js";
 import { type CorpusOptions, prepareCorpus, type RemoteFiles } from "../../lib/data/prepare/corpus.js";
 import { listSource, type SourceFile } from "../../lib/data/prepare/documents.js";
-import { countParquetRows } from "../../lib/data/prepare/parquet-text.js";
+import { countParquetRows, readParquetRows } from "../../lib/data/prepare/parquet-text.js";
 import { describeSplits, folderName, type PrepareOptions, preparedAlready } from "../../lib/data/prepare/prepare.js";
-import type { TokenMeta } from "../../lib/data/token-file.js";
 import { fetchFile } from "../../lib/host/download.js";
 
 const hub = process.env.HF_ENDPOINT ?? "https://huggingface.co";
@@ -38,6 +38,16 @@ async function reportedBy(url: string): Promise<{ sha256?: string; maxBytes?: nu
   const sha256 = /^"?([\da-f]{64})"?$/.exec(header("x-linked-etag", "etag"))?.[1];
   const bytes = Number(header("x-linked-size", "content-length"));
   return { ...(sha256 && { sha256 }), ...(sha256 && bytes > 0 && { maxBytes: bytes }) };
+}
+
+/**
+ * The documents of the first file, as UTF-8 bytes, for a look at a part: from the hub, of which only as much is read as the
+ * caller takes, or from the first file in the folder openwebtext of FOLIO_DATA_DIR.
+ */
+export async function* firstDocuments(): AsyncGenerator<Uint8Array> {
+  const offered = process.env.FOLIO_DATA_DIR && path.join(process.env.FOLIO_DATA_DIR, folderName(import.meta.url));
+  const first = offered && fs.existsSync(offered) ? listSource(offered).files[0]!.path : urlsOf(publicUrl)[0]!;
+  for await (const { bytes } of readParquetRows(first, "text", 0)) yield bytes;
 }
 
 async function countWithPatience(url: string): Promise<number> {

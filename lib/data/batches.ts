@@ -1,21 +1,14 @@
 /**
  * Draws batches from token files. The draws are counter-based: a batch is a function of seed, use, step and row, so a
- * resumed or split run draws the same rows. Token files are opened by token-file.ts. Shown in notebook 01-train.
+ * resumed or split run draws the same rows. dataset.ts opens datasets. Shown in notebook 01-train.
  */
 
 import { uniform } from "../host/random.js";
 import type { EpochRows } from "./epoch-rows.js";
 import type { TokenFile } from "./token-file.js";
 
-export {
-  type Dataset,
-  isPrepared,
-  openDataset,
-  openTokenFile,
-  type TokenFile,
-  type TokenMeta,
-  type TokenSource,
-} from "./token-file.js";
+export { type Dataset, isPrepared, openDataset, type TokenMeta, type TokenSource } from "./dataset.js";
+export { openTokenFile, type TokenFile } from "./token-file.js";
 export { writeDataset } from "./token-writer.js";
 
 /** Rows of ids, and the ids to predict: the same rows shifted by one. */

@@ -5,7 +5,8 @@
  */
 import path from "node:path";
 import { fileSha256 } from "../host/download.js";
-import { openTokenFile, readMeta, type TokenFile, type TokenMeta } from "./token-file.js";
+import { readMeta, type TokenMeta } from "./dataset.js";
+import { openTokenFile, type TokenFile } from "./token-file.js";
 import type { Tokenizer } from "./tokenizers/tokenizer.js";
 import { tokenizerFromSpec } from "./tokenizers/tokenizer.js";
 

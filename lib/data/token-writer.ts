@@ -5,16 +5,8 @@
 import { createHash, randomUUID } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import {
-  bytesPerToken,
-  datasetDirectory,
-  errorCode,
-  type TokenDtype,
-  type TokenMeta,
-  type TokenSource,
-  type TokenSplit,
-  toLittleEndian,
-} from "./token-file.js";
+import { datasetDirectory, type TokenMeta, type TokenSource, type TokenSplit } from "./dataset.js";
+import { bytesPerToken, errorCode, type TokenDtype, toLittleEndian } from "./token-file.js";
 import type { Tokenizer } from "./tokenizers/tokenizer.js";
 
 /** How the ids of a vocabulary are stored. */

@@ -4,7 +4,7 @@ import path from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { resolveData } from "../../lib/bench/modes.js";
 import { main } from "../../lib/cli/main.js";
-import { openDataset, readMeta } from "../../lib/data/token-file.js";
+import { openDataset, readMeta } from "../../lib/data/dataset.js";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
 import { parseBenchSettings } from "../../lib/settings/settings.js";
 import { openCheckpoint } from "../../lib/weights/checkpoint.js";

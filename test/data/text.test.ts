@@ -5,9 +5,9 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { readPrompt } from "../../lib/cli/sample.js";
+import { openDataset } from "../../lib/data/dataset.js";
 import { prepareText, readText } from "../../lib/data/prepare/prepare.js";
 import { decodeText, firstBadByte, notUtf8, readTextFile } from "../../lib/data/text.js";
-import { openDataset } from "../../lib/data/token-file.js";
 import { typescriptLoader } from "../../lib/host/package.js";
 import { temporaryFolder } from "../tiny-run.js";
 

@@ -9,7 +9,7 @@ import os from "node:os";
 import path from "node:path";
 import { fileSha256 } from "../../host/download.js";
 import { cellSignal } from "../../host/notebook.js";
-import { datasetDirectory, type TokenMeta, type TokenSource } from "../token-file.js";
+import { datasetDirectory, type TokenMeta, type TokenSource } from "../dataset.js";
 import { dtypeOf, writeProblem } from "../token-writer.js";
 import { type TokenizerSpec, tokenizerFromSpec } from "../tokenizers/tokenizer.js";
 import { type Piece, type Place, readPieces, type SourceFile } from "./documents.js";

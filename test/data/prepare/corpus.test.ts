@@ -8,10 +8,11 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { prepare as prepareOpenWebText } from "../../../data/openwebtext/prepare.js";
+import { openDataset } from "../../../lib/data/dataset.js";
 import { prepareText, type TextOptions } from "../../../lib/data/prepare/prepare.js";
-import { openDataset } from "../../../lib/data/token-file.js";
 import { charTokenizer, gpt2Tokenizer } from "../../../lib/data/tokenizers/tokenizer.js";
 import { type FolderLock, lockFolder } from "../../../lib/host/folder-lock.js";
+import { typescriptLoader } from "../../../lib/host/package.js";
 
 const parquetFolder = path.join(import.meta.dirname, "..", "..", "golden", "parquet");
 
@@ -360,8 +361,7 @@ describe("openwebtext", () => {
         "child.mts",
         `import { main } from ${JSON.stringify(path.resolve("lib/cli/main.ts"))}; await main(${JSON.stringify(args)});`,
       );
-      const loader = path.resolve("node_modules/jiti/lib/jiti-register.mjs");
-      const child = spawn(process.execPath, ["--import", loader, script], { stdio: "ignore" });
+      const child = spawn(process.execPath, ["--import", typescriptLoader(), script], { stdio: "ignore" });
       const progress = path.join(folder, "openwebtext", "preparing.json");
       const doneFiles = () => {
         try {

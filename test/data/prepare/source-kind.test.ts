@@ -6,12 +6,12 @@ import { setImmediate } from "node:timers/promises";
 import { gzipSync } from "node:zlib";
 import { parquetWriteFile } from "hyparquet-writer";
 import { beforeEach, describe, expect, test } from "vitest";
+import { openDataset } from "../../../lib/data/dataset.js";
 import { listSource } from "../../../lib/data/prepare/documents.js";
 import { readElements, readLines } from "../../../lib/data/prepare/json-records.js";
 import { readParquetRows } from "../../../lib/data/prepare/parquet-text.js";
 import { prepareText, type TextOptions } from "../../../lib/data/prepare/prepare.js";
-import { openDataset } from "../../../lib/data/token-file.js";
-import { temporaryFolder } from "../../tiny-run.js";
+import { runsSource, temporaryFolder } from "../../tiny-run.js";
 
 const folder = temporaryFolder();
 const root = path.join(import.meta.dirname, "..", "..", "..");
@@ -213,11 +213,10 @@ test.each([2025, 2020])("the command tells of such a file in one line: byte %d",
   const bytes = fs.readFileSync(parquet);
   bytes[at]! ^= 0xff;
   const script = `
-    import { createJiti } from "jiti";
-    const { main } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/cli/main.ts");
+    import { main } from "./lib/cli/main.ts";
     main(process.argv.slice(1)).then((code) => { process.exitCode = code; });`;
   const argv = ["prepare", "flipped", `--from=${write("flipped.parquet", bytes)}`, `--data_dir=${folder}`];
-  const command = ["--input-type=module", "-e", script, "--", ...argv];
+  const command = [...runsSource, script, "--", ...argv];
   const { status, stderr } = spawnSync(process.execPath, command, { cwd: root, encoding: "utf8" });
   expect(stderr).toMatch(/^folio: Cannot read .*flipped\.parquet.*\n$/);
   expect({ status, left: fs.existsSync(path.join(folder, "flipped")) }).toEqual({ status: 1, left: false });
