@@ -6,16 +6,19 @@
 import { availableParallelism } from "node:os";
 import { checkIdentifiable, checkPoints, checkResampling } from "./fit/checks.js";
 import { computeOf, type Data, extent, toData } from "./fit/columns.js";
-import { createFitter } from "./fit/methods/fitters.js";
-import { biasOnSurface, type Surface, type SurfaceBias } from "./fit/methods/isoflop.js";
+import { isFree } from "./fit/forms/constraints.js";
+import { createFitter, isAdapted, residualOf } from "./fit/methods/fitters.js";
+import { biasOnSurface, type Surface, type SurfaceBias, windowedBudgets } from "./fit/methods/isoflop.js";
 import { type Estimate, type Fitter, type MethodOptions, named } from "./fit/methods/method.js";
-import { defaultDelta, type Start } from "./fit/search/huber-objective.js";
+import { complete, type FitOptions } from "./fit/options.js";
 import { createProjection } from "./fit/search/variable-projection.js";
 import { toRefits } from "./fit/uncertainty/bootstrap.js";
 import { runBootstrap } from "./fit/uncertainty/bootstrap-threads.js";
 import { positive, type Spread, sandwich, standardErrors } from "./fit/uncertainty/covariance.js";
 import { bootstrapIntervals, errorsOfIntervals, type Refit, tIntervals } from "./fit/uncertainty/intervals.js";
 import { deletions, holdOut, jackknife } from "./fit/uncertainty/leave-out.js";
+import { scatterOf } from "./fit/uncertainty/scatter.js";
+import { optimalLoss, withIntervals } from "./fit/uncertainty/vertices.js";
 import {
   extrapolationWarning,
   warnOfBias,
@@ -28,42 +31,13 @@ import {
   warnOfRefits,
   warnOfWidth,
 } from "./fit/warnings.js";
-import type { Counting, Fit, FitMethod, FitWarning, Interval, ParabolaBias, Point } from "./points.js";
+import type { BudgetOptimum, Counting, Fit, FitWarning, Interval, ParabolaBias, Point } from "./points.js";
 
+export type { FitOptions } from "./fit/options.js";
 export { chinchillaStarts } from "./fit/search/chinchilla-starts.js";
 export type { Start } from "./fit/search/huber-objective.js";
 export { extrapolationWarning, roundingWarning, warningKinds } from "./fit/warnings.js";
 export { fitTable, refitsTable } from "./tables/fit-table.js";
-
-/** Options of a fit; each has a default. */
-export interface FitOptions {
-  /** Default: parametric. */
-  readonly method?: FitMethod;
-  /** Leaves out this many points of the highest loss (Besiroglu 2024 leaves out 5 of 245). */
-  readonly dropHighest?: number;
-  /** Number of bootstrap refits; with 0, the default, intervals come from the covariance. */
-  readonly bootstrap?: number;
-  /** Seed of the resampling; default 1337. */
-  readonly seed?: number;
-  /** Worker threads of the bootstrap; default: one per core. */
-  readonly threads?: number;
-  /** parametric: δ of Huber's loss; default 1e-3. 1e-6 gives the figures of Besiroglu, who scale δ by the noise. */
-  readonly delta?: number;
-  /** parametric: starting points of the search, instead of Chinchilla's 4,500. */
-  readonly starts?: readonly Start[];
-  /** Per search; default 300. If there are too few, `converged` is false. */
-  readonly maxIterations?: number;
-  /** power, broken: the quantity that the loss depends on; default c. */
-  readonly over?: "n" | "d" | "c";
-  /** power: whether the law has an offset E; default true. */
-  readonly offset?: boolean;
-  /** broken: number of breaks; default 1. */
-  readonly breaks?: number;
-  /** isoflop: runs whose compute differs by less than this share belong to the same budget; default .1. */
-  readonly budgetTolerance?: number;
-  /** The compute that the fit will be used for: if it is far beyond the points, there is a warning. */
-  readonly budgetFlops?: number;
-}
 
 /**
  * A law fitted to points.
@@ -73,12 +47,17 @@ export interface FitOptions {
  */
 export async function fitLaw(points: readonly Point[], options: FitOptions = {}): Promise<Fit> {
   const settings = complete(options);
+  options.onProgress?.(0, options.bootstrap ?? 0);
   const work = prepare(points, settings, options);
   const { bootstrap: refits = 0, seed = 1337, threads = availableParallelism() } = options;
   checkResampling({ bootstrap: refits, threads });
   if (refits === 0) return finish(work);
   const { data, estimate } = work;
-  const rows = await runBootstrap({ data, options: settings, estimate, seed }, refits, Math.min(threads, refits));
+  const { onProgress } = options;
+  const rows = await runBootstrap(
+    { data, options: settings, estimate, seed },
+    { refits, threads: Math.min(threads, refits), onProgress: onProgress && ((done) => onProgress(done, refits)) },
+  );
   return finish(work, toRefits(rows, Object.keys(named(estimate))));
 }
 
@@ -103,12 +82,6 @@ export function parabolaBias(
   return biasOnSurface(surface, toData(points.map((point) => ({ ...point, loss: 1 }))), budgetTolerance)?.optimum;
 }
 
-function complete(options: FitOptions): MethodOptions {
-  const { method = "parametric", delta = defaultDelta, maxIterations = 300, starts } = options;
-  const { over = "c", offset = true, breaks = 1, budgetTolerance = 0.1 } = options;
-  return { method, delta, maxIterations, over, offset, breaks, budgetTolerance, ...(starts ? { starts } : {}) };
-}
-
 /** Everything that does not need the bootstrap. */
 interface Work {
   readonly points: readonly Point[];
@@ -128,11 +101,15 @@ function prepare(given: readonly Point[], settings: MethodOptions, options: FitO
   const kept = Array.from(given.keys()).filter((index) => !out.has(index));
   const points = kept.map((index) => given[index]!);
   checkPoints(given, settings, points.length);
-  const data = toData(points);
+  const data = toData(points, scaleOf(settings));
   checkIdentifiable(data, settings);
   const fitter = createFitter(data, settings);
   return { points, data, settings, options, fitter, estimate: fitter.estimate(), dropped, kept };
 }
+
+/** The scale of a fit's residuals. */
+const scaleOf = (settings: MethodOptions) =>
+  settings.method === "isoflop" ? "linear" : (residualOf(settings)?.scale ?? "log");
 
 /** Indices of the points of highest loss, ascending. */
 function highest(points: readonly Point[], count: number): number[] {
@@ -142,17 +119,19 @@ function highest(points: readonly Point[], count: number): number[] {
 
 function finish(work: Work, refits?: readonly Refit[]): Fit {
   const { data, settings, options, fitter, estimate, dropped } = work;
-  const bias = settings.method === "isoflop" ? biasOf(data, settings.budgetTolerance) : undefined;
+  const bias = settings.method === "isoflop" ? biasOf(data, settings) : undefined;
   const spread = spreadOf(work, bias, refits);
   const residuals = fitter.predict?.(estimate.params, data).map((predicted, i) => predicted - data.lnLoss[i]!);
-  const deleted = deletions(fitter, data, estimate);
+  const { diagnostics = true } = options;
+  const deleted = diagnostics ? deletions(fitter, data, estimate) : [];
   const error = spread.se[mainName(estimate)] ?? Number.NaN;
   const range = rangeOf(work.points);
-  const holdout = holdOut(fitter, data, estimate, settings.budgetTolerance);
+  const holdout = diagnostics ? holdOut(fitter, data, estimate, settings.budgetTolerance) : undefined;
+  const optima = optimaOf(work, bias);
   const warnings = [
     ...estimate.warnings,
     ...warnOfPoints(work.points),
-    ...(isSurface(settings) ? warnOfFewPoints(data.size, Object.keys(estimate.params).length) : []),
+    ...(isSurface(settings) ? warnOfFewPoints(data.size, parametersOf(fitter, estimate)) : []),
     ...warnOfBounds(estimate.params),
     ...warnOfOutliers(deleted, error, work.kept),
     ...(residuals ? warnOfCorrelation(data, residuals) : []),
@@ -178,23 +157,61 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
     warnings,
     range,
     counting: countingOf(work.points),
+    trainings: trainingsOf(work),
+    ...adaptations(settings),
     ...(spread.covariance ? { covariance: spread.covariance } : {}),
     ...(estimate.gradient === undefined ? {} : { gradient: estimate.gradient }),
     ...(residuals ? { residuals: [...residuals] } : {}),
+    ...(residuals ? { scatter: scatterOf(data.lnC, residuals, parametersOf(fitter, estimate)) } : {}),
     ...(holdout ? { holdout } : {}),
-    ...(estimate.optima ? { optima: estimate.optima } : {}),
+    ...optima,
     ...(bias ? { bias: bias.optimum } : {}),
     ...(spread.refits ? { bootstrap: spread.refits } : {}),
   };
 }
 
-const isSurface = ({ method }: MethodOptions) => method === "parametric" || method === "projection";
+/** The vertices with their intervals, and the law of their losses. */
+function optimaOf(
+  { estimate: { optima }, settings, data, points }: Work,
+  bias: SurfaceBias | undefined,
+): Pick<Fit, "optima" | "optimalLoss"> {
+  if (!optima || settings.method !== "isoflop") return optima ? { optima } : {};
+  const budgets = windowedBudgets(data, settings);
+  const pointsOf = ({ c }: BudgetOptimum) =>
+    (budgets.find((budget) => budget.c === c)?.indices ?? []).map((i) => ({
+      ...points[i]!,
+      weight: data.weight[i]!,
+    }));
+  const found = withIntervals(optima, pointsOf, bias?.vertices);
+  const known = optima.every(({ nError }) => nError !== undefined);
+  const law = optimalLoss(found, known);
+  return { optima: found, ...(law && { optimalLoss: law }) };
+}
+
+const isSurface = ({ method }: MethodOptions) =>
+  method === "parametric" || method === "projection" || method === "muennighoff" || method === "gadre";
+
+/** The number of constants that were estimated. */
+const parametersOf = (fitter: Fitter, { params }: Estimate) => fitter.free?.length ?? Object.keys(params).length;
 
 /** The uncertainty of a fit. */
 interface FitSpread extends Pick<Fit, "se" | "ci80" | "ci95" | "intervals"> {
   readonly covariance?: Spread;
   readonly refits?: readonly Readonly<Record<string, number>>[];
   readonly warnings: readonly FitWarning[];
+}
+
+/** What a reader of the fit must know to predict by it, or to repeat it. */
+function adaptations(settings: MethodOptions): Pick<Fit, "over" | "constraints" | "objective" | "profile"> {
+  const { method, constraints = {}, over, profile } = settings;
+  const own = profile && ((profile.curve !== "parabola" || profile.window) ?? profile.seedNoise);
+  const residual = isAdapted(settings) || method === "gadre" ? residualOf(settings) : undefined;
+  return {
+    ...(method === "power" || method === "broken" ? { over } : {}),
+    ...(isFree(constraints) ? {} : { constraints }),
+    ...(residual ? { objective: residual } : {}),
+    ...(method === "isoflop" && profile && own ? { profile } : {}),
+  };
 }
 
 /** The fewest refits for quantiles. */
@@ -258,7 +275,7 @@ function maybe(warning: FitWarning | undefined | 0): FitWarning[] {
 }
 
 function mainName({ exponents, params }: Estimate): string {
-  return exponents ? "a" : params.alpha === undefined ? "c0" : "alpha";
+  return exponents ? "a" : (["alpha", "eta", "c0"].find((name) => params[name] !== undefined) ?? "alpha");
 }
 
 interface Errors {
@@ -272,7 +289,7 @@ interface Errors {
 
 /** Standard errors: from the sandwich covariance, else from the method, else from the jackknife. */
 function errorsOf({ data, fitter, estimate }: Work): Errors {
-  const freedom = Math.max(1, data.clusters - Object.keys(estimate.params).length);
+  const freedom = Math.max(1, data.clusters - parametersOf(fitter, estimate));
   if (fitter.predict) {
     const covariance = sandwich(fitter, data, estimate);
     const studentizing = sandwich(fitter, data, estimate, { studentizing: true });
@@ -284,12 +301,12 @@ function errorsOf({ data, fitter, estimate }: Work): Errors {
 }
 
 /** The bias on the surface that projection fits to the same points. */
-function biasOf(data: Data, tolerance: number): SurfaceBias | undefined {
+function biasOf(data: Data, { budgetTolerance, profile }: MethodOptions): SurfaceBias | undefined {
   if (data.size <= 5) return undefined;
   const surface = createProjection(data, data.lnN, data.lnD).fit();
   if (!surface.converged || !(surface.alpha > 0) || !(surface.beta > 0) || surface.A === 0 || surface.B === 0)
     return undefined;
-  return biasOnSurface(surface, data, tolerance);
+  return biasOnSurface(surface, data, budgetTolerance, profile);
 }
 
 function countingOf(points: readonly Point[]): Counting {
@@ -303,6 +320,16 @@ function countingOf(points: readonly Point[]): Counting {
   const middle = ratios[Math.floor(ratios.length / 2)]!;
   const flopsPerProduct = Number.isFinite(middle) ? middle : 6;
   return { ...(parameters && { parameters }), ...(flops && { flops }), flopsPerProduct };
+}
+
+/** The fitted points without their losses; a weight of 1 is left out. */
+function trainingsOf({ points, data }: Work): Omit<Point, "loss">[] {
+  return points.map(({ n, d, c, unique }, i) => ({
+    ...{ n, d },
+    ...(c !== undefined && { c }),
+    ...(unique !== undefined && { unique }),
+    ...(data.weight[i] !== 1 && { weight: data.weight[i]! }),
+  }));
 }
 
 function rangeOf(points: readonly Point[]): Fit["range"] {

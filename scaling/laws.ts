@@ -200,7 +200,11 @@ export const laws = {
     flops: "6ND",
     range: hoffmannRange,
   },
-  /** The points of Hoffmann's figure 4, reconstructed and fitted to the minimum. */
+  /**
+   * The points of Hoffmann's figure 4, reconstructed and fitted to the minimum. As printed: E is that of the authors' fit with
+   * δ 1e-3, the other constants are those of the one with δ 1e-6, whose E is 1.81686 (test/scaling/studies/studies.test.ts fits
+   * both to their points). Losses are .0004 too high for it.
+   */
   epoch: {
     surface: { E: 1.8172, A: 482.01, B: 2085.43, alpha: 0.3478, beta: 0.3658 },
     source: "Besiroglu 2024 (Epoch), table 1",

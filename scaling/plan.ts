@@ -6,7 +6,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { openDataset } from "../lib/data/batches.js";
-import type { TokenMeta } from "../lib/data/token-file.js";
+import type { TokenMeta } from "../lib/data/dataset.js";
 import { folioVersion, packageRoot } from "../lib/host/package.js";
 import { gigabytes } from "../lib/model/memory.js";
 import { defaultSettings, parseSettings, type Settings } from "../lib/settings/settings.js";
@@ -18,7 +18,7 @@ import { defaultLadder, nearestShape } from "./planning/shapes.js";
 import { type Speed, sweepSeconds } from "./planning/time-estimate.js";
 
 export type { Grid, IsoFlopGrid, Optimum, RatioGrid, SizesGrid } from "./planning/cells.js";
-export { type PowerRule, type TunedRates, tuneLearningRates } from "./planning/learning-rates.js";
+export { type PowerRule, type Quantity, type TunedRates, tuneLearningRates } from "./planning/learning-rates.js";
 export { loadPlan, planTable, savePlan } from "./planning/plan-file.js";
 export type {
   DroppedCell,
@@ -32,6 +32,9 @@ export type {
   Tuning,
 } from "./planning/plan-types.js";
 export { defaultLadder, type Ladder } from "./planning/shapes.js";
+export { type CellSurface, fitSurfaces, type GridPoint, isGrid, type SurfaceOptions } from "./planning/surface.js";
+export { type SurfaceLaw, type SurfaceLawOptions, surfaceLaws } from "./planning/surface-laws.js";
+export { surfaceWarnings } from "./planning/surface-warnings.js";
 export type { Speed } from "./planning/time-estimate.js";
 
 /**

@@ -15,6 +15,10 @@ export interface Point {
   readonly c?: number;
   /** The run of the point. Points of one run are correlated, so the bootstrap draws them together. */
   readonly group?: string;
+  /** The weight of the point in a fit, relative to the others; 1 if missing. */
+  readonly weight?: number;
+  /** The standard error of the loss, in nats: the point weighs 1 / error². */
+  readonly error?: number;
   /** Unique tokens, each seen D / unique times; D if missing. */
   readonly unique?: number;
   /** The conventions of N and C (names in conventions.ts). A fit gives a warning if points differ. */
@@ -42,22 +46,33 @@ export interface BudgetOptimum {
   readonly n: number;
   readonly d: number;
   readonly loss: number;
+  /** The standard error of ln N*, where the noise between seeds is known. */
+  readonly nError?: number;
+  /** Intervals of N* and of the loss there. */
+  readonly ci80?: Readonly<Record<"n" | "loss", Interval>>;
+  readonly ci95?: Readonly<Record<"n" | "loss", Interval>>;
 }
 
 /**
  * parametric: approach 3, Huber on log loss; projection: approach 3, least squares by variable projection; isoflop:
- * approach 2; envelope: approach 1; kaplan: Kaplan's L(N, D); power: y = E + A·x^−α; repeated: Muennighoff's law;
- * broken: Caballero's.
+ * approach 2; envelope: approach 1; kaplan: Kaplan's L(N, D); power: y = E + A·x^−α; repeated: Muennighoff's law of
+ * repeated tokens;
+ * muennighoff: the same law with the discount of excess parameters; gadre: Gadre's law of over-training; broken:
+ * Caballero's.
  */
-export type FitMethod =
-  | "parametric"
-  | "projection"
-  | "isoflop"
-  | "envelope"
-  | "kaplan"
-  | "power"
-  | "repeated"
-  | "broken";
+export const fitMethods = [
+  "parametric",
+  "projection",
+  "isoflop",
+  "envelope",
+  "kaplan",
+  "power",
+  "repeated",
+  "muennighoff",
+  "gadre",
+  "broken",
+] as const;
+export type FitMethod = (typeof fitMethods)[number];
 
 /** How well the law, fitted without the largest budget, predicts that budget. */
 export interface Holdout {
@@ -85,6 +100,21 @@ export interface ParabolaBias {
 export interface Covariance {
   readonly names: readonly string[];
   readonly matrix: readonly (readonly number[])[];
+}
+
+/** L*(C) = E + A·C^−alpha through the vertices of the budgets. */
+export interface OptimalLoss extends Pick<Fit, "params" | "se" | "ci80" | "ci95" | "converged"> {}
+
+/** How far ln L of single runs is from a law. */
+export interface Scatter {
+  /** The slope of ln of the scatter in ln C; 0 if it does not change significantly. */
+  readonly slope: number;
+  /** The mean of ln C of the fitted points, and its range, beyond which the scatter does not change. */
+  readonly center?: number;
+  readonly ends?: Interval;
+  /** The half-widths that hold 80 and 95 % of the runs, at the centre. */
+  readonly ci80: number;
+  readonly ci95: number;
 }
 
 /** The conventions of a fit's points. */
@@ -122,6 +152,8 @@ export interface Fit {
   readonly warnings: readonly FitWarning[];
   /** One per budget, for isoflop and envelope. */
   readonly optima?: readonly BudgetOptimum[];
+  /** isoflop: the law of the lowest losses, through the vertices. */
+  readonly optimalLoss?: OptimalLoss;
   /** The source of the intervals: refits of resampled points, or the covariance and Student's t. */
   readonly intervals: "bootstrap" | "covariance";
   /** The sandwich covariance, by clusters if points share a run. */
@@ -130,9 +162,29 @@ export interface Fit {
   readonly gradient?: number;
   /** ln(predicted / measured loss) for each fitted point, for methods that predict losses. */
   readonly residuals?: readonly number[];
+  /** The scatter of single runs about the law, for methods that predict losses. */
+  readonly scatter?: Scatter;
   /** The range of the fitted points; beyond it, a law extrapolates. */
   readonly range: { readonly n: Interval; readonly d: Interval; readonly c: Interval };
   readonly counting?: Counting;
+  /** N, D and C of each fitted point, with its unique tokens and its weight, if it has any. */
+  readonly trainings?: readonly Omit<Point, "loss">[];
+  /** power, broken: the quantity that the loss depends on. */
+  readonly over?: "n" | "d" | "c";
+  /** Constants that were fixed or tied. */
+  readonly constraints?: {
+    readonly fix?: Readonly<Record<string, number>>;
+    readonly tie?: readonly (readonly string[])[];
+  };
+  /** isoflop: how the lowest points were found, if not by parabolas through all sizes. */
+  readonly profile?: { readonly curve: "parabola" | "akima"; readonly window?: number; readonly seedNoise?: number };
+  /** What was minimised, if this is not the method's own on ln L. */
+  readonly objective?: {
+    readonly loss: "huber" | "squared";
+    readonly scale: "log" | "linear";
+    readonly delta: number;
+    readonly asymmetry: number;
+  };
   readonly holdout?: Holdout;
   /** For isoflop. */
   readonly bias?: ParabolaBias;

@@ -3,31 +3,53 @@
  * names, and a column for the role of each run (grid, held-out or tuning). tables/read-table.ts reads the file.
  */
 import type { ColumnTable } from "arquero";
-import { closest } from "fastest-levenshtein";
 import type { TuningPoint } from "./planning/learning-rates.js";
 import type { Point } from "./points.js";
 import { cellNumber } from "./tables/cell-number.js";
-import { columnOf } from "./tables/delimited.js";
+import { checkedColumns, chosenRows, columnNamed } from "./tables/columns.js";
+import { rowsWhere, withExpressions } from "./tables/expression.js";
 
 export { readTable } from "./tables/read-table.js";
+export { type PublicStudy, type StudyName, studies, studyFile } from "./tables/studies.js";
 
-/** The names of the columns. D may be missing if there is C, and C if there are N and D (C = 6ND). */
-export interface PointColumns {
+/**
+ * The columns of a training, each a name or an expression over the row d, such as "10 ** d.log_n". D may be missing if
+ * there is C, and C if there are N and D (C = 6ND).
+ */
+export interface PlaceColumns {
   readonly n?: string;
   readonly d?: string;
   readonly c?: string;
-  readonly loss: string;
+  readonly loss?: string;
   /** The run of a point. */
   readonly group?: string;
   /** Unique tokens, for the law of repeated data. */
   readonly unique?: string;
+  /** The weight of a point in a fit. */
+  readonly weights?: string;
+  /** The standard error of the loss, in its unit. */
+  readonly errors?: string;
 }
+
+/** The columns of a finished training. */
+export interface PointColumns extends PlaceColumns {
+  readonly loss: string;
+}
+
+/** The units of a loss: per token, or the perplexity e^loss. */
+export type LossUnit = "nats" | "bits" | "ppl";
 
 export interface ReadPointsOptions {
   /** What to do if a row lacks a number: throw an error (the default), or leave out the row. */
   readonly missing?: "refuse" | "drop";
   /** The table's name in messages. */
   readonly name?: string;
+  /** Only rows for which this expression holds. */
+  readonly where?: string;
+  /** Rows for which this expression holds are held out: a fit is to predict them. */
+  readonly holdOut?: string;
+  /** The unit of the loss in the table; nats by default. Points have nats. */
+  readonly lossUnit?: LossUnit;
 }
 
 export interface ReadPoints {
@@ -54,12 +76,7 @@ export function ownColumns(table: ColumnTable): PointColumns {
   return { loss: find("loss") ?? "loss", ...Object.fromEntries(own.map((name) => [name, find(name)])) };
 }
 
-/** The column of this name, or the only one that equals it when case is ignored. */
-function columnNamed(there: readonly string[], name: string): string | undefined {
-  if (there.includes(name)) return name;
-  const alike = there.filter((column) => column.toLowerCase() === name.trim().toLowerCase());
-  return alike.length === 1 ? alike[0] : undefined;
-}
+const pointsOfTable = ({ name = "the table" }: ReadPointsOptions) => `points of ${name}`;
 
 /**
  * The points of all rows of a table, of any role. If the table has the columns n_convention, flops_convention,
@@ -67,10 +84,15 @@ function columnNamed(there: readonly string[], name: string): string | undefined
  * @throws {RangeError} for a missing column (naming the nearest), or a row that lacks a number
  */
 export function toPoints(table: ColumnTable, columns: PointColumns, options: ReadPointsOptions = {}): ReadPoints {
-  return pointsOf(
-    openRows(table, columns, options),
-    Array.from({ length: table.numRows() }, (_, row) => row),
-  );
+  return pointsOf(openRows(table, columns, options), chosenRows(table, options.where, pointsOfTable(options)));
+}
+
+/**
+ * The trainings of a table that may not be finished: without a column of losses, the loss is NaN.
+ * @throws {RangeError} as `toPoints`
+ */
+export function toPlaces(table: ColumnTable, columns: PlaceColumns, options: ReadPointsOptions = {}): ReadPoints {
+  return pointsOf(openRows(table, columns, options), chosenRows(table, options.where, pointsOfTable(options)));
 }
 
 /**
@@ -80,8 +102,11 @@ export function toPoints(table: ColumnTable, columns: PointColumns, options: Rea
  */
 export function toStudy(table: ColumnTable, columns: PointColumns, options: ReadPointsOptions = {}): Study {
   const rows = openRows(table, columns, options);
-  const roles = rolesOf(table);
-  const of = (wanted: (role: string) => boolean) => roles.flatMap((role, row) => (wanted(role) ? [row] : []));
+  const { holdOut } = options;
+  const out = holdOut === undefined ? [] : rowsWhere(table, holdOut, { what: "--hold_out" });
+  const roles = rolesOf(table).map((role, row) => (out[row] ? "held-out" : role));
+  const chosen = chosenRows(table, options.where, pointsOfTable(options));
+  const of = (wanted: (role: string) => boolean) => chosen.filter((row) => wanted(roles[row]!));
   const [heldOut, tuning] = [of((role) => role === "held-out"), of((role) => role === "tuning")];
   const grid = of((role) => role !== "held-out" && role !== "tuning");
   if (grid.length === 0) {
@@ -108,13 +133,21 @@ function rolesOf(table: ColumnTable): string[] {
 interface Rows {
   readonly name: string;
   readonly missing: "refuse" | "drop";
-  readonly columns: PointColumns;
+  readonly columns: PlaceColumns;
+  readonly lossUnit: LossUnit;
   cell(column: string, row: number): unknown;
 }
 
-function openRows(table: ColumnTable, given: PointColumns, options: ReadPointsOptions): Rows {
-  const { name = "the table", missing = "refuse" } = options;
-  return { name, missing, columns: checkedColumns(table, given, name), cell: cellReader(table) };
+function openRows(given: ColumnTable, named: PlaceColumns, options: ReadPointsOptions): Rows {
+  const { name = "the table", missing = "refuse", lossUnit = "nats" } = options;
+  const table = withExpressions(given, named);
+  return {
+    name,
+    missing,
+    lossUnit,
+    columns: checkedColumns(table, named, pointsOfTable(options)),
+    cell: cellReader(table),
+  };
 }
 
 function cellReader(table: ColumnTable): Rows["cell"] {
@@ -128,7 +161,7 @@ function cellReader(table: ColumnTable): Rows["cell"] {
   };
 }
 
-const measured = ["n", "d", "c", "loss", "unique"] as const;
+const measured = ["n", "d", "c", "loss", "unique", "weights", "errors"] as const;
 type Numbers = Partial<Record<(typeof measured)[number], number>>;
 
 function pointsOf(rows: Rows, indices: readonly number[]): ReadPoints {
@@ -175,37 +208,34 @@ function positiveCell({ cell, missing, name }: Pick<Rows, "cell" | "missing" | "
   );
 }
 
-/** The columns with the table's spelling. @throws {RangeError} for a missing or ambiguous column */
-function checkedColumns<Columns extends object>(table: ColumnTable, given: Columns, name: string): Columns {
-  const there = table.columnNames();
-  const entries = Object.entries(given) as [string, string | undefined][];
-  return Object.fromEntries(
-    entries.flatMap(([what, column]) => {
-      if (column === undefined) return [];
-      const found = columnNamed(there, column);
-      if (found !== undefined) return [[what, found]];
-      throw noColumn(there, { what, column, name });
-    }),
-  ) as Columns;
+/** A loss in nats, and the derivative of this with respect to the loss as it is written. */
+const inNats: Readonly<Record<LossUnit, (loss: number) => readonly [nats: number, slope: number]>> = {
+  nats: (loss) => [loss, 1],
+  bits: (loss) => [loss * Math.LN2, Math.LN2],
+  ppl: (loss) => [Math.log(loss), 1 / loss],
+};
+
+/** @throws {RangeError} for a perplexity of 1 or less, whose loss is not above 0 */
+function lossOf({ lossUnit, name }: Rows, row: number, written: number): readonly [nats: number, slope: number] {
+  const found = inNats[lossUnit](written);
+  if (!(found[0] <= 0)) return found;
+  throw new RangeError(
+    `Cannot read points of ${name}: row ${row + 1} has a perplexity of ${written}, where a number above 1 is wanted; correct or remove this row.`,
+  );
 }
 
-function noColumn(there: readonly string[], { what, column, name }: { what: string; column: string; name: string }) {
-  const same = there.filter((_, index) => there[index] === columnOf(column, index + 1));
-  const found =
-    same.length > 1
-      ? `it has ${same.length} columns named "${column}" (for ${what}); rename one, or name the right one: ${same.map((each) => `"${each}"`).join(" or ")}`
-      : `it has no column "${column}" (for ${what}); the nearest is "${closest(column, [...there])}" of ${there.join(", ")}`;
-  return new RangeError(`Cannot read points of ${name}: ${found}.`);
-}
-
-function toPoint({ columns, cell }: Rows, row: number, numbers: Numbers): Point {
-  const { n = Number.NaN, c, loss, unique } = numbers;
+function toPoint(rows: Rows, row: number, numbers: Numbers): Point {
+  const { columns, cell } = rows;
+  const { n = Number.NaN, c, unique, weights, errors } = numbers;
+  const [loss, slope] = lossOf(rows, row, numbers.loss ?? Number.NaN);
   const d = numbers.d ?? (c === undefined ? Number.NaN : c / (6 * n));
   const of = (column: string) => cellNumber(cell(column, row)) ?? Number.NaN;
   const steps = of("steps");
   const optional = {
     c,
     unique,
+    weight: weights,
+    error: errors === undefined ? undefined : errors * slope,
     group: columns.group === undefined ? undefined : String(cell(columns.group, row)),
     nConvention: textOf(cell("n_convention", row)),
     flopsConvention: textOf(cell("flops_convention", row)),
@@ -213,7 +243,7 @@ function toPoint({ columns, cell }: Rows, row: number, numbers: Numbers): Point 
     finalLrRatio: finite(of("final_lr_ratio")),
   };
   const there = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined));
-  return { n, d, loss: loss!, ...there };
+  return { n, d, loss, ...there };
 }
 
 const finite = (value: number): number | undefined => (Number.isFinite(value) ? value : undefined);
@@ -231,6 +261,10 @@ export interface TuningColumns {
 
 const batchColumns = ["batch_tokens", "batch_size", "batch"];
 
+/** The column of batch sizes that is read if none is named. */
+export const batchColumnOf = (table: ColumnTable): string | undefined =>
+  batchColumns.find((column) => columnNamed(table.columnNames(), column) !== undefined);
+
 /** Settings that affect the best rate; runs that differ in one of them do not differ only by their seed. */
 const otherSettings = ["weight_decay", "beta1", "beta2", "grad_clip", "dropout", "schedule", "optimizer", "dataset"];
 
@@ -240,14 +274,20 @@ const otherSettings = ["weight_decay", "beta1", "beta2", "grad_clip", "dropout",
  * setting other than rate, batch and seed, and if there are no runs
  */
 export function toTuningPoints(
-  table: ColumnTable,
+  read: ColumnTable,
   given: TuningColumns,
-  { name = "the table", missing = "refuse" }: ReadPointsOptions = {},
+  options: ReadPointsOptions = {},
 ): TuningPoint[] {
-  const batch = given.batch ?? batchColumns.find((column) => columnNamed(table.columnNames(), column) !== undefined);
-  const columns = checkedColumns(table, { ...given, ...(batch !== undefined && { batch }) }, name);
+  const { name = "the table", missing = "refuse" } = options;
+  const batch = given.batch ?? batchColumnOf(read);
+  const named = { ...given, ...(batch !== undefined && { batch }) };
+  const table = withExpressions(read, named);
+  const columns = checkedColumns(table, named, pointsOfTable(options));
   const rows = { name, missing, cell: cellReader(table) };
-  const tuning = rolesOf(table).flatMap((role, row) => (role === "tuning" || role === "" ? [row] : []));
+  const roles = rolesOf(table);
+  const tuning = chosenRows(table, options.where, pointsOfTable(options)).filter(
+    (row) => roles[row] === "tuning" || roles[row] === "",
+  );
   if (tuning.length === 0) {
     throw new RangeError(
       `Cannot read points of ${name}: it has no runs of role tuning; a plan's \`tuning\` makes them.`,

@@ -12,7 +12,9 @@ import { cellSignal } from "../lib/host/notebook.js";
 import { replaceFile } from "../lib/host/replace-file.js";
 import { type SweepPlan, savePlan, share } from "./plan.js";
 import type { ResultRow } from "./sweep/columns.js";
+import { visibleGpu } from "./sweep/environment.js";
 import { type Job, type Progress, type StartJob, startCommand, startLocal } from "./sweep/processes.js";
+import { openQueue } from "./sweep/queue.js";
 import { addResults, readResults, writeParquet } from "./sweep/results-table.js";
 import {
   failureFile,
@@ -45,7 +47,7 @@ export interface SweepOptions {
   /** Processes at a time; by default as in the plan. */
   readonly workers?: number;
   readonly threads?: number;
-  /** Numbers of the GPUs to use, one process per GPU; without it, the environment is not changed. */
+  /** Numbers of the GPUs to use, of those that CUDA sees, one run at a time on each; without it, the environment is not changed. */
   readonly gpus?: readonly number[];
   /** A shell command that does a run elsewhere; {run}, {name}, {plan} and {folder} are replaced. */
   readonly command?: string;
@@ -95,6 +97,7 @@ export const KILLS = 3;
 export async function* runSweep(plan: SweepPlan, options: SweepOptions): AsyncGenerator<SweepRecord> {
   const { folder, dataDir, signal = cellSignal() } = options;
   fs.mkdirSync(folder, { recursive: true });
+  options.gpus?.forEach(visibleGpu); // before the first run begins
   const planFile = writePlan(folder, plan);
   const runs = identifyRuns(plan, folder, dataDir);
   await recordKept(folder, runs);
@@ -290,40 +293,6 @@ function openPool({ todo, held }: Chosen, { options, planFile, workers, threads,
 function writeFailure(run: SweepRun, message: string): void {
   fs.mkdirSync(run.folder, { recursive: true });
   replaceFile(failureFile(run), `${JSON.stringify({ message, at: new Date().toISOString() })}\n`);
-}
-
-/** A queue that callbacks push to, as an async iterable. */
-function openQueue<Item>() {
-  const queue: Item[] = [];
-  let wake = () => {};
-  let closed = false;
-  let failure: unknown;
-  const finish = () => {
-    closed = true;
-    wake();
-  };
-  return {
-    push(item: Item) {
-      queue.push(item);
-      wake();
-    },
-    close: finish,
-    fail(error: unknown) {
-      failure = error;
-      finish();
-    },
-    async *items(): AsyncGenerator<Item> {
-      for (;;) {
-        yield* queue.splice(0);
-        if (queue.length > 0) continue;
-        if (failure) throw failure;
-        if (closed) return;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    },
-  };
 }
 
 /** The status of a run. */

@@ -7,11 +7,12 @@ import { type Figure, grey, palette, rampColor } from "../../lib/charts/figure.j
 import { lineChart, type Series } from "../../lib/charts/line-chart.js";
 import { letterTick, powerTick } from "../../lib/charts/log-ticks.js";
 import { computeOf, toData } from "../fit/columns.js";
-import { budgetsOf } from "../fit/methods/isoflop.js";
+import { budgetsOf } from "../fit/methods/profiles.js";
+import { akimaCurve } from "../fit/search/akima.js";
 import { fitParabola } from "../fit/search/line-fit.js";
-import type { BudgetOptimum, Fit, Point } from "../points.js";
+import { vertexInterval } from "../fit/uncertainty/vertices.js";
+import type { BudgetOptimum, Fit, Interval, Point } from "../points.js";
 import { bySize, fittedLaw, logSpace, rangeOf, titles } from "./common.js";
-import { vertexInterval } from "./vertex.js";
 
 const optimumColor = palette[1];
 
@@ -84,10 +85,10 @@ const optimaSeries = (name: string, optima: readonly BudgetOptimum[]): Series =>
 });
 
 /**
- * Loss against N at each budget, with its parabola and its vertex, whose 80 % interval comes from the scatter of the
- * points. A budget without an optimum in the fit is dashed and has no vertex.
+ * Loss against N at each budget, with its parabola and its vertex, whose 80 % interval is the fit's: from the
+ * scatter of the points, with the parabola's bias inside it. A budget without an optimum in the fit is dashed and has no vertex.
  */
-export function isoflopCurves({ points, fit, tolerance = 0.1, title = "IsoFLOP curves" }: IsoflopCurves): Figure {
+export function isoflopCurves({ points, fit, tolerance = 0.1, title, yRange }: IsoflopCurves): Figure {
   const data = toData(points);
   const budgets = budgetsOf(data, tolerance);
   const optima = fit.optima ?? [];
@@ -97,7 +98,11 @@ export function isoflopCurves({ points, fit, tolerance = 0.1, title = "IsoFLOP c
     const vertex = optima.find((optimum) => Math.abs(Math.log(optimum.c / c)) < 1e-6);
     const name = `${powerTick(Number(c.toPrecision(2)))} FLOPs`;
     return [
-      parabola(own, { name: vertex ? name : `${name}: no optimum`, color, dash: vertex ? "solid" : "dash" }),
+      profileCurve(own, fit.profile, {
+        name: vertex ? name : `${name}: no optimum`,
+        color,
+        dash: vertex ? "solid" : "dash",
+      }),
       {
         name,
         x: own.map(({ n }) => n),
@@ -110,10 +115,11 @@ export function isoflopCurves({ points, fit, tolerance = 0.1, title = "IsoFLOP c
   });
   series.push(verticesSeries(optima, (c) => budgetPoints(points, budgets, c)));
   return lineChart({
-    title,
+    title: title ?? "IsoFLOP curves",
     xLabel: titles.n(points),
     yLabel: titles.loss,
     logX: true,
+    ...(yRange && { yRange }),
     xNumbers: "letters",
     hover: "point",
     series,
@@ -127,6 +133,8 @@ export interface IsoflopCurves {
   /** Budgets that differ by less than this share count as one; use the value that the fit was given. */
   readonly tolerance?: number;
   readonly title?: string;
+  /** Of the loss; by default that of the runs. */
+  readonly yRange?: Interval;
 }
 
 function budgetPoints(
@@ -145,17 +153,37 @@ function verticesSeries(optima: readonly BudgetOptimum[], own: (c: number) => Po
     dash: "dot",
     label: "end",
     labelSide: "below",
-    xInterval: optima.map(({ c }) => vertexInterval(own(c), 0.8) ?? [Number.NaN, Number.NaN]),
+    xInterval: optima.map(({ c, ci80 }) => ci80?.n ?? vertexInterval(own(c), 0.8) ?? [Number.NaN, Number.NaN]),
   };
 }
 
-function parabola(points: readonly Point[], style: Pick<Series, "name" | "color" | "dash">): Series {
-  const x = points.map(({ n }) => Math.log(n));
+/** The curve that the fit went through: a parabola, of the sizes in the window, or Akima's interpolation. */
+function profileCurve(
+  points: readonly Point[],
+  profile: Fit["profile"],
+  style: Pick<Series, "name" | "color" | "dash">,
+): Series {
+  const sorted = [...points].sort((one, other) => one.n - other.n);
+  const [low, high] = rangeOf(sorted.map(({ n }) => n));
+  const one = sorted.filter(({ n }, k) => k === 0 || n > sorted[k - 1]!.n);
+  if (profile?.curve === "akima" && one.length > 2) {
+    const x = one.map(({ n }) => Math.log(n));
+    const y = one.map(({ n }) => {
+      const same = sorted.filter((point) => point.n === n);
+      return Math.log(same.reduce((sum, { loss }) => sum + loss, 0) / same.length);
+    });
+    const sizes = logSpace([low, high], 80);
+    const at = sizes.map((n) => Math.min(x.at(-1)!, Math.max(x[0]!, Math.log(n))));
+    return { ...style, x: sizes, y: akimaCurve(x, y, at).map(Math.exp), width: 1.5, label: "end" };
+  }
+  const lowest = sorted.reduce((best, point) => (point.loss < best.loss ? point : best));
+  const { window = Number.POSITIVE_INFINITY } = profile ?? {};
+  const near = sorted.filter(({ n }) => Math.abs(Math.log(n / lowest.n)) <= Math.log(window) * (1 + 1e-9));
   const { vertex, height, bend } = fitParabola(
-    x,
-    points.map(({ loss }) => loss),
+    near.map(({ n }) => Math.log(n)),
+    near.map(({ loss }) => loss),
   );
-  const sizes = logSpace(rangeOf(points.map(({ n }) => n)), 40);
+  const sizes = logSpace(rangeOf(near.map(({ n }) => n)), 40);
   const y = sizes.map((n) => height + bend * (Math.log(n) - vertex) ** 2);
   return { ...style, x: sizes, y, width: 1.5, label: "end" };
 }

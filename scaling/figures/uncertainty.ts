@@ -99,10 +99,12 @@ export interface ExponentIntervals {
   readonly of?: string;
   readonly references?: readonly NamedValue[];
   readonly title?: string;
+  /** Of the exponent; by default it holds the intervals and the references. */
+  readonly xRange?: Interval;
 }
 
 /** One exponent by several methods: the estimate, its 80 % interval (thick) and its 95 % interval (thin). */
-export function exponentIntervals({ fits, of = "a", references = [], title }: ExponentIntervals): Figure {
+export function exponentIntervals({ fits, of = "a", references = [], title, xRange }: ExponentIntervals): Figure {
   const rows = fits.length;
   const series = fits.flatMap(({ name, fit }, i): Series[] => {
     const color = palette[i % palette.length]!;
@@ -140,6 +142,7 @@ export function exponentIntervals({ fits, of = "a", references = [], title }: Ex
     xLabel: symbol(of),
     yLabel: "",
     yRange: [0.5, rows + 0.75],
+    ...(xRange && { xRange }),
     hover: "point",
     series,
     lines: references.map(({ name, values }) => ({ x: values[of]!, label: name })),

@@ -1,20 +1,28 @@
 /** Checks of the points before a fit, with errors that name the point. */
 import { quantile } from "../../lib/host/statistics.js";
 import type { Point } from "../points.js";
-import { computeOf, type Data, extent } from "./columns.js";
+import { computeOf, type Data, extent, lnOver } from "./columns.js";
 import type { MethodOptions } from "./methods/method.js";
-import { lnOver } from "./methods/power.js";
 import { scaleOf } from "./search/huber-objective.js";
 
 const letters = { n: "N", d: "D", c: "C", loss: "the loss" } as const;
 
-/** The number of parameters that each method estimates. */
-function parametersOf({ method, offset, breaks }: MethodOptions): number {
+/** The number of parameters that a fit estimates: those of the method, less those that are fixed or tied to others. */
+function parametersOf(options: MethodOptions): number {
+  const { fix = {}, tie = [] } = options.constraints ?? {};
+  const bound = Object.keys(fix).length + tie.reduce((sum, group) => sum + group.length - 1, 0);
+  return ownParameters(options) - bound;
+}
+
+function ownParameters({ method, offset, breaks }: MethodOptions): number {
   switch (method) {
+    case "muennighoff":
+      return 7;
     case "parametric":
     case "projection":
       return 5;
     case "kaplan":
+    case "gadre":
       return 4;
     case "repeated":
       return 6;
@@ -43,7 +51,8 @@ export function checkPoints(points: readonly Point[], options: MethodOptions, ke
     checkUnits(points);
     checkSpread(points);
   }
-  if (options.method === "repeated") checkRepeated(points);
+  if (options.method === "repeated" || options.method === "muennighoff") checkRepeated(points);
+  checkWeights(points, options);
   const least = parametersOf(options);
   if (kept <= least) {
     throw new RangeError(
@@ -83,8 +92,29 @@ function checkUnits(points: readonly Point[]): void {
   );
   if (middle <= guessing) return;
   throw new RangeError(
-    `Cannot fit: the median loss is ${middle.toPrecision(3)}, too high for nats per token; if these are perplexities, take their logarithms; percentages cannot be fitted.`,
+    `Cannot fit: the median loss is ${middle.toPrecision(3)}, too high for nats per token; if these are perplexities, take their logarithms (--loss_unit=ppl); percentages cannot be fitted.`,
   );
+}
+
+/** @throws {RangeError} for weights and errors that are not numbers above 0, or that the method does not use */
+function checkWeights(points: readonly Point[], { method }: MethodOptions): void {
+  for (const name of ["weight", "error"] as const) {
+    const given = points.filter((point) => point[name] !== undefined).length;
+    if (given === 0) continue;
+    const what = name === "weight" ? "weight" : "standard error";
+    if (method === "envelope") {
+      throw new RangeError(
+        `Cannot fit the envelope with a ${what} for each point: it uses only the lowest losses; leave out --${name}s, or use another method.`,
+      );
+    }
+    points.forEach((point, index) => {
+      const value = point[name];
+      if (value !== undefined && value > 0 && Number.isFinite(value)) return;
+      throw new RangeError(
+        `Cannot fit: the ${what} of point ${index} is ${value ?? "missing"}; it must be a number above 0.`,
+      );
+    });
+  }
 }
 
 function checkSpread(points: readonly Point[]): void {
@@ -150,6 +180,8 @@ export function checkIdentifiable(data: Data, options: MethodOptions): void {
     );
   }
   if (options.method === "isoflop" || options.method === "envelope") return;
+  // With a constant of one term given, the other term can be identified by itself.
+  if (["A", "B", "alpha", "beta"].some((name) => options.constraints?.fix?.[name] !== undefined)) return;
   const scatter = Math.min(scatterGiven(data.lnN, data.lnD), scatterGiven(data.lnD, data.lnN));
   if (scatter >= leastScatter) return;
   for (const [letter, column] of [

@@ -13,6 +13,10 @@ export interface Data {
   readonly lnLoss: Float64Array;
   /** ln of the number of unique tokens. */
   readonly lnUnique: Float64Array;
+  /** The weight of each point in the fit; 1 on average. */
+  readonly weight: Float64Array;
+  /** The standard error of each loss, if all are known. */
+  readonly error?: Float64Array;
   /** The cluster of each point, 0 … clusters − 1. The bootstrap draws the points of a cluster together. */
   readonly cluster: Int32Array;
   readonly clusters: number;
@@ -20,7 +24,8 @@ export interface Data {
   readonly grouped: boolean;
 }
 
-export function toData(points: readonly Point[]): Data {
+/** @param scale of the residuals: it decides what a standard error of the loss is worth */
+export function toData(points: readonly Point[], scale: "log" | "linear" = "log"): Data {
   const column = (of: (point: Point) => number) => Float64Array.from(points, of);
   const grouped = points.some(({ group }) => group !== undefined);
   const numbers = new Map<string, number>();
@@ -37,10 +42,35 @@ export function toData(points: readonly Point[]): Data {
     loss: column(({ loss }) => loss),
     lnLoss: column(({ loss }) => Math.log(loss)),
     lnUnique: column(({ d, unique }) => Math.log(Math.min(unique ?? d, d))),
+    weight: weightsOf(points, scale),
+    ...(points.length > 0 && points.every(({ error }) => error !== undefined) && { error: column((p) => p.error!) }),
     cluster,
     clusters: numbers.size,
     grouped,
   };
+}
+
+/** Weights as given, or 1 / error² in the scale of the residuals; divided by their mean. */
+function weightsOf(points: readonly Point[], scale: "log" | "linear"): Float64Array {
+  const given = Float64Array.from(points, ({ weight = 1, error, loss }) =>
+    error === undefined ? weight : weight * ((scale === "log" ? loss : 1) / error) ** 2,
+  );
+  const mean = given.reduce((sum, weight) => sum + weight, 0) / given.length;
+  return given.every((weight) => weight === given[0]) ? given.fill(1) : given.map((weight) => weight / mean);
+}
+
+/** The weights of a refit times those of the points; undefined if both are 1 everywhere. */
+export function weighted({ weight }: Pick<Data, "weight">, drawn?: Float64Array): Float64Array | undefined {
+  if (drawn) return drawn.map((value, i) => value * weight[i]!);
+  return weight.every((value) => value === 1) ? undefined : weight;
+}
+
+/** The quantity that a law of one variable depends on. */
+export type Over = "n" | "d" | "c";
+
+/** ln of that quantity. */
+export function lnOver(data: Data, over: Over): Float64Array {
+  return over === "n" ? data.lnN : over === "d" ? data.lnD : data.lnC;
 }
 
 /** C of a point: as given, else 6ND. */

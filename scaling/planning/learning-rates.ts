@@ -147,25 +147,37 @@ const ownShare = 0.05;
 /** Smaller sums of squares are rounding errors: the quantity is the same for all pairs. */
 const rounding = 1e-12;
 
+/** What a rule may depend on: N and D. */
+export type Quantity = keyof RuleInputs;
+
+/** Logarithms, from their mean. */
+function centred(values: readonly number[]): { mean: number; from: number[] } {
+  const logs = values.map(Math.log);
+  const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
+  return { mean, from: logs.map((log) => log - mean) };
+}
+
+const dot = (x: readonly number[], y: readonly number[]) => x.reduce((sum, value, k) => sum + value * y[k]!, 0);
+
+/** The quantities on which a rule through these pairs can depend. */
+export function variedQuantities(pairs: readonly RuleInputs[]): Quantity[] {
+  const { from: n } = centred(pairs.map(({ parameters }) => parameters));
+  const { from: d } = centred(pairs.map(({ tokens }) => tokens));
+  const [nn, nd, dd] = [dot(n, n), dot(n, d), dot(d, d)];
+  if (nn > rounding && dd > rounding && nn * dd - nd * nd > ownShare * nn * dd) return ["parameters", "tokens"];
+  if (nn > rounding) return ["parameters"];
+  return dd > rounding ? ["tokens"] : [];
+}
+
 /** ln rate = ln factor + p ln N + q ln D by least squares, without quantities that are the same for all pairs. */
 function ruleThrough(best: readonly BestRate[]): PowerRule {
-  const centred = (value: (of: BestRate) => number) => {
-    const logs = best.map((of) => Math.log(value(of)));
-    const mean = logs.reduce((sum, log) => sum + log, 0) / logs.length;
-    return { mean, from: logs.map((log) => log - mean) };
-  };
-  const dot = (x: readonly number[], y: readonly number[]) => x.reduce((sum, value, k) => sum + value * y[k]!, 0);
-  const n = centred(({ parameters }) => parameters);
-  const d = centred(({ tokens }) => tokens);
-  const rate = centred(({ learningRate }) => learningRate);
-  const [nn, nd, dd] = [dot(n.from, n.from), dot(n.from, d.from), dot(d.from, d.from)];
-  const [nr, dr] = [dot(n.from, rate.from), dot(d.from, rate.from)];
-  const determinant = nn * dd - nd * nd;
-  if (nn > rounding && dd > rounding && determinant > ownShare * nn * dd) {
-    const [parameters, tokens] = [(nr * dd - dr * nd) / determinant, (dr * nn - nr * nd) / determinant];
-    return { factor: Math.exp(rate.mean - parameters * n.mean - tokens * d.mean), parameters, tokens };
-  }
-  if (nn > rounding) return { factor: Math.exp(rate.mean - (nr / nn) * n.mean), parameters: nr / nn };
-  if (dd > rounding) return { factor: Math.exp(rate.mean - (dr / dd) * d.mean), tokens: dr / dd };
-  return { factor: Math.exp(rate.mean) };
+  const rate = centred(best.map(({ learningRate }) => learningRate));
+  const [one, other] = variedQuantities(best).map((name) => ({ name, ...centred(best.map((of) => of[name])) }));
+  if (!one) return { factor: Math.exp(rate.mean) };
+  const [xx, xr] = [dot(one.from, one.from), dot(one.from, rate.from)];
+  if (!other) return { factor: Math.exp(rate.mean - (xr / xx) * one.mean), [one.name]: xr / xx };
+  const [yy, xy, yr] = [dot(other.from, other.from), dot(one.from, other.from), dot(other.from, rate.from)];
+  const determinant = xx * yy - xy * xy;
+  const [p, q] = [(xr * yy - yr * xy) / determinant, (yr * xx - xr * xy) / determinant];
+  return { factor: Math.exp(rate.mean - p * one.mean - q * other.mean), [one.name]: p, [other.name]: q };
 }

@@ -1,5 +1,5 @@
 /** The types of a sweep's plan: its options, its runs and its dropped cells. plan.ts makes plans. */
-import type { TokenMeta } from "../../lib/data/token-file.js";
+import type { TokenMeta } from "../../lib/data/dataset.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import type { Grid } from "./cells.js";
 import type { PowerRule } from "./learning-rates.js";

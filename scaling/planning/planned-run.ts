@@ -1,6 +1,6 @@
 /** A cell of a plan → its run: complete settings, steps, FLOPs, memory, time and name. plan.ts chooses the cells. */
 
-import type { TokenMeta } from "../../lib/data/token-file.js";
+import type { TokenMeta } from "../../lib/data/dataset.js";
 import { memoryBytes } from "../../lib/model/memory.js";
 import { flopsPerToken, tokensPerStep } from "../../lib/model/sizing.js";
 import { parseSettings, type Settings } from "../../lib/settings/settings.js";

@@ -68,7 +68,7 @@ export function fittedLaw(fit: Fit, name = "the fit"): KnownLaw {
   const numbers = numbersOf(fit.params, fit.exponents);
   if (!numbers) {
     throw new RangeError(
-      `Cannot use ${name} (a fit by ${fit.method}) for an optimum: this method gives none; fit by parametric, projection, isoflop, envelope, kaplan or repeated.`,
+      `Cannot use ${name} (a fit by ${fit.method}) for an optimum: this method gives none; fit by parametric, projection, isoflop, envelope, kaplan, repeated, muennighoff or gadre.`,
     );
   }
   const refits = (fit.bootstrap ?? []).flatMap((row) => numbersOf(row) ?? []);
@@ -93,7 +93,11 @@ function numbersOf(
   params: Readonly<Record<string, number>>,
   exponents: { readonly a: number; readonly b: number } | undefined = params as unknown as { a: number; b: number },
 ): LawNumbers | undefined {
-  const { E, A, B, alpha, beta, rStar, nScale, dScale, Nc, Dc, alphaN, alphaD } = params;
+  const { E, A, B, alpha, beta, eta, rStar, rStarN, nScale, dScale, Nc, Dc, alphaN, alphaD } = params;
+  if (E !== undefined && A !== undefined && B !== undefined && eta !== undefined) {
+    // Gadre's A·M^eta·C^−eta with C = 6ND is A·6^−eta·N^−2eta, and his other term the same in D.
+    return { surface: { E, A: A / 6 ** eta, B: B / 6 ** eta, alpha: 2 * eta, beta: 2 * eta } };
+  }
   if (Nc !== undefined && Dc !== undefined && alphaN !== undefined && alphaD !== undefined) {
     return { kaplan: { Nc, Dc, alphaN, alphaD } };
   }
@@ -102,8 +106,9 @@ function numbersOf(
   }
   if (E === undefined || A === undefined || B === undefined || alpha === undefined || beta === undefined)
     return undefined;
-  // The fit of the repeated law does not discount excess parameters.
-  const repetition = rStar === undefined ? undefined : { tokens: rStar, parameters: Number.POSITIVE_INFINITY };
+  // The fit of the repeated law does not discount excess parameters; that of Muennighoff's whole law does.
+  const repetition =
+    rStar === undefined ? undefined : { tokens: rStar, parameters: rStarN ?? Number.POSITIVE_INFINITY };
   return { surface: { E, A, B, alpha, beta }, repetition };
 }
 

@@ -1,13 +1,13 @@
 /** Reads the JSON of `folio scaling fit --json`. Only the parts that are needed to answer questions are checked. */
 import { readFileSync } from "node:fs";
 import * as z from "zod";
-import type { Fit } from "../points.js";
+import { type Fit, fitMethods } from "../points.js";
 
 const numbers = z.record(z.string(), z.number());
 // For a law of C alone, the ranges of N and D are null in JSON.
 const interval = z.tuple([z.number().nullable(), z.number().nullable()]);
 const schema = z.looseObject({
-  method: z.enum(["parametric", "projection", "isoflop", "envelope", "kaplan", "power", "repeated", "broken"]),
+  method: z.enum(fitMethods),
   params: numbers,
   exponents: z.object({ a: z.number(), b: z.number() }).optional(),
   converged: z.boolean(),
@@ -19,6 +19,18 @@ const schema = z.looseObject({
     .object({ parameters: z.string().optional(), flops: z.string().optional(), flopsPerProduct: z.number().positive() })
     .optional(),
 });
+
+/** The fit in a file; undefined if it is another file, such as a table. @throws {TypeError} for a damaged fit */
+export function readFitIfAny(file: string): Fit | undefined {
+  let content: unknown;
+  try {
+    content = JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    return undefined;
+  }
+  const isFit = typeof content === "object" && content !== null && "params" in content && "method" in content;
+  return isFit ? readFit(file) : undefined;
+}
 
 /** @throws {Error} if there is no such file, or it is not a fit */
 export function readFit(file: string): Fit {

@@ -5,7 +5,7 @@
  */
 import fs from "node:fs";
 import path from "node:path";
-import { readMeta, type TokenMeta } from "../../lib/data/token-file.js";
+import { readMeta, type TokenMeta } from "../../lib/data/dataset.js";
 import { lockFolder } from "../../lib/host/folder-lock.js";
 import { identityOf, runIdentity } from "../../lib/runs/identity.js";
 import type { Settings } from "../../lib/settings/settings.js";

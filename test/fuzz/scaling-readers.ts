@@ -1,6 +1,6 @@
 /** What the scaling-law laboratory and a preparation write as JSON or a table and read back. */
 import path from "node:path";
-import { findPlan } from "../../lib/cli/scaling/flags.js";
+import { findPlan } from "../../lib/cli/scaling/shared/flags.js";
 import { filesOf, readProgress } from "../../lib/data/prepare/unfinished.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { fitLawNow } from "../../scaling/fit.js";

@@ -112,14 +112,22 @@ const designs = { hoffmann: hoffmannPlaces, "hoffmann-budgets": hoffmannProfiles
 /** "hoffmann-budgets" has the trainings that lie on budgets, for approach 2. */
 export type PublicDesign = keyof typeof designs;
 
+/** The standard deviation of ln L at a share of the largest compute: .2 % there, and up to 1 % for small runs. */
+export const noiseAt = (share: number) => Math.min(0.01, 0.002 * share ** -0.2);
+
 /**
- * A simulated study with this design. The noise of ln L is .2 % at the largest compute and up to 1 % for small runs.
+ * A simulated study with this design and the noise of `noiseAt`.
+ * @param loss the true law; by default Hoffmann's
  */
-export function simulatedStudy(design: PublicDesign, seed: number): Point[] {
+export function simulatedStudy(
+  design: PublicDesign,
+  seed: number,
+  loss: (n: number, d: number) => number = (n, d) => lossOf(hoffmann, n, d),
+): Point[] {
   const places: readonly Place[] = designs[design];
   const most = places.reduce((high, { n, d }) => Math.max(high, n * d), 0);
   return places.map(({ n, d }, k) => {
-    const noise = Math.min(0.01, 0.002 * (most / (n * d)) ** 0.2);
-    return { n, d, loss: lossOf(hoffmann, n, d) * Math.exp(noise * normal(seed, design, k)) };
+    const noise = noiseAt((n * d) / most);
+    return { n, d, loss: loss(n, d) * Math.exp(noise * normal(seed, design, k)) };
   });
 }

@@ -4,22 +4,15 @@
  */
 import { writeFileSync } from "node:fs";
 import { type FitOptions, fitLaw } from "../../../scaling/fit.js";
-import type { Fit, FitMethod, Interval } from "../../../scaling/points.js";
+import { type BudgetOptimum, type Fit, fitMethods, type Interval, type Point } from "../../../scaling/points.js";
+import { predict } from "../../../scaling/questions/predict.js";
 import type { PointColumns } from "../../../scaling/read-points.js";
 import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
-import { type Flags, positive, readFlags, whole } from "./flags.js";
-import { fileHelp, leftOut, readStudy, resampling, studyKinds } from "./study.js";
-
-const methods: readonly FitMethod[] = [
-  "parametric",
-  "projection",
-  "isoflop",
-  "envelope",
-  "kaplan",
-  "power",
-  "repeated",
-  "broken",
-];
+import { summary } from "./predict.js";
+import { adaptationOf, adaptHelp, adaptKinds, one } from "./shared/adapt.js";
+import { withProgress } from "./shared/fitting.js";
+import { type Flags, positive, readFlags, whole } from "./shared/flags.js";
+import { fileHelp, leftOut, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
 
 export function help(): string {
   return `folio scaling fit: fits a scaling law to a table of trainings, with intervals and warnings.
@@ -33,18 +26,21 @@ ${fileHelp} Runs of role held-out and tuning are left out.
   --c COL             training FLOPs; replaces a missing --d (C = 6ND)
   --loss COL          loss, nats per token (default loss)
   --group COL         the run to which a row belongs; rows of one run are resampled together
-  --unique COL        unique tokens, for --method repeated
+  --unique COL        unique tokens, for --method repeated and muennighoff
   --method NAME       parametric: Chinchilla's approach 3, Huber loss on log loss, 4,500 starts (default)
                       projection: the same law by variable projection, least squares
                       isoflop: approach 2, parabolas        envelope: approach 1, the lower hull
                       power: E + A x^-alpha                 broken: a smoothly broken power law
                       kaplan: Kaplan's L(N, D)              repeated: with repeated tokens
+                      muennighoff: with repeated tokens and excess parameters
+                      gadre: over-training, one exponent for N and D, squares of the loss
   --over n|d|c        the variable of power and broken (default c)
   --offset true|false power: with E (default true)
   --breaks K          broken: the number of breaks (default 1)
   --delta X           parametric: residual from which Huber's loss is linear (default 1e-3)
   --drop-highest K    leave out the K rows with the highest loss
-  --drop-missing      leave out rows with a missing number (empty, NA, NaN), instead of refusing the table
+${rowsHelp}
+${adaptHelp}
   --bootstrap R       bootstrap refits (default 1000, at most 100000); 0: intervals from the covariance
   --seed S            seed of the resampling (default 1337)
   --threads T         threads for refits (default: one per core)
@@ -52,11 +48,14 @@ ${fileHelp} Runs of role held-out and tuning are left out.
   --json OUT          write everything as JSON to OUT; - prints it instead of the table
 
   folio scaling fit out-novels/results.csv --bootstrap 4000 --json fit.json
-  folio scaling fit svg_extracted_data.csv --n "Model Size" --c "Training FLOP" --drop-highest 5`;
+  folio scaling fit svg_extracted_data.csv --n "Model Size" --c "Training FLOP" --drop-highest 5
+  folio scaling fit runs.csv --method isoflop --curve akima --seed_noise 0.002 --where "d.schedule == 'cosine'"
+  folio scaling fit repeated.csv --method muennighoff --unique U --fix=E:1.87,A:521,B:1488,alpha:.353,beta:.353`;
 }
 
 const kinds = {
   ...studyKinds,
+  ...adaptKinds,
   method: "string",
   over: "string",
   offset: "string",
@@ -74,7 +73,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   if (more.length > 0) throw new RangeError(`Cannot fit ${file} and ${more.join(", ")}: give one file.`);
   const options = optionsOf(flags);
   const study = await readStudy(file, flags, (columns) => checkColumns(columns, options));
-  const fitted = await fitLaw(study.points, options);
+  const fitted = await withProgress(io, "refits", (onProgress) => fitLaw(study.points, { ...options, onProgress }));
   const highest = fitted.dropped.map((index) => study.rows[index]!);
   // All rows of the file, including those that are not points of the grid.
   const { heldOut, tuning } = study;
@@ -86,7 +85,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   if (flags.text.json !== undefined) writeFileSync(flags.text.json, text);
-  io.stdout.write(`${describe(fit, file, leftOut(study, highest.length)).join("\n")}\n`);
+  const lines = [...describe(fit, file, leftOut(study, highest.length)), ...heldOutLines(fit, heldOut.points)];
+  io.stdout.write(`${lines.join("\n")}\n`);
   for (const { kind, message } of fit.warnings) {
     io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
   }
@@ -95,27 +95,19 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
 
 function optionsOf(flags: Flags): FitOptions {
   const { method = "parametric", over = "c", offset = "true" } = flags.text;
-  oneOf("method", method, methods);
-  oneOf("over", over, ["n", "d", "c"]);
-  oneOf("offset", offset, ["true", "false"]);
   const [delta, breaks] = [positive(flags, "delta"), positive(flags, "breaks", { whole: true })];
   const budgetFlops = positive(flags, "budget");
   return {
-    method: method as FitMethod,
-    over: over as "n" | "d" | "c",
-    offset: offset === "true",
+    method: one("method", method, fitMethods),
+    over: one("over", over, ["n", "d", "c"]),
+    offset: one("offset", offset, ["true", "false"]) === "true",
+    ...adaptationOf(flags, one("method", method, fitMethods)),
     dropHighest: whole(flags, "drop-highest") ?? 0,
     ...resampling(flags),
     ...(delta !== undefined && { delta }),
     ...(breaks !== undefined && { breaks }),
     ...(budgetFlops !== undefined && { budgetFlops }),
   };
-}
-
-function oneOf(flag: string, value: string, known: readonly string[]): void {
-  if (!known.includes(value)) {
-    throw new RangeError(`Cannot read --${flag}: "${value}" is not one of ${known.join(", ")}.`);
-  }
 }
 
 function checkColumns({ n, d, c }: PointColumns, { method, over }: FitOptions): void {
@@ -134,8 +126,6 @@ function checkColumns({ n, d, c }: PointColumns, { method, over }: FitOptions): 
 function describe(fit: Fit, file: string, left: string): string[] {
   const refits = fit.bootstrap ? `${grouped(fit.bootstrap.length)} refits` : "the covariance";
   const values = { ...fit.params, ...fit.exponents };
-  const range = (interval: Interval | undefined) =>
-    interval ? `${figures(interval[0])} … ${figures(interval[1])}` : "-";
   const rows = Object.entries(values).map(([name, value]) => [
     name,
     figures(value),
@@ -163,15 +153,31 @@ function holdoutLines({ holdout }: Fit): string[] {
   ];
 }
 
-function optimaTable({ optima }: Fit): string[] {
-  const rows = optima!.map(({ c, n, d, loss }) => [
-    c.toExponential(2),
-    grouped(n),
-    grouped(d),
-    (d / n).toFixed(1),
-    loss.toFixed(4),
-  ]);
-  return table(["budget (FLOPs)", "N*", "D*", "D*/N*", "loss"], rows);
+/** How well the law predicts rows that it was not fitted to. */
+function heldOutLines(fit: Fit, points: readonly Point[]): string[] {
+  if (points.length === 0 || !fit.residuals) return [];
+  return summary(predict(fit, points).rows, `row${points.length === 1 ? "" : "s"} held out by role or --hold_out`);
+}
+
+function optimaTable({ optima, optimalLoss }: Fit): string[] {
+  const off = (share: number) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(1)} %`;
+  const ends = ({ n, ci80 }: BudgetOptimum) => (ci80 ? ci80.n.map((end) => off(end / n - 1)).join(" … ") : "-");
+  const rows = optima!.map((optimum) => {
+    const { c, n, d, loss } = optimum;
+    const cells = [c.toExponential(2), grouped(n), ends(optimum), grouped(d), (d / n).toFixed(1), loss.toFixed(4)];
+    return cells;
+  });
+  const through = optimalLoss
+    ? [
+        "",
+        `lowest losses: L*(C) = ${figures(optimalLoss.params.E!)} + ${figures(optimalLoss.params.A!)} C^-${figures(optimalLoss.params.alpha!)}; 80 %: E ${range(optimalLoss.ci80.E)}, exponent ${range(optimalLoss.ci80.alpha)}`,
+      ]
+    : [];
+  return [...table(["budget (FLOPs)", "N*", "N*, 80 %", "D*", "D*/N*", "loss"], rows), ...through];
+}
+
+function range(interval: Interval | undefined): string {
+  return interval ? `${figures(interval[0])} … ${figures(interval[1])}` : "-";
 }
 
 function figures(value: number, digits = 5): string {

@@ -1,5 +1,5 @@
 /**
- * `folio scaling fit | optimum | plan | run | status | tune | report`: the command line of the scaling-law laboratory.
+ * `folio scaling fit | optimum | predict | compare | next | curve | accuracy | decide | plan | run | status | tune | report`: the command line of the scaling-law laboratory.
  * This file finds the part and its help. Each part has a file in lib/cli/scaling/, which is loaded only when it is
  * called; the computations are in scaling/. Notebook 08-scaling-laws calls the same functions.
  */
@@ -24,6 +24,30 @@ const parts: Readonly<Record<string, { summary: string; load: () => Promise<Part
     summary: "the best N and D by a law for a budget, a loss, N or D; with intervals",
     load: () => import("./optimum.js"),
   },
+  predict: {
+    summary: "the losses of new trainings by a fitted law, with intervals",
+    load: () => import("./predict.js"),
+  },
+  compare: {
+    summary: "which form of law predicts larger runs from smaller ones",
+    load: () => import("./compare.js"),
+  },
+  next: {
+    summary: "which runs within a budget would narrow a prediction most",
+    load: () => import("./next.js"),
+  },
+  curve: {
+    summary: "the loss curve of a learning-rate schedule, from runs under other schedules",
+    load: () => import("./curve.js"),
+  },
+  accuracy: {
+    summary: "the accuracy on a task from the loss, by a sigmoid",
+    load: () => import("./accuracy.js"),
+  },
+  decide: {
+    summary: "how often small runs put two recipes in the order of large ones",
+    load: () => import("./decide.js"),
+  },
   plan: {
     summary: "show a sweep: its runs, what is dropped and why, FLOPs and time",
     load: () => import("./plan.js"),
@@ -31,7 +55,7 @@ const parts: Readonly<Record<string, { summary: string; load: () => Promise<Part
   run: { summary: "do the unfinished runs of a plan", load: () => import("./run.js") },
   status: { summary: "the state of every run of a sweep", load: () => import("./status.js") },
   tune: {
-    summary: "the best learning rates of a tuning sweep, and the rule fitted to them",
+    summary: "the best learning rates (and batch sizes) of a tuning sweep, and the laws fitted to them",
     load: () => import("./tune.js"),
   },
   report: {

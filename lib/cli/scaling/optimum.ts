@@ -10,7 +10,7 @@ import { type Answer, type Answered, ask, describe, type Question } from "../../
 import { fittedLaw, type KnownLaw, publishedLaw } from "../../../scaling/questions/known-law.js";
 import { readFit } from "../../../scaling/questions/read-fit.js";
 import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
-import { positive, readFlags } from "./flags.js";
+import { positive, readFlags } from "./shared/flags.js";
 
 export function help(): string {
   return `folio scaling optimum: the optimum by a scaling law.

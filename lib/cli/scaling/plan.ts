@@ -3,8 +3,8 @@ import { type PlannedRun, type SweepPlan, savePlan } from "../../../scaling/plan
 import { gigabytes } from "../../model/memory.js";
 import { tokensPerStep } from "../../model/sizing.js";
 import { duration, grouped, type Io, styled, table } from "../shared/terminal.js";
-import { processesText } from "./display.js";
-import { type FlagKinds, findPlan, ownPlans, positive, readFlags } from "./flags.js";
+import { processesText } from "./shared/display.js";
+import { type FlagKinds, findPlan, ownPlans, positive, readFlags } from "./shared/flags.js";
 
 export function help(): string {
   return `folio scaling plan: shows a sweep: its runs, the dropped cells and why, FLOPs and time.

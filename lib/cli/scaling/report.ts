@@ -8,8 +8,8 @@ import { warningKinds } from "../../../scaling/fit.js";
 import { type Approach, fitApproaches, scalingReport } from "../../../scaling/report.js";
 import { replaceFile } from "../../host/replace-file.js";
 import type { Io } from "../shared/terminal.js";
-import { readFlags } from "./flags.js";
-import { fileHelp, readStudy, resampling, studyKinds } from "./study.js";
+import { readFlags } from "./shared/flags.js";
+import { fileHelp, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
 
 export function help(): string {
   return `folio scaling report: writes one offline HTML page about a table of trainings.
@@ -22,7 +22,7 @@ Runs of role held-out are predicted, not fitted; runs of role tuning are left ou
   --out FILE.html     the page's file (default: beside FILE, named after it)
   --title TEXT        its title (default: FILE's name)
   --n COL --d COL --c COL --loss COL --group COL   columns, as for \`folio scaling fit\`
-  --drop-missing      leave out rows with a missing number (empty, NA, NaN), instead of refusing the table
+${rowsHelp}
   --bootstrap R       bootstrap refits (default 1000, at most 100000); 0: intervals from the covariance
   --seed S            seed of the resampling (default 1337)
   --threads T         threads for refits (default: one per core)

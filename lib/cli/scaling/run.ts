@@ -19,8 +19,8 @@ import {
 } from "../../../scaling/sweep.js";
 import { stopOnSignals } from "../shared/stop-signals.js";
 import { duration, type Io, styled } from "../shared/terminal.js";
-import { openDisplay } from "./display.js";
-import { type FlagKinds, type Flags, findPlan, folderOf, positive, readFlags } from "./flags.js";
+import { openDisplay } from "./shared/display.js";
+import { type FlagKinds, type Flags, findPlan, folderOf, positive, readFlags } from "./shared/flags.js";
 
 export function help(): string {
   return `folio scaling run: does the unfinished runs of a plan.
@@ -34,7 +34,7 @@ a folder per run, and the table results.csv, with a copy in results.parquet. Aft
 finished runs are kept, and interrupted ones resume from their last checkpoint. Failed runs are skipped without --retry.
 
   --workers, --threads  processes at a time, and threads of each; default one process per core
-  --gpus                one process on each of these GPUs
+  --gpus                one run at a time on each of these GPUs, numbered as CUDA sees them
   --only                do only this run, in this process; for commands on other machines
   --executor=command    do each run by --command in a shell, with {run}, {name}, {plan} and {folder} replaced:
                         --command='ssh node7 folio scaling run {plan} --out={folder} --only={run}'

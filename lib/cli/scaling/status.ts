@@ -4,7 +4,7 @@ import path from "node:path";
 import { loadPlan } from "../../../scaling/plan.js";
 import { countBy, sweepStatus } from "../../../scaling/sweep.js";
 import { grouped, type Io, styled, table } from "../shared/terminal.js";
-import { readFlags } from "./flags.js";
+import { readFlags } from "./shared/flags.js";
 
 export function help(): string {
   return `folio scaling status: prints the state of every run of a sweep.

@@ -3,11 +3,10 @@
  * consists of straight segments in ln x; the slope changes by c_k at d_k, over a width f_k in ln x. Residuals are of ln
  * y.
  */
-import type { Data } from "../columns.js";
+import { type Data, lnOver } from "../columns.js";
 import { createLeastSquares, lowestFrom } from "../search/least-squares.js";
 import { fitLine } from "../search/line-fit.js";
 import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
-import { lnOver } from "./power.js";
 
 /** ln(1 + e^s), without overflow. */
 const softplus = (s: number) => (s > 30 ? s : Math.log1p(Math.exp(s)));
@@ -25,6 +24,7 @@ export function brokenFitter(data: Data, { over, breaks, maxIterations }: Method
   const search = createLeastSquares({
     size: data.size,
     parameters,
+    weight: data.weight,
     at(i, x, gradient) {
       const t = lnX[i]! - middle;
       const a = Math.exp(x[0]!);

@@ -6,8 +6,8 @@
  */
 import type { BudgetOptimum } from "../../points.js";
 import { type Data, extent } from "../columns.js";
-import { throughOptima } from "./isoflop.js";
 import type { Estimate, Fitter } from "./method.js";
+import { throughOptima } from "./profiles.js";
 
 const steps = 200;
 const fewest = 3;

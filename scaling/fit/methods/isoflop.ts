@@ -3,74 +3,25 @@
  * then N* = nScale·C^a and D* = dScale·C^b through the vertices. A budget whose vertex lies outside its points gives no
  * optimum.
  */
-import { surfaceExponents } from "../../laws.js";
+import { surfaceExponents, surfaceLoss } from "../../laws.js";
 import type { BudgetOptimum, FitWarning, ParabolaBias } from "../../points.js";
-import { type Data, extent } from "../columns.js";
-import { fitLine, fitParabola, type Line } from "../search/line-fit.js";
+import type { Data } from "../columns.js";
+import { fitParabola } from "../search/line-fit.js";
 import type { Draws, Estimate, Fitter, MethodOptions } from "./method.js";
 import { predictSurface } from "./parametric.js";
+import {
+  type Budget,
+  budgetsOf,
+  nearLowest,
+  type ProfileOptions,
+  throughOptima,
+  type Vertex,
+  vertexOf,
+} from "./profiles.js";
+import { disturbedVertices, noiseOf, type SeedNoise, vertexUnderNoise, weightsOfVertices } from "./seed-noise.js";
 
 /** The fewest vertices; a line through fewer has no residuals. */
 const fewest = 3;
-
-/** Points with about the same compute. */
-export interface Budget {
-  readonly c: number;
-  readonly indices: readonly number[];
-}
-
-/** The points by budget, ascending. */
-export function budgetsOf(data: Data, tolerance: number): Budget[] {
-  const order = Array.from(data.lnC.keys()).sort((i, j) => data.lnC[i]! - data.lnC[j]!);
-  const groups: number[][] = [];
-  for (const index of order) {
-    const group = groups.at(-1);
-    if (group && data.lnC[index]! - data.lnC[group[0]!]! <= Math.log1p(tolerance)) group.push(index);
-    else groups.push([index]);
-  }
-  return groups.map((indices) => ({ c: Math.exp(mean(indices.map((i) => data.lnC[i]!))), indices }));
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
-}
-
-/** The optimum of a budget, or the reason why it has none. */
-type Vertex = BudgetOptimum | { readonly kind: string; readonly why: string };
-
-function vertexOf(data: Pick<Data, "lnN" | "lnD" | "loss">, { c, indices }: Budget, weights?: Float64Array): Vertex {
-  const used = weights ? indices.filter((i) => weights[i]! > 0) : indices;
-  const x = used.map((i) => data.lnN[i]!);
-  const y = used.map((i) => data.loss[i]!);
-  const sizes = new Set(x).size;
-  if (sizes < 3)
-    return { kind: "few-sizes", why: `it has ${sizes} model size${sizes === 1 ? "" : "s"}, and a parabola needs 3` };
-  const parabola = fitParabola(x, y, weights && used.map((i) => weights[i]!));
-  if (!(parabola.bend > 0))
-    return { kind: "concave-profile", why: "its losses do not curve upwards, so they have no minimum" };
-  const [low, high] = extent(x);
-  const lowest = x[y.indexOf(extent(y)[0])]!;
-  const outside = parabola.vertex <= low || parabola.vertex >= high;
-  // In a resampled budget, the points at one end may be missing.
-  const atEdge = !weights && (lowest === low || lowest === high);
-  if (outside || atEdge) {
-    const size = Math.exp(outside ? parabola.vertex : lowest).toPrecision(3);
-    const where = outside ? "lies outside" : "is at the edge of";
-    return {
-      kind: "edge-minimum",
-      why: `its minimum, N = ${size}, ${where} the sizes tried: add ${parabola.vertex > (low + high) / 2 ? "larger" : "smaller"} ones`,
-    };
-  }
-  // N·D is the same along a budget by every convention of C.
-  const product = mean(used.map((i) => data.lnN[i]! + data.lnD[i]!));
-  return { c, n: Math.exp(parabola.vertex), d: Math.exp(product - parabola.vertex), loss: parabola.height };
-}
-
-/** Power laws N*(C) and D*(C) through optima. */
-export function throughOptima(optima: readonly BudgetOptimum[], weights?: readonly number[]): { n: Line; d: Line } {
-  const column = (of: keyof BudgetOptimum) => optima.map((optimum) => Math.log(optimum[of]));
-  return { n: fitLine(column("c"), column("n"), weights), d: fitLine(column("c"), column("d"), weights) };
-}
 
 /** A power law through the optima of the budgets, and the reasons why some have none. */
 interface ThroughVertices {
@@ -78,16 +29,11 @@ interface ThroughVertices {
   readonly refused: readonly FitWarning[];
 }
 
-function throughVertices(
-  budgets: readonly Budget[],
-  at: Pick<Data, "lnN" | "lnD" | "loss">,
-  weights?: Float64Array,
-): ThroughVertices {
-  const vertices = budgets.map((budget) => vertexOf(at, budget, weights));
+function throughVertices(budgets: readonly Budget[], vertices: readonly Vertex[]): ThroughVertices {
   const optima = vertices.filter((vertex): vertex is BudgetOptimum => !("kind" in vertex));
   const refused = vertices.flatMap((vertex, index) => ("kind" in vertex ? [refusal(budgets[index]!, vertex)] : []));
   if (optima.length < fewest) return { refused };
-  const { n, d } = throughOptima(optima);
+  const { n, d } = throughOptima(optima, weightsOfVertices(optima));
   if (!Number.isFinite(n.slope)) return { refused };
   const estimate: Estimate = {
     params: { nScale: Math.exp(n.intercept), dScale: Math.exp(d.intercept) },
@@ -116,19 +62,20 @@ export interface Profile {
   readonly indices: readonly number[];
   /** Losses on the parabola. */
   readonly smooth: readonly number[];
-  /** Sum of squared residuals, with its degrees of freedom. */
+  /** Weighted sum of squared residuals, with its degrees of freedom. */
   readonly sum: number;
   readonly freedom: number;
 }
 
-export function profilesOf(data: Pick<Data, "lnN" | "loss">, budgets: readonly Budget[]): Profile[] {
+export function profilesOf(data: Pick<Data, "lnN" | "loss" | "weight">, budgets: readonly Budget[]): Profile[] {
   return budgets.flatMap(({ indices }) => {
     const x = indices.map((i) => data.lnN[i]!);
     const y = indices.map((i) => data.loss[i]!);
+    const weights = indices.map((i) => data.weight[i]!);
     if (new Set(x).size < 3) return [];
-    const { vertex, height, bend } = fitParabola(x, y);
+    const { vertex, height, bend } = fitParabola(x, y, weights);
     const smooth = x.map((value) => height + bend * (value - vertex) ** 2);
-    const sum = y.reduce((total, value, k) => total + (value - smooth[k]!) ** 2, 0);
+    const sum = y.reduce((total, value, k) => total + weights[k]! * (value - smooth[k]!) ** 2, 0);
     return [{ indices, smooth, sum, freedom: Math.max(0, y.length - 3) }];
   });
 }
@@ -144,7 +91,7 @@ const leastFreedom = 2;
  * at its ends most closely, so their residuals are small.
  */
 export function redrawnLosses(
-  data: Pick<Data, "loss" | "cluster">,
+  data: Pick<Data, "loss" | "cluster" | "weight">,
   profiles: readonly Profile[],
   draws: Draws,
 ): Float64Array {
@@ -156,7 +103,7 @@ export function redrawnLosses(
     const { sum, freedom } = profile.freedom < leastFreedom ? all : profile;
     const variance = (open * sum) / freedom;
     profile.indices.forEach((i, k) => {
-      loss[i] = profile.smooth[k]! + Math.sqrt(variance) * draws.normal("noise", data.cluster[i]!);
+      loss[i] = profile.smooth[k]! + Math.sqrt(variance / data.weight[i]!) * draws.normal("noise", data.cluster[i]!);
     });
   }
   return loss;
@@ -172,25 +119,79 @@ function chiSquare(freedom: number, normal: (k: number) => number): number {
   return sum;
 }
 
+const parabolas: ProfileOptions = { curve: "parabola" };
+
+/** @throws {RangeError} for an interpolation without the noise between seeds, or a window that is not above 1 */
 export function isoflopFitter(data: Data, options: MethodOptions): Fitter {
+  const { profile = parabolas } = options;
+  const noise = noiseOf(data.error, data.size, profile.seedNoise);
+  checkProfile(profile, noise);
   const budgets = budgetsOf(data, options.budgetTolerance);
-  let profiles: Profile[] | undefined;
   const ones = new Float64Array(data.size).fill(1);
+  let own: readonly Vertex[] | undefined;
+
+  const vertexAt = (budget: Budget, drawn?: Float64Array) =>
+    noise ? vertexUnderNoise(data, budget, { noise, options: profile, drawn }) : vertexOf(data, budget, profile, drawn);
+  const ownVertices = () => {
+    own ??= budgets.map((budget) => vertexAt(budget));
+    return own;
+  };
+
+  /** Windows hold fewer points than a profile, so the scatter about a windowed parabola is that of its points. */
+  const near = windowedBudgets(data, options);
+  let profiles: Profile[] | undefined;
+
   return {
     estimate() {
-      const { estimate, refused } = throughVertices(budgets, data);
+      const { estimate, refused } = throughVertices(budgets, ownVertices());
       if (estimate) return estimate;
       const left = budgets.length - refused.length;
+      const what = profile.curve === "akima" ? "interpolated profiles" : "IsoFLOP parabolas";
       throw new RangeError(
-        `Cannot fit by IsoFLOP parabolas: ${left} of ${budgets.length} budgets give an optimum, and a power law through them needs ${fewest}. ${refused.map(({ message }) => message).join(" ")}`.trim(),
+        `Cannot fit by ${what}: ${left} of ${budgets.length} budgets give an optimum, and a power law through them needs ${fewest}. ${refused.map(({ message }) => message).join(" ")}`.trim(),
       );
     },
-    refit: (weights) => throughVertices(budgets, data, weights).estimate,
-    redraw(draws) {
-      profiles ??= profilesOf(data, budgets);
-      return throughVertices(budgets, { ...data, loss: redrawnLosses(data, profiles, draws) }, ones).estimate;
+    refit(weights) {
+      // A budget of which no point was left out keeps its vertex under noise, which takes long to find.
+      const vertices = budgets.map((budget, k) =>
+        noise && budget.indices.every((i) => weights[i] === 1) ? ownVertices()[k]! : vertexAt(budget, weights),
+      );
+      return throughVertices(budgets, vertices).estimate;
+    },
+    redraw(draws, { optima = [] }) {
+      if (noise) {
+        const vertices = disturbedVertices(data, near, { noise, curve: profile.curve, draws, optima });
+        return throughVertices(budgets, vertices).estimate;
+      }
+      profiles ??= profilesOf(data, near);
+      const loss = redrawnLosses(data, profiles, draws);
+      const vertices = near.map((budget) => vertexOf({ ...data, loss }, budget, parabolas, ones));
+      return throughVertices(budgets, vertices).estimate;
     },
   };
+}
+
+/** The budgets with only the points that their parabolas are fitted to. */
+export function windowedBudgets(
+  data: Data,
+  { budgetTolerance, profile = parabolas }: Pick<MethodOptions, "budgetTolerance" | "profile">,
+): Budget[] {
+  return budgetsOf(data, budgetTolerance).map(({ c, indices }) => ({
+    ...{ c, indices: nearLowest(data, indices, profile.window) },
+  }));
+}
+
+function checkProfile({ curve, window, seedNoise }: ProfileOptions, noise: SeedNoise | undefined): void {
+  if (window !== undefined && !(window > 1)) {
+    throw new RangeError(`Cannot fit by IsoFLOP profiles: the window is ${window}; it is a factor of N above 1.`);
+  }
+  if (seedNoise !== undefined && !(seedNoise > 0 && Number.isFinite(seedNoise))) {
+    throw new RangeError(`Cannot fit by IsoFLOP profiles: the seed noise is ${seedNoise}; it is a loss above 0.`);
+  }
+  if (curve === "parabola" || noise) return;
+  throw new RangeError(
+    "Cannot fit by interpolated profiles: an interpolation goes through every point, so it shows no noise; give the standard deviation of the loss between seeds (--seed_noise), or a column of standard errors (--errors).",
+  );
 }
 
 /** A surface's five constants. */
@@ -201,17 +202,24 @@ export interface SurfaceBias {
   readonly optimum: ParabolaBias;
   /** Bias of the exponents a and b, and of ln nScale and ln dScale. */
   readonly line: Readonly<Record<"a" | "b" | "nScale" | "dScale", number>>;
+  /** Of each vertex: of ln N*, and of the loss. */
+  readonly vertices: readonly { readonly c: number; readonly lnN: number; readonly loss: number }[];
 }
 
 /**
  * The bias of approach 2 on a surface without noise, at the N and D of these points: the differences of its optimum at
  * the largest budget, and of its line, from those of the surface.
  */
-export function biasOnSurface(surface: Surface, data: Data, tolerance: number): SurfaceBias | undefined {
+export function biasOnSurface(
+  surface: Surface,
+  data: Data,
+  tolerance: number,
+  profile: ProfileOptions = parabolas,
+): SurfaceBias | undefined {
   const lnLoss = predictSurface(surface, data);
   const smooth: Data = { ...data, lnLoss, loss: lnLoss.map(Math.exp) };
   const optima = budgetsOf(smooth, tolerance)
-    .map((budget) => vertexOf(smooth, budget, new Float64Array(data.size).fill(1)))
+    .map((budget) => vertexOf(smooth, budget, profile, new Float64Array(data.size).fill(1)))
     .filter((vertex): vertex is BudgetOptimum => !("kind" in vertex));
   if (optima.length < 2) return undefined;
   const { n, d } = throughOptima(optima);
@@ -222,8 +230,13 @@ export function biasOnSurface(surface: Surface, data: Data, tolerance: number): 
   // The line of the surface: ln N* = ln G + a·ln(N·D), where N·D is C divided by the points' FLOPs per product.
   const own = { n: lnG + a * (lnProduct - lnC), d: -lnG + b * (lnProduct - lnC) };
   const line = { a: n.slope - a, b: d.slope - b, nScale: n.intercept - own.n, dScale: d.intercept - own.d };
+  const vertices = optima.map((vertex) => {
+    const lnN = own.n + a * Math.log(vertex.c);
+    const best = surfaceLoss(surface, Math.exp(lnN), (vertex.n * vertex.d) / Math.exp(lnN));
+    return { c: vertex.c, lnN: Math.log(vertex.n) - lnN, loss: vertex.loss - best };
+  });
   return {
-    line,
+    ...{ line, vertices },
     optimum: {
       n: Math.expm1(line.nScale + line.a * lnC),
       d: Math.expm1(line.dScale + line.b * lnC),

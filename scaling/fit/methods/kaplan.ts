@@ -18,6 +18,7 @@ export function kaplanFitter(data: Data, { maxIterations }: MethodOptions): Fitt
   const search = createLeastSquares({
     size: data.size,
     parameters: 4,
+    weight: data.weight,
     at(i, x, gradient) {
       const alphaD = Math.exp(x[3]!);
       const lnN = data.lnN[i]! - n;

@@ -3,8 +3,11 @@
  * needed by the bootstrap, the deletion of points and the held-out error.
  */
 import type { BudgetOptimum, FitMethod, FitWarning } from "../../points.js";
-import type { Data } from "../columns.js";
+import type { Data, Over } from "../columns.js";
+import type { Constraints } from "../forms/constraints.js";
 import type { Start } from "../search/huber-objective.js";
+import type { ResidualLoss } from "../search/residual-loss.js";
+import type { ProfileOptions } from "./profiles.js";
 
 /** Options of the methods; plain data, because they are sent to worker threads. */
 export interface MethodOptions {
@@ -15,13 +18,21 @@ export interface MethodOptions {
   readonly starts?: readonly Start[];
   readonly maxIterations: number;
   /** power, broken: the quantity that the loss depends on. */
-  readonly over: "n" | "d" | "c";
+  readonly over: Over;
   /** power: whether the law has an offset E. */
   readonly offset: boolean;
   /** broken: number of breaks. */
   readonly breaks: number;
   /** isoflop: runs whose compute differs by less than this share belong to the same budget. */
   readonly budgetTolerance: number;
+  /** Constants fixed or tied. */
+  readonly constraints?: Constraints;
+  /** What is minimised, as far as it differs from the method's own. */
+  readonly residual?: Partial<Omit<ResidualLoss, "delta">>;
+  /** isoflop: how a budget's lowest point is found; by default, a parabola through all its sizes. */
+  readonly profile?: ProfileOptions;
+  /** Starting points by name, instead of the law's own, for laws of forms/. */
+  readonly from?: readonly Readonly<Record<string, number>>[];
 }
 
 /** An estimate, by the names of the parameters. */
@@ -62,8 +73,10 @@ export interface Fitter {
   redraw?(draws: Draws, from: Estimate): Estimate | undefined;
   /** ln of the predicted loss at each point of `at`, for methods that predict losses. */
   predict?(params: Readonly<Record<string, number>>, at: Data): Float64Array;
-  /** parametric: Huber's δ. The objective of the other methods is a sum of squares. */
-  readonly delta?: number;
+  /** What is minimised; without it, a sum of squares of ln L. */
+  readonly residual?: ResidualLoss;
+  /** The free constants, those that are tied together in one group; without it, each is free by itself. */
+  readonly free?: readonly (readonly string[])[];
 }
 
 /** The numbers of an estimate with intervals: parameters and exponents (isoflop and envelope have a and b as both). */

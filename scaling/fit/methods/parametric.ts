@@ -9,6 +9,7 @@ import type { Data } from "../columns.js";
 import { chinchillaStarts, searchFrom } from "../search/chinchilla-starts.js";
 import { type HuberObjective, huberObjective, type Start } from "../search/huber-objective.js";
 import { createMinimizer, type Minimum } from "../search/quasi-newton.js";
+import type { ResidualLoss } from "../search/residual-loss.js";
 import { createProjection, type Projected } from "../search/variable-projection.js";
 import type { Estimate, Fitter, MethodOptions } from "./method.js";
 
@@ -68,8 +69,16 @@ export function parametricFitter(data: Data, options: MethodOptions): Fitter {
     return made;
   }
 
-  return { estimate, refit, predict: predictSurface, delta: options.delta };
+  return { estimate, refit, predict: predictSurface, residual: chinchillaLoss(options.delta) };
 }
+
+/** Hoffmann's objective. */
+export const chinchillaLoss = (delta: number): ResidualLoss => ({
+  loss: "huber",
+  scale: "log",
+  delta,
+  asymmetry: 0.5,
+});
 
 /** The most points that the search from all starts uses, an even selection of them; later steps use all points. */
 const mostSearched = 5000;

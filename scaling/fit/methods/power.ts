@@ -2,23 +2,20 @@
  * L(x) = E + A·x^−alpha, where x is N, D or C. With the offset E, by variable projection with relative residuals;
  * without it, a straight line through the logarithms (Kaplan 2020, eq. 1.1-1.3, where A = x0^alpha).
  */
-import type { Data } from "../columns.js";
+import { type Data, lnOver, weighted } from "../columns.js";
 import { fitLine } from "../search/line-fit.js";
 import { createProjection } from "../search/variable-projection.js";
 import { type Estimate, endOf, type Fitter, type MethodOptions } from "./method.js";
 
-/** ln of the quantity that the loss depends on. */
-export function lnOver(data: Data, over: MethodOptions["over"]): Float64Array {
-  return over === "n" ? data.lnN : over === "d" ? data.lnD : data.lnC;
-}
+type PowerOptions = Pick<MethodOptions, "over" | "offset" | "maxIterations">;
 
-export function powerFitter(data: Data, { over, offset, maxIterations }: MethodOptions): Fitter {
+export function powerFitter(data: Data, { over, offset, maxIterations }: PowerOptions): Fitter {
   const lnX = lnOver(data, over);
   const predict: Fitter["predict"] = ({ E = 0, A, alpha }, at) =>
     lnOver(at, over).map((x) => Math.log(E + A! * Math.exp(-alpha! * x)));
   if (!offset) {
     const straight = (weights?: Float64Array): Estimate => {
-      const { slope, intercept, sum } = fitLine(lnX, data.lnLoss, weights);
+      const { slope, intercept, sum } = fitLine(lnX, data.lnLoss, weighted(data, weights));
       const converged = Number.isFinite(slope);
       return { params: { A: Math.exp(intercept), alpha: -slope }, objective: sum, converged, warnings: [] };
     };

@@ -29,6 +29,7 @@ export function repeatedFitter(data: Data, { maxIterations }: MethodOptions): Fi
   const search = createLeastSquares({
     size: data.size,
     parameters: 6,
+    weight: data.weight,
     at(i, x, gradient) {
       const { ln, slope } = lnWorth(data.lnD[i]!, data.lnUnique[i]!, Math.exp(x[5]!));
       const e = Math.exp(x[0]!);

@@ -74,7 +74,7 @@ class Huber implements HuberObjective {
     this.#count = 0;
     let total = 0;
     for (let i = 0; i < this.#data.size; i++) {
-      const weight = weights ? weights[i]! : 1;
+      const weight = (weights ? weights[i]! : 1) * this.#data.weight[i]!;
       if (weight === 0) continue;
       this.#xs[this.#count] = this.#allX[i]!;
       this.#ys[this.#count] = this.#allY[i]!;

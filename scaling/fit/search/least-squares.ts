@@ -8,6 +8,8 @@ import { cholesky, choleskySolve } from "./cholesky.js";
 export interface Residuals {
   readonly size: number;
   readonly parameters: number;
+  /** The weight of each point, in addition to those of a refit; 1 by default. */
+  readonly weight?: Float64Array;
   /** The residual of point i; its gradient is written to `gradient`. */
   at(i: number, x: Float64Array, gradient: Float64Array): number;
 }
@@ -46,12 +48,15 @@ export function createLeastSquares(law: Residuals) {
   const trial = new Float64Array(count);
   const row = new Float64Array(count);
 
+  const weightOf = (i: number, weights: Float64Array | undefined) =>
+    (weights ? weights[i]! : 1) * (law.weight ? law.weight[i]! : 1);
+
   function sums(x: Float64Array, weights: Float64Array | undefined): number {
     normal.fill(0);
     right.fill(0);
     let value = 0;
     for (let i = 0; i < size; i++) {
-      const w = weights ? weights[i]! : 1;
+      const w = weightOf(i, weights);
       if (w === 0) continue;
       const r = law.at(i, x, row);
       value += w * r * r;
@@ -66,7 +71,7 @@ export function createLeastSquares(law: Residuals) {
   function valueAt(x: Float64Array, weights: Float64Array | undefined): number {
     let value = 0;
     for (let i = 0; i < size; i++) {
-      const w = weights ? weights[i]! : 1;
+      const w = weightOf(i, weights);
       if (w > 0) value += w * law.at(i, x, row) ** 2;
     }
     return Number.isNaN(value) ? Number.POSITIVE_INFINITY : value;

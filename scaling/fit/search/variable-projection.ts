@@ -44,9 +44,12 @@ const flat = 1e-7;
  * @param lnX ln N in E + A·N^−α + B·D^−β, or the logarithm of another quantity
  * @param lnY ln D; without it, the law is E + A·X^−α
  */
-export function createProjection(data: Pick<Data, "loss" | "size">, lnX: Float64Array, lnY?: Float64Array): Projection {
+export function createProjection(data: Weighted, lnX: Float64Array, lnY?: Float64Array): Projection {
   return new Projector(data, lnX, lnY);
 }
+
+/** Losses, and the weight of each point. */
+type Weighted = Pick<Data, "loss" | "size" | "weight">;
 
 const square = 5;
 
@@ -63,6 +66,7 @@ class Projector implements Projection {
   readonly #z: Float64Array;
   readonly #w: Float64Array;
   readonly #residual: Float64Array;
+  readonly #own: Float64Array;
   /** E, A, B, in the coordinates of x and y. */
   readonly #linear = new Float64Array(3);
   readonly #normal = new Float64Array(9);
@@ -76,8 +80,9 @@ class Projector implements Projection {
   readonly #step = new Float64Array(square);
   #total: number;
 
-  constructor({ loss, size }: Pick<Data, "loss" | "size">, lnX: Float64Array, lnY?: Float64Array) {
+  constructor({ loss, size, weight }: Weighted, lnX: Float64Array, lnY?: Float64Array) {
     this.#size = size;
+    this.#own = weight;
     this.#n = scaleOf(lnX);
     this.#d = lnY ? scaleOf(lnY) : { mean: 0, spread: 1 };
     this.#x = lnX.map((value) => (value - this.#n.mean) / this.#n.spread);
@@ -90,7 +95,9 @@ class Projector implements Projection {
 
   fit({ weights, from, maxIterations = 200 }: Parameters<Projection["fit"]>[0] = {}): Projected {
     this.#total = 0;
-    for (let i = 0; i < this.#size; i++) this.#total += this.#w[i] = weights ? weights[i]! : 1;
+    for (let i = 0; i < this.#size; i++) {
+      this.#total += this.#w[i] = this.#own[i]! * (weights ? weights[i]! : 1);
+    }
     const start: [number, number] = from ? [from[0] * this.#n.spread, from[1] * this.#d.spread] : this.#scan();
     return this.#refine(start, maxIterations);
   }

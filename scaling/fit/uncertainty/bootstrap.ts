@@ -52,17 +52,22 @@ function drawsOf(seed: number, refit: number): Draws {
 /**
  * Refits from … to − 1, as rows of numbers [refits × 2·names]: the values, then their standard errors if the method's
  * predictions have a gradient. NaN if the drawn points do not identify the parameters.
+ * @param onProgress is called before each refit with the number of those that are done
  */
-export function bootstrapRows({ data, options, estimate, seed, from, to }: BootstrapJob): Float64Array {
+export function bootstrapRows(
+  { data, options, estimate, seed, from, to }: BootstrapJob,
+  onProgress?: (done: number) => void,
+): Float64Array {
   const fitter = createFitter(data, options);
   const names = Object.keys(named(estimate));
-  const parameters = Object.keys(estimate.params).length;
+  const parameters = fitter.free?.length ?? Object.keys(estimate.params).length;
   const width = 2 * names.length;
   const rows = new Float64Array((to - from) * width).fill(Number.NaN);
   for (let refit = from; refit < to; refit++) {
+    onProgress?.(refit - from);
     const weights = fitter.redraw
       ? undefined
-      : drawWeights(data, { seed, refit, robust: fitter.delta !== undefined, parameters });
+      : drawWeights(data, { seed, refit, robust: fitter.residual?.loss === "huber", parameters });
     const made = weights ? fitter.refit(weights, estimate) : fitter.redraw!(drawsOf(seed, refit), estimate);
     if (!made) continue;
     const spread = fitter.predict && weights && sandwich(fitter, data, made, { weights, studentizing: true });

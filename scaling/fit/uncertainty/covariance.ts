@@ -6,6 +6,7 @@
 import type { Data } from "../columns.js";
 import type { Estimate, Fitter } from "../methods/method.js";
 import { inverse } from "../search/cholesky.js";
+import { sideWeight } from "../search/residual-loss.js";
 
 export interface Spread {
   readonly names: readonly string[];
@@ -37,13 +38,14 @@ export function sandwich(
 ): Spread | undefined {
   const { weights } = options;
   const names = Object.keys(estimate.params);
-  const size = names.length;
-  const residuals = residualsOf(fitter, data, estimate);
-  const jacobian = names.map((name) => derivative(fitter, data, estimate.params, name));
+  const free = fitter.free ?? names.map((name) => [name]);
+  const size = free.length;
+  const { residuals, jacobian } = linearized(fitter, data, estimate.params, free);
   // Columns scaled to the same size, because A and alpha differ in magnitude.
   const scales = jacobian.map((column) => Math.sqrt(column.reduce((sum, value) => sum + value * value, 0)) || 1);
-  const slopes = slopesOf(residuals, options.studentizing ? undefined : fitter.delta, size);
-  const weigh = (i: number) => (weights ? weights[i]! : 1) * slopes[i]!;
+  const { delta, sides } = robustness(fitter, data, residuals);
+  const slopes = slopesOf(residuals, options.studentizing ? undefined : delta, size);
+  const weigh = (i: number) => (weights ? weights[i]! : 1) * slopes[i]! * sides[i]!;
   jacobian.forEach((column, k) => {
     for (let i = 0; i < column.length; i++) column[i]! /= scales[k]!;
   });
@@ -54,20 +56,58 @@ export function sandwich(
   }
   const inverted = inverse(bread, size);
   if (!inverted) return undefined;
-  const meat = clusterMeat(jacobian, residuals, data, { delta: fitter.delta, weights });
+  const meat = clusterMeat(jacobian, residuals, data, { delta, sides, weights });
   const covariance = sandwiched(inverted, meat, size);
-  const matrix = Array.from({ length: size }, (_, j) =>
-    Array.from({ length: size }, (_, k) => covariance[j * size + k]! / (scales[j]! * scales[k]!)),
+  // Constants that are tied have the same error, and those that are fixed have none.
+  const groupOf = names.map((name) => free.findIndex((group) => group.includes(name)));
+  const matrix = groupOf.map((j) =>
+    groupOf.map((k) => (j < 0 || k < 0 ? 0 : covariance[j * size + k]! / (scales[j]! * scales[k]!))),
   );
   return estimate.exponents ? withExponents({ names, matrix }, estimate.params) : { names, matrix };
 }
 
-/** ∂ ln L̂ / ∂ parameter, at each point. */
-function derivative(fitter: Fitter, data: Data, params: Readonly<Record<string, number>>, name: string): Float64Array {
-  const step = 1e-5 * (Math.abs(params[name]!) || 1);
-  const high = fitter.predict!({ ...params, [name]: params[name]! + step }, data);
-  const low = fitter.predict!({ ...params, [name]: params[name]! - step }, data);
+/** The residuals that the fit minimises, and their derivatives with respect to the free constants. */
+function linearized(
+  fitter: Fitter,
+  data: Data,
+  params: Readonly<Record<string, number>>,
+  free: readonly (readonly string[])[],
+): { residuals: Float64Array; jacobian: Float64Array[] } {
+  const residuals = residualsOf(fitter, data, { params });
+  const jacobian = free.map((group) => derivative(fitter, data, params, group));
+  if (fitter.residual?.scale !== "linear") return { residuals, jacobian };
+  const predicted = residuals.map((r, i) => Math.exp(r) * data.loss[i]!);
+  return {
+    residuals: predicted.map((loss, i) => loss - data.loss[i]!),
+    jacobian: jacobian.map((column) => column.map((value, i) => value * predicted[i]!)),
+  };
+}
+
+/** Huber's δ, if the objective has one, and each point's own weight times that of the side on which it lies. */
+function robustness({ residual }: Fitter, data: Data, residuals: Float64Array) {
+  const delta = residual?.loss === "huber" ? residual.delta : undefined;
+  const sides = residuals.map((r, i) => data.weight[i]! * (residual ? sideWeight(r, residual.asymmetry) : 1));
+  return { delta, sides };
+}
+
+/** ∂ ln L̂ / ∂ the common value of the constants of a group, at each point. */
+function derivative(
+  fitter: Fitter,
+  data: Data,
+  params: Readonly<Record<string, number>>,
+  group: readonly string[],
+): Float64Array {
+  const step = 1e-5 * (Math.abs(params[group[0]!]!) || 1);
+  const moved = (by: number) =>
+    fitter.predict!({ ...params, ...Object.fromEntries(group.map((name) => [name, params[name]! + by])) }, data);
+  const [high, low] = [moved(step), moved(-step)];
   return high.map((value, i) => (value - low[i]!) / (2 * step));
+}
+
+interface MeatOptions {
+  readonly delta: number | undefined;
+  readonly sides: Float64Array;
+  readonly weights: Float64Array | undefined;
 }
 
 /** Σ over clusters of (Σ ψ·gradient)(…)ᵀ, with the correction for few clusters. */
@@ -75,12 +115,13 @@ function clusterMeat(
   jacobian: readonly Float64Array[],
   residuals: Float64Array,
   data: Data,
-  { delta, weights }: { delta?: number | undefined; weights?: Float64Array | undefined },
+  { delta, sides, weights }: MeatOptions,
 ): Float64Array {
   const size = jacobian.length;
   const scores = new Float64Array(data.clusters * size);
   for (let i = 0; i < data.size; i++) {
-    const psi = delta === undefined ? residuals[i]! : Math.max(-delta, Math.min(delta, residuals[i]!));
+    const clipped = delta === undefined ? residuals[i]! : Math.max(-delta, Math.min(delta, residuals[i]!));
+    const psi = sides[i]! * clipped;
     for (let k = 0; k < size; k++) scores[data.cluster[i]! * size + k]! += psi * jacobian[k]![i]!;
   }
   const meat = new Float64Array(size * size);
@@ -153,4 +194,4 @@ export function standardErrors({ names, matrix }: Spread): Record<string, number
 }
 
 /** Names of positive, skewed parameters: their intervals are those of their logarithms. */
-export const positive: ReadonlySet<string> = new Set(["A", "B", "nScale", "dScale", "Nc", "Dc", "rStar"]);
+export const positive: ReadonlySet<string> = new Set(["A", "B", "nScale", "dScale", "Nc", "Dc", "rStar", "rStarN"]);

@@ -21,7 +21,7 @@ function about(name: string, value: number, half: number): Interval {
 }
 
 /** Parameters that cannot be negative, so that their intervals end at 0. */
-const notNegative = new Set(["E", "A", "B", "Nc", "Dc", "nScale", "dScale", "rStar"]);
+const notNegative = new Set(["E", "A", "B", "Nc", "Dc", "nScale", "dScale", "rStar", "rStarN"]);
 
 function bounded(name: string, values: Numbers): boolean {
   // In the broken law also a, b, and the places and widths of breaks; in other laws a and b are exponents.

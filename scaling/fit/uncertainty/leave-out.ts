@@ -1,12 +1,12 @@
 /** Fits without some of the points: the influence of each point, and the error on held-out budgets. */
 import type { Holdout } from "../../points.js";
 import type { Data } from "../columns.js";
-import { budgetsOf } from "../methods/isoflop.js";
 import type { Estimate, Fitter } from "../methods/method.js";
+import { budgetsOf } from "../methods/profiles.js";
 
 /** The main result of a method: exponent a, or the exponent of its law. */
 export function mainExponent({ exponents, params }: Pick<Estimate, "exponents" | "params">): number {
-  return exponents?.a ?? params.alpha ?? params.c0 ?? Number.NaN;
+  return exponents?.a ?? params.alpha ?? params.eta ?? params.c0 ?? Number.NaN;
 }
 
 /** A fit without one point. */

@@ -86,7 +86,7 @@ describe("folio scaling fit", () => {
     const rows = rowsOf(sweep).map((row, k) => [...row, k < 3 ? "total" : "blocks", 60, 100, 0.5]);
     const file = csv("own.csv", "n,d,c,loss,n_convention,warmup_steps,steps,final_lr_ratio", rows);
     const { out } = await folio(file, "--method", "isoflop", "--bootstrap", "0", "--budget", "1e24");
-    expect(out).toMatch(/^budget \(FLOPs\) +N\* +D\* +D\*\/N\* +loss$/m);
+    expect(out).toMatch(/^budget \(FLOPs\) +N\* +N\*, 80 % +D\* +D\*\/N\* +loss$/m);
     expect(out.match(/^\d\.\d\de\+\d\d /gm)).toHaveLength(6);
     for (const kind of ["mixed-conventions", "long-warmup", "undecayed-learning-rate", "extrapolation"]) {
       expect(out).toContain(`warning (${kind}): `);

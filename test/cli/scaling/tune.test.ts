@@ -119,3 +119,76 @@ describe("folio scaling tune", () => {
     expect(JSON.parse((await tune(file, "--drop-missing", "--json")).out).runs).toBe(31);
   });
 });
+
+/** A grid of rates and batches at two sizes, best at 2 N^-0.5 and 3 D^0.5 tokens; one pair was not run. */
+function writeGrid(name: string, batch = "batch_tokens"): string {
+  const lines = [1e4, 1e5].flatMap((n) =>
+    [0.25, 0.5, 1, 2, 4].flatMap((times) =>
+      [0.3, 0.6, 1.2, 2.4].map((more) => {
+        const [u, v] = [Math.log(times), Math.log(more)];
+        return [
+          n,
+          20 * n,
+          2 * n ** -0.5 * times,
+          3 * (20 * n) ** 0.5 * more,
+          2 + 0.1 * u * u - 0.05 * u * v + 0.1 * v * v,
+        ];
+      }),
+    ),
+  );
+  const file = path.join(folder, name);
+  fs.writeFileSync(file, `n,d,learning_rate,${batch},loss\n${lines.slice(1).map(String).join("\n")}\n`);
+  return file;
+}
+
+describe("folio scaling tune of a grid", () => {
+  test("prints the best rates and batches with intervals, both laws for a plan, and what is missing", async () => {
+    const { code, out, err } = await tune(writeGrid("grid.csv"));
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(out).toContain(
+      "39 runs in 2 cells of N and D; the loss as a quadratic in log rate and log batch (batch_tokens)",
+    );
+    expect(out).toMatch(
+      /^ 10,000 +200,000 +\d+\/19 +0\.0200 +0\.0200 … 0\.0200 +1,342 +1,342 … 1,342 +2\.0000 +2\.0033$/m,
+    );
+    expect(out).toMatch(/^ {2}learningRate: \{ factor: 2, parameters: -0\.5 \},$/m);
+    expect(out).toMatch(/^ {2}batchTokens: \{ factor: 13\.42, parameters: 0\.5 \},$/m);
+    expect(out).toContain("1 of the pairs of a tried rate and a tried");
+  });
+
+  test("--json gives the cells, the laws and the warnings; the batch may be an expression", async () => {
+    const file = writeGrid("sequences.csv", "rows");
+    const { out } = await tune(file, "--batch=d.rows * 8", "--batch_in=d", "--where=d.loss < 3", "--json");
+    const { cells, laws, rules, warnings } = JSON.parse(out);
+    expect(cells.map(({ runs }: { runs: number }) => runs)).toEqual([19, 20]);
+    expect(laws.batch.rule.tokens).toBeCloseTo(0.5, 7);
+    expect(rules.batch).toEqual({ factor: 24, tokens: 0.5 });
+    expect(laws.batch.ci80.tokens).toHaveLength(2);
+    expect(warnings.map(({ kind }: { kind: string }) => kind)).toEqual(["missing-runs"]);
+  });
+
+  test("--rates_only takes the best batch of each size, as for fewer than three batches", async () => {
+    const { best } = JSON.parse((await tune(writeGrid("alone.csv"), "--rates_only", "--json")).out);
+    expect(best[0]).toMatchObject({ batch: 3 * 200000 ** 0.5 * 1.2, otherBatches: expect.any(Array) });
+  });
+
+  test.each([
+    ["a window of 1", ["--window=1"], "the window is 1; give a factor above 1"],
+    ["an unknown quantity", ["--rate_in=n,x"], 'Cannot read --rate_in: "n,x" is not one of n, d, n,d and none.'],
+    [
+      "a window for rates alone",
+      ["--rates_only", "--window=3"],
+      "Cannot use --window: it is for rates and batches together",
+    ],
+    ["a condition that no row fulfils", ["--where=d.loss > 9"], "no row fulfils --where"],
+    [
+      "only an edge",
+      ["--where=d.learning_rate > 0.015 && d.n < 5e4"],
+      "no cell of N and D has a minimum inside its grid",
+    ],
+  ])("says what is wrong: %s", async (_, argv, message) => {
+    const { code, out, err } = await tune(writeGrid("wrong.csv"), ...argv);
+    expect({ code, out }).toEqual({ code: 1, out: "" });
+    expect(err).toContain(message);
+  });
+});

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { toSvg } from "../../../lib/charts/figure-svg.js";
 import { letterTick, logTicks, powerTick } from "../../../lib/charts/log-ticks.js";
-import { vertexInterval } from "../../../scaling/figures/vertex.js";
 import {
   bootstrapCloud,
   exponentIntervals,
@@ -15,6 +14,7 @@ import {
   predictedInterval,
   residualPlot,
 } from "../../../scaling/figures.js";
+import { vertexInterval } from "../../../scaling/fit/uncertainty/vertices.js";
 import { fitLaw, fitLawNow } from "../../../scaling/fit.js";
 import type { Point } from "../../../scaling/points.js";
 

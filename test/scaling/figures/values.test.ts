@@ -5,7 +5,6 @@ import { type Figure, grey, palette, rampColor, type Trace } from "../../../lib/
 import { letterTick } from "../../../lib/charts/log-ticks.js";
 import { quantile } from "../../../lib/host/statistics.js";
 import { logSpace } from "../../../scaling/figures/common.js";
-import { vertexInterval } from "../../../scaling/figures/vertex.js";
 import {
   bootstrapCloud,
   exponentIntervals,
@@ -17,7 +16,8 @@ import {
   predictedInterval,
   residualPlot,
 } from "../../../scaling/figures.js";
-import { fitLaw, fitTable } from "../../../scaling/fit.js";
+import { vertexInterval } from "../../../scaling/fit/uncertainty/vertices.js";
+import { fitLaw, fitLawNow, fitTable } from "../../../scaling/fit.js";
 import type { Fit, Point } from "../../../scaling/points.js";
 import { approachesTable, fitApproaches, scalingReport } from "../../../scaling/report.js";
 import { isoflopSweep, lossOf, optimumOf } from "../simulate.js";
@@ -159,16 +159,33 @@ describe("intervals end where the numbers say", () => {
     expect(traceOf(figure, "x")).toMatchObject({ x: [fit.params.alpha], y: [fit.params.beta] });
   });
 
-  test("of each budget's vertex: 80 %, about its N", () => {
+  test("of each budget's vertex: the fit's 80 %, about its N; without one, from the scatter of its points", () => {
     const { data } = isoflopCurves({ points, fit: isoflop });
     const vertices = data.at(-1)!;
     expect(vertices).toMatchObject({ name: "optimum, 80 % interval", line: { color: palette[1] } });
     expect(vertices.y).toEqual(isoflop.optima!.map(({ loss }) => loss));
     vertices.error_x!.array.forEach((high, k) => {
       const n = vertices.x[k]!;
-      const [low, top] = vertexInterval(points.slice(7 * k, 7 * k + 7), 0.8)!; // NumPy's: fit/golden.test.ts
+      const [low, top] = isoflop.optima![k]!.ci80!.n;
       expect((n + high!) / top).toBeCloseTo(1, 9);
       expect((n - vertices.error_x!.arrayminus[k]!) / low).toBeCloseTo(1, 9);
+    });
+    for (const options of [{ window: 3 }, { curve: "akima", seedNoise: 0.003 }] as const) {
+      const other = fitLawNow(points, { method: "isoflop", ...options });
+      const { data: drawn } = isoflopCurves({ points, fit: other });
+      const curve = drawn[0]!;
+      const deepest = Math.min(...(curve.y as number[]));
+      // The median of noisy lowest points lies near the lowest point of the curve itself.
+      expect(curve.x[(curve.y as number[]).indexOf(deepest)]! / other.optima![0]!.n).toBeCloseTo(1, 0);
+      expect(deepest / other.optima![0]!.loss).toBeCloseTo(1, 2);
+      if ("window" in options) expect(Math.max(...curve.x) / Math.min(...curve.x)).toBeLessThan(9.1);
+      else expect(curve.y.at(-1)).toBeCloseTo(points[6]!.loss, 9);
+    }
+    const old = { ...isoflop, optima: isoflop.optima!.map(({ ci80: _, ci95: __, ...optimum }) => optimum) };
+    const bare = isoflopCurves({ points, fit: old }).data.at(-1)!;
+    bare.error_x!.array.forEach((high, k) => {
+      const [, top] = vertexInterval(points.slice(7 * k, 7 * k + 7), 0.8)!; // NumPy's: fit/golden.test.ts
+      expect((bare.x[k]! + high!) / top).toBeCloseTo(1, 9);
     });
   });
 });

@@ -1,8 +1,8 @@
 /** Every method against SciPy and statsmodels on the same points: test/scaling/golden/make.py made the values. */
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { vertexInterval } from "../../../scaling/figures/vertex.js";
 import { normalQuantile, studentQuantile } from "../../../scaling/fit/uncertainty/student-quantile.js";
+import { vertexInterval } from "../../../scaling/fit/uncertainty/vertices.js";
 import { type FitOptions, fitLawNow, parabolaBias } from "../../../scaling/fit.js";
 import type { BudgetOptimum, Fit, FitMethod, Interval, Point } from "../../../scaling/points.js";
 

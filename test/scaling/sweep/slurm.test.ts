@@ -1,12 +1,13 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
-import { afterAll, describe, expect, it, onTestFinished } from "vitest";
+import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { packageRoot } from "../../../lib/host/package.js";
 import { type PlanOptions, planSweep } from "../../../scaling/plan.js";
 import { readResults, submitSweep, sweepStatus } from "../../../scaling/sweep.js";
 import { needs } from "../../needs.js";
+import { missingSlurm, slurmIsInstalled, startSlurm } from "../../slurm/cluster.js";
 import { temporaryFolder, writeFox } from "../../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -21,21 +22,10 @@ const options: PlanOptions = {
   validationTokens: 128,
 };
 
-const there = !spawnSync("slurmctld", ["-V"]).error && !spawnSync("munged", ["--version"]).error;
-const script = (name: string) => path.join(import.meta.dirname, "..", "..", "slurm", name);
-
-// test/slurm/start.sh says what it needs; without it, the test is reported as skipped.
-const missing = !there
-  ? "Slurm and munge are not installed"
-  : process.getuid?.() !== 0
-    ? "Slurm's test needs root"
-    : undefined;
-describe("a sweep through Slurm", needs(missing), () => {
-  const cluster = path.join(folder, "cluster");
-  afterAll(() => spawnSync("sh", [script("stop.sh"), cluster]));
+describe("a sweep through Slurm", needs(missingSlurm), () => {
+  beforeAll(() => startSlurm(path.join(folder, "cluster")));
 
   it("is submitted once, done by an array task, and its folder shows the state", async () => {
-    process.env.SLURM_CONF = execFileSync("sh", [script("start.sh"), cluster], { encoding: "utf8" }).trim();
     const plan = planSweep(options);
     const out = path.join(folder, "out");
     const job = await submitSweep(plan, { folder: out });
@@ -156,7 +146,7 @@ describe("a batch script", () => {
   });
 });
 
-describe("a machine without Slurm", needs(there ? "Slurm is installed" : undefined), () => {
+describe("a machine without Slurm", needs(slurmIsInstalled ? "Slurm is installed" : undefined), () => {
   it("is reported", async () => {
     await expect(submitSweep(planSweep(options), { folder: path.join(folder, "none") })).rejects.toThrow(
       "Cannot hand the sweep to Slurm: sbatch: it is not installed on this machine.",

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { parquetReadObjects } from "hyparquet";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { type FolderLock, lockFolder } from "../../../lib/host/folder-lock.js";
 import { flopsPerToken, tokensPerStep, countParameters as totalOf } from "../../../lib/model/sizing.js";
 import { readRunLog } from "../../../lib/runs/run-folder.js";
@@ -232,6 +232,43 @@ describe("runSweep", () => {
     expect(ended).toMatchObject({ outcome: { state: "failed", message: "its process ended with 3" } });
     expect(fs.readFileSync(path.join(folder, "told"), "utf8")).toMatch(
       /^[\da-f]{16} grid-\S+\n[\da-f]{16} grid-\S+\n$/,
+    );
+  });
+});
+
+describe("several GPUs", () => {
+  /**
+   * A stand-in for a training: notes its GPU, and whether another run has it at the same time. It ends once the second, or
+   * the fourth, of the runs has begun, so the two GPUs take turns however fast a process starts.
+   */
+  const standIn =
+    "cd {folder}; mkdir gpu-$CUDA_VISIBLE_DEVICES || echo {name} >> shared; " +
+    "echo $CUDA_VISIBLE_DEVICES >> used; begun=$(wc -l < used); " +
+    "until [ $(wc -l < used) -ge $(((begun + 1) / 2 * 2)) ]; do sleep 0.05; done; " +
+    "rmdir gpu-$CUDA_VISIBLE_DEVICES; exit 3";
+  const four: PlanOptions = { ...options, grid: { ...options.grid, ratios: [0.1, 0.2, 0.3, 0.4] } as never };
+  const lines = (file: string) => fs.readFileSync(file, "utf8").trim().split("\n");
+  const onGpus = async (name: string, gpus: number[]) => {
+    const folder = path.join(dataDir, name);
+    const { counts, records } = await sweep(folder, { command: standIn, gpus }, four);
+    return { folder, counts, records };
+  };
+
+  it("each do one run at a time, and all are used", async () => {
+    const { folder, counts, records } = await onGpus("gpus", [0, 3]);
+    expect(records[0]).toMatchObject({ kind: "start", todo: 4, workers: 2 });
+    expect(counts.failed).toBe(4);
+    expect(fs.existsSync(path.join(folder, "shared"))).toBe(false);
+    expect(lines(path.join(folder, "used")).sort()).toEqual(["0", "0", "3", "3"]);
+  });
+
+  it("are numbered among those that a scheduler shows, and refused beyond them", async () => {
+    vi.stubEnv("CUDA_VISIBLE_DEVICES", "GPU-5e2f,7");
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const { folder } = await onGpus("gpus-shown", [1, 0]);
+    expect(new Set(lines(path.join(folder, "used")))).toEqual(new Set(["GPU-5e2f", "7"]));
+    await expect(onGpus("gpus-beyond", [0, 2])).rejects.toThrow(
+      "Cannot use GPU 2: CUDA_VISIBLE_DEVICES=GPU-5e2f,7 shows 2, numbered from 0; give fewer --gpus, or unset it.",
     );
   });
 });

@@ -3,10 +3,10 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
 import { createJiti } from "jiti";
-import { loadPlan, type PlanOptions, planSweep, type SweepPlan, share } from "../../../scaling/plan.js";
-import { measureSpeed } from "../../../scaling/sweep.js";
-import { packageRoot } from "../../host/package.js";
-import { statusOf } from "../../host/regular-file.js";
+import { loadPlan, type PlanOptions, planSweep, type SweepPlan, share } from "../../../../scaling/plan.js";
+import { measureSpeed } from "../../../../scaling/sweep.js";
+import { packageRoot } from "../../../host/package.js";
+import { statusOf } from "../../../host/regular-file.js";
 
 /** The flags of a command, with a text or without a value. Written --data_dir or --data-dir. */
 export type FlagKinds = Readonly<Record<string, "string" | "boolean">>;

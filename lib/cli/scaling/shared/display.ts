@@ -1,9 +1,9 @@
 /**
  * The display of `folio scaling run`: one line per finished run and, on a terminal, a table of the current runs below.
  */
-import type { SweepRecord } from "../../../scaling/sweep.js";
-import { ownEscapes } from "../shared/output.js";
-import { duration, grouped, type Output, styled, table } from "../shared/terminal.js";
+import type { SweepRecord } from "../../../../scaling/sweep.js";
+import { ownEscapes } from "../../shared/output.js";
+import { duration, grouped, type Output, styled, table } from "../../shared/terminal.js";
 
 export interface Display {
   show(record: SweepRecord): void;

@@ -1,0 +1,227 @@
+/** Rows and columns of other people's tables: conditions, expressions, weights, units, and predictions for new rows. */
+import fs from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { main } from "../../../lib/cli/main.js";
+import { fitLawNow } from "../../../scaling/fit.js";
+import type { Fit, Point } from "../../../scaling/points.js";
+import { predict } from "../../../scaling/questions/predict.js";
+import { isoflopSweep } from "../../scaling/simulate.js";
+
+let folder: string;
+beforeAll(() => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-rows-"));
+});
+afterAll(() => fs.rmSync(folder, { recursive: true }));
+
+async function folio(part: string, ...argv: string[]) {
+  let [out, err] = ["", ""];
+  const stdout = { write: (more: string) => (out += more) };
+  const code = await main(["scaling", part, ...argv], { stdout, stderr: { write: (more: string) => (err += more) } });
+  return { code, out, err };
+}
+
+function csv(name: string, head: string, rows: readonly (readonly unknown[])[]): string {
+  const file = path.join(folder, name);
+  fs.writeFileSync(file, `${[head, ...rows.map((row) => row.join(","))].join("\n")}\n`);
+  return file;
+}
+
+const sweep = isoflopSweep({ noise: 0.004, width: 3, sizes: 7 });
+const two = [...sweep.map((point) => ({ ...point, set: "c4" })), ...sweep.map((p) => ({ ...p, loss: 9, set: "x" }))];
+const columns = (
+  points: readonly (Point & { set?: string })[],
+  more: (point: Point, k: number) => unknown[] = () => [],
+) => points.map(({ n, d, c, loss, set = "" }, k) => [n, d, c, loss, set, ...more({ n, d, loss }, k)]);
+const head = "n,d,c,loss,set";
+
+const plain = ["--method=projection", "--bootstrap=0"];
+async function fitted(file: string, ...flags: string[]): Promise<Fit> {
+  const { code, out, err } = await folio("fit", file, ...plain, ...flags, "--json", "-");
+  expect({ code, err }).toEqual({ code: 0, err: "" });
+  return JSON.parse(out) as Fit;
+}
+async function refused(file: string, ...flags: string[]): Promise<string> {
+  const { code, out, err } = await folio("fit", file, ...plain, ...flags, "--json", "-");
+  expect({ code, out }).toEqual({ code: 1, out: "" });
+  expect(err.trim().split("\n")).toHaveLength(1);
+  return err;
+}
+
+const wanted = fitLawNow(sweep, { method: "projection" });
+const expectWanted = (fit: Fit) => {
+  for (const [name, value] of Object.entries(wanted.params)) expect(fit.params[name]! / value).toBeCloseTo(1, 6);
+};
+
+describe("rows", () => {
+  test("are those for which --where holds", async () => {
+    const file = csv("two.csv", head, columns(two));
+    expectWanted(await fitted(file, "--where", "d.set == 'c4'"));
+    expectWanted(await fitted(file, "--where", "d => d.loss < 8 && startswith(d.set, 'c')"));
+  });
+
+  test("of --hold_out are predicted, not fitted", async () => {
+    const largest = Math.max(...sweep.map(({ c }) => c!));
+    const file = csv("held.csv", head, columns(sweep));
+    const rest = sweep.filter(({ c }) => c! < largest);
+    const fit = await fitted(file, "--hold_out", `d.c == ${largest}`);
+    const alone = fitLawNow(rest, { method: "projection" });
+    expect(fit.params.alpha! / alone.params.alpha!).toBeCloseTo(1, 6);
+    expect(fit.dropped).toHaveLength(7);
+    const { rows } = predict(
+      alone,
+      sweep.filter(({ c }) => c === largest),
+    );
+    const rms = Math.sqrt(rows.reduce((sum, { error }) => sum + error! ** 2, 0) / rows.length);
+    const { out } = await folio("fit", file, ...plain, "--hold_out", `d.c == ${largest}`);
+    expect(out).toContain(`7 rows held out by role or --hold_out: prediction error ${(100 * rms).toFixed(2)} % (rms)`);
+  });
+
+  test.each([
+    ["d.los < 3", 'Cannot read --where "d.los < 3": Invalid column reference: "d.los"; write an expression'],
+    ["process.exit(1)", "Invalid function call"],
+    ["d.loss <", "Expression parse error"],
+    ["d.constructor", "Invalid column reference"],
+    ["d.loss + 1", "at row 1 it is"],
+    ["d.loss < 0", 'no row fulfils --where "d.loss < 0"'],
+  ])("cannot be chosen by %s", async (condition, message) => {
+    expect(await refused(csv("plain.csv", head, columns(sweep)), "--where", condition)).toContain(message);
+  });
+});
+
+describe("columns", () => {
+  test("may be expressions: logarithms, other units, tokens per parameter", async () => {
+    const rows = sweep.map(({ n, d, loss }) => [Math.log10(n), d / n, Math.log(loss)]);
+    const file = csv("logs.csv", "log_n,ratio,ln_loss", rows);
+    const flags = ["--n", "10 ** d.log_n", "--d", "d.ratio * 10 ** d.log_n", "--loss", "exp(d.ln_loss)"];
+    expectWanted(await fitted(file, ...flags));
+    expect(await refused(file, "--n", "10 ** d.lgn", "--d", "d.ratio", "--loss", "d.ln_loss")).toContain(
+      'Cannot read the column for n "10 ** d.lgn"',
+    );
+  });
+
+  test("of losses may be bits or perplexities, with their errors", async () => {
+    const error = (k: number) => 0.004 * (1 + (k % 3));
+    const errors = fitLawNow(
+      sweep.map((point, k) => ({ ...point, error: error(k) })),
+      { method: "projection" },
+    );
+    const units = {
+      nats: ({ loss }: Point, k: number) => [loss, error(k)],
+      bits: ({ loss }: Point, k: number) => [loss / Math.LN2, error(k) / Math.LN2],
+      ppl: ({ loss }: Point, k: number) => [Math.exp(loss), error(k) * Math.exp(loss)],
+    };
+    for (const [unit, of] of Object.entries(units)) {
+      const file = csv(`${unit}.csv`, "n,d,c,zero,set,measured,error", columns(sweep, of));
+      const named = ["--n=n", "--d=d", "--loss=measured", `--loss_unit=${unit}`];
+      expectWanted(await fitted(file, ...named));
+      const fit = await fitted(file, ...named, "--errors=error");
+      expect(fit.params.E! / errors.params.E!).toBeCloseTo(1, 6);
+      expect(fit.params.E! / wanted.params.E!).not.toBeCloseTo(1, 4);
+    }
+    const file = csv("low.csv", head, columns(sweep.map((point, k) => (k === 3 ? { ...point, loss: 0.9 } : point))));
+    expect(await refused(file, "--loss_unit=ppl")).toContain("row 4 has a perplexity of 0.9");
+    expect(await refused(file, "--loss_unit=nat")).toContain('"nat" is not one of nats, bits, ppl');
+  });
+
+  test("of weights count a row so many times", async () => {
+    const file = csv(
+      "weights.csv",
+      `${head},w`,
+      columns(sweep, (_, k) => [k % 2 ? 3 : 1]),
+    );
+    const weighed = await fitted(file, "--weights=w");
+    const thrice = fitLawNow(
+      sweep.flatMap((point, k) => (k % 2 ? [point, point, point] : [point])),
+      { method: "projection" },
+    );
+    expect(weighed.params.alpha! / thrice.params.alpha!).toBeCloseTo(1, 5);
+    expect(await refused(file, "--weights=set")).toContain('nothing in column "set", where a number above 0');
+  });
+});
+
+describe("constants and objectives by flags", () => {
+  test("are those of the options", async () => {
+    const file = csv("flags.csv", head, columns(sweep));
+    const fit = await fitted(file, "--fix=E:1.7", "--tie=alpha,beta", "--scale=linear", "--asymmetry=.3");
+    const options = { fix: { E: 1.7 }, tie: [["alpha", "beta"]], scale: "linear", asymmetry: 0.3 } as const;
+    expect(fit.params).toEqual(fitLawNow(sweep, { method: "projection", ...options }).params);
+    expect(fit).toMatchObject({ objective: { loss: "squared", scale: "linear", asymmetry: 0.3 } });
+    const akima = ["--method=isoflop", "--curve=akima", "--seed_noise=0.003", "--window=2"];
+    const found = await fitted(file, ...akima);
+    const same = { method: "isoflop", curve: "akima", seedNoise: 0.003, window: 2 } as const;
+    expect(found.optima).toEqual(fitLawNow(sweep, same).optima);
+  });
+
+  test.each([
+    ["--fix=E", 'Cannot read --fix: "E" is not a name and a number, such as E:1.7.'],
+    ["--fix=E:x", 'Cannot read --fix: "E:x"'],
+    ["--tie=alpha", "Cannot tie alpha: name at least two"],
+    ["--objective=mae", '"mae" is not one of huber, squared'],
+    ["--curve=akima", "Cannot use --curve with the method projection: it is for --method isoflop."],
+    ["--seed_noise=.01", "Cannot use --seed-noise with the method projection"],
+  ])("%s is refused", async (flag, message) => {
+    expect(await refused(csv("flags.csv", head, columns(sweep)), flag)).toContain(message);
+  });
+});
+
+describe("folio scaling predict", () => {
+  test("prints, writes and compares the losses of new rows", async () => {
+    const largest = Math.max(...sweep.map(({ c }) => c!));
+    const file = csv("new.csv", head, columns(sweep));
+    const fitFile = path.join(folder, "fit.json");
+    await folio(
+      "fit",
+      file,
+      "--method=projection",
+      "--bootstrap=200",
+      "--where",
+      `d.c < ${largest}`,
+      "--json",
+      fitFile,
+    );
+    const out = path.join(folder, "predicted.csv");
+    const flags = [fitFile, file, "--where", `d.c == ${largest}`];
+    const printed = await folio("predict", ...flags, "--out", out);
+    expect(printed).toMatchObject({ code: 0, err: "" });
+    expect(printed.out).toMatch(
+      /7 trainings by .*fit\.json \(projection\); the law's intervals from 200 bootstrap refits/,
+    );
+    expect(printed.out).toMatch(/^7 measured: prediction error 0\.\d+ % \(rms\).* within the 80 % interval of a run/m);
+    const json = JSON.parse((await folio("predict", ...flags, "--json")).out) as { rows: Record<string, unknown>[] };
+    const fit = JSON.parse(fs.readFileSync(fitFile, "utf8")) as Fit;
+    const same = predict(
+      fit,
+      sweep.filter(({ c }) => c === largest),
+    );
+    expect(json.rows.map(({ loss }) => loss)).toEqual(same.rows.map(({ loss }) => loss));
+    expect(json.rows[0]).toMatchObject({ row: 36, law: same.rows[0]!.law, run: same.rows[0]!.run });
+    const [names, first] = fs.readFileSync(out, "utf8").split("\n");
+    expect(names!.split(",").slice(0, 8)).toEqual([
+      "n",
+      "d",
+      "c",
+      "loss",
+      "law_low80",
+      "law_high80",
+      "law_low95",
+      "law_high95",
+    ]);
+    expect(Number(first!.split(",")[3])).toBe(same.rows[0]!.loss);
+  });
+
+  test("needs no losses, and says what is missing", async () => {
+    const fitFile = path.join(folder, "bare.json");
+    fs.writeFileSync(fitFile, JSON.stringify(wanted));
+    const places = csv("places.csv", "n,d", [[1e9, 2e10]]);
+    const { code, out } = await folio("predict", fitFile, places);
+    expect(code).toBe(0);
+    expect(out).toContain("the law's intervals from the covariance of the constants");
+    expect(out).not.toContain("measured");
+    expect((await folio("predict", fitFile)).err).toContain("name a fit");
+    expect((await folio("predict", places, places)).err).toContain("it is not JSON");
+    const lacking = csv("lacking.csv", "n,loss", [[1e9, 2]]);
+    expect((await folio("predict", fitFile, lacking)).err).toContain("it has no D; name the column of tokens");
+  });
+});
