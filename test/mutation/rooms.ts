@@ -36,9 +36,12 @@ export const rooms: Readonly<Record<string, Room>> = {
   data: { sources: ["lib/data"], tests: ["test/data"] },
   sample: { sources: ["lib/sample"], tests: ["test/sample"] },
   weights: { sources: ["lib/weights"], tests: ["test/weights"] },
-  "scaling/fit": { sources: ["scaling/fit.ts", "scaling/fit"], tests: ["test/scaling/fit"] },
+  "scaling/fit": {
+    sources: ["scaling/fit.ts", "scaling/fit"],
+    tests: ["test/scaling/fit", "test/scaling/curves.test.ts"],
+  },
   "scaling/laws": {
-    sources: ["laws", "optimum", "conventions", "points", "published", "rules", "read-points"].map(
+    sources: ["laws", "optimum", "conventions", "points", "published", "rules", "read-points", "tables/columns"].map(
       (name) => `scaling/${name}.ts`,
     ),
     tests: ["laws", "values", "conventions", "cases", "read-points"].map((name) => `test/scaling/${name}.test.ts`),

@@ -6,6 +6,7 @@ import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { typescriptLoader } from "../../lib/host/package.js";
 
 /** The faster or the slower tests of a file, in one of vitest's projects. */
 export interface Unit {
@@ -124,7 +125,7 @@ function copyOf(root: string, folder: string, changed: ReadonlyMap<string, strin
 
 /** Starts vitest in the copy, at the head of a process group of its own. */
 function startHost(folder: string): ChildProcess {
-  return spawn(process.execPath, ["--import", "jiti/register", "test/mutation/host.ts"], {
+  return spawn(process.execPath, ["--import", typescriptLoader(), "test/mutation/host.ts"], {
     cwd: folder,
     detached: true,
     stdio: ["ignore", "ignore", "pipe", "ipc"],

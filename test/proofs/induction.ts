@@ -4,7 +4,18 @@ import { nativeVariants } from "../../bin/native.mjs";
 import induction from "../../configs/induction.js";
 import { openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
 import { type Induction, measureInduction } from "../inspect/induction.js";
-import { commands, type Figures, finish, folio, folioCommand, type Proof, root, rounded } from "./proof.js";
+import {
+  commands,
+  type Figures,
+  finish,
+  folio,
+  folioCommand,
+  noteSitting,
+  type Proof,
+  root,
+  rounded,
+  sittingsOf,
+} from "./proof.js";
 
 const seeds = [1337, 1, 2];
 
@@ -38,7 +49,7 @@ export const inductionHeads: Proof = {
       }
       figures[name] = typeof found === "string" ? `not run: ${found}` : figuresOf(found);
     }
-    return { holds: run > 0 && missed === 0, figures: { ...figures, runs: run, missed } };
+    return { holds: run > 0 && missed === 0, figures: { ...figures, runs: run, missed, trainedAt: sittingsOf(kept) } };
   },
 };
 
@@ -92,6 +103,7 @@ async function trainedModel(env: string, name: string, seed: number) {
     ]);
     const unusable = /Cannot use FOLIO_TARGET=\S+ (.*)/.exec(output)?.[1];
     if (code !== 0 && unusable) return { unusable };
+    noteSitting(kept);
     if (code !== 0) throw new Error(`training ${name} ended with ${code}:\n${output.slice(-1000)}`);
   }
   return { model: openCheckpoint(outDir, "last", { optimizer: false }) };

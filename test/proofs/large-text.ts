@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import path from "node:path";
-import { openDataset } from "../../lib/data/token-file.js";
+import { openDataset } from "../../lib/data/dataset.js";
 import { commands, folioCommand, type Proof, rounded, start } from "./proof.js";
 import { writeSaltedText } from "./salted-text.js";
 

@@ -137,3 +137,15 @@ export function commit(): string {
     return "unknown";
   }
 }
+
+/** Notes that this commit trains something in a folder that outlives the proof; a training may take several sittings. */
+export function noteSitting(folder: string): void {
+  fs.appendFileSync(path.join(folder, "commits.txt"), `${commit()}\n`);
+}
+
+/** The commits that trained what is in the folder. */
+export function sittingsOf(folder: string): string {
+  const file = path.join(folder, "commits.txt");
+  if (!fs.existsSync(file)) return "unknown";
+  return [...new Set(fs.readFileSync(file, "utf8").trim().split("\n"))].join("; ");
+}

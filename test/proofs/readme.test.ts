@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { processorName } from "./proof.js";
 import { measuredBlock, type Results, withMeasured } from "./readme.js";
+import { reproduced, reproducedTable } from "./reproduce.js";
 
 const result = (figures: object, { holds = true, date = "2026-11-27T08:00:00.000Z" } = {}) => ({
   claim: "it is so",
@@ -47,7 +48,8 @@ test("a prediction that misses stands there with its interval, or with the note 
 });
 
 test("the claim of speed names the processors where it holds", () => {
-  const readme = "a <!-- faster -->x<!-- /faster -->\n<!-- proofs -->y<!-- /proofs -->\n";
+  const readme =
+    "a <!-- faster -->x<!-- /faster -->\n<!-- proofs -->y<!-- /proofs -->\n<!-- reproduce -->z<!-- /reproduce -->\n";
   expect(withMeasured(readme, results)).toMatch(
     /^a <!-- faster -->on AMD EPYC \(AVX2\)<!-- \/faster -->\n<!-- proofs -->\n\|/,
   );
@@ -55,6 +57,48 @@ test("the claim of speed names the processors where it holds", () => {
   expect(withMeasured(readme, both)).toContain(`on ${amd} and ${intel}<`);
   expect(withMeasured(readme, {})).toContain("on no processor yet");
   expect(() => withMeasured("nothing", results)).toThrow("it lacks the marks <!-- proofs -->");
+});
+
+test("the table of nanoGPT's numbers says what was measured, by which processor, and what was not run", () => {
+  const [demo, char, apple, ...others] = reproduced({});
+  expect(demo).toMatchObject({ hardware: "–", time: "–", loss: "not measured" });
+  expect([char!.loss, apple!.loss]).toEqual([
+    "not run to its best loss yet",
+    "not run; `folio check mac` runs it on a Mac",
+  ]);
+  expect(others.every(({ loss }) => loss.startsWith("not run: "))).toBe(true);
+  const one = { "cpu-demo": { [amd]: result({ compiled: { loss: 1.9, minutes: 0.8 } }) } };
+  expect(reproduced(one)[0]).toMatchObject({
+    command: "folio train cpu_demo",
+    hardware: `${amd}, 2 cores, 2026-11-27`,
+    time: "0.8 minutes",
+    loss: "1.9, one seed; nanoGPT's own checkpoint: 1.898",
+  });
+});
+
+test("seeds take the place of one seed, with their intervals; other processors keep theirs; what misses says so", () => {
+  const mean = (mean: number, interval95: string) => ({ mean, interval95 });
+  const seeds = result(
+    {
+      folio: { ...mean(1.91, "1.90 to 1.92"), minutesOfSteps: 0.7 },
+      nanogpt: mean(1.9, "1.89 to 1.91"),
+      seeds: "1337, 1, 2",
+    },
+    { holds: false },
+  );
+  const single = result({ compiled: { loss: 1.9, minutes: 0.8 } });
+  const lines = reproduced({ "cpu-demo": { [amd]: single, [intel]: single }, "cpu-demo-seeds": { [amd]: seeds } });
+  expect(lines.filter(({ what }) => what === "The CPU demo").map(({ hardware, loss }) => [hardware, loss])).toEqual([
+    [
+      `${amd}, 2 cores, 2026-11-27`,
+      "1.91 (95 %: 1.90 to 1.92), mean of 3 seeds; nanoGPT's own code here: 1.9 (1.89 to 1.91) (misses what was asked)",
+    ],
+    [`${intel}, 2 cores, 2026-11-27`, "1.9, one seed; nanoGPT's own checkpoint: 1.898"],
+  ]);
+  const whole = { bestLoss: 1.47, bestStep: 2000, hours: 2.5, kills: 3, steps: 2600 };
+  expect(reproducedTable({ "char-whole": { [amd]: result(whole) } })).toContain(
+    "| 2.5 hours for 2600 steps | 1.47, the best, at step 2000; killed and resumed 3 times | 1.4697, the best;",
+  );
 });
 
 test("the name of a processor includes its widest vectors, since different models share names", () => {

@@ -8,6 +8,7 @@ import { toSvg } from "../../lib/charts/figure-svg.js";
 import { lossCurve } from "../../lib/charts/loss-curve.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { type Figures, root } from "./proof.js";
+import { reproduced, reproducedTable } from "./reproduce.js";
 
 /** An entry of results.json. */
 interface Result {
@@ -40,6 +41,28 @@ const rows: Record<string, readonly [what: string, measured: (figures: Figures) 
       "… a step of it, median",
       ({ asInTheReadme, compiled }) =>
         `${group(asInTheReadme).medianStepMs} ms eager, ${group(compiled).medianStepMs} ms compiled`,
+    ],
+  ],
+  "cpu-demo-seeds": [
+    [
+      "… over seeds, mean and 95 % interval: Folio's; nanoGPT's own code in PyTorch; the difference",
+      ({ folio, nanogpt, difference, differenceInterval95 }) => {
+        const mean = (of: Figures) => `${of.mean} (${of.interval95})`;
+        return `${mean(group(folio))}; ${mean(group(nanogpt))}; ${difference} (${differenceInterval95})`;
+      },
+    ],
+  ],
+  "char-whole": [
+    [
+      "train_shakespeare_char as it is, in pieces: best loss on the whole validation split (nanoGPT, on a GPU: 1.4697)",
+      ({ bestLoss, bestStep, hours, steps, kills, lastLoss, lastLossAtStep }) =>
+        `${bestLoss} at step ${bestStep}; ${hours} hours for ${steps} steps, ${kills} kills; ${lastLoss} at step ${lastLossAtStep}`,
+    ],
+  ],
+  "apple-demo": [
+    [
+      "The Apple demo's shape, on the processor: loss on the whole validation split (others: about 1.60)",
+      ({ loss, hours }) => `${loss}, ${hours} hours`,
     ],
   ],
   bench: [
@@ -208,7 +231,8 @@ function fasterOn({ bench = {} }: Results): string {
 /** The README with new text between its marks. */
 export function withMeasured(readme: string, results: Results): string {
   const table = between(readme, "proofs", `\n${measuredBlock(results, inReadme)}\n`);
-  return between(table, "faster", fasterOn(results));
+  const faster = between(table, "faster", fasterOn(results));
+  return between(faster, "reproduce", `\n${reproducedTable(results)}\n`);
 }
 
 function between(readme: string, mark: string, content: string): string {
@@ -218,11 +242,15 @@ function between(readme: string, mark: string, content: string): string {
   return readme.slice(0, from + begin.length) + content + readme.slice(to);
 }
 
-/** Writes README.md, the page of results, and curve.svg when the CPU demo's run is still there. */
+/** What notebook 18-reproduce reads, in reproduce.json. */
+export const reproducedJson = (results: Results): string => `${JSON.stringify(reproduced(results), null, 2)}\n`;
+
+/** Writes README.md, the page of results, reproduce.json, and curve.svg when the CPU demo's run is still there. */
 export function updateReadme(results: Results): void {
   const file = path.join(root, "README.md");
   fs.writeFileSync(file, withMeasured(fs.readFileSync(file, "utf8"), results));
   fs.writeFileSync(path.join(root, "test", "proofs", "README.md"), measuredPage(results));
+  fs.writeFileSync(path.join(root, "test", "proofs", "reproduce.json"), reproducedJson(results));
   const records = readRunLog(path.join(root, ".cache", "proofs", "cpu-demo", "compiled"));
   if (records.length === 0) return;
   const title = "nanoGPT's CPU demo: 0.8 million parameters learn Shakespeare, character by character";

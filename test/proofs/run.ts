@@ -5,12 +5,17 @@
  */
 import fs from "node:fs";
 import path from "node:path";
+import { appleDemo } from "./apple-demo.js";
+import { attentionPage } from "./attention-page.js";
 import { benchmark } from "./bench.js";
+import { charWhole } from "./char-whole.js";
 import { ckptPt } from "./ckpt-pt.js";
 import { cleanClone } from "./clean-clone.js";
 import { compilers } from "./compilers.js";
 import { cpuDemo } from "./cpu-demo.js";
 import { cpuDemoPeer } from "./cpu-demo-peer.js";
+import { cpuDemoSeeds } from "./cpu-demo-seeds.js";
+import { devicesProof } from "./devices.js";
 import { everyEnd } from "./every-end.js";
 import { flatMemory } from "./flat-memory.js";
 import { fuzz } from "./fuzz.js";
@@ -30,6 +35,8 @@ import { commit, type Figures, machine, type Proof, processorName, root, rounded
 import { type Results, updateReadme } from "./readme.js";
 import { sampling } from "./sampling.js";
 import { scalingCoverage } from "./scaling-coverage.js";
+import { scalingCurves } from "./scaling-curves.js";
+import { scalingNext } from "./scaling-next.js";
 import { sizing } from "./sizing.js";
 import { fingerprint } from "./sources.js";
 import { sweepKill } from "./sweep-kill.js";
@@ -51,6 +58,7 @@ const proofs: readonly Proof[] = [
   killPrepare,
   killResume,
   everyEnd,
+  devicesProof,
   fuzz,
   compilers,
   flatMemory,
@@ -58,11 +66,17 @@ const proofs: readonly Proof[] = [
   trainCharPeer,
   cpuDemo,
   cpuDemoPeer,
+  cpuDemoSeeds,
+  charWhole,
+  appleDemo,
   livePage,
+  attentionPage,
   benchmark,
   sampling,
   inductionHeads,
   scalingCoverage,
+  scalingNext,
+  scalingCurves,
   sweepOurs,
   sweepPlan,
   sweepKill,

@@ -1,16 +1,13 @@
 import fs from "node:fs";
 import path from "node:path";
-import { drawBatch, openDataset } from "../../lib/data/batches.js";
-import { toHost } from "../../lib/engine/host-tensors.js";
-import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
-import { initialParameters } from "../../lib/model/model.js";
+import { openDataset } from "../../lib/data/batches.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { loadSettings } from "../../lib/settings/config-files.js";
 import type { Settings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
 import { hasCheckpoint } from "../../lib/weights/checkpoint.js";
-import { writeSafetensors } from "../../lib/weights/safetensors.js";
 import { finish, folio, type Proof, root } from "./proof.js";
+import { writeReplay } from "./replay.js";
 
 const steps = 40;
 
@@ -56,33 +53,9 @@ async function prepared(): Promise<Settings> {
   const given = await loadSettings(["train_shakespeare_char", ...flags, ...machine]);
   const dataset = openDataset(kept, "shakespeare_char");
   const settings = { ...given, dataDir: kept, outDir: path.join(kept, "run"), vocabSize: dataset.meta.vocabSize };
-  if (!fs.existsSync(path.join(kept, "settings.json"))) {
-    const { batchSize, blockSize } = settings;
-    const rows = new Int32Array(steps * batchSize * (blockSize + 1));
-    for (let step = 0; step < steps; step++) {
-      const { x, y } = drawBatch(dataset.train, { ...settings, step, row: 0, use: "train" });
-      for (let row = 0; row < batchSize; row++) {
-        const at = (step * batchSize + row) * (blockSize + 1);
-        rows.set(x.subarray(row * blockSize, (row + 1) * blockSize), at);
-        rows[at + blockSize] = y[(row + 1) * blockSize - 1]!;
-      }
-    }
-    fs.writeFileSync(path.join(kept, "batches.bin"), rows);
-    await writeWeights(settings);
-    fs.writeFileSync(path.join(kept, "settings.json"), JSON.stringify(settings)); // written last, when the others exist
-  }
+  if (!fs.existsSync(path.join(kept, "settings.json"))) await writeReplay(kept, settings, dataset.train);
   dataset.close();
   return settings;
-}
-
-async function writeWeights(settings: Settings): Promise<void> {
-  loadTensorFlow();
-  const file = path.join(kept, "weights.safetensors");
-  fs.rmSync(file, { force: true });
-  const tensors = Object.entries(initialParameters(settings, settings.seed));
-  const host = await Promise.all(tensors.map(async ([name, tensor]) => [name, await toHost(tensor)] as const));
-  for (const [, tensor] of tensors) tensor.dispose();
-  writeSafetensors(file, Object.fromEntries(host));
 }
 
 async function ownLosses(settings: Settings, say: (line: string) => void): Promise<number[]> {
