@@ -146,6 +146,19 @@ async function printed(number: number, source: string): Promise<number> {
   return Number(value);
 }
 
+/** The notebook on disk, once it is as asked: JupyterLab does not save where a save of its own is under way. */
+async function saved(name: string, asked: (cells: { outputs: unknown[] }[]) => boolean) {
+  const read = () => JSON.parse(fs.readFileSync(path.join(folder, name), "utf8"));
+  const save = async () => {
+    await command("docmanager:save");
+    return asked(read().cells);
+  };
+  await expect
+    .poll(save, { timeout: patienceMs, interval: 500, message: `${name} is saved with its outputs` })
+    .toBe(true);
+  return read();
+}
+
 async function picture(name: string): Promise<void> {
   const to = process.env.FOLIO_SCREENSHOTS;
   if (to) await page.screenshot({ path: path.join(to, `${name}.png`) });
@@ -167,6 +180,27 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 3 * pati
     await plot.hover();
     await output(3).locator(".hoverlayer text").first().waitFor();
     await picture("figure");
+  });
+
+  test("shows a view whose slider changes its picture, and whose keys are not JupyterLab's", async () => {
+    const logits = "{ logits: [2, 1, 0], token: (id: number) => 'abc'[id] }";
+    await runCell(5, `import { nextTokenView } from "folio";\nnextTokenView(${logits}, { temperature: 1 }).show();`);
+    const slider = output(5).getByLabel("temperature");
+    await slider.waitFor({ timeout: patienceMs });
+    const bars = output(5).locator("svg[role=img]");
+    const before = await bars.textContent();
+    expect(before).toContain("66.5 %"); // e² / (e² + e + 1)
+    const count = await page.locator(".jp-Notebook .jp-Cell").count();
+    await slider.focus();
+    for (let time = 0; time < 10; time++) await page.keyboard.press("ArrowLeft"); // 0.05 each
+    await expect.poll(() => bars.textContent()).toContain("86.7 %"); // e⁴ / (e⁴ + e² + 1)
+    // In JupyterLab's command mode, "b" makes a new cell and Enter edits one.
+    await page.keyboard.press("b");
+    await page.keyboard.press("Enter");
+    expect(await page.locator(".jp-Notebook .jp-Cell").count()).toBe(count);
+    await page.keyboard.press("ArrowRight");
+    expect(await output(5).locator("label", { hasText: "temperature" }).locator("output").textContent()).toBe("0.55");
+    await picture("slider");
   });
 
   test("interrupts a training, which reports its checkpoint, and goes on with the next cell", async () => {
@@ -222,15 +256,21 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 3 * pati
   });
 
   test("shows a stored figure as a picture where the notebook is not trusted, and as a chart once it is", async () => {
-    await command("docmanager:save");
-    const stored = JSON.parse(fs.readFileSync(path.join(folder, "own.ipynb"), "utf8"));
+    const stored = await saved("own.ipynb", (cells) =>
+      JSON.stringify(cells[2]!.outputs).includes("data:image/svg+xml"),
+    );
     // Jupyter has signed own.ipynb, but not a notebook with other cells. The training's cell has Plotly's code, although
     // it was run several times.
     stored.cells = stored.cells.slice(1, 3);
     fs.writeFileSync(path.join(folder, "given.ipynb"), JSON.stringify(stored));
     await open("given.ipynb");
+    await cell(2).scrollIntoViewIfNeeded();
     const image = output(2).locator("img").first();
-    await image.waitFor({ timeout: patienceMs });
+    await image.waitFor({ timeout: patienceMs }).catch(async (error) => {
+      throw new Error(`No picture, but:\n${await page.locator(".jp-Notebook").innerHTML()}`.slice(0, 4000), {
+        cause: error,
+      });
+    });
     expect(await image.evaluate((element) => (element as unknown as { naturalWidth: number }).naturalWidth)).toBe(720);
     expect(await page.locator(".js-plotly-plot").count()).toBe(0);
     await picture("untrusted");

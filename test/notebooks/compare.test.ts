@@ -53,6 +53,12 @@ describe("a stored output", () => {
     expect(lines("it took 3 ms", "it took 3 s")).toHaveLength(1);
   });
 
+  test("may name another line of the same source", () => {
+    expect(lines("lib/train/steps.ts:145", "lib/train/steps.ts:146")).toEqual([]);
+    expect(lines("lib/train/steps.ts:145", "lib/train/state.ts:145")).toHaveLength(1);
+    expect(lines("step 145", "step 146")).toHaveLength(1);
+  });
+
   test("of a cell that measures may have other numbers, not other words", () => {
     expect(lines("1.4 times", "9.0 times", ["measured"])).toEqual([]);
     expect(lines("1.4 times", "9.0 per cent", ["measured"])).toHaveLength(1);

@@ -203,6 +203,7 @@ const MASKS: readonly [RegExp, string][] = [
   [/ without Folio's own operations$/gm, ""],
   [/\d[\d.,]*(?= ?(ms|s|min|h|GFLOP\/s|GB\/s|MB\/s|tokens\/s|tokens per second|MB of memory)\b)/g, "TIME"],
   [/folio-[\w-]+-[A-Za-z0-9]{6}\b/g, "TEMPORARY"],
+  [/(?<=\blib\/[\w/-]+\.ts:)\d+/g, "LINE"], // moves with every edit above it
 ];
 const NUMBER = /(?<![\w.])[-−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?/gi;
 

@@ -44,6 +44,14 @@ describe.skipIf(!setUp)("a cell", { timeout: 300_000 }, () => {
     expect((await kernel.run("({ a } = { a: 7 });\na")).result?.["text/plain"]).toBe("7");
   });
 
+  // tslab exports a cell's variables, so it must be able to name their types.
+  test("may keep an abort signal and a response in a variable", async () => {
+    const { status, traceback } = await kernel.run(
+      'import * as folio from "folio";\nconst held = { signal: new AbortController().signal, reply: new Response("1") };\nconst presets = folio.presets;',
+    );
+    expect(status, traceback).toBe("ok");
+  });
+
   test("prints all of 3,000 lines from one loop", async () => {
     const { stdout } = await kernel.run("for (let i = 0; i < 3000; i++) console.log(i);");
     expect(stdout.split("\n").length).toBe(3001);
@@ -102,12 +110,12 @@ describe.skipIf(!setUp)("an interrupt", { timeout: 300_000 }, () => {
 
   test("ends a loop that waits, also in the background", async () => {
     const { ename } = await kernel.run(
-      'let turns = 0;\nconsole.log("going");\nfor (;;) {\n  await new Promise((resolve) => setTimeout(resolve, 5));\n  (globalThis as any).turns = ++turns;\n}',
+      'let turns = 0;\nconsole.log("going");\nfor (;;) {\n  await new Promise((resolve) => setTimeout(resolve, 5));\n  (globalThis as unknown as { turns: number }).turns = ++turns;\n}',
       "going",
     );
     expect(ename).toBe("Interrupted");
     const { result } = await kernel.run(
-      "const before = (globalThis as any).turns;\nawait new Promise((resolve) => setTimeout(resolve, 100));\n(globalThis as any).turns === before",
+      "const before = (globalThis as unknown as { turns: number }).turns;\nawait new Promise((resolve) => setTimeout(resolve, 100));\n(globalThis as unknown as { turns: number }).turns === before",
     );
     expect(result?.["text/plain"]).toBe("true");
   });

@@ -30,7 +30,7 @@ export interface Cell {
 
 export interface Notebook {
   cells: Cell[];
-  metadata: { folio?: { budgetSeconds?: unknown; computedBy?: string }; [key: string]: unknown };
+  metadata: { folio?: { budgetSeconds?: unknown; computedBy?: string; needsStudy?: unknown }; [key: string]: unknown };
   nbformat: number;
   nbformat_minor: number;
 }
@@ -68,6 +68,12 @@ export function codeCells(notebook: Notebook): Cell[] {
 export function budgetOf(notebook: Notebook): number | undefined {
   const seconds = notebook.metadata.folio?.budgetSeconds;
   return typeof seconds === "number" && seconds > 0 && seconds <= 600 ? seconds : undefined;
+}
+
+/** The name of the public study whose table a notebook reads, `metadata.folio.needsStudy`; undefined if it needs none. */
+export function studyOf(notebook: Notebook): string | undefined {
+  const name = notebook.metadata.folio?.needsStudy;
+  return name === undefined ? undefined : String(name);
 }
 
 /** Faults of the outputs in the file; empty if there are none. */
@@ -140,6 +146,12 @@ export function normalizeOutputs(outputs: readonly Output[], options: { root: st
 /** A library that a kernel gives the notebook once: Plotly, or the views'. */
 const isBundle = (html: string) => /plotly\.js (\([^)]*\) )?v\d|^<script>window\.\w+ \|\| \(/.test(html);
 
+/** Of a cell's metadata, what is kept: its tags, and whether its code is hidden, as an exercise's is. */
+function keptMetadata({ metadata: { tags, jupyter } }: Cell): Record<string, unknown> {
+  const isHidden = (jupyter as { source_hidden?: boolean } | undefined)?.source_hidden === true;
+  return { ...(isHidden && { jupyter: { source_hidden: true } }), ...(Array.isArray(tags) && { tags }) };
+}
+
 /** The notebook in its committed form, with the outputs of each cell (empty for cells without code). */
 export function withOutputs(
   notebook: Notebook,
@@ -147,10 +159,11 @@ export function withOutputs(
   options: { root: string; computedBy?: string },
 ): Notebook {
   const numbers = new Map(codeCells(notebook).map((cell, index) => [cell, index + 1]));
+  const study = studyOf(notebook);
   const cells = notebook.cells.map((cell, index): Cell => {
     const common = {
       id: cell.id ?? `cell-${String(index).padStart(2, "0")}`,
-      metadata: Array.isArray(cell.metadata.tags) ? { tags: cell.metadata.tags } : {},
+      metadata: keptMetadata(cell),
       source: lines(textOf(cell.source).trimEnd()),
     };
     if (cell.cell_type !== "code") return { ...common, cell_type: cell.cell_type };
@@ -171,6 +184,7 @@ export function withOutputs(
     metadata: {
       folio: {
         budgetSeconds: budgetOf(notebook),
+        ...(study !== undefined && { needsStudy: study }),
         ...(options.computedBy !== undefined && { computedBy: options.computedBy }),
       },
       kernelspec: { display_name: "TypeScript", language: "typescript", name: "tslab" },

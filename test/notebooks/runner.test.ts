@@ -1,7 +1,7 @@
 /** The runner fails for each kind of bad notebook, and says where and why. */
 import fs from "node:fs";
 import path from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { needs } from "../needs.js";
 import { createChecker } from "./check.js";
 import {
@@ -118,6 +118,45 @@ describe("the notebook runner", needs(setUp ? undefined : "set-up has not regist
     await expect(runNotebook(file, { check, signal: controller.signal, onKernel })).rejects.toThrow("stopped");
     expect(kernel).toBeGreaterThan(0);
     await expect.poll(() => isAlive(kernel), { timeout: 300_000 }).toBe(false);
+  });
+});
+
+describe("a notebook that needs a public study", () => {
+  fs.mkdirSync(path.join(root, ".cache"), { recursive: true });
+  const temporary = fs.mkdtempSync(path.join(root, ".cache", "needs-study-"));
+  afterAll(() => fs.rmSync(temporary, { recursive: true }));
+
+  /** The verdict of a notebook with these stored words, where the study's folder is empty. */
+  async function verdictOf(text: string, { study = "besiroglu", ...options } = {}): Promise<Verdict> {
+    const file = path.join(temporary, "reads-a-study.ipynb");
+    const cells = [
+      { cell_type: "markdown", metadata: {}, source: "# 45 runs" },
+      { cell_type: "code", metadata: {}, source: text, execution_count: 1, outputs: [] },
+    ];
+    const metadata = { folio: { budgetSeconds: 30, needsStudy: study } };
+    fs.writeFileSync(file, JSON.stringify({ cells, metadata, nbformat: 4, nbformat_minor: 5 }));
+    return await runNotebook(file, { studies: temporary, ...options });
+  }
+
+  test("is not run without it, says why, and is checked in what does not need it", async () => {
+    const good = await verdictOf("const runs: number = 45;");
+    expect(good).toMatchObject({ faults: [], elapsedMs: 0, outputs: [] });
+    expect(good.missing).toMatch(/^epoch-research\/.*svg_extracted_data\.csv at \w{7}: it is not in FOLIO_STUDIES$/);
+    const mistyped = await verdictOf("const runs: string = 45;");
+    expect(mistyped.faults).toEqual([expect.stringMatching(/^type error in cell 1, line 1: TS2322/)]);
+    const unbound = await verdictOf("const runs: number = 46;");
+    expect(unbound.faults).toEqual([expect.stringMatching(/^the prose says 45, which no cell/)]);
+  });
+
+  test("names one that is listed", async () => {
+    const { faults } = await verdictOf("const runs: number = 45;", { study: "hoffman" });
+    expect(faults).toEqual([expect.stringMatching(/^its metadata needs the study hoffman, which is none of porian, /)]);
+  });
+
+  test("still needs it after it is refreshed", () => {
+    const metadata = { folio: { budgetSeconds: 30, needsStudy: "besiroglu" } };
+    const refreshed = withOutputs({ cells: [], metadata, nbformat: 4, nbformat_minor: 5 }, [], { root });
+    expect(refreshed.metadata.folio).toEqual(metadata.folio);
   });
 });
 

@@ -8,6 +8,8 @@ import os from "node:os";
 import path from "node:path";
 import readline from "node:readline";
 import { fileURLToPath } from "node:url";
+import { type StudyName, studies } from "../../scaling/tables/studies.js";
+import { missingStudy } from "../scaling/studies/tables.js";
 import { createChecker } from "./check.js";
 import { differences } from "./compare.js";
 import {
@@ -21,6 +23,7 @@ import {
   outputFaults,
   readNotebook,
   sizeFaults,
+  studyOf,
   textOf,
 } from "./notebook.js";
 import { unboundNumbers } from "./prose.js";
@@ -30,8 +33,10 @@ export interface Verdict {
   readonly cells: number;
   readonly elapsedMs: number;
   readonly budgetSeconds: number | undefined;
-  /** Why the notebook fails, the cause first; empty if it passes. */
+  /** Why the notebook fails, the cause first; empty if it passes or was not run. */
   readonly faults: readonly string[];
+  /** What is missing, if the notebook was not run; its types and what is stored in it were checked. */
+  readonly missing?: string;
   /** Where the outputs differ from those in the file. */
   readonly changes: readonly string[];
   /** Warnings that do not make it fail: text on standard error. */
@@ -47,6 +52,8 @@ export interface RunOptions {
   readonly committed?: boolean;
   /** The folder of answers to exercises; without it, exercises are not tried. */
   readonly answers?: string;
+  /** The folder of public studies' tables; by default the one that FOLIO_STUDIES names. */
+  readonly studies?: string | undefined;
   readonly signal?: AbortSignal;
   /** Called with the kernel's process id. */
   readonly onKernel?: (pid: number) => void;
@@ -116,6 +123,8 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
     ...typeFaults(file, executed, options.check ?? createChecker()),
   ];
   if (budgetSeconds === undefined || before.length > 0) return { ...verdict, faults: before };
+  const missing = missingFor(notebook, options);
+  if (missing !== undefined) return { ...verdict, missing, faults: storedFaults(notebook, options) };
   if (!fs.existsSync(python)) throw new Error(`Cannot run notebooks: ${python} is missing. Run npm run setup.`);
   const limitSeconds = Math.round(budgetSeconds * (options.patience ?? 1));
   const execution = await execute(file, executed.answers, limitSeconds, options);
@@ -131,10 +140,7 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
     );
     const alike = notebook.metadata.folio?.computedBy === computedBy();
     changes = differences(notebook, inCells(notebook, normal), { alike });
-    if (options.committed !== false) {
-      const stale = [...committedFaults(notebook), ...changes, ...unboundNumbers(notebook)];
-      faults.push(...stale.map((fault) => `${fault} (npm run notebooks:refresh)`));
-    }
+    faults.push(...storedFaults(notebook, options, changes));
   }
   return {
     ...verdict,
@@ -144,6 +150,22 @@ export async function runNotebook(file: string, options: RunOptions = {}): Promi
     outputs,
     warnings: [...staleWarnings(execution.events), ...(faults.length > 0 ? [] : standardErrors(notebook, outputs))],
   };
+}
+
+const isListed = (study: string | undefined): study is StudyName =>
+  study !== undefined && Object.hasOwn(studies, study);
+
+/** What a notebook needs that is not on this machine. */
+function missingFor(notebook: Notebook, { studies: folder = process.env.FOLIO_STUDIES }: RunOptions) {
+  const study = studyOf(notebook);
+  return isListed(study) ? missingStudy(study, folder) : undefined;
+}
+
+/** Faults of what is stored in the file, unless it is being refreshed. */
+function storedFaults(notebook: Notebook, { committed }: RunOptions, changes: readonly string[] = []): string[] {
+  if (committed === false) return [];
+  const stale = [...committedFaults(notebook), ...changes, ...unboundNumbers(notebook)];
+  return stale.map((fault) => `${fault} (npm run notebooks:refresh)`);
 }
 
 function withAnswers(notebook: Notebook, name: string, folder: string | undefined): Executed {
@@ -163,6 +185,10 @@ function staticFaults(notebook: Notebook, name: string, { answers }: RunOptions)
     return ['its metadata has no budget: "folio": { "budgetSeconds": 60 }, more than 0 and at most 600'];
   }
   if (codeCells(notebook).length === 0) return ["it has no code cell"];
+  const study = studyOf(notebook);
+  if (study !== undefined && !isListed(study)) {
+    return [`its metadata needs the study ${study}, which is none of ${Object.keys(studies).join(", ")}`];
+  }
   const file = answers && path.join(answers, `${name}.ts`);
   const asks = codeCells(notebook).some((cell) => /\bexercise\(/.test(textOf(cell.source)));
   if (!file || !asks || fs.existsSync(file)) return [];

@@ -32,6 +32,18 @@ await wrongly(
   ex2.check((scores) => scores.map(() => 1 / scores.length)),
   /not the model's probabilities/,
 );
+await wrongly(
+  ex2.check(() => probabilities), // whatever it is given
+  /for 2 scores it gives 288 numbers/,
+);
+await wrongly(
+  ex2.check((scores) => (scores.length === V ? probabilities : [0.5, 0.5])),
+  /for 3 and 2 it gives 0\.5 and 0\.5; wanted 0\.7311 and 0\.2689/,
+);
+await wrongly(
+  ex2.check((scores) => (scores.length === V ? probabilities : [1 / (1 + Math.exp(-1)), 1 / (1 + Math.E)])),
+  /for 999 and 1000 it gives/,
+);
 
 // " log" after the cat: from the text about the dog, as the embedding or as what attention reads there.
 const dog = await folio.look(model, "the dog sat on the", ["wte", "embed"]);

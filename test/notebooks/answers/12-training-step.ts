@@ -10,7 +10,9 @@ assert.ok((await ex1.check(Math.log(50_257))).right);
 await wrongly(ex1.check(Math.log2(50_257)), /bits/);
 await wrongly(ex1.check(Math.log10(50_257)), /base 10/);
 await wrongly(ex1.check(1 / 50_257), /probability/);
-await wrongly(ex1.check(3), /equally likely/);
+await wrongly(ex1.check(-Math.log(50_257)), /the sign: a loss is −ln p/);
+await wrongly(ex1.check(10.8), /give more digits/);
+await wrongly(ex1.check(3), /Hint: Which probability does each token have, if all are equally likely/);
 
 // Central differences.
 type Slope = Parameters<typeof ex2.check>[0];
@@ -50,7 +52,11 @@ const adamW =
     return w + (sign * eta * mean) / (Math.sqrt(square) + 1e-8) - eta * decay * w;
   };
 assert.ok((await ex3.check(adamW())).right);
-await wrongly(ex3.check(adamW({ sign: 1 })), /uphill/);
+await wrongly(ex3.check(adamW({ sign: 1 })), /uphill: the step is subtracted\.$/);
+await wrongly(
+  ex3.check((before) => adamW()(before) - before.w),
+  /that is the update; add w/,
+);
 await wrongly(ex3.check(adamW({ corrected: false })), /not yet divided/);
 await wrongly(ex3.check(adamW({ decay: 0 })), /weight decay is missing/);
 await wrongly(
