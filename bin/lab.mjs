@@ -4,8 +4,7 @@
  * machine and with Jupyter's own token. Without a folder it opens, in a checkout, copies of the notebooks
  * (notebook/playground.mjs) and runs a build that watches the sources; elsewhere it opens the current folder. Ctrl-C
  * ends all of it. `--inspect[=PORT]` lets a debugger attach to the kernel (one at a time); all other options go to
- * JupyterLab: `folio lab
- * --no-browser --port=8899`.
+ * JupyterLab: `folio lab --no-browser --port=8899`.
  */
 import { spawn } from "node:child_process";
 import fs from "node:fs";
@@ -20,16 +19,31 @@ import { findPackage, layout, packageRoot as root } from "./state.mjs";
 const guard = path.join(root, "bin", "guard.mjs");
 
 /**
+ * What the arguments say. A lone `--`, which npm needs, means nothing here; JupyterLab would ignore what follows it.
+ * @param {readonly string[]} given
+ */
+export function readLabArguments(given) {
+  const inspect = given.find((arg) => /^--inspect(=\d+)?$/.test(arg));
+  const port = inspect && (inspect.split("=")[1] ?? "9229");
+  const [folder, ...more] = given.filter((arg) => !arg.startsWith("-"));
+  if (more.length > 0) {
+    throw new Error(
+      `Cannot open the lab: wanted one folder, found ${[folder, ...more].join(", ")}; an option's value follows "=", as in --port=8899.`,
+    );
+  }
+  return { folder, port, options: given.filter((arg) => arg.startsWith("-") && arg !== inspect && arg !== "--") };
+}
+
+/**
  * @param {string[]} given the arguments
  * @returns {Promise<number>} the exit code
  */
 export async function lab(given) {
-  const inspect = given.find((arg) => /^--inspect(=\d+)?$/.test(arg));
-  const port = inspect && (inspect.split("=")[1] ?? "9229");
-  const [folder, ...more] = given.filter((arg) => !arg.startsWith("-"));
-  if (more.length > 0) throw new Error(`Cannot open the lab: wanted one folder, not ${more.length + 1}.`);
+  const { folder, port, options: forJupyter } = readLabArguments(given);
   if (folder !== undefined && !fs.statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new Error(`Cannot open the lab: there is no folder ${folder}.`);
+    throw new Error(
+      `Cannot open the lab: there is no folder ${folder}. (An option's value follows "=", as in --port=8899.)`,
+    );
   }
   const failed = await setup();
   if (failed) return failed;
@@ -44,10 +58,10 @@ export async function lab(given) {
   };
   const jupyter = await jupyterPython(at, console.log);
   const options = [
-    ...placeOptions(at, folder, given),
+    ...placeOptions(at, folder, forJupyter),
     "--ServerApp.ip=127.0.0.1",
     `--LabApp.app_settings_dir=${settings}`,
-    ...given.filter((arg) => arg.startsWith("-") && arg !== inspect),
+    ...forJupyter,
   ];
   const tsc = path.join(findPackage(root, "typescript") ?? "typescript", "bin", "tsc");
   const watch = [tsc, "-p", "tsconfig.build.json", "--watch", "--preserveWatchOutput"];

@@ -7,7 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 
 /**
- * @typedef {{ name: string, lanes: 8 | 16, flags: string[], needs: string }} NativeVariant
+ * @typedef {{ name: string, lanes: 4 | 8 | 16, flags: string[], needs: string }} NativeVariant
  * @typedef {(command: string, args: string[]) => Promise<void>} Run
  * @typedef {{ what: string, remedy: string }} Failure
  */
@@ -21,7 +21,7 @@ const avx512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2",
  */
 const byArchitecture = {
   x64: [
-    { name: "plain", lanes: 8, flags: ["-march=x86-64"], needs: "" },
+    { name: "plain", lanes: 4, flags: ["-march=x86-64"], needs: "" },
     { name: "avx2", lanes: 8, flags: ["-march=x86-64", "-mavx2", "-mfma"], needs: "GCC 8 or Clang 10" },
     { name: "avx512", lanes: 16, flags: ["-march=x86-64", ...avx512], needs: "GCC 8 or Clang 10" },
     {
@@ -32,14 +32,14 @@ const byArchitecture = {
     },
   ],
   arm64: [
-    { name: "neon", lanes: 8, flags: ["-march=armv8-a"], needs: "" },
-    { name: "neonbf16", lanes: 8, flags: ["-march=armv8.2-a+bf16"], needs: "GCC 10 or Clang 11" },
+    { name: "neon", lanes: 4, flags: ["-march=armv8-a"], needs: "" },
+    { name: "neonbf16", lanes: 4, flags: ["-march=armv8.2-a+bf16"], needs: "GCC 10 or Clang 11" },
   ],
 };
 
 /** @returns {NativeVariant[]} */
 export function nativeVariants(/** @type {string} */ arch = process.arch) {
-  return byArchitecture[arch] ?? [{ name: "plain", lanes: 8, flags: [], needs: "" }];
+  return byArchitecture[arch] ?? [{ name: "plain", lanes: 4, flags: [], needs: "" }];
 }
 
 /**

@@ -114,7 +114,7 @@ async function execute(code, number, reply) {
   if (outcome.error || outcome.value === undefined) return outcome;
   try {
     const data = await bundleOf(outcome.value, shared.describe);
-    send("execute_result", { execution_count: number, data, metadata: {} });
+    if (Object.keys(data).length > 0) send("execute_result", { execution_count: number, data, metadata: {} });
   } catch (error) {
     return { ...outcome, error: cells.describe(error) };
   }

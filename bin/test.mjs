@@ -50,7 +50,7 @@ export function countVitest({ exitCode }, report) {
 }
 
 /**
- * The notebook runner's last line, `N passed, N failed`; without one, it counts as one check.
+ * The notebook runner's last line, `N passed, N failed, N skipped`; without one, it counts as one check.
  * @param {Outcome} outcome
  * @returns {Count}
  */
@@ -64,15 +64,17 @@ export function countNotebooks(outcome) {
 }
 
 /**
- * What was not tested, one line per reason, the largest number of tests first.
+ * What was not tested, one line per reason, the largest number of tests first, then notebooks.
  * @param {Record<string, number> | undefined} skipped how many tests were skipped for each reason
  * @param {string | undefined} operations why Folio's own operations are not used
+ * @param {string} [notebooks] what the notebook runner printed
  * @returns {string[]}
  */
-export function untested(skipped, operations) {
-  const lines = Object.entries(skipped ?? {})
+export function untested(skipped, operations, notebooks = "") {
+  const tests = Object.entries(skipped ?? {})
     .sort(([, a], [, b]) => b - a)
     .map(([reason, count]) => `not tested: ${count} ${count === 1 ? "test" : "tests"}, because ${reason}`);
+  const lines = [...tests, ...(notebooks.match(/^not tested: .+$/gm) ?? [])];
   if (!operations) return lines;
   return [
     ...lines,
@@ -172,13 +174,20 @@ async function main() {
     if (missing) console.log(`Folio's own operations are not used: ${missing.reason} ${missing.remedy}`);
     return countOperations(missing);
   });
-  for (const stage of stages()) await timed(stage.name, async () => stage.count(await run(stage.command, stage.quiet)));
+  let notebooks = "";
+  for (const stage of stages()) {
+    await timed(stage.name, async () => {
+      const outcome = await run(stage.command, stage.quiet);
+      if (stage.name === "notebooks") notebooks = outcome.output;
+      return stage.count(outcome);
+    });
+  }
 
   console.log("\n== all");
   for (const { name, seconds, count } of done) {
     console.log(`${name.padEnd(16)} ${seconds.toFixed(1).padStart(7)} s   ${countLine(count)}`);
   }
-  for (const line of untested(readJson(skippedReport), missing?.reason)) console.log(line);
+  for (const line of untested(readJson(skippedReport), missing?.reason, notebooks)) console.log(line);
   const sum = (/** @type {keyof Count} */ key) => done.reduce((total, { count }) => total + count[key], 0);
   const total = { passed: sum("passed"), failed: sum("failed"), skipped: sum("skipped") };
   console.log(

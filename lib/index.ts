@@ -8,7 +8,14 @@ import { offerToNotebook } from "./notebook/values.js";
 offerTensorFlow();
 offerToNotebook();
 
-export { type BenchRecord, type BenchResult, bench, type ModeResult, modeName } from "./bench/bench.js";
+export {
+  type BenchRecord,
+  type BenchResult,
+  bench,
+  type DeviceRatio,
+  type ModeResult,
+  modeName,
+} from "./bench/bench.js";
 export type { Figure } from "./charts/figure.js";
 export { svgImage, toSvg } from "./charts/figure-svg.js";
 export { figureWords } from "./charts/figure-words.js";
@@ -115,6 +122,7 @@ export { nextTokenView } from "./inspect/views/next-token.js";
 export { playerView } from "./inspect/views/player.js";
 export type { View } from "./inspect/views/view.js";
 export { type Axis, type ValueName, type ValueSpec, valueSpecs } from "./model/activations.js";
+export { type DataParallelStep, dataParallelStep, type Link, ringSeconds } from "./model/data-parallel.js";
 export type { Edit, Edits, Replacement } from "./model/edits.js";
 export { crossEntropy, dropout, embedding, gelu, layerNorm } from "./model/functional.js";
 export type { Cache } from "./model/kv-cache.js";

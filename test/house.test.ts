@@ -15,7 +15,8 @@ const law: Law = {
     ["lib/runs"],
     ["lib/train", "lib/sample"],
     ["lib/inspect"],
-    ["lib/bench"],
+    ["lib/bench", "lib/launch"],
+    ["lib/check"],
     ["lib/notebook"],
     ["lib/index.ts"],
     // The files beside the folders in scaling are public modules; each exports the contents of a folder.

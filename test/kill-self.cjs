@@ -10,10 +10,14 @@ const [checkpoints, calls, signal] = (process.env.FOLIO_KILL_SELF ?? "").split("
 let saved = 0;
 let called = 0;
 
-/** @type {(name: "writeSync" | "writeFileSync" | "mkdirSync" | "mkdtempSync" | "fsyncSync" | "renameSync" | "rmSync") => void} */
+/** @type {Record<string, (...args: unknown[]) => unknown>} */
+const functions = /** @type {never} */ (fs);
+
+/** @param {string} name of a function that changes files */
 function watch(name) {
-  const original = /** @type {(...args: any[]) => any} */ (fs[name]);
-  /** @type {any} */ (fs)[name] = (/** @type {any[]} */ ...args) => {
+  const original = functions[name];
+  if (!original) throw new Error(`node:fs has no ${name}`);
+  functions[name] = (...args) => {
     if (saved >= Number(checkpoints) && called++ >= Number(calls)) process.kill(process.pid, signal);
     const result = original(...args);
     if (name === "renameSync" && /\bcheckpoint.last$/.test(String(args[1]))) saved++;
@@ -22,7 +26,7 @@ function watch(name) {
 }
 
 if (signal) {
-  for (const name of /** @type {const} */ (["writeSync", "writeFileSync", "mkdirSync", "mkdtempSync"])) watch(name);
-  for (const name of /** @type {const} */ (["fsyncSync", "renameSync", "rmSync"])) watch(name);
+  for (const name of ["writeSync", "writeFileSync", "mkdirSync", "mkdtempSync"]) watch(name);
+  for (const name of ["fsyncSync", "renameSync", "rmSync"]) watch(name);
   syncBuiltinESMExports();
 }

@@ -8,6 +8,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
 import { writeDataset } from "../lib/data/batches.js";
 import { charTokenizer } from "../lib/data/tokenizers/tokenizer.js";
+import type { HostTensors } from "../lib/engine/host-tensors.js";
+import { typescriptLoader } from "../lib/host/package.js";
 import type { StepRecord } from "../lib/runs/records.js";
 import { readRunLog } from "../lib/runs/run-folder.js";
 import { defaultSettings, type Settings } from "../lib/settings/settings.js";
@@ -79,18 +81,19 @@ export function checkpointFile(outDir: string, file: string, pointer = "last"): 
   return fs.readFileSync(path.join(folder, fs.readFileSync(path.join(folder, pointer), "utf8").trim(), file));
 }
 
+/** Node's arguments before the body of a module that imports sources by their paths from the checkout's folder. */
+export const runsSource = ["--import", typescriptLoader(), "--input-type=module", "-e"];
+
 /**
  * A Node process that runs `code` (a module's body, with `load("lib/x.ts")` to import a source file and `argument`,
  * any JSON value).
  */
 export function startChild(code: string, argument: unknown, env = {}): ChildProcess & { output(): string } {
   const script = `
-    import { createJiti } from "jiti";
-    const jiti = createJiti(process.cwd() + "/test/");
-    const load = (file) => jiti.import(process.cwd() + "/" + file);
+    const load = (file) => import("./" + file);
     const argument = JSON.parse(process.argv[1]);
     ${code}`;
-  const args = ["--input-type=module", "-e", script, "--", JSON.stringify(argument)];
+  const args = [...runsSource, script, "--", JSON.stringify(argument)];
   const child = endedWithThis(spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env } }));
   let output = "";
   for (const stream of [child.stdout, child.stderr]) {
@@ -157,4 +160,16 @@ export function mountDisk(folder: string, options: string): Disk | { reason: str
     unmount: () => spawnSync("umount", [folder]),
     makeReadOnly: () => spawnSync("mount", ["-o", "remount,ro", folder]),
   };
+}
+
+/** ‖Δw‖ / ‖w‖ over all tensors. */
+export function relativeDifference(tensors: HostTensors, others: HostTensors): number {
+  let [difference, norm] = [0, 0];
+  for (const [name, { values }] of Object.entries(tensors)) {
+    values.forEach((value, i) => {
+      difference += (value - others[name]!.values[i]!) ** 2;
+      norm += value ** 2;
+    });
+  }
+  return Math.sqrt(difference / norm);
 }

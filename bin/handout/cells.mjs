@@ -1,6 +1,7 @@
 /**
  * The cells of a notebook as HTML, in sections that begin at its headings. Outputs are shown as they are stored. HTML in
- * outputs and Markdown is taken over as it is, with its scripts, as in a notebook that Jupyter trusts.
+ * outputs and Markdown is taken over as it is, with its scripts, as in a notebook that Jupyter trusts. Code that the notebook
+ * hides is left out: that of an exercise holds its hints and its check.
  */
 import fs from "node:fs";
 import path from "node:path";
@@ -20,7 +21,8 @@ const { escapeHtml } = /** @type {typeof import("../../lib/charts/html-page.js")
  *   output_type: string, text?: Text, data?: Record<string, Text>, ename?: string, evalue?: string, traceback?: string[]
  * }} Output
  * @typedef {{
- *   cell_type: string, source: Text, outputs?: Output[], attachments?: Record<string, Record<string, string>>
+ *   cell_type: string, source: Text, outputs?: Output[], attachments?: Record<string, Record<string, string>>,
+ *   metadata?: { jupyter?: { source_hidden?: boolean } }
  * }} Cell
  * @typedef {{ cells: Cell[], metadata?: { language_info?: { name?: string }, kernelspec?: { language?: string } } }} Notebook
  * @typedef {{ title: string, cells: string[] }} Section the title is plain text, the cells are HTML
@@ -112,7 +114,7 @@ function image(href, text, cell, folder) {
  * @param {string} language
  */
 function codeCell(cell, language) {
-  const source = joined(cell.source).trimEnd();
+  const source = cell.metadata?.jupyter?.source_hidden ? "" : joined(cell.source).trimEnd();
   const parts = [...(source ? [codeHtml(source, language)] : []), ...(cell.outputs ?? []).map(outputHtml)];
   const shown = parts.filter((part) => part !== "");
   return shown.length > 0 ? `<div class="cell code">\n${shown.join("\n")}\n</div>` : "";

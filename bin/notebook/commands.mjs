@@ -8,7 +8,8 @@ const help = {
   lab: `folio lab [FOLDER] [JupyterLab's options]
 
 Opens JupyterLab with Folio's kernel on FOLDER, by default the current folder (in a checkout, copies of the notebooks in
-playground/). JupyterLab's options include --no-browser and --port=8899; --inspect[=PORT] lets a debugger attach.`,
+playground/). --inspect[=PORT] lets a debugger attach. All other options go to JupyterLab, among them --no-browser,
+--port=8899 and, as root, --allow-root. With npm they follow \`--\`: npm run lab -- --no-browser --allow-root`,
   notebook: `folio notebook NEW.ipynb [--from=TEMPLATE]
 
 Makes a notebook of your own. Templates: ${templateNames(packageRoot).join(", ")} (default: experiment).`,

@@ -63,7 +63,7 @@ export interface Shape {
   y0: number;
   y1: number;
   line: { color: string; width: number; dash: "dot" };
-  label: { text: string; textposition: "middle" | "end"; yanchor: "bottom"; textangle?: 0 };
+  label: { text: string; textposition: "start" | "middle" | "end"; yanchor: "bottom"; textangle?: 0 };
 }
 
 /** A Plotly figure: `Plotly.newPlot(element, figure.data, figure.layout)` draws it. */

@@ -55,14 +55,14 @@ export const plotlyPath = () =>
 
 const pageCss = `
 :root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --rule: #d1d9e0; --card: #f6f8fa; --paper: #fff; --accent: #2b7bba; }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root { --ink: #e6edf3; --soft: #9198a1; --rule: #3d444d; --card: #161b22; --paper: #0d1117; --accent: #58a6e0; }
 }
 body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1.25rem 3rem; color: var(--ink); background: var(--paper);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 .figure { height: 26rem; margin: 0 -.5rem; }
 noscript img { max-width: 100%; height: auto; }
-@media print { .modebar { display: none; } }
+@media print { :root { color-scheme: light; } .modebar { display: none; } }
 `;
 
 // Runs in the reader's browser: draws each figure, and redraws it when the colour scheme changes or the page is

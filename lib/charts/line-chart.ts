@@ -50,7 +50,8 @@ export interface Series {
 
 /** A horizontal or vertical line for comparison. */
 export type ReferenceLine =
-  | { readonly y: number; readonly label: string }
+  /** In the interactive figure, the label stands above the line's middle, or above its start, where falling curves are high. */
+  | { readonly y: number; readonly label: string; readonly labelAt?: "middle" | "start" }
   | { readonly x: number; readonly label: string };
 
 /** What lineChart() draws. Axis titles include the unit: "loss (nats per token)". */
@@ -218,7 +219,7 @@ function referenceShape(reference: ReferenceLine): Shape {
     line: { color: grey, width: 1.5, dash: "dot" },
     label: {
       text: reference.label,
-      textposition: across ? "middle" : "end",
+      textposition: across ? (reference.labelAt ?? "middle") : "end",
       yanchor: "bottom",
       ...(!across && { textangle: 0 as const }),
     },

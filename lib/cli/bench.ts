@@ -25,6 +25,7 @@ machine's peak. FLOPs are counted by nanoGPT's formula, 6N + 12·L·H·Q·T per 
   folio bench bench_middle --compile=both --dtype=float32,bfloat16 --json=bench.json --chart=bench.svg
   folio bench cpu_demo --profile --out_dir=out-bench
   folio bench bench_gpt2 --peer=python3           against PyTorch in that Python
+  folio bench bench_middle --devices=1,2          two devices against one: efficiency, and the mean of their gradients
 
 ${helpText("bench")}`;
 }
@@ -86,6 +87,7 @@ export function describeResult(result: BenchResult, io: Io): string[] {
     styled(io.stdout, "bold", head!),
     ...rows,
     ...(ratios.length > 0 ? ["", ...ratioLines(result)] : []),
+    ...(result.devices.length > 0 ? ["", ...deviceLines(result)] : []),
     ...result.profiles.flatMap((profile) => ["", ...profileLines(profile, io)]),
     ...(notes.length > 0 ? ["", ...notes.map((note) => styled(io.stdout, "yellow", `note: ${note}`))] : []),
   ];
@@ -101,7 +103,7 @@ function modeTable({ modes }: BenchResult): string[] {
   return table(
     [...head, ...(withMfu ? ["MFU %"] : []), "MiB", "MiB at start", "first step s"],
     modes.map((mode: ModeResult) => [
-      `${engines[mode.engine]} ${mode.compiled ? "compiled" : "eager"}`,
+      `${engines[mode.engine]} ${mode.compiled ? "compiled" : "eager"}${mode.devices > 1 ? `, ${mode.devices} devices` : ""}`,
       mode.dtype,
       milliseconds(mode.medianMs),
       milliseconds(mode.minMs),
@@ -128,6 +130,36 @@ function ratioLines({ ratios }: BenchResult): string[] {
       `${low.toFixed(3)} - ${high.toFixed(3)}`,
       folio.replace("Folio ", ""),
       pytorch.replace("PyTorch ", ""),
+    ]),
+  );
+}
+
+/** What several devices gain and cost. */
+function deviceLines({ devices }: BenchResult): string[] {
+  return table(
+    [
+      "devices",
+      "dtype",
+      "efficiency",
+      "95 % interval",
+      "MB sent by each",
+      "mean alone ms",
+      "step without ms",
+      "hidden %",
+      "step ms",
+      "by the model",
+    ],
+    devices.map((row) => [
+      String(row.devices),
+      row.dtype,
+      row.efficiency.toFixed(3),
+      `${row.low.toFixed(3)} - ${row.high.toFixed(3)}`,
+      (row.bytesSent / 1e6).toFixed(1),
+      milliseconds(row.meanMs),
+      milliseconds(row.apartMs),
+      (100 * row.hidden).toFixed(0),
+      milliseconds(row.medianMs),
+      milliseconds(row.predictedMs),
     ]),
   );
 }

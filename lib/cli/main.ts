@@ -1,5 +1,5 @@
 /**
- * The command line: `folio start | prepare | train | sample | view | bench | export | eval | sizes | runs | scaling | doctor`.
+ * The command line: `folio start | prepare | train | launch | sample | view | bench | export | eval | sizes | runs | scaling | check | doctor`.
  * This file finds the command, answers --help and --version, and turns errors into one line and an exit code. Each
  * command has a file in lib/cli/, which is loaded only when it is called. bin/folio.mjs starts it, and itself handles
  * `folio setup`, which must work before a build.
@@ -34,6 +34,11 @@ const commands: Readonly<Record<string, CommandEntry>> = {
   },
   prepare: { summary: "make a dataset's token files", load: () => import("./prepare.js"), works: always },
   train: { summary: "train a model, or resume", load: () => import("./train.js"), works: always },
+  launch: {
+    summary: "train in several processes, on one machine or more",
+    load: () => import("./launch.js"),
+    works: always,
+  },
   sample: { summary: "generate text with a trained model", load: () => import("./sample.js") },
   view: {
     summary: "write a model as a page in which it runs and is looked into",
@@ -53,6 +58,11 @@ const commands: Readonly<Record<string, CommandEntry>> = {
     summary: "scaling laws: plan a sweep, run it, fit a law, find the optimum",
     load: () => import("./scaling/main.js"),
     works: ([part]) => part === "run",
+  },
+  check: {
+    summary: "check a GPU, GPT-2's published weights, a Mac: a table to paste",
+    load: () => import("./check.js"),
+    works: always,
   },
   doctor: { summary: "check this machine and report problems", load: () => import("./doctor.js") },
 };

@@ -5,9 +5,9 @@ import { existsSync, statSync } from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { closest } from "fastest-levenshtein";
+import type { TokenMeta } from "../data/dataset.js";
 import { type PrepareModule, type PrepareOptions, prepareText } from "../data/prepare/prepare.js";
 import { TEXT_RULE } from "../data/text.js";
-import type { TokenMeta } from "../data/token-file.js";
 
 import type { TokenizerSpec } from "../data/tokenizers/tokenizer.js";
 import { readWords } from "../settings/flags.js";

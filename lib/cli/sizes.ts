@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { findHardware, knownHardware, knownPeakFlops } from "../host/hardware.js";
+import { dataParallelStep } from "../model/data-parallel.js";
 import { gigabytes, type MemoryRow, memoryTable, memoryWarning } from "../model/memory.js";
 import {
   flopsPerToken,
@@ -27,9 +28,10 @@ export function help(): string {
 Usage: folio sizes [config file …] [--setting=value …]
 
 Takes every setting of \`folio train\`. To estimate time, name a card or give the FLOP/s that \`folio bench\` measures.
-Memory is an estimate; there is a warning if it exceeds the available memory.
+Memory is an estimate; there is a warning if it exceeds the available memory. With several devices, so is the time of
+the mean of their gradients, from --bandwidth and --latency.
 
-  folio sizes train_gpt2 --hardware="A100" --devices=8 --tokens=300e9
+  folio sizes train_gpt2 --hardware="A100" --devices=8 --bandwidth=300 --tokens=300e9
   folio sizes --init_from=gpt2-xl --hardware="RTX 4090" --batch_size=1
   folio sizes cpu_demo --vocab_size=65 --flops=200e9 --json
 
@@ -133,10 +135,15 @@ function timeOf(settings: SizesSettings, { peakFlops }: DeviceFigures) {
   const perStep = tokensPerStep(settings);
   const tokens = settings.tokens || perStep * settings.maxIters;
   const perToken = flopsPerToken(settings);
-  const { devices, utilization } = settings;
-  const seconds =
-    peakFlops && trainingSeconds({ flops: perToken * tokens, peakFlops: devices * peakFlops, utilization });
-  return { tokens, tokensPerStep: perStep, flopsPerToken: perToken, trainingFlops: perToken * tokens, seconds };
+  const figures = { tokens, tokensPerStep: perStep, flopsPerToken: perToken, trainingFlops: perToken * tokens };
+  if (!peakFlops) return { ...figures, seconds: undefined, dataParallel: undefined };
+  const { devices, utilization, bandwidth, latency, gradientAccumulationSteps } = settings;
+  const computeSeconds = trainingSeconds({ flops: perToken * perStep, peakFlops: devices * peakFlops, utilization });
+  const dataParallel = dataParallelStep(settings, {
+    ...{ computeSeconds, devices, bandwidth: 1e9 * bandwidth, latency: 1e-6 * latency },
+    micros: Math.max(1, gradientAccumulationSteps / devices),
+  });
+  return { ...figures, seconds: (dataParallel.stepSeconds * tokens) / perStep, dataParallel };
 }
 
 function title(settings: Settings): string {
@@ -176,14 +183,27 @@ function timeTable(settings: SizesSettings, device: DeviceFigures, time: ReturnT
     ];
   }
   const many = devices > 1 ? `${devices} × ` : "";
+  const shared = time.dataParallel;
+  if (devices > 1 && shared) {
+    rows.push(
+      ["each device sends", `${grouped(shared.bytesSent / 1e6)} MB per step, the gradients' mean in a ring`],
+      [
+        "that takes",
+        `${milliseconds(shared.meanSeconds)}, of which ${milliseconds(shared.exposedSeconds)} after the backward pass`,
+      ],
+      ["efficiency", `${(100 * shared.efficiency).toFixed(1)} % (by a model that was not compared with measurements)`],
+    );
+  }
   rows.push(
     ["on", `${many}${name}, ${(peakFlops / 1e12).toPrecision(4)} TFLOP/s each, ${100 * utilization} % reached`],
-    ["time per step", `${((1000 * time.seconds) / steps).toPrecision(4)} ms`],
+    ["time per step", milliseconds(time.seconds / steps)],
     ["tokens per second", grouped(time.tokens / time.seconds)],
     ["total time", span(time.seconds)],
   );
   return table(["time", ""], rows);
 }
+
+const milliseconds = (seconds: number) => `${(1000 * seconds).toPrecision(4)} ms`;
 
 function span(seconds: number): string {
   return seconds < 2 * 86_400 ? duration(1000 * seconds) : `${(seconds / 86_400).toFixed(2)} days`;

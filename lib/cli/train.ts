@@ -79,8 +79,8 @@ async function baseSettings({
   return { ...defaultSettings, ...shapeOf(settings), dropout, vocabSize };
 }
 
-/** The command that resumes the run started by these arguments. */
-export function resumeCommand(command: string, args: readonly string[]): string {
+/** The arguments that resume the run started by these. */
+export function resumeArguments(args: readonly string[]): string[] {
   const kept: string[] = [];
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
@@ -90,7 +90,12 @@ export function resumeCommand(command: string, args: readonly string[]): string 
     } else if (key === "initfrom") i++;
     else if (!/^initfrom=/.test(key)) kept.push(arg);
   }
-  return ["npx folio", command, ...kept, "--init_from=resume"].map(quoted).join(" ");
+  return [...kept, "--init_from=resume"];
+}
+
+/** The command that resumes the run started by these arguments. */
+export function resumeCommand(command: string, args: readonly string[]): string {
+  return ["npx folio", command, ...resumeArguments(args)].map(quoted).join(" ");
 }
 
 function quoted(word: string, index: number): string {
@@ -107,6 +112,7 @@ export interface Shown {
 /** Trains and shows it. The first SIGINT or SIGTERM lets the current step finish and saves; a second one kills. */
 export async function showTraining(settings: Readonly<Settings>, io: Io, resume: string): Promise<Shown> {
   const { train } = await import("../train/train.js");
+  const { joinOthers, rankHere } = await import("../launch/rank.js");
   await fetchWeights(settings.initFrom, io);
   const progress = openProgress(io.stdout);
   const stop = stopOnSignals(io, (reason) => {
@@ -119,14 +125,18 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
   await warnings(settings, (text) => progress.line(styled(io.stdout, "yellow", text)));
   let end: EndRecord | undefined;
   const life = signOfLife(settings, progress);
+  const place = rankHere();
+  const { progress: tellLauncher, ...others } = place ? joinOthers(place) : { progress() {} };
   const onProgress = ({ step, doing, done, total }: Doing) => {
+    tellLauncher();
     const what = doing === "evaluation" ? "evaluating: batch" : "micro-batch";
     life.now(step, `after ${what} ${done}/${total}`);
     progress.update(step, settings.maxIters, `${what} ${done}/${total}`);
     progress.stillAt(`at step ${step}, ${what} ${done} of ${total}`);
   };
   try {
-    for await (const record of train(settings, { signal: stop.signal, onProgress })) {
+    for await (const record of train(settings, { signal: stop.signal, onProgress, ...others })) {
+      tellLauncher();
       show(record);
       if (record.kind === "start") {
         for (const note of await eagerNote(record)) progress.line(styled(io.stdout, "yellow", note));
@@ -147,12 +157,13 @@ export async function showTraining(settings: Readonly<Settings>, io: Io, resume:
   if (end?.reason === "aborted") {
     const text =
       end.step > 0
-        ? `stopped at step ${end.step} of ${settings.maxIters}, saved. Resume with:\n  ${resume}`
+        ? `stopped at step ${end.step} of ${settings.maxIters}, saved. Resume with:\n  ${place?.resume ?? resume}`
         : "stopped before the first step: nothing to resume.";
     const output = stop.heard(io);
     output.write(`${styled(output, "yellow", text)}\n`);
   }
-  return { exitCode: end?.reason === "aborted" ? (stop.exitCode() ?? 1) : 0, end };
+  // Without a signal of its own, another process of a launched training wanted to stop.
+  return { exitCode: end?.reason === "aborted" ? (stop.exitCode() ?? (place ? 130 : 1)) : 0, end };
 }
 
 /**

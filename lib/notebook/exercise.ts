@@ -1,5 +1,5 @@
 /**
- * Exercises in a notebook: a question, a check of the learner's answer, and hints, one more after each wrong answer.
+ * Exercises in a notebook: a question, a check of the learner's answer, and hints for an answer whose mistake has no name.
  * The notebooks that teach end with some; test/notebooks/answers/ has right and wrong answers to each.
  */
 import { escapeHtml } from "../charts/html-page.js";
@@ -15,7 +15,7 @@ export interface ExerciseOptions<Answer> {
   readonly hints: readonly string[];
 }
 
-/** What became of an answer. */
+/** What became of an answer. A notebook shows nothing for it, because check() has shown its message. */
 export interface Verdict {
   readonly right: boolean;
   /** What the learner reads. */
@@ -25,7 +25,10 @@ export interface Verdict {
 /** An exercise; as the last expression of a cell it shows its question. */
 export interface Exercise<Answer> {
   readonly ask: string;
-  /** Checks an answer and shows what is wrong with it, or that it is right. An error in the check is a wrong answer. */
+  /**
+   * Checks an answer and shows that it is right, or what is wrong with it, or else the next hint. An error in the check is a
+   * wrong answer.
+   */
   check(answer: Answer): Promise<Verdict>;
   /** Shows the next hint. */
   hint(): void;
@@ -43,7 +46,12 @@ export function exercise<Answer>({ ask, check, hints }: ExerciseOptions<Answer>)
   if (ask.trim() === "" || hints.length === 0)
     throw new RangeError("Cannot make an exercise: wanted a question (ask) and at least one hint.");
   let shown = 0;
-  const nextHint = () => hints[Math.min(shown++, hints.length - 1)]!;
+  const nextHint = () => {
+    const hint = hints[shown];
+    if (hint === undefined) return `There is no further hint. The last one was: ${hints.at(-1)}`;
+    shown++;
+    return `Hint: ${hint}`;
+  };
   const verdictOf = async (answer: Answer): Promise<Verdict> => {
     let result: boolean | string;
     try {
@@ -52,17 +60,16 @@ export function exercise<Answer>({ ask, check, hints }: ExerciseOptions<Answer>)
       result = error instanceof Error ? error.message : String(error);
     }
     if (result === true) return { right: true, message: "✓ Right." };
-    const reason = result === false ? "✗ Not yet." : `✗ Not yet: ${result}`;
-    return { right: false, message: `${reason}\nHint: ${nextHint()}` };
+    return { right: false, message: result === false ? `✗ Not yet.\n${nextHint()}` : `✗ Not yet: ${result}` };
   };
   return {
     ask,
     async check(answer) {
       const verdict = await verdictOf(answer);
       display(verdict.message);
-      return verdict;
+      return Object.defineProperty(verdict, "bundle", { value: (): MimeBundle => ({}) });
     },
-    hint: () => display(`Hint: ${nextHint()}`),
+    hint: () => display(nextHint()),
     bundle: () => textBundle(`Exercise. ${ask}`),
   };
 }

@@ -7,7 +7,7 @@ import type { Figure } from "../charts/figure.js";
 import { svgImage, toSvg } from "../charts/figure-svg.js";
 import { escapeHtml } from "../charts/html-page.js";
 import { lossCurve } from "../charts/loss-curve.js";
-import type { Dataset, TokenMeta } from "../data/token-file.js";
+import type { Dataset, TokenMeta } from "../data/dataset.js";
 import type { HostTensor } from "../engine/host-tensors.js";
 import { type MimeBundle, notebookKernel } from "../host/notebook.js";
 import type { View } from "../inspect/views/view.js";

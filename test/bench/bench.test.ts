@@ -6,9 +6,10 @@ import { describe, expect, it } from "vitest";
 import { type BenchRecord, type BenchResult, bench, modeName } from "../../lib/bench/bench.js";
 import { startWorker } from "../../lib/bench/protocol.js";
 import { median, medianRatio, quantile } from "../../lib/host/statistics.js";
+import { countParameters } from "../../lib/model/sizing.js";
 import { type BenchSettings, parseBenchSettings, parseSettings } from "../../lib/settings/settings.js";
 import { needs } from "../needs.js";
-import { temporaryFolder, writeFox } from "../tiny-run.js";
+import { runsSource, temporaryFolder, writeFox } from "../tiny-run.js";
 
 const folder = temporaryFolder();
 writeFox(folder);
@@ -99,6 +100,34 @@ describe("medianRatio()", () => {
 });
 
 describe("bench()", () => {
+  it("compares devices that share the same micro-batches, and the mean of their gradients", async () => {
+    const result = await resultOf(tiny({ devices: "2", realData: false, vocabSize: 28, device: "cpu" }));
+    // The smallest number of micro-batches that one and two devices can share.
+    expect(result.settings.gradientAccumulationSteps).toBe(2);
+    expect(result.notes[0]).toMatch(/^Each step has 2 micro-batches in all modes/);
+    expect(result.modes.map(({ devices }) => devices)).toEqual([1, 2]);
+    expect(result.modes.map(modeName)).toEqual(["Folio compiled float32", "Folio compiled float32 on 2 devices"]);
+    const [one, two] = result.modes.map(({ burnInLoss }) => burnInLoss) as [number, number];
+    expect(Math.abs(one - two)).toBeLessThan(1e-5);
+    const [row, ...others] = result.devices;
+    expect(others).toEqual([]);
+    expect(row).toMatchObject({ dtype: "float32", devices: 2 });
+    expect(row!.bytesSent).toBe(4 * countParameters(result.settings)); // 2 (N − 1) / N = 1
+    expect(row!.efficiency).toBeCloseTo(result.modes[0]!.medianMs / row!.medianMs, 6);
+    expect(row!.low).toBeLessThanOrEqual(row!.efficiency);
+    for (const ms of [row!.meanMs, row!.apartMs]) expect(ms).toBeGreaterThan(0);
+    expect(row!.hidden).toBeGreaterThanOrEqual(0);
+    expect(row!.hidden).toBeLessThanOrEqual(1);
+    // A model of one bucket: all of the mean comes after the backward pass.
+    expect(row!.predictedMs).toBeCloseTo(row!.apartMs + row!.meanMs, 6);
+  });
+
+  it("refuses several devices without compiled steps", async () => {
+    await expect(resultOf(tiny({ devices: "2", compile: false }))).rejects.toThrow(
+      "Cannot measure several devices: only compiled steps use them; leave out --compile=false.",
+    );
+  });
+
   it("times compiled and eager steps on the dataset and reports speeds", async () => {
     const result = await resultOf(tiny({ compile: "both" }));
     expect(result.modes.map(modeName)).toEqual(["Folio compiled float32", "Folio eager float32"]);
@@ -249,15 +278,14 @@ describe("a worker", () => {
 
   it("ends when its parent process has ended", async () => {
     const code = `
-      import { createJiti } from "jiti";
-      const { startWorker } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/bench/protocol.ts");
+      import { startWorker } from "./lib/bench/protocol.ts";
       const worker = startWorker();
       await worker.ask({ op: "memory" });
       const fs = await import("node:fs");
       console.log(fs.readFileSync("/proc/self/task/" + process.pid + "/children", "utf8"));
       process.kill(process.pid, "SIGKILL");`;
     if (process.platform !== "linux") return;
-    const parent: ChildProcess = spawn(process.execPath, ["--input-type=module", "-e", code]);
+    const parent: ChildProcess = spawn(process.execPath, [...runsSource, code]);
     const pid = await new Promise<string>((resolve) => {
       parent.stdout!.on("data", (chunk: Buffer) => resolve(String(chunk).trim()));
     });

@@ -32,6 +32,7 @@ const small = {
     code(longLine, shown({ "image/png": png, "text/plain": "a dot" })),
     code(Array.from({ length: 60 }, (_, i) => `line(${i});`).join("\n"), stream("printed after sixty lines")),
     markdown("## The end"),
+    { ...code("hidden()", stream("of hidden code")), metadata: { jupyter: { source_hidden: true } } },
     code("", shown({ "text/html": '<iframe title="page" src="other.html" height="9"></iframe>' })),
     code("throw 1", {
       output_type: "error",
@@ -79,6 +80,8 @@ describe.skipIf(!chromiumFile)(
       expect(await page.locator(".hljs-keyword").first().innerText()).toBe("const");
       expect(await page.locator("pre.text").first().innerText()).toBe("step 2\nred & <b>");
       expect(await page.getByText("not in this file: other.html").count()).toBe(1);
+      expect(await page.getByText("of hidden code").count()).toBe(1);
+      expect(await page.getByText("hidden()").count()).toBe(0);
       expect(await page.locator("pre.error").innerText()).toBe("Error: no");
       expect(await page.getByAltText("near").evaluate((image) => (image as HTMLImageElement).naturalWidth)).toBe(1);
       expect(await page.getByRole("link", { name: "far" }).getAttribute("href")).toBe("https://example.com/far.png");

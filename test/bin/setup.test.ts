@@ -488,6 +488,11 @@ describe("npm test's count", () => {
       "not tested: 40 tests, because there are no operations",
       "not tested: 1 test, because Slurm is not installed",
     ]);
+    const printed = "x  not run\nnot tested: notebook x, because no folder\n1 passed, 0 failed, 1 skipped\n";
+    expect(untested({ "there is no GPU": 1 }, undefined, printed)).toEqual([
+      "not tested: 1 test, because there is no GPU",
+      "not tested: notebook x, because no folder",
+    ]);
     expect(untested({}, "they could not be made")).toEqual([
       "not tested: anything with Folio's own operations, since TensorFlow's were used instead: they could not be made",
     ]);

@@ -171,6 +171,14 @@ describe("names inside the plot", () => {
   });
 });
 
+test("the label of a reference line stands at the line's middle, or where it is wanted", () => {
+  const places = [{}, { labelAt: "start" as const }].map((at) => {
+    const { layout } = lineChart({ ...chart, lines: [{ y: 2, label: "lowest", ...at }] });
+    return layout.shapes[0]!.label.textposition;
+  });
+  expect(places).toEqual(["middle", "start"]);
+});
+
 test("figureWords() says what there is to see: axes, ends and lowest points of lines, reference lines", () => {
   expect(figureWords(lineChart({ ...chart, logX: true }))).toBe(
     "Loss & compute. loss (nats per token) against compute (FLOPs), logarithmic. small <1 M>: from 4 at 10¹⁵ to 2.5 at 10¹⁷; large: from 5 at 10¹⁵ to 2.4 at 10¹⁷; E: a line at 1.69.",

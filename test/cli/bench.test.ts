@@ -69,6 +69,7 @@ describe("folio bench", () => {
       'Cannot read --dtype: it is "float8"; wanted one or more of auto, float32, bfloat16, float16, separated by commas.',
     ],
     [["--compile=twice"], 'Cannot read --compile: it is "twice", text; wanted true, false or both.'],
+    [["--devices=1,0"], 'Cannot read --devices: it is "1,0"; wanted numbers from 1 to 1,024, separated by commas.'],
     [["--steps=0"], "Cannot read --steps: it is 0; wanted a whole number of at least 1 (steps)."],
     [["--stepz=3"], "Cannot read --stepz: there is no setting stepz; did you mean --steps?"],
     [["--n_head=3", "--n_embd=8"], "--n_embd 8 is not divisible by --n_head 3"],
@@ -109,6 +110,7 @@ test("the table of a result has each mode's numbers under their units, and ratio
       engine,
       compiled,
       dtype: "float32",
+      devices: 1,
       version: engine === "folio" ? "TensorFlow 9" : "PyTorch 8",
       rounds: [[ms]],
     },
@@ -142,7 +144,13 @@ test("the table of a result has each mode's numbers under their units, and ratio
     ...{ settings: parseBenchSettings(settings), flopsPerToken: 4e9, profiles: [], notes: ["mind the load"] },
     machine: { cpu: "x", cores: 4, memoryGiB: 8, loadBefore: 0.5 },
     peaks: [{ dtype: "float32", size: 1024, gigaflops: 1234.4 }],
-    modes: [mode("folio", true, 20), mode("pytorch", false, 150)],
+    modes: [mode("folio", true, 20), mode("pytorch", false, 150), { ...mode("folio", true, 25), devices: 2 }],
+    devices: [
+      {
+        ...{ dtype: "float32", devices: 2, medianMs: 25, efficiency: 0.8, low: 0.7512, high: 0.849 },
+        ...{ bytesSent: 12_340_000, meanMs: 7.5, apartMs: 22, hidden: 0.6, predictedMs: 23.5 },
+      },
+    ],
     ratios: [
       {
         dtype: "float32",
@@ -168,7 +176,24 @@ test("the table of a result has each mode's numbers under their units, and ratio
     ...["mode", "dtype", "ms/step", "min", "quartiles", "tokens/s", "GFLOP/s", "% of peak", "MiB", "MiB at start"],
     "first step s",
   ]);
-  expect(cells(/^Folio compiled/)).toEqual([
+  expect(cells(/^Folio compiled, 2 devices/).slice(0, 3)).toEqual(["Folio compiled, 2 devices", "float32", "25.00"]);
+  expect(cells(/^devices/)).toEqual([
+    ...["devices", "dtype", "efficiency", "95 % interval", "MB sent by each", "mean alone ms", "step without ms"],
+    ...["hidden %", "step ms", "by the model"],
+  ]);
+  expect(cells(/^ *2 /)).toEqual([
+    "2",
+    "float32",
+    "0.800",
+    "0.751 - 0.849",
+    "12.3",
+    "7.50",
+    "22.00",
+    "60",
+    "25.00",
+    "23.50",
+  ]);
+  expect(cells(/^Folio compiled +float32/)).toEqual([
     ...[
       "Folio compiled",
       "float32",

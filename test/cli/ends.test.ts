@@ -10,7 +10,7 @@ import type { LostOutput } from "../../lib/cli/shared/io.js";
 import { stopOnSignals } from "../../lib/cli/shared/stop-signals.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { openCheckpoint, readState } from "../../lib/weights/checkpoint.js";
-import { ended, endedWithThis, temporaryFolder, writeFox } from "../tiny-run.js";
+import { ended, endedWithThis, runsSource, temporaryFolder, writeFox } from "../tiny-run.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = temporaryFolder();
@@ -27,10 +27,9 @@ const endless = "--max_iters=100000";
 /** Runs `folio` from the sources in a separate process. */
 function start(argv: string[], { out = "pipe", err = "pipe" }: { out?: "pipe" | number; err?: "pipe" | number } = {}) {
   const script = `
-    import { createJiti } from "jiti";
-    const { main } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/cli/main.ts");
+    import { main } from "./lib/cli/main.ts";
     main(process.argv.slice(1)).then((code) => { process.exitCode = code; });`;
-  const args = ["--input-type=module", "-e", script, "--", ...argv];
+  const args = [...runsSource, script, "--", ...argv];
   const child = endedWithThis(spawn(process.execPath, args, { cwd: root, stdio: ["ignore", out, err] }));
   const [stdout, stderr] = [heard(child.stdout), heard(child.stderr)];
   return Object.assign(child, { out: stdout, err: stderr });

@@ -4,7 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
-import { openDataset } from "../../lib/data/token-file.js";
+import { openDataset } from "../../lib/data/dataset.js";
 import { readFolderTokenizer } from "../../lib/data/tokenizers/read-hugging-face.js";
 import { sameTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { float32 } from "../../lib/engine/host-tensors.js";

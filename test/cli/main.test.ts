@@ -197,6 +197,7 @@ describe("the terminal", () => {
     expect(progressText(900, 2000, rest, 100)).toMatch(/^█+░+ {2}45 % {2}900\/2000 {2}loss/);
     expect(progressText(900, 2000, rest, 60)).toMatch(/^45 %/);
     expect(progressText(0, 0, rest, 80)).toContain("0 %");
+    expect(progressText(3, Number.POSITIVE_INFINITY, "a step", 5)).toBe("a st");
   });
 
   test("the progress line stays below the log, at most ten times per second, and goes away", () => {

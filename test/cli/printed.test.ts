@@ -86,10 +86,13 @@ describe("folio scaling fit", () => {
     } else expect(out).not.toContain("held out");
     if (!fit.optima) return;
     const optima = rowsBelow(out, /^budget \(FLOPs\)/);
-    expect(optima.head).toEqual(["budget (FLOPs)", "N*", "D*", "D*/N*", "loss"]);
+    expect(optima.head).toEqual(["budget (FLOPs)", "N*", "N*, 80 %", "D*", "D*/N*", "loss"]);
+    const off = (share: number) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(1)} %`;
     expect(optima.rows).toEqual(
-      fit.optima.map(({ c, n, d, loss }) => [
-        ...[c.toExponential(2), grouped(n), grouped(d)],
+      fit.optima.map(({ c, n, d, loss, ci80 }) => [
+        ...[c.toExponential(2), grouped(n)],
+        ci80 ? ci80.n.map((end) => off(end / n - 1)).join(" … ") : "-",
+        grouped(d),
         ...[(d / n).toFixed(1), loss.toFixed(4)],
       ]),
     );
@@ -171,6 +174,64 @@ describe("folio scaling optimum", () => {
       repeated.json.epochs.toPrecision(4),
     ]);
     for (const { kind } of served.json.warnings) expect(served.out).toContain(`warning (${kind}): `);
+  });
+});
+
+describe("from smaller trainings to larger ones", () => {
+  const share = (value: number) => `${(100 * value).toFixed(2)} %`;
+  const signed = (value: number) => (value > 0 ? "+" : "") + share(value);
+  const points = csv("compared.csv", isoflopSweep({ law, noise: 0.004, sizes: 6, width: 4 }));
+
+  test("folio scaling compare", async () => {
+    const flags = ["scaling", "compare", points, "--forms=chinchilla,kaplan"];
+    const out = await printed(...flags);
+    const { forms, verdict } = JSON.parse(await printed(...flags, "--json"));
+    const fitted = rowsBelow(out, /^form +constants/);
+    expect(fitted.head).toEqual(
+      ["form", "constants", "scatter", "ΔAICc", "ΔBIC", /rollout .*rms/, /average/].map((name) =>
+        typeof name === "string" ? name : expect.stringMatching(name),
+      ),
+    );
+    expect(fitted.rows).toEqual(
+      forms.map((form: Record<string, number> & { name: string; rollout: { rms: number; mean: number } }) => [
+        ...[form.name, String(form.parameters), share(form.scatter!), form.aicc!.toFixed(1), form.bic!.toFixed(1)],
+        ...[share(form.rollout.rms), signed(form.rollout.mean)],
+      ]),
+    );
+    const [chinchilla, kaplan] = forms;
+    expect(kaplan.rollout.rms).toBeGreaterThan(chinchilla.rollout.rms); // the points are Chinchilla's
+    const steps = rowsBelow(out, /^predicted from C =/);
+    expect(steps.head.slice(-2)).toEqual(["chinchilla", "kaplan"]);
+    expect(steps.rows).toEqual(
+      chinchilla.steps.map(({ c, fitted: of, predicted, rms }: Record<string, number>, k: number) => [
+        ...[c!.toExponential(2), String(of), String(predicted), share(rms!), share(kaplan.steps[k].rms)],
+      ]),
+    );
+    expect(steps.rows.length).toBeGreaterThan(2);
+    expect(out.replace(/\s+/g, " ")).toContain(verdict);
+  });
+
+  test("folio scaling predict", async () => {
+    const fit = path.join(folder, "smaller.json");
+    const flags = ["--method=projection", "--bootstrap=60", "--threads=1", `--json=${fit}`];
+    await printed("scaling", "fit", points, "--where=d.c < 1e21", ...flags);
+    const args = ["scaling", "predict", fit, points, "--where=d.c >= 1e21"];
+    const out = await printed(...args);
+    const { rows: predictions } = JSON.parse(await printed(...args, "--json"));
+    const { head, rows } = rowsBelow(out, /^ *N +D +C/);
+    expect(head).toEqual(["N", "D", "C (FLOPs)", "loss", "law, 80 %", "run, 80 %", "measured", "error"]);
+    const ends = ({ ci80 }: { ci80: Interval }) => ci80.map((end) => end.toFixed(4)).join(" … ");
+    expect(rows.map((row) => row.slice(2))).toEqual(
+      predictions.map((one: { c: number; loss: number; law: never; run: never; measured: number; error: number }) => [
+        ...[one.c.toExponential(2), one.loss.toFixed(4), ends(one.law), ends(one.run)],
+        ...[one.measured.toFixed(4), signed(Math.expm1(one.error))],
+      ]),
+    );
+    for (const { loss, measured, error, law: of, run } of predictions) {
+      expect(Math.log(loss / measured)).toBeCloseTo(error, 12);
+      expect(run.ci80[0]).toBeLessThan(of.ci80[0]); // a run scatters, the law does not
+    }
+    expect(out).toMatch(new RegExp(`^${predictions.length} measured: `, "m"));
   });
 });
 
@@ -275,12 +336,18 @@ test("folio sizes", async () => {
       .map(({ part, bytes, formula }: MemoryRow) => [part, gigabytes(bytes), formula]),
   );
   const { tokensPerStep, tokens, flopsPerToken, trainingFlops, seconds, peakFlops } = json;
-  expect(seconds).toBeCloseTo((flopsPerToken * 1e9) / (8 * 312e12 * 0.3), 6);
+  const { bytesSent, meanSeconds, exposedSeconds, efficiency } = json.dataParallel;
+  const steps = tokens / tokensPerStep;
+  expect(seconds).toBeCloseTo((flopsPerToken * 1e9) / (8 * 312e12 * 0.3) + steps * exposedSeconds, 6);
+  const ms = (value: number) => `${(1000 * value).toPrecision(4)} ms`;
   expect(rowsBelow(out, /^time$/).rows).toEqual([
     [expect.stringMatching(/^tokens .* step$/), grouped(tokensPerStep)],
     ["tokens", `${grouped(tokens)} (${grouped(tokens / tokensPerStep)} steps)`],
     [expect.stringMatching(/^FLOPs .* token$/), `${grouped(flopsPerToken)} (6 N + 12 L C T)`],
     ["FLOPs", trainingFlops.toExponential(3)],
+    ["each device sends", expect.stringContaining(`${grouped(bytesSent / 1e6)} MB per step`)],
+    ["that takes", `${ms(meanSeconds)}, of which ${ms(exposedSeconds)} after the backward pass`],
+    ["efficiency", expect.stringContaining(`${(100 * efficiency).toFixed(1)} %`)],
     [expect.anything(), expect.stringContaining(`8 × A100, ${(peakFlops / 1e12).toPrecision(4)} TFLOP/s`)],
     [expect.stringMatching(/step$/), `${((1000 * seconds) / (tokens / tokensPerStep)).toPrecision(4)} ms`],
     [expect.stringMatching(/^tokens .* second$/), grouped(tokens / seconds)],

@@ -11,6 +11,7 @@ import { writeDataset } from "../../lib/data/batches.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
 import { readRunLog } from "../../lib/runs/run-folder.js";
 import { defaultSettings } from "../../lib/settings/settings.js";
+import { runsSource } from "../tiny-run.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "folio-cli-train-"));
@@ -41,8 +42,7 @@ async function folio(...argv: string[]) {
 /** Runs `folio` from the sources in a separate process. With INTERRUPT_AGAIN, a second Ctrl-C follows the first. */
 function spawnFolio(...argv: string[]): ChildProcess & { output(): string; seen(pattern: RegExp): Promise<void> } {
   const script = `
-    import { createJiti } from "jiti";
-    const { main } = await createJiti(process.cwd() + "/test/").import(process.cwd() + "/lib/cli/main.ts");
+    import { main } from "./lib/cli/main.ts";
     const heard = (stream) => ({
       write(text) {
         stream.write(text);
@@ -54,7 +54,7 @@ function spawnFolio(...argv: string[]): ChildProcess & { output(): string; seen(
       },
     });
     process.exitCode = await main(process.argv.slice(1), { stdout: heard(process.stdout), stderr: heard(process.stderr) });`;
-  const child = spawn(process.execPath, ["--input-type=module", "-e", script, "--", ...argv], { cwd: root });
+  const child = spawn(process.execPath, [...runsSource, script, "--", ...argv], { cwd: root });
   let output = "";
   const waiting: (() => void)[] = [];
   const take = (chunk: Buffer) => {

@@ -6,6 +6,7 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
+import { constants, inflateSync } from "node:zlib";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadTensorFlow } from "../../lib/engine/tensorflow/load.js";
@@ -18,6 +19,7 @@ import { drawingProbabilities } from "../../lib/inspect/page/next-token.js";
 import { percent } from "../../lib/inspect/page/parts/numbers.js";
 import { valueView } from "../../lib/inspect/views/array.js";
 import { attentionView } from "../../lib/inspect/views/attention.js";
+import { matrixView } from "../../lib/inspect/views/matrix.js";
 import {
   attributionView,
   logitLensView,
@@ -97,8 +99,11 @@ describe.skipIf(why !== "")(`views in a browser${why}`, () => {
       const text = (await readout.textContent())!;
       expect(Math.abs(Number.parseFloat(text.split(": ").at(-1)!) - 100 * wanted)).toBeLessThan(0.2);
     };
+    const lastRow = Array.from({ length: T }, (_, s) => weight(1, 0, T - 1, s));
+    await close(Math.max(...lastRow)); // chosen first: the largest weight of the last position
     await page.locator("svg.matrix").focus();
     await page.keyboard.press("ArrowUp");
+    for (let i = 0; i < T; i++) await page.keyboard.press("ArrowLeft");
     await page.keyboard.press("ArrowRight");
     await close(weight(1, 0, T - 2, 1));
     await page.getByRole("combobox").first().selectOption("0");
@@ -107,6 +112,16 @@ describe.skipIf(why !== "")(`views in a browser${why}`, () => {
     await page.locator("svg.matrix").focus();
     for (let i = 0; i < T; i++) await page.keyboard.press("ArrowRight");
     expect(await readout.textContent()).toContain("cannot attend to");
+    await page.context().close();
+  });
+
+  test("a matrix begins at its largest value, whose column is labelled", async () => {
+    const columns = Array.from({ length: 48 }, (_, i) => `n${i}`);
+    const values = columns.map((_, i) => (i === 45 ? -3 : i / 48));
+    const { page } = await opened(matrixView(values, { rows: ["row"], columns }).html());
+    expect(await page.locator(".readout").textContent()).toBe("row, n45 (45): value −3");
+    const labels = await page.locator("svg.matrix text.label").allTextContents();
+    expect(labels).toEqual(expect.arrayContaining(["n0", "n45", "n47"]));
     await page.context().close();
   });
 
@@ -177,4 +192,37 @@ describe.skipIf(why !== "")(`views in a browser${why}`, () => {
     }
     await context.close();
   });
+
+  test("a still picture is dark on a dark page, and printed light", async () => {
+    const context = await browser.newContext({ javaScriptEnabled: false, colorScheme: "dark" });
+    const page = await context.newPage();
+    const place = views.attention!.bundle()["text/html"];
+    const file = path.join(folder, "dark.html");
+    fs.writeFileSync(file, `<!doctype html><html style="color-scheme: dark"><body>${place}</body></html>`);
+    await page.goto(pathToFileURL(file).href);
+    const [ground, ink] = ["1 1 1 rg", ".1216 .1373 .1569 rg"]; // #fff, #1f2328
+    const [darkGround, lightInk] = [".051 .0667 .0902 rg", ".902 .9294 .9529 rg"]; // #0d1117, #e6edf3
+    const printed = fillColors(await page.pdf({ printBackground: true }));
+    expect(printed).toEqual(expect.arrayContaining([ground, ink]));
+    expect([darkGround, lightInk].filter((color) => printed.includes(color))).toEqual([]);
+    // The same picture where the page is not told what printing is.
+    fs.writeFileSync(file, fs.readFileSync(file, "utf8").replaceAll("@media print", "@media not all"));
+    await page.reload();
+    expect(fillColors(await page.pdf({ printBackground: true }))).toEqual(
+      expect.arrayContaining([darkGround, lightInk]),
+    );
+    await context.close();
+  });
 });
+
+/** The colours with which a PDF file fills, as it writes them: three numbers from 0 to 1 and `rg`. */
+function fillColors(pdf: Buffer): string[] {
+  const found = new Set<string>();
+  for (const { index, 0: keyword } of pdf.toString("latin1").matchAll(/(?<!end)stream\r?\n/g)) {
+    const bytes = pdf.subarray(index + keyword.length);
+    if (bytes[0] !== 0x78) continue; // not deflated: no drawing
+    const drawing = inflateSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH }).toString("latin1");
+    for (const [color] of drawing.matchAll(/[\d.]+ [\d.]+ [\d.]+ rg/g)) found.add(color);
+  }
+  return [...found];
+}

@@ -18,6 +18,7 @@ import { slice } from "../../lib/inspect/page/slices.js";
 import type { TreeNode } from "../../lib/inspect/page/tree.js";
 import { arrayView, valueView } from "../../lib/inspect/views/array.js";
 import { attentionView } from "../../lib/inspect/views/attention.js";
+import { matrixView } from "../../lib/inspect/views/matrix.js";
 import { attributionView, logitLensView, promptsView, tokenLossView } from "../../lib/inspect/views/measured.js";
 import { modelTree, modelTreeView } from "../../lib/inspect/views/model-tree.js";
 import { nextTokenView } from "../../lib/inspect/views/next-token.js";
@@ -68,7 +69,8 @@ describe("attention", () => {
       [0.2, 0.3, 0.5],
     ].map((row) => Float32Array.from(row));
     const view = attentionView({ tokens: ["a", "b", " "], weights: [[rows]] }, { title: "By hand" });
-    expect(view.text()).toContain("By hand: layers 0 to 0, heads 0 to 0.");
+    expect(view.text()).toContain("By hand: layer 0, head 0.");
+    expect(view.svg()).toContain("rows: layer 0; columns: head 0<");
     expect(view.text()).toContain("b (1) → a (0) 90.0 %");
     expect(view.text()).toContain("␣ (2) → ␣ (2) 50.0 %");
   });
@@ -92,6 +94,8 @@ describe("attention", () => {
     await expect(attentionView(held, ids, { head: 7 })).rejects.toThrow(
       "there is no layer 0, head 7; wanted layers 0 to",
     );
+    const single = { tokens: ["a"], weights: [[[[1]]]] };
+    expect(() => attentionView(single, { head: 1 })).toThrow("no layer 0, head 1; wanted layer 0, head 0.");
   });
 });
 
@@ -159,6 +163,40 @@ describe("the model's tree", () => {
     const parts = names(modelTree(settings)).filter((name) => name !== "weight" && name !== "bias");
     const layers = Array.from({ length: settings.nLayer }, (_, layer) => [`h.${layer}`, ...block]).flat();
     expect(parts).toEqual(["GPT", "wte", "wpe", ...layers, "ln_f", "lm_head"]);
+  });
+});
+
+describe("a matrix", () => {
+  const labelsOf = (view: View) =>
+    [...parseHTML(`<html><body>${view.svg()}</body></html>`).document.querySelectorAll("text.label")].map((label) => ({
+      shown: [...label.childNodes].filter(({ nodeName }) => nodeName === "#text").map(({ textContent }) => textContent),
+      whole: label.querySelector("title")?.textContent,
+    }));
+  const wanted = (label: string) => ({ shown: [label], whole: undefined });
+
+  test("writes long names of rows and columns in full where its cells leave room", () => {
+    const names = ["layer 0, head 3: previous-token score", "layer 1, head 2: induction score"];
+    const upright = labelsOf(matrixView([[1], [0.5]], { rows: names, columns: ["score"] }));
+    const across = labelsOf(matrixView([[1, 0.5]], { rows: ["score"], columns: names }));
+    expect(upright).toEqual(expect.arrayContaining(names.map(wanted)));
+    expect(across).toEqual(expect.arrayContaining(names.map(wanted)));
+  });
+
+  test("labels the last column, too, where not every label fits", () => {
+    const columns = Array.from({ length: 48 }, (_, i) => `n${i}`);
+    const shown = labelsOf(matrixView(new Array(48).fill(1), { rows: ["row"], columns })).flatMap(({ shown }) => shown);
+    const labelled = columns.flatMap((label, i) => (shown.includes(label) ? [i] : []));
+    expect(labelled[0]).toBe(0);
+    expect(labelled.at(-1)).toBe(47);
+    expect(Math.min(...labelled.slice(1).map((at, i) => at - labelled[i]!))).toBeGreaterThan(1);
+  });
+
+  test("cuts a name for which there is no room, and the pointer shows it whole", () => {
+    const name = "a name ".repeat(30);
+    const values = new Array(40).fill(1);
+    const [label] = labelsOf(matrixView(values, { rows: [name], columns: values.map(String) }));
+    expect(label!.shown.join("")).toMatch(/^(a name )+.*…$/);
+    expect(label!.whole).toBe(name);
   });
 });
 

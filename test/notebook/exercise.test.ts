@@ -18,14 +18,27 @@ test("says that a right answer is right", async () => {
   expect(await half().check(3)).toEqual({ right: true, message: "✓ Right." });
 });
 
-test("says what is wrong, and gives one more hint after each wrong answer, the last one again", async () => {
+test("says what is wrong; where it cannot, gives the next hint, and says when there is no further one", async () => {
   const log = vi.spyOn(console, "log").mockReturnValue();
   const one = half();
   expect((await one.check(2)).message).toBe("✗ Not yet.\nHint: divide by two");
-  expect((await one.check(7)).message).toBe("✗ Not yet: 7 is too large\nHint: it is three");
-  expect((await one.check("x" as never)).message).toBe("✗ Not yet: wanted a number\nHint: it is three");
+  expect((await one.check(7)).message).toBe("✗ Not yet: 7 is too large");
+  expect((await one.check("x" as never)).message).toBe("✗ Not yet: wanted a number");
   one.hint();
   expect(log.mock.lastCall).toEqual(["Hint: it is three"]);
+  expect((await one.check(2)).message).toBe("✗ Not yet.\nThere is no further hint. The last one was: it is three");
+});
+
+test("shows what became of an answer once: the result itself shows as nothing, and keeps its fields", async () => {
+  const display = vi.fn();
+  const kernel = Symbol.for("folio.kernel");
+  Object.defineProperty(globalThis, kernel, { value: { display }, configurable: true });
+  const verdict = await half()
+    .check(7)
+    .finally(() => Reflect.deleteProperty(globalThis, kernel));
+  expect(display.mock.calls).toEqual([[expect.objectContaining({ "text/plain": "✗ Not yet: 7 is too large" })]]);
+  expect(describeValue(verdict)).toEqual({});
+  expect({ ...verdict }).toEqual({ right: false, message: "✗ Not yet: 7 is too large" });
 });
 
 test("shows its question as the last expression of a cell, as text", () => {

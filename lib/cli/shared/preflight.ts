@@ -59,7 +59,8 @@ export async function warnings(settings: Settings, say: (text: string) => void):
  * compiled`.
  */
 export function describeDevice(
-  run: Pick<StartRecord, "device" | "deviceReason" | "deviceName" | "dtype" | "dtypeReason" | "compiled" | "numerics">,
+  run: Pick<StartRecord, "device" | "devices" | "deviceReason" | "deviceName" | "dtype" | "dtypeReason" | "compiled"> &
+    Pick<StartRecord, "numerics">,
 ): string {
   const why = (reason: string | undefined) => (reason === "asked for" ? undefined : reason);
   const about = (name: string, ...details: (string | undefined)[]) => {
@@ -68,7 +69,7 @@ export function describeDevice(
   };
   const how = run.device === "webgpu" ? "eager (WebGPU steps are not compiled)" : "eager";
   return [
-    about(run.device, run.deviceName, why(run.deviceReason)),
+    about(run.devices ? `${run.devices} × ${run.device}` : run.device, run.deviceName, why(run.deviceReason)),
     about(run.dtype, why(run.dtypeReason)),
     run.compiled ? "compiled" : how,
     ...(run.numerics?.operations === "none" ? ["without Folio's own operations"] : []),

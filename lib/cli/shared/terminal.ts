@@ -71,8 +71,9 @@ const bar = (share: number, width: number): string => {
   return "█".repeat(full) + "░".repeat(width - full);
 };
 
-/** The progress line's text, cut to the width of the terminal. */
+/** The progress line's text, cut to the width of the terminal; without a share, if `total` is infinite. */
 export function progressText(done: number, total: number, rest: string, columns: number): string {
+  if (total === Number.POSITIVE_INFINITY) return rest.slice(0, Math.max(0, columns - 1));
   const share = total > 0 ? Math.min(1, done / total) : 0;
   const numbers = `${String(Math.floor(share * 100)).padStart(3)} %  ${done}/${total}  ${rest}`;
   const room = columns - 1 - numbers.length - 1;
@@ -127,7 +128,9 @@ export async function withFlags(message: string): Promise<string> {
   if (/^Cannot (read|open) /.test(message)) return message;
   const keysOf = (kind: Parameters<typeof settingRows>[0]) => Object.keys(settingRows(kind));
   // Of the other commands' settings only those of two words, since "file: 3" may be part of any sentence.
-  const others = (["eval", "bench", "sizes"] as const).flatMap(keysOf).filter((key) => /[A-Z]/.test(key));
+  const others = (["eval", "bench", "sizes", "check gpu", "check gpt2", "check mac"] as const)
+    .flatMap(keysOf)
+    .filter((key) => /[A-Z]/.test(key));
   const keys = [...new Set([...(["train", "sample"] as const).flatMap(keysOf), ...others])];
   // Parts of paths and ordinary words are not settings.
   const alone = (names: readonly string[]) => `(?<![\\w/.\\\\"'=-])(${names.join("|")})`;

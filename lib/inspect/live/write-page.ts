@@ -216,7 +216,7 @@ function pageHtml(description: PageDescription, base64: string): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="${policy}">
 <title>${escapeHtml(description.title)}</title>
-<style>:root { color-scheme: light dark } body { margin: 0 }</style>
+<style>:root { color-scheme: light dark } @media print { :root { color-scheme: light } } body { margin: 0 }</style>
 </head>
 <body>
 <div id="app"><noscript>This page runs a language model: it needs JavaScript.</noscript></div>

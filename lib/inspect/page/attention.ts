@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Kind } from "./kind.js";
 import { type Element, h } from "./parts/element.js";
 import { type Cell, Matrix } from "./parts/matrix.js";
-import { open, type Packed, percent, shownToken } from "./parts/numbers.js";
+import { numbered, open, type Packed, percent, shownToken } from "./parts/numbers.js";
 import { picture, type Scale, scaleOf } from "./parts/scale.js";
 import { stack } from "./parts/stack.js";
 import { TokenText } from "./parts/text.js";
@@ -93,7 +93,10 @@ function View({ data }: { data: AttentionData }): Element {
   const [[layer, head], setHead] = useState<readonly [number, number]>(data.first);
   const { tokens } = data;
   const T = tokens.length;
-  const [chosen, setCell] = useState<Cell>({ row: T - 1, column: 0 });
+  const [chosen, setCell] = useState<Cell>(() => ({
+    row: T - 1,
+    column: mostAttended(headWeights(data, layer, head), T - 1, T),
+  }));
   // The text of a live page may have become shorter.
   const cell = { row: Math.min(chosen.row, T - 1), column: Math.min(chosen.column, T - 1) };
   const weights = useMemo(() => headWeights(data, layer, head), [data, layer, head]);
@@ -149,6 +152,13 @@ function View({ data }: { data: AttentionData }): Element {
 const place = (tokens: readonly string[], index: number) => `${shownToken(tokens[index]!)} (${index})`;
 const heads = (data: AttentionData) => Array.from({ length: data.heads }, (_, head) => `${head}`);
 
+/** The position to which a position gives its largest weight. */
+function mostAttended(weights: Float32Array, t: number, T: number): number {
+  let best = 0;
+  for (let s = 1; s <= t; s++) if (weights[t * T + s]! > weights[t * T + best]!) best = s;
+  return best;
+}
+
 /** A button with a small picture for each head; a row per layer. */
 function Heads(props: {
   data: AttentionData;
@@ -197,7 +207,7 @@ function thumbnails(data: AttentionData): Element {
   const size = Math.min(64, Math.max(20, 520 / data.heads - 4));
   const width = 16 + data.heads * (size + 4);
   const height = 46 + data.layers.length * (size + 4);
-  const note = `rows: layers ${data.layers.join(", ")}; columns: heads 0 to ${data.heads - 1}`;
+  const note = `rows: layer${data.layers.length > 1 ? "s" : ""} ${data.layers.join(", ")}; columns: ${numbered("head", 0, data.heads - 1)}`;
   return h(
     "svg",
     { viewBox: `0 0 ${Math.max(width, 360)} ${height}`, width },
@@ -221,12 +231,12 @@ function text(data: AttentionData): string {
   const [layer, head] = data.first;
   const weights = headWeights(data, layer, head);
   const rows = tokens.map((_, t) => {
-    let best = 0;
-    for (let s = 1; s <= t; s++) if (weights[t * T + s]! > weights[t * T + best]!) best = s;
+    const best = mostAttended(weights, t, T);
     return `  ${place(tokens, t)} → ${place(tokens, best)} ${percent(weights[t * T + best]!)}`;
   });
   const more = rows.length > 24 ? [`  … ${rows.length - 24} more positions`] : [];
-  const title = `${data.title}: layers ${layers[0]} to ${layers.at(-1)}, heads 0 to ${data.heads - 1}. The largest weight of each position in ${nameOf(data, layer, head)}:`;
+  const shown = `${numbered("layer", layers[0]!, layers.at(-1)!)}, ${numbered("head", 0, data.heads - 1)}`;
+  const title = `${data.title}: ${shown}. The largest weight of each position in ${nameOf(data, layer, head)}:`;
   return [title, ...rows.slice(0, 24), ...more].join("\n");
 }
 

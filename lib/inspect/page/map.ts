@@ -44,8 +44,16 @@ function matrix(data: MapData, more: Pick<MatrixProps, "cursor" | "onCursor"> = 
   });
 }
 
+/** What is chosen first: the largest value by size; of predictions, the model's last one. */
+function firstCell({ rows, columns, values, details }: MapData): Cell {
+  if (details) return { row: 0, column: columns.length - 1 };
+  const sizes = Array.from(open(values).read(0, rows.length * columns.length), Math.abs);
+  const index = sizes.reduce((best, size, i) => (size > sizes[best]! ? i : best), 0);
+  return { row: Math.floor(index / columns.length), column: index % columns.length };
+}
+
 function View({ data }: { data: MapData }): Element {
-  const [chosen, setCell] = useState<Cell>({ row: 0, column: 0 });
+  const [chosen, setCell] = useState<Cell>(() => firstCell(data));
   const { columns, rows, shares, details, unit } = data;
   const cell = { row: Math.min(chosen.row, rows.length - 1), column: Math.min(chosen.column, columns.length - 1) };
   const index = cell.row * columns.length + cell.column;
@@ -64,7 +72,9 @@ function View({ data }: { data: MapData }): Element {
 }
 
 function text({ title, rows, columns, values, words, shares }: MapData): string {
-  const all = open(values).read(0, rows.length * columns.length);
+  const read = open(values).read(0, rows.length * columns.length);
+  const high = read.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+  const all = read.map((x) => (Math.abs(x) < 1e-6 * high ? 0 : x)); // what rounding leaves of a 0
   const width = Math.max(...rows.map((row) => [...row].length));
   const shown = columns.slice(0, 12);
   const lines = rows.map((row, r) => {

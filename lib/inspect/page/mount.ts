@@ -34,7 +34,18 @@ function Framed({ kind, data, host }: { kind: KindName; data: { title: string };
 export function mount(className: string, kind: KindName, data: { title: string }): void {
   for (const host of document.querySelectorAll<HTMLElement>(`.${className}`)) {
     if (host.shadowRoot) continue;
+    host.addEventListener("keydown", keepFromJupyterLab);
     const root = host.attachShadow({ mode: "open" });
     render(h(Framed, { kind, data, host }), root);
   }
+}
+
+/**
+ * Keys pressed in a view are the view's. JupyterLab sees only the view's place, not the list or slider that has the focus in
+ * it, and would take Enter as "edit the cell" and B as "new cell"; with a modifier they stay its own, such as Control S.
+ */
+function keepFromJupyterLab(event: KeyboardEvent): void {
+  const { ctrlKey, metaKey, altKey, shiftKey } = event;
+  const inNotebook = (event.currentTarget as HTMLElement).closest(".jp-Notebook") !== null;
+  if (inNotebook && !ctrlKey && !metaKey && !altKey && !shiftKey) event.stopPropagation();
 }

@@ -21,14 +21,14 @@ image + rect.chosen { fill: none; }
 export const stillCss = `
 svg { background: #fff; color: #1f2328; border-radius: 6px; }
 svg svg { background: none; }
-@media (prefers-color-scheme: dark) { svg { background: #0d1117; color: #e6edf3; } svg svg { background: none; } }
+@media screen and (prefers-color-scheme: dark) { svg { background: #0d1117; color: #e6edf3; } svg svg { background: none; } }
 ${drawing}`;
 
 /** Of a view in a page. */
 export const viewCss = `
 :host { display: block; color: inherit; font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; margin: .5rem 0 1rem; }
 :host([data-size="large"]) { font-size: 20px; }
-section { overflow-x: auto; }
+section { overflow-x: auto; padding: 3px; } /* what overflows is cut, also the outline of what has the focus */
 :host([data-size="large"]) svg[role="img"] { width: max(100%, calc(var(--w, 0) * 1.52px)); max-width: none; }
 :host([data-size="large"]) svg.scale { width: 152px; height: auto; }
 header { display: flex; align-items: baseline; gap: 1rem; }

@@ -4,7 +4,7 @@ import type { Edits } from "../../model/edits.js";
 import type { ModelShape } from "../../settings/model.js";
 import { idsOf, type Looked, type LookedAt, look, tokenizerOf } from "../look.js";
 import { type AttentionData, headWeights } from "../page/attention.js";
-import type { Packed } from "../page/parts/numbers.js";
+import { numbered, type Packed } from "../page/parts/numbers.js";
 import { pack } from "./pack.js";
 import { makeView, type View } from "./view.js";
 
@@ -112,7 +112,7 @@ export function attentionViewOf(
   const within = (value: number, size: number) => Number.isInteger(value) && value >= 0 && value < size;
   if (!within(layer, layers.length) || !within(head, heads)) {
     throw new RangeError(
-      `Cannot show attention: there is no layer ${layer}, head ${head}; wanted layers 0 to ${layers.length - 1}, heads 0 to ${heads - 1}.`,
+      `Cannot show attention: there is no layer ${layer}, head ${head}; wanted ${numbered("layer", 0, layers.length - 1)}, ${numbered("head", 0, heads - 1)}.`,
     );
   }
   const data: Omit<AttentionData, "thumbnails"> = { ...found, title, first: [layer, head] };

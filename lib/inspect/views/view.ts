@@ -43,7 +43,9 @@ export function makeView<K extends KindName>(kind: K, data: DataOf<K>): View {
     const json = scriptJson(data);
     const id = `folio-${createHash("sha256").update(kind).update(json).digest("hex").slice(0, 12)}`;
     const image = svgImage(svg(), alternative(text(data)));
-    return `<div class="${id}"${heading}>${image}</div>\n<script>window.FolioViews?.mount("${id}", "${kind}", ${json})</script>`;
+    // Inside an image the medium is always the screen; its colours are those of the element's colour scheme.
+    const print = `<style>@media print { .${id} img { color-scheme: light; } }</style>`;
+    return `<div class="${id}"${heading}>${print}${image}</div>\n<script>window.FolioViews?.mount("${id}", "${kind}", ${json})</script>`;
   };
   const view: View = {
     ...{ title, kind, data },

@@ -5,7 +5,7 @@ export const liveCss = `${viewCss}
 :host { --ink: #1f2328; --soft: #59636e; --rule: #d1d9e0; --card: #f6f8fa; --paper: #fff; --accent: #1f6699;
   display: block; min-height: 100vh; margin: 0; color: var(--ink); background: var(--paper);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :host { --ink: #e6edf3; --soft: #9fa8b2; --rule: #3d444d; --card: #161b22; --paper: #0d1117; --accent: #6cb4ea; }
 }
 :host([data-size="large"]) { font-size: 21px; }
@@ -29,7 +29,7 @@ input[type="number"], input[type="text"] { font: inherit; color: inherit; backgr
 button { cursor: pointer; padding: .25em .7em; }
 button.main { background: var(--accent); border-color: var(--accent); color: var(--paper); font-weight: 600; }
 button[aria-pressed="false"].switch { opacity: .75; text-decoration: line-through; border-style: dashed; }
-.error { color: #b3261e; } @media (prefers-color-scheme: dark) { .error { color: #ff9d94; } }
+.error { color: #b3261e; } @media screen and (prefers-color-scheme: dark) { .error { color: #ff9d94; } }
 .switches { display: grid; gap: .3rem; } .switches .row { display: flex; flex-wrap: wrap; gap: .3rem; align-items: center; }
 .switches .row > span { min-width: 4.5em; }
 ul.plain { list-style: none; margin: .4em 0; padding: 0; display: flex; flex-wrap: wrap; gap: .4em; }

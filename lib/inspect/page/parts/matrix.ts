@@ -31,6 +31,9 @@ export interface MatrixProps {
 const font = 12;
 /** Average width of a character of the monospaced labels. */
 const character = 0.602 * font;
+/** Labels are cut where they would take more than this, and more than the cells leave of a picture of a usual size. */
+const room = { left: 160, top: 110 };
+const usual = { width: 600, height: 400 };
 
 /** Space for labels, and the size of cells. */
 function layoutOf({ rows, columns, cellWidth, cellHeight }: MatrixProps) {
@@ -40,16 +43,18 @@ function layoutOf({ rows, columns, cellWidth, cellHeight }: MatrixProps) {
   const wide = cellWidth ?? Math.max(side, Math.min(10, 460 / columns.length));
   const high = cellHeight ?? Math.max(side, Math.min(14, 460 / rows.length));
   const flat = longest(columns) * character <= wide - 2;
-  const left = 26 + Math.min(160, longest(rows) * character);
-  const top = 26 + (flat ? font + 6 : Math.min(110, longest(columns) * character + 8));
-  return { wide, high, flat, left, top, width: wide * columns.length, height: high * rows.length };
+  const [width, height] = [wide * columns.length, high * rows.length];
+  const left = 26 + Math.min(Math.max(room.left, usual.width - width), longest(rows) * character);
+  const most = Math.max(room.top, usual.height - height);
+  const top = 26 + (flat ? font + 6 : Math.min(most, longest(columns) * character + 8));
+  return { wide, high, flat, left, top, width, height };
 }
 
 /** The matrix and its colour bar as an SVG element. */
 export function Matrix(props: MatrixProps): Element {
   const { label, values, rows, columns, scale, words, cursor, onCursor } = props;
   const at = layoutOf(props);
-  const total = { width: at.left + at.width + 106, height: at.top + Math.max(at.height, 120) + 14 };
+  const total = { width: at.left + at.width + 106, height: at.top + Math.max(at.height, barHeight(scale)) + 14 };
   const cells = words && at.wide > 20 ? cellWords(props, at) : [];
   const interactive = onCursor && {
     tabindex: 0,
@@ -78,6 +83,8 @@ export function Matrix(props: MatrixProps): Element {
 }
 
 type Layout = ReturnType<typeof layoutOf>;
+
+const barHeight = ({ root }: Scale) => 120 + (root ? (rootWords.length - 1) * lineHeight : 0);
 
 /** The cell under the mouse; the picture may be shown larger or smaller than it is. */
 function cellAt(event: MouseEvent, at: Layout, total: { width: number }): Cell | undefined {
@@ -110,19 +117,35 @@ function cursorMarks({ row, column }: Cell, at: Layout): Element[] {
   ];
 }
 
-/** A label for every row and column, or for every second, third … where they would touch. */
-function axisLabels({ rows, columns, rowTitle, columnTitle }: MatrixProps, at: Layout): Element[] {
+/**
+ * Which of some labels are drawn: all, or every second, third … where they would touch. The chosen one always is, and the
+ * last one unless the chosen one is too near.
+ */
+function labelled(count: number, step: number, chosen?: number): Set<number> {
+  const drawn = new Set<number>();
+  const isFree = (index: number) => [...drawn].every((other) => Math.abs(other - index) >= step);
+  if (chosen !== undefined) drawn.add(chosen);
+  if (isFree(count - 1)) drawn.add(count - 1);
+  for (let index = 0; index < count; index += step) if (isFree(index)) drawn.add(index);
+  return drawn;
+}
+
+function axisLabels({ rows, columns, rowTitle, columnTitle, cursor }: MatrixProps, at: Layout): Element[] {
   const every = (cell: number) => Math.max(1, Math.ceil((font + 2) / cell));
-  const [rowStep, columnStep] = [every(at.high), at.flat ? 1 : every(at.wide)];
-  const cut = (label: string, room: number) => shorten(label, Math.floor(room / character + 0.01));
+  const shownRows = labelled(rows.length, every(at.high), cursor?.row);
+  const shownColumns = labelled(columns.length, at.flat ? 1 : every(at.wide), cursor?.column);
+  const cut = (label: string, room: number) => {
+    const short = shorten(label, Math.floor(room / character + 0.01));
+    return short === label ? label : [h("title", {}, label), short];
+  };
   return [
     ...rows.flatMap((label, row) => {
-      if (row % rowStep) return [];
+      if (!shownRows.has(row)) return [];
       const y = at.top + (row + 0.5) * at.high + font * 0.36;
       return h("text", { x: at.left - 6, y, class: "label", "text-anchor": "end" }, cut(label, at.left - 26));
     }),
     ...columns.flatMap((label, column) => {
-      if (column % columnStep) return [];
+      if (!shownColumns.has(column)) return [];
       const x = at.left + (column + 0.5) * at.wide;
       const place = at.flat
         ? { x, y: at.top - 6, "text-anchor": "middle" }
@@ -153,6 +176,9 @@ function cellWords({ words, rows, columns }: MatrixProps, at: Layout): Element[]
   );
 }
 
+const rootWords = ["opacity is", "the square", "root of the", "value"];
+const lineHeight = 14;
+
 /** The colours from 0, or from the negative end, to the highest value, with numbers. */
 export function ColorBar(props: { scale: Scale; shares?: boolean | undefined; x: number; y: number }): Element {
   const { scale, shares, x, y } = props;
@@ -172,6 +198,7 @@ export function ColorBar(props: { scale: Scale; shares?: boolean | undefined; x:
     [0, 0.5, 1].map((share) =>
       h("text", { x: 16, y: share * height + font * 0.36, class: "label" }, write(value(share))),
     ),
-    scale.root && h("text", { x: 0, y: height + 20, class: "label" }, "opacity: √"),
+    scale.root &&
+      rootWords.map((line, i) => h("text", { x: 0, y: height + 20 + i * lineHeight, class: "label" }, line)),
   );
 }

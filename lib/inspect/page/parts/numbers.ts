@@ -73,6 +73,10 @@ export function shortNumber(value: number): string {
 /** 0.1234 → "12.3 %". */
 export const percent = (share: number): string => `${(100 * share).toFixed(share < 0.0995 ? 2 : 1)} %`;
 
+/** Which of several things: `head 0`, `heads 0 to 3`. */
+export const numbered = (what: string, first: number, last: number): string =>
+  first === last ? `${what} ${first}` : `${what}s ${first} to ${last}`;
+
 /** A token for people: white space and control characters become visible. */
 export function shownToken(token: string): string {
   const visible = token.replaceAll(" ", "␣").replaceAll("\n", "⏎").replaceAll("\t", "⇥").replaceAll("\r", "␍");
