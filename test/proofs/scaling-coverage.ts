@@ -1,4 +1,6 @@
 /** The coverage of 80 % intervals in simulated studies. Run as a program with a study's name, this file does them. */
+import fs from "node:fs";
+import path from "node:path";
 import { pathToFileURL } from "node:url";
 import { typescriptLoader } from "../../lib/host/package.js";
 import { fitLaw } from "../../scaling/fit.js";
@@ -6,7 +8,7 @@ import type { Fit, Interval } from "../../scaling/points.js";
 import { predict } from "../../scaling/questions/predict.js";
 import { type CoverageStudy, coverageStudies, newRunNoise } from "../scaling/coverage-studies.js";
 import { hoffmann, lossOf, optimumOf } from "../scaling/simulate.js";
-import { campaignShare, type Figures, finish, type Proof, rounded } from "./proof.js";
+import { campaignShare, type Figures, finish, noteSitting, type Proof, root, rounded, sittingsOf } from "./proof.js";
 
 /** How many, of a design: the largest has 245 trainings, which take their time. */
 const studiesOf = (name: string) => Math.max(4, Math.round((name.endsWith("hoffmann") ? 300 : 400) * campaignShare));
@@ -108,6 +110,23 @@ async function coverage(name: string): Promise<Coverage> {
   return { constants: cells(counts.constants), others: cells(counts.others), notConverged: count - done };
 }
 
+/** Results stay here, so that an interrupted sitting can go on. Delete the folder after a change of the fits. */
+const kept = path.join(root, ".cache", `scaling-coverage-${campaignShare}`);
+
+/** In a process of its own, unless it is known from a sitting before. */
+async function coverageOf(name: string): Promise<Coverage> {
+  const file = path.join(kept, `${name.replaceAll(/\W+/g, "-")}.json`);
+  if (!fs.existsSync(file)) {
+    noteSitting(kept);
+    const loader = ["--import", typescriptLoader()];
+    const { code, output } = await finish(process.execPath, [...loader, "test/proofs/scaling-coverage.ts", name]);
+    if (code !== 0) throw new Error(output);
+    fs.writeFileSync(`${file}.partial`, output);
+    fs.renameSync(`${file}.partial`, file);
+  }
+  return JSON.parse(fs.readFileSync(file, "utf8"));
+}
+
 /** There must be a warning for a share clearly outside 75 to 85 %, and for no other. */
 function honest({ low, high, warned }: Cell): boolean {
   const outside = high < 75 || low > 85;
@@ -127,17 +146,14 @@ export const scalingCoverage: Proof = {
   claim: `80 % intervals of each method's constants contain the true value in 75 to 85 % of 300 and more simulated studies, on Folio's designs and those of three published studies, within the 95 % interval of each share; if they do not, the fit gives a warning, and only then`,
   inputs: ["test/scaling/simulate.ts", "test/scaling/public-designs.ts", "scaling/fit/uncertainty/bootstrap-worker.ts"],
   async run({ say }) {
-    const names = Object.keys(coverageStudies);
+    const names = Object.keys(coverageStudies).reverse();
+    fs.mkdirSync(kept, { recursive: true });
     const cells: Cell[] = [];
     const figures: Record<string, Figures> = {};
     const lane = async () => {
       for (let name = names.shift(); name; name = names.shift()) {
-        const { code, output } = await finish(process.execPath, [
-          ...["--import", typescriptLoader(), "test/proofs/scaling-coverage.ts", name],
-        ]);
-        if (code !== 0) throw new Error(output);
-        say(`${name}: ${output.trim()}`);
-        const { constants, others, notConverged } = JSON.parse(output) as Coverage;
+        const { constants, others, notConverged } = await coverageOf(name);
+        say(`${name}: ${JSON.stringify({ constants, others, notConverged })}`);
         cells.push(...Object.values(constants));
         figures[name] = { ...shown(constants), ...shown(others), ...(notConverged > 0 && { notConverged }) };
       }
@@ -145,7 +161,7 @@ export const scalingCoverage: Proof = {
     // Two at a time: a core each.
     await Promise.all([lane(), lane()]);
     const dishonest = cells.filter((cell) => !honest(cell)).length;
-    return { holds: dishonest === 0, figures: { refits, cells: cells.length, dishonest, ...figures } };
+    return { holds: dishonest === 0, figures: { refits, cells: cells.length, dishonest, measuredAt: sittingsOf(kept), ...figures } };
   },
 };
 
