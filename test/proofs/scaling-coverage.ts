@@ -161,7 +161,10 @@ export const scalingCoverage: Proof = {
     // Two at a time: a core each.
     await Promise.all([lane(), lane()]);
     const dishonest = cells.filter((cell) => !honest(cell)).length;
-    return { holds: dishonest === 0, figures: { refits, cells: cells.length, dishonest, measuredAt: sittingsOf(kept), ...figures } };
+    return {
+      holds: dishonest === 0,
+      figures: { refits, cells: cells.length, dishonest, measuredAt: sittingsOf(kept), ...figures },
+    };
   },
 };
 
