@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { setTimeout } from "node:timers/promises";
@@ -93,10 +92,13 @@ describe("folio bench", () => {
 
   it("ends at Ctrl-C with 130 and writes nothing", async () => {
     const json = path.join(folder, "stopped.json");
-    const code = `const { main } = await load("lib/cli/main.ts"); process.exitCode = await main(argument);`;
+    const code = `
+      const { main } = await load("lib/cli/main.ts");
+      const terminal = { write: (text) => process.stdout.write(text), isTTY: true };
+      process.exitCode = await main(argument, { stdout: terminal, stderr: terminal });`;
     const child = startChild(code, ["bench", ...shape, ...short, "--steps=1000000", `--json=${json}`]);
-    // Once it has started the measuring process, it listens for signals.
-    while (!hasChildren(child.pid!) && child.exitCode === null) await setTimeout(20);
+    // Once it shows progress, it listens for signals.
+    while (!child.output() && child.exitCode === null) await setTimeout(20);
     child.kill("SIGINT");
     expect(await ended(child)).toMatchObject({ code: 130 });
     expect(child.output()).toContain("stopped: nothing was written.");
@@ -220,5 +222,3 @@ test("the table of a result has each mode's numbers under their units, and ratio
   expect(cells(/^float32/)).toEqual(["float32", "7.500", "7.123 - 8.013", "compiled float32", "eager float32"]);
   expect(lines.at(-1)).toBe("note: mind the load");
 });
-
-const hasChildren = (pid: number) => spawnSync("pgrep", ["-P", `${pid}`]).status === 0;
