@@ -2,11 +2,11 @@
  * `folio scaling fit`: fits a law to a table of trainings, and prints it as a table or as JSON. scaling/fit.ts does the
  * estimation.
  */
-import { writeFileSync } from "node:fs";
 import { type FitOptions, fitLaw } from "../../../scaling/fit.js";
 import { type BudgetOptimum, type Fit, fitMethods, type Interval, type Point } from "../../../scaling/points.js";
 import { predict } from "../../../scaling/questions/predict.js";
 import type { PointColumns } from "../../../scaling/read-points.js";
+import { checkOutput, writeOutput } from "../shared/output-file.js";
 import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
 import { summary } from "./predict.js";
 import { adaptationOf, adaptHelp, adaptKinds, one } from "./shared/adapt.js";
@@ -72,6 +72,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   if (file === undefined) throw new RangeError("Cannot fit: name a table of trainings.");
   if (more.length > 0) throw new RangeError(`Cannot fit ${file} and ${more.join(", ")}: give one file.`);
   const options = optionsOf(flags);
+  const { json } = flags.text;
+  if (json !== undefined && json !== "-") checkOutput(json, "--json", [file]);
   const study = await readStudy(file, flags, (columns) => checkColumns(columns, options));
   const fitted = await withProgress(io, "refits", (onProgress) => fitLaw(study.points, { ...options, onProgress }));
   const highest = fitted.dropped.map((index) => study.rows[index]!);
@@ -80,11 +82,11 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const left = [...study.dropped, ...heldOut.rows, ...heldOut.dropped, ...tuning, ...highest];
   const fit: Fit = { ...fitted, dropped: left.sort((a, b) => a - b) };
   const text = `${JSON.stringify(fit, null, 2)}\n`;
-  if (flags.text.json === "-") {
+  if (json === "-") {
     io.stdout.write(text);
     return 0;
   }
-  if (flags.text.json !== undefined) writeFileSync(flags.text.json, text);
+  if (json !== undefined) writeOutput(json, text);
   const lines = [...describe(fit, file, leftOut(study, highest.length)), ...heldOutLines(fit, heldOut.points)];
   io.stdout.write(`${lines.join("\n")}\n`);
   for (const { kind, message } of fit.warnings) {

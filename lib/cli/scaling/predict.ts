@@ -6,7 +6,7 @@ import { from } from "arquero";
 import { type Prediction, type Predictions, predict } from "../../../scaling/questions/predict.js";
 import { readFit } from "../../../scaling/questions/read-fit.js";
 import { readTable, toPlaces } from "../../../scaling/read-points.js";
-import { replaceFile } from "../../host/replace-file.js";
+import { checkOutput, writeOutput } from "../shared/output-file.js";
 import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
 import { readFlags } from "./shared/flags.js";
 import { columnsOf, fileHelp, readingOf } from "./shared/study.js";
@@ -52,15 +52,15 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     throw new RangeError("Cannot predict: name a fit (of `folio scaling fit --json`) and a table of trainings.");
   }
   if (more.length > 0) throw new RangeError(`Cannot predict ${file} and ${more.join(", ")}: give one table.`);
+  const { out } = flags.text;
+  if (out !== undefined) checkOutput(out, "--out", [fitFile, file]);
   const fit = readFit(fitFile);
   const read = await readTable(file);
   const { loss, ...places } = columnsOf(read, flags);
   const measured = flags.text.loss !== undefined || read.columnNames().includes(loss);
   const study = toPlaces(read, measured ? { ...places, loss } : places, readingOf(flags, file));
   const predictions = predict(fit, study.points);
-  if (flags.text.out !== undefined) {
-    replaceFile(flags.text.out, from(predictions.rows.map(flat)).toCSV());
-  }
+  if (out !== undefined) writeOutput(out, from(predictions.rows.map(flat)).toCSV());
   if (flags.yes.json) {
     const rows = predictions.rows.map((row, i) => ({ row: study.rows[i]! + 1, ...row }));
     io.stdout.write(`${JSON.stringify({ ...predictions, rows }, null, 2)}\n`);

@@ -225,3 +225,63 @@ describe("folio scaling predict", () => {
     expect((await folio("predict", fitFile, lacking)).err).toContain("it has no D; name the column of tokens");
   });
 });
+
+describe("a file to write", () => {
+  const here = (name: string) => path.join(folder, name);
+  const outputs: [part: string, words: (table: string) => string[], flag: string][] = [
+    ["fit", (table) => [table, ...plain], "--json"],
+    ["report", (table) => [table, "--bootstrap=0"], "--out"],
+    ["predict", (table) => [here("written.json"), table], "--out"],
+    ["plan", (table) => [table], "--out"],
+  ];
+
+  test.each(outputs)("of %s is none that it reads, under any name", async (part, words, flag) => {
+    fs.writeFileSync(here("written.json"), JSON.stringify(wanted));
+    const file = csv("mine.csv", head, columns(sweep));
+    const before = fs.readFileSync(file);
+    for (const link of ["soft.csv", "hard.csv"]) fs.rmSync(here(link), { force: true });
+    fs.symlinkSync(file, here("soft.csv"));
+    fs.linkSync(file, here("hard.csv"));
+    for (const name of ["mine.csv", "./mine.csv", "soft.csv", "hard.csv"]) {
+      const { code, out, err } = await folio(part, ...words(file), flag, `${folder}/${name}`);
+      expect({ code, out }).toEqual({ code: 1, out: "" });
+      expect(err).toContain(`name another file with ${flag}.`);
+      expect(fs.readFileSync(file)).toEqual(before);
+    }
+    // The other direction: the table is named by a link.
+    const { err } = await folio(part, ...words(here("soft.csv")), flag, file);
+    expect(err).toContain(`it is the same file as ${here("soft.csv")}, and its content would be lost`);
+  });
+
+  test("of predict is not the fit either, and a report's own name is not that of its table", async () => {
+    fs.writeFileSync(here("written.json"), JSON.stringify(wanted));
+    const page = csv("page.html", head, columns(sweep));
+    expect((await folio("predict", here("written.json"), page, "--out", here("written.json"))).err).toContain(
+      "this command reads it",
+    );
+    expect((await folio("report", page, "--bootstrap=0")).err).toContain("name another file with --out");
+  });
+
+  test.each(outputs.slice(0, 3))("of %s has a folder, before any work", async (part, words, flag) => {
+    fs.writeFileSync(here("written.json"), JSON.stringify(wanted));
+    // The table does not exist, which would be said next.
+    const missing = await folio(part, ...words(here("absent.csv")), flag, here("nowhere/x"));
+    expect(missing.err).toContain(`Cannot write ${here("nowhere/x")}: there is no folder ${here("nowhere")}; make it`);
+    expect((await folio(part, ...words(here("absent.csv")), flag, folder)).err).toContain(
+      "it is a folder; name a file",
+    );
+  });
+
+  test("is never a table by the advice of a message", async () => {
+    const file = csv("mine.csv", head, columns(sweep));
+    for (const { err } of [
+      await folio("predict", file, file),
+      await folio("optimum", `--law=${file}`, "--budget=1e9"),
+    ]) {
+      expect(err).toContain(`fit it first: \`folio scaling fit ${file} … --json fit.json\``);
+    }
+    const rows = here("rows.json");
+    fs.writeFileSync(rows, JSON.stringify(sweep));
+    expect((await folio("predict", rows, rows)).err).toContain(`${rows}: it is a table; to use a table`);
+  });
+});
