@@ -254,6 +254,23 @@ describe("folio scaling curve", () => {
     expect(results[0]!.crossCheck).toHaveLength(3);
   });
 
+  test("predicts no schedule from runs whose rates hardly fall, and says why, also as JSON", async () => {
+    const flat = write("flat", "cosine", 300, 0.0095);
+    for (const law of laws) {
+      const flags = ["scaling", "curve", flat, constant, `--law=${law}`, "--schedule=linear", "--min_rate=0"];
+      const { code, out } = await folio(...flags);
+      expect(code).toBe(0);
+      expect(out).toMatch(/^linear, 300 steps, to 0: no prediction; see the warning \(undetermined-fall\)$/m);
+      expect(out.replaceAll(/\s+/g, " ")).toContain(
+        "warning (undetermined-fall): These runs do not determine what a fall of the learning rate does: their rates fall by only 5.0 %.",
+      );
+      expect(out).not.toMatch(/: loss \S+ at step/);
+      const [result] = JSON.parse((await folio(...flags, "--json")).out).results;
+      expect(result.predictions).toMatchObject([{ predicted: null }]);
+      expect(result.fit.warnings).toContainEqual(expect.objectContaining({ kind: "undetermined-fall" }));
+    }
+  });
+
   test.each([
     [["nowhere"], "there is no nowhere/config.json"],
     [[], "name the folders of runs"],

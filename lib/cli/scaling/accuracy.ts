@@ -11,9 +11,10 @@ import {
 import { readTable } from "../../../scaling/read-points.js";
 import { rowsWhere } from "../../../scaling/tables/expression.js";
 import { readColumns } from "../../../scaling/tables/task-table.js";
-import { type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { type Io, table, wrapped } from "../shared/terminal.js";
 import { one } from "./shared/adapt.js";
 import { type Flags, readFlags } from "./shared/flags.js";
+import { writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling accuracy: the accuracy on a task from the loss.
@@ -92,9 +93,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   io.stdout.write(`${describe(fit, predictions, file).join("\n")}\n`);
-  for (const { kind, message } of fit.warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  writeWarnings(io, fit.warnings);
   return 0;
 }
 

@@ -7,12 +7,13 @@ import { type BudgetOptimum, type Fit, fitMethods, type Interval, type Point } f
 import { predict } from "../../../scaling/questions/predict.js";
 import type { PointColumns } from "../../../scaling/read-points.js";
 import { checkOutput, writeOutput } from "../shared/output-file.js";
-import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { grouped, type Io, table } from "../shared/terminal.js";
 import { summary } from "./predict.js";
 import { adaptationOf, adaptHelp, adaptKinds, one } from "./shared/adapt.js";
 import { withProgress } from "./shared/fitting.js";
 import { type Flags, positive, readFlags, whole } from "./shared/flags.js";
 import { fileHelp, leftOut, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
+import { writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling fit: fits a scaling law to a table of trainings, with intervals and warnings.
@@ -89,9 +90,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   if (json !== undefined) writeOutput(json, text);
   const lines = [...describe(fit, file, leftOut(study, highest.length)), ...heldOutLines(fit, heldOut.points)];
   io.stdout.write(`${lines.join("\n")}\n`);
-  for (const { kind, message } of fit.warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  writeWarnings(io, fit.warnings);
   return 0;
 }
 

@@ -9,11 +9,12 @@ import { type NextOptions, type NextRuns, nextRuns, type RunSet } from "../../..
 import { readFitIfAny } from "../../../scaling/questions/read-fit.js";
 import { readTable } from "../../../scaling/read-points.js";
 import { speedOf } from "../../../scaling/tables/speed.js";
-import { duration, grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { duration, grouped, type Io, table, wrapped } from "../shared/terminal.js";
 import { one } from "./shared/adapt.js";
 import { withProgress } from "./shared/fitting.js";
 import { type Flags, positive, readFlags } from "./shared/flags.js";
 import { fileHelp, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
+import { writeWarnings } from "./shared/warnings.js";
 
 /** Those that fit a law of the loss over N and D. */
 const methods = fitMethods.filter((name) => !["isoflop", "envelope", "power", "broken"].includes(name));
@@ -81,9 +82,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   io.stdout.write(`${describe(next, { file, fit, speed }).join("\n")}\n`);
-  for (const { kind, message } of next.warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  writeWarnings(io, next.warnings);
   return 0;
 }
 

@@ -7,9 +7,10 @@ import { type Prediction, type Predictions, predict } from "../../../scaling/que
 import { readFit } from "../../../scaling/questions/read-fit.js";
 import { readTable, toPlaces } from "../../../scaling/read-points.js";
 import { checkOutput, writeOutput } from "../shared/output-file.js";
-import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { grouped, type Io, table } from "../shared/terminal.js";
 import { readFlags } from "./shared/flags.js";
 import { columnsOf, fileHelp, readingOf } from "./shared/study.js";
+import { writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling predict: the losses of new trainings by a fitted law.
@@ -67,9 +68,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   io.stdout.write(`${describe(predictions, { fit: `${fitFile} (${fit.method})`, file }).join("\n")}\n`);
-  for (const { kind, message } of predictions.warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  writeWarnings(io, predictions.warnings);
   return 0;
 }
 

@@ -18,8 +18,9 @@ import {
 } from "../../../scaling/plan.js";
 import { applyRule, type TuningPoint } from "../../../scaling/planning/learning-rates.js";
 import { batchColumnOf, readTable, toTuningPoints } from "../../../scaling/read-points.js";
-import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { grouped, type Io, table, wrapped } from "../shared/terminal.js";
 import { type Flags, positive, readFlags } from "./shared/flags.js";
+import { writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling tune: the best learning rates (and batch sizes) of a tuning sweep, and the laws fitted to them.
@@ -139,9 +140,7 @@ function together(points: readonly GridPoint[], { file, batch, flags, io }: Grid
     return 0;
   }
   io.stdout.write(`${describe({ points, cells, laws, batch }).join("\n")}\n`);
-  for (const { kind, message } of warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  writeWarnings(io, warnings);
   return 0;
 }
 
