@@ -4,11 +4,12 @@
  */
 import type { ColumnTable } from "arquero";
 import type { TuningPoint } from "./planning/learning-rates.js";
-import type { Point } from "./points.js";
+import type { LossUnit, Point } from "./points.js";
 import { cellNumber } from "./tables/cell-number.js";
 import { checkedColumns, chosenRows, columnNamed } from "./tables/columns.js";
 import { rowsWhere, withExpressions } from "./tables/expression.js";
 
+export type { LossUnit } from "./points.js";
 export { readTable } from "./tables/read-table.js";
 export { type PublicStudy, type StudyName, studies, studyFile } from "./tables/studies.js";
 
@@ -35,9 +36,6 @@ export interface PlaceColumns {
 export interface PointColumns extends PlaceColumns {
   readonly loss: string;
 }
-
-/** The units of a loss: per token, or the perplexity e^loss. */
-export type LossUnit = "nats" | "bits" | "ppl";
 
 export interface ReadPointsOptions {
   /** What to do if a row lacks a number: throw an error (the default), or leave out the row. */

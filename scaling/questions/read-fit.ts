@@ -15,6 +15,7 @@ const schema = z.looseObject({
   range: z.object({ n: interval, d: interval, c: interval }),
   warnings: z.array(z.object({ kind: z.string(), message: z.string() })),
   bootstrap: z.array(numbers).optional(),
+  lossUnit: z.enum(["nats", "bits", "ppl"]).optional(),
   counting: z
     .object({ parameters: z.string().optional(), flops: z.string().optional(), flopsPerProduct: z.number().positive() })
     .optional(),

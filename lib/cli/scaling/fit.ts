@@ -4,15 +4,15 @@
  */
 import { type FitOptions, fitLaw } from "../../../scaling/fit.js";
 import { type BudgetOptimum, type Fit, fitMethods, type Interval, type Point } from "../../../scaling/points.js";
-import { predict } from "../../../scaling/questions/predict.js";
+import { predict, relativeErrors } from "../../../scaling/questions/predict.js";
 import type { PointColumns } from "../../../scaling/read-points.js";
 import { checkOutput, writeOutput } from "../shared/output-file.js";
-import { grouped, type Io, table } from "../shared/terminal.js";
+import { grouped, type Io, table, wrapped } from "../shared/terminal.js";
 import { summary } from "./predict.js";
 import { adaptationOf, adaptHelp, adaptKinds, one } from "./shared/adapt.js";
 import { withProgress } from "./shared/fitting.js";
 import { type Flags, positive, readFlags, whole } from "./shared/flags.js";
-import { fileHelp, leftOut, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
+import { fileHelp, leftOut, lossUnitOf, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
 import { writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
@@ -81,7 +81,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   // All rows of the file, including those that are not points of the grid.
   const { heldOut, tuning } = study;
   const left = [...study.dropped, ...heldOut.rows, ...heldOut.dropped, ...tuning, ...highest];
-  const fit: Fit = { ...fitted, dropped: left.sort((a, b) => a - b) };
+  const fit: Fit = { ...fitted, lossUnit: lossUnitOf(flags), dropped: left.sort((a, b) => a - b) };
   const text = `${JSON.stringify(fit, null, 2)}\n`;
   if (json === "-") {
     io.stdout.write(text);
@@ -146,11 +146,14 @@ function describe(fit: Fit, file: string, left: string): string[] {
 
 function holdoutLines({ holdout }: Fit): string[] {
   if (!holdout) return [];
-  const { points, factor, rms, bias } = holdout;
+  const { points, factor } = holdout;
+  const { rms, bias } = relativeErrors(holdout);
   const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
   return [
     "",
-    `held out: the ${points} with the largest compute, ${factor.toPrecision(2)} times the rest's: prediction error ${percent(rms)} (rms), ${percent(bias)} on average`,
+    wrapped(
+      `check: fitted without the ${points} with the largest compute, ${factor.toPrecision(2)} times the rest's, the law predicts these with an error of ${percent(rms)} (rms), ${percent(bias)} on average`,
+    ),
   ];
 }
 

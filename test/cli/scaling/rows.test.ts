@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { main } from "../../../lib/cli/main.js";
 import { fitLawNow } from "../../../scaling/fit.js";
 import type { Fit, Point } from "../../../scaling/points.js";
-import { predict } from "../../../scaling/questions/predict.js";
+import { predict, relativeErrors } from "../../../scaling/questions/predict.js";
 import { isoflopSweep } from "../../scaling/simulate.js";
 
 let folder: string;
@@ -209,6 +209,45 @@ describe("folio scaling predict", () => {
       "law_high95",
     ]);
     expect(Number(first!.split(",")[3])).toBe(same.rows[0]!.loss);
+  });
+
+  test("reads measured losses in the unit of the fit's table, and says so; errors are relative in every place", async () => {
+    const rows = columns(sweep, ({ loss }) => [loss / Math.LN2, 1.5 * Math.exp(loss) ** 1.2]);
+    const file = csv("bits.csv", "n,d,c,zero,set,bits,ppl", rows);
+    const fitFile = path.join(folder, "bits.json");
+    await folio("fit", file, ...plain, "--loss=bits", "--loss_unit=bits", "--json", fitFile);
+    expect(JSON.parse(fs.readFileSync(fitFile, "utf8"))).toMatchObject({ lossUnit: "bits" });
+    const same = await folio("predict", fitFile, file, "--loss=bits");
+    expect(same.out).toContain(
+      "Losses are in nats per token; the measured ones were read as bits, as those of the fit.",
+    );
+    expect(same.out).toMatch(/^60 measured: prediction error 0\.\d\d % \(rms\)|^42 measured: prediction error 0\./m);
+    const other = ["predict", fitFile, file, "--loss=ppl", "--loss_unit=ppl"];
+    const out = path.join(folder, "errors.csv");
+    const printed = await folio(other[0]!, ...other.slice(1), "--out", out);
+    expect(printed.out).toContain("read as perplexities, as --loss_unit says.");
+    const json = JSON.parse((await folio(other[0]!, ...other.slice(1), "--json")).out);
+    expect(json).toMatchObject({ lossUnit: "nats", measuredIn: "ppl" });
+    const errors = json.rows.map(({ loss, measured }: Record<string, number>) => loss! / measured! - 1) as number[];
+    expect(json.rows.map(({ error }: { error: number }) => error)).toEqual(errors.map((e) => expect.closeTo(e, 12)));
+    const mean = errors.reduce((sum, error) => sum + error, 0) / errors.length;
+    expect(mean).toBeLessThan(-0.2);
+    expect(printed.out).toContain(`, ${(100 * mean).toFixed(2)} % on average`);
+    const written = fs.readFileSync(out, "utf8").trim().split("\n").slice(1);
+    expect(written.map((line) => Number(line.split(",").at(-1)))).toEqual(errors.map((e) => expect.closeTo(e, 12)));
+    // The held-out check of a fit has only the moments of ln(predicted / measured).
+    expect(relativeErrors({ rms: 0.37, bias: -0.37 })).toEqual({
+      rms: expect.closeTo(1 - Math.exp(-0.37), 12),
+      bias: expect.closeTo(Math.exp(-0.37) - 1, 12),
+    });
+    const apart = [0.02, -0.01, 0.03, 0];
+    const moments = (of: readonly number[]) => ({
+      rms: Math.sqrt(of.reduce((sum, x) => sum + x * x, 0) / of.length),
+      bias: of.reduce((sum, x) => sum + x, 0) / of.length,
+    });
+    const exact = moments(apart.map(Math.expm1));
+    expect(relativeErrors(moments(apart)).rms).toBeCloseTo(exact.rms, 5);
+    expect(relativeErrors(moments(apart)).bias).toBeCloseTo(exact.bias, 6);
   });
 
   test("needs no losses, and says what is missing", async () => {
