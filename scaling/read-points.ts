@@ -108,8 +108,12 @@ export function toStudy(table: ColumnTable, columns: PointColumns, options: Read
   const [heldOut, tuning] = [of((role) => role === "held-out"), of((role) => role === "tuning")];
   const grid = of((role) => role !== "held-out" && role !== "tuning");
   if (grid.length === 0) {
+    const all = options.where === undefined ? "all" : "all of the chosen";
+    const matched = holdOut !== undefined && chosen.every((row) => out[row]);
     throw new RangeError(
-      `Cannot read points of ${rows.name}: it has only tuning and held-out runs; \`folio scaling tune\` reads tuning runs.`,
+      matched
+        ? `Cannot read points of ${rows.name}: --hold_out ${JSON.stringify(holdOut)} matches ${all} ${chosen.length} rows, which leaves none to fit; narrow this condition.`
+        : `Cannot read points of ${rows.name}: it has only tuning and held-out runs; \`folio scaling tune\` reads tuning runs.`,
     );
   }
   return { ...pointsOf(rows, grid), heldOut: pointsOf(rows, heldOut), tuning };

@@ -44,7 +44,7 @@ export function predict(fit: Fit, places: readonly Place[]): Predictions {
   const fitter = predictorOf(fit, data);
   const predicted = fitter.predict(fit.params, data);
   const wrong = predicted.findIndex((value) => !Number.isFinite(value));
-  if (wrong >= 0) throw new RangeError(`Cannot predict row ${wrong + 1}: ${lacking(fit, places[wrong]!)}.`);
+  if (wrong >= 0) throw new RangeError(`Cannot predict point ${wrong}: ${lacking(fit, places[wrong]!)}.`);
   const spread = spreadOf(fit, fitter, data, predicted);
   const scatter = scatterOfFit(fit, fitter);
   const rows = places.map((place, i): Prediction => {

@@ -159,7 +159,7 @@ describe("accuracy from loss", () => {
 
   test.each([
     [["accuracy"], "name a table of evaluated models"],
-    [["accuracy", "FILE", "--accuracy=acc"], 'it has no column "acc" (for accuracy); the nearest is "'],
+    [["accuracy", "FILE", "--accuracy=acc"], 'it has no column "acc" (for accuracy); the columns are '],
     [["accuracy", "FILE", "--accuracy=percent", "--chance=25"], 'Cannot read --chance: "25" is not a share'],
     [["accuracy", "FILE", "--accuracy=percent", "--step=cubic"], "cubic"],
     [["accuracy", "FILE", "--accuracy=percent", "--top=1", "--at=0"], 'Cannot read --at: "0" is not a loss'],

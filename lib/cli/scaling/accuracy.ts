@@ -76,6 +76,11 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     ...{ row, held: out[row] === true, loss: losses[i]!, accuracy: accuracies[i]! },
     ...(taskLosses && { taskLoss: taskLosses[i]! }),
   }));
+  if (all.every(({ held }) => held)) {
+    throw new RangeError(
+      `Cannot fit accuracies: --hold_out ${JSON.stringify(holdOut)} matches all ${all.length} rows, which leaves none to fit; narrow this condition.`,
+    );
+  }
   const form = one("step", flags.text.step ?? "linear", ["linear", "power"]);
   const [chance, top] = [share(flags, "chance"), share(flags, "top")];
   const fit = fitAccuracy(

@@ -14,6 +14,7 @@ import { one } from "./shared/adapt.js";
 import { withProgress } from "./shared/fitting.js";
 import { readFlags } from "./shared/flags.js";
 import { fileHelp, leftOut, readStudy, rowsHelp, studyKinds } from "./shared/study.js";
+import { inRows, inTheirRows } from "./shared/warnings.js";
 
 export function help(): string {
   const names = Object.keys(forms) as FormName[];
@@ -50,7 +51,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const known = Object.keys(forms) as FormName[];
   const chosen = flags.text.forms?.split(",").map((name) => one("forms", name.trim(), known));
   const study = await readStudy(file, flags);
-  const comparison = await withProgress(io, "fits", (onProgress) => compareForms(study.points, chosen, onProgress));
+  const comparison = await inTheirRows(study, () =>
+    withProgress(io, "fits", (onProgress) => compareForms(study.points, chosen, onProgress)),
+  );
   if (flags.yes.json) {
     const slim = comparison.forms.map(({ fit, ...rest }) => ({ ...rest, params: fit?.params ?? null }));
     io.stdout.write(`${JSON.stringify({ file, ...comparison, forms: slim }, null, 2)}\n`);
@@ -65,7 +68,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     "",
     styled(io.stdout, "bold", wrapped(comparison.verdict)),
     ...comparison.forms.flatMap(({ name, refused }) =>
-      refused === undefined ? [] : ["", wrapped(`${name}: ${refused}`)],
+      refused === undefined ? [] : ["", wrapped(`${name}: ${inRows(refused, study)}`)],
     ),
   ];
   io.stdout.write(`${lines.join("\n")}\n`);

@@ -23,7 +23,7 @@ import { readRunSettings } from "../../runs/run-folder.js";
 import type { Settings } from "../../settings/settings.js";
 import { grouped, type Io, table, wrapped } from "../shared/terminal.js";
 import { constraintsOf, one } from "./shared/adapt.js";
-import { type Flags, positive, readFlags } from "./shared/flags.js";
+import { atLeastZero, type Flags, positive, readFlags } from "./shared/flags.js";
 import { inFlags, writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
@@ -132,20 +132,15 @@ function folderOf(word: string): string {
 
 function readingOf(flags: Flags): { windows: number; skip: number } {
   const windows = positive(flags, "windows", { whole: true }) ?? 100;
-  const skip = numberOf(flags, "skip") ?? 0.1;
+  const skip = atLeastZero(flags, "skip") ?? 0.1;
   if (skip < 1) return { windows, skip };
   throw new RangeError(`Cannot read --skip: ${skip} is not a share of the steps, at least 0 and below 1.`);
-}
-
-/** A flag's number of at least 0. */
-function numberOf(flags: Flags, name: string): number | undefined {
-  return flags.text[name] !== undefined && Number(flags.text[name]) === 0 ? 0 : positive(flags, name);
 }
 
 /** The settings of the schedule that is to be predicted. */
 function plannedOf(flags: Flags, first: string): Settings | undefined {
   const { schedule } = flags.text;
-  const [steps, minRate] = [positive(flags, "steps", { whole: true }), numberOf(flags, "min-rate")];
+  const [steps, minRate] = [positive(flags, "steps", { whole: true }), atLeastZero(flags, "min-rate")];
   if (schedule === undefined) {
     if (steps === undefined && minRate === undefined) return undefined;
     throw new RangeError("Cannot predict a schedule: --steps and --min_rate belong to --schedule; name one.");

@@ -13,7 +13,7 @@ import { adaptationOf, adaptHelp, adaptKinds, one } from "./shared/adapt.js";
 import { withProgress } from "./shared/fitting.js";
 import { type Flags, positive, readFlags, whole } from "./shared/flags.js";
 import { fileHelp, leftOut, lossUnitOf, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
-import { writeWarnings } from "./shared/warnings.js";
+import { fitRows, writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling fit: fits a scaling law to a table of trainings, with intervals and warnings.
@@ -39,7 +39,7 @@ ${fileHelp} Runs of role held-out and tuning are left out.
   --offset true|false power: with E (default true)
   --breaks K          broken: the number of breaks (default 1)
   --delta X           parametric: residual from which Huber's loss is linear (default 1e-3)
-  --drop-highest K    leave out the K rows with the highest loss
+  --drop_highest K    leave out the K rows with the highest loss
 ${rowsHelp}
 ${adaptHelp}
   --bootstrap R       bootstrap refits (default 1000, at most 100000); 0: intervals from the covariance
@@ -49,7 +49,7 @@ ${adaptHelp}
   --json OUT          write everything as JSON to OUT; - prints it instead of the table
 
   folio scaling fit out-novels/results.csv --bootstrap 4000 --json fit.json
-  folio scaling fit svg_extracted_data.csv --n "Model Size" --c "Training FLOP" --drop-highest 5
+  folio scaling fit svg_extracted_data.csv --n "Model Size" --c "Training FLOP" --drop_highest 5
   folio scaling fit runs.csv --method isoflop --curve akima --seed_noise 0.002 --where "d.schedule == 'cosine'"
   folio scaling fit repeated.csv --method muennighoff --unique U --fix=E:1.87,A:521,B:1488,alpha:.353,beta:.353`;
 }
@@ -75,8 +75,10 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const options = optionsOf(flags);
   const { json } = flags.text;
   if (json !== undefined && json !== "-") checkOutput(json, "--json", [file]);
-  const study = await readStudy(file, flags, (columns) => checkColumns(columns, options));
-  const fitted = await withProgress(io, "refits", (onProgress) => fitLaw(study.points, { ...options, onProgress }));
+  const study = await readStudy(file, flags, (columns, there) => checkColumns(columns, { ...options, there }));
+  const fitted = await fitRows(study, () =>
+    withProgress(io, "refits", (onProgress) => fitLaw(study.points, { ...options, onProgress })),
+  );
   const highest = fitted.dropped.map((index) => study.rows[index]!);
   // All rows of the file, including those that are not points of the grid.
   const { heldOut, tuning } = study;
@@ -111,17 +113,23 @@ function optionsOf(flags: Flags): FitOptions {
   };
 }
 
-function checkColumns({ n, d, c }: PointColumns, { method, over }: FitOptions): void {
+function checkColumns(
+  { n, d, c }: PointColumns,
+  { method, over, there }: FitOptions & { readonly there: readonly string[] },
+): void {
+  const columns = `the columns are ${there.join(", ")}`;
   if (method === "power" || method === "broken") {
     const there = { n, d, c: c ?? (n !== undefined && d !== undefined ? "6ND" : undefined) };
     if (there[over!] === undefined)
-      throw new RangeError(`Cannot fit a law of ${over!.toUpperCase()}: name its column with --${over}.`);
+      throw new RangeError(`Cannot fit a law of ${over!.toUpperCase()}: name its column with --${over}; ${columns}.`);
     return;
   }
-  if (n === undefined) throw new RangeError("Cannot fit: name the column of parameters with --n.");
-  if (d === undefined && c === undefined) {
-    throw new RangeError("Cannot fit: name the column of tokens with --d, or of FLOPs with --c (C = 6ND).");
+  const tokens = d === undefined && c === undefined ? "tokens with --d, or of FLOPs with --c (C = 6ND)" : undefined;
+  if (n === undefined) {
+    const also = tokens === undefined ? "" : `, and that of ${tokens}`;
+    throw new RangeError(`Cannot fit: name the column of parameters with --n${also}; ${columns}.`);
   }
+  if (tokens !== undefined) throw new RangeError(`Cannot fit: name the column of ${tokens}; ${columns}.`);
 }
 
 function describe(fit: Fit, file: string, left: string): string[] {

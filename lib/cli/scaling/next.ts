@@ -14,7 +14,7 @@ import { one } from "./shared/adapt.js";
 import { withProgress } from "./shared/fitting.js";
 import { type Flags, positive, readFlags } from "./shared/flags.js";
 import { fileHelp, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
-import { writeWarnings } from "./shared/warnings.js";
+import { fitRows, writeWarnings } from "./shared/warnings.js";
 
 /** Those that fit a law of the loss over N and D. */
 const methods = fitMethods.filter((name) => !["isoflop", "envelope", "power", "broken"].includes(name));
@@ -119,7 +119,9 @@ async function fitOf(file: string, flags: Flags, io: Io): Promise<{ fit: Fit; ro
   const { method = "projection" } = flags.text;
   const study = await readStudy(file, flags);
   const options = { method: one("method", method, methods), ...resampling(flags), diagnostics: false };
-  const fitted = await withProgress(io, "refits", (onProgress) => fitLaw(study.points, { ...options, onProgress }));
+  const fitted = await fitRows(study, () =>
+    withProgress(io, "refits", (onProgress) => fitLaw(study.points, { ...options, onProgress })),
+  );
   return { fit: fitted, rows: await readTable(file) };
 }
 

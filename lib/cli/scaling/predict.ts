@@ -11,7 +11,7 @@ import { checkOutput, writeOutput } from "../shared/output-file.js";
 import { grouped, type Io, table } from "../shared/terminal.js";
 import { type Flags, readFlags } from "./shared/flags.js";
 import { columnsOf, fileHelp, lossUnitOf, readingOf } from "./shared/study.js";
-import { writeWarnings } from "./shared/warnings.js";
+import { inTheirRows, writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling predict: the losses of new trainings by a fitted law.
@@ -62,7 +62,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const measured = flags.text.loss !== undefined || read.columnNames().includes(loss);
   const unit = lossUnitOf(flags, fit.lossUnit);
   const study = toPlaces(read, measured ? { ...places, loss } : places, readingOf(flags, file, unit));
-  const predictions = predict(fit, study.points);
+  const predictions = await inTheirRows(study, () => predict(fit, study.points));
   if (out !== undefined) writeOutput(out, from(predictions.rows.map(flat)).toCSV());
   if (flags.yes.json) {
     const rows = predictions.rows.map((row, i) => ({ row: study.rows[i]! + 1, ...row }));

@@ -10,6 +10,7 @@ import { checkOutput, writeOutput } from "../shared/output-file.js";
 import type { Io } from "../shared/terminal.js";
 import { readFlags } from "./shared/flags.js";
 import { fileHelp, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
+import { inRows, ofRows } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling report: writes one offline HTML page about a table of trainings.
@@ -43,7 +44,13 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   if (out !== undefined) checkOutput(out, "--out", [file]);
   const study = await readStudy(file, flags);
   const [points, heldOut] = [study.points, study.heldOut.points];
-  const fits = await fitApproaches(points, resampling(flags));
+  const fits = (await fitApproaches(points, resampling(flags))).map(
+    (each): Approach => ({
+      ...each,
+      ...(each.fit && { fit: { ...each.fit, warnings: ofRows(each.fit.warnings, study) } }),
+      ...(each.refused !== undefined && { refused: inRows(each.refused, study) }),
+    }),
+  );
   if (flags.yes.json) io.stdout.write(`${JSON.stringify({ file, points, heldOut, fits }, null, 2)}\n`);
   if (out === undefined) return 0;
   const title = flags.text.title ?? path.basename(file).replace(/\.[^.]+$/, "");

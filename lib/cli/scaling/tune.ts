@@ -44,7 +44,7 @@ batch. Missing runs and minima at the edge of the grid are told.
   --batch COL         tokens or sequences per step (default batch_tokens, batch_size or batch, if there is one)
   --loss COL          loss, nats per token (default loss)
   --where CONDITION   only these rows, such as 'd.n > 1e8'
-  --drop-missing      leave out rows with a missing number, instead of refusing the table
+  --drop_missing      leave out rows with a missing number, instead of refusing the table
   --rates_only        rates alone, also if three batches were tried
   --window W          fit runs within a factor of W of the minimum (default 3, more for coarse grids and noisy runs)
   --rate_in n,d --batch_in d   what the laws depend on: n, d, n,d or none (default: what the sizes can tell apart)

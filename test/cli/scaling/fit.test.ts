@@ -157,10 +157,13 @@ describe("folio scaling fit", () => {
   test.each([
     [["nowhere.csv"], "Cannot read nowhere.csv: there is no such file."],
     [[], "Cannot fit: name a table of trainings."],
-    [["sweep.csv", "--n=nn", "--d=d"], 'it has no column "nn" (for n); the nearest is "n" of n, d, c, loss.'],
-    [["sweep.csv", "--n=n"], "Cannot fit: name the column of tokens with --d, or of FLOPs with --c (C = 6ND)."],
+    [["sweep.csv", "--n=nn", "--d=d"], 'it has no column "nn" (for n); the columns are n, d, c, loss.'],
+    [
+      ["sweep.csv", "--n=n"],
+      "Cannot fit: name the column of tokens with --d, or of FLOPs with --c (C = 6ND); the columns",
+    ],
     [["sweep.csv", "--method=cubic"], 'Cannot read --method: "cubic" is not one of parametric, projection, isoflop,'],
-    [["sweep.csv", "--bootstrap=many"], 'Cannot read --bootstrap: "many" is not a whole number above 0.'],
+    [["sweep.csv", "--bootstrap=many"], 'Cannot read --bootstrap: "many" is not a whole number of at least 0.'],
     [
       ["sweep.csv", "--bootstrap=1e12"],
       "Cannot fit: bootstrap is 1000000000000; it must be a whole number from 0 to 100000.",
@@ -169,7 +172,7 @@ describe("folio scaling fit", () => {
     [["sweep.csv", "--method=broken", "--breaks=99"], "breaks is 99; it must be a whole number from 1 to 4"],
     [["sweep.csv", "--method=repeated"], "the points lack the number of unique tokens"],
     [["sweep.csv", "--method=repeated", "--unique=d"], "no run has repeated its tokens"],
-    [["sweep.csv", "--boot=3"], "Cannot read the flags: Unknown option '--boot'"],
+    [["sweep.csv", "--boot=3"], "Cannot read the flags: there is no flag --boot;"],
     [["words.csv"], 'words.csv: row 1 has "small" in column "n", where a number above 0 is wanted'],
     [["negative.csv"], 'row 2 has "-5" in column "n", where a number above 0 is wanted'],
     [["empty.csv"], "empty.csv: it has no rows."],

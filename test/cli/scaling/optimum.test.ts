@@ -239,7 +239,7 @@ describe("folio scaling optimum", () => {
       "by epoch, no training has a loss of 1.9 and 1.000e+6 parameters",
     ],
     [["--law=epoch", "--tokens=1e9", "--inference_tokens=1e9"], "give a budget or a loss"],
-    [["--law=epoch", "--bugdet=1e20"], "Unknown option '--bugdet'"],
+    [["--law=epoch", "--bugdet=1e20"], "there is no flag --bugdet; did you mean --budget?"],
     [["epoch", "--budget=1e20"], "epoch belongs to no flag"],
   ])("%j fails with one line", async (flags, message) => {
     const { code, out, err } = await folio("optimum", ...flags);

@@ -90,6 +90,114 @@ describe("rows", () => {
   });
 });
 
+describe("rows in messages", () => {
+  const spoiled = () => {
+    const rows = columns(sweep);
+    rows[29]![3] = Number(rows[29]![3]) * 1.5;
+    return csv("out.csv", head, rows);
+  };
+
+  test("are those of the file, counted below the header, whatever was left out before", async () => {
+    const file = spoiled();
+    const { n, d, loss } = sweep[29]!;
+    const numbers = `N ${n.toExponential(2)}, D ${d.toExponential(2)}, loss ${(1.5 * loss).toFixed(4)} nats`;
+    for (const flags of [[], [`--where=d.n != ${sweep[0]!.n}`], [`--hold_out=d.n == ${sweep[0]!.n}`]]) {
+      const { warnings } = await fitted(file, ...flags);
+      const outlier = warnings.find(({ kind }) => kind === "outlier");
+      expect(outlier!.message.replaceAll("e+", "e")).toContain(`row 30 (${numbers.replaceAll("e+", "e")}; `);
+    }
+  });
+
+  test("of errors are those of the file, too", async () => {
+    const rows = columns(sweep);
+    rows[4]![1] = 0.005;
+    rows[2]![4] = "out";
+    const file = csv("small.csv", head, rows);
+    const where = "--where=d.set != 'out'";
+    expect(await refused(file, where)).toContain("D of row 5 is 0.005, which is too small");
+    expect((await folio("next", file, "--budget=1e21", where)).err).toContain("D of row 5 is 0.005");
+    expect((await folio("compare", file, where)).out).toContain("D of row 5 is 0.005");
+    expect((await folio("report", file, "--bootstrap=0", where, "--json")).out).toContain("D of row 5 is 0.005");
+    const fitFile = path.join(folder, "points.json");
+    fs.writeFileSync(fitFile, JSON.stringify({ ...wanted, params: { ...wanted.params, beta: 300 } }));
+    const lacking = csv("rows.csv", "n,d,x", [
+      [1e9, 1e10, 0],
+      [1e9, 1e-2, 1],
+    ]);
+    expect((await folio("predict", fitFile, lacking, "--where=d.x > 0")).err).toContain("Cannot predict row 2: ");
+  });
+
+  test("that are all held out leave none to fit, which is said", async () => {
+    const file = csv("held.csv", head, columns(sweep));
+    expect(await refused(file, "--hold_out=d.loss > 0")).toContain(
+      `held.csv: --hold_out "d.loss > 0" matches all ${sweep.length} rows, which leaves none to fit; narrow this condition.`,
+    );
+    expect(await refused(file, "--hold_out=d.loss > 0", "--where=d.n > 1e9")).toContain("matches all of the chosen");
+    expect((await folio("accuracy", file, "--accuracy=d.loss / 9", "--hold_out=d.loss > 0")).err).toContain(
+      `"d.loss > 0" matches all ${sweep.length} rows`,
+    );
+  });
+});
+
+describe("a column that is not there", () => {
+  const names = ["params", "tokens", "val_loss", "Dataset", "seed"];
+  const of = async (part: string, ...flags: string[]) => {
+    const file = csv("theirs.csv", names.join(), [[1e6, 1e9, 3, "c4", 1]]);
+    return (await folio(part, file, ...flags)).err;
+  };
+  const all = `he columns are ${names.join(", ")}.`;
+
+  test("is looked for in names that contain it, or that it contains", async () => {
+    expect(await of("fit", "--n=params", "--d=tokens")).toContain(
+      `it has no column "loss" (for loss); did you mean "val_loss"? T${all}`,
+    );
+    expect(await of("fit", "--n=params_total", "--d=tokens", "--loss=seed")).toContain(
+      `did you mean "params"? T${all}`,
+    );
+    expect(await of("accuracy", "--accuracy=seed")).toContain('did you mean "val_loss"?');
+    expect(await of("decide", "--recipe=data", "--scale=params", "--score=seed")).toContain('did you mean "Dataset"?');
+  });
+
+  test("is not guessed from other names", async () => {
+    expect(await of("decide")).toContain(`it has no column "recipe" (for recipe); t${all}`);
+    expect(await of("fit", "--n=parms", "--d=tokens", "--loss=seed")).toContain('did you mean "params"?');
+  });
+
+  test("and that no flag names, is asked for with all columns", async () => {
+    expect(await of("fit")).toContain(
+      `name the column of parameters with --n, and that of tokens with --d, or of FLOPs with --c (C = 6ND); t${all}`,
+    );
+    expect(await of("fit", "--n=params")).toContain(
+      `name the column of tokens with --d, or of FLOPs with --c (C = 6ND); t${all}`,
+    );
+    expect(await of("fit", "--method=power", "--over=d", "--n=params")).toContain(`name its column with --d; t${all}`);
+  });
+});
+
+describe("flags in messages", () => {
+  test.each([
+    ["--bootstrap=-5", 'Cannot read --bootstrap: "-5" is not a whole number of at least 0.'],
+    ["--drop_highest=-1", 'Cannot read --drop_highest: "-1" is not a whole number of at least 0.'],
+    ["--threads=0", 'Cannot read --threads: "0" is not a whole number above 0.'],
+    ["--delta=no", 'Cannot read --delta: "no" is not a number above 0.'],
+    ["--objectiv=huber", "there is no flag --objectiv; did you mean --objective?"],
+    ["--loss_units=bits", "there is no flag --loss_units; did you mean --loss_unit?"],
+    ["--colour=red", "there is no flag --colour; see `folio scaling fit --help`"],
+  ])("%s", async (flag, message) => {
+    const said = await refused(csv("flags.csv", head, columns(sweep)), flag);
+    expect(said).toContain(message);
+    expect(said).not.toContain("hold-out");
+  });
+
+  test("--min_rate of a curve may be 0, but not below", async () => {
+    const { err } = await folio("curve", folder, "--schedule=linear", "--min_rate=-1");
+    expect(err).toContain("there is no");
+    expect((await folio("next", "x.csv", "--budget=0")).err).toContain(
+      'Cannot read --budget: "0" is not a number above 0.',
+    );
+  });
+});
+
 describe("columns", () => {
   test("may be expressions: logarithms, other units, tokens per parameter", async () => {
     const rows = sweep.map(({ n, d, loss }) => [Math.log10(n), d / n, Math.log(loss)]);
@@ -160,7 +268,7 @@ describe("constants and objectives by flags", () => {
     ["--tie=alpha", "Cannot tie alpha: name at least two"],
     ["--objective=mae", '"mae" is not one of huber, squared'],
     ["--curve=akima", "Cannot use --curve with the method projection: it is for --method isoflop."],
-    ["--seed_noise=.01", "Cannot use --seed-noise with the method projection"],
+    ["--seed_noise=.01", "Cannot use --seed_noise with the method projection"],
   ])("%s is refused", async (flag, message) => {
     expect(await refused(csv("flags.csv", head, columns(sweep)), flag)).toContain(message);
   });

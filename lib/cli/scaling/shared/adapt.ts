@@ -36,7 +36,9 @@ export function adaptationOf(flags: Flags, method: FitMethod): FitOptions {
   const { objective, scale, curve } = flags.text;
   for (const flag of ["curve", "window", "seed-noise"]) {
     if (method === "isoflop" || flags.text[flag] === undefined) continue;
-    throw new RangeError(`Cannot use --${flag} with the method ${method}: it is for --method isoflop.`);
+    throw new RangeError(
+      `Cannot use --${flag.replaceAll("-", "_")} with the method ${method}: it is for --method isoflop.`,
+    );
   }
   const [asymmetry, window, seedNoise] = [
     positive(flags, "asymmetry"),

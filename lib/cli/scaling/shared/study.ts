@@ -48,11 +48,11 @@ export const rowsHelp = `  --weights COL       the weight of each row in the fit
 export async function readStudy(
   file: string,
   flags: Flags,
-  check: (columns: PointColumns) => void = () => {},
+  check: (columns: PointColumns, there: readonly string[]) => void = () => {},
 ): Promise<Study> {
   const table = await readTable(file);
   const columns: PointColumns = columnsOf(table, flags);
-  check(columns);
+  check(columns, table.columnNames());
   return toStudy(table, columns, readingOf(flags, file));
 }
 
