@@ -143,6 +143,14 @@ test("the command prints forms, steps and the verdict, and JSON", async () => {
   expect(printed.out).toMatch(/^form +constants +scatter +ΔAICc +ΔBIC +rollout error \(rms\) +on average$/m);
   expect(printed.out).toMatch(/^predicted from C = +fitted runs +predicted +tied +kaplan$/m);
   expect(printed.out).toContain("These data cannot tell");
+  for (const [flag, message] of [
+    ["--forms=chinchilla", "Cannot compare chinchilla with nothing: name two forms or more with --forms, of"],
+    ["--forms=chinchilla,muennighoff", "the points lack the number of unique tokens; name that column with --unique"],
+  ] as const) {
+    const refused = await call(flag);
+    expect(refused).toMatchObject({ code: 1, out: "" });
+    expect(refused.err).toContain(message);
+  }
   const { verdict, forms } = JSON.parse((await call("--forms=tied,kaplan", "--json")).out) as ReturnType<
     typeof compareForms
   >;

@@ -50,7 +50,17 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   if (more.length > 0) throw new RangeError(`Cannot compare by ${file} and ${more.join(", ")}: give one file.`);
   const known = Object.keys(forms) as FormName[];
   const chosen = flags.text.forms?.split(",").map((name) => one("forms", name.trim(), known));
+  if (chosen !== undefined && new Set(chosen).size < 2) {
+    throw new RangeError(
+      `Cannot compare ${chosen.join(" and ")} with nothing: name two forms or more with --forms, of ${known.join(", ")}.`,
+    );
+  }
   const study = await readStudy(file, flags);
+  if (chosen?.includes("muennighoff") && study.points.some(({ unique }) => unique === undefined)) {
+    throw new RangeError(
+      "Cannot fit the form muennighoff: the points lack the number of unique tokens; name that column with --unique, or leave the form out.",
+    );
+  }
   const comparison = await inTheirRows(study, () =>
     withProgress(io, "fits", (onProgress) => compareForms(study.points, chosen, onProgress)),
   );

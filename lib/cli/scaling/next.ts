@@ -81,7 +81,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     io.stdout.write(`${JSON.stringify({ file, method: fit.method, ...next, speed: speed ?? null }, null, 2)}\n`);
     return 0;
   }
-  io.stdout.write(`${describe(next, { file, fit, speed }).join("\n")}\n`);
+  io.stdout.write(`${describe(next, { file, fit, speed, budget: options.budgetFlops }).join("\n")}\n`);
   writeWarnings(io, next.warnings);
   return 0;
 }
@@ -132,9 +132,15 @@ interface Described {
   readonly file: string;
   readonly fit: Fit;
   readonly speed: number | undefined;
+  readonly budget: number;
 }
 
-function describe(next: NextRuns, { file, fit, speed }: Described): string[] {
+/** What the number of runs leaves unspent. */
+function runsLimit({ chosen }: NextRuns, budget: number): string {
+  return `The ${chosen.runs} runs cost ${chosen.flops.toExponential(2)} of ${budget.toExponential(2)} FLOPs: no more runs are allowed. Raise --runs (or --least, for dearer ones) to spend the rest.`;
+}
+
+function describe(next: NextRuns, { file, fit, speed, budget }: Described): string[] {
   const { target, chosen, even, halfWidth, width, from } = next;
   const hours = (flops: number) => (speed === undefined ? [] : [timeOf(flops / speed)]);
   const withHours = speed === undefined ? [] : ["time"];
@@ -164,6 +170,7 @@ function describe(next: NextRuns, { file, fit, speed }: Described): string[] {
       ],
     ),
     "",
+    ...(next.limitedBy === "runs" ? [wrapped(runsLimit(next, budget)), ""] : []),
     wrapped(`The interval now is from ${from}; the others are expected. ${sizes}${at}`),
   ];
 }

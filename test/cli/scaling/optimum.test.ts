@@ -195,6 +195,11 @@ describe("folio scaling optimum", () => {
     expect(await refused("--budget=6e20", "--unique_tokens=1e9")).toContain("fit by repeated");
   });
 
+  test("says that C is 6ND if it was computed from N and D", async () => {
+    const { out } = await folio("optimum", "--law", fitFile("counted.json"), "--budget=8e20");
+    expect(out).toMatch(/^C: 6ND, /m);
+  });
+
   test("counts a budget by the convention of the fit's points", async () => {
     const file = fitFile("palm.json", {}, { c: 8 });
     const counted = JSON.parse((await folio("optimum", "--law", file, "--budget=8e20", "--json")).out) as Json;
@@ -228,7 +233,7 @@ describe("folio scaling optimum", () => {
     [["--law=nowhere.json", "--budget=1e20"], "Cannot read the fit nowhere.json: there is no such file"],
     [["--law=package.json", "--budget=1e20"], "Cannot read the fit package.json: method: "],
     [["--law=README.md", "--budget=1e20"], "Cannot read the fit README.md: it is not JSON"],
-    [["--law=epoch"], "the question is empty; give one of"],
+    [["--law=epoch"], "nothing is asked for; give a budget, a loss, parameters or tokens"],
     [["--law=epoch", "--budget=x"], 'Cannot read --budget: "x" is not a number above 0'],
     [["--law=epoch", "--budget=-1"], "Cannot read --budget"],
     [["--law=epoch", "--budget=1e20", "--loss=3"], "for a budget and a loss there are two model sizes or none"],

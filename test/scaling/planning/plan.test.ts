@@ -143,12 +143,15 @@ describe("planSweep", () => {
       "Cannot plan the sweep: budgets of the grid is []; wanted a list of numbers above 0, such as [1e11, 3e11].",
     );
     expect(withGrid({ kind: "sizes", budgets: [1e9], sizes: [1, -2] })).toThrow("sizes of the grid is -2;");
+    expect(withGrid({ kind: "isoflop", budgets: [1e9], sizes: "five" })).toThrow(
+      'sizes of the grid is "five"; wanted a whole number of sizes per budget, such as 7.',
+    );
     expect(withGrid({ kind: "cube" })).toThrow(
       'its grid is of kind "cube"; wanted isoflop, sizes or tokens-per-parameter.',
     );
     expect(() => planSweep({ ...options, name: "a b" })).toThrow('its name is "a b"; wanted letters');
     const { grid: _, ...without } = options;
-    expect(() => planSweep(without)).toThrow("Cannot plan the sweep fox: it has no grid.");
+    expect(() => planSweep(without)).toThrow("Cannot plan the sweep fox: it has no grid, held-out or tuning runs.");
   });
 });
 
