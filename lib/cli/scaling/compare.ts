@@ -24,11 +24,11 @@ Usage: folio scaling compare FILE [--forms NAME,NAME…] [--n COL] [--d COL] [--
 
 ${fileHelp}
 
-Every form is fitted by squares of ln L. Rollout: the form is fitted to the smallest compute, predicts the next larger one
-(a budget, or an eighth of the runs), and so on, step by step. Two forms are told apart if their squared errors differ by
-more than chance over the steps (95 %, one-sided); otherwise the answer is that these data cannot tell. AICc and BIC judge
-the fit within the range, not beyond it, and assume independent, normal residuals of one variance: runs of one group, or
-noise that grows for small runs, make their differences too large. A difference below 2 means nothing.
+Every form is fitted by squares of ln L. Rollout: the form is fitted to the smallest compute, predicts the next larger
+one (a budget, or an eighth of the runs), and so on, step by step. Two forms are told apart if their squared errors
+differ by more than chance over the steps (95 %, one-sided); otherwise the answer is that these data cannot tell. AICc
+and BIC judge the fit within the range, not beyond it, and assume independent, normal residuals of one variance: runs
+of one group, or noise that grows for small runs, make their differences too large. A difference below 2 means nothing.
 
   --forms NAME,…      of ${names.join(", ")}
                       (default: chinchilla,tied,kaplan, and muennighoff if tokens are repeated)

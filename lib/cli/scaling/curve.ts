@@ -32,10 +32,10 @@ export function help(): string {
 Usage: folio scaling curve RUN RUN … [--predict RUN,RUN…] [--schedule NAME [--steps T]] [--flag value …]
 
 RUN is the folder of a run (config.json, log.jsonl), such as out-cosine, or runs/ID in the folder of a sweep. The runs
-should differ in their schedules only: same size, batch, peak rate and seed. Two or three are enough, if their rates fall
-differently; at least one must fall, and better two. The points are means of the training loss over windows of steps,
-which is the loss of batches not seen before if no text is repeated. If three runs are fitted, each is also predicted
-from the others.
+should differ in their schedules only: same size, batch, peak rate and seed. Two or three are enough, if their rates
+fall differently; at least one must fall, and better two. The points are means of the training loss over windows of
+steps, which is the loss of batches not seen before if no text is repeated. If three runs are fitted, each is also
+predicted from the others.
 
   --law NAME          ${Object.keys(curveLaws).join(", ")}, or both (default both)
                       annealing: L0 + A S1^-alpha - C S2 (Tissue 2024); multi-power: with a power law for every fall of

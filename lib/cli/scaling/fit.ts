@@ -20,7 +20,8 @@ export function help(): string {
 
 Usage: folio scaling fit FILE [--n COL] [--d COL] [--c COL] [--loss COL] [--flag value …]
 
-${fileHelp} Runs of role held-out and tuning are left out.
+${fileHelp}
+Runs of role held-out and tuning are left out.
 
   --n COL             parameters
   --d COL             training tokens
@@ -47,6 +48,11 @@ ${adaptHelp}
   --threads T         threads for refits (default: one per core)
   --budget C          FLOPs at which the law will be used; warns if that is far beyond the rows
   --json OUT          write everything as JSON to OUT; - prints it instead of the table
+
+The table shows the law's constants, and a and b: for C FLOPs, the best number of parameters grows as C^a, that of
+tokens as C^b. Losses are in nats per token, also E and the constants of --fix, whatever the unit of FILE. The objective
+is what the search minimised: the sum over the rows of Huber's loss, or of squares, of the residuals. An error in per
+cent is predicted / measured - 1. The check is a second fit without the rows of largest compute, which it predicts.
 
   folio scaling fit out-novels/results.csv --bootstrap 4000 --json fit.json
   folio scaling fit svg_extracted_data.csv --n "Model Size" --c "Training FLOP" --drop_highest 5
@@ -147,9 +153,21 @@ function describe(fit: Fit, file: string, left: string): string[] {
     `objective ${figures(fit.huberSum, 6)}, ${fit.converged ? "converged" : "NOT CONVERGED"}`,
     "",
     ...table(["", "estimate", "error", "80 %", "95 %"], rows),
+    "",
+    wrapped(meaning(fit)),
     ...holdoutLines(fit),
     ...(fit.optima ? ["", ...optimaTable(fit)] : []),
   ];
+}
+
+/** What the table's unit and exponents are. */
+function meaning({ exponents, lossUnit = "nats" }: Fit): string {
+  const read =
+    lossUnit === "nats" ? "" : ` (the table's ${lossUnit === "ppl" ? "perplexities" : lossUnit} were converted)`;
+  const optimum = exponents
+    ? " For C FLOPs, the best number of parameters N* grows as C^a, and that of tokens D* as C^b."
+    : "";
+  return `Losses are in nats per token${read}.${optimum}`;
 }
 
 function holdoutLines({ holdout }: Fit): string[] {

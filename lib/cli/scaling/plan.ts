@@ -22,7 +22,8 @@ Times are estimated from a short benchmark of some of the shapes, which is store
 skips it. --out writes the plan to a file for \`folio scaling run\`.
 
   { "name": "small", "dataset": "typescript", "batchTokens": 512, "learningRate": 0.003,
-    "grid": { "kind": "isoflop", "budgets": [1e10, 2e10, 4e10], "sizes": 5 } }
+    "settings": { "blockSize": 16 }, "ladder": { "widthStep": 2, "nLayer": 2, "nHead": 2 },
+    "grid": { "kind": "isoflop", "budgets": [1e10, 2e10, 4e10, 8e10], "sizes": 5, "spacing": 1.6, "optimum": 60 } }
 
   folio scaling plan small.json
   folio scaling plan novels

@@ -18,7 +18,8 @@ export function help(): string {
 
 Usage: folio scaling predict FIT FILE [--n COL] [--d COL] [--c COL] [--flag value …]
 
-FIT is a file written by \`folio scaling fit … --json FIT\`, by any method that fits a law of the loss. ${fileHelp}
+FIT is a file written by \`folio scaling fit … --json FIT\`, by any method that fits a law of the loss.
+${fileHelp}
 
 The interval of the law says how well the fitted points determine it; that of a run also has the scatter of single runs
 about the law, as large as that of the fitted points. Neither covers a law of the wrong form. If FILE has a column of
@@ -26,7 +27,8 @@ losses, predictions are compared with them; an error is predicted / measured - 1
 
   --n COL --d COL --c COL --unique COL   as for \`folio scaling fit\`
   --loss COL          measured losses (default loss, if there is such a column)
-  --loss_unit UNIT    of the measured losses: nats, bits or ppl (default: as in the fit's table); predictions are in nats
+  --loss_unit UNIT    of the measured losses: nats, bits or ppl (default: as in the fit's table); predictions are in
+                      nats
   --where CONDITION   only these rows
   --out FILE.csv      also write the predictions as CSV
   --json              print JSON instead of the table

@@ -49,7 +49,10 @@ describe("folio scaling", () => {
       expect(out).toMatch(new RegExp(`^ {2}${part} `, "m"));
     const direct = await folio("optimum", "--help");
     expect(direct.out).toContain("Usage: folio scaling optimum");
-    expect(direct.out.split("\n").filter((line) => line.length > 120)).toEqual([]);
+    const named = [...out.matchAll(/^ {2}([a-z]+) {2,}/gm)].map(([, part]) => part!);
+    expect(named.length).toBe(13);
+    const helps = await Promise.all(named.map((part) => folio(part, "--help")));
+    expect(helps.flatMap((help) => help.out.split("\n").filter((line) => line.length > 120))).toEqual([]);
     expect(await folio()).toMatchObject({ code: 0, out });
   });
 

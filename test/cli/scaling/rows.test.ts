@@ -189,6 +189,15 @@ describe("flags in messages", () => {
     expect(said).not.toContain("hold-out");
   });
 
+  test("--json that prints takes no file, which is said", async () => {
+    const file = csv("flags.csv", head, columns(sweep));
+    for (const flags of [["--json", "new.json"], ["--json=new.json"]]) {
+      expect((await folio("compare", file, ...flags)).err).toContain(
+        "Cannot write new.json: --json of `folio scaling compare` takes no file, it prints; add > new.json instead.",
+      );
+    }
+  });
+
   test("--min_rate of a curve may be 0, but not below", async () => {
     const { err } = await folio("curve", folder, "--schedule=linear", "--min_rate=-1");
     expect(err).toContain("there is no");

@@ -229,7 +229,7 @@ describe("refused", () => {
     expect(() => fitLawNow(good.slice(0, 8), { dropHighest: 3 })).toThrow("5 points for 5 parameters");
     const same = good.map((point) => ({ ...point, c: 1e18 }));
     expect(() => fitLawNow(same, { method: "power" })).toThrow(
-      "Cannot fit: there are 1 values of C for a law with 3 parameters",
+      "Cannot fit: there is 1 value of C for a law with 3 parameters",
     );
   });
 });

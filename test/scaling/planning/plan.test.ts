@@ -1,8 +1,12 @@
 import fs from "node:fs";
 import path from "node:path";
+import { group } from "d3-array";
 import { describe, expect, it } from "vitest";
+import { help } from "../../../lib/cli/scaling/plan.js";
 import { flopsPerToken, tokensPerStep } from "../../../lib/model/sizing.js";
+import { defaultSettings } from "../../../lib/settings/settings.js";
 import {
+  defaultLadder,
   loadPlan,
   type PlanOptions,
   planSweep,
@@ -12,6 +16,8 @@ import {
   share,
   tuneLearningRates,
 } from "../../../scaling/plan.js";
+import { wantedCells } from "../../../scaling/planning/cells.js";
+import { nearestShape } from "../../../scaling/planning/shapes.js";
 import { temporaryFolder, writeFox } from "../../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -153,6 +159,21 @@ describe("planSweep", () => {
     const { grid: _, ...without } = options;
     expect(() => planSweep(without)).toThrow("Cannot plan the sweep fox: it has no grid, held-out or tuning runs.");
   });
+});
+
+it("the README's plan has five shapes for each of its budgets, as the help of plan does", () => {
+  const [json] = /\{ "name": "small"[\s\S]*?\} \}/.exec(fs.readFileSync("README.md", "utf8"))!;
+  const sample = JSON.parse(json) as PlanOptions;
+  const squeezed = (text: string) => text.replaceAll(/\s+/g, " ");
+  expect(squeezed(help())).toContain(squeezed(json));
+  const context = { ...defaultSettings, ...sample.settings, vocabSize: 93 };
+  const ladder = { ...defaultLadder, ...sample.ladder };
+  const shapes = group(wantedCells(sample.grid!), ({ budgetFlops }) => budgetFlops);
+  expect(shapes.size).toBe(4);
+  for (const cells of shapes.values()) {
+    const widths = cells.map(({ parameters }) => nearestShape(parameters, ladder, context).nEmbd);
+    expect(new Set(widths).size).toBe(5);
+  }
 });
 
 describe("a plan", () => {

@@ -14,7 +14,8 @@ export const adaptKinds = {
   "seed-noise": "string",
 } as const;
 
-export const adaptHelp = `  --fix NAME:X,…      give constants a value, such as --fix=E:1.7 (parametric, projection, power, muennighoff, gadre)
+export const adaptHelp = `  --fix NAME:X,…      give constants a value, in nats, such as --fix=E:1.7 (parametric, projection, power, muennighoff,
+                      gadre)
   --tie NAME,NAME     give constants one common value, such as --tie=alpha,beta; several groups: alpha,beta;A,B
   --objective NAME    what is minimised: huber, or squared (default: the method's own)
   --scale NAME        residuals of the logarithm of the loss (log), or of the loss itself (linear)

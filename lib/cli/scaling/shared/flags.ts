@@ -20,6 +20,7 @@ export interface Flags {
 
 /** @throws {TypeError} for an unknown flag, or one without its value */
 export function readFlags(args: readonly string[], kinds: FlagKinds, command: string): Flags {
+  checkPrinted(args, kinds, command);
   const options = Object.fromEntries(Object.entries(kinds).map(([name, type]) => [name, { type }]));
   const written = args.map((arg) => (arg.startsWith("--") ? arg.replace(/^--[^=]*/, dashed) : arg));
   try {
@@ -38,6 +39,18 @@ export function readFlags(args: readonly string[], kinds: FlagKinds, command: st
 }
 
 const dashed = (flag: string): string => flag.replaceAll("_", "-");
+
+/** @throws {RangeError} for a new file after a --json that prints */
+function checkPrinted(args: readonly string[], kinds: FlagKinds, command: string): void {
+  if (kinds.json !== "boolean") return;
+  const inline = args.find((arg) => arg.startsWith("--json="))?.slice("--json=".length);
+  const next = args[args.indexOf("--json") + 1];
+  const file = inline ?? (args.includes("--json") && next?.endsWith(".json") && !statusOf(next) ? next : undefined);
+  if (file === undefined) return;
+  throw new RangeError(
+    `Cannot write ${file}: --json of \`${command}\` takes no file, it prints; add > ${file} instead.`,
+  );
+}
 
 /** The first flag that there is not, as it was typed, and the nearest one that there is. */
 function unknownFlag(args: readonly string[], kinds: FlagKinds): string | undefined {
