@@ -122,7 +122,9 @@ async function fitOf(file: string, flags: Flags, io: Io): Promise<{ fit: Fit; ro
   const fitted = await fitRows(study, () =>
     withProgress(io, "refits", (onProgress) => fitLaw(study.points, { ...options, onProgress })),
   );
-  return { fit: fitted, rows: await readTable(file) };
+  // Only 80 % intervals are shown, for which fewer refits are enough.
+  const warnings = fitted.warnings.filter(({ message }) => !message.includes("too few for a 95 % interval"));
+  return { fit: { ...fitted, warnings }, rows: await readTable(file) };
 }
 
 /** 83 s → "1:23", 2 days → "48 h". */

@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { main } from "../../../lib/cli/main.js";
+import { inFlags } from "../../../lib/cli/scaling/shared/warnings.js";
 import { fitLawNow } from "../../../scaling/fit.js";
 import type { Fit, Point } from "../../../scaling/points.js";
 import { predict, relativeErrors } from "../../../scaling/questions/predict.js";
@@ -187,6 +188,24 @@ describe("flags in messages", () => {
     const said = await refused(csv("flags.csv", head, columns(sweep)), flag);
     expect(said).toContain(message);
     expect(said).not.toContain("hold-out");
+  });
+
+  test("that no flag of the part can follow, or that are of no use in it, are not given", async () => {
+    const file = csv("flags.csv", head, columns(sweep));
+    const next = await folio("next", file, "--budget=1e21", "--bootstrap=100");
+    expect(next.code).toBe(0);
+    expect(next.out).not.toContain("95 % interval");
+    const c = Array.from({ length: 12 }, (_, k) => 1e18 * 3 ** k);
+    const broken = csv(
+      "broken.csv",
+      "c,loss",
+      c.map((flops) => [flops, 2 + 1e4 * flops ** -0.25]),
+    );
+    const { out } = await folio("fit", broken, "--method=broken", "--breaks=2", "--bootstrap=0");
+    expect(out).not.toContain("maxIterations");
+    expect(inFlags([{ kind: "stopped-early", message: "So. Raise maxIterations." }])[0]!.message).toBe(
+      "So. Add points, fix or tie constants that the points do not determine (--fix, --tie), or fit by another method.",
+    );
   });
 
   test("--json that prints takes no file, which is said", async () => {
