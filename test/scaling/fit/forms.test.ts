@@ -413,7 +413,7 @@ describe("predictions", () => {
     expect(predict(power, points).rows[3]!.error).toBeCloseTo(Math.exp(power.residuals![3]!) - 1, 9);
     const { over: _, ...old } = power;
     expect(() => predict(old, points)).toThrow("written before fits named the variable");
-    expect(() => predict(power, [{ n: 1e9, d: Number.NaN, loss: 1 }])).toThrow("Cannot predict row 1: it has no D");
+    expect(() => predict(power, [{ n: 1e9, d: Number.NaN, loss: 1 }])).toThrow("Cannot predict point 0: it has no D");
     const isoflop = fitLawNow(golden.isoflop.points, { method: "isoflop" });
     expect(() => predict(isoflop, points)).toThrow("it has only optima");
   });
