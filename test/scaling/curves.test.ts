@@ -271,6 +271,15 @@ describe("folio scaling curve", () => {
     }
   });
 
+  test("predicts no schedule by a law whose losses there are not above 0, and says so", async () => {
+    // A fall that is never forgotten lowers the loss more and more.
+    const flags = ["--law=annealing", "--fix=memory:1e6", "--schedule=linear", "--min_rate=0", "--steps=20000"];
+    const { out, err } = await folio("scaling", "curve", cosine, constant, ...flags);
+    expect(err).toBe("");
+    expect(out).toMatch(/^linear, 20,000 steps, to 0: no prediction; see the warning \(undetermined-fall\)$/m);
+    expect(out.replaceAll(/\s+/g, " ")).toContain("the losses of linear, 20,000 steps, to 0 are not numbers above 0");
+  });
+
   test.each([
     [["nowhere"], "there is no nowhere/config.json"],
     [[], "name the folders of runs"],
