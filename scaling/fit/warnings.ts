@@ -97,9 +97,9 @@ export function warnOfOutliers(deleted: readonly Deletion[], error: number, indi
     .slice(0, 5)
     .map(
       ({ index, moves, off }) =>
-        `${index} (${off.toFixed(0)} times the usual residual, ${moves.toFixed(1)} standard errors)`,
+        `point ${index} (${off.toFixed(0)} times the usual residual, ${moves.toFixed(1)} standard errors)`,
     );
-  const message = `Outliers move the exponent: point${list.length > 1 ? "s" : ""} ${list.join(", ")}; check these runs, or fit by the parametric method, which limits the influence of single points.`;
+  const message = `Outliers move the exponent: ${list.join(", ")}; check these runs, or fit by the parametric method, which limits the influence of single points.`;
   return [{ kind: "outlier", message }];
 }
 

@@ -245,10 +245,25 @@ describe("refused", () => {
     expect(fit.warnings.map(({ kind }) => kind)).toContain("concave-profile");
   });
 
+  test("many budgets without an optimum in one short message, with the count of each reason", () => {
+    const many = Array.from({ length: 12 }, (_, k) => 1e18 * 2 ** k);
+    const points = many.flatMap((c, k) => profile(c, k < 9 ? [1.5, 2, 3, 4] : [1, 2]));
+    let said = "";
+    try {
+      fitLawNow(points, { method: "isoflop" });
+    } catch (error) {
+      said = (error as Error).message;
+    }
+    expect(said).toMatch(
+      /0 of 12 budgets .* add smaller ones\. 8 more are like this one\. .* 2 more are like this one\./,
+    );
+    expect(said.length).toBeLessThan(500);
+  });
+
   test("a power law through fewer than three optima", () => {
     const points = [...budgets.slice(2).flatMap(fine), ...profile(1e18, [1.5, 2, 3, 4]), ...profile(1e19, [1, 2])];
     expect(() => fitLawNow(points, { method: "isoflop" })).toThrow(
-      /^Cannot fit by IsoFLOP parabolas: 2 of 4 budgets give an optimum.*it has 2 model sizes, and a parabola needs 3\.$/,
+      /^Cannot fit by IsoFLOP parabolas: 2 of 4 budgets give an optimum.*it has 2 model sizes, and a parabola needs 3\. A law of N and D needs no budgets; fit by parametric or projection\.$/,
     );
   });
 
@@ -284,7 +299,7 @@ describe("refused", () => {
     expect(() => fitLawNow(good.slice(0, 8), { dropHighest: 3 })).toThrow("5 points for 5 parameters");
     const same = good.map((point) => ({ ...point, c: 1e18 }));
     expect(() => fitLawNow(same, { method: "power" })).toThrow(
-      "Cannot fit: there are 1 values of C for a law with 3 parameters",
+      "Cannot fit: there is 1 value of C for a law with 3 parameters",
     );
   });
 });
