@@ -79,7 +79,7 @@ export function fitCurves(
     ...(from && { from: [from] }),
   });
   const { params, converged, objective, warnings: found } = fitter.estimate();
-  const warnings = [...found, ...warnOfFalls(curves, converged)];
+  const warnings = [...found, ...warnOfFalls(curves)];
   const fit = { law, params, converged, objective, points: data.loss.length, warnings };
   return { ...fit, errors: curves.map((curve) => curveErrors(fit, curve)) };
 }
@@ -88,14 +88,10 @@ export function fitCurves(
 const leastFall = 0.2;
 
 /** The warning if the curves do not determine the effect of a fall, without which no other schedule can be predicted. */
-function warnOfFalls(curves: readonly Curve[], converged: boolean): FitWarning[] {
+function warnOfFalls(curves: readonly Curve[]): FitWarning[] {
   const fallen = curves.map(fallOf).reduce((most, fall) => Math.max(most, fall), 0);
-  if (converged && fallen >= leastFall) return [];
-  const found =
-    fallen < leastFall
-      ? `their rates fall by only ${(100 * fallen).toPrecision(2)} %`
-      : "the constants of a fall still change where the search ended";
-  const message = `These runs do not determine what a fall of the learning rate does: ${found}. Their own curves may be fitted well, but another schedule cannot be predicted; add a run whose rate falls to a tenth or less by its last step, as with a cosine schedule over all of its steps.`;
+  if (fallen >= leastFall) return [];
+  const message = `These runs do not determine what a fall of the learning rate does: their rates fall by only ${(100 * fallen).toPrecision(2)} %. Their own curves may be fitted well, but another schedule cannot be predicted; add a run whose rate falls to a tenth or less by its last step, as with a cosine schedule over all of its steps.`;
   return [{ kind: undeterminedFall, message }];
 }
 
