@@ -6,17 +6,16 @@ import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeDataset } from "../../lib/data/batches.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { missingChromium, openBrowser } from "../inspect/browser.js";
+import { needs } from "../needs.js";
 import { root } from "./runner.js";
 
-const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((file) =>
-  fs.existsSync(file),
-);
 const setUp = fs.existsSync(path.join(root, ".venv", "share", "jupyter", "kernels", "tslab", "kernel.json"));
-const why = executablePath ? (setUp ? "" : " (not run: npm run setup was not)") : " (not run: there is no Chromium)";
+const missing = missingChromium ?? (setUp ? undefined : "`npm run setup` has not been run");
 
 /** A machine may be busy with other things. */
 const patienceMs = 240_000;
@@ -38,7 +37,7 @@ let page: Page;
 let address: URL;
 
 beforeAll(async () => {
-  if (why) return;
+  if (missing) return;
   folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-browser-"));
   const text = "the quick brown fox jumps over the lazy dog. ".repeat(60);
   const tokenizer = charTokenizer(text);
@@ -55,7 +54,7 @@ beforeAll(async () => {
     stdio: ["ignore", "pipe", "pipe"],
   });
   address = await addressOf(lab);
-  browser = await chromium.launch({ executablePath: executablePath!, args: ["--no-sandbox"] });
+  browser = await openBrowser();
   page = await browser.newPage({ viewport: { width: 1300, height: 1800 } });
   await open("own.ipynb");
 }, 3 * patienceMs);
@@ -164,7 +163,7 @@ async function picture(name: string): Promise<void> {
   if (to) await page.screenshot({ path: path.join(to, `${name}.png`) });
 }
 
-describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 3 * patienceMs }, () => {
+describe("JupyterLab in a browser", { ...needs(missing), timeout: 3 * patienceMs }, () => {
   test("runs all cells of a notebook outside the checkout, up to an error with its line and an excerpt", async () => {
     void command("notebook:run-all-cells");
     await seen(1, "two");
