@@ -271,9 +271,14 @@ describe("JupyterLab in a browser", { ...needs(missing), timeout: 3 * patienceMs
     await cell(2).scrollIntoViewIfNeeded();
     const image = output(2).locator("img").first();
     await image.waitFor({ timeout: patienceMs }).catch(async (error) => {
-      throw new Error(`No picture, but:\n${await page.locator(".jp-Notebook").innerHTML()}`.slice(0, 4000), {
-        cause: error,
-      });
+      throw new Error(
+        `No picture, but:\n${await cell(2).evaluate((element) => (element as unknown as { outerHTML: string }).outerHTML)}`.slice(
+          -4000,
+        ),
+        {
+          cause: error,
+        },
+      );
     });
     expect(await image.evaluate((element) => (element as unknown as { naturalWidth: number }).naturalWidth)).toBe(720);
     expect(await page.locator(".js-plotly-plot").count()).toBe(0);
