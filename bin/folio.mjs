@@ -47,7 +47,8 @@ folio(process.argv.slice(2)).then(
     process.exitCode = code;
   },
   (error) => {
-    console.error(error instanceof Error && process.env.FOLIO_DEBUG !== "1" ? error.message : error);
+    const said = error instanceof Error && process.env.FOLIO_DEBUG !== "1" ? error.message : undefined;
+    console.error(said === undefined ? error : said.startsWith("Cannot ") ? `folio: ${said}` : said);
     process.exitCode = 1;
   },
 );

@@ -132,14 +132,21 @@ function tryProducts(/** @type {Tools} */ { tf, attribute, run, check }) {
   }
 }
 
-/** Causal attention and its gradient. */
+/** Dropout, causal attention and its gradient. */
 function tryAttention(/** @type {Tools} */ { tf, attribute, run, check }) {
-  const heads = [attribute("batch", "INT", 1), attribute("heads", "INT", 1)];
+  const [kept, half] = [attribute("rate", "FLOAT", 0), attribute("rate", "FLOAT", 0.5)];
+  const [scale, use] = [attribute("scale", "FLOAT", 2), attribute("use", "INT", 1)];
+  const key = tf.tensor1d([3, 4], "int32");
+  check("FolioDropout", run("FolioDropout", [half, scale, use], [tf.ones([1, 6]), key], 1)[0], [2, 2, 2, 2, 0, 2]);
+  const one = [attribute("batch", "INT", 1), attribute("heads", "INT", 1)];
+  const heads = [...one, kept, scale, use, attribute("dropped", "INT", 0)];
   const qkv = tf.tensor2d([0, 0, 1, 0, 0, 3], [2, 3]);
   const [out, sums] = run("FolioAttention", heads, [qkv], 2);
   check("FolioAttention", out, [1, 2]);
   const dqkv = run("FolioAttentionGrad", heads, [tf.ones([2, 1]), qkv, out, sums], 1)[0];
   check("FolioAttentionGrad", dqkv, [0, 0, 1.5, 0, 0, 0.5]);
+  const dropping = [...one, kept, scale, use, attribute("dropped", "INT", 1)]; // with rate 0, all are kept, times 2
+  check("FolioAttention", run("FolioAttention", dropping, [qkv, key], 2)[0], [2, 4]);
 }
 
 /** Products with few rows, weights in 16 bits, and the draw of a token. */

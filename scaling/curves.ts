@@ -78,9 +78,35 @@ export function fitCurves(
     ...{ maxIterations, constraints, residual: { loss: "squared", scale: "log", asymmetry: 0.5, delta: 1 } },
     ...(from && { from: [from] }),
   });
-  const { params, converged, objective, warnings } = fitter.estimate();
+  const { params, converged, objective, warnings: found } = fitter.estimate();
+  const warnings = [...found, ...warnOfFalls(curves)];
   const fit = { law, params, converged, objective, points: data.loss.length, warnings };
   return { ...fit, errors: curves.map((curve) => curveErrors(fit, curve)) };
+}
+
+/** The least fall of a rate, as a share of the highest one, that shows what a fall does to the loss. */
+const leastFall = 0.2;
+
+/** The warning if the curves do not determine the effect of a fall, without which no other schedule can be predicted. */
+function warnOfFalls(curves: readonly Curve[]): FitWarning[] {
+  const fallen = curves.map(fallOf).reduce((most, fall) => Math.max(most, fall), 0);
+  if (fallen >= leastFall) return [];
+  const message = `These runs do not determine what a fall of the learning rate does: their rates fall by only ${(100 * fallen).toPrecision(2)} %. Their own curves may be fitted well, but another schedule cannot be predicted; add a run whose rate falls to a tenth or less by its last step, as with a cosine schedule over all of its steps.`;
+  return [{ kind: undeterminedFall, message }];
+}
+
+/** The kind of the warning that the effect of a fall is unknown. */
+export const undeterminedFall = "undetermined-fall";
+
+/** How far the rate falls below its highest value after the warm-up, up to the last point, as a share of it. */
+function fallOf({ rates, warmup, points }: Curve): number {
+  const last = points.reduce((most, { step }) => Math.max(most, step), 0);
+  let [highest, fallen] = [0, 0];
+  for (let k = warmup; k < Math.min(rates.length, last + 1); k++) {
+    highest = Math.max(highest, rates[k]!);
+    fallen = Math.max(fallen, 1 - rates[k]! / highest);
+  }
+  return fallen;
 }
 
 /** The losses before the updates of given steps, by a fitted law. */

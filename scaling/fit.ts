@@ -15,6 +15,16 @@ import { createProjection } from "./fit/search/variable-projection.js";
 import { toRefits } from "./fit/uncertainty/bootstrap.js";
 import { runBootstrap } from "./fit/uncertainty/bootstrap-threads.js";
 import { positive, type Spread, sandwich, standardErrors } from "./fit/uncertainty/covariance.js";
+import {
+  warnOfCorrelation,
+  warnOfFewGroups,
+  warnOfFewPoints,
+  warnOfFewSizes,
+  warnOfLooseExponents,
+  warnOfRefits,
+  warnOfUnseenBreak,
+  warnOfWidth,
+} from "./fit/uncertainty/interval-warnings.js";
 import { bootstrapIntervals, errorsOfIntervals, type Refit, tIntervals } from "./fit/uncertainty/intervals.js";
 import { deletions, holdOut, jackknife } from "./fit/uncertainty/leave-out.js";
 import { scatterOf } from "./fit/uncertainty/scatter.js";
@@ -24,12 +34,8 @@ import {
   warnOfBias,
   warnOfBounds,
   warnOfBudgets,
-  warnOfCorrelation,
-  warnOfFewPoints,
   warnOfOutliers,
   warnOfPoints,
-  warnOfRefits,
-  warnOfWidth,
 } from "./fit/warnings.js";
 import type { BudgetOptimum, Counting, Fit, FitWarning, Interval, ParabolaBias, Point } from "./points.js";
 
@@ -131,10 +137,14 @@ function finish(work: Work, refits?: readonly Refit[]): Fit {
   const warnings = [
     ...estimate.warnings,
     ...warnOfPoints(work.points),
-    ...(isSurface(settings) ? warnOfFewPoints(data.size, parametersOf(fitter, estimate)) : []),
+    ...(fitter.predict ? warnOfFewPoints(data.size, parametersOf(fitter, estimate), settings.method) : []),
+    ...(isSurface(settings) ? warnOfFewSizes(data) : []),
+    ...warnOfFewGroups(data),
     ...warnOfBounds(estimate.params),
     ...warnOfOutliers(deleted, error, work.kept),
     ...(residuals ? warnOfCorrelation(data, residuals) : []),
+    ...(residuals && settings.method === "broken" ? warnOfUnseenBreak(data, settings, residuals) : []),
+    ...(fitter.predict ? warnOfLooseExponents(estimate.params, spread.ci80) : []),
     ...(estimate.optima ? warnOfBudgets(estimate.optima.length, range.c[1] / range.c[0]) : []),
     ...warnOfBias(bias?.optimum),
     ...spread.warnings,

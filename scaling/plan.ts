@@ -10,7 +10,7 @@ import type { TokenMeta } from "../lib/data/dataset.js";
 import { folioVersion, packageRoot } from "../lib/host/package.js";
 import { gigabytes } from "../lib/model/memory.js";
 import { defaultSettings, parseSettings, type Settings } from "../lib/settings/settings.js";
-import { expectedOptimum, type Optimum, wantedCells } from "./planning/cells.js";
+import { checkGrid, expectedOptimum, type Optimum, wantedCells } from "./planning/cells.js";
 import { checkPlanOptions, mostProcesses } from "./planning/plan-options.js";
 import type { DroppedCell, PlannedRun, PlanOptions, PlanTotals, SweepPlan, Tuning } from "./planning/plan-types.js";
 import { type Cell, type Context, plannedRun, shapeName } from "./planning/planned-run.js";
@@ -49,6 +49,7 @@ export type { Speed } from "./planning/time-estimate.js";
  */
 export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
   checkPlanOptions(options);
+  if (options.grid) checkGrid(options.grid);
   const { name, dataset, dataDir = "data", seeds = [defaultSettings.seed] } = options;
   checkPrepared(options);
   const opened = openDataset(dataDir, dataset, options.settings);
@@ -62,7 +63,9 @@ export function planSweep(options: PlanOptions, speed?: Speed): SweepPlan {
   const dropped: DroppedCell[] = [];
   for (const cell of seeds.flatMap((seed) => cellsOf(options, seed))) place(cell, context, { runs, dropped });
   if (runs.length === 0) {
-    const why = dropped[0] ? `every cell was dropped, the first because ${dropped[0].reason}` : "it has no grid";
+    const why = dropped[0]
+      ? `every cell was dropped, the first because ${dropped[0].reason}`
+      : "it has no grid, held-out or tuning runs";
     throw new RangeError(`Cannot plan the sweep ${name}: ${why}.`);
   }
   const { validationTokens = 262_144 } = options;

@@ -32,6 +32,9 @@ export interface Point {
 
 export type Interval = readonly [low: number, high: number];
 
+/** The units of a loss: per token, or the perplexity e^loss. */
+export type LossUnit = "nats" | "bits" | "ppl";
+
 /** A warning about a fit. */
 export interface FitWarning {
   /** For programs, in kebab case, such as `one-d-per-n`. */
@@ -164,6 +167,8 @@ export interface Fit {
   readonly residuals?: readonly number[];
   /** The scatter of single runs about the law, for methods that predict losses. */
   readonly scatter?: Scatter;
+  /** The unit in which a table's losses were read; all numbers of the fit are in nats. */
+  readonly lossUnit?: LossUnit;
   /** The range of the fitted points; beyond it, a law extrapolates. */
   readonly range: { readonly n: Interval; readonly d: Interval; readonly c: Interval };
   readonly counting?: Counting;

@@ -4,11 +4,12 @@
  */
 import type { ColumnTable } from "arquero";
 import type { TuningPoint } from "./planning/learning-rates.js";
-import type { Point } from "./points.js";
+import type { LossUnit, Point } from "./points.js";
 import { cellNumber } from "./tables/cell-number.js";
 import { checkedColumns, chosenRows, columnNamed } from "./tables/columns.js";
 import { rowsWhere, withExpressions } from "./tables/expression.js";
 
+export type { LossUnit } from "./points.js";
 export { readTable } from "./tables/read-table.js";
 export { type PublicStudy, type StudyName, studies, studyFile } from "./tables/studies.js";
 
@@ -35,9 +36,6 @@ export interface PlaceColumns {
 export interface PointColumns extends PlaceColumns {
   readonly loss: string;
 }
-
-/** The units of a loss: per token, or the perplexity e^loss. */
-export type LossUnit = "nats" | "bits" | "ppl";
 
 export interface ReadPointsOptions {
   /** What to do if a row lacks a number: throw an error (the default), or leave out the row. */
@@ -110,8 +108,12 @@ export function toStudy(table: ColumnTable, columns: PointColumns, options: Read
   const [heldOut, tuning] = [of((role) => role === "held-out"), of((role) => role === "tuning")];
   const grid = of((role) => role !== "held-out" && role !== "tuning");
   if (grid.length === 0) {
+    const all = options.where === undefined ? "all" : "all of the chosen";
+    const matched = holdOut !== undefined && chosen.every((row) => out[row]);
     throw new RangeError(
-      `Cannot read points of ${rows.name}: it has only tuning and held-out runs; \`folio scaling tune\` reads tuning runs.`,
+      matched
+        ? `Cannot read points of ${rows.name}: --hold_out ${JSON.stringify(holdOut)} matches ${all} ${chosen.length} rows, which leaves none to fit; narrow this condition.`
+        : `Cannot read points of ${rows.name}: it has only tuning and held-out runs; \`folio scaling tune\` reads tuning runs.`,
     );
   }
   return { ...pointsOf(rows, grid), heldOut: pointsOf(rows, heldOut), tuning };

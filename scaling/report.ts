@@ -25,6 +25,7 @@ import {
 import { computeOf } from "./fit/columns.js";
 import { fitLaw } from "./fit.js";
 import type { Fit, FitMethod, Interval, Point } from "./points.js";
+import { relativeErrors } from "./questions/predict.js";
 
 export { approachesTable } from "./tables/fit-table.js";
 
@@ -176,7 +177,7 @@ function approachTables({ name, fit, refused }: Approach): string {
     `intervals from ${from}`,
     ...(fit.holdout
       ? [
-          `${fit.holdout.points} largest runs predicted without them with an error of ${percent(fit.holdout.rms, false)} (rms)`,
+          `${fit.holdout.points} largest runs predicted without them with an error of ${percent(relativeErrors(fit.holdout).rms, false)} (rms)`,
         ]
       : []),
   ];

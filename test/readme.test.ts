@@ -1,5 +1,6 @@
 import fs from "node:fs";
 import { describe, expect, test } from "vitest";
+import { help } from "../lib/cli/scaling/main.js";
 import { launchFlags } from "../lib/launch/arguments.js";
 import { settingRows } from "../lib/settings/settings.js";
 import { measuredPage, reproducedJson, withMeasured } from "./proofs/readme.js";
@@ -25,10 +26,13 @@ describe("README.md", () => {
     expect(links.filter((target) => !fs.existsSync(target))).toEqual([]);
   });
 
-  test("uses flags that exist", () => {
+  test("uses flags that exist", async () => {
     const flags = [...readme.matchAll(/--([a-z]+(?:_[a-z]+)+)=/g)].map(([, name]) => name!);
     const known = new Set(Object.keys({ ...settingRows("train"), ...settingRows("sample") }));
+    const parts = [...readme.matchAll(/folio scaling (\w+) /g)].map(([, part]) => part!);
+    const helps = await Promise.all([...new Set(parts)].map((part) => help([part])));
+    const scaling = [...helps.join("\n").matchAll(/--([a-z]+(?:_[a-z]+)+)/g)].map(([, name]) => name!);
     const camel = (name: string) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
-    expect(flags.filter((name) => !known.has(camel(name)) && !launchFlags.includes(name))).toEqual([]);
+    expect(flags.filter((name) => !known.has(camel(name)) && ![...launchFlags, ...scaling].includes(name))).toEqual([]);
   });
 });

@@ -132,7 +132,10 @@ function startProcess([command, ...args]: readonly string[], env: NodeJS.Process
     complaints = (complaints + chunk).slice(-4000);
   });
   child.stdin.on("error", () => {}); // the process has ended, which "close" reports
-  child.on("error", (error) => fail(new Error(`Cannot start ${command}: ${error.message}.`)));
+  child.on("error", (error: NodeJS.ErrnoException) => {
+    const missing = error.code === "ENOENT" ? "there is no such program" : error.message;
+    fail(new Error(`Cannot start ${command}: ${missing}.`));
+  });
   child.on("close", (code, signal) =>
     fail(new Error(`Cannot measure: ${why({ command: command!, code, signal, complaints })}`)),
   );

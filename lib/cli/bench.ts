@@ -9,6 +9,7 @@ import { chromeTrace, type OperationTime, timeByPart, timeByType } from "../engi
 import { readOverrides } from "../settings/config-files.js";
 import { helpText } from "../settings/flags.js";
 import { type BenchSettings, parseBenchSettings } from "../settings/settings.js";
+import { checkOutput } from "./shared/output-file.js";
 import { stopOnSignals } from "./shared/stop-signals.js";
 import { grouped, type Io, millions, openProgress, styled, table } from "./shared/terminal.js";
 
@@ -216,8 +217,7 @@ function outputFiles({ json, chart, outDir }: Readonly<BenchSettings>): Outputs 
   };
   for (const file of [...outputs.json, ...outputs.charts]) {
     if (outDir !== "") fs.mkdirSync(outDir, { recursive: true });
-    if (!fs.existsSync(path.dirname(file)))
-      throw new Error(`Cannot write ${file}: there is no folder ${path.dirname(file)}.`);
+    checkOutput(file, file === json ? "--json" : "--chart", []);
   }
   return outputs;
 }

@@ -26,9 +26,10 @@ interface Tools {
 }
 
 const gpu: Check<"check gpu"> = {
-  about: `Is NVIDIA's GPU computing what the processor computes, and how fast? Losses, gradients and updates of a small model in
-float32, TF32 and bfloat16 are compared with those of TensorFlow's own operations on the processor. Then GPT-2 124M trains
-for some steps in each format: time per step, tokens per second, MFU (share of the data sheet's peak), memory.
+  about: `Checks whether NVIDIA's GPU computes what the processor computes, and measures how fast. Losses, gradients and updates
+of a small model in float32, TF32 and bfloat16 are compared with those of TensorFlow's own operations on the processor.
+Then GPT-2 124M trains for some steps in each format: time per step, tokens per second, MFU (share of the data sheet's
+peak), memory.
 
   folio check gpu
   folio check gpu --peer=python3          with PyTorch's steps beside it, eager and with torch.compile
@@ -41,10 +42,11 @@ for some steps in each format: time per step, tokens per second, MFU (share of t
 };
 
 const gpt2: Check<"check gpt2"> = {
-  about: `Do GPT-2's published weights give what is published? Downloads them by name (gpt2: 0.5 GB, gpt2-medium: 1.5,
-gpt2-large: 3.2, gpt2-xl: 6.4; once) and checks the number of parameters, the text that the likeliest tokens make, and the
-loss on a slice of OpenWebText against nanoGPT's table. Then it finetunes the first size on Shakespeare for some updates.
-A slice of 131,072 tokens takes gpt2 minutes on two cores, and gpt2-xl hours; a GPU seconds and a minute or two.
+  about: `Checks whether GPT-2's published weights give what is published. Downloads them by name (gpt2: 0.5 GB, gpt2-medium:
+1.5, gpt2-large: 3.2, gpt2-xl: 6.4; once) and checks the number of parameters, the text that the likeliest tokens make,
+and the loss on a slice of OpenWebText against nanoGPT's table. Then it finetunes the first size on Shakespeare for
+some updates. A slice of 131,072 tokens takes gpt2 minutes on two cores, and gpt2-xl hours; a GPU seconds and a minute
+or two.
 
   folio check gpt2
   folio check gpt2 --sizes=all --device=cuda
@@ -65,9 +67,9 @@ A slice of 131,072 tokens takes gpt2 minutes on two cores, and gpt2-xl hours; a 
 };
 
 const mac: Check<"check mac"> = {
-  about: `Does a Mac with Apple silicon compute what it should, and how fast? Folio's operations for its processor and WebGPU on
-its GPU are compared with TensorFlow's own operations; two models are timed on both; and configs/apple_demo.ts trains on the
-GPU to the end, where its loss on the whole validation split should be about 1.60.
+  about: `Checks whether a Mac with Apple silicon computes what it should, and measures how fast. Folio's operations for its
+processor and WebGPU on its GPU are compared with TensorFlow's own operations; two models are timed on both; and
+configs/apple_demo.ts trains on the GPU to the end, where its loss on the whole validation split should be about 1.60.
 
   folio check mac
   folio check mac --max_iters=100         without the demo's end`,
@@ -109,8 +111,9 @@ Each is one command that needs nothing prepared, prints a table to paste, and en
 export async function run(args: readonly string[], io: Io): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined || !names.includes(name as Name)) {
-    const hint = name === undefined ? "" : `; did you mean ${closest(name, names)}?`;
-    throw new RangeError(`Cannot check ${name ?? "nothing"}: the checks are ${names.join(", ")}${hint || "."}`);
+    if (name === undefined) throw new RangeError(`Cannot check: name one of the checks: ${names.join(", ")}.`);
+    const hint = `did you mean ${closest(name, names)}?`;
+    throw new RangeError(`Cannot check ${name}: the checks are ${names.join(", ")}; ${hint}`);
   }
   if (name === "gpu") return await runCheck("gpu", gpu, rest, io);
   if (name === "gpt2") return await runCheck("gpt2", gpt2, rest, io);

@@ -5,6 +5,7 @@ import { readTextFile, TEXT_RULE } from "../data/text.js";
 import { readWords, snakeCase } from "../settings/flags.js";
 import { camelCase, checkValue } from "../settings/settings.js";
 import { fetchWeights } from "./shared/download-weights.js";
+import { checkOutput } from "./shared/output-file.js";
 import type { Io } from "./shared/terminal.js";
 
 export function help(): string {
@@ -43,6 +44,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const wanted = formats.find((format) => format === dtype);
   if (!wanted) throw new RangeError(`Cannot make a page: dtype is ${dtype}; wanted ${formats.join(", ")}.`);
   if (checkpoint !== undefined) checkValue("sample", "checkpoint", checkpoint, "Cannot read --checkpoint");
+  checkOutput(to, "--to", text === undefined ? [source] : [source, text]);
   const given = text === undefined ? undefined : readTextFile(text);
   await fetchWeights(source, io);
   const { openModel } = await import("../weights/open-model.js");

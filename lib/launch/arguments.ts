@@ -168,4 +168,4 @@ function hint(name: string): string {
   return distance(name, nearest) <= 3 ? `; did you mean --${nearest}?` : "; `folio launch --help` lists them";
 }
 
-const refuse = (why: string) => new RangeError(`Cannot launch: ${why}.`);
+const refuse = (why: string) => new RangeError(`Cannot launch: ${why}${why.endsWith("?") ? "" : "."}`);

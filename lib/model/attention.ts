@@ -5,7 +5,7 @@
  */
 import * as tf from "@tensorflow/tfjs-core";
 import { attendCache, project, rowsOf, writeAt } from "../engine/operations/decoding.js";
-import { fusedAttention, fusedEnabled } from "../engine/operations/fused.js";
+import { type Dropout, fusedAttention, fusedEnabled } from "../engine/operations/fused.js";
 import { currentUpdater } from "../engine/operations/in-place.js";
 import { byRows, embedding, fromRows, linear, toRows, withGradient } from "./functional.js";
 import type { Cache } from "./kv-cache.js";
@@ -40,19 +40,20 @@ interface FormsOptions {
   readonly T: number;
   readonly heads: number;
   readonly cache: Cache | undefined;
-  /**
-   * Whether attention of a layer must be written out: a value inside it is observed, or dropout acts on its weights.
-   */
+  /** Whether attention of a layer must be written out, since a value inside it is observed. */
   readonly opened: (layer: number) => boolean;
+  /** Dropout of a layer's attention weights. */
+  readonly dropout: (layer: number) => Dropout | undefined;
 }
 
 /** The functions for T new positions of each sequence. */
 export function formsOf(options: FormsOptions): Forms {
-  const { T, heads, cache, opened } = options;
+  const { T, heads, cache, opened, dropout } = options;
   const own = tf.range(0, T, 1, "int32") as tf.Tensor1D;
   if (cache) return cachedForms(cache, own, options);
   return {
-    attend: (qkv, layer, { split, mix }) => (opened(layer) ? undefined : closed(qkv, heads)) ?? mix(...split()),
+    attend: (qkv, layer, { split, mix }) =>
+      (opened(layer) ? undefined : closed(qkv, heads, dropout(layer))) ?? mix(...split()),
     linear,
     embedding,
     positions: own,
@@ -61,7 +62,9 @@ export function formsOf(options: FormsOptions): Forms {
   };
 }
 
-function cachedForms(cache: Cache, own: tf.Tensor1D, { T, heads, opened }: FormsOptions): Forms {
+function cachedForms(cache: Cache, own: tf.Tensor1D, options: FormsOptions): Forms {
+  const { T, heads } = options;
+  const opened = (layer: number) => options.opened(layer) || options.dropout(layer) !== undefined;
   const { position } = cache;
   const positions = position ? (tf.add(own, position) as tf.Tensor1D) : own;
   const kept: { keys: tf.Tensor4D[]; values: tf.Tensor4D[] } = { keys: [], values: [] };
@@ -98,11 +101,11 @@ function cachedForms(cache: Cache, own: tf.Tensor1D, { T, heads, opened }: Forms
  * Causal self-attention of all heads in one operation, in a compiled step on a CPU, without storing the attention
  * matrix. [B, T, 3C] → [B, T, C]; undefined if it has to be written out.
  */
-function closed(qkv: tf.Tensor3D, heads: number): tf.Tensor3D | undefined {
+function closed(qkv: tf.Tensor3D, heads: number, dropout?: Dropout): tf.Tensor3D | undefined {
   // Eager steps are for reading along, so there it is written out.
   if (!fusedEnabled() || !currentUpdater()) return undefined;
   const [batch, rows] = [qkv.shape[0], toRows(qkv)];
-  const mixed = withGradient<tf.Tensor2D>([rows], () => fusedAttention(rows, { batch, heads })!);
+  const mixed = withGradient<tf.Tensor2D>([rows], () => fusedAttention(rows, { batch, heads, dropout })!);
   return fromRows(mixed, batch);
 }
 

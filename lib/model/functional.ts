@@ -5,7 +5,9 @@
 import * as tf from "@tensorflow/tfjs-core";
 import {
   type Differentiable,
+  type Dropout,
   fusedCrossEntropy,
+  fusedDropout,
   fusedGelu,
   fusedLayerNorm,
   fusedLinear,
@@ -181,20 +183,25 @@ export function crossEntropy(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Scal
  * The mask of row b depends only on the key, the use and b, so a batch that is split by rows draws the same masks if
  * the part from row r on is given `key + [0, r]`.
  * @param x [B, …]
- * @param key int32 [2], by seed and step
- * @param use number of this dropout in the model
  */
-export function dropout<T extends tf.Tensor>(
-  x: T,
-  { rate, key, use }: { rate: number; key: tf.Tensor1D; use: number },
-): T {
-  const [rows, ...rest] = x.shape as [number, ...number[]];
+export function dropout<T extends tf.Tensor>(x: T, how: Dropout): T {
+  return withGradient([x], () => {
+    const fused = fusedDropout(x, how);
+    if (fused) return fused;
+    const factors = dropoutFactors(x.shape, how);
+    return { value: tf.mul(x, factors), saved: [factors], gradient: (dy, [saved]) => [tf.mul(dy, saved!)] };
+  });
+}
+
+/** `mask / (1 − rate)`, [B, …] */
+function dropoutFactors(shape: readonly number[], { rate, key, use }: Dropout): tf.Tensor {
+  const [rows, ...rest] = shape as [number, ...number[]];
   // One key per row; TensorFlow scrambles keys, so the masks of neighbouring keys are independent.
   const masks = Array.from({ length: rows }, (_, row) => {
     const uniform = randomUniform(rest, tf.add(key, tf.tensor1d([use, row], "int32")));
     return tf.cast(tf.greaterEqual(uniform, rate), "float32");
   });
-  return tf.mul(x, tf.mul(tf.stack(masks), 1 / (1 - rate))) as T;
+  return tf.mul(tf.stack(masks), 1 / (1 - rate));
 }
 
 /** One position of each sequence, [B, T, C] → [B, 1, C]: the last, or the given one (int32 scalar). */

@@ -63,14 +63,14 @@ function keptPerToken(settings: MemorySettings, gpu: boolean): { values: number;
   const dropping = dropout > 0;
   if (!compile) {
     // An eager step frees nothing before it ends; fitted to measurements at two context lengths.
-    const masks = dropping ? 7.4 : 0;
+    const masks = dropping ? 2.4 : 0;
     const values = L * ((67 + 2 * masks) * C + (8 + masks) * H * T);
     return { values, formula: `L (${67 + 2 * masks} C + ${8 + masks} H T)` };
   }
-  // Input and output of norm (twice), q k v, heads, 4 before GELU, 4 after it: 16 C. Composed, GELU keeps 4 more.
-  const perBlock = (gpu ? 20 : 16) + (dropping ? 2 : 0);
-  // Attention's weights are stored only without the fused operation; with dropout, the mask and the product are too.
-  const squares = dropping ? 3 : gpu ? 1 : 0;
+  // Input and output of norm (twice), q k v, heads, 4 before GELU, 4 after it: 16 C. Composed, GELU keeps 4 more, and
+  // dropout its masks; attention keeps its weights, with dropout the mask and the product too.
+  const perBlock = gpu ? (dropping ? 22 : 20) : 16;
+  const squares = gpu ? (dropping ? 3 : 1) : 0;
   const values = (L + 1) * perBlock * C + L * squares * H * T;
   return { values, formula: `(L + 1) ${perBlock} C${squares ? ` + L ${squares} H T` : ""}` };
 }

@@ -184,7 +184,7 @@ function attention(x: tf.Tensor3D, layer: number, pass: Pass): tf.Tensor3D {
     mix(q, k, v) {
       const scores = at(`${name}.scores`, tf.mul(tf.matMul(q, k, false, true), 1 / Math.sqrt(D))); // [B, H, T, S]
       const weights = at(`${name}.weights`, tf.softmax(tf.add(scores, mask))); // [B, H, T, S], rows sum to 1
-      const heads = at(`${name}.heads`, tf.matMul(drop(weights, 1 + 3 * layer), v)); // [B, H, T, D]
+      const heads = at(`${name}.heads`, tf.matMul(drop(weights, useOfWeights(layer)), v)); // [B, H, T, D]
       return tf.reshape(tf.transpose(heads, [0, 2, 1, 3]), [B, T, C]); // heads side by side
     },
   }); // [B, T, C]
@@ -241,6 +241,9 @@ export function loss(logits: tf.Tensor3D, targets: tf.Tensor2D): tf.Scalar {
 
 /** The names of values inside attention; if one of them is wanted, attention is written out. */
 const INSIDE = ["q", "k", "v", "scores", "weights", "heads"] as const;
+/** The number of the dropout of a layer's attention weights. */
+const useOfWeights = (layer: number) => 1 + 3 * layer;
+
 /** The names after which, where the logits of one position are asked for, that one is left. */
 const AFTER_LAST = /^(ln_f|logits)/;
 
@@ -248,16 +251,20 @@ function openPass(params: Parameters, T: number, config: ModelSettings, options:
   const { at: tap, cache, dropoutKey: key } = options;
   const { dropout: rate, nHead: heads } = config;
   const wants = (name: ValueName) => tap !== undefined && (options.wants?.(name) ?? true);
-  const opened = (layer: number) =>
-    (key !== undefined && rate > 0) || INSIDE.some((part) => wants(`h.${layer}.attn.${part}`));
-  const { extended, ...forms } = formsOf({ T, heads, cache, opened });
+  const opened = (layer: number) => INSIDE.some((part) => wants(`h.${layer}.attn.${part}`));
+  const dropoutOf = (use: number) => (key && rate > 0 ? { rate, key, use } : undefined);
+  const ofWeights = (layer: number) => dropoutOf(useOfWeights(layer));
+  const { extended, ...forms } = formsOf({ T, heads, cache, opened, dropout: ofWeights });
   const positions = options.positions ?? forms.positions;
   const where = (name: ValueName) =>
     options.lastOnly && AFTER_LAST.test(name) ? lastPlace(positions, options.lastOnly) : positions;
   const pass: Pass = {
     ...{ ...forms, positions, params, config, wants },
     at: (name, value) => (tap && wants(name) ? (tap(name, value, where(name)) as typeof value) : value),
-    drop: (x, use) => (key && rate > 0 ? dropout(x, { rate, key, use }) : x),
+    drop(x, use) {
+      const how = dropoutOf(use);
+      return how ? dropout(x, how) : x;
+    },
   };
   return { pass, extended };
 }

@@ -115,7 +115,9 @@ export const withoutEffect: ReadonlyMap<string, string> = new Map([
 
 /** Every setting of a command in groups: flag, type, default, unit and documentation. */
 export function helpText(kind: SettingsKind, preset: Readonly<Partial<Settings>> = {}): string {
-  const rows = Object.entries(settingRows(kind));
+  const all = Object.entries(settingRows(kind));
+  const groups = [...new Set(all.map(([, row]) => row.group))];
+  const rows = groups.flatMap((name) => all.filter(([, row]) => row.group === name));
   const lines: string[] = [];
   let group = "";
   for (const [key, row] of rows) {

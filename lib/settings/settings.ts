@@ -224,6 +224,7 @@ export function parseSizesSettings(overrides: unknown = {}, base: Partial<Settin
   const defaults = defaultsOf(sizesRows) as unknown as SizesSettings;
   const settings = complete<SizesSettings>("sizes", overrides, { ...defaults, ...base });
   checkModelSettings(settings);
+  checkDevices(settings);
   return settings;
 }
 

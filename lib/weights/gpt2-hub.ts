@@ -132,7 +132,7 @@ async function listing({
     const { message, cause, statusCode } = error as Error & { cause?: Error; statusCode?: number };
     const found = statusCode ? `it answers ${statusCode}` : (cause?.message ?? message);
     throw new Error(
-      `Cannot ask ${hubUrl} for ${repository}: ${found}. Check the network, set HF_ENDPOINT to a mirror, or give the folder of a copy instead of its name.`,
+      `Cannot ask ${hubUrl} for ${repository}: ${found}. Check the network, or set HF_ENDPOINT to a mirror; a command that takes a model takes the folder of a copy, too.`,
       { cause: error },
     );
   }

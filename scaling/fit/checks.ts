@@ -56,7 +56,7 @@ export function checkPoints(points: readonly Point[], options: MethodOptions, ke
   const least = parametersOf(options);
   if (kept <= least) {
     throw new RangeError(
-      `Cannot fit: there are ${kept} points for ${least} parameters; a fit needs more points than parameters.`,
+      `Cannot fit: there ${kept === 1 ? "is 1 point" : `are ${kept} points`} for ${least} parameters; a fit needs more points than parameters.`,
     );
   }
 }
@@ -175,8 +175,9 @@ export function checkIdentifiable(data: Data, options: MethodOptions): void {
     const same = data.size > 0 && new Set(lnOver(data, options.over)).size < parametersOf(options);
     if (!same && spread > 1e-9) return;
     const letter = letters[options.over];
+    const values = new Set(lnOver(data, options.over)).size;
     throw new RangeError(
-      `Cannot fit: there are ${new Set(lnOver(data, options.over)).size} values of ${letter} for a law with ${parametersOf(options)} parameters; train at more values of ${letter}.`,
+      `Cannot fit: there ${values === 1 ? "is 1 value" : `are ${values} values`} of ${letter} for a law with ${parametersOf(options)} parameters; train at more values of ${letter}.`,
     );
   }
   if (options.method === "isoflop" || options.method === "envelope") return;

@@ -1,10 +1,11 @@
 /**
- * The warnings of a fit, and the rules by which they are given. Errors are in checks.ts and isoflop.ts.
+ * The warnings of a fit, and the rules by which they are given; those of its intervals are in uncertainty/interval-warnings.ts.
+ * Errors are in checks.ts and isoflop.ts.
  */
 import { quantile } from "../../lib/host/statistics.js";
 import { surfaceExponents } from "../laws.js";
-import type { Fit, FitWarning, Interval, ParabolaBias, Point } from "../points.js";
-import { type Data, extent } from "./columns.js";
+import type { Fit, FitWarning, ParabolaBias, Point } from "../points.js";
+import { extent } from "./columns.js";
 import type { Deletion } from "./uncertainty/leave-out.js";
 
 const percent = (share: number) => `${(100 * share).toPrecision(2)} %`;
@@ -96,9 +97,9 @@ export function warnOfOutliers(deleted: readonly Deletion[], error: number, indi
     .slice(0, 5)
     .map(
       ({ index, moves, off }) =>
-        `${index} (${off.toFixed(0)} times the usual residual, ${moves.toFixed(1)} standard errors)`,
+        `point ${index} (${off.toFixed(0)} times the usual residual, ${moves.toFixed(1)} standard errors)`,
     );
-  const message = `Outliers move the exponent: point${list.length > 1 ? "s" : ""} ${list.join(", ")}; check these runs, or fit by the parametric method, which limits the influence of single points.`;
+  const message = `Outliers move the exponent: ${list.join(", ")}; check these runs, or fit by the parametric method, which limits the influence of single points.`;
   return [{ kind: "outlier", message }];
 }
 
@@ -171,56 +172,6 @@ function halfDigit(value: number): number {
   return 0.5 * 10 ** (Number(exponent) - decimals);
 }
 
-/** The limit for the similarity of residuals of equal N (F statistic, as a normal deviate). */
-const significant = 3.3;
-
-/** The warning if points of equal N are taken as independent, but their residuals are correlated. */
-export function warnOfCorrelation(data: Data, residuals: Float64Array): FitWarning[] {
-  if (data.grouped) return [];
-  const groups = new Map<number, number[]>();
-  for (let i = 0; i < data.size; i++) {
-    const group = groups.get(data.lnN[i]!);
-    if (group) group.push(residuals[i]!);
-    else groups.set(data.lnN[i]!, [residuals[i]!]);
-  }
-  const sets = [...groups.values()].filter((set) => set.length > 1);
-  const count = sets.reduce((sum, set) => sum + set.length, 0);
-  const between = sets.length - 1;
-  const within = count - sets.length;
-  if (between < 4 || within < 8) return [];
-  const mean = (set: readonly number[]) => set.reduce((sum, value) => sum + value, 0) / set.length;
-  const all = mean(sets.flat());
-  const msBetween = sets.reduce((sum, set) => sum + set.length * (mean(set) - all) ** 2, 0) / between;
-  const msWithin =
-    sets.reduce((sum, set) => sum + set.reduce((s, value) => s + (value - mean(set)) ** 2, 0), 0) / within;
-  const ratio = msBetween / msWithin;
-  if (!(msWithin > 1e-18) || Math.log(ratio) / Math.sqrt(2 / between + 2 / within) < significant) return [];
-  const size = count / sets.length;
-  const correlation = (ratio - 1) / (ratio - 1 + size);
-  const factor = Math.sqrt(1 + (size - 1) * correlation);
-  const message = `The residuals of points with equal N are correlated (${correlation.toFixed(2)}), like those of points of the same run. Taken as independent, they make intervals about ${factor.toFixed(1)} times too narrow; name the column of the run by --group.`;
-  return [{ kind: "narrow-intervals", message }];
-}
-
-/** Intervals narrower than this share of the expected width are implausible. */
-const believable = 0.5;
-
-/** The warning if bootstrap intervals are much narrower than residuals and design suggest. */
-export function warnOfWidth(
-  ci80: Readonly<Record<string, Interval>>,
-  allowed: Readonly<Record<string, Interval>>,
-): FitWarning[] {
-  for (const name of ["a", "alpha"]) {
-    const [given, least] = [ci80[name], allowed[name]];
-    if (!given || !least || least[1] - least[0] < 1e-9) continue;
-    const share = (given[1] - given[0]) / (least[1] - least[0]);
-    if (share >= believable) continue;
-    const message = `The interval of ${name} has only ${share.toPrecision(2)} of the width expected from the residuals: the refits vary too little; check their convergence.`;
-    return [{ kind: "narrow-intervals", message }];
-  }
-  return [];
-}
-
 /** The warning if the points do not show a term of the law. */
 export function warnOfBounds(params: Readonly<Record<string, number>>): FitWarning[] {
   const gone = ["E", "A", "B"].filter((name) => params[name] !== undefined && params[name] < 1e-6);
@@ -237,28 +188,5 @@ export function warnOfBounds(params: Readonly<Record<string, number>>): FitWarni
       kind: "at-bound",
       message: `${what.join(" and ")}: the points do not show this part of the law; their range is too small, or they follow another law.`,
     },
-  ];
-}
-
-/** Points per parameter of L(N, D) above which the intervals cover as stated in simulations: 35 for five do, 20 do not. */
-const enoughPerParameter = 5;
-
-/** For laws of N and D, whose intervals were tested on designs of many and of few points. */
-export function warnOfFewPoints(points: number, parameters: number): FitWarning[] {
-  if (points > enoughPerParameter * parameters) return [];
-  const message = `${points} points are few for ${parameters} parameters: in simulations with so few points, 80 % intervals contained the true value in 50 to 100 % of the sweeps. Use the intervals as a rough guide only, or add points.`;
-  return [{ kind: "uncertain-intervals", message }];
-}
-
-/** The fewest refits for a 95 % interval, and the share of refits that may fail. */
-const enoughRefits = 200;
-const mayFail = 0.05;
-
-export function warnOfRefits(made: number, good: number): FitWarning[] {
-  const few = `${good} refits are too few for a 95 % interval, which becomes too narrow; use ${enoughRefits} or more.`;
-  const lost = `${made - good} of ${made} refits failed, because the drawn points did not determine the law; the intervals come from the others and are too narrow.`;
-  return [
-    ...(good < enoughRefits ? [{ kind: "narrow-intervals", message: few }] : []),
-    ...(made - good > mayFail * made ? [{ kind: "narrow-intervals", message: lost }] : []),
   ];
 }

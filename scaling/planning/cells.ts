@@ -84,7 +84,8 @@ export function expectedOptimum(optimum: number | Optimum, budgetFlops: BudgetFl
   return parameters * (budgetFlops / at) ** exponent;
 }
 
-function checkGrid(grid: Grid): void {
+/** @throws {RangeError} for a grid without cells */
+export function checkGrid(grid: Grid): void {
   const lists: Record<string, readonly number[] | undefined> =
     grid.kind === "isoflop"
       ? { budgets: grid.budgets }
@@ -100,6 +101,7 @@ function checkGrid(grid: Grid): void {
       `Cannot plan the sweep: its grid is of kind ${found}; wanted isoflop, sizes or tokens-per-parameter.`,
     );
   }
+  if (grid.kind === "isoflop") checkSizes(grid);
   for (const [name, values] of entries) {
     const wrong = Array.isArray(values) ? values.find((value) => !(Number.isFinite(value) && value > 0)) : values;
     if (Array.isArray(values) && values.length > 0 && wrong === undefined) continue;
@@ -108,4 +110,11 @@ function checkGrid(grid: Grid): void {
       `Cannot plan the sweep: ${name} of the grid is ${found}; wanted a list of numbers above 0, such as [1e11, 3e11].`,
     );
   }
+}
+
+function checkSizes({ sizes }: IsoFlopGrid): void {
+  if (sizes === undefined || (Number.isInteger(sizes) && sizes > 0)) return;
+  throw new RangeError(
+    `Cannot plan the sweep: sizes of the grid is ${JSON.stringify(sizes)}; wanted a whole number of sizes per budget, such as 7.`,
+  );
 }

@@ -104,7 +104,10 @@ function checkQuestion({ budgetFlops, loss, parameters, tokens, inferenceTokens 
   const named = { c: budgetFlops, loss, n: parameters, d: tokens };
   const given = (Object.keys(named) as Quantity[]).filter((name) => named[name] !== undefined);
   const flags = "a budget, a loss, parameters and tokens";
-  if (given.length === 0) throw new RangeError(`Cannot answer: the question is empty; give one of ${flags}.`);
+  if (given.length === 0)
+    throw new RangeError(
+      `Cannot answer: nothing is asked for; give ${flags.replace(" and ", " or ")}, or two of these.`,
+    );
   if (given.length > 2)
     throw new RangeError(`Cannot answer: ${given.length} of ${flags} are given; two determine the others.`);
   if (given.includes("c") && given.includes("loss")) {

@@ -33,7 +33,7 @@ export interface RolloutStep {
   readonly c: number;
   readonly fitted: number;
   readonly predicted: number;
-  /** Of ln(predicted / measured): root mean square and mean; null if the form could not be fitted to the smaller runs. */
+  /** Of predicted / measured − 1: root mean square and mean; null if the form could not be fitted to the smaller runs. */
   readonly rms: number | null;
   readonly mean: number | null;
 }
@@ -163,7 +163,7 @@ function fitted(name: FormName, points: readonly Point[]): { fit?: Fit; refused?
   }
 }
 
-/** ln(predicted / measured) of the larger runs; undefined if the smaller ones do not determine the form. */
+/** predicted / measured − 1 of the larger runs; undefined if the smaller ones do not determine the form. */
 function errorsOf(name: FormName, points: readonly Point[], { small, large }: Split): number[] | undefined {
   const of = (indices: readonly number[]) => indices.map((i) => points[i]!);
   const { fit } = fitted(name, of(small));

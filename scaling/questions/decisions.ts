@@ -72,10 +72,17 @@ export function decisions(runs: readonly RecipeRun[], options: DecisionOptions =
     return recipes.length < 3 ? [] : [decisionOf(recipes, { scale, bootstrap, seed })];
   });
   if (found.length > 0) return found;
+  const names = new Set(runs.map(({ recipe }) => recipe));
   throw new RangeError(
-    `Cannot judge decisions: no scale below ${target} has three recipes that also have runs at ${target}; the scales are ${scales.join(", ")}.`,
+    names.size < 3
+      ? `Cannot judge decisions: there ${names.size === 1 ? "is one recipe" : `are ${names.size} recipes`} (${[...names].join(", ")}), where three or more are needed; check the column of recipes, and the rows that are chosen.`
+      : `Cannot judge decisions: no scale below ${target} has three recipes that also have runs at ${target}; the scales are ${shortList(scales)}.`,
   );
 }
+
+/** The first values of a list, and how many more there are. */
+const shortList = (values: readonly number[], most = 12) =>
+  values.length <= most ? values.join(", ") : `${values.slice(0, most).join(", ")} and ${values.length - most} more`;
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 

@@ -72,6 +72,8 @@ export function fittedLaw(fit: Fit, name = "the fit"): KnownLaw {
     );
   }
   const refits = (fit.bootstrap ?? []).flatMap((row) => numbersOf(row) ?? []);
+  // Without a column of FLOPs, C was computed from N and D.
+  const flops = fit.counting?.flops ?? (fit.trainings?.every(({ c }) => c === undefined) ? "6ND" : undefined);
   const stopped = { kind: "not-converged", message: "The fit did not converge, so its numbers are not estimates." };
   return {
     name,
@@ -81,7 +83,7 @@ export function fittedLaw(fit: Fit, name = "the fit"): KnownLaw {
     noIntervals: "the fit has no bootstrap refits; `folio scaling fit … --bootstrap 1000 --json FILE` writes some",
     conventions: {
       ...(fit.counting?.parameters && { parameters: fit.counting.parameters }),
-      ...(fit.counting?.flops && { flops: fit.counting.flops }),
+      ...(flops !== undefined && { flops }),
     },
     flopsPerProduct: fit.counting?.flopsPerProduct ?? 6,
     range: fit.range,

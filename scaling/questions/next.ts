@@ -58,6 +58,8 @@ export interface NextRuns {
    * three budgets, or of one, where there is little to spend.
    */
   readonly even: RunSet;
+  /** What kept further runs out: the number of runs that is allowed, or the budget. */
+  readonly limitedBy: "runs" | "budget";
   /** Sizes were chosen between N* / width and N*·width. */
   readonly width: number;
   /** The source of the interval. */
@@ -79,6 +81,11 @@ const evenBudgets = 3;
  * nextRuns(fit, { budgetFlops: 1e20 }).chosen.trainings; // N, D, C and the number of runs of each
  */
 export function nextRuns(fit: Fit, options: NextOptions): NextRuns {
+  if (options.width !== undefined && !(options.width >= 1)) {
+    throw new RangeError(
+      `Cannot plan runs: the width is ${options.width}; it is a factor of N, 1 or more (--width=2: from half of the optimum to twice as much).`,
+    );
+  }
   const { refits: _, ...law } = fittedLaw(fit);
   const { targetFlops = 10 * fit.range.c[1], target: given } = options;
   const optimum = (budgetFlops: number) => ask(law, { budgetFlops });
@@ -105,12 +112,15 @@ export function nextRuns(fit: Fit, options: NextOptions): NextRuns {
     const flops = trainings.reduce((sum, { c, runs }) => sum + c * runs, 0);
     return { trainings, runs: at.length, flops, halfWidth: halfWidth * variance.after(at).left };
   };
-  const far = extrapolationWarning(fit, target.c);
+  const far = extrapolationWarning(fit, target.c) ?? belowWarning(fit, target.c);
+  const best = setOf(chosen);
+  const affordable = options.budgetFlops - best.flops >= region.least;
   return {
     target: { n: target.n, d: target.d, c: target.c, loss: rows[0].loss },
     halfWidth,
-    chosen: setOf(chosen),
+    chosen: best,
     even: setOf(even.map((_, k) => k)),
+    limitedBy: best.runs >= region.runs && affordable ? "runs" : "budget",
     ...{ width, from },
     warnings: [...fit.warnings, ...(far ? [far] : [])],
   };
@@ -118,6 +128,15 @@ export function nextRuns(fit: Fit, options: NextOptions): NextRuns {
 
 const withoutIntervals =
   "Cannot plan runs by this fit: it lacks the trainings that it was fitted to, or the intervals of its predictions; `folio scaling fit … --json FILE` writes both.";
+
+/** A target this many times below all fitted runs is another question than most people ask. */
+const farBelow = 10;
+
+function belowWarning({ range }: Fit, c: number): FitWarning | undefined {
+  if (!(c * farBelow < range.c[0])) return undefined;
+  const message = `The target of ${c.toPrecision(3)} FLOPs is far below all fitted runs, of which the smallest has ${range.c[0].toPrecision(3)}: a law is hardly tested there, and larger runs narrow it little. Is a larger --target meant?`;
+  return { kind: "extrapolation", message };
+}
 
 /** Where runs may lie. */
 interface Region {

@@ -5,7 +5,7 @@
 import { computeOf, toData } from "../fit/columns.js";
 import { scatterAt } from "../fit/uncertainty/scatter.js";
 import { extrapolationWarning } from "../fit/warnings.js";
-import type { Fit, FitWarning, Interval, Point } from "../points.js";
+import type { Fit, FitWarning, Holdout, Interval, Point } from "../points.js";
 import { predictorOf, scatterOfFit, spreadOf } from "./law-spread.js";
 
 /** A training whose loss may be known: NaN if it is not. */
@@ -21,7 +21,7 @@ export interface Prediction {
   readonly law: Readonly<Record<"ci80" | "ci95", Interval>> | null;
   /** Intervals of the measured loss of one run. */
   readonly run: Readonly<Record<"ci80" | "ci95", Interval>> | null;
-  /** The measured loss, and ln(predicted / measured). */
+  /** The measured loss, and predicted / measured − 1. */
   readonly measured?: number;
   readonly error?: number;
 }
@@ -44,7 +44,7 @@ export function predict(fit: Fit, places: readonly Place[]): Predictions {
   const fitter = predictorOf(fit, data);
   const predicted = fitter.predict(fit.params, data);
   const wrong = predicted.findIndex((value) => !Number.isFinite(value));
-  if (wrong >= 0) throw new RangeError(`Cannot predict row ${wrong + 1}: ${lacking(fit, places[wrong]!)}.`);
+  if (wrong >= 0) throw new RangeError(`Cannot predict point ${wrong}: ${lacking(fit, places[wrong]!)}.`);
   const spread = spreadOf(fit, fitter, data, predicted);
   const scatter = scatterOfFit(fit, fitter);
   const rows = places.map((place, i): Prediction => {
@@ -57,7 +57,7 @@ export function predict(fit: Fit, places: readonly Place[]): Predictions {
         const half = scatter && scatterAt(scatter, level, computeOf(place));
         return withScatter(predicted[i]!, reach(level), half);
       }),
-      ...(Number.isFinite(measured) && { measured, error: predicted[i]! - Math.log(measured) }),
+      ...(Number.isFinite(measured) && { measured, error: Math.expm1(predicted[i]! - Math.log(measured)) }),
     };
   });
   const largest = rows.reduce((most, { c }) => (c > most ? c : most), 0);
@@ -67,6 +67,16 @@ export function predict(fit: Fit, places: readonly Place[]): Predictions {
     from: spread?.from ?? "the fit has neither refits nor a covariance",
     warnings: [...fit.warnings, ...(far ? [far] : [])],
   };
+}
+
+/**
+ * The root mean square and the mean of predicted / measured − 1, from those of ln(predicted / measured), as of normal
+ * errors: exact if all are the same, else up to their third power.
+ */
+export function relativeErrors({ rms, bias }: Pick<Holdout, "rms" | "bias">): { rms: number; bias: number } {
+  const variance = Math.max(0, rms * rms - bias * bias);
+  const mean = Math.expm1(bias + variance / 2);
+  return { rms: Math.sqrt(Math.max(0, Math.expm1(2 * bias + 2 * variance) - 2 * mean)), bias: mean };
 }
 
 function lacking({ method, over = "c" }: Fit, { n, d, unique }: Place): string {

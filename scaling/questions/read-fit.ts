@@ -15,6 +15,7 @@ const schema = z.looseObject({
   range: z.object({ n: interval, d: interval, c: interval }),
   warnings: z.array(z.object({ kind: z.string(), message: z.string() })),
   bootstrap: z.array(numbers).optional(),
+  lossUnit: z.enum(["nats", "bits", "ppl"]).optional(),
   counting: z
     .object({ parameters: z.string().optional(), flops: z.string().optional(), flopsPerProduct: z.number().positive() })
     .optional(),
@@ -32,6 +33,10 @@ export function readFitIfAny(file: string): Fit | undefined {
   return isFit ? readFit(file) : undefined;
 }
 
+/** What to do with a table where a fit is wanted. */
+const fitFirst = (file: string) =>
+  `to use a table of trainings, fit it first: \`folio scaling fit ${file} … --json fit.json\``;
+
 /** @throws {Error} if there is no such file, or it is not a fit */
 export function readFit(file: string): Fit {
   let content: unknown;
@@ -39,13 +44,16 @@ export function readFit(file: string): Fit {
     content = JSON.parse(readFileSync(file, "utf8"));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    const found = code === "ENOENT" ? "there is no such file" : code === undefined ? "it is not JSON" : message;
-    throw new Error(`Cannot read the fit ${file}: ${found}; \`folio scaling fit … --json ${file}\` writes one.`, {
+    if (code === undefined)
+      throw new Error(`Cannot read the fit ${file}: it is not JSON; ${fitFirst(file)}.`, { cause: error });
+    const found = code === "ENOENT" ? "there is no such file" : message;
+    throw new Error(`Cannot read the fit ${file}: ${found}; \`folio scaling fit TABLE … --json FIT\` writes one.`, {
       cause: error,
     });
   }
   const read = schema.safeParse(content);
   if (read.success) return read.data as unknown as Fit;
+  if (Array.isArray(content)) throw new TypeError(`Cannot read the fit ${file}: it is a table; ${fitFirst(file)}.`);
   const [issue] = read.error.issues;
   const where = issue!.path.length > 0 ? `${issue!.path.join(".")}: ` : "";
   throw new TypeError(

@@ -1,6 +1,6 @@
 /** The columns and rows that are read from a table. */
 import type { ColumnTable } from "arquero";
-import { closest } from "fastest-levenshtein";
+import { closest, distance } from "fastest-levenshtein";
 import { columnOf } from "./delimited.js";
 import { rowsWhere } from "./expression.js";
 
@@ -34,8 +34,21 @@ function noColumn(there: readonly string[], { what, column, name }: { what: stri
   const found =
     same.length > 1
       ? `it has ${same.length} columns named "${column}" (for ${what}); rename one, or name the right one: ${same.map((each) => `"${each}"`).join(" or ")}`
-      : `it has no column "${column}" (for ${what}); the nearest is "${closest(column, [...there])}" of ${there.join(", ")}`;
+      : `it has no column "${column}" (for ${what}); ${nearest(column, there) ?? "the"} columns are ${there.join(", ")}`;
   return new RangeError(`Cannot read ${name}: ${found}.`);
+}
+
+/** "did you mean …? The"; undefined if no column has a similar name, or several have. */
+function nearest(column: string, there: readonly string[]): string | undefined {
+  const wanted = column.trim().toLowerCase();
+  const similar = (other: string) =>
+    other.length > 1 && wanted.length > 1 && (other.includes(wanted) || wanted.includes(other));
+  const within = there.filter((other) => similar(other.toLowerCase()));
+  if (within.length > 3) return undefined;
+  if (within.length > 0) return `did you mean ${within.map((each) => `"${each}"`).join(" or ")}? The`;
+  const close = closest(column, [...there]);
+  const most = Math.floor(Math.min(column.length, close.length) / 2);
+  return distance(wanted, close.toLowerCase()) <= most ? `did you mean "${close}"? The` : undefined;
 }
 
 /** The rows that `where` selects; without it, all. @throws {RangeError} if it selects none */

@@ -74,7 +74,7 @@ test("without a GPU it is refused with one message", needs(gpu), async () => {
 });
 
 test.each([
-  [["check"], "Cannot check nothing: the checks are gpu, gpt2, mac."],
+  [["check"], "Cannot check: name one of the checks: gpu, gpt2, mac."],
   [["check", "gpt3"], "Cannot check gpt3: the checks are gpu, gpt2, mac; did you mean gpt2?"],
   [["check", "gpu", "--n_embd=9"], "nEmbd 9 is not divisible by nHead 12"],
 ])("%j is refused", async (args, message) => {

@@ -73,7 +73,7 @@ describe("folio bench", () => {
     [["--stepz=3"], "Cannot read --stepz: there is no setting stepz; did you mean --steps?"],
     [["--n_head=3", "--n_embd=8"], "--n_embd 8 is not divisible by --n_head 3"],
     [["--chart=bench.png"], "Cannot draw bench.png: a chart is a file that ends in .svg or .html."],
-    [["--json=/nowhere/bench.json"], "Cannot write /nowhere/bench.json: there is no folder /nowhere."],
+    [["--json=/nowhere/bench.json"], "Cannot write /nowhere/bench.json: there is no folder /nowhere; make it,"],
     [["--top_k=4"], "top_k is a setting of `folio sample`, not of `folio bench`."],
   ])("%j is one clear message", async (args, message) => {
     const { code, err, out } = await folio(...args);

@@ -1,3 +1,4 @@
+import fs from "node:fs";
 import { describe, expect, test } from "vitest";
 import { main } from "../../lib/cli/main.js";
 
@@ -46,15 +47,27 @@ describe("folio sizes", () => {
     const planned = await json(...flags, ...speed);
     const perToken = planned.flopsPerToken as number;
     expect(planned.seconds).toBeCloseTo((perToken * 1e6) / (100e9 * 0.5), 9);
-    const two = await json(...flags, ...speed, "--devices=2", "--bandwidth=1e12", "--latency=0");
+    const shared = ["--devices=2", "--gradient_accumulation_steps=2"];
+    const two = await json(...flags, ...speed, ...shared, "--bandwidth=1e12", "--latency=0");
     expect(two.seconds).toBeCloseTo((perToken * 1e6) / (2 * 100e9 * 0.5), 6);
     // Slower by what the slowest link exposes.
-    const slow = await json(...flags, ...speed, "--devices=2", "--bandwidth=0.001");
+    const slow = await json(...flags, ...speed, ...shared, "--bandwidth=0.001");
     const { exposedSeconds } = slow.dataParallel as { exposedSeconds: number };
     const steps = 1e6 / (slow.tokensPerStep as number);
     expect(slow.seconds).toBeCloseTo((two.seconds as number) + steps * exposedSeconds, 3);
     const { out } = await folio("sizes", ...flags);
     expect(out).toContain('For the training time, give --hardware="A100" or --flops');
+  });
+
+  test("refuses devices that a training would refuse, with the same words", async () => {
+    const flags = ["train_gpt2", "--devices=64"];
+    const { code, out, err } = await folio("sizes", ...flags, "--hardware=A100");
+    expect({ code, out }).toEqual({ code: 1, out: "" });
+    expect(err).toContain("Cannot train on 64 devices: they cannot share 40 micro-batches equally");
+    expect(err).toContain("such as --gradient_accumulation_steps=64");
+    expect((await folio("train", ...flags)).err).toBe(err);
+    const [line] = fs.readFileSync("README.md", "utf8").match(/(?<=npx folio )sizes .*--devices=64.*(?= #)/) ?? [];
+    expect((await folio(...line!.trim().split(/ +/))).code).toBe(0);
   });
 
   test("warns if memory is short, and names the settings to lower", async () => {

@@ -63,7 +63,7 @@ describe("folio view", () => {
     [["induction", to, "--text=missing.txt"], "missing.txt"],
     [["induction", to, "--prompt=☃"], "is not in the vocabulary"],
     [["inductoin", to], "Did you mean induction?"],
-    [["induction", `--to=${folder}/none/x.html`], "choose a place that can be written"],
+    [["induction", `--to=${folder}/none/x.html`], "none; make it, or name another file with --to."],
   ];
   for (const [args, message] of wrong) {
     test(`refuses ${args.join(" ").replaceAll(folder, "…") || "no arguments"}`, async () => {

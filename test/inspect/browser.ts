@@ -9,6 +9,9 @@ export const chromiumFile = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "
   fs.existsSync(file),
 );
 
+/** The requirement of tests in a browser. */
+export const missingChromium = chromiumFile ? undefined : "there is no Chromium (Debian's package chromium)";
+
 export async function openBrowser(): Promise<Browser> {
   if (!chromiumFile) throw new Error("Cannot open a browser: there is no Chromium.");
   // The hooks by which proofs run TypeScript cannot import it.

@@ -23,11 +23,11 @@ import { parseSettings } from "../../lib/settings/settings.js";
 import { train } from "../../lib/train/train.js";
 import { writeGpt2Folder } from "../../lib/weights/gpt2-folder.js";
 import { type OpenModel, openModel } from "../../lib/weights/open-model.js";
+import { needs } from "../needs.js";
 import { collect, temporaryFolder } from "../tiny-run.js";
-import { chromiumFile, openBrowser, openFile, takeScreenshot, violations } from "./browser.js";
+import { missingChromium, openBrowser, openFile, takeScreenshot, violations } from "./browser.js";
 import { goldenModel, goldenModels, relative } from "./golden-models.js";
 
-const why = chromiumFile ? "" : " (not run: there is no Chromium)";
 const folder = temporaryFolder();
 const text = "the cat sat on the mat. the dog sat on the log. ".repeat(12);
 let browser: Browser;
@@ -44,7 +44,7 @@ async function opened(of: string, options: Parameters<typeof openFile>[2] = {}) 
 }
 
 beforeAll(async () => {
-  if (why) return;
+  if (missingChromium) return;
   loadTensorFlow();
   browser = await openBrowser();
   model = await openModel("induction");
@@ -63,7 +63,7 @@ function randomTexts(count: number): string[] {
   });
 }
 
-describe.skipIf(why !== "")(`a model in a page${why}`, () => {
+describe("a model in a page", needs(missingChromium), () => {
   test("is one file of up to 6 MB that asks the network for nothing and says what computes", async () => {
     expect(fs.statSync(file).size).toBeLessThan(6e6);
     const { page, complaints } = await opened(file);

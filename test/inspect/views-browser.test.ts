@@ -30,10 +30,9 @@ import {
 import { modelTreeView } from "../../lib/inspect/views/model-tree.js";
 import { nextTokenView } from "../../lib/inspect/views/next-token.js";
 import type { View } from "../../lib/inspect/views/view.js";
-import { chromiumFile, openBrowser, openFile, takeScreenshot, violations } from "./browser.js";
+import { needs } from "../needs.js";
+import { missingChromium, openBrowser, openFile, takeScreenshot, violations } from "./browser.js";
 import { goldenModel } from "./golden-models.js";
-
-const why = chromiumFile ? "" : " (not run: there is no Chromium)";
 
 const { held, ids, otherIds } = goldenModel("erf");
 let folder: string;
@@ -41,7 +40,7 @@ let browser: Browser;
 let views: Record<string, View>;
 
 beforeAll(async () => {
-  if (why) return;
+  if (missingChromium) return;
   loadTensorFlow();
   folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-views-"));
   browser = await openBrowser();
@@ -75,7 +74,7 @@ async function opened(html: string, colorScheme: "light" | "dark" = "light") {
 
 const screenshot = (page: Page, name: string) => takeScreenshot(page, `view-${name}`);
 
-describe.skipIf(why !== "")(`views in a browser${why}`, () => {
+describe("views in a browser", needs(missingChromium), () => {
   for (const scheme of ["light", "dark"] as const) {
     test(`open without the network, without errors and without violations of accessibility: ${scheme}`, async () => {
       for (const [name, view] of Object.entries(views)) {

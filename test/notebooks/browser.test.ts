@@ -6,17 +6,16 @@ import { type ChildProcess, spawn } from "node:child_process";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeDataset } from "../../lib/data/batches.js";
 import { charTokenizer } from "../../lib/data/tokenizers/tokenizer.js";
+import { missingChromium, openBrowser } from "../inspect/browser.js";
+import { needs } from "../needs.js";
 import { root } from "./runner.js";
 
-const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((file) =>
-  fs.existsSync(file),
-);
 const setUp = fs.existsSync(path.join(root, ".venv", "share", "jupyter", "kernels", "tslab", "kernel.json"));
-const why = executablePath ? (setUp ? "" : " (not run: npm run setup was not)") : " (not run: there is no Chromium)";
+const missing = missingChromium ?? (setUp ? undefined : "`npm run setup` has not been run");
 
 /** A machine may be busy with other things. */
 const patienceMs = 240_000;
@@ -38,7 +37,7 @@ let page: Page;
 let address: URL;
 
 beforeAll(async () => {
-  if (why) return;
+  if (missing) return;
   folder = fs.mkdtempSync(path.join(os.tmpdir(), "folio-browser-"));
   const text = "the quick brown fox jumps over the lazy dog. ".repeat(60);
   const tokenizer = charTokenizer(text);
@@ -55,7 +54,7 @@ beforeAll(async () => {
     stdio: ["ignore", "pipe", "pipe"],
   });
   address = await addressOf(lab);
-  browser = await chromium.launch({ executablePath: executablePath!, args: ["--no-sandbox"] });
+  browser = await openBrowser();
   page = await browser.newPage({ viewport: { width: 1300, height: 1800 } });
   await open("own.ipynb");
 }, 3 * patienceMs);
@@ -98,7 +97,10 @@ function addressOf(server: ChildProcess): Promise<URL> {
 async function open(name: string): Promise<void> {
   await page.goto(`${address.origin}/lab/tree/${name}?token=${address.searchParams.get("token")}&reset`);
   await page.waitForSelector(".jp-Notebook .jp-Cell", { timeout: patienceMs });
-  // Cells that are run before the kernel is ready would be lost.
+  await idle(); // cells that are run before the kernel is ready would be lost
+}
+
+async function idle(): Promise<void> {
   await page.getByText("TypeScript | Idle").waitFor({ timeout: patienceMs });
 }
 
@@ -141,9 +143,10 @@ async function interrupt(): Promise<void> {
 /** A number that a cell prints. */
 async function printed(number: number, source: string): Promise<number> {
   await runCell(number, `console.log("value", ${source}, ".");`);
-  await seen(number, /value \d+ \./);
-  const [, value] = /value (\d+) \./.exec(await output(number).innerText()) ?? [];
-  return Number(value);
+  // If it does not appear, the message shows what the cell has instead.
+  const text = () => output(number).allInnerTexts();
+  await expect.poll(async () => (await text()).join(), { timeout: patienceMs, interval: 200 }).toMatch(/value \d+ \./);
+  return Number(/value (\d+) \./.exec((await text()).join())![1]);
 }
 
 /** The notebook on disk, once it is as asked: JupyterLab does not save where a save of its own is under way. */
@@ -164,7 +167,7 @@ async function picture(name: string): Promise<void> {
   if (to) await page.screenshot({ path: path.join(to, `${name}.png`) });
 }
 
-describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 3 * patienceMs }, () => {
+describe("JupyterLab in a browser", { ...needs(missing), timeout: 3 * patienceMs }, () => {
   test("runs all cells of a notebook outside the checkout, up to an error with its line and an excerpt", async () => {
     void command("notebook:run-all-cells");
     await seen(1, "two");
@@ -212,6 +215,7 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 3 * pati
     await seen(2, /is saved in out/);
     if (process.env.FOLIO_SCREENSHOTS) console.log(`interrupted after ${Math.round(performance.now() - askedMs)} ms`);
     await picture("interrupted");
+    await idle(); // cells that wait when a cell ends with an error are not run
     expect(await printed(5, "6 * 7")).toBe(42);
   });
 
@@ -267,9 +271,14 @@ describe.skipIf(why !== "")(`JupyterLab in a browser${why}`, { timeout: 3 * pati
     await cell(2).scrollIntoViewIfNeeded();
     const image = output(2).locator("img").first();
     await image.waitFor({ timeout: patienceMs }).catch(async (error) => {
-      throw new Error(`No picture, but:\n${await page.locator(".jp-Notebook").innerHTML()}`.slice(0, 4000), {
-        cause: error,
-      });
+      throw new Error(
+        `No picture, but:\n${await cell(2).evaluate((element) => (element as unknown as { outerHTML: string }).outerHTML)}`.slice(
+          -4000,
+        ),
+        {
+          cause: error,
+        },
+      );
     });
     expect(await image.evaluate((element) => (element as unknown as { naturalWidth: number }).naturalWidth)).toBe(720);
     expect(await page.locator(".js-plotly-plot").count()).toBe(0);

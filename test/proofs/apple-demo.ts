@@ -1,4 +1,4 @@
-import { goOn, isTrial, type LongRun, wholeLosses } from "./long-run.js";
+import { dtypesOf, goOn, isTrial, type LongRun, wholeLosses } from "./long-run.js";
 import { commands, type Proof, rounded } from "./proof.js";
 
 const mostLoss = 1.65;
@@ -8,14 +8,7 @@ const steps = isTrial ? 40 : 2000;
 const run: LongRun = {
   name: "apple-demo",
   dataset: "shakespeare_char",
-  flags: [
-    "apple_demo",
-    "--device=cpu",
-    "--dtype=float32",
-    "--save_interval=100",
-    "--keep_checkpoints=1",
-    "--tensorboard=false",
-  ],
+  flags: ["apple_demo", "--device=cpu", "--save_interval=100", "--keep_checkpoints=1", "--tensorboard=false"],
   trialFlags: [
     ..."--n_layer=1 --n_head=2 --n_embd=32 --batch_size=4 --block_size=32 --max_iters=40 --lr_decay_iters=40".split(
       " ",
@@ -36,7 +29,7 @@ export const appleDemo: Proof = {
       throw new Error(`it is at step ${step} of ${maxIters} after ${hours.toFixed(2)} hours. Run it again to go on`);
     }
     const loss = (await wholeLosses(run, steps, say))[steps]!;
-    const figures = { loss: rounded(loss, 4), steps: step, hours: rounded(hours, 2), trainedAt };
+    const figures = { loss: rounded(loss, 4), steps: step, hours: rounded(hours, 2), dtype: dtypesOf(run), trainedAt };
     if (isTrial) throw new Error(`a trial, which is not stored: ${JSON.stringify(figures)}`);
     return { holds: loss <= mostLoss, figures };
   },

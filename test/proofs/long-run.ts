@@ -7,6 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { openDataset } from "../../lib/data/batches.js";
 import { tokenizerFromSpec } from "../../lib/data/tokenizers/tokenizer.js";
+import { readRunLog } from "../../lib/runs/run-folder.js";
 import { sample } from "../../lib/sample/sample.js";
 import { evaluateSplit } from "../../lib/train/evaluate.js";
 import {
@@ -70,6 +71,12 @@ export interface Standing {
   readonly kills: readonly number[];
   /** The commits of the sittings. */
   readonly trainedAt: string;
+}
+
+/** The number formats in which the sittings computed: "auto" is settled where a run is started. */
+export function dtypesOf(run: LongRun): string {
+  const started = readRunLog(runFolder(run)).flatMap((record) => (record.kind === "start" ? [record.dtype] : []));
+  return [...new Set(started)].join(", ");
 }
 
 /** Trains until the end, `stopAt`, or the end of the sitting's time. */

@@ -95,9 +95,9 @@ test("seeds take the place of one seed, with their intervals; other processors k
     ],
     [`${intel}, 2 cores, 2026-11-27`, "1.9, one seed; nanoGPT's own checkpoint: 1.898"],
   ]);
-  const whole = { bestLoss: 1.47, bestStep: 2000, hours: 2.5, kills: 3, steps: 2600 };
+  const whole = { bestLoss: 1.47, bestStep: 2000, hours: 2.5, kills: 3, steps: 2600, dtype: "bfloat16" };
   expect(reproducedTable({ "char-whole": { [amd]: result(whole) } })).toContain(
-    "| 2.5 hours for 2600 steps | 1.47, the best, at step 2000; killed and resumed 3 times | 1.4697, the best;",
+    "| 2.5 hours for 2600 steps, bfloat16 | 1.47, the best, at step 2000; killed and resumed 3 times | 1.4697, the best;",
   );
 });
 

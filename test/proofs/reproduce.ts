@@ -60,8 +60,8 @@ const charWhole: Target = {
   proofs: [
     {
       name: "char-whole",
-      measured: ({ bestLoss, bestStep, hours, kills, steps }) => ({
-        time: `${text(hours)} hours for ${text(steps)} steps`,
+      measured: ({ bestLoss, bestStep, hours, kills, steps, dtype }) => ({
+        time: `${text(hours)} hours for ${text(steps)} steps, ${text(dtype)}`,
         loss: `${text(bestLoss)}, the best, at step ${text(bestStep)}; killed and resumed ${text(kills)} times`,
       }),
     },
@@ -76,7 +76,10 @@ const appleDemo: Target = {
   proofs: [
     {
       name: "apple-demo",
-      measured: ({ loss, hours }) => ({ time: `${text(hours)} hours, on the processor`, loss: text(loss) }),
+      measured: ({ loss, hours, dtype }) => ({
+        time: `${text(hours)} hours, on the processor, ${text(dtype)}`,
+        loss: text(loss),
+      }),
     },
   ],
   otherwise: "not run; `folio check mac` runs it on a Mac",

@@ -159,14 +159,14 @@ describe("accuracy from loss", () => {
 
   test.each([
     [["accuracy"], "name a table of evaluated models"],
-    [["accuracy", "FILE", "--accuracy=acc"], 'it has no column "acc" (for accuracy); the nearest is "'],
+    [["accuracy", "FILE", "--accuracy=acc"], 'it has no column "acc" (for accuracy); the columns are '],
     [["accuracy", "FILE", "--accuracy=percent", "--chance=25"], 'Cannot read --chance: "25" is not a share'],
     [["accuracy", "FILE", "--accuracy=percent", "--step=cubic"], "cubic"],
     [["accuracy", "FILE", "--accuracy=percent", "--top=1", "--at=0"], 'Cannot read --at: "0" is not a loss'],
     [["accuracy", "FILE", "--accuracy=percent", "--where=d.loss > 9"], "no row fulfils --where"],
     [["accuracy", "FILE", "--accuracy=word"], 'row 1 has "x" in column "word", where a number is wanted'],
     [["decide"], "name a table of trained models"],
-    [["decide", "FILE", "--recipe=word", "--scale=loss", "--score=percent"], "no scale below 1.9 has three recipes"],
+    [["decide", "FILE", "--recipe=word", "--scale=loss", "--score=percent"], "there is one recipe (x), where three"],
   ])("a message says what is wrong: %j", async (argv, message) => {
     const file = path.join(folder, "wrong.csv");
     const rows = Array.from({ length: 10 }, (_, k) => `${1 + k / 10},${0.3 + k / 50},x`);
@@ -224,6 +224,30 @@ describe("decisions between recipes", () => {
   test("need a smaller scale with three recipes that are at the target too", () => {
     const runs = [...run("a", 1, 1), ...run("b", 1, 2), ...run("c", 1, 3), ...run("a", 2, 1), ...run("b", 2, 2)];
     expect(() => decisions(runs)).toThrow("no scale below 2 has three recipes that also have runs at 2");
+    expect(() => decisions(runs.slice(0, 2))).toThrow("there are 2 recipes (a, b), where three or more are needed");
+  });
+
+  test("need a direction if the score is named like a loss, and say which one was taken", async () => {
+    const names = ["val_loss", "Ppl", "perplexity", "bpb", "bits", "error_rate"];
+    const file = path.join(folder, "directions.csv");
+    const scores = (at: number) => Array(names.length + 1).fill(at);
+    const lines = ["a", "b", "c"].flatMap((recipe, k) => [1e6, 1e8].map((n) => [recipe, n, ...scores(k)].join()));
+    fs.writeFileSync(file, `recipe,n,${names.join()},accuracy\n${lines.join("\n")}\n`);
+    const decide = (...flags: string[]) => command("decide", file, "--bootstrap=0", ...flags);
+    for (const name of names) {
+      const { code, out, err } = await decide(`--score=${name}`);
+      expect({ code, out }).toEqual({ code: 1, out: "" });
+      expect(err).toContain(`is a lower or a higher "${name}" better?`);
+      for (const better of ["lower", "higher"]) {
+        const said = await decide(`--score=${name}`, `--${better}`);
+        expect(said.out).toContain(`; ${better} ${name} counts as better`);
+        const json = JSON.parse((await decide(`--score=${name}`, `--${better}`, "--json")).out);
+        expect(json).toMatchObject({ score: name, better });
+        expect(json.decisions[0].chosen).toBe(better === "lower" ? "a" : "c");
+      }
+    }
+    expect((await decide()).out).toContain("; higher accuracy counts as better");
+    expect((await decide("--lower", "--higher")).err).toContain("--lower and --higher exclude each other");
   });
 
   test("the command prints what --json gives", async () => {
@@ -237,6 +261,9 @@ describe("decisions between recipes", () => {
     const { decisions: found, target, runs } = JSON.parse((await command(...flags, "--json")).out);
     expect([code, target, runs, found.length]).toEqual([0, 1e8, 8, 1]);
     expect(found[0].right).toBeCloseTo(5 / 6, 12);
+    expect(out).toContain(
+      "8 runs; decisions of single runs against the order at 100,000,000; lower loss counts as better",
+    );
     expect(out).toMatch(/^1,000,000 +4 +6 +83\.3 % +.* +16\.7 % +d +0\.00$/m);
   });
 });

@@ -83,7 +83,7 @@ describe("the numbers", () => {
     expect(steps.map(({ fitted }) => fitted)).toEqual([9, 14, 18, 23, 27, 32]);
     const [small, large] = [order.slice(0, 18), order.slice(18, 23)];
     const { params } = fitLawNow(small, { objective: "squared", tie: [["alpha", "beta"]] });
-    const errors = large.map(({ n, d, loss }) => Math.log(lossOf(params as never, n, d) / loss));
+    const errors = large.map(({ n, d, loss }) => lossOf(params as never, n, d) / loss - 1);
     const rms = Math.sqrt(errors.reduce((sum, error) => sum + error * error, 0) / errors.length);
     expect(steps[2]!.rms).toBeCloseTo(rms, 8);
     const all = Math.sqrt(steps.reduce((sum, step) => sum + step.rms! ** 2, 0) / steps.length);
@@ -143,6 +143,14 @@ test("the command prints forms, steps and the verdict, and JSON", async () => {
   expect(printed.out).toMatch(/^form +constants +scatter +ΔAICc +ΔBIC +rollout error \(rms\) +on average$/m);
   expect(printed.out).toMatch(/^predicted from C = +fitted runs +predicted +tied +kaplan$/m);
   expect(printed.out).toContain("These data cannot tell");
+  for (const [flag, message] of [
+    ["--forms=chinchilla", "Cannot compare chinchilla with nothing: name two forms or more with --forms, of"],
+    ["--forms=chinchilla,muennighoff", "the points lack the number of unique tokens; name that column with --unique"],
+  ] as const) {
+    const refused = await call(flag);
+    expect(refused).toMatchObject({ code: 1, out: "" });
+    expect(refused.err).toContain(message);
+  }
   const { verdict, forms } = JSON.parse((await call("--forms=tied,kaplan", "--json")).out) as ReturnType<
     typeof compareForms
   >;

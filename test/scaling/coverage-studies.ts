@@ -58,8 +58,20 @@ function withErrors(points: readonly Point[], even: boolean): Point[] {
 const kaplan: KaplanLaw = { Nc: 6.4e13, Dc: 1.8e13, alphaN: 0.076, alphaD: 0.103 };
 const overTraining: OverTraining = { E: 1.84, a: 212, b: -0.272, c: 367 };
 const repetition = { tokens: 15.4, parameters: 5.3 };
-const power = { E: 1.7, A: 60, alpha: 0.2 };
-const broken: BrokenLaw = { a: 1.7, b: 1000, c0: 0.2, breaks: [{ c: 0.15, d: 3e19, f: 0.3 }] };
+
+/** Laws in C, by the smallest and the largest compute of a design: at the smallest, the loss is 3 nats above E. */
+const powerOver = ([least]: Extent) => ({ E: 1.7, A: 3 * least ** 0.2, alpha: 0.2 });
+const brokenOver = ([least]: Extent, d: number): BrokenLaw => ({
+  ...{ a: 1.7, b: 3 * least ** 0.2, c0: 0.2 },
+  breaks: [{ c: 0.15, d, f: 0.3 }],
+});
+
+type Extent = readonly [least: number, most: number];
+
+function computeOf(design: PublicDesign): Extent {
+  const all = simulatedStudy(design, 0).map(({ n, d }) => 6 * n * d);
+  return [Math.min(...all), Math.max(...all)];
+}
 
 /** Each text is seen so many times, in turn. */
 const epochs = [1, 1, 2, 4, 8, 16, 32] as const;
@@ -81,12 +93,20 @@ function repeatedStudy(design: PublicDesign, seed: number, excess: boolean): Poi
 const overCompute = (design: PublicDesign, seed: number, loss: (c: number) => number): Point[] =>
   simulatedStudy(design, seed, (n, d) => loss(6 * n * d));
 
+function brokenStudy(design: PublicDesign, d: number): CoverageStudy {
+  const law = brokenOver(computeOf(design), d);
+  const { c, f } = law.breaks[0]!;
+  return {
+    options: { method: "broken", over: "c" },
+    points: (seed) => overCompute(design, seed, (compute) => brokenLoss(law, compute)),
+    truth: { a: law.a, b: law.b, c0: law.c0, c1: c, d1: d, f1: f },
+  };
+}
+
 type Named = readonly [name: string, study: CoverageStudy];
 
 const onPublic = (method: string, of: (design: PublicDesign) => CoverageStudy): Named[] =>
   publicDesigns.map((design) => [`${method}, ${design}`, of(design)]);
-
-const { a: brokenA, b: brokenB, c0, breaks } = broken;
 
 /** By "method, design". */
 export const coverageStudies: Readonly<Record<string, CoverageStudy>> = Object.fromEntries<CoverageStudy>([
@@ -133,16 +153,20 @@ export const coverageStudies: Readonly<Record<string, CoverageStudy>> = Object.f
     points: (seed) => repeatedStudy(design, seed, true),
     truth: { ...surfaceTruth, rStar: repetition.tokens, rStarN: repetition.parameters },
   })),
-  ...onPublic("power", (design) => ({
-    options: { method: "power", over: "c" },
-    points: (seed) => overCompute(design, seed, (c) => power.E + power.A * c ** -power.alpha),
-    truth: power,
-  })),
-  ...onPublic("broken", (design) => ({
-    options: { method: "broken", over: "c" },
-    points: (seed) => overCompute(design, seed, (c) => brokenLoss(broken, c)),
-    truth: { a: brokenA, b: brokenB, c0, c1: breaks[0]!.c, d1: breaks[0]!.d, f1: breaks[0]!.f },
-  })),
+  ...onPublic("power", (design) => {
+    const law = powerOver(computeOf(design));
+    return {
+      options: { method: "power", over: "c" },
+      points: (seed) => overCompute(design, seed, (c) => law.E + law.A * c ** -law.alpha),
+      truth: law,
+    };
+  }),
+  // A break in the middle, and one that only the last few trainings have passed.
+  ...onPublic("broken", (design) => {
+    const [least, most] = computeOf(design);
+    return brokenStudy(design, Math.sqrt(least * most));
+  }),
+  ["broken beyond, porian", brokenStudy("porian", computeOf("porian")[1])],
 ]);
 
 /** ln of the loss of a new run is off by this, at a share of the design's largest compute. */

@@ -254,6 +254,32 @@ describe("folio scaling curve", () => {
     expect(results[0]!.crossCheck).toHaveLength(3);
   });
 
+  test("predicts no schedule from runs whose rates hardly fall, and says why, also as JSON", async () => {
+    const flat = write("flat", "cosine", 300, 0.0095);
+    for (const law of laws) {
+      const flags = ["scaling", "curve", flat, constant, `--law=${law}`, "--schedule=linear", "--min_rate=0"];
+      const { code, out } = await folio(...flags);
+      expect(code).toBe(0);
+      expect(out).toMatch(/^linear, 300 steps, to 0: no prediction; see the warning \(undetermined-fall\)$/m);
+      expect(out.replaceAll(/\s+/g, " ")).toContain(
+        "warning (undetermined-fall): These runs do not determine what a fall of the learning rate does: their rates fall by only 5.0 %.",
+      );
+      expect(out).not.toMatch(/: loss \S+ at step/);
+      const [result] = JSON.parse((await folio(...flags, "--json")).out).results;
+      expect(result.predictions).toMatchObject([{ predicted: null }]);
+      expect(result.fit.warnings).toContainEqual(expect.objectContaining({ kind: "undetermined-fall" }));
+    }
+  });
+
+  test("predicts no schedule by a law whose losses there are not above 0, and says so", async () => {
+    // A fall that is never forgotten lowers the loss more and more.
+    const flags = ["--law=annealing", "--fix=memory:1e6", "--schedule=linear", "--min_rate=0", "--steps=20000"];
+    const { out, err } = await folio("scaling", "curve", cosine, constant, ...flags);
+    expect(err).toBe("");
+    expect(out).toMatch(/^linear, 20,000 steps, to 0: no prediction; see the warning \(undetermined-fall\)$/m);
+    expect(out.replaceAll(/\s+/g, " ")).toContain("the losses of linear, 20,000 steps, to 0 are not numbers above 0");
+  });
+
   test.each([
     [["nowhere"], "there is no nowhere/config.json"],
     [[], "name the folders of runs"],

@@ -194,6 +194,24 @@ describe("the chosen runs", () => {
     expect(() => nextRuns(fit, options)).toThrow(message);
   });
 
+  test("say whether the number of runs or the budget limits them", () => {
+    const few = nextRuns(fit, { budgetFlops: 3 * largest, runs: 3, most: largest / 10 });
+    expect(few).toMatchObject({ limitedBy: "runs", chosen: { runs: 3 } });
+    expect(3 * largest - few.chosen.flops).toBeGreaterThan(fit.range.c[0]);
+    const many = nextRuns(fit, { budgetFlops: 3 * fit.range.c[0], runs: 100 });
+    expect(many.limitedBy).toBe("budget");
+  });
+
+  test("a width below 1 is refused, and a target far below all runs is told", () => {
+    expect(() => nextRuns(fit, { budgetFlops: largest, width: 0.5 })).toThrow("the width is 0.5; it is a factor of N");
+    const low = nextRuns(fit, { budgetFlops: largest, targetFlops: fit.range.c[0] / 1000 });
+    expect(low.warnings).toContainEqual(
+      expect.objectContaining({ kind: "extrapolation", message: expect.stringContaining("far below all fitted runs") }),
+    );
+    const near = nextRuns(fit, { budgetFlops: largest, targetFlops: fit.range.c[0] });
+    expect(near.warnings.map(({ kind }) => kind)).not.toContain("extrapolation");
+  });
+
   test("fits without optima, without trainings or without errors are refused", () => {
     const options = { budgetFlops };
     expect(() => nextRuns(fitLawNow(sweep, { method: "power" }), options)).toThrow("Cannot use the fit");

@@ -81,7 +81,7 @@ describe("toPoints()", () => {
     const points = toPoints(of, { n: " params ", d: "TOKENS", loss: "loss" }).points;
     expect(points).toEqual([{ n: 10, d: 20, loss: 3 }]);
     expect(() => toPoints(of, { n: "parms", loss: "loss" })).toThrow(
-      'Cannot read points of the table: it has no column "parms" (for n); the nearest is "Params" of Params, Tokens, Loss.',
+      'Cannot read points of the table: it has no column "parms" (for n); did you mean "Params"? The columns are Params, Tokens, Loss.',
     );
     const twice = table({ n: [1], Tokens: [2], tokens: [3], loss: [3] });
     expect(() => toPoints(twice, { n: "n", d: "TOKENS", loss: "loss" })).toThrow('has no column "TOKENS" (for d)');

@@ -78,7 +78,9 @@ describe("folio scaling report", () => {
     await expect(report(tuning)).rejects.toThrow("it has only tuning and held-out runs; `folio scaling tune` reads");
     await expect(report()).rejects.toThrow(/name a table of trainings/);
     await expect(report(file, "--n=size")).rejects.toThrow(/no column "size"/);
-    await expect(report(file, "--out", path.join(folder, "none", "x.html"))).rejects.toThrow(/Cannot write the report/);
+    await expect(report(file, "--out", path.join(folder, "none", "x.html"))).rejects.toThrow(
+      /there is no folder .*none/,
+    );
   });
 });
 

@@ -11,9 +11,10 @@ import {
 import { readTable } from "../../../scaling/read-points.js";
 import { rowsWhere } from "../../../scaling/tables/expression.js";
 import { readColumns } from "../../../scaling/tables/task-table.js";
-import { type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { type Io, table, wrapped } from "../shared/terminal.js";
 import { one } from "./shared/adapt.js";
 import { type Flags, readFlags } from "./shared/flags.js";
+import { writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling accuracy: the accuracy on a task from the loss.
@@ -75,6 +76,11 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     ...{ row, held: out[row] === true, loss: losses[i]!, accuracy: accuracies[i]! },
     ...(taskLosses && { taskLoss: taskLosses[i]! }),
   }));
+  if (all.every(({ held }) => held)) {
+    throw new RangeError(
+      `Cannot fit accuracies: --hold_out ${JSON.stringify(holdOut)} matches all ${all.length} rows, which leaves none to fit; narrow this condition.`,
+    );
+  }
   const form = one("step", flags.text.step ?? "linear", ["linear", "power"]);
   const [chance, top] = [share(flags, "chance"), share(flags, "top")];
   const fit = fitAccuracy(
@@ -92,9 +98,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   io.stdout.write(`${describe(fit, predictions, file).join("\n")}\n`);
-  for (const { kind, message } of fit.warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  writeWarnings(io, fit.warnings);
   return 0;
 }
 

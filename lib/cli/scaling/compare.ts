@@ -14,6 +14,7 @@ import { one } from "./shared/adapt.js";
 import { withProgress } from "./shared/fitting.js";
 import { readFlags } from "./shared/flags.js";
 import { fileHelp, leftOut, readStudy, rowsHelp, studyKinds } from "./shared/study.js";
+import { inRows, inTheirRows } from "./shared/warnings.js";
 
 export function help(): string {
   const names = Object.keys(forms) as FormName[];
@@ -23,11 +24,11 @@ Usage: folio scaling compare FILE [--forms NAME,NAME…] [--n COL] [--d COL] [--
 
 ${fileHelp}
 
-Every form is fitted by squares of ln L. Rollout: the form is fitted to the smallest compute, predicts the next larger one
-(a budget, or an eighth of the runs), and so on, step by step. Two forms are told apart if their squared errors differ by
-more than chance over the steps (95 %, one-sided); otherwise the answer is that these data cannot tell. AICc and BIC judge
-the fit within the range, not beyond it, and assume independent, normal residuals of one variance: runs of one group, or
-noise that grows for small runs, make their differences too large. A difference below 2 means nothing.
+Every form is fitted by squares of ln L. Rollout: the form is fitted to the smallest compute, predicts the next larger
+one (a budget, or an eighth of the runs), and so on, step by step. Two forms are told apart if their squared errors
+differ by more than chance over the steps (95 %, one-sided); otherwise the answer is that these data cannot tell. AICc
+and BIC judge the fit within the range, not beyond it, and assume independent, normal residuals of one variance: runs
+of one group, or noise that grows for small runs, make their differences too large. A difference below 2 means nothing.
 
   --forms NAME,…      of ${names.join(", ")}
                       (default: chinchilla,tied,kaplan, and muennighoff if tokens are repeated)
@@ -49,8 +50,20 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   if (more.length > 0) throw new RangeError(`Cannot compare by ${file} and ${more.join(", ")}: give one file.`);
   const known = Object.keys(forms) as FormName[];
   const chosen = flags.text.forms?.split(",").map((name) => one("forms", name.trim(), known));
+  if (chosen !== undefined && new Set(chosen).size < 2) {
+    throw new RangeError(
+      `Cannot compare ${chosen.join(" and ")} with nothing: name two forms or more with --forms, of ${known.join(", ")}.`,
+    );
+  }
   const study = await readStudy(file, flags);
-  const comparison = await withProgress(io, "fits", (onProgress) => compareForms(study.points, chosen, onProgress));
+  if (chosen?.includes("muennighoff") && study.points.some(({ unique }) => unique === undefined)) {
+    throw new RangeError(
+      "Cannot fit the form muennighoff: the points lack the number of unique tokens; name that column with --unique, or leave the form out.",
+    );
+  }
+  const comparison = await inTheirRows(study, () =>
+    withProgress(io, "fits", (onProgress) => compareForms(study.points, chosen, onProgress)),
+  );
   if (flags.yes.json) {
     const slim = comparison.forms.map(({ fit, ...rest }) => ({ ...rest, params: fit?.params ?? null }));
     io.stdout.write(`${JSON.stringify({ file, ...comparison, forms: slim }, null, 2)}\n`);
@@ -65,7 +78,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     "",
     styled(io.stdout, "bold", wrapped(comparison.verdict)),
     ...comparison.forms.flatMap(({ name, refused }) =>
-      refused === undefined ? [] : ["", wrapped(`${name}: ${refused}`)],
+      refused === undefined ? [] : ["", wrapped(`${name}: ${inRows(refused, study)}`)],
     ),
   ];
   io.stdout.write(`${lines.join("\n")}\n`);

@@ -16,12 +16,15 @@ import {
   predictCurve,
   ratesOf,
   readCurve,
+  undeterminedFall,
 } from "../../../scaling/curves.js";
+import type { FitWarning } from "../../../scaling/points.js";
 import { readRunSettings } from "../../runs/run-folder.js";
 import type { Settings } from "../../settings/settings.js";
-import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { grouped, type Io, table, wrapped } from "../shared/terminal.js";
 import { constraintsOf, one } from "./shared/adapt.js";
-import { type Flags, positive, readFlags } from "./shared/flags.js";
+import { atLeastZero, type Flags, positive, readFlags } from "./shared/flags.js";
+import { inFlags, writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling curve: predicts the loss curve of a learning-rate schedule from runs under other schedules.
@@ -29,9 +32,10 @@ export function help(): string {
 Usage: folio scaling curve RUN RUN … [--predict RUN,RUN…] [--schedule NAME [--steps T]] [--flag value …]
 
 RUN is the folder of a run (config.json, log.jsonl), such as out-cosine, or runs/ID in the folder of a sweep. The runs
-should differ in their schedules only: same size, batch, peak rate and seed. Two or three are enough, if their rates fall
-differently; at least one must fall, and better two. The points are means of the training loss over windows of steps, which is the loss
-of batches not seen before if no text is repeated. If three runs are fitted, each is also predicted from the others.
+should differ in their schedules only: same size, batch, peak rate and seed. Two or three are enough, if their rates
+fall differently; at least one must fall, and better two. The points are means of the training loss over windows of
+steps, which is the loss of batches not seen before if no text is repeated. If three runs are fitted, each is also
+predicted from the others.
 
   --law NAME          ${Object.keys(curveLaws).join(", ")}, or both (default both)
                       annealing: L0 + A S1^-alpha - C S2 (Tissue 2024); multi-power: with a power law for every fall of
@@ -44,6 +48,9 @@ of batches not seen before if no text is repeated. If three runs are fitted, eac
   --windows W         points per curve (default 100)
   --skip X            leave out this share of the steps, and the warm-up at least (default .1)
   --json              print JSON: constants, errors, predicted and measured curves
+
+If these runs do not determine what a fall of the rate does (their rates hardly fall, or the search did not converge), a
+warning says so, and no schedule is predicted. Runs of --predict are still compared with their losses.
 
   folio scaling curve out-cosine out-constant --predict=out-wsd
   folio scaling curve out-cosine out-constant --schedule=linear --min_rate=0 --steps=20000`;
@@ -65,7 +72,8 @@ const kinds = {
 interface Predicted {
   readonly name: string;
   readonly steps: readonly number[];
-  readonly predicted: readonly number[];
+  /** Null if the runs do not determine them; a warning of the fit says why. */
+  readonly predicted: readonly number[] | null;
   readonly measured?: readonly number[];
   readonly errors?: CurveErrors;
 }
@@ -93,10 +101,13 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   }
   const laws = law === "both" ? (Object.keys(curveLaws) as CurveLaw[]) : [law];
   const results = laws.map((name): Result => {
-    const fit = fitCurves(curves, name, constraints);
+    const fitted = fitCurves(curves, name, constraints);
+    const fit = { ...fitted, warnings: inFlags(fitted.warnings) };
     const checked = curves.length > 2 ? crossCheck(curves, name, constraints) : [];
     const measured = unseen.map((curve) => compared(fit, curve));
-    return { fit, crossCheck: checked, predictions: [...measured, ...(planned ? [predictedOf(fit, planned)] : [])] };
+    const predictions = [...measured, ...(planned ? [predictedOf(fit, planned)] : [])];
+    const warnings = [...fit.warnings, ...warnOfNumbers(predictions, fit)];
+    return { fit: { ...fit, warnings }, crossCheck: checked, predictions };
   });
   if (flags.yes.json) {
     io.stdout.write(`${JSON.stringify({ runs: words, results }, null, 2)}\n`);
@@ -104,9 +115,10 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   }
   const windows = `Points: means of the training loss over windows of ${grouped(Math.max(...curves.map(({ rates }) => rates.length)) / options.windows)} steps or fewer, ${curves.map(({ points }) => points.length).join(" and ")} of them.`;
   io.stdout.write(`${[...results.flatMap(describe), wrapped(windows)].join("\n")}\n`);
-  for (const { kind, message } of results.flatMap(({ fit }) => fit.warnings)) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  writeWarnings(
+    io,
+    results.flatMap(({ fit }) => fit.warnings),
+  );
   return 0;
 }
 
@@ -120,20 +132,15 @@ function folderOf(word: string): string {
 
 function readingOf(flags: Flags): { windows: number; skip: number } {
   const windows = positive(flags, "windows", { whole: true }) ?? 100;
-  const skip = numberOf(flags, "skip") ?? 0.1;
+  const skip = atLeastZero(flags, "skip") ?? 0.1;
   if (skip < 1) return { windows, skip };
   throw new RangeError(`Cannot read --skip: ${skip} is not a share of the steps, at least 0 and below 1.`);
-}
-
-/** A flag's number of at least 0. */
-function numberOf(flags: Flags, name: string): number | undefined {
-  return flags.text[name] !== undefined && Number(flags.text[name]) === 0 ? 0 : positive(flags, name);
 }
 
 /** The settings of the schedule that is to be predicted. */
 function plannedOf(flags: Flags, first: string): Settings | undefined {
   const { schedule } = flags.text;
-  const [steps, minRate] = [positive(flags, "steps", { whole: true }), numberOf(flags, "min-rate")];
+  const [steps, minRate] = [positive(flags, "steps", { whole: true }), atLeastZero(flags, "min-rate")];
   if (schedule === undefined) {
     if (steps === undefined && minRate === undefined) return undefined;
     throw new RangeError("Cannot predict a schedule: --steps and --min_rate belong to --schedule; name one.");
@@ -155,7 +162,19 @@ function compared(fit: CurveFit, curve: Curve): Predicted {
   const steps = curve.points.map(({ step }) => step);
   const predicted = predictCurve(fit, curve, steps);
   const measured = curve.points.map(({ loss }) => loss);
+  if (!predicted.every(isLoss)) return { name: curve.name, steps, predicted: null, measured };
   return { name: curve.name, steps, predicted, measured, errors: curveErrors(fit, curve) };
+}
+
+const isLoss = (value: number) => value > 0 && Number.isFinite(value);
+const isUndetermined = ({ warnings }: CurveFit) => warnings.some(({ kind }) => kind === undeterminedFall);
+
+/** The warning if predictions are no losses, and nothing else says so. */
+function warnOfNumbers(predictions: readonly Predicted[], fit: CurveFit): FitWarning[] {
+  const wrong = predictions.filter(({ predicted }) => predicted === null).map(({ name }) => name);
+  if (wrong.length === 0 || isUndetermined(fit)) return [];
+  const message = `By this law the losses of ${wrong.join(" and ")} are not numbers above 0, so these runs do not determine what a fall of the learning rate does; add a run whose rate falls further, or fix constants (--fix).`;
+  return [{ kind: undeterminedFall, message }];
 }
 
 function predictedOf(fit: CurveFit, settings: Settings): Predicted {
@@ -166,7 +185,8 @@ function predictedOf(fit: CurveFit, settings: Settings): Predicted {
     Math.round(first + ((settings.maxIters - first) * (k + 1)) / count),
   );
   const name = `${settings.schedule}, ${grouped(settings.maxIters)} steps, to ${settings.minLr}`;
-  return { name, steps, predicted: predictCurve(fit, rates, steps) };
+  const predicted = isUndetermined(fit) ? null : predictCurve(fit, rates, steps);
+  return { name, steps, predicted: predicted?.every(isLoss) ? predicted : null };
 }
 
 const percent = (share: number, signed = false) => `${signed && share > 0 ? "+" : ""}${(100 * share).toFixed(2)} %`;
@@ -181,9 +201,11 @@ function describe({ fit, crossCheck: checked, predictions }: Result): string[] {
     ...checked.map((errors) => row("predicted from the other runs", errors)),
     ...predictions.flatMap(({ errors }) => (errors ? [row("predicted", errors)] : [])),
   ];
-  const planned = predictions.flatMap(({ name, steps, predicted, errors }) =>
-    errors ? [] : [wrapped(`${name}: loss ${predicted.at(-1)!.toFixed(4)} at step ${grouped(steps.at(-1)!)}`)],
-  );
+  const planned = predictions.flatMap(({ name, steps, predicted, errors }) => {
+    if (errors) return [];
+    if (!predicted) return [wrapped(`${name}: no prediction; see the warning (${undeterminedFall})`)];
+    return [wrapped(`${name}: loss ${predicted.at(-1)!.toFixed(4)} at step ${grouped(steps.at(-1)!)}`)];
+  });
   return [
     `${fit.law}: ${curveLaws[fit.law].formula}${fit.converged ? "" : ", NOT CONVERGED"}`,
     wrapped(constants.join(", ")),

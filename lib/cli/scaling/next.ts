@@ -9,11 +9,12 @@ import { type NextOptions, type NextRuns, nextRuns, type RunSet } from "../../..
 import { readFitIfAny } from "../../../scaling/questions/read-fit.js";
 import { readTable } from "../../../scaling/read-points.js";
 import { speedOf } from "../../../scaling/tables/speed.js";
-import { duration, grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { duration, grouped, type Io, table, wrapped } from "../shared/terminal.js";
 import { one } from "./shared/adapt.js";
 import { withProgress } from "./shared/fitting.js";
 import { type Flags, positive, readFlags } from "./shared/flags.js";
 import { fileHelp, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
+import { fitRows, writeWarnings } from "./shared/warnings.js";
 
 /** Those that fit a law of the loss over N and D. */
 const methods = fitMethods.filter((name) => !["isoflop", "envelope", "power", "broken"].includes(name));
@@ -80,10 +81,8 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     io.stdout.write(`${JSON.stringify({ file, method: fit.method, ...next, speed: speed ?? null }, null, 2)}\n`);
     return 0;
   }
-  io.stdout.write(`${describe(next, { file, fit, speed }).join("\n")}\n`);
-  for (const { kind, message } of next.warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  io.stdout.write(`${describe(next, { file, fit, speed, budget: options.budgetFlops }).join("\n")}\n`);
+  writeWarnings(io, next.warnings);
   return 0;
 }
 
@@ -120,8 +119,12 @@ async function fitOf(file: string, flags: Flags, io: Io): Promise<{ fit: Fit; ro
   const { method = "projection" } = flags.text;
   const study = await readStudy(file, flags);
   const options = { method: one("method", method, methods), ...resampling(flags), diagnostics: false };
-  const fitted = await withProgress(io, "refits", (onProgress) => fitLaw(study.points, { ...options, onProgress }));
-  return { fit: fitted, rows: await readTable(file) };
+  const fitted = await fitRows(study, () =>
+    withProgress(io, "refits", (onProgress) => fitLaw(study.points, { ...options, onProgress })),
+  );
+  // Only 80 % intervals are shown, for which fewer refits are enough.
+  const warnings = fitted.warnings.filter(({ message }) => !message.includes("too few for a 95 % interval"));
+  return { fit: { ...fitted, warnings }, rows: await readTable(file) };
 }
 
 /** 83 s → "1:23", 2 days → "48 h". */
@@ -131,9 +134,15 @@ interface Described {
   readonly file: string;
   readonly fit: Fit;
   readonly speed: number | undefined;
+  readonly budget: number;
 }
 
-function describe(next: NextRuns, { file, fit, speed }: Described): string[] {
+/** What the number of runs leaves unspent. */
+function runsLimit({ chosen }: NextRuns, budget: number): string {
+  return `The ${chosen.runs} runs cost ${chosen.flops.toExponential(2)} of ${budget.toExponential(2)} FLOPs: no more runs are allowed. Raise --runs (or --least, for dearer ones) to spend the rest.`;
+}
+
+function describe(next: NextRuns, { file, fit, speed, budget }: Described): string[] {
   const { target, chosen, even, halfWidth, width, from } = next;
   const hours = (flops: number) => (speed === undefined ? [] : [timeOf(flops / speed)]);
   const withHours = speed === undefined ? [] : ["time"];
@@ -163,6 +172,7 @@ function describe(next: NextRuns, { file, fit, speed }: Described): string[] {
       ],
     ),
     "",
+    ...(next.limitedBy === "runs" ? [wrapped(runsLimit(next, budget)), ""] : []),
     wrapped(`The interval now is from ${from}; the others are expected. ${sizes}${at}`),
   ];
 }

@@ -9,8 +9,9 @@ import { type LawName, laws } from "../../../scaling/laws.js";
 import { type Answer, type Answered, ask, describe, type Question } from "../../../scaling/questions/answer.js";
 import { fittedLaw, type KnownLaw, publishedLaw } from "../../../scaling/questions/known-law.js";
 import { readFit } from "../../../scaling/questions/read-fit.js";
-import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { grouped, type Io, table, wrapped } from "../shared/terminal.js";
 import { positive, readFlags } from "./shared/flags.js";
+import { writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling optimum: the optimum by a scaling law.
@@ -73,9 +74,7 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     return 0;
   }
   io.stdout.write(`${[...heading(law, answer), "", ...answerTable(question, answer)].join("\n")}\n`);
-  for (const { kind, message } of answer.warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  writeWarnings(io, answer.warnings);
   return 0;
 }
 

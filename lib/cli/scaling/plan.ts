@@ -1,7 +1,10 @@
 /** `folio scaling plan`: prints a sweep's runs and dropped cells, with total FLOPs and time, as a table or as JSON. */
+import path from "node:path";
 import { type PlannedRun, type SweepPlan, savePlan } from "../../../scaling/plan.js";
+import { statusOf } from "../../host/regular-file.js";
 import { gigabytes } from "../../model/memory.js";
 import { tokensPerStep } from "../../model/sizing.js";
+import { checkOutput } from "../shared/output-file.js";
 import { duration, grouped, type Io, styled, table } from "../shared/terminal.js";
 import { processesText } from "./shared/display.js";
 import { type FlagKinds, findPlan, ownPlans, positive, readFlags } from "./shared/flags.js";
@@ -19,7 +22,8 @@ Times are estimated from a short benchmark of some of the shapes, which is store
 skips it. --out writes the plan to a file for \`folio scaling run\`.
 
   { "name": "small", "dataset": "typescript", "batchTokens": 512, "learningRate": 0.003,
-    "grid": { "kind": "isoflop", "budgets": [1e10, 2e10, 4e10], "sizes": 5 } }
+    "settings": { "blockSize": 16 }, "ladder": { "widthStep": 2, "nLayer": 2, "nHead": 2 },
+    "grid": { "kind": "isoflop", "budgets": [1e10, 2e10, 4e10, 8e10], "sizes": 5, "spacing": 1.6, "optimum": 60 } }
 
   folio scaling plan small.json
   folio scaling plan novels
@@ -32,14 +36,18 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     ...{ "no-benchmark": "boolean", json: "boolean" },
   };
   const flags = readFlags(args, kinds, "folio scaling plan");
-  const plan = await findPlan(flags.words[0], {
+  const [word] = flags.words;
+  const { out } = flags.text;
+  // The plan's folder is made if it is missing.
+  if (out !== undefined && statusOf(path.dirname(out))) checkOutput(out, "--out", word === undefined ? [] : [word]);
+  const plan = await findPlan(word, {
     dataDir: flags.text["data-dir"],
     workers: positive(flags, "workers", { whole: true }),
     threads: positive(flags, "threads", { whole: true }),
     benchmark: !flags.yes["no-benchmark"],
     log: (line) => io.stderr.write(`${line}\n`),
   });
-  if (flags.text.out !== undefined) savePlan(flags.text.out, plan);
+  if (out !== undefined) savePlan(out, plan);
   const lines = flags.yes.json ? [JSON.stringify(plan, null, 2)] : describePlan(plan, io);
   io.stdout.write(`${lines.join("\n")}\n`);
   return 0;

@@ -3,28 +3,32 @@
  * table has any. scaling/questions/predict.ts computes them.
  */
 import { from } from "arquero";
+import type { LossUnit } from "../../../scaling/points.js";
 import { type Prediction, type Predictions, predict } from "../../../scaling/questions/predict.js";
 import { readFit } from "../../../scaling/questions/read-fit.js";
 import { readTable, toPlaces } from "../../../scaling/read-points.js";
-import { replaceFile } from "../../host/replace-file.js";
-import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
-import { readFlags } from "./shared/flags.js";
-import { columnsOf, fileHelp, readingOf } from "./shared/study.js";
+import { checkOutput, writeOutput } from "../shared/output-file.js";
+import { grouped, type Io, table } from "../shared/terminal.js";
+import { type Flags, readFlags } from "./shared/flags.js";
+import { columnsOf, fileHelp, lossUnitOf, readingOf } from "./shared/study.js";
+import { inTheirRows, writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling predict: the losses of new trainings by a fitted law.
 
 Usage: folio scaling predict FIT FILE [--n COL] [--d COL] [--c COL] [--flag value …]
 
-FIT is a file written by \`folio scaling fit … --json FIT\`, by any method that fits a law of the loss. ${fileHelp}
+FIT is a file written by \`folio scaling fit … --json FIT\`, by any method that fits a law of the loss.
+${fileHelp}
 
 The interval of the law says how well the fitted points determine it; that of a run also has the scatter of single runs
 about the law, as large as that of the fitted points. Neither covers a law of the wrong form. If FILE has a column of
-losses, predictions are compared with them.
+losses, predictions are compared with them; an error is predicted / measured - 1.
 
   --n COL --d COL --c COL --unique COL   as for \`folio scaling fit\`
   --loss COL          measured losses (default loss, if there is such a column)
-  --loss_unit UNIT    of the measured losses: nats (default), bits or ppl; predictions are in nats
+  --loss_unit UNIT    of the measured losses: nats, bits or ppl (default: as in the fit's table); predictions are in
+                      nats
   --where CONDITION   only these rows
   --out FILE.csv      also write the predictions as CSV
   --json              print JSON instead of the table
@@ -52,25 +56,34 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
     throw new RangeError("Cannot predict: name a fit (of `folio scaling fit --json`) and a table of trainings.");
   }
   if (more.length > 0) throw new RangeError(`Cannot predict ${file} and ${more.join(", ")}: give one table.`);
+  const { out } = flags.text;
+  if (out !== undefined) checkOutput(out, "--out", [fitFile, file]);
   const fit = readFit(fitFile);
   const read = await readTable(file);
   const { loss, ...places } = columnsOf(read, flags);
   const measured = flags.text.loss !== undefined || read.columnNames().includes(loss);
-  const study = toPlaces(read, measured ? { ...places, loss } : places, readingOf(flags, file));
-  const predictions = predict(fit, study.points);
-  if (flags.text.out !== undefined) {
-    replaceFile(flags.text.out, from(predictions.rows.map(flat)).toCSV());
-  }
+  const unit = lossUnitOf(flags, fit.lossUnit);
+  const study = toPlaces(read, measured ? { ...places, loss } : places, readingOf(flags, file, unit));
+  const predictions = await inTheirRows(study, () => predict(fit, study.points));
+  if (out !== undefined) writeOutput(out, from(predictions.rows.map(flat)).toCSV());
   if (flags.yes.json) {
     const rows = predictions.rows.map((row, i) => ({ row: study.rows[i]! + 1, ...row }));
-    io.stdout.write(`${JSON.stringify({ ...predictions, rows }, null, 2)}\n`);
+    const units = { lossUnit: "nats", ...(measured && { measuredIn: unit }) };
+    io.stdout.write(`${JSON.stringify({ ...predictions, ...units, rows }, null, 2)}\n`);
     return 0;
   }
-  io.stdout.write(`${describe(predictions, { fit: `${fitFile} (${fit.method})`, file }).join("\n")}\n`);
-  for (const { kind, message } of predictions.warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  io.stdout.write(
+    `${describe(predictions, { fit: `${fitFile} (${fit.method})`, file, unit: unitLine(measured, unit, flags) }).join("\n")}\n`,
+  );
+  writeWarnings(io, predictions.warnings);
   return 0;
+}
+
+/** The unit of the losses that are printed, and that of the table. */
+function unitLine(measured: boolean, unit: LossUnit, { text }: Flags): string {
+  if (!measured) return "Losses are in nats per token.";
+  const from = text["loss-unit"] === undefined ? "as those of the fit" : "as --loss_unit says";
+  return `Losses are in nats per token; the measured ones were read as ${unit === "ppl" ? "perplexities" : unit}, ${from}.`;
 }
 
 /** A prediction as one row of a table. */
@@ -85,7 +98,10 @@ function flat({ law, run: ofRun, measured, error, ...row }: Prediction) {
 /** The most rows that are printed; --out and --json have all. */
 const mostRows = 60;
 
-function describe({ rows, from: source }: Predictions, { fit, file }: { fit: string; file: string }): string[] {
+function describe(
+  { rows, from: source }: Predictions,
+  { fit, file, unit }: { fit: string; file: string; unit: string },
+): string[] {
   const compared = rows.filter(({ error }) => error !== undefined);
   const range = (intervals: Prediction["law"]) =>
     intervals ? intervals.ci80.map((end) => end.toFixed(4)).join(" … ") : "-";
@@ -95,11 +111,12 @@ function describe({ rows, from: source }: Predictions, { fit, file }: { fit: str
     .map((row) => [
       ...[size(row.n), size(row.d), row.c.toExponential(2), row.loss.toFixed(4), range(row.law), range(row.run)],
       ...(compared.length > 0
-        ? [row.measured?.toFixed(4) ?? "-", row.error === undefined ? "-" : percent(Math.expm1(row.error))]
+        ? [row.measured?.toFixed(4) ?? "-", row.error === undefined ? "-" : percent(row.error)]
         : []),
     ]);
   return [
     `${file}: ${grouped(rows.length)} trainings by ${fit}; the law's intervals from ${source}`,
+    unit,
     "",
     ...table([...head, ...(compared.length > 0 ? ["measured", "error"] : [])], cells),
     ...(rows.length > mostRows ? [`… and ${rows.length - mostRows} more; --out FILE.csv writes all`] : []),

@@ -6,10 +6,11 @@
 import path from "node:path";
 import { warningKinds } from "../../../scaling/fit.js";
 import { type Approach, fitApproaches, scalingReport } from "../../../scaling/report.js";
-import { replaceFile } from "../../host/replace-file.js";
+import { checkOutput, writeOutput } from "../shared/output-file.js";
 import type { Io } from "../shared/terminal.js";
 import { readFlags } from "./shared/flags.js";
 import { fileHelp, readStudy, resampling, rowsHelp, studyKinds } from "./shared/study.js";
+import { inRows, ofRows } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling report: writes one offline HTML page about a table of trainings.
@@ -39,25 +40,23 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const [file, ...more] = flags.words;
   if (file === undefined) throw new RangeError("Cannot report: name a table of trainings.");
   if (more.length > 0) throw new RangeError(`Cannot report on ${file} and ${more.join(", ")}: give one file.`);
+  const out = flags.text.out ?? (flags.yes.json ? undefined : `${file.replace(/\.[^./\\]+$/, "")}.html`);
+  if (out !== undefined) checkOutput(out, "--out", [file]);
   const study = await readStudy(file, flags);
   const [points, heldOut] = [study.points, study.heldOut.points];
-  const fits = await fitApproaches(points, resampling(flags));
+  const fits = (await fitApproaches(points, resampling(flags))).map(
+    (each): Approach => ({
+      ...each,
+      ...(each.fit && { fit: { ...each.fit, warnings: ofRows(each.fit.warnings, study) } }),
+      ...(each.refused !== undefined && { refused: inRows(each.refused, study) }),
+    }),
+  );
   if (flags.yes.json) io.stdout.write(`${JSON.stringify({ file, points, heldOut, fits }, null, 2)}\n`);
-  if (flags.yes.json && flags.text.out === undefined) return 0;
-  const out = flags.text.out ?? `${file.replace(/\.[^./\\]+$/, "")}.html`;
+  if (out === undefined) return 0;
   const title = flags.text.title ?? path.basename(file).replace(/\.[^.]+$/, "");
-  writeWhole(out, scalingReport({ title, points, heldOut, fits }));
+  writeOutput(out, scalingReport({ title, points, heldOut, fits }));
   if (!flags.yes.json) io.stdout.write(`${summary(fits, out).join("\n")}\n`);
   return 0;
-}
-
-/** Writes the page completely or not at all. */
-function writeWhole(file: string, text: string): void {
-  try {
-    replaceFile(file, text);
-  } catch (error) {
-    throw new Error(`Cannot write the report ${file}: ${(error as Error).message}.`, { cause: error });
-  }
 }
 
 function summary(fits: readonly Approach[], out: string): string[] {

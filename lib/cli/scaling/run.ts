@@ -17,6 +17,7 @@ import {
   submitSweep,
   writeParquet,
 } from "../../../scaling/sweep.js";
+import { statusOf } from "../../host/regular-file.js";
 import { stopOnSignals } from "../shared/stop-signals.js";
 import { duration, type Io, styled } from "../shared/terminal.js";
 import { openDisplay } from "./shared/display.js";
@@ -72,6 +73,9 @@ export async function run(args: readonly string[], io: Io): Promise<number> {
   const executor = executorOf(flags);
   checkTogether(flags, executor);
   const folder = folderOf(plan, flags.text.out);
+  if (statusOf(folder)?.isDirectory() === false) {
+    throw new Error(`Cannot write to ${folder}: it is a file; name a folder for the sweep with --out.`);
+  }
   const stop = stopOnSignals(io, (reason) => log(`${reason}: letting the runs save (again: stop at once)`));
   try {
     if (flags.text.only !== undefined) {

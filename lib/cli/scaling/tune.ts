@@ -18,8 +18,9 @@ import {
 } from "../../../scaling/plan.js";
 import { applyRule, type TuningPoint } from "../../../scaling/planning/learning-rates.js";
 import { batchColumnOf, readTable, toTuningPoints } from "../../../scaling/read-points.js";
-import { grouped, type Io, styled, table, wrapped } from "../shared/terminal.js";
+import { grouped, type Io, table, wrapped } from "../shared/terminal.js";
 import { type Flags, positive, readFlags } from "./shared/flags.js";
+import { writeWarnings } from "./shared/warnings.js";
 
 export function help(): string {
   return `folio scaling tune: the best learning rates (and batch sizes) of a tuning sweep, and the laws fitted to them.
@@ -43,7 +44,7 @@ batch. Missing runs and minima at the edge of the grid are told.
   --batch COL         tokens or sequences per step (default batch_tokens, batch_size or batch, if there is one)
   --loss COL          loss, nats per token (default loss)
   --where CONDITION   only these rows, such as 'd.n > 1e8'
-  --drop-missing      leave out rows with a missing number, instead of refusing the table
+  --drop_missing      leave out rows with a missing number, instead of refusing the table
   --rates_only        rates alone, also if three batches were tried
   --window W          fit runs within a factor of W of the minimum (default 3, more for coarse grids and noisy runs)
   --rate_in n,d --batch_in d   what the laws depend on: n, d, n,d or none (default: what the sizes can tell apart)
@@ -139,9 +140,7 @@ function together(points: readonly GridPoint[], { file, batch, flags, io }: Grid
     return 0;
   }
   io.stdout.write(`${describe({ points, cells, laws, batch }).join("\n")}\n`);
-  for (const { kind, message } of warnings) {
-    io.stdout.write(`\n${styled(io.stdout, "yellow", wrapped(`warning (${kind}): ${message}`))}\n`);
-  }
+  writeWarnings(io, warnings);
   return 0;
 }
 

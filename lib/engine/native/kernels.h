@@ -60,6 +60,13 @@ struct AdamW {
   float beta1, beta2, epsilon, decay, clip, rate, correction1, correction2;
 };
 
+// Elements are dropped with probability `rate`, by random numbers of key + [use, row]; the others are multiplied by `scale`.
+struct Dropout {
+  float rate, scale;
+  int32_t key[2];
+  int32_t use;
+};
+
 struct AttentionShape {
   int64_t batch, heads, T, C, D;
   float scale;
@@ -91,12 +98,14 @@ struct Kernels {
   const char* name;
   void (*matrix_product)(const Host&, const MatrixProduct&);
   void (*linear_gradient)(const Host&, const LinearGradient&);
-  void (*attention)(const Host&, const AttentionShape&, const float* qkv, float* out, float* lse);
-  void (*attention_gradient)(const Host&, const AttentionShape&, const float* dout, const float* qkv, const float* out,
-                             const float* lse, float* dqkv);
+  // With dropout of the attention weights, [batch, heads T T] in its rows, unless it is null.
+  void (*attention)(const Host&, const AttentionShape&, const Dropout*, const float* qkv, float* out, float* lse);
+  void (*attention_gradient)(const Host&, const AttentionShape&, const Dropout*, const float* dout, const float* qkv,
+                             const float* out, const float* lse, float* dqkv);
   void (*layer_norm)(const Host&, const float* x, const float* weight, int64_t N, int64_t C, float* y, float* mean, float* inverse);
   void (*layer_norm_gradient)(const Host&, const LayerNormGradient&);
   void (*gelu)(const Host&, const float* x, float* y, float* slope, int64_t count, bool tanh);
+  void (*dropout)(const Host&, const Dropout&, const float* x, int64_t rows, int64_t size, float* y);
   void (*times)(const Host&, const float* a, const float* b, float* c, int64_t count);
   void (*cross_entropy)(const Host&, const float* logits, const int32_t* targets, int64_t N, int64_t V, float* loss, float* gradient);
   void (*adamw)(const Host&, const AdamW&, const float* gradient, float* parameter, float* m, float* v, int64_t count);

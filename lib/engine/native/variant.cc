@@ -3,6 +3,7 @@
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/dropout.h"
 #include "kernels/few_tokens.h"
 #include "kernels/gelu.h"
 #include "kernels/layer_norm.h"
@@ -26,6 +27,7 @@ const folio::Kernels FOLIO_TABLE(FOLIO_VARIANT) = {
     folio::LayerNorm,
     folio::RunLayerNormGradient,
     folio::GeluAll,
+    folio::DropOut,
     folio::Times,
     folio::CrossEntropy,
     folio::RunAdamW,

@@ -83,20 +83,44 @@ export function fusedSquares(tensors: tf.Tensor[]): tf.Scalar | undefined {
   return run("FolioSquares", [attribute("N", "INT", tensors.length)], tensors, 1)[0] as tf.Scalar;
 }
 
+/** Which elements a dropout drops: with probability `rate`, by the numbers of `key + [use, row]`. */
+export interface Dropout {
+  readonly rate: number;
+  /** int32 [2], by seed and step */
+  readonly key: tf.Tensor1D;
+  /** Number of this dropout in the model. */
+  readonly use: number;
+}
+
+/** x [B, …]. The gradient draws the mask again, which is faster than to store it. */
+export function fusedDropout(x: tf.Tensor, { key, ...how }: Dropout): Differentiable | undefined {
+  if (!fusedEnabled()) return undefined;
+  const apply = (to: tf.Tensor, by: tf.Tensor) => run("FolioDropout", dropoutAttributes(how), [to, by], 1);
+  return { value: apply(x, key)[0]!, saved: [key], gradient: (dy, [saved]) => apply(dy, saved!) };
+}
+
+function dropoutAttributes({ rate, use }: { rate: number; use: number }): RawAttribute[] {
+  return [attribute("rate", "FLOAT", rate), attribute("scale", "FLOAT", 1 / (1 - rate)), attribute("use", "INT", use)];
+}
+
 /**
  * Causal self-attention of all heads from the fused projection, without storing the whole attention matrix (Dao 2022):
- * qkv [B·T, 3C] → heads side by side [B·T, C].
+ * qkv [B·T, 3C] → heads side by side [B·T, C]. Dropout acts on the attention weights, [B, H, T, T].
  */
 export function fusedAttention(
   qkv: tf.Tensor2D,
-  { batch, heads }: { batch: number; heads: number },
+  { batch, heads, dropout }: { batch: number; heads: number; dropout?: Dropout | undefined },
 ): Differentiable | undefined {
   if (!fusedEnabled()) return undefined;
-  const attributes = [attribute("batch", "INT", batch), attribute("heads", "INT", heads)];
-  const [out, logSums] = run("FolioAttention", attributes, [qkv], 2) as [tf.Tensor, tf.Tensor];
+  const key = dropout ? [dropout.key] : [];
+  const attributes = [
+    ...[attribute("batch", "INT", batch), attribute("heads", "INT", heads), attribute("dropped", "INT", key.length)],
+    ...dropoutAttributes(dropout ?? { rate: 0, use: 0 }),
+  ];
+  const [out, logSums] = run("FolioAttention", attributes, [qkv, ...key], 2) as [tf.Tensor, tf.Tensor];
   return {
     value: out,
-    saved: [qkv, out, logSums],
+    saved: [qkv, out, logSums, ...key],
     gradient: (dy, saved) => run("FolioAttentionGrad", attributes, [dy, ...saved], 1),
   };
 }
@@ -104,7 +128,7 @@ export function fusedAttention(
 /** Nothing is added to the result here; compiled/merge-operations.ts merges additions while a step is traced. */
 const alone = () => attribute("added", "INT", 0);
 
-function attribute(name: string, type: "BOOL" | "INT", value: unknown): RawAttribute {
+function attribute(name: string, type: "BOOL" | "INT" | "FLOAT", value: unknown): RawAttribute {
   return { name, type: raw().binding[`TF_ATTR_${type}`], value };
 }
 

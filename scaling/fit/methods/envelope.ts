@@ -4,7 +4,7 @@
  * by straight lines in ln C and ln L. If hardly any size has two points, the envelope is the lower hull of the points.
  * Segments of the smallest and the largest size are left out, since a size beyond them might be better.
  */
-import type { BudgetOptimum } from "../../points.js";
+import type { BudgetOptimum, FitWarning } from "../../points.js";
 import { type Data, extent } from "../columns.js";
 import type { Estimate, Fitter } from "./method.js";
 import { throughOptima } from "./profiles.js";
@@ -127,6 +127,26 @@ function turn(data: Data, i: number, j: number, k: number): number {
   return (x[j]! - x[i]!) * (y[k]! - y[i]!) - (y[j]! - y[i]!) * (x[k]! - x[i]!);
 }
 
+/** The warning if most optima are at the edge of the sizes that were trained at their compute: one beyond might be better. */
+function warnOfEdges(data: Data, optima: readonly BudgetOptimum[]): FitWarning[] {
+  const curves = curvesOf(data);
+  const trained = ({ c }: BudgetOptimum, isBeyond: (lnN: number) => boolean) =>
+    curves.some((curve) => {
+      const lnN = between(data, curve, Math.log(c), data.lnN);
+      return lnN !== undefined && isBeyond(lnN);
+    });
+  const alone = (sign: 1 | -1) =>
+    optima.filter((optimum) => !trained(optimum, (lnN) => sign * (lnN - Math.log(optimum.n)) > 1e-9)).length;
+  const [larger, smaller] = [alone(1), alone(-1)];
+  if (2 * Math.max(larger, smaller) <= optima.length) return [];
+  const [count, size, wrong, remedy] =
+    larger >= smaller
+      ? ([larger, "larger", "small", "larger sizes on fewer tokens"] as const)
+      : ([smaller, "smaller", "large", "smaller sizes on more tokens"] as const);
+  const message = `At ${count} of ${optima.length} optima no ${size} size was trained with this compute, so N* may be too ${wrong}, and its exponent wrong. Train ${remedy}, give the points of whole loss curves (--group), or fit by projection.`;
+  return [{ kind: "edge-of-sizes", message }];
+}
+
 export function envelopeFitter(data: Data): Fitter {
   function through(weights?: Float64Array): Estimate | undefined {
     const stretches = stretchesOf(data, weights);
@@ -149,7 +169,7 @@ export function envelopeFitter(data: Data): Fitter {
   return {
     estimate() {
       const estimate = through();
-      if (estimate) return estimate;
+      if (estimate) return { ...estimate, warnings: warnOfEdges(data, estimate.optima!) };
       throw new RangeError(
         `Cannot fit the envelope: fewer than ${fewest} sizes between the smallest and the largest are best at some compute; train more sizes, closer to each other, or longer runs.`,
       );

@@ -57,6 +57,17 @@ function refusal({ c }: Budget, { kind, why }: { readonly kind: string; readonly
   return { kind, message: `The budget ${c.toExponential(2)} gives no optimum: ${why}.` };
 }
 
+/** The first budget of each reason, and how many more have it. */
+function byReason(refused: readonly FitWarning[]): string {
+  const kinds = new Set(refused.map(({ kind }) => kind));
+  const sentences = [...kinds].map((wanted) => {
+    const [first, ...more] = refused.filter(({ kind }) => kind === wanted);
+    const like = more.length === 0 ? "" : ` ${more.length} more ${more.length === 1 ? "is" : "are"} like this one.`;
+    return `${first!.message}${like} `;
+  });
+  return sentences.join("");
+}
+
 /** The parabola of a budget and the scatter of its points. */
 export interface Profile {
   readonly indices: readonly number[];
@@ -148,7 +159,7 @@ export function isoflopFitter(data: Data, options: MethodOptions): Fitter {
       const left = budgets.length - refused.length;
       const what = profile.curve === "akima" ? "interpolated profiles" : "IsoFLOP parabolas";
       throw new RangeError(
-        `Cannot fit by ${what}: ${left} of ${budgets.length} budgets give an optimum, and a power law through them needs ${fewest}. ${refused.map(({ message }) => message).join(" ")}`.trim(),
+        `Cannot fit by ${what}: ${left} of ${budgets.length} budgets give an optimum, and a power law through them needs ${fewest}. ${byReason(refused)}A law of N and D needs no budgets; fit by parametric or projection.`,
       );
     },
     refit(weights) {

@@ -47,6 +47,13 @@ describe("folio scaling fit", () => {
     expect(result.out).toMatch(/^ +estimate +error +80 % +95 %$/m);
     expect(result.out).toMatch(/^alpha +0\.3\d+ +0\.0\d+ +0\.3\d+ … 0\.3\d+ +0\.3\d+ … 0\.3\d+$/m);
     expect(result.out).toContain("warning (narrow-intervals): 100 refits are too few");
+    expect(result.out.replaceAll(/\s+/g, " ")).toContain(
+      "Losses are in nats per token. For C FLOPs, the best number of parameters N* grows as C^a, and that of tokens D* as C^b.",
+    );
+    const bits = await folio(file, "--method=projection", "--bootstrap=0", "--loss_unit=bits");
+    expect(bits.out).toContain("Losses are in nats per token (the table's bits were converted).");
+    const help = await folio("--help");
+    expect(help.out).toMatch(/grows as C\^a, that of\ntokens as C\^b\. Losses are in nats/);
     const fit = JSON.parse(fs.readFileSync(out, "utf8")) as Fit;
     const keys = ["method", "params", "exponents", "huberSum", "converged", "se", "ci80", "ci95", "points", "dropped"];
     expect(Object.keys(fit)).toEqual(expect.arrayContaining([...keys, "influence", "warnings"]));
@@ -67,6 +74,35 @@ describe("folio scaling fit", () => {
     expect(fit).toMatchObject({ method: "projection", converged: true, points: 58, intervals: "covariance" });
     expect(fit.dropped).toHaveLength(2);
     expect(await json(file, ...flags, "--drop-highest", "2")).toEqual(fit);
+  });
+
+  test("and predict and optimum do with a foreign table what the README says", async () => {
+    const lines = fs.readFileSync("README.md", "utf8").split("**A table of your own**")[1]!.split("```")[1]!;
+    const commands = [...lines.matchAll(/^npx folio scaling ([^#\n]*)/gm)].map(([, words]) =>
+      words!.trim().split(/ +/),
+    );
+    expect(commands.map(([part]) => part)).toEqual(["fit", "predict", "optimum"]);
+    csv(
+      "runs.csv",
+      "params,tokens,val_loss",
+      sweep.map(({ n, d, loss }) => [n, d, loss / Math.LN2]),
+    );
+    csv("new.csv", "params,tokens", [[1e9, 2e10]]);
+    const here = (word: string) => word.replace(/\b(runs\.csv|new\.csv|fit\.json)$/, (name) => path.join(folder, name));
+    for (const words of commands) {
+      let [out, err] = ["", ""];
+      const io = {
+        stdout: { write: (more: string) => (out += more) },
+        stderr: { write: (more: string) => (err += more) },
+      };
+      const flags = words[0] === "fit" ? ["--bootstrap=100", "--method=projection"] : [];
+      expect(await main(["scaling", ...words.map(here), ...flags], io)).toBe(0);
+      expect(err).toBe("");
+      expect(out).not.toBe("");
+    }
+    const fit = JSON.parse(fs.readFileSync(path.join(folder, "fit.json"), "utf8")) as Fit;
+    expect(fit).toMatchObject({ lossUnit: "bits" });
+    expect(fit.params.E! / hoffmann.E).toBeCloseTo(1, 1);
   });
 
   test("reads Parquet, integers of 64 bits included", async () => {
@@ -157,10 +193,13 @@ describe("folio scaling fit", () => {
   test.each([
     [["nowhere.csv"], "Cannot read nowhere.csv: there is no such file."],
     [[], "Cannot fit: name a table of trainings."],
-    [["sweep.csv", "--n=nn", "--d=d"], 'it has no column "nn" (for n); the nearest is "n" of n, d, c, loss.'],
-    [["sweep.csv", "--n=n"], "Cannot fit: name the column of tokens with --d, or of FLOPs with --c (C = 6ND)."],
+    [["sweep.csv", "--n=nn", "--d=d"], 'it has no column "nn" (for n); the columns are n, d, c, loss.'],
+    [
+      ["sweep.csv", "--n=n"],
+      "Cannot fit: name the column of tokens with --d, or of FLOPs with --c (C = 6ND); the columns",
+    ],
     [["sweep.csv", "--method=cubic"], 'Cannot read --method: "cubic" is not one of parametric, projection, isoflop,'],
-    [["sweep.csv", "--bootstrap=many"], 'Cannot read --bootstrap: "many" is not a whole number above 0.'],
+    [["sweep.csv", "--bootstrap=many"], 'Cannot read --bootstrap: "many" is not a whole number of at least 0.'],
     [
       ["sweep.csv", "--bootstrap=1e12"],
       "Cannot fit: bootstrap is 1000000000000; it must be a whole number from 0 to 100000.",
@@ -169,7 +208,7 @@ describe("folio scaling fit", () => {
     [["sweep.csv", "--method=broken", "--breaks=99"], "breaks is 99; it must be a whole number from 1 to 4"],
     [["sweep.csv", "--method=repeated"], "the points lack the number of unique tokens"],
     [["sweep.csv", "--method=repeated", "--unique=d"], "no run has repeated its tokens"],
-    [["sweep.csv", "--boot=3"], "Cannot read the flags: Unknown option '--boot'"],
+    [["sweep.csv", "--boot=3"], "Cannot read the flags: there is no flag --boot;"],
     [["words.csv"], 'words.csv: row 1 has "small" in column "n", where a number above 0 is wanted'],
     [["negative.csv"], 'row 2 has "-5" in column "n", where a number above 0 is wanted'],
     [["empty.csv"], "empty.csv: it has no rows."],

@@ -49,7 +49,10 @@ describe("folio scaling", () => {
       expect(out).toMatch(new RegExp(`^ {2}${part} `, "m"));
     const direct = await folio("optimum", "--help");
     expect(direct.out).toContain("Usage: folio scaling optimum");
-    expect(direct.out.split("\n").filter((line) => line.length > 120)).toEqual([]);
+    const named = [...out.matchAll(/^ {2}([a-z]+) {2,}/gm)].map(([, part]) => part!);
+    expect(named.length).toBe(13);
+    const helps = await Promise.all(named.map((part) => folio(part, "--help")));
+    expect(helps.flatMap((help) => help.out.split("\n").filter((line) => line.length > 120))).toEqual([]);
     expect(await folio()).toMatchObject({ code: 0, out });
   });
 
@@ -195,6 +198,11 @@ describe("folio scaling optimum", () => {
     expect(await refused("--budget=6e20", "--unique_tokens=1e9")).toContain("fit by repeated");
   });
 
+  test("says that C is 6ND if it was computed from N and D", async () => {
+    const { out } = await folio("optimum", "--law", fitFile("counted.json"), "--budget=8e20");
+    expect(out).toMatch(/^C: 6ND, /m);
+  });
+
   test("counts a budget by the convention of the fit's points", async () => {
     const file = fitFile("palm.json", {}, { c: 8 });
     const counted = JSON.parse((await folio("optimum", "--law", file, "--budget=8e20", "--json")).out) as Json;
@@ -228,7 +236,7 @@ describe("folio scaling optimum", () => {
     [["--law=nowhere.json", "--budget=1e20"], "Cannot read the fit nowhere.json: there is no such file"],
     [["--law=package.json", "--budget=1e20"], "Cannot read the fit package.json: method: "],
     [["--law=README.md", "--budget=1e20"], "Cannot read the fit README.md: it is not JSON"],
-    [["--law=epoch"], "the question is empty; give one of"],
+    [["--law=epoch"], "nothing is asked for; give a budget, a loss, parameters or tokens"],
     [["--law=epoch", "--budget=x"], 'Cannot read --budget: "x" is not a number above 0'],
     [["--law=epoch", "--budget=-1"], "Cannot read --budget"],
     [["--law=epoch", "--budget=1e20", "--loss=3"], "for a budget and a loss there are two model sizes or none"],
@@ -239,7 +247,7 @@ describe("folio scaling optimum", () => {
       "by epoch, no training has a loss of 1.9 and 1.000e+6 parameters",
     ],
     [["--law=epoch", "--tokens=1e9", "--inference_tokens=1e9"], "give a budget or a loss"],
-    [["--law=epoch", "--bugdet=1e20"], "Unknown option '--bugdet'"],
+    [["--law=epoch", "--bugdet=1e20"], "there is no flag --bugdet; did you mean --budget?"],
     [["epoch", "--budget=1e20"], "epoch belongs to no flag"],
   ])("%j fails with one line", async (flags, message) => {
     const { code, out, err } = await folio("optimum", ...flags);

@@ -56,7 +56,10 @@ describe("folio scaling plan", () => {
     );
     expect(await message("plan", folder)).toMatch(/^folio: Cannot read the plan .*: there is no such file;/);
     expect(await message("plan", planFile, "--wokers=2")).toMatch(
-      /^folio: Cannot read the flags: Unknown option '--wokers'.*; see `folio scaling plan --help`\.\n$/,
+      /^folio: Cannot read the flags: there is no flag --wokers; did you mean --workers\? See `folio scaling plan --help`\.\n$/,
+    );
+    expect(await message("run", planFile, `--out=${planFile}`)).toBe(
+      `folio: Cannot write to ${planFile}: it is a file; name a folder for the sweep with --out.\n`,
     );
     expect(await message("run", planFile, "--workers=0")).toBe(
       'folio: Cannot read --workers: "0" is not a whole number above 0.\n',

@@ -4,6 +4,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { float32 } from "../../../lib/engine/host-tensors.js";
 import {
   fusedAttention,
+  fusedDropout,
   fusedGelu,
   fusedLayerNorm,
   fusedLinear,
@@ -24,6 +25,7 @@ const add = (tensors: tf.Tensor[]) => {
 tf.tidy(() => {
   // Odd sizes, and some denormal numbers, which threads may or may not flush to zero.
   const x = tf.concat([normal([700, 127], 1), tf.fill([1, 127], 3e-39), tf.fill([1, 127], 1e-38)]) as tf.Tensor2D;
+  const dropout = { rate: 0.2, key: tf.tensor1d([3, 5], "int32"), use: 2 };
   const made = [
     fusedLayerNorm(x, normal([127], 2) as tf.Tensor1D)!,
     fusedGelu(x, "erf")!,
@@ -34,6 +36,8 @@ tf.tidy(() => {
       fusedLinear(x, normal([127, 401], 8) as tf.Tensor2D, false),
     )!,
     fusedAttention(normal([4 * 67, 3 * 6 * 17], 3) as tf.Tensor2D, { batch: 4, heads: 6 })!,
+    fusedAttention(normal([4 * 67, 3 * 6 * 17], 3) as tf.Tensor2D, { batch: 4, heads: 6, dropout })!,
+    fusedDropout(x, dropout)!,
   ];
   for (const { value, saved = [], gradient } of made)
     add([value, ...saved, ...gradient(normal(value.shape, 4), saved)]);

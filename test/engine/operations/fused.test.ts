@@ -8,7 +8,13 @@ import * as tf from "@tensorflow/tfjs-core";
 import { afterEach, describe, expect, test } from "vitest";
 import { nativeVariants } from "../../../bin/native.mjs";
 import { float32, type HostTensor, int32, mapRecord, toHost } from "../../../lib/engine/host-tensors.js";
-import { enableFused, fusedAttention, fusedGelu, fusedLayerNorm } from "../../../lib/engine/operations/fused.js";
+import {
+  enableFused,
+  fusedAttention,
+  fusedDropout,
+  fusedGelu,
+  fusedLayerNorm,
+} from "../../../lib/engine/operations/fused.js";
 import { type InPlaceUpdater, type ProductChoice, withUpdater } from "../../../lib/engine/operations/in-place.js";
 import { readStepTrace } from "../../../lib/engine/profile.js";
 import { openSession } from "../../../lib/engine/session.js";
@@ -16,7 +22,7 @@ import { loadTensorFlow } from "../../../lib/engine/tensorflow/load.js";
 import { loadOperations, operationsVariant } from "../../../lib/engine/tensorflow/own-operations.js";
 import { typescriptLoader } from "../../../lib/host/package.js";
 import { fromHalf, toHalf } from "../../../lib/host/sixteen-bit.js";
-import { crossEntropy, gelu, layerNorm, linear } from "../../../lib/model/functional.js";
+import { crossEntropy, dropout, gelu, layerNorm, linear } from "../../../lib/model/functional.js";
 import { initialParameters } from "../../../lib/model/model.js";
 import { parseSettings } from "../../../lib/settings/settings.js";
 import { adamW, biasCorrections } from "../../../lib/train/optimizers/adamw.js";
@@ -55,7 +61,12 @@ function rounded(x: tf.Tensor): tf.Tensor {
 }
 
 /** Attention composed as in model.ts. qkv [B·T, 3C] → [B·T, C] */
-function plainAttention(qkv: tf.Tensor, batch: number, heads: number): tf.Tensor {
+function plainAttention(
+  qkv: tf.Tensor,
+  batch: number,
+  heads: number,
+  drop = (weights: tf.Tensor) => weights,
+): tf.Tensor {
   const [T, C] = [qkv.shape[0]! / batch, qkv.shape[1]! / 3];
   const split = tf.transpose(tf.reshape(qkv, [batch, T, 3, heads, C / heads]), [2, 0, 3, 1, 4]);
   const [q, k, v] = tf.unstack(split) as [tf.Tensor, tf.Tensor, tf.Tensor];
@@ -63,7 +74,7 @@ function plainAttention(qkv: tf.Tensor, batch: number, heads: number): tf.Tensor
     Array.from({ length: T }, (_, i) => Array.from({ length: T }, (_, j) => (j > i ? -1e9 : 0))),
   );
   const weights = tf.softmax(tf.add(tf.mul(tf.matMul(q, k, false, true), 1 / Math.sqrt(C / heads)), mask));
-  return tf.reshape(tf.transpose(tf.matMul(weights, v), [0, 2, 1, 3]), [batch * T, C]);
+  return tf.reshape(tf.transpose(tf.matMul(drop(weights), v), [0, 2, 1, 3]), [batch * T, C]);
 }
 
 /** erf in double precision: its series, and where that has rounded to ±1, these. */
@@ -171,6 +182,45 @@ describe("Folio's own operations", needs(ownOperations()), () => {
           const dy = random([batch * T, heads * D], 2);
           const own = fusedAttention(qkv, { batch, heads })!;
           const { value, grads } = tf.valueAndGrads((x) => plainAttention(x!, batch, heads))([qkv], dy);
+          const what = `${batch} × ${heads} heads over ${T}`;
+          expect(difference(own.value, value), what).toBeLessThan(1e-5);
+          expect(difference(own.gradient(dy, own.saved!)[0]!, grads[0]!), what).toBeLessThan(1e-5);
+        });
+      }
+    });
+  }
+
+  test("dropout() and its gradient have the bits of the plain form", () => {
+    for (const shape of [[1], [3, 5], [2, 64], [7, 3, 67], [2, 2, 33, 65], [3, 9001], [4, 0]]) {
+      for (const [rate, use, key] of [
+        [0.2, 0, [1337, 0]],
+        [0.5, 3, [-7, 2 ** 31 - 1]],
+        [0.9, 12, [2 ** 31 - 1, -1]],
+      ] as const) {
+        tf.tidy(() => {
+          const x = random(shape, 1);
+          const f = (of: tf.Tensor) => dropout(of, { rate, key: tf.tensor1d([...key], "int32"), use });
+          const [own, plain] = both(f, [x], random(shape, 2));
+          expect(own.map(host), `${shape}, ${rate}`).toEqual(plain.map(host));
+          expect(host(own[0]!)).toEqual(host(dropout(x, { rate, key: tf.tensor1d([...key], "int32"), use })));
+        });
+      }
+    }
+  });
+
+  for (const D of [4, 17, 64]) {
+    test(`attention with head size ${D} drops the weights that the plain form drops`, () => {
+      for (const [i, T] of [1, 7, 49, 64, 130].entries()) {
+        const [batch, heads] = [1 + (i % 3), 1 + ((i + D) % 6)];
+        tf.tidy(() => {
+          const qkv = random([batch * T, 3 * heads * D], 1) as tf.Tensor2D;
+          const dy = random([batch * T, heads * D], 2);
+          const how = { rate: 0.3, key: tf.tensor1d([5, -9], "int32"), use: 4 };
+          const own = fusedAttention(qkv, { batch, heads, dropout: how })!;
+          enableFused(false);
+          const plain = (x: tf.Tensor) => plainAttention(x, batch, heads, (weights) => dropout(weights, how));
+          const { value, grads } = tf.valueAndGrads(plain as never)([qkv], dy);
+          enableFused(true);
           const what = `${batch} × ${heads} heads over ${T}`;
           expect(difference(own.value, value), what).toBeLessThan(1e-5);
           expect(difference(own.gradient(dy, own.saved!)[0]!, grads[0]!), what).toBeLessThan(1e-5);
@@ -333,6 +383,11 @@ describe("Folio's own operations", needs(ownOperations()), () => {
         [/columns of 3 heads/, () => fusedAttention(of([4, 7])[0]!, { batch: 2, heads: 1 })],
         [/columns of 3 heads/, () => fusedAttention(x!, { batch: 2, heads: 3 })],
         [/columns of 3 heads/, () => fusedAttention(x!, { batch: 0, heads: 1 })],
+        [/dropout: key must be \[2\]/, () => fusedDropout(x!, { rate: 0.5, key: tf.tensor1d([1], "int32"), use: 0 })],
+        [
+          /dropout: x must be/,
+          () => fusedDropout(tf.scalar(1), { rate: 0.5, key: tf.tensor1d([1, 2], "int32"), use: 0 }),
+        ],
         [/dout and out must be/, () => attention.gradient(tf.ones([4, 3]), attention.saved!)],
         [/lse \[B heads, T\]/, () => attention.gradient(tf.ones([4, 2]), [x!, tf.ones([4, 2]), tf.ones([1])])],
       ] as [RegExp, () => unknown][])

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { warnOfRefits, warnOfWidth } from "../../../scaling/fit/warnings.js";
+import { warnOfRefits, warnOfWidth } from "../../../scaling/fit/uncertainty/interval-warnings.js";
 import { extrapolationWarning, type FitOptions, fitLaw, fitLawNow, roundingWarning } from "../../../scaling/fit.js";
 import { kaplan } from "../../../scaling/laws.js";
 import type { Point } from "../../../scaling/points.js";
@@ -38,6 +38,76 @@ describe("warned of", () => {
       }).warnings.map(({ kind }) => kind);
     expect(kinds(5)).toContain("uncertain-intervals");
     expect(kinds(6)).not.toContain("uncertain-intervals");
+  });
+
+  test("two sizes, or two numbers of tokens, however many points", () => {
+    const only = (few: (point: Point) => boolean) => kindsOf(strewnSweep({ noise: 0.002 }).filter(few));
+    expect(only(() => true)).toEqual([]);
+    const grid = (sizes: readonly number[], tokens: readonly number[]) =>
+      sizes.flatMap((n) => tokens.map((d, k) => ({ n, d, loss: lossOf(hoffmann, n, d) * (1 + 1e-3 * (k % 3)) })));
+    const many = Array.from({ length: 20 }, (_, k) => 1e9 * 1.3 ** k);
+    const messageOf = (points: Point[]) =>
+      fitLawNow(points, { method: "projection" }).warnings.find(({ kind }) => kind === "uncertain-intervals")?.message;
+    expect(messageOf(grid([1e7, 2e7], many))).toMatch(/^There are only 2 different sizes N/);
+    expect(
+      messageOf(
+        grid(
+          many.map((n) => n / 100),
+          [1e9, 1e10],
+        ),
+      ),
+    ).toMatch(/^There are only 2 different numbers of tokens D/);
+    expect(messageOf(grid([1e7, 4e7, 2e8], many))).toBeUndefined();
+  });
+
+  test("fewer than ten groups to draw from", () => {
+    const grouped = (count: number) => good.map((point, k) => ({ ...point, group: `run ${k % count}` }));
+    const messages = (count: number) => fitLawNow(grouped(count), { method: "projection" }).warnings;
+    expect(messages(9)).toContainEqual({
+      kind: "uncertain-intervals",
+      message: expect.stringMatching(/^9 groups are too few/),
+    });
+    expect(messages(10)).toEqual([]);
+  });
+
+  describe("laws of compute", () => {
+    const at = (loss: (c: number) => number) =>
+      Array.from({ length: 91 }, (_, k) => {
+        const c = 1e16 * 1.08 ** k;
+        return { n: Math.sqrt(c / 120), d: 20 * Math.sqrt(c / 120), loss: loss(c) * (1 + 2e-3 * Math.sin(7 * k)) };
+      });
+    const law = (c: number) => 1.7 + 3 * (c / 1e16) ** -0.2;
+    const messages = (loss: (c: number) => number, options: FitOptions) =>
+      fitLawNow(at(loss), { over: "c", ...options }).warnings.map(({ message }) => message);
+
+    test("a break that the points do not show", () => {
+      expect(messages(law, { method: "broken" })).toContainEqual(
+        expect.stringMatching(
+          /^The points do not show a break: .* \(F = [\d.]+ with 3 and 85 degrees of freedom; .*--method=power\.$/,
+        ),
+      );
+      const broken = (c: number) => 1.7 + (law(c) - 1.7) * (1 + (c / 3e17) ** (1 / 0.3)) ** (-0.15 * 0.3);
+      expect(messages(broken, { method: "broken" })).toEqual([]);
+      expect(messages(broken, { method: "broken", breaks: 2 })).toContainEqual(
+        expect.stringMatching(/^The points do not show a break number 2: .*--breaks=1\.$/),
+      );
+    });
+
+    test("few points: 60 for the six constants of a broken law, 15 for the three of a power law", () => {
+      const few = (count: number, method: "broken" | "power") =>
+        fitLawNow(at(law).slice(0, count), { over: "c", method }).warnings.some(({ message }) =>
+          /points are few/.test(message),
+        );
+      expect([few(60, "broken"), few(61, "broken")]).toEqual([true, false]);
+      expect([few(15, "power"), few(16, "power")]).toEqual([true, false]);
+    });
+
+    test("an exponent that the points hardly determine", () => {
+      expect(messages(law, { method: "power" })).toEqual([]);
+      expect(messages((c) => 1.7 + 0.01 * (c / 1e16) ** -0.2, { method: "power" })).toContainEqual(
+        expect.stringMatching(/^The points hardly determine alpha: /),
+      );
+    });
   });
 
   test("few budgets", () => {
@@ -175,10 +245,25 @@ describe("refused", () => {
     expect(fit.warnings.map(({ kind }) => kind)).toContain("concave-profile");
   });
 
+  test("many budgets without an optimum in one short message, with the count of each reason", () => {
+    const many = Array.from({ length: 12 }, (_, k) => 1e18 * 2 ** k);
+    const points = many.flatMap((c, k) => profile(c, k < 9 ? [1.5, 2, 3, 4] : [1, 2]));
+    let said = "";
+    try {
+      fitLawNow(points, { method: "isoflop" });
+    } catch (error) {
+      said = (error as Error).message;
+    }
+    expect(said).toMatch(
+      /0 of 12 budgets .* add smaller ones\. 8 more are like this one\. .* 2 more are like this one\./,
+    );
+    expect(said.length).toBeLessThan(500);
+  });
+
   test("a power law through fewer than three optima", () => {
     const points = [...budgets.slice(2).flatMap(fine), ...profile(1e18, [1.5, 2, 3, 4]), ...profile(1e19, [1, 2])];
     expect(() => fitLawNow(points, { method: "isoflop" })).toThrow(
-      /^Cannot fit by IsoFLOP parabolas: 2 of 4 budgets give an optimum.*it has 2 model sizes, and a parabola needs 3\.$/,
+      /^Cannot fit by IsoFLOP parabolas: 2 of 4 budgets give an optimum.*it has 2 model sizes, and a parabola needs 3\. A law of N and D needs no budgets; fit by parametric or projection\.$/,
     );
   });
 
@@ -214,7 +299,7 @@ describe("refused", () => {
     expect(() => fitLawNow(good.slice(0, 8), { dropHighest: 3 })).toThrow("5 points for 5 parameters");
     const same = good.map((point) => ({ ...point, c: 1e18 }));
     expect(() => fitLawNow(same, { method: "power" })).toThrow(
-      "Cannot fit: there are 1 values of C for a law with 3 parameters",
+      "Cannot fit: there is 1 value of C for a law with 3 parameters",
     );
   });
 });

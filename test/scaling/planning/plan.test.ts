@@ -1,8 +1,12 @@
 import fs from "node:fs";
 import path from "node:path";
+import { group } from "d3-array";
 import { describe, expect, it } from "vitest";
+import { help } from "../../../lib/cli/scaling/plan.js";
 import { flopsPerToken, tokensPerStep } from "../../../lib/model/sizing.js";
+import { defaultSettings } from "../../../lib/settings/settings.js";
 import {
+  defaultLadder,
   loadPlan,
   type PlanOptions,
   planSweep,
@@ -12,6 +16,8 @@ import {
   share,
   tuneLearningRates,
 } from "../../../scaling/plan.js";
+import { wantedCells } from "../../../scaling/planning/cells.js";
+import { nearestShape } from "../../../scaling/planning/shapes.js";
 import { temporaryFolder, writeFox } from "../../tiny-run.js";
 
 const folder = temporaryFolder();
@@ -143,13 +149,31 @@ describe("planSweep", () => {
       "Cannot plan the sweep: budgets of the grid is []; wanted a list of numbers above 0, such as [1e11, 3e11].",
     );
     expect(withGrid({ kind: "sizes", budgets: [1e9], sizes: [1, -2] })).toThrow("sizes of the grid is -2;");
+    expect(withGrid({ kind: "isoflop", budgets: [1e9], sizes: "five" })).toThrow(
+      'sizes of the grid is "five"; wanted a whole number of sizes per budget, such as 7.',
+    );
     expect(withGrid({ kind: "cube" })).toThrow(
       'its grid is of kind "cube"; wanted isoflop, sizes or tokens-per-parameter.',
     );
     expect(() => planSweep({ ...options, name: "a b" })).toThrow('its name is "a b"; wanted letters');
     const { grid: _, ...without } = options;
-    expect(() => planSweep(without)).toThrow("Cannot plan the sweep fox: it has no grid.");
+    expect(() => planSweep(without)).toThrow("Cannot plan the sweep fox: it has no grid, held-out or tuning runs.");
   });
+});
+
+it("the README's plan has five shapes for each of its budgets, as the help of plan does", () => {
+  const [json] = /\{ "name": "small"[\s\S]*?\} \}/.exec(fs.readFileSync("README.md", "utf8"))!;
+  const sample = JSON.parse(json) as PlanOptions;
+  const squeezed = (text: string) => text.replaceAll(/\s+/g, " ");
+  expect(squeezed(help())).toContain(squeezed(json));
+  const context = { ...defaultSettings, ...sample.settings, vocabSize: 93 };
+  const ladder = { ...defaultLadder, ...sample.ladder };
+  const shapes = group(wantedCells(sample.grid!), ({ budgetFlops }) => budgetFlops);
+  expect(shapes.size).toBe(4);
+  for (const cells of shapes.values()) {
+    const widths = cells.map(({ parameters }) => nearestShape(parameters, ladder, context).nEmbd);
+    expect(new Set(widths).size).toBe(5);
+  }
 });
 
 describe("a plan", () => {

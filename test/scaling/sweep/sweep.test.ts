@@ -243,11 +243,11 @@ describe("several GPUs", () => {
    */
   const standIn =
     "cd {folder}; mkdir gpu-$CUDA_VISIBLE_DEVICES || echo {name} >> shared; " +
-    "echo $CUDA_VISIBLE_DEVICES >> used; begun=$(wc -l < used); " +
+    "echo {name} $CUDA_VISIBLE_DEVICES >> used; begun=$(grep -nF '{name} ' used | cut -d: -f1); " +
     "until [ $(wc -l < used) -ge $(((begun + 1) / 2 * 2)) ]; do sleep 0.05; done; " +
     "rmdir gpu-$CUDA_VISIBLE_DEVICES; exit 3";
   const four: PlanOptions = { ...options, grid: { ...options.grid, ratios: [0.1, 0.2, 0.3, 0.4] } as never };
-  const lines = (file: string) => fs.readFileSync(file, "utf8").trim().split("\n");
+  const usedIn = (folder: string) => fs.readFileSync(path.join(folder, "used"), "utf8").match(/\S+$/gm);
   const onGpus = async (name: string, gpus: number[]) => {
     const folder = path.join(dataDir, name);
     const { counts, records } = await sweep(folder, { command: standIn, gpus }, four);
@@ -259,14 +259,14 @@ describe("several GPUs", () => {
     expect(records[0]).toMatchObject({ kind: "start", todo: 4, workers: 2 });
     expect(counts.failed).toBe(4);
     expect(fs.existsSync(path.join(folder, "shared"))).toBe(false);
-    expect(lines(path.join(folder, "used")).sort()).toEqual(["0", "0", "3", "3"]);
+    expect(usedIn(folder)!.sort()).toEqual(["0", "0", "3", "3"]);
   });
 
   it("are numbered among those that a scheduler shows, and refused beyond them", async () => {
     vi.stubEnv("CUDA_VISIBLE_DEVICES", "GPU-5e2f,7");
     onTestFinished(() => void vi.unstubAllEnvs());
     const { folder } = await onGpus("gpus-shown", [1, 0]);
-    expect(new Set(lines(path.join(folder, "used")))).toEqual(new Set(["GPU-5e2f", "7"]));
+    expect(new Set(usedIn(folder))).toEqual(new Set(["GPU-5e2f", "7"]));
     await expect(onGpus("gpus-beyond", [0, 2])).rejects.toThrow(
       "Cannot use GPU 2: CUDA_VISIBLE_DEVICES=GPU-5e2f,7 shows 2, numbered from 0; give fewer --gpus, or unset it.",
     );

@@ -14,7 +14,8 @@ export const adaptKinds = {
   "seed-noise": "string",
 } as const;
 
-export const adaptHelp = `  --fix NAME:X,…      give constants a value, such as --fix=E:1.7 (parametric, projection, power, muennighoff, gadre)
+export const adaptHelp = `  --fix NAME:X,…      give constants a value, in nats, such as --fix=E:1.7 (parametric, projection, power, muennighoff,
+                      gadre)
   --tie NAME,NAME     give constants one common value, such as --tie=alpha,beta; several groups: alpha,beta;A,B
   --objective NAME    what is minimised: huber, or squared (default: the method's own)
   --scale NAME        residuals of the logarithm of the loss (log), or of the loss itself (linear)
@@ -36,7 +37,9 @@ export function adaptationOf(flags: Flags, method: FitMethod): FitOptions {
   const { objective, scale, curve } = flags.text;
   for (const flag of ["curve", "window", "seed-noise"]) {
     if (method === "isoflop" || flags.text[flag] === undefined) continue;
-    throw new RangeError(`Cannot use --${flag} with the method ${method}: it is for --method isoflop.`);
+    throw new RangeError(
+      `Cannot use --${flag.replaceAll("-", "_")} with the method ${method}: it is for --method isoflop.`,
+    );
   }
   const [asymmetry, window, seedNoise] = [
     positive(flags, "asymmetry"),

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
+import { closest, distance } from "fastest-levenshtein";
 import { createJiti } from "jiti";
 import { loadPlan, type PlanOptions, planSweep, type SweepPlan, share } from "../../../../scaling/plan.js";
 import { measureSpeed } from "../../../../scaling/sweep.js";
@@ -19,6 +20,7 @@ export interface Flags {
 
 /** @throws {TypeError} for an unknown flag, or one without its value */
 export function readFlags(args: readonly string[], kinds: FlagKinds, command: string): Flags {
+  checkPrinted(args, kinds, command);
   const options = Object.fromEntries(Object.entries(kinds).map(([name, type]) => [name, { type }]));
   const written = args.map((arg) => (arg.startsWith("--") ? arg.replace(/^--[^=]*/, dashed) : arg));
   try {
@@ -30,27 +32,74 @@ export function readFlags(args: readonly string[], kinds: FlagKinds, command: st
       yes: Object.fromEntries(entries.filter(([, value]) => typeof value === "boolean")) as Record<string, boolean>,
     };
   } catch (error) {
-    const reason = (error as Error).message.split(". ")[0];
-    throw new TypeError(`Cannot read the flags: ${reason}; see \`${command} --help\`.`);
+    const reason = unknownFlag(args, kinds) ?? asTyped((error as Error).message.split(". ")[0]!, args);
+    const see = reason.endsWith("?") ? " See" : "; see";
+    throw new TypeError(`Cannot read the flags: ${reason}${see} \`${command} --help\`.`);
   }
 }
 
 const dashed = (flag: string): string => flag.replaceAll("_", "-");
 
-/** A flag's number above 0, written 3, 1e12 or 1_000. */
-export function positive(flags: Flags, name: string, { whole = false } = {}): number | undefined {
+/** @throws {RangeError} for a new file after a --json that prints */
+function checkPrinted(args: readonly string[], kinds: FlagKinds, command: string): void {
+  if (kinds.json !== "boolean") return;
+  const inline = args.find((arg) => arg.startsWith("--json="))?.slice("--json=".length);
+  const next = args[args.indexOf("--json") + 1];
+  const file = inline ?? (args.includes("--json") && next?.endsWith(".json") && !statusOf(next) ? next : undefined);
+  if (file === undefined) return;
+  throw new RangeError(
+    `Cannot write ${file}: --json of \`${command}\` takes no file, it prints; add > ${file} instead.`,
+  );
+}
+
+/** The first flag that there is not, as it was typed, and the nearest one that there is. */
+function unknownFlag(args: readonly string[], kinds: FlagKinds): string | undefined {
+  const written = args.map((arg) => arg.replace(/=.*$/s, ""));
+  const typed = written.find(
+    (arg) => arg.startsWith("--") && arg !== "--" && !Object.hasOwn(kinds, dashed(arg).slice(2)),
+  );
+  if (typed === undefined) return undefined;
+  const near = closest(dashed(typed).slice(2), Object.keys(kinds));
+  const hint = distance(dashed(typed).slice(2), near) <= 2 ? `; did you mean --${snakeCase(near)}?` : "";
+  return `there is no flag ${typed}${hint}`;
+}
+
+/** A message of Node's, with flags as they were typed. */
+function asTyped(message: string, args: readonly string[]): string {
+  return args
+    .map((arg) => arg.replace(/=.*$/s, ""))
+    .filter((arg) => arg.startsWith("--") && arg !== dashed(arg))
+    .reduce((said, arg) => said.replaceAll(dashed(arg), arg), message);
+}
+
+interface Wanted {
+  readonly whole?: boolean;
+  readonly zero?: boolean;
+}
+
+/** A flag's number, above 0 or also 0, written 3, 1e12 or 1_000. */
+function numberOf(flags: Flags, name: string, { whole = false, zero = false }: Wanted): number | undefined {
   const written = flags.text[name];
   if (written === undefined) return undefined;
   const value = Number(written.replaceAll("_", ""));
-  if (written !== "" && value > 0 && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value;
-  const wanted = whole ? "a whole number above 0" : "a number above 0, such as 1e12";
-  throw new RangeError(`Cannot read --${name}: ${JSON.stringify(written)} is not ${wanted}.`);
+  const large = zero ? value >= 0 : value > 0;
+  if (written.trim() !== "" && large && Number.isFinite(value) && (!whole || Number.isInteger(value))) return value;
+  const wanted = `a ${whole ? "whole " : ""}number ${zero ? "of at least 0" : "above 0"}`;
+  throw new RangeError(`Cannot read --${snakeCase(name)}: ${JSON.stringify(written)} is not ${wanted}.`);
 }
 
+const snakeCase = (name: string): string => name.replaceAll("-", "_");
+
+/** A flag's number above 0. */
+export const positive = (flags: Flags, name: string, { whole = false } = {}): number | undefined =>
+  numberOf(flags, name, { whole });
+
+/** A flag's number of at least 0. */
+export const atLeastZero = (flags: Flags, name: string): number | undefined => numberOf(flags, name, { zero: true });
+
 /** A flag's whole number of at least 0. */
-export function whole(flags: Flags, name: string): number | undefined {
-  return flags.text[name] === "0" ? 0 : positive(flags, name, { whole: true });
-}
+export const whole = (flags: Flags, name: string): number | undefined =>
+  numberOf(flags, name, { whole: true, zero: true });
 
 const plansFolder = () => path.join(packageRoot(), "scaling", "plans");
 

@@ -48,11 +48,11 @@ export const rowsHelp = `  --weights COL       the weight of each row in the fit
 export async function readStudy(
   file: string,
   flags: Flags,
-  check: (columns: PointColumns) => void = () => {},
+  check: (columns: PointColumns, there: readonly string[]) => void = () => {},
 ): Promise<Study> {
   const table = await readTable(file);
   const columns: PointColumns = columnsOf(table, flags);
-  check(columns);
+  check(columns, table.columnNames());
   return toStudy(table, columns, readingOf(flags, file));
 }
 
@@ -68,13 +68,18 @@ export function columnsOf(table: ColumnTable, { text }: Flags): PointColumns {
 
 const units: readonly LossUnit[] = ["nats", "bits", "ppl"];
 
+/** The unit of a table's losses. @throws {RangeError} for an unknown one */
+export function lossUnitOf({ text }: Flags, otherwise: LossUnit = "nats"): LossUnit {
+  const unit = text["loss-unit"] ?? otherwise;
+  const found = units.find((known) => known === unit);
+  if (found !== undefined) return found;
+  throw new RangeError(`Cannot read --loss_unit: "${unit}" is not one of ${units.join(", ")}.`);
+}
+
 /** How the rows of a table are read. @throws {RangeError} for an unknown unit */
-export function readingOf({ text, yes }: Flags, file: string): ReadPointsOptions {
-  const { where, "hold-out": holdOut, "loss-unit": unit = "nats" } = text;
-  const lossUnit = units.find((known) => known === unit);
-  if (lossUnit === undefined) {
-    throw new RangeError(`Cannot read --loss_unit: "${unit}" is not one of ${units.join(", ")}.`);
-  }
+export function readingOf(flags: Flags, file: string, lossUnit = lossUnitOf(flags)): ReadPointsOptions {
+  const { text, yes } = flags;
+  const { where, "hold-out": holdOut } = text;
   return {
     ...{ name: file, missing: yes["drop-missing"] ? "drop" : "refuse", lossUnit },
     ...(where !== undefined && { where }),

@@ -1,7 +1,9 @@
 // Causal self-attention over heads, from the fused projection qkv [B T, 3 C] to [B T, C], and its gradient (Dao 2022):
-// attention weights are stored only for the current block of queries.
+// attention weights are stored only for the current block of queries. Dropout acts on the weights.
 #pragma once
 #include "../arithmetic/matrix_product.h"
+#include "dropout.h"
+#include "gelu.h"
 
 namespace folio {
 namespace {
@@ -54,23 +56,24 @@ inline void Spread(const AttentionShape& a, const float* weights, int64_t S, con
 
 // What a thread packs for one head, and the attention weights of the current queries, in one block of memory.
 struct Scratch {
-  float *keys_across, *p, *values_across, *keys, *values, *queries, *douts, *dp, *dk, *dv;
+  float *keys_across, *p, *factors, *values_across, *keys, *values, *queries, *douts, *dp, *dk, *dv;
 };
 
 inline Scratch ScratchOf(const Host& host, const AttentionShape& a, bool backward) {
   const int64_t across = a.D * PaddedKeys(a.T), along = a.T * PaddedHead(a.D);
   const int64_t weights = kQueries * PaddedKeys(a.T), block = kQueries * PaddedHead(a.D), sums = a.T * a.D;
   int64_t size = 0;
-  const int64_t sizes[10] = {across, weights, backward ? across : 0, backward ? along : 0, backward ? 0 : along,
+  const int64_t factors = PaddedKeys(a.T) + 4 + kDrawn;
+  const int64_t sizes[11] = {across, weights, factors, backward ? across : 0, backward ? along : 0, backward ? 0 : along,
                              backward ? block : 0, backward ? block : 0, backward ? weights : 0, backward ? sums : 0, backward ? sums : 0};
   for (const int64_t each : sizes) size += Divided(each, 16) * 16;
   float* at = host.memory(kHead, size);
-  float* pieces[10];
-  for (int i = 0; i < 10; i++) {
+  float* pieces[11];
+  for (int i = 0; i < 11; i++) {
     pieces[i] = at;
     at += Divided(sizes[i], 16) * 16;
   }
-  return {pieces[0], pieces[1], pieces[2], pieces[3], pieces[4], pieces[5], pieces[6], pieces[7], pieces[8], pieces[9]};
+  return {pieces[0], pieces[1], pieces[2], pieces[3], pieces[4], pieces[5], pieces[6], pieces[7], pieces[8], pieces[9], pieces[10]};
 }
 
 // Of a vector of keys from j on, the values of those before `seen`; `other` for the rest.
@@ -113,11 +116,24 @@ inline float Dot(const float* a, const float* b, int64_t count) {
   return Sum(sum) + rest;
 }
 
-inline void AttentionHead(const AttentionShape& a, const float* qkv, int64_t head, const Scratch& s, float* out, float* lse) {
+// The dropout's factors of a query's weights for keys [0, width), of those of head h of row b; null without dropout.
+inline const float* WeightFactors(const AttentionShape& a, const Dropout* dropout, const Draws& draws, int64_t h, int64_t query,
+                                  int64_t width, float* factors) {
+  if (!dropout) return nullptr;
+  const int64_t number = (h * a.T + query) * a.T, start = number & ~int64_t{3};
+  for (int64_t i = 0; start + i < number + width; i += kDrawn) {
+    const Factors drawn = FactorsAt(*dropout, draws, start + i);
+    for (int part = 0; part < 4; part++) Store(factors + i + part * kLanes, drawn.of[part]);
+  }
+  return factors + (number - start);
+}
+
+inline void AttentionHead(const AttentionShape& a, const Dropout* dropout, const float* qkv, int64_t head, const Scratch& s, float* out, float* lse) {
   const int64_t b = head / a.heads, h = head % a.heads, stride = 3 * a.C, S = PaddedKeys(a.T);
   const float* q = qkv + b * a.T * stride + h * a.D;
   PackPanels<kKeyVectors>({q + a.C, 1, stride}, a.D, a.T, s.keys_across, a.D * kKeyPanel);
   PackPanels<kPanelVectors>({q + 2 * a.C, stride, 1}, a.T, a.D, s.values, a.T * kPanel);
+  const Draws draws = dropout ? DrawsOfRow(*dropout, b) : Draws{};
   for (int64_t first = 0; first < a.T; first += kQueries) {
     const int64_t queries = Least(kQueries, a.T - first);
     float *p = s.p, *to = out + (b * a.T + first) * a.C + h * a.D;
@@ -127,6 +143,8 @@ inline void AttentionHead(const AttentionShape& a, const float* qkv, int64_t hea
       const int64_t seen = first + r + 1;
       const float top = Highest(p + r * S, seen) * a.scale;
       sums[r] = Weights(p + r * S, seen, Width(first, queries, r), a.scale, top);
+      const float* factors = WeightFactors(a, dropout, draws, h, first + r, seen, s.factors);
+      if (factors) Multiply(p + r * S, factors, p + r * S, seen);
       lse[first + r] = top + logf(sums[r]);
     }
     Mixed(a, p, S, s.values, first, queries, to, a.C);
@@ -137,15 +155,16 @@ inline void AttentionHead(const AttentionShape& a, const float* qkv, int64_t hea
   }
 }
 
-void Attention(const Host& host, const AttentionShape& a, const float* qkv, float* out, float* lse) {
+void Attention(const Host& host, const AttentionShape& a, const Dropout* dropout, const float* qkv, float* out, float* lse) {
   Parallel(host, a.batch * a.heads, a.T * a.T * a.D / 8, [&](int64_t from, int64_t to) {
     const Scratch s = ScratchOf(host, a, false);
-    for (int64_t head = from; head < to; head++) AttentionHead(a, qkv, head, s, out, lse + head * a.T);
+    for (int64_t head = from; head < to; head++) AttentionHead(a, dropout, qkv, head, s, out, lse + head * a.T);
   });
 }
 
-// With P = softmax and dP = do v^T: dv = P^T do, dS = P (dP - rowsum(do o)) scale, dq = dS k, dk = dS^T q.
-inline void AttentionGradientHead(const AttentionShape& a, const float* dout, const float* qkv, const float* out, const float* lse,
+// With P = softmax, F the dropout's factors and dP = F do v^T: dv = (P F)^T do, dS = P (dP - rowsum(do o)) scale, dq = dS k,
+// dk = dS^T q.
+inline void AttentionGradientHead(const AttentionShape& a, const Dropout* dropout, const float* dout, const float* qkv, const float* out, const float* lse,
                                   int64_t head, const Scratch& s, float* dqkv) {
   const int64_t b = head / a.heads, h = head % a.heads, stride = 3 * a.C, offset = b * a.T * a.C + h * a.D, S = PaddedKeys(a.T);
   const float* q = qkv + b * a.T * stride + h * a.D;
@@ -153,6 +172,7 @@ inline void AttentionGradientHead(const AttentionShape& a, const float* dout, co
   PackPanels<kKeyVectors>({q + a.C, 1, stride}, a.D, a.T, s.keys_across, a.D * kKeyPanel);
   PackPanels<kKeyVectors>({q + 2 * a.C, 1, stride}, a.D, a.T, s.values_across, a.D * kKeyPanel);
   PackPanels<kPanelVectors>({q + a.C, stride, 1}, a.T, a.D, s.keys, a.T * kPanel);
+  const Draws draws = dropout ? DrawsOfRow(*dropout, b) : Draws{};
   for (int64_t first = 0; first < a.T; first += kQueries) {
     const int64_t queries = Least(kQueries, a.T - first);
     const float *o = out + offset + first * a.C, *d = dout + offset + first * a.C, *from = q + first * stride;
@@ -163,7 +183,10 @@ inline void AttentionGradientHead(const AttentionShape& a, const float* dout, co
       const int64_t width = Width(first, queries, r);
       Weights(p + r * S, first + r + 1, width, a.scale, lse[first + r]);
       const float dot = Dot(d + r * a.C, o + r * a.C, a.D);
+      const float* factors = WeightFactors(a, dropout, draws, h, first + r, first + r + 1, s.factors);
+      if (factors) Multiply(dp + r * S, factors, dp + r * S, first + r + 1);
       for (int64_t j = r * S; j < r * S + width; j += kLanes) Store(dp + j, Load(p + j) * ((Load(dp + j) - dot) * a.scale));
+      if (factors) Multiply(p + r * S, factors, p + r * S, first + r + 1);
     }
     Mixed(a, dp, S, s.keys, first, queries, dq + first * stride, stride);
     PackPanels<kPanelVectors>({d, a.C, 1}, queries, a.D, s.douts, queries * kPanel);
@@ -177,11 +200,11 @@ inline void AttentionGradientHead(const AttentionShape& a, const float* dout, co
   }
 }
 
-void AttentionGradient(const Host& host, const AttentionShape& a, const float* dout, const float* qkv, const float* out,
-                       const float* lse, float* dqkv) {
+void AttentionGradient(const Host& host, const AttentionShape& a, const Dropout* dropout, const float* dout, const float* qkv,
+                       const float* out, const float* lse, float* dqkv) {
   Parallel(host, a.batch * a.heads, a.T * a.T * a.D / 3, [&](int64_t from, int64_t to) {
     const Scratch s = ScratchOf(host, a, true);
-    for (int64_t head = from; head < to; head++) AttentionGradientHead(a, dout, qkv, out, lse + head * a.T, head, s, dqkv);
+    for (int64_t head = from; head < to; head++) AttentionGradientHead(a, dropout, dout, qkv, out, lse + head * a.T, head, s, dqkv);
   });
 }
 

@@ -1,4 +1,4 @@
-// The rest of a training step: attention, layer norm, GELU, cross-entropy, AdamW, rows of tables, the norm of gradients.
+// The rest of a training step: attention, dropout, layer norm, GELU, cross-entropy, AdamW, rows of tables, the norm of gradients.
 #pragma once
 #include "context.h"
 
@@ -13,9 +13,55 @@ bool ReadShape(OpKernelContext* context, const Tensor& qkv, int64_t batch, int64
   return true;
 }
 
+// Dropout's attributes, and its key from an input.
+class DropoutOf {
+ public:
+  explicit DropoutOf(OpKernelConstruction* context) {
+    OP_REQUIRES_OK(context, context->GetAttr("rate", &dropout_.rate));
+    OP_REQUIRES_OK(context, context->GetAttr("scale", &dropout_.scale));
+    OP_REQUIRES_OK(context, context->GetAttr("use", &dropout_.use));
+  }
+  bool Read(OpKernelContext* context, int input, folio::Dropout* dropout) const {
+    const Tensor& key = context->input(input);
+    if (!Fits(context, key.shape() == TensorShape({2}), "dropout: key must be [2]")) return false;
+    *dropout = dropout_;
+    for (int i = 0; i < 2; i++) dropout->key[i] = key.flat<int32>()(i);
+    return true;
+  }
+  // The same from an optional last input; null without it.
+  bool ReadIfGiven(OpKernelContext* context, int input, folio::Dropout* memory, const folio::Dropout** dropout) const {
+    *dropout = context->num_inputs() > input ? memory : nullptr;
+    if (!Fits(context, context->num_inputs() <= input + 1, "dropout: wanted one key")) return false;
+    return !*dropout || Read(context, input, memory);
+  }
+
+ private:
+  folio::Dropout dropout_{};
+};
+
+class DropoutOp : public OpKernel {
+ public:
+  explicit DropoutOp(OpKernelConstruction* context) : OpKernel(context), dropout_(context) {}
+  void Compute(OpKernelContext* context) override {
+    const Tensor& input = context->input(0);
+    if (!Fits(context, input.dims() > 0, "dropout: x must be [B, ...]")) return;
+    folio::Dropout dropout;
+    if (!dropout_.Read(context, 1, &dropout)) return;
+    const float* x = In(context, 0);
+    // In x's memory if nothing else needs it.
+    float* y = OutOver(context, 0, 0, input.shape());
+    if (!y || input.NumElements() == 0) return;
+    const int64_t rows = input.dim_size(0);
+    Variant().dropout(HostFor(context), dropout, x, rows, input.NumElements() / rows, y);
+  }
+
+ private:
+  DropoutOf dropout_;
+};
+
 class AttentionOp : public OpKernel {
  public:
-  explicit AttentionOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit AttentionOp(OpKernelConstruction* context) : OpKernel(context), dropout_(context) {
     OP_REQUIRES_OK(context, context->GetAttr("batch", &batch_));
     OP_REQUIRES_OK(context, context->GetAttr("heads", &heads_));
   }
@@ -23,20 +69,24 @@ class AttentionOp : public OpKernel {
     const Tensor& input = context->input(0);
     folio::AttentionShape a;
     if (!ReadShape(context, input, batch_, heads_, &a)) return;
+    folio::Dropout memory;
+    const folio::Dropout* dropout;
+    if (!dropout_.ReadIfGiven(context, 1, &memory, &dropout)) return;
     const float* qkv = In(context, 0);
     float* out = Out(context, 0, TensorShape({a.batch * a.T, a.C}));
     float* lse = Out(context, 1, TensorShape({a.batch * a.heads, a.T}));
     if (!out || !lse) return;
-    Variant().attention(HostFor(context), a, qkv, out, lse);
+    Variant().attention(HostFor(context), a, dropout, qkv, out, lse);
   }
 
  private:
   int64_t batch_, heads_;
+  DropoutOf dropout_;
 };
 
 class AttentionGradOp : public OpKernel {
  public:
-  explicit AttentionGradOp(OpKernelConstruction* context) : OpKernel(context) {
+  explicit AttentionGradOp(OpKernelConstruction* context) : OpKernel(context), dropout_(context) {
     OP_REQUIRES_OK(context, context->GetAttr("batch", &batch_));
     OP_REQUIRES_OK(context, context->GetAttr("heads", &heads_));
   }
@@ -47,14 +97,18 @@ class AttentionGradOp : public OpKernel {
     const TensorShape rows({a.batch * a.T, a.C}), sums({a.batch * a.heads, a.T});
     const bool fits = context->input(0).shape() == rows && context->input(2).shape() == rows && context->input(3).shape() == sums;
     if (!Fits(context, fits, "attention's gradient: dout and out must be [B T, C], lse [B heads, T]")) return;
+    folio::Dropout memory;
+    const folio::Dropout* dropout;
+    if (!dropout_.ReadIfGiven(context, 4, &memory, &dropout)) return;
     const float *dout = In(context, 0), *qkv = In(context, 1), *out = In(context, 2), *lse = In(context, 3);
     float* dqkv = Out(context, 0, input.shape());
     if (!dqkv) return;
-    Variant().attention_gradient(HostFor(context), a, dout, qkv, out, lse, dqkv);
+    Variant().attention_gradient(HostFor(context), a, dropout, dout, qkv, out, lse, dqkv);
   }
 
  private:
   int64_t batch_, heads_;
+  DropoutOf dropout_;
 };
 
 class LayerNormOp : public OpKernel {
@@ -246,7 +300,13 @@ class AdamWOp : public OpKernel {
 
 }  // namespace
 
-REGISTER_OP("FolioAttention").Attr("batch: int").Attr("heads: int").Input("qkv: float").Output("out: float").Output("lse: float")
+#define FOLIO_DROPOUT Attr("rate: float").Attr("scale: float").Attr("use: int")
+REGISTER_OP("FolioDropout").FOLIO_DROPOUT.Input("x: float").Input("key: int32").Output("y: float")
+    .SetShapeFn([](InferenceContext* c) { return SameAs(c, 0, 0); });
+REGISTER_KERNEL_BUILDER(Name("FolioDropout").Device(DEVICE_CPU), DropoutOp);
+
+REGISTER_OP("FolioAttention").Attr("batch: int").Attr("heads: int").FOLIO_DROPOUT.Attr("dropped: int >= 0")
+    .Input("qkv: float").Input("key: dropped * int32").Output("out: float").Output("lse: float")
     .SetShapeFn([](InferenceContext* c) {
       int64_t batch, heads;
       shape_inference::ShapeHandle matrix;
@@ -260,8 +320,8 @@ REGISTER_OP("FolioAttention").Attr("batch: int").Attr("heads: int").Input("qkv: 
       c->set_output(1, c->Matrix(batch * heads, T));
       return absl::OkStatus();
     });
-REGISTER_OP("FolioAttentionGrad").Attr("batch: int").Attr("heads: int").Input("dout: float").Input("qkv: float")
-    .Input("out: float").Input("lse: float").Output("dqkv: float")
+REGISTER_OP("FolioAttentionGrad").Attr("batch: int").Attr("heads: int").FOLIO_DROPOUT.Attr("dropped: int >= 0")
+    .Input("dout: float").Input("qkv: float").Input("out: float").Input("lse: float").Input("key: dropped * int32").Output("dqkv: float")
     .SetShapeFn([](InferenceContext* c) { return SameAs(c, 0, 1); });
 REGISTER_KERNEL_BUILDER(Name("FolioAttention").Device(DEVICE_CPU), AttentionOp);
 REGISTER_KERNEL_BUILDER(Name("FolioAttentionGrad").Device(DEVICE_CPU), AttentionGradOp);
