@@ -1,6 +1,7 @@
 // A variant's vectors, by the compiler's vector extensions: FOLIO_LANES floats, 4 (SSE2, NEON), 8 (AVX2) or 16 (AVX-512, and
-// anywhere in tests). A vector is a register: GCC keeps arrays of wider ones in memory, which made products ten times slower. Elementary functions are accurate to about two units in the last place. Google Highway,
-// which TensorFlow's wheel contains, would save some thirty lines of intrinsics but make the kernels' test depend on the wheel.
+// anywhere in tests). A vector is a register: GCC keeps arrays of wider ones in memory, which made products ten times slower.
+// Elementary functions are accurate to about two units in the last place. Google Highway, which TensorFlow's wheel contains,
+// would save some thirty lines of intrinsics but make the kernels' test depend on the wheel.
 //
 // All code of a variant has internal linkage and uses no templates of the standard library: the linker would keep only one
 // copy of a function that several variants define, perhaps with instructions that the processor lacks.
