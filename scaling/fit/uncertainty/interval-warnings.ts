@@ -109,22 +109,21 @@ export function warnOfFewSizes({ lnN, lnD }: Data): FitWarning[] {
 /** The half-width of an exponent's 80 % interval, as a share of the exponent, above which percentiles of refits fail. */
 const loosest = 0.5;
 
+const isExponent = (name: string) => /^(alpha[ND]?|beta|eta|c\d)$/.test(name);
+
 /** The warning if the points hardly determine an exponent. */
 export function warnOfLooseExponents(
   params: Readonly<Record<string, number>>,
   ci80: Readonly<Record<string, Interval>>,
 ): FitWarning[] {
-  const loose = exponents
-    .flatMap((name) =>
-      params[name] === undefined || !ci80[name] ? [] : [{ name, value: params[name], at: ci80[name] }],
-    )
+  const loose = Object.entries(params)
+    .flatMap(([name, value]) => (isExponent(name) && ci80[name] ? [{ name, value, at: ci80[name] }] : []))
     .find(({ value, at }) => !(at[1] - at[0] <= 2 * loosest * Math.abs(value)));
   if (!loose) return [];
   const { name, value, at } = loose;
   const message = `The points hardly determine ${name}: ${value.toPrecision(2)}, 80 % interval ${at[0].toPrecision(2)} to ${at[1].toPrecision(2)}. In simulations such intervals contained the true value too rarely. Add points over a wider range, or fix a constant.`;
   return [{ kind: "uncertain-intervals", message }];
 }
-const exponents = ["alpha", "beta", "alphaN", "alphaD", "eta", "c0", "c1", "c2", "c3"];
 
 /** F statistic of a break below which noise may have made it: on points without a break, the search finds up to 5. */
 const clearBreak = 8;
