@@ -13,6 +13,7 @@ describe("README.md", () => {
     expect(withMeasured(readme, results)).toBe(readme);
     expect(fs.readFileSync("test/proofs/README.md", "utf8")).toBe(measuredPage(results));
     expect(fs.readFileSync("test/proofs/reproduce.json", "utf8")).toBe(reproducedJson(results));
+    expect(`${readme}${measuredPage(results)}`).not.toMatch(/\b(undefined|NaN|Infinity|null)\b/);
   });
 
   test("lists every notebook and no others", () => {

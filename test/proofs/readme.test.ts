@@ -47,6 +47,22 @@ test("a prediction that misses stands there with its interval, or with the note 
   expect(of({})).toContain("; the interval of the prediction was not recorded |");
 });
 
+test("shares of covered truths are those of the constants, without the fits that warn", () => {
+  const [now, before] = [
+    { a: "80 (74 to 85)", E: "76.5 (70 to 82)", "run at 1 C": "95 (91 to 97)", notConverged: 10 },
+    { a: 80.3, b: 82 },
+  ];
+  const warned = { a: "20 (14 to 26), warned of in 100 %" };
+  const figures = { refits: 200, "parametric, a": now, "parametric, b": now, "broken, a": warned, "broken, b": warned };
+  const of = (figures: object) => measuredBlock({ "scaling-coverage": { [amd]: result(figures) } });
+  expect(of(figures)).toContain(
+    "| 76.5 to 80 % (each known to ± 6 or better), by constant, in 2 fits; 2 others, in which they hold it less often, give a warning |",
+  );
+  expect(of({ sweeps: 300, one: before, two: before, "one, 95 %": { a: "76 to 84" } })).toContain(
+    "| 80.3 to 82 %, by constant, in 2 fits |",
+  );
+});
+
 test("the claim of speed names the processors where it holds", () => {
   const readme =
     "a <!-- faster -->x<!-- /faster -->\n<!-- proofs -->y<!-- /proofs -->\n<!-- reproduce -->z<!-- /reproduce -->\n";
