@@ -28,7 +28,7 @@ interface Result {
 export type Results = Readonly<Record<string, Readonly<Record<string, Result>>>>;
 
 /** Whose rows the README itself shows. */
-const inReadme = ["cpu-demo", "bench", "kill-resume", "scaling-coverage", "clean-clone"];
+const inReadme = ["cpu-demo", "bench", "kill-resume", "scaling-coverage"];
 
 /** Rows of each proof: what was measured, in words that are the same on every processor, and the figures of one. */
 const rows: Record<string, readonly [what: string, measured: (figures: Figures) => string][]> = {
