@@ -63,8 +63,9 @@ async function figuresOf(standing: Standing, losses: Record<number, number>, bes
     sampledAt.map(async (step) => [`step ${step}`, await written(run, step, 200)] as const),
   );
   const ofTraining = readRunLog(runFolder(run)).flatMap((record) => (record.kind === "eval" ? [record] : []));
-  const trainLossAt = (step: number) => ofTraining.find((record) => record.step === step)?.trainLoss;
-  const [trainAtBest, trainAtLast] = [trainLossAt(best), trainLossAt(last)];
+  const byStep = (lossAt: (step: number) => number): Figures =>
+    Object.fromEntries(steps.map((step) => [`step ${step}`, rounded(lossAt(step), 4)]));
+  const trainLosses = new Map(ofTraining.map(({ step, trainLoss }) => [step, trainLoss])); // of a resumed run, the later
   return {
     bestLoss: rounded(losses[best]!, 4),
     bestStep: best,
@@ -77,9 +78,8 @@ async function figuresOf(standing: Standing, losses: Record<number, number>, bes
     lastLoss: rounded(losses[last]!, 4),
     lastLossAtStep: last,
     riseAfterTheBest: rounded(losses[last]! - losses[best]!, 4),
-    ...(trainAtBest !== undefined && { trainLossOf20BatchesAtBest: rounded(trainAtBest, 4) }),
-    ...(trainAtLast !== undefined && { trainLossOf20BatchesAtLast: rounded(trainAtLast, 4) }),
-    losses: Object.fromEntries(steps.map((step) => [`step ${step}`, rounded(losses[step]!, 4)])),
+    losses: byStep((step) => losses[step]!),
+    trainLossesOf20Batches: byStep((step) => trainLosses.get(step)!),
     samples: Object.fromEntries(texts.flatMap(([name, text]) => (text === undefined ? [] : [[name, text]]))),
   };
 }
