@@ -56,7 +56,7 @@ test("shares of covered truths are those of the constants, without the fits that
   const figures = { refits: 200, "parametric, a": now, "parametric, b": now, "broken, a": warned, "broken, b": warned };
   const of = (figures: object) => measuredBlock({ "scaling-coverage": { [amd]: result(figures) } });
   expect(of(figures)).toContain(
-    "| 76.5 to 80 % (each known to ± 6 or better), by constant, in 2 fits; 2 others, in which they hold it less often, give a warning |",
+    "| 76.5 to 80 % (each known to ± 6 or better), by constant, in 2 fits; 2 others, some of whose intervals hold it less often, give a warning |",
   );
   expect(of({ sweeps: 300, one: before, two: before, "one, 95 %": { a: "76 to 84" } })).toContain(
     "| 80.3 to 82 %, by constant, in 2 fits |",

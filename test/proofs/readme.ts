@@ -155,7 +155,7 @@ function coverageOf(figures: Figures): string {
   const widest = Math.max(0, ...numbers.map(([, low = 0, high = 0]) => (high - low) / 2));
   const known = widest > 0 ? ` (each known to ± ${Math.ceil(widest)} or better)` : "";
   const others = fits.length - silent.length;
-  const rest = others > 0 ? `; ${others} others, in which they hold it less often, give a warning` : "";
+  const rest = others > 0 ? `; ${others} others, some of whose intervals hold it less often, give a warning` : "";
   return `${Math.min(...shares)} to ${Math.max(...shares)} %${known}, by constant, in ${silent.length} fits${rest}`;
 }
 
